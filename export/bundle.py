@@ -1,0 +1,93 @@
+"""Bundles: which weights make up a service, and how they want to be run. One TOML file each in ``export/bundles/``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+BUNDLES = Path(__file__).parent / "bundles"
+
+NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder", "depth", "detector")
+
+
+class BundleError(ValueError):
+    """The bundle cannot be used; the message says which field and why."""
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where one network comes from: the Hub (``repo``, ``revision``, ``subfolder``), a local folder (``path``), or random
+    numbers (``config``, the arguments of its configuration class)."""
+
+    repo: str | None = None
+    revision: str | None = None
+    subfolder: str = ""
+    path: str | None = None
+    config: dict[str, Any] | None = None
+    redraw: float = 0.0
+    """For random weights: the standard deviation with which tensors that start at zero are drawn anew."""
+    gain: dict[str, float] = {}
+    """For random weights: factors on the matrices and kernels under a name prefix ("" = all), so that what goes in still
+    matters at the far end."""
+
+    @property
+    def source(self) -> str | None:
+        """What ``from_pretrained`` takes; a relative ``path`` starts at the folder of the bundle files."""
+        return str(BUNDLES / self.path) if self.path is not None else self.repo
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `restyle` does where the request is silent."""
+
+    solver: str
+    steps: int
+    guidance_scale: float
+    control_scale: tuple[float, float]
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The noise schedule of the training ("scaled linear"; the network predicts ε)."""
+
+    beta_start: float
+    beta_end: float
+    train_steps: int
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bundle as its TOML file says it."""
+
+    name: str
+    description: str
+    native_size: int
+    """Side in pixels of the square that the networks were made for."""
+    max_batch_size: int
+    objects: int
+    """K: how many boxes the detector returns."""
+    object_threshold: float
+    quality_threshold: float
+    """Below this score a result is tried once more, when the request allows it."""
+    networks: dict[str, Weights]
+    tokenizer: Weights
+    defaults: Defaults
+    schedule: Schedule
+    preview_matrix: list[list[float]]
+    """RGB in −1..1 from latents: [channels + 1][3], the last row added."""
+    seed: int = 0
+
+
+def load_bundle(name: str) -> Bundle:
+    """Read ``export/bundles/<name>.toml``. Raises BundleError when it is missing or malformed."""
+    path = BUNDLES / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in BUNDLES.glob("*.toml")))
+        raise BundleError(f"there is no bundle {name!r}; there are: {known}")
+    try:
+        bundle = msgspec.convert(tomllib.loads(path.read_text()), Bundle)
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+        raise BundleError(f"{path.name}: {error}") from error
+    missing = [network for network in NETWORKS if network not in bundle.networks]
+    if missing:
+        raise BundleError(f"{path.name}: no weights for {', '.join(missing)}")
+    return bundle

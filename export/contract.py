@@ -1,0 +1,133 @@
+"""The contract of the model repository: every model's tensors, for a bundle's sizes. DESIGN calls it the third map."""
+
+from __future__ import annotations
+
+import msgspec
+
+from export.spec import Axis, ModelSpec, Tensor
+
+TOKENS = 77
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tensors of a bundle depend on."""
+
+    native_size: int
+    vae_factor: int
+    unet_factor: int
+    latent_channels: int
+    text_width: int
+    objects: int
+    max_batch_size: int
+
+
+def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
+    """The six models that are ONNX graphs (or TensorRT plans), by name."""
+    latent = sizes.native_size // sizes.vae_factor
+    side = {"smallest": sizes.unet_factor, "largest": 4 * latent, "multiple_of": sizes.unet_factor}
+    h, w = Axis("h", latent, **side), Axis("w", latent, **side)
+    picture = {
+        "smallest": sizes.unet_factor * sizes.vae_factor,
+        "largest": 4 * sizes.native_size,
+        "multiple_of": sizes.vae_factor,
+    }
+    height, width = Axis("H", sizes.native_size, **picture), Axis("W", sizes.native_size, **picture)
+    photo_side = {"smallest": 16, "largest": 8192}
+    photo_height, photo_width = (Axis(name, sizes.native_size, **photo_side) for name in ("H", "W"))
+    rows = Axis("K", 2, 1, 2)
+
+    photo = Tensor("image", "UINT8", (photo_height, photo_width, 3))
+    latents = (sizes.latent_channels, h, w)
+    k = sizes.objects
+    models = {
+        "depth": ((photo,), (Tensor("depth", "UINT8", (photo_height, photo_width)),)),
+        "detector": (
+            (photo,),
+            (Tensor("boxes", "FP32", (k, 4)), Tensor("scores", "FP32", (k,)), Tensor("labels", "INT64", (k,))),
+        ),
+        "text_encoder": (
+            (Tensor("input_ids", "INT64", (TOKENS,)),),
+            (Tensor("hidden_states", "FP32", (TOKENS, sizes.text_width)),),
+        ),
+        "vae_encoder": ((Tensor("image", "FP32", (3, height, width)),), (Tensor("latents", "FP32", latents),)),
+        "denoiser": (
+            (
+                Tensor("latents", "FP32", latents),
+                Tensor("x0_previous", "FP32", latents),
+                Tensor("noise", "FP32", latents),
+                Tensor("timestep", "FP32", (1,)),
+                Tensor("coefficients", "FP32", (7,)),
+                Tensor("text", "FP32", (rows, TOKENS, sizes.text_width)),
+                Tensor("depth", "UINT8", (height, width)),
+                Tensor("edges", "UINT8", (height, width)),
+                Tensor("control_scale", "FP32", (2,)),
+            ),
+            (Tensor("latents_next", "FP32", latents), Tensor("x0", "FP32", latents)),
+        ),
+        "vae_decoder": ((Tensor("latents", "FP32", latents),), (Tensor("image", "FP32", (3, height, width)),)),
+    }
+    return {
+        name: ModelSpec(name, "onnxruntime", inputs, outputs, max_batch_size=sizes.max_batch_size)
+        for name, (inputs, outputs) in models.items()
+    }
+
+
+def _any(name: str) -> Axis:
+    return Axis(name, 1, 1, 8192)
+
+
+def python_specs() -> dict[str, ModelSpec]:
+    """The models that are code or wiring and the same for every bundle: ``edges``, ``analyse``, ``restyle``."""
+    photo = Tensor("image", "UINT8", (_any("H"), _any("W"), 3))
+    edges = Tensor("edges", "UINT8", (_any("H"), _any("W")))
+    objects = (
+        Tensor("boxes", "FP32", (_any("K"), 4)),
+        Tensor("scores", "FP32", (_any("K"),)),
+        Tensor("labels", "INT64", (_any("K"),)),
+    )
+    depth = Tensor("depth", "UINT8", (_any("H"), _any("W")))
+    return {
+        "edges": ModelSpec("edges", "python", (photo,), (edges,)),
+        "analyse": ModelSpec(
+            "analyse",
+            "ensemble",
+            (photo,),
+            (depth, edges, *objects),
+            steps=(
+                ("depth", {"image": "image"}, {"depth": "depth"}),
+                ("edges", {"image": "image"}, {"edges": "edges"}),
+                ("detector", {"image": "image"}, {name: name for name in ("boxes", "scores", "labels")}),
+            ),
+        ),
+        "restyle": ModelSpec(
+            "restyle",
+            "python",
+            (
+                photo,
+                Tensor("prompt", "STRING", (1,)),
+                *(
+                    Tensor(name, dtype, dims, optional=True)
+                    for name, dtype, dims in (
+                        ("negative_prompt", "STRING", (1,)),
+                        ("seed", "INT64", (1,)),
+                        ("steps", "INT32", (1,)),
+                        ("solver", "STRING", (1,)),
+                        ("guidance_scale", "FP32", (1,)),
+                        ("strength", "FP32", (1,)),
+                        ("control_scale", "FP32", (2,)),
+                        ("keep_mask", "UINT8", (_any("H"), _any("W"))),
+                        ("preview_every", "INT32", (1,)),
+                        ("attempts", "INT32", (1,)),
+                        ("latents", "FP32", (4, _any("h"), _any("w"))),
+                    )
+                ),
+            ),
+            (
+                Tensor("event", "STRING", (1,)),
+                Tensor("image", "UINT8", (_any("H"), _any("W"), 3)),
+                # Before rounding, 0..255: for exact comparisons, sent to those who ask for it.
+                Tensor("image_exact", "FP32", (_any("H"), _any("W"), 3)),
+            ),
+            decoupled=True,
+        ),
+    }

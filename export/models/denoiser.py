@@ -1,0 +1,76 @@
+"""One guided step as a single graph: both ControlNets, the UNet, classifier-free guidance and the solver's update."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Denoiser(nn.Module):
+    """The guided step of :mod:`solver` in the ``restyle`` model.
+
+    Takes over the ControlNets that it is given: their hint embeddings are moved out, so that a hint is embedded once per
+    sample and not once per half of the guidance pair.
+    """
+
+    def __init__(self, unet: nn.Module, controlnet_depth: nn.Module, controlnet_canny: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+        self.controlnets = nn.ModuleList([controlnet_depth, controlnet_canny])
+        self.embeddings = nn.ModuleList()
+        for controlnet in self.controlnets:
+            self.embeddings.append(controlnet.controlnet_cond_embedding)
+            controlnet.controlnet_cond_embedding = nn.Identity()
+
+    def forward(
+        self,
+        latents: Tensor,
+        x0_previous: Tensor,
+        noise: Tensor,
+        timestep: Tensor,
+        coefficients: Tensor,
+        text: Tensor,
+        depth: Tensor,
+        edges: Tensor,
+        control_scale: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """FP32 latents, x0_previous, noise [B,4,h,w]; timestep [B,1]; coefficients [B,7] = p,q,a,b,c,d,g; text [B,K,77,D],
+        K = 2 for (unconditional, conditional) or 1; depth, edges UINT8 [B,8h,8w]; control_scale [B,2].
+
+        Returns the next latents and x0, FP32 [B,4,h,w].
+        """
+        rows = text.shape[1]
+
+        # expand + flatten instead of cat: torch.export would freeze the batch axis on cat and chunk.
+        def per_row(tensor: Tensor) -> Tensor:
+            return tensor.unsqueeze(1).expand(-1, rows, *[-1] * (tensor.dim() - 1)).flatten(0, 1)
+
+        sample, steps, words = per_row(latents), per_row(timestep[:, 0]), text.flatten(0, 1)
+        down: list[Tensor] = []
+        mid = torch.zeros(())
+        for index, (controlnet, hint) in enumerate(zip(self.controlnets, (depth, edges), strict=True)):
+            picture = (hint.float() / 255.0).unsqueeze(1).expand(-1, 3, -1, -1)
+            residuals, residual_mid = controlnet(
+                sample,
+                steps,
+                encoder_hidden_states=words,
+                controlnet_cond=per_row(self.embeddings[index](picture)),
+                conditioning_scale=per_row(control_scale[:, index]).view(-1, 1, 1, 1),
+                return_dict=False,
+            )
+            down = [a + b for a, b in zip(down, residuals, strict=True)] if down else list(residuals)
+            mid = mid + residual_mid
+        noise_pred = self.unet(
+            sample,
+            steps,
+            encoder_hidden_states=words,
+            down_block_additional_residuals=tuple(down),
+            mid_block_additional_residual=mid,
+            return_dict=False,
+        )[0]
+        pair = noise_pred.unflatten(0, (-1, rows))
+        p, q, a, b, c, d, guidance = coefficients.view(-1, 7, 1, 1, 1).unbind(1)
+        unconditional, conditional = pair[:, 0], pair[:, -1]
+        guided = unconditional + guidance * (conditional - unconditional)
+        x0 = p * latents + q * guided
+        return a * latents + b * x0 + c * x0_previous + d * noise, x0

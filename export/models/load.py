@@ -1,0 +1,96 @@
+"""Loading: the networks of a bundle as the classes of diffusers and transformers, in evaluation mode, FP32."""
+
+from __future__ import annotations
+
+import zlib
+from math import prod
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from torch import nn
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    DPTConfig,
+    DPTForDepthEstimation,
+    YolosConfig,
+    YolosForObjectDetection,
+)
+
+from export.bundle import Bundle, BundleError, Weights
+
+_DIFFUSERS: dict[str, Any] = {
+    "unet": UNet2DConditionModel,
+    "controlnet_depth": ControlNetModel,
+    "controlnet_canny": ControlNetModel,
+    "vae": AutoencoderKL,
+}
+_TRANSFORMERS: dict[str, tuple[Any, Any]] = {
+    "text_encoder": (CLIPTextConfig, CLIPTextModel),
+    "depth": (DPTConfig, DPTForDepthEstimation),
+    "detector": (YolosConfig, YolosForObjectDetection),
+}
+
+
+def load_networks(bundle: Bundle) -> dict[str, nn.Module]:
+    """Every network of the bundle by name. Raises BundleError when their shapes cannot work together."""
+    networks = {name: _load(name, weights, bundle.seed) for name, weights in bundle.networks.items()}
+    _check_hint_factor(networks)
+    return networks
+
+
+def _load(name: str, weights: Weights, seed: int) -> nn.Module:
+    if weights.config is not None:
+        # Each network draws from a generator of its own, so that changing one leaves the others as they were.
+        torch.manual_seed(seed + zlib.crc32(name.encode()) % 100_000)
+        network = _random(name, weights)
+    else:
+        if weights.source is None:
+            raise BundleError(f"networks.{name}: give repo, path or config")
+        kind = _DIFFUSERS.get(name) or _TRANSFORMERS[name][1]
+        network = kind.from_pretrained(
+            weights.source, subfolder=weights.subfolder, revision=weights.revision, torch_dtype=torch.float32
+        )
+    return network.eval().requires_grad_(False)
+
+
+def _random(kind: str, weights: Weights) -> nn.Module:
+    config = dict(weights.config or {})
+    if kind in _DIFFUSERS:
+        network: nn.Module = _DIFFUSERS[kind].from_config(config)
+    else:
+        if isinstance(config.get("id2label"), list):
+            config["id2label"] = dict(enumerate(config["id2label"]))
+        config_class, model_class = _TRANSFORMERS[kind]
+        network = model_class(config_class(**config, attn_implementation="eager"))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if weights.redraw and not parameter.any():
+                parameter.normal_(0.0, weights.redraw)
+            if parameter.dim() > 1:
+                parameter.mul_(prod(factor for prefix, factor in weights.gain.items() if name.startswith(prefix)))
+    return network
+
+
+def hint_factor(controlnet: nn.Module) -> int:
+    """By how much a ControlNet's hint embedding shrinks its picture: one halving between neighbouring widths."""
+    return int(2 ** (len(controlnet.config.conditioning_embedding_out_channels) - 1))
+
+
+def vae_factor(vae: nn.Module) -> int:
+    """Picture sides over latent sides."""
+    return int(2 ** (len(vae.config.block_out_channels) - 1))
+
+
+def unet_factor(unet: nn.Module) -> int:
+    """What latent sides must be a multiple of."""
+    return int(2 ** (len(unet.config.block_out_channels) - 1))
+
+
+def _check_hint_factor(networks: dict[str, nn.Module]) -> None:
+    factor = vae_factor(networks["vae"])
+    for name in ("controlnet_depth", "controlnet_canny"):
+        hint = hint_factor(networks[name])
+        if hint != factor:
+            raise BundleError(f"{name} shrinks its hint by {hint}, the VAE by {factor}: these do not fit together")

@@ -1,0 +1,105 @@
+"""The networks that look at pictures or make them: VAE halves, depth, detector, and the text encoder beside them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class VaeEncoder(nn.Module):
+    """Picture FP32 [B,3,H,W] in −1..1 → the posterior's mean, scaled, FP32 [B,4,h,w]."""
+
+    def __init__(self, vae: nn.Module) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, image: Tensor) -> Tensor:
+        # quant_conv's output is (mean, log variance); the variance is not wanted.
+        moments = self.vae.quant_conv(self.vae.encoder(image))
+        return moments[:, : self.vae.config.latent_channels] * self.vae.config.scaling_factor
+
+
+class VaeDecoder(nn.Module):
+    """Scaled latents FP32 [B,4,h,w] → picture FP32 [B,3,H,W], about −1..1, not clipped."""
+
+    def __init__(self, vae: nn.Module) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
+
+
+class TextEncoder(nn.Module):
+    """Token ids INT64 [B,77] → last hidden states FP32 [B,77,D], after the final norm, as the pipelines of diffusers use."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.encoder(input_ids=input_ids).last_hidden_state
+
+
+class _PhotoNetwork(nn.Module):
+    """A network of fixed input size behind a picture of any size: resize (bilinear, not antialiased) and normalise."""
+
+    def __init__(self, network: nn.Module, size: tuple[int, int], mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.network, self.size = network, size
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """UINT8 [B,H,W,3] → normalised FP32 [B,3,size]."""
+        pixels = image.permute(0, 3, 1, 2).float() / 255.0
+        pixels = F.interpolate(pixels, self.size, mode="bilinear", align_corners=False)
+        return (pixels - self.mean) / self.std
+
+
+class Depth(_PhotoNetwork):
+    """Photo UINT8 [B,H,W,3] → UINT8 [B,H,W]: relative inverse depth, min–max scaled per sample, white = near."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        depth = self.network(pixel_values=self.prepare(image)).predicted_depth
+        depth = F.interpolate(
+            depth.unsqueeze(1), (image.shape[1], image.shape[2]), mode="bilinear", align_corners=False
+        ).squeeze(1)
+        low, high = depth.amin((1, 2), keepdim=True), depth.amax((1, 2), keepdim=True)
+        return ((depth - low) / (high - low).clamp(min=1e-6) * 255.0).round().to(torch.uint8)
+
+
+class Detector(_PhotoNetwork):
+    """Photo UINT8 [B,H,W,3] → the K best objects: boxes FP32 [B,K,4] (xyxy, 0..1), scores FP32 [B,K], labels INT64 [B,K],
+    best first. Below the threshold the row is padding: box 0, score 0, label −1.
+
+    YOLOS predicts a set, as DETR does: each object once, so nothing is left to suppress.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        size: tuple[int, int],
+        mean: list[float],
+        std: list[float],
+        objects: int,
+        threshold: float,
+    ) -> None:
+        super().__init__(network, size, mean, std)
+        self.objects, self.threshold = objects, threshold
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        found = self.network(pixel_values=self.prepare(image))
+        # The last class of DETR heads is "nothing here".
+        scores, labels = found.logits.softmax(-1)[..., :-1].max(-1)
+        scores, order = scores.topk(self.objects, dim=1)
+        labels = labels.gather(1, order)
+        centre, extent = found.pred_boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4)).split(2, dim=-1)
+        boxes = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1).clamp(0.0, 1.0)
+        real = scores >= self.threshold
+        return (
+            boxes * real.unsqueeze(-1),
+            scores * real,
+            torch.where(real, labels, torch.full_like(labels, -1)),
+        )

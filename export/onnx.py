@@ -1,0 +1,93 @@
+"""A torch module and its spec → an ONNX file with dynamic batch and dynamic sides."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import nn
+
+from export.parity import ParityError, check_weights
+from export.spec import Axis, ModelSpec
+
+OPSET = 18
+"""The newest that every runtime in the table of versions reads (with ONNX IR 10)."""
+IR_VERSION = 10
+
+EXAMPLE_BATCH = 3
+"""Not 1 or 2: torch.export treats sizes 0 and 1 as constants, and 2 is the guidance pair."""
+
+
+def export_onnx(module: nn.Module, spec: ModelSpec, path: Path) -> list[str]:
+    """Trace ``module`` with the spec's examples and write ``path`` (weights inside the file).
+
+    Returns the names of the parameters that the optimiser folded into constants. Raises ParityError when a parameter
+    that the outputs depend on is missing before that, or any is changed at any time.
+    """
+    example = {name: torch.from_numpy(array) for name, array in spec.example(EXAMPLE_BATCH).items()}
+    program = torch.onnx.export(
+        module,
+        kwargs=example,
+        dynamo=True,
+        dynamic_shapes=_dynamic_shapes(spec),
+        input_names=[tensor.name for tensor in spec.inputs],
+        output_names=[tensor.name for tensor in spec.outputs],
+        opset_version=OPSET,
+        optimize=False,
+        verbose=False,
+    )
+    used = _used_parameters(program.exported_program)
+    absent = check_weights(spec.name, program.model_proto, module, used)
+    if absent:
+        raise ParityError(f"{spec.name}: the exporter lost the weights {', '.join(absent)}")
+    program.optimize()
+    model = program.model_proto
+    model.ir_version = IR_VERSION
+    _anonymise(model)
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save_model(model, path)
+    return check_weights(spec.name, model, module, used)
+
+
+def _used_parameters(program: torch.export.ExportedProgram) -> set[str]:
+    """Some networks carry layers that no output depends on; these need not be in the file."""
+    parameters = program.graph_signature.inputs_to_parameters
+    return {
+        parameters[node.name]
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in parameters and node.users
+    }
+
+
+def _dynamic_shapes(spec: ModelSpec) -> dict[str, dict[int, Any]]:
+    """torch.export's view of the spec: which dimension of which input is which axis."""
+    axes: dict[str, Any] = {"batch": torch.export.Dim("batch", min=1, max=max(spec.max_batch_size, 2))}
+
+    def axis(dim: Axis) -> Any:
+        # Named dimensions would have to state every relation between sides; AUTO lets the trace find H = 8·h itself.
+        return axes.setdefault(dim.name, torch.export.Dim.AUTO)
+
+    shapes: dict[str, dict[int, Any]] = {}
+    for tensor in spec.inputs:
+        shapes[tensor.name] = {0: axes["batch"]}
+        shapes[tensor.name] |= {i: axis(dim) for i, dim in enumerate(tensor.dims, 1) if isinstance(dim, Axis)}
+    return shapes
+
+
+def _anonymise(model: onnx.ModelProto) -> None:
+    """Drop what tells of the exporting machine: stack traces with file paths, in every node's metadata and doc string."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+        del value.metadata_props[:]
+    for function in model.functions:
+        for node in function.node:
+            del node.metadata_props[:]
+            node.ClearField("doc_string")
+    for prop in model.metadata_props:
+        prop.value = re.sub(r"/\S+", "", prop.value)

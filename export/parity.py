@@ -1,0 +1,106 @@
+"""Proof that an ONNX file does what the torch module does: same outputs, and the very same weights.
+
+Outputs alone are not enough: with random or redundant weights most small sabotage disappears in the activations, so
+every parameter is also compared with the initializer it became, name by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from export.spec import Axis, ModelSpec
+
+FLOAT_TOLERANCE = 2e-5
+"""Largest difference of a float output, relative to the largest magnitude of the reference (at least 1)."""
+BYTE_TOLERANCE = 1
+"""UINT8 outputs are rounded: one step either way is rounding."""
+
+
+class ParityError(Exception):
+    """The exported graph differs from its source; the message names model, tensor and difference."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Inputs and what the torch module makes of them."""
+
+    inputs: dict[str, np.ndarray]
+    outputs: tuple[np.ndarray, ...]
+
+
+def references(module: nn.Module, spec: ModelSpec) -> list[Reference]:
+    """Torch's answers for a lone sample, an odd batch, and every axis at another size."""
+    axes = {dim for tensor in spec.inputs for dim in tensor.dims if isinstance(dim, Axis)}
+    wide = _other_sizes(axes)
+    cases = [(1, {}), (3, {}), (2, wide)] if wide else [(1, {}), (3, {})]
+    found = []
+    for batch, sizes in cases:
+        inputs = spec.example(batch, sizes)
+        with torch.no_grad():
+            outputs = module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        found.append(Reference(inputs, tuple(output.numpy() for output in outputs)))
+    return found
+
+
+def _other_sizes(axes: set[Axis]) -> dict[str, int]:
+    """Sides that are neither square nor native, still fitting each other: heights ¾, widths 1¼ of the example."""
+    factors = {"h": 0.75, "H": 0.75, "w": 1.25, "W": 1.25, "K": 0.5}
+    return {axis.name: int(axis.example * factors[axis.name]) for axis in axes}
+
+
+def check_outputs(spec: ModelSpec, path: Path, cases: list[Reference]) -> dict[str, float]:
+    """The largest difference per output over all cases, in the units of the tolerance. Raises ParityError beyond it."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    worst: dict[str, float] = {tensor.name: 0.0 for tensor in spec.outputs}
+    for case in cases:
+        actual = session.run(list(worst), case.inputs)
+        for tensor, ours, theirs in zip(spec.outputs, actual, case.outputs, strict=True):
+            if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+                raise ParityError(
+                    f"{spec.name}.{tensor.name}: ONNX gives {ours.dtype}{ours.shape}, torch {theirs.dtype}{theirs.shape}"
+                )
+            difference = float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max())
+            tolerance = float(BYTE_TOLERANCE)
+            if tensor.dtype == "FP32":
+                tolerance = FLOAT_TOLERANCE * max(1.0, float(np.abs(theirs).max()))
+            elif tensor.dtype == "INT64":
+                tolerance = 0.0
+            if not difference <= tolerance:
+                raise ParityError(
+                    f"{spec.name}.{tensor.name}: differs from torch by {difference:.3g}, allowed {tolerance:.3g}"
+                )
+            worst[tensor.name] = max(worst[tensor.name], difference)
+    return worst
+
+
+def check_weights(name: str, model: onnx.ModelProto, module: nn.Module, used: set[str]) -> list[str]:
+    """Which of the parameters ``used`` (names in ``module``) are not in ``model``; raises ParityError where one differs.
+
+    The exporter may store a matrix transposed under a name of its own; such a parameter counts when found by value.
+    """
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    by_value = {_fingerprint(array) for array in stored.values()}
+    absent = []
+    for parameter in sorted(used):
+        array = module.get_parameter(parameter).detach().numpy()
+        twin = stored.get(parameter)
+        if twin is not None and twin.shape == array.shape:
+            if not np.array_equal(twin, array):
+                raise ParityError(f"{name}: weight {parameter} was changed by the export")
+        elif _fingerprint(array) not in by_value:
+            absent.append(parameter)
+    return absent
+
+
+def _fingerprint(array: np.ndarray) -> bytes:
+    """The same for an array and its transpose."""
+    return str(sorted(array.shape)).encode() + np.sort(array, axis=None).tobytes()

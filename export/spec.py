@@ -1,0 +1,80 @@
+"""The one place where a tensor is described. Input names, dynamic shapes, example inputs and config.pbtxt derive from it.
+
+A dimension is a number, or the name of an axis that may differ from call to call. An axis may be a multiple of another
+(``H = 8·h``): the exporter then knows that a hint fits its latents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+DTYPES = {
+    "UINT8": np.uint8,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "FP32": np.float32,
+    "STRING": np.object_,
+}
+"""Triton's names of the element types in use, with numpy's."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A named dimension: its size in examples, its smallest and largest size, and a factor it is a multiple of."""
+
+    name: str
+    example: int
+    smallest: int
+    largest: int
+    multiple_of: int = 1
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output. ``dims`` leave the batch axis out where the model batches."""
+
+    name: str
+    dtype: str
+    dims: tuple[int | Axis, ...]
+    optional: bool = False
+
+    @property
+    def triton_dims(self) -> list[int]:
+        """The dims as config.pbtxt writes them: −1 where they vary."""
+        return [-1 if isinstance(dim, Axis) else dim for dim in self.dims]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model of the repository.
+
+    ``max_batch_size`` 0 means that the model takes one request at a time and its dims are complete.
+    ``backend`` is Triton's name of it; "ensemble" has steps instead of a file.
+    """
+
+    name: str
+    backend: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    max_batch_size: int = 0
+    decoupled: bool = False
+    steps: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = ()
+    """For an ensemble: (model, its input → our tensor, its output → our tensor)."""
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def example(self, batch: int, sizes: dict[str, int] | None = None) -> dict[str, np.ndarray]:
+        """Random inputs of this model, reproducible; ``sizes`` overrides the axes' example sizes by name."""
+        rng = np.random.default_rng(0)
+        return {tensor.name: _random(tensor, batch, sizes or {}, rng) for tensor in self.inputs}
+
+
+def _random(tensor: Tensor, batch: int, sizes: dict[str, int], rng: np.random.Generator) -> np.ndarray:
+    shape = [batch]
+    shape += [sizes.get(dim.name, dim.example) if isinstance(dim, Axis) else dim for dim in tensor.dims]
+    if tensor.dtype == "UINT8":
+        return rng.integers(0, 256, shape, dtype=np.uint8)
+    if tensor.dtype == "INT64":
+        return rng.integers(0, 200, shape, dtype=np.int64)
+    return rng.standard_normal(shape).astype(DTYPES[tensor.dtype])

@@ -1,0 +1,52 @@
+"""The tokenizer as one file that the serving side reads with the ``tokenizers`` library alone.
+
+``python -m export.tokenizer CORPUS FOLDER`` learns a small one for the project's own bundles. Learning breaks ties by
+chance, so its result is committed (``bundles/tokenizer``) and not made anew at every export.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+from transformers import CLIPTokenizer
+
+from export.bundle import BundleError, Weights
+
+_VOCABULARY = 1024
+_LENGTH = 77
+
+
+class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a prompt of CLIP is framed with."""
+
+    begin: int
+    end: int
+    pad: int
+
+
+def load_tokenizer(weights: Weights) -> CLIPTokenizer:
+    """The bundle's tokenizer. Raises BundleError when the bundle names no source."""
+    if weights.source is None:
+        raise BundleError("tokenizer: give repo or path")
+    return CLIPTokenizer.from_pretrained(weights.source, subfolder=weights.subfolder, revision=weights.revision)
+
+
+def save_tokenizer(tokenizer: CLIPTokenizer, path: Path) -> TokenizerFacts:
+    """Write ``tokenizer.json`` without framing, padding or truncation: the service does these, to tell when it truncates."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    backend.save(str(path))
+    return TokenizerFacts(begin=tokenizer.bos_token_id, end=tokenizer.eos_token_id, pad=tokenizer.pad_token_id)
+
+
+def _learn(corpus: Path, folder: Path) -> None:
+    learnt = CLIPTokenizer().train_new_from_iterator(corpus.read_text().splitlines(), _VOCABULARY)
+    learnt.model_max_length = _LENGTH
+    learnt.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    _learn(Path(sys.argv[1]), Path(sys.argv[2]))

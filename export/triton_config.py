@@ -1,0 +1,50 @@
+"""A ModelSpec → the text of its config.pbtxt. Only fields that NVIDIA's native backends and the embedded ones both honour."""
+
+from __future__ import annotations
+
+from export.spec import ModelSpec, Tensor
+
+QUEUE_DELAY_MICROSECONDS = 500
+"""How long a step waits for company: far below a step's own time, enough for jobs that finished the last one together."""
+
+_HEADER = "# Written by `python -m export` from export/contract.py; change it there.\n"
+
+
+def config_text(spec: ModelSpec) -> str:
+    """The whole file, ending in a newline."""
+    lines = [f'name: "{spec.name}"']
+    lines.append('platform: "ensemble"' if spec.backend == "ensemble" else f'backend: "{spec.backend}"')
+    # Triton requires a zero to be written out: left away, it would be guessed from the model.
+    lines.append(f"max_batch_size: {spec.max_batch_size}")
+    lines += [line for tensor in spec.inputs for line in _tensor("input", tensor)]
+    lines += [line for tensor in spec.outputs for line in _tensor("output", tensor)]
+    if spec.max_batch_size > 1:
+        lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {QUEUE_DELAY_MICROSECONDS} }}")
+    if spec.decoupled:
+        lines.append("model_transaction_policy { decoupled: true }")
+    if spec.backend == "ensemble":
+        lines += _steps(spec)
+    else:
+        lines.append("instance_group [ { count: 1 kind: KIND_CPU } ]")
+    lines += [
+        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
+        for key, value in sorted(spec.parameters.items())
+    ]
+    return _HEADER + "\n".join(lines) + "\n"
+
+
+def _tensor(kind: str, tensor: Tensor) -> list[str]:
+    dims = ", ".join(str(dim) for dim in tensor.triton_dims)
+    dtype = f"TYPE_{tensor.dtype}"
+    optional = " optional: true" if tensor.optional else ""
+    return [f'{kind} [ {{ name: "{tensor.name}" data_type: {dtype} dims: [ {dims} ]{optional} }} ]']
+
+
+def _steps(spec: ModelSpec) -> list[str]:
+    lines = ["ensemble_scheduling {"]
+    for model, inputs, outputs in spec.steps:
+        lines.append(f'  step [ {{ model_name: "{model}" model_version: -1')
+        lines += [f'    input_map {{ key: "{key}" value: "{value}" }}' for key, value in inputs.items()]
+        lines += [f'    output_map {{ key: "{key}" value: "{value}" }}' for key, value in outputs.items()]
+        lines.append("  } ]")
+    return [*lines, "}"]

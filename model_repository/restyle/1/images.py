@@ -1,0 +1,133 @@
+"""Geometry and colour: photo → bucket → result, previews, masks.
+
+Photos are fitted to a few shapes (buckets) so that batches and engines see few shapes; the result gets back the photo's
+aspect at the bucket's area.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+MAX_STRETCH = 1.12
+"""How much a photo's aspect may be bent to fill a bucket; beyond that it is padded."""
+
+FEATHER = 0.01
+"""Width of the seam around kept pixels, as a share of the long side."""
+
+PREVIEW_SIDE = 256
+PREVIEW_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a photo lies in its bucket. Sizes are (height, width)."""
+
+    bucket: tuple[int, int]
+    inner: tuple[int, int]
+    """The part of the bucket that is photo; the rest is reflection."""
+    offset: tuple[int, int]
+    """Top and left of the inner part."""
+    output: tuple[int, int]
+    """The photo's aspect at the bucket's area."""
+
+
+def fit_photo(height: int, width: int, buckets: list[tuple[int, int]]) -> Fit:
+    """The bucket of nearest aspect, filled by a stretch of at most MAX_STRETCH or else padded."""
+    aspect = width / height
+    bucket = min(buckets, key=lambda size: abs(np.log(size[1] / size[0] / aspect)))
+    rows, columns = bucket
+    bend = columns / rows / aspect
+    if max(bend, 1 / bend) <= MAX_STRETCH:
+        inner = bucket
+    else:
+        scale = min(rows / height, columns / width)
+        inner = (max(1, round(height * scale)), max(1, round(width * scale)))
+    offset = ((rows - inner[0]) // 2, (columns - inner[1]) // 2)
+    area = rows * columns
+    output = (max(1, round((area / aspect) ** 0.5)), max(1, round((area * aspect) ** 0.5)))
+    return Fit(bucket, inner, offset, output)
+
+
+def resize(picture: NDArray, size: tuple[int, int]) -> NDArray:
+    """Any picture to (height, width): by area where it shrinks, cubic where it grows."""
+    if picture.shape[:2] == size:
+        return picture
+    shrinks = size[0] * size[1] < picture.shape[0] * picture.shape[1]
+    # A copy: OpenCV refuses the read-only memory that the server shares.
+    return cv2.resize(
+        np.array(picture), (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    )
+
+
+def to_bucket(picture: NDArray, fit: Fit) -> NDArray:
+    """A photo or a mask in the photo's frame → the bucket's frame, reflected at the sides where it does not reach."""
+    inner = resize(picture, fit.inner)
+    if fit.inner == fit.bucket:
+        return inner
+    top, left = fit.offset
+    bottom, right = fit.bucket[0] - fit.inner[0] - top, fit.bucket[1] - fit.inner[1] - left
+    return cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_REFLECT)
+
+
+def from_bucket(picture: NDArray, fit: Fit) -> NDArray:
+    """The bucket's frame → the result's."""
+    top, left = fit.offset
+    return resize(picture[top : top + fit.inner[0], left : left + fit.inner[1]], fit.output)
+
+
+def to_signal(image: Bytes) -> Floats:
+    """UINT8 [H,W,3] → FP32 [1,3,H,W] in −1..1, the range of the VAE."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1.0)
+
+
+def to_pixels(signal: Floats) -> Floats:
+    """FP32 [1,3,H,W], about −1..1 → FP32 [H,W,3] in 0..255, clipped, not rounded."""
+    return np.clip(signal[0].transpose(1, 2, 0) * 127.5 + 127.5, 0.0, 255.0)
+
+
+def to_bytes(pixels: Floats) -> Bytes:
+    """FP32 in 0..255 → UINT8, rounded."""
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def preview_jpeg(x0: Floats, matrix: Floats, fit: Fit) -> bytes:
+    """A small JPEG (≤ 20 KB) of latents [1,C,h,w] through the linear ``matrix`` [C+1,3]: cheap, and close enough to watch."""
+    rgb = np.einsum("chw,cr->hwr", x0[0], matrix[:-1]) + matrix[-1]
+    pixels = np.clip(rgb * 127.5 + 127.5, 0, 255).astype(np.float32)
+    pixels = from_bucket(resize(pixels, fit.bucket), fit)
+    scale = min(1.0, PREVIEW_SIDE / max(pixels.shape[:2]))
+    small = resize(pixels, (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))))
+    _, encoded = cv2.imencode(
+        ".jpg", cv2.cvtColor(to_bytes(small), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, PREVIEW_QUALITY]
+    )
+    return encoded.tobytes()
+
+
+def latent_mask(mask: Bytes, fit: Fit, factor: int) -> Floats:
+    """A keep mask in the photo's frame → its share of every latent cell, FP32 [1,1,h,w] in 0..1."""
+    kept = to_bucket((mask > 127).astype(np.float32), fit)
+    cells = resize(kept, (fit.bucket[0] // factor, fit.bucket[1] // factor))
+    return np.clip(cells, 0.0, 1.0).astype(np.float32)[None, None]
+
+
+def paste_kept(pixels: Floats, photo: Bytes, mask: Bytes) -> Floats:
+    """Put the photo's pixels back where ``mask`` > 127, exactly; the seam is softened outside the mask only.
+
+    ``pixels`` is the result, [H,W,3]; ``photo`` and ``mask`` may have another size of the same frame.
+    """
+    size = pixels.shape[:2]
+    photo = resize(photo, size).astype(np.float32)
+    if mask.shape != size:
+        mask = cv2.resize(np.array(mask), (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+    kept = mask > 127
+    reach = max(1.0, FEATHER * max(size))
+    distance = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5) if kept.any() else np.inf
+    weight = np.clip(1.0 - distance / (reach + 1.0), 0.0, 1.0) * np.ones(size, np.float32)
+    weight = weight[..., None]
+    blended = weight * photo + (1.0 - weight) * pixels
+    return np.where(kept[..., None], photo, blended).astype(np.float32)

@@ -1,0 +1,61 @@
+"""`restyle`: builds the pipeline, passes its events on, translates its errors."""
+
+import asyncio
+import base64
+from contextlib import aclosing
+from dataclasses import asdict
+
+import triton_python_backend_utils as pb_utils
+from images import to_bytes
+from pipeline import Analysis, Event, Preview, Restyler, Result, Stage, Step
+from prompt import Prompts
+from release import load_release
+from request import InvalidRequest, parse_request
+from triton_io import ModelFailed, Responses, TritonModels, read_values
+
+
+class TritonPythonModel:
+    """An async decoupled BLS model: many requests at once on one event loop, each a stream of events."""
+
+    def initialize(self, args):
+        try:
+            self.release = load_release()
+        except ValueError as error:
+            raise pb_utils.TritonModelException(str(error)) from error
+        prompts = Prompts(self.release.folder, self.release.tokens)
+        self.restyler = Restyler(self.release, prompts, TritonModels(pb_utils, self.release.versions))
+
+    async def execute(self, requests):
+        await asyncio.gather(*(self._answer(request) for request in requests))
+
+    async def _answer(self, request):
+        responses = Responses(pb_utils, request)
+        try:
+            parsed = parse_request(read_values(pb_utils, request), self.release)
+            async with aclosing(self.restyler.restyle(parsed)) as events:
+                async for event in events:
+                    if responses.cancelled:
+                        responses.fail("cancelled", "the client cancelled the request")
+                        return
+                    _send(responses, event)
+            responses.close()
+        except InvalidRequest as error:
+            responses.fail("invalid_request", str(error))
+        except ModelFailed as error:
+            responses.fail("model_error", str(error))
+        except Exception as error:
+            # Whatever it is, the stream must end: without a final response the client waits for ever.
+            pb_utils.Logger.log_error(f"restyle: {error!r}")
+            responses.fail("internal_error", f"{type(error).__name__} in restyle; the server's log has more")
+
+
+def _send(responses: Responses, event: Event) -> None:
+    match event:
+        case Result():
+            fields = {key: value for key, value in vars(event).items() if key != "pixels"}
+            responses.send({"type": "result", **fields}, image=to_bytes(event.pixels), image_exact=event.pixels)
+        case Preview():
+            jpeg = base64.b64encode(event.jpeg).decode()
+            responses.send({"type": "preview", **asdict(event), "jpeg": jpeg})
+        case Stage() | Analysis() | Step():
+            responses.send({"type": type(event).__name__.lower(), **asdict(event)})

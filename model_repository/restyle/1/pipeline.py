@@ -1,0 +1,303 @@
+"""Photo + request → the stages in order, as a generator of what happened.
+
+It knows neither Triton nor who listens: models are called through ``Models``, and a caller that stops iterating stops
+the work.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from images import (
+    Bytes,
+    Fit,
+    Floats,
+    fit_photo,
+    from_bucket,
+    latent_mask,
+    paste_kept,
+    preview_jpeg,
+    to_bucket,
+    to_bytes,
+    to_pixels,
+    to_signal,
+)
+from prompt import Prompts
+from quality import measure_quality
+from release import Release
+from request import MAX_CONTROL, InvalidRequest, Request
+from rooms import room_type
+from solver import B, D, Table, solver_table
+
+STRONGER = 1.4
+"""Factor on the control scales of a second attempt."""
+
+# Where the stages lie on the way from 0 to 1; the steps take nearly all of the time.
+GENERATING, TRANSFORMING, FINALIZING = 0.08, 0.12, 0.92
+
+
+class Models(Protocol):
+    """The other models of the server."""
+
+    async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: np.ndarray) -> list[np.ndarray]:
+        """Run ``model``; returns ``outputs`` in that order."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage has begun. Names are the job states of the orchestrator."""
+
+    name: str
+    progress: float
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the detector saw: objects [{label, score, box}], box = [x0, y0, x1, y1] in 0..1 of the photo."""
+
+    objects: list[dict[str, Any]]
+    room_type: str
+    progress: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A solver step is done."""
+
+    step: int
+    of: int
+    progress: float
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The picture so far, a small JPEG."""
+
+    step: int
+    jpeg: bytes
+    progress: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The picture: ``pixels`` FP32 [H,W,3] in 0..255 before rounding, and how it was made."""
+
+    pixels: Floats
+    seed: int
+    quality: dict[str, float]
+    attempts: int
+    prompt_truncated: bool
+    timings: dict[str, float]
+    """Seconds per stage."""
+    release: str
+    solver: str
+    steps: int
+
+
+Event = Stage | Analysis | Step | Preview | Result
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What the steps are conditioned on, all in the bucket's frame."""
+
+    fit: Fit
+    photo: Bytes
+    depth: Bytes
+    edges: Bytes
+    text: Floats
+    """[1,K,77,D]: (unconditional, conditional), or the conditional alone."""
+    prompt_truncated: bool
+    photo_latents: Floats
+    """[1,4,h,w]; zeros where neither the start nor a mask needs them."""
+    keep: Floats | None
+    """[1,1,h,w]: how much of each latent cell is to stay."""
+
+
+@dataclass
+class _Clock:
+    """Seconds per stage, summed over attempts."""
+
+    timings: dict[str, float] = field(default_factory=dict)
+    _stage: str = ""
+    _since: float = 0.0
+
+    def enter(self, stage: str) -> None:
+        now = time.perf_counter()
+        if self._stage:
+            self.timings[self._stage] = round(self.timings.get(self._stage, 0.0) + now - self._since, 4)
+        self._stage, self._since = stage, now
+
+
+def philox_noise(seed: int, step: int, shape: tuple[int, ...]) -> Floats:
+    """Standard normal FP32 noise that depends on seed and step alone: not on batch, previews or retries."""
+    return np.random.Generator(np.random.Philox(key=[seed, step])).standard_normal(shape, np.float32)
+
+
+class Restyler:
+    """The service's one use case, over a release's models."""
+
+    def __init__(self, release: Release, prompts: Prompts, models: Models) -> None:
+        self.release, self.prompts, self.models = release, prompts, models
+
+    async def restyle(self, request: Request) -> AsyncIterator[Event]:
+        """Everything that happens, ending with one Result. Raises InvalidRequest, or what ``models`` raises."""
+        clock = _Clock()
+        clock.enter("analyzing")
+        yield Stage("analyzing", 0.0)
+        fit = fit_photo(*request.image.shape[:2], self.release.buckets)
+        self._check_latents(request, fit)
+        photo = await asyncio.to_thread(to_bucket, request.image, fit)
+        depth, edges, objects = await asyncio.gather(self._depth(photo), self._edges(photo), self._objects(photo, fit))
+        yield Analysis(objects, room_type(objects), GENERATING)
+
+        clock.enter("generating")
+        yield Stage("generating", GENERATING)
+        scene = await self._scene(request, fit, photo, depth, edges)
+        for attempt in range(1, request.attempts + 1):
+            clock.enter("transforming")
+            first, last = self._span(attempt, request.attempts)
+            yield Stage("transforming", first)
+            latents = None
+            async for step, of, latents, x0 in self._denoise(request, scene, attempt):
+                progress = first + (last - first) * step / of
+                yield Step(step, of, progress)
+                if request.preview_every and step % request.preview_every == 0 and step < of:
+                    matrix = self.release.preview_matrix
+                    yield Preview(step, await asyncio.to_thread(preview_jpeg, x0, matrix, fit), progress)
+            clock.enter("finalizing")
+            yield Stage("finalizing", last)
+            pixels, quality = await self._finish(request, scene, latents)
+            if quality["score"] >= self.release.quality_threshold:
+                break
+        clock.enter("")
+        yield Result(
+            pixels=pixels,
+            seed=request.seed,
+            quality=quality,
+            attempts=attempt,
+            prompt_truncated=scene.prompt_truncated,
+            timings=clock.timings,
+            release=self.release.name,
+            solver=request.solver,
+            steps=request.steps,
+        )
+
+    @staticmethod
+    def _span(attempt: int, attempts: int) -> tuple[float, float]:
+        """Where an attempt's steps lie in the progress, which must never fall."""
+        share = (FINALIZING - TRANSFORMING) / attempts
+        return TRANSFORMING + share * (attempt - 1), TRANSFORMING + share * attempt
+
+    def _check_latents(self, request: Request, fit: Fit) -> None:
+        if request.latents is not None and request.latents.shape != self._latent_shape(fit)[1:]:
+            expected, given = list(self._latent_shape(fit)[1:]), list(request.latents.shape)
+            raise InvalidRequest(f"latents must be {expected} for a photo of this shape, not {given}")
+
+    def _latent_shape(self, fit: Fit) -> tuple[int, ...]:
+        factor = self.release.vae_factor
+        return (1, self.release.latent_channels, fit.bucket[0] // factor, fit.bucket[1] // factor)
+
+    async def _depth(self, image: Bytes) -> Bytes:
+        (depth,) = await self.models("depth", ("depth",), image=image[None])
+        return depth[0]
+
+    async def _edges(self, image: Bytes) -> Bytes:
+        (edges,) = await self.models("edges", ("edges",), image=image)
+        return edges
+
+    async def _objects(self, image: Bytes, fit: Fit) -> list[dict[str, Any]]:
+        boxes, scores, labels = await self.models("detector", ("boxes", "scores", "labels"), image=image[None])
+        (top, left), (rows, columns), inner = fit.offset, fit.bucket, fit.inner
+        scale = np.array([columns, rows, columns, rows], np.float32)
+        shift = np.array([left, top, left, top], np.float32)
+        size = np.array([inner[1], inner[0], inner[1], inner[0]], np.float32)
+        in_photo = np.clip((boxes[0] * scale - shift) / size, 0.0, 1.0)
+        return [
+            {
+                "label": self.release.labels[label],
+                "score": round(float(score), 4),
+                "box": [round(float(value), 4) for value in box],
+            }
+            for box, score, label in zip(in_photo, scores[0], labels[0], strict=True)
+            if label >= 0
+        ]
+
+    async def _scene(self, request: Request, fit: Fit, photo: Bytes, depth: Bytes, edges: Bytes) -> _Scene:
+        ids, truncated = self.prompts.encode(request.prompt)
+        # Without guidance the unconditional half would be computed and multiplied by nothing.
+        guided = request.guidance_scale > 1.0
+        rows = [self.prompts.encode(request.negative_prompt)[0], ids] if guided else [ids]
+        (text,), photo_latents = await asyncio.gather(
+            self.models("text_encoder", ("hidden_states",), input_ids=np.stack(rows)),
+            self._photo_latents(request, fit, photo),
+        )
+        keep = None
+        if request.keep_mask is not None:
+            keep = latent_mask(request.keep_mask, fit, self.release.vae_factor)
+        return _Scene(fit, photo, depth, edges, text[None], truncated, photo_latents, keep)
+
+    async def _photo_latents(self, request: Request, fit: Fit, photo: Bytes) -> Floats:
+        if request.strength >= 1.0 and request.keep_mask is None:
+            return np.zeros(self._latent_shape(fit), np.float32)
+        (latents,) = await self.models("vae_encoder", ("latents",), image=to_signal(photo))
+        return latents
+
+    async def _denoise(
+        self, request: Request, scene: _Scene, attempt: int
+    ) -> AsyncIterator[tuple[int, int, Floats, Floats]]:
+        """The diffusion loop: (step from 1, of, latents, x0) after every guided step."""
+        table = solver_table(request.solver, request.steps, request.strength, self.release.alphas)
+        shape = self._latent_shape(scene.fit)
+        noise = philox_noise(request.seed, 0, shape) if request.latents is None else request.latents[None]
+        latents = (table.start[0] * scene.photo_latents + table.start[1] * noise).astype(np.float32)
+        x0 = np.zeros(shape, np.float32)
+        scale = np.minimum(np.array(request.control_scale) * STRONGER ** (attempt - 1), MAX_CONTROL)
+        for index in range(len(table)):
+            fresh = philox_noise(request.seed, index + 1, shape) if table.rows[index, D] else np.zeros_like(x0)
+            latents, x0 = await self._guided_step(request, scene, table, index, scale, (latents, x0, fresh))
+            if scene.keep is not None:
+                # x' is linear in x0: moving x0 towards the photo moves x' by b as much.
+                change = scene.keep * (scene.photo_latents - x0)
+                x0 = x0 + change
+                latents = (latents + table.rows[index, B] * change).astype(np.float32)
+            yield index + 1, len(table), latents, x0
+
+    async def _guided_step(
+        self,
+        request: Request,
+        scene: _Scene,
+        table: Table,
+        index: int,
+        scale: np.ndarray,
+        state: tuple[Floats, Floats, Floats],
+    ) -> list[np.ndarray]:
+        latents, x0_previous, noise = state
+        return await self.models(
+            "denoiser",
+            ("latents_next", "x0"),
+            latents=latents,
+            x0_previous=x0_previous,
+            noise=noise,
+            timestep=np.array([[table.timesteps[index]]], np.float32),
+            coefficients=np.array([[*table.rows[index], request.guidance_scale]], np.float32),
+            text=scene.text,
+            depth=scene.depth[None],
+            edges=scene.edges[None],
+            control_scale=scale.astype(np.float32)[None],
+        )
+
+    async def _finish(self, request: Request, scene: _Scene, latents: Floats) -> tuple[Floats, dict[str, float]]:
+        """Decode, measure, and bring back to the photo's frame."""
+        (signal,) = await self.models("vae_decoder", ("image",), latents=latents)
+        pixels = to_pixels(signal)
+        picture = to_bytes(pixels)
+        edges, depth = await asyncio.gather(self._edges(picture), self._depth(picture))
+        quality = await asyncio.to_thread(measure_quality, scene.edges, scene.depth, picture, edges, depth)
+        pixels = await asyncio.to_thread(from_bucket, pixels, scene.fit)
+        if request.keep_mask is not None:
+            pixels = await asyncio.to_thread(paste_kept, pixels, request.image, request.keep_mask)
+        return pixels, quality

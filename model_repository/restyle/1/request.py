@@ -1,0 +1,115 @@
+"""A request as the pipeline wants it: complete, typed, in range."""
+
+import math
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from release import Release
+from solver import MAX_STEPS, SOLVERS
+
+MIN_SIDE, MAX_SIDE = 32, 8192
+MAX_PROMPT = 4000
+MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
+
+Number = TypeVar("Number", int, float)
+Values = dict[str, Any]
+"""Tensors of a request by name: arrays, and str for strings; optional ones may be missing."""
+
+
+class InvalidRequest(ValueError):
+    """The request cannot be done; the message names the input and says what it may be."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """See DESIGN §3 for every field; all are checked and filled in."""
+
+    image: NDArray[np.uint8]
+    prompt: str
+    negative_prompt: str
+    seed: int
+    steps: int
+    solver: str
+    guidance_scale: float
+    strength: float
+    control_scale: tuple[float, float]
+    keep_mask: NDArray[np.uint8] | None
+    preview_every: int
+    attempts: int
+    latents: NDArray[np.float32] | None
+
+
+def parse_request(values: Values, release: Release) -> Request:
+    """Fill in the release's defaults and check every range. Raises InvalidRequest."""
+    defaults = release.defaults
+    image = values["image"]
+    control = values.get("control_scale", defaults.control_scale)
+    request = Request(
+        image=image,
+        prompt=_text(values, "prompt"),
+        negative_prompt=_text(values, "negative_prompt"),
+        # A seed of 0 is a seed.
+        seed=int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**63),
+        steps=_number(values, "steps", int, defaults.steps),
+        solver=values.get("solver", defaults.solver),
+        guidance_scale=_number(values, "guidance_scale", float, defaults.guidance_scale),
+        strength=_number(values, "strength", float, 1.0),
+        control_scale=(float(control[0]), float(control[1])),
+        keep_mask=values.get("keep_mask"),
+        preview_every=_number(values, "preview_every", int, 0),
+        attempts=_number(values, "attempts", int, 1),
+        latents=values.get("latents"),
+    )
+    _check_pictures(request, release)
+    _check_numbers(request)
+    return request
+
+
+def _text(values: Values, name: str) -> str:
+    text: str = values.get(name, "")
+    if len(text) > MAX_PROMPT:
+        raise InvalidRequest(f"{name} must be at most {MAX_PROMPT} characters, not {len(text)}")
+    return text
+
+
+def _number(values: Values, name: str, kind: Callable[[Any], Number], default: Number) -> Number:
+    return kind(values[name][0]) if name in values else default
+
+
+def _check_pictures(request: Request, release: Release) -> None:
+    height, width, channels = request.image.shape
+    if channels != 3 or not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
+        raise InvalidRequest(
+            f"image must be [H,W,3] with sides of {MIN_SIDE} to {MAX_SIDE}, not {list(request.image.shape)}"
+        )
+    if request.keep_mask is not None and request.keep_mask.shape != (height, width):
+        raise InvalidRequest(f"keep_mask must be [{height},{width}] like the image, not {list(request.keep_mask.shape)}")
+    if request.latents is not None:
+        # Which latent sides fit depends on the bucket; the pipeline compares them.
+        if request.latents.shape[0] != release.latent_channels:
+            raise InvalidRequest(f"latents must have {release.latent_channels} channels, not {request.latents.shape[0]}")
+        if not np.isfinite(request.latents).all():
+            raise InvalidRequest("latents must be finite")
+
+
+def _check_numbers(request: Request) -> None:
+    def within(name: str, value: float, low: float, high: float) -> None:
+        if not (math.isfinite(value) and low <= value <= high):
+            raise InvalidRequest(f"{name} must be {low:g} to {high:g}, not {value:g}")
+
+    if request.solver not in SOLVERS:
+        raise InvalidRequest(f"solver must be one of {', '.join(SOLVERS)}, not {request.solver[:40]!r}")
+    if request.seed < 0:
+        raise InvalidRequest(f"seed must be 0 to 2**63 - 1, not {request.seed}")
+    within("steps", request.steps, 1, MAX_STEPS)
+    within("guidance_scale", request.guidance_scale, 0.0, MAX_GUIDANCE)
+    for value in request.control_scale:
+        within("control_scale", value, 0.0, MAX_CONTROL)
+    within("preview_every", request.preview_every, 0, MAX_STEPS)
+    within("attempts", request.attempts, 1, 2)
+    if not (math.isfinite(request.strength) and 0.0 < request.strength <= 1.0):
+        raise InvalidRequest(f"strength must be above 0 and at most 1, not {request.strength:g}")

@@ -1,0 +1,158 @@
+"""Solvers as tables: everything that differs between DDIM, Euler and DPM-Solver++ is a few numbers per step.
+
+A noise level is σ = √((1−ᾱ)/ᾱ) (Karras et al. 2022, arXiv 2206.00364); the state is variance preserving,
+x = α·x0 + s·ε with α = 1/√(1+σ²) and s = σ·α. One guided step, run by the ``denoiser`` graph, is
+
+    ε  = εu + g·(εc − εu)
+    x0 = p·x + q·ε
+    x' = a·x + b·x0 + c·x0_previous + d·noise
+
+and a solver is a grid of (timestep, σ) with the rows (p, q, a, b, c, d). DDIM (arXiv 2010.02502), Euler (2206.00364)
+and the first order of DPM-Solver++ (2211.01095) are the *same* formula on different grids:
+a = s'/s, b = α'·(1 − σ'/σ). The second order adds the previous x0; the ancestral variant splits σ' into a
+deterministic and a fresh part. The grids are those of diffusers' schedulers, so that results can be compared.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+P, Q, A, B, C, D = range(6)
+"""Columns of :attr:`Table.rows`; guidance rides along as the seventh coefficient."""
+
+MAX_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """One solver, ready to run.
+
+    timesteps: FP64 [n], what the network is told (Euler's may be fractional).
+    rows: FP64 [n, 6], columns p, q, a, b, c, d.
+    start: (photo, noise); the state starts as ``start[0]·photo_latents + start[1]·noise``.
+    """
+
+    timesteps: Array
+    rows: Array
+    start: tuple[float, float]
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    timesteps: Array
+    sigmas: Array
+    """FP64 [n + 1]; the last one is where the picture is."""
+    noise_start: float
+    """Scale of the pure-noise start."""
+
+
+def alphas_cumprod(beta_start: float, beta_end: float, train_steps: int) -> Array:
+    """ᾱ, FP64 [train_steps], of the "scaled linear" schedule that latent diffusion models were trained with."""
+    betas = np.linspace(beta_start**0.5, beta_end**0.5, train_steps, dtype=np.float64) ** 2
+    return np.cumprod(1.0 - betas)
+
+
+def _train_sigmas(alphas: Array) -> Array:
+    return np.sqrt((1.0 - alphas) / alphas)
+
+
+def _ddim_grid(alphas: Array, steps: int) -> _Grid:
+    """diffusers' DDIMScheduler: leading spacing, steps_offset 1, set_alpha_to_one False."""
+    sigmas, stride = _train_sigmas(alphas), len(alphas) // steps
+    timesteps = np.arange(steps)[::-1] * stride + 1
+    previous = timesteps - stride
+    after = np.where(previous >= 0, sigmas[np.maximum(previous, 0)], sigmas[0])
+    return _Grid(timesteps.astype(np.float64), np.append(sigmas[timesteps], after[-1]), 1.0)
+
+
+def _euler_grid(alphas: Array, steps: int) -> _Grid:
+    """diffusers' EulerDiscreteScheduler: linspace spacing, timesteps rounded to FP32 as there."""
+    train = _train_sigmas(alphas)
+    timesteps = np.linspace(0, len(alphas) - 1, steps, dtype=np.float32)[::-1].astype(np.float64)
+    sigmas = np.append(np.interp(timesteps, np.arange(len(alphas)), train), 0.0)
+    return _Grid(timesteps, sigmas, float(sigmas[0] / np.hypot(1.0, sigmas[0])))
+
+
+def _dpmpp_grid(alphas: Array, steps: int) -> _Grid:
+    """diffusers' DPMSolverMultistepScheduler: linspace spacing, final σ zero."""
+    timesteps = np.linspace(0, len(alphas) - 1, steps + 1).round()[::-1][:-1]
+    return _Grid(timesteps, np.append(_train_sigmas(alphas)[timesteps.astype(int)], 0.0), 1.0)
+
+
+def _dpmpp_karras_grid(alphas: Array, steps: int) -> _Grid:
+    """As :func:`_dpmpp_grid` with use_karras_sigmas: σ spaced evenly in σ^(1/7), timesteps rounded."""
+    train = _train_sigmas(alphas)
+    ramp = np.linspace(0, 1, steps)
+    low, high = train[0] ** (1 / 7), train[-1] ** (1 / 7)
+    sigmas = (high + ramp * (low - high)) ** 7
+    timesteps = np.interp(np.log(sigmas), np.log(train), np.arange(len(train))).round()
+    return _Grid(timesteps, np.append(sigmas, 0.0), 1.0)
+
+
+def _first_order(sigma: float, after: float) -> tuple[float, float]:
+    """(a, b) of a first-order step from noise level ``sigma`` to ``after``."""
+    alpha_after = 1.0 / np.hypot(1.0, after)
+    return (after / sigma) * np.hypot(1.0, sigma) * alpha_after, alpha_after * (1.0 - after / sigma)
+
+
+def _single_step(sigmas: Array, index: int, first: int) -> tuple[float, float, float, float]:
+    a, b = _first_order(sigmas[index], sigmas[index + 1])
+    return a, b, 0.0, 0.0
+
+
+def _ancestral(sigmas: Array, index: int, first: int) -> tuple[float, float, float, float]:
+    sigma, after = sigmas[index], sigmas[index + 1]
+    up = np.sqrt(after**2 * (sigma**2 - after**2) / sigma**2)
+    down = np.sqrt(after**2 - up**2)
+    alpha, alpha_after = 1.0 / np.hypot(1.0, sigma), 1.0 / np.hypot(1.0, after)
+    return (down / sigma) * alpha_after / alpha, alpha_after * (1.0 - down / sigma), 0.0, alpha_after * up
+
+
+def _multistep(sigmas: Array, index: int, first: int) -> tuple[float, float, float, float]:
+    """DPM-Solver++ 2M, midpoint: first order at both ends, where a neighbour is missing or σ' is zero."""
+    sigma, after = sigmas[index], sigmas[index + 1]
+    a, b = _first_order(sigma, after)
+    if index == first or index == len(sigmas) - 2:
+        return a, b, 0.0, 0.0
+    ratio = np.log(sigmas[index - 1] / sigma) / np.log(sigma / after)
+    return a, b * (1.0 + 0.5 / ratio), -0.5 * b / ratio, 0.0
+
+
+_Grids = Callable[[Array, int], _Grid]
+_Steps = Callable[[Array, int, int], tuple[float, float, float, float]]
+
+SOLVERS: dict[str, tuple[_Grids, _Steps]] = {
+    "ddim": (_ddim_grid, _single_step),
+    "euler": (_euler_grid, _single_step),
+    "euler_ancestral": (_euler_grid, _ancestral),
+    "dpmpp_2m": (_dpmpp_grid, _multistep),
+    "dpmpp_2m_karras": (_dpmpp_karras_grid, _multistep),
+}
+
+
+def solver_table(name: str, steps: int, strength: float, alphas: Array) -> Table:
+    """The table of solver ``name`` (a key of SOLVERS) for ``steps`` (1 … MAX_STEPS) at ``strength`` (0 < strength ≤ 1).
+
+    At strength 1 the start is pure noise; below it the first ``steps − int(steps·strength)`` steps are skipped, as in
+    diffusers' img2img, and the start is the photo at the noise level of the first step that is left (at least one is).
+    """
+    make_grid, make_step = SOLVERS[name]
+    grid = make_grid(alphas, steps)
+    # Rounded, because an FP32 strength of 0.7 is 0.699999988 and would lose a step.
+    first = steps - max(1, min(steps, int(round(strength, 6) * steps + 1e-9)))
+    rows = np.zeros((steps - first, 6))
+    for row, index in enumerate(range(first, steps)):
+        sigma = grid.sigmas[index]
+        rows[row, P], rows[row, Q] = np.hypot(1.0, sigma), -sigma
+        rows[row, A:] = make_step(grid.sigmas, index, first)
+    sigma = grid.sigmas[first]
+    alpha = float(1.0 / np.hypot(1.0, sigma))
+    start = (0.0, grid.noise_start) if strength >= 1.0 else (alpha, float(sigma) * alpha)
+    return Table(grid.timesteps[first:], rows, start)

@@ -1,0 +1,74 @@
+"""The only file that touches Triton: tensors in, model calls, responses out. ``pb_utils`` is handed in."""
+
+import json
+from typing import Any
+
+import numpy as np
+from request import Values
+
+
+class ModelFailed(Exception):
+    """Another model of the server refused or broke."""
+
+
+def read_values(pb_utils: Any, request: Any) -> Values:
+    """The request's tensors by name; strings as str (what is not UTF-8 is replaced, not refused)."""
+    values: Values = {}
+    for tensor in request.inputs():
+        array = tensor.as_numpy()
+        values[tensor.name()] = array[0].decode("utf-8", "replace") if array.dtype == np.object_ else array
+    return values
+
+
+class TritonModels:
+    """Calls to the models of this server, each at the version of the release."""
+
+    def __init__(self, pb_utils: Any, versions: dict[str, int]) -> None:
+        self._pb_utils, self._versions = pb_utils, versions
+
+    async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: np.ndarray) -> list[np.ndarray]:
+        """Run ``model``; returns ``outputs`` in that order. Raises ModelFailed."""
+        call = self._pb_utils.InferenceRequest(
+            model_name=model,
+            model_version=self._versions.get(model, -1),
+            requested_output_names=list(outputs),
+            inputs=[self._pb_utils.Tensor(name, array) for name, array in tensors.items()],
+        )
+        response = await call.async_exec()
+        if response.has_error():
+            raise ModelFailed(f"{model}: {response.error().message()}")
+        found = {tensor.name(): tensor.as_numpy() for tensor in response.output_tensors()}
+        return [found[name] for name in outputs]
+
+
+class Responses:
+    """The stream of one request. Exactly one of :meth:`close` and :meth:`fail` must be called, or the client waits for
+    ever and the server cannot shut down."""
+
+    def __init__(self, pb_utils: Any, request: Any) -> None:
+        self._pb_utils = pb_utils
+        self._sender = request.get_response_sender()
+        self.wanted = set(request.requested_output_names())
+
+    @property
+    def cancelled(self) -> bool:
+        return bool(self._sender.is_cancelled())
+
+    def send(self, event: dict[str, Any], **tensors: np.ndarray) -> None:
+        """One response: the event as JSON, and those of ``tensors`` that the client asked for."""
+        content = {"event": np.array([json.dumps(event).encode()], np.object_), **tensors}
+        self._sender.send(
+            self._pb_utils.InferenceResponse(
+                [self._pb_utils.Tensor(name, array) for name, array in content.items() if name in self.wanted]
+            )
+        )
+
+    def close(self) -> None:
+        self._sender.send(flags=self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    def fail(self, code: str, sentence: str) -> None:
+        """End the stream with a Triton error, ``code: sentence``."""
+        error = self._pb_utils.TritonError(f"{code}: {sentence}")
+        self._sender.send(
+            self._pb_utils.InferenceResponse(error=error), flags=self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+        )

@@ -1,0 +1,99 @@
+"""What a job is: its states, its request, its result.
+
+Every comparison of states goes through the names in this file.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    ANALYZING = "analyzing"
+    GENERATING = "generating"
+    TRANSFORMING = "transforming"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+"""States that a job never leaves."""
+
+MESSAGES = {
+    JobState.QUEUED: "Waiting for a free worker",
+    JobState.ANALYZING: "Looking at the room",
+    JobState.GENERATING: "Preparing the new style",
+    JobState.TRANSFORMING: "Restyling the room",
+    JobState.FINALIZING: "Finishing the picture",
+    JobState.COMPLETED: "Done",
+    JobState.CANCELLED: "Cancelled",
+}
+"""What the user reads in each state; a failed job shows its error's sentence instead."""
+
+MAX_DELIVERIES = 3
+"""How often a job is given to a worker before it goes to the dead letters."""
+
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the user may say beside the style. Ranges are enforced where it is decoded (:mod:`orchestrator.api`)."""
+
+    keep_furniture: bool = False
+    """Start from the photo rather than from noise, so that furniture keeps its shape and much of its colour."""
+    color_palette: list[str] = []
+    """Colours in words, at most 8."""
+    prompt: str = ""
+    negative_prompt: str = ""
+    seed: int | None = None
+    """0 … 2**63−1; absent = random. The seed that was used is always reported in the result."""
+    steps: int | None = None
+    """Solver steps, 1 … 100; absent = the bundle's default."""
+    strength: float | None = None
+    """0 < strength ≤ 1; 1 starts from noise, less starts from the photo."""
+    guidance_scale: float | None = None
+    preview_every: int = 0
+    """A preview event every so many steps; 0 = none."""
+
+
+class JobError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job failed: a stable code and one sentence for the user."""
+
+    code: str
+    detail: str
+
+
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a finished job left in storage (keys, never URLs: those are signed when asked for) and how it was made."""
+
+    transformed_key: str
+    thumbnail_key: str
+    metadata: dict[str, Any]
+    """style, processing_time, quality_score, quality, room_type, objects, seed, attempts, prompt_truncated,
+    timings, release, width, height."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One transformation, as stored. Times are UNIX seconds."""
+
+    id: str
+    style: str
+    preferences: Preferences
+    original_key: str
+    created_at: float
+    updated_at: float
+    status: JobState = JobState.QUEUED
+    progress: float = 0.0
+    """0 … 1, never falling within an attempt."""
+    message: str = ""
+    attempts: int = 0
+    """How often a worker has begun it."""
+    cancel_requested: bool = False
+    error: JobError | None = None
+    result: JobResult | None = None
+    last_seq: str = "0-0"
+    """``seq`` of the newest event that this record reflects."""

@@ -1,0 +1,230 @@
+"""The ports: what jobs need from the outside. Adapters implement them; only ``app.py`` and ``worker.py`` choose.
+
+Exceptions::
+
+    PortError
+    ├── Unavailable        the thing behind the port cannot be reached now; trying again later is right
+    ├── JobNotFound        no job has that id
+    ├── JobFinished        the job is in a terminal state already
+    ├── LeaseLost          another worker owns the job now (or it was finished): stop, commit nothing
+    ├── ObjectNotFound     no object has that key
+    ├── BadSignature       a link to an object was not made by us, or was changed
+    ├── LinkExpired        a link to an object was ours, but its time is over
+    └── InferenceError     the model refused or broke (code, detail, retryable)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+
+import msgspec
+
+from orchestrator.jobs.events import EventRecord, Progress, Terminal
+from orchestrator.jobs.models import Job, JobError
+from reroom.triton import RestyleEvent, RestyleRequest
+
+
+class PortError(Exception):
+    """Base of everything a port raises."""
+
+
+class Unavailable(PortError):
+    """The service behind the port cannot be reached now."""
+
+
+class JobNotFound(PortError):
+    """No job has that id."""
+
+
+class JobFinished(PortError):
+    """The job is in a terminal state already."""
+
+
+class LeaseLost(PortError):
+    """Another worker owns the job now, or it was finished."""
+
+
+class ObjectNotFound(PortError):
+    """No object has that key."""
+
+
+class BadSignature(PortError):
+    """A link to an object was not made by us, or was changed."""
+
+
+class LinkExpired(PortError):
+    """A link to an object was ours, but its time is over."""
+
+
+class InferenceError(PortError):
+    """The model refused or broke. ``retryable`` says whether another try may succeed."""
+
+    def __init__(self, code: str, detail: str, *, retryable: bool) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.retryable = code, detail, retryable
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's right to run one attempt of a job, as long as it keeps renewing it."""
+
+    job: Job
+    entry_id: str
+    worker: str
+    attempt: int
+    """Number of this run of the job, from 1. Never used twice, not even after ``release``: results are stored under
+    it. ``job.attempts`` counts only the runs that were not released."""
+
+
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
+    queued: int
+    running: int
+    delayed: int
+    dead_letters: int
+    workers: int
+    mean_seconds: float | None
+    """Mean processing time of recent jobs, for estimates; None before the first."""
+
+
+class JobStore(ABC):
+    """Jobs with exactly one committed outcome each, whatever dies meanwhile.
+
+    Every write is idempotent: the client library may repeat it silently after a lost reply. All methods raise
+    :class:`Unavailable` when the store cannot be reached within the adapter's timeouts.
+    """
+
+    @abstractmethod
+    async def submit(self, job: Job) -> None:
+        """Store a new job and queue it. Submitting the same id again changes nothing."""
+
+    @abstractmethod
+    async def get(self, job_id: str) -> Job:
+        """The job as of now; raises JobNotFound."""
+
+    @abstractmethod
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel: a queued job becomes cancelled at once, a running one is flagged and its worker stops it.
+
+        Returns the job after the call; raises JobNotFound, JobFinished (also for one that is cancelled already).
+        """
+
+    @abstractmethod
+    async def erase(self, job_id: str) -> None:
+        """Forget a *finished* job and its events; raises JobNotFound, or ValueError while it is not finished."""
+
+    @abstractmethod
+    async def queue_position(self, job_id: str) -> int | None:
+        """How many jobs are before it in the queue (0 = next); None when it is not waiting."""
+
+    @abstractmethod
+    async def take(self, worker: str, wait: float) -> Lease | None:
+        """Begin the next job, or one whose worker has died; None after ``wait`` seconds (≤ 2) without one.
+
+        A job delivered more than MAX_DELIVERIES times is not given out: it becomes failed (code ``too_many_attempts``)
+        and its entry goes to the dead letters. A job cancelled meanwhile is not given out either.
+        """
+
+    @abstractmethod
+    async def renew(self, lease: Lease) -> bool:
+        """Keep the lease for another lease length; True when a cancel was requested; raises LeaseLost."""
+
+    @abstractmethod
+    async def publish(self, lease: Lease, number: int, event: Progress) -> None:
+        """Append an event and reflect it in the job record. ``number`` counts the events of this attempt from 1, so
+        that a repeated call is recognised. Raises LeaseLost."""
+
+    @abstractmethod
+    async def finish(self, lease: Lease, outcome: Terminal) -> None:
+        """Commit the outcome, exactly once over all attempts. Raises LeaseLost if this attempt may no longer do so;
+        repeating one's own commit is not an error. When a cancel was requested before, the job becomes cancelled
+        whatever the outcome: who was told that a job is being cancelled never sees it completed."""
+
+    @abstractmethod
+    async def retry(self, lease: Lease, error: JobError, delay: float) -> bool:
+        """Give the job back, to be begun again after ``delay`` seconds; False when its attempts are used up and it was
+        failed with ``error`` (and dead-lettered) instead. Raises LeaseLost."""
+
+    @abstractmethod
+    async def release(self, lease: Lease) -> None:
+        """Give the job back at once without counting the attempt (a worker that shuts down). Raises LeaseLost."""
+
+    @abstractmethod
+    async def sweep(self) -> int:
+        """Housekeeping, to be called by every worker each quarter of a lease: ends jobs of dead workers that are
+        cancelled or used up also while no worker is free to take; returns how many."""
+
+    @abstractmethod
+    def events(self, job_id: str, after: str) -> AsyncGenerator[EventRecord, None]:
+        """Every event with seq > ``after`` ("0-0" = all), once and in order, then live ones, until the terminal event.
+
+        Survives a restart of the store. Ends (without a terminal event) when the job is erased.
+        """
+
+    @abstractmethod
+    async def stats(self) -> QueueStats:
+        """Counts over all jobs."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Raises Unavailable when the store does not answer."""
+
+
+class StorageStats(msgspec.Struct, frozen=True, kw_only=True):
+    objects: int
+    bytes: int
+
+
+class Storage(ABC):
+    """Private objects under keys such as ``uploads/{job}/original.jpg``; read by signed, expiring URLs.
+
+    Keys are made by this project only: segments of [A-Za-z0-9._-] joined by "/", none of them "." or "..";
+    anything else raises ValueError. All methods raise Unavailable when the store cannot be reached.
+    """
+
+    @abstractmethod
+    async def put(self, key: str, data: bytes, content_type: str) -> None:
+        """Store an object, atomically: a reader sees the old one, the new one or none, never half. Overwrites."""
+
+    @abstractmethod
+    async def get(self, key: str) -> bytes:
+        """The object's bytes; raises ObjectNotFound."""
+
+    @abstractmethod
+    async def delete_prefix(self, prefix: str) -> int:
+        """Delete everything under ``prefix`` (ends with "/"); returns how many objects. None there is not an error."""
+
+    @abstractmethod
+    async def url(self, key: str, expires_in: int) -> str:
+        """An absolute URL that gives the object by GET for ``expires_in`` seconds. Does not check that it exists."""
+
+    @abstractmethod
+    async def stats(self) -> StorageStats:
+        """How much is stored."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Raises Unavailable when objects cannot be written or read."""
+
+
+class SignedFiles(ABC):
+    """What a storage adapter adds when its URLs lead to this API's ``GET /files``."""
+
+    @abstractmethod
+    async def open(self, key: str, expires: str, signature: str) -> bytes:
+        """The object that a URL of :meth:`Storage.url` gives, by the URL's parts as they came.
+
+        Raises BadSignature, LinkExpired, ObjectNotFound, Unavailable.
+        """
+
+
+class Inference(ABC):
+    """The model server."""
+
+    @abstractmethod
+    def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
+        """Run a request; yields events, the last being ``Result``. Closing the iterator (or cancelling the task) stops
+        the work on the server within one step. Raises InferenceError."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Raises Unavailable unless the ``restyle`` model is ready to serve."""

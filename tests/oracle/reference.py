@@ -1,0 +1,122 @@
+"""The peer: diffusers' own pipelines, run in torch with the weights of a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetPipeline,
+)
+from numpy.typing import NDArray
+
+from export.bundle import load_bundle
+from export.models.load import load_networks
+from export.tokenizer import load_tokenizer
+
+SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+SCHEDULERS: dict[str, Any] = {
+    "ddim": (DDIMScheduler, {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}),
+    "euler": (EulerDiscreteScheduler, {}),
+    "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
+    "dpmpp_2m": (DPMSolverMultistepScheduler, {}),
+    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+}
+
+
+def scheduler(solver: str) -> Any:
+    """diffusers' scheduler of the same name, as Stable Diffusion 1.5 configures it."""
+    kind, options = SCHEDULERS[solver]
+    return kind(**SCHEDULE, **options)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture to make. Hints are what Triton's own `depth` and `edges` said of the photo."""
+
+    depth: NDArray[np.uint8]
+    edges: NDArray[np.uint8]
+    noise: NDArray[np.float32]
+    prompt: str
+    negative_prompt: str
+    solver: str
+    steps: int
+    guidance_scale: float
+    control_scale: tuple[float, float]
+    strength: float = 1.0
+    photo_latents: NDArray[np.float32] | None = None
+
+
+class _Img2Img(StableDiffusionControlNetImg2ImgPipeline):
+    """With the noise that it is given, instead of torch's."""
+
+    noise: torch.Tensor
+
+    def prepare_latents(self, image: torch.Tensor, timestep: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return self.scheduler.add_noise(image, self.noise, timestep)
+
+
+@cache
+def _parts(bundle: str) -> dict[str, Any]:
+    networks = load_networks(load_bundle(bundle))
+    return {
+        "vae": networks["vae"],
+        "text_encoder": networks["text_encoder"],
+        "tokenizer": load_tokenizer(load_bundle(bundle).tokenizer),
+        "unet": networks["unet"],
+        "controlnet": [networks["controlnet_depth"], networks["controlnet_canny"]],
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
+
+
+def diffusers_picture(case: Case, bundle: str = "tiny") -> NDArray[np.float64]:
+    """FP64 [H,W,3] in 0..255, before rounding."""
+    hints = [_hint(case.depth), _hint(case.edges)]
+    common: dict[str, Any] = {
+        "prompt": case.prompt,
+        "negative_prompt": case.negative_prompt,
+        "num_inference_steps": case.steps,
+        "guidance_scale": case.guidance_scale,
+        "controlnet_conditioning_scale": list(case.control_scale),
+        "output_type": "pt",
+    }
+    noise = torch.from_numpy(case.noise)
+    if case.strength >= 1.0:
+        pipeline = StableDiffusionControlNetPipeline(**_parts(bundle), scheduler=scheduler(case.solver))
+        common |= {"image": hints, "latents": noise}
+    else:
+        pipeline = _Img2Img(**_parts(bundle), scheduler=scheduler(case.solver))
+        pipeline.noise = noise
+        common |= {
+            "image": torch.from_numpy(case.photo_latents),
+            "control_image": hints,
+            "strength": case.strength,
+        }
+    pipeline.set_progress_bar_config(disable=True)
+    picture: torch.Tensor = pipeline(**common).images[0]
+    return picture.permute(1, 2, 0).double().numpy() * 255.0
+
+
+def photo_latents(photo: NDArray[np.uint8], bundle: str = "tiny") -> NDArray[np.float32]:
+    """The scaled mean of the VAE's posterior, by torch, [1,4,h,w]."""
+    vae = _parts(bundle)["vae"]
+    signal = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1.0
+    with torch.no_grad():
+        mean: torch.Tensor = vae.encode(signal).latent_dist.mean * vae.config.scaling_factor
+    return mean.numpy()
+
+
+def _hint(picture: NDArray[np.uint8]) -> torch.Tensor:
+    # Copied: what Triton returned is read-only, which torch warns of.
+    return torch.from_numpy(np.array(picture))[None, None].expand(1, 3, -1, -1).float() / 255.0
