@@ -43,13 +43,20 @@ def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
         "depth": ((photo,), (Tensor("depth", "UINT8", (photo_height, photo_width)),)),
         "detector": (
             (photo,),
-            (Tensor("boxes", "FP32", (k, 4)), Tensor("scores", "FP32", (k,)), Tensor("labels", "INT64", (k,))),
+            (
+                Tensor("boxes", "FP32", (k, 4)),
+                Tensor("scores", "FP32", (k,)),
+                Tensor("labels", "INT64", (k,)),
+            ),
         ),
         "text_encoder": (
             (Tensor("input_ids", "INT64", (TOKENS,)),),
             (Tensor("hidden_states", "FP32", (TOKENS, sizes.text_width)),),
         ),
-        "vae_encoder": ((Tensor("image", "FP32", (3, height, width)),), (Tensor("latents", "FP32", latents),)),
+        "vae_encoder": (
+            (Tensor("image", "FP32", (3, height, width)),),
+            (Tensor("latents", "FP32", latents),),
+        ),
         "denoiser": (
             (
                 Tensor("latents", "FP32", latents),
@@ -64,7 +71,10 @@ def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
             ),
             (Tensor("latents_next", "FP32", latents), Tensor("x0", "FP32", latents)),
         ),
-        "vae_decoder": ((Tensor("latents", "FP32", latents),), (Tensor("image", "FP32", (3, height, width)),)),
+        "vae_decoder": (
+            (Tensor("latents", "FP32", latents),),
+            (Tensor("image", "FP32", (3, height, width)),),
+        ),
     }
     return {
         name: ModelSpec(name, "onnxruntime", inputs, outputs, max_batch_size=sizes.max_batch_size)

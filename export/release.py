@@ -56,7 +56,9 @@ def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
     """
     target = releases / bundle.name
     if any(target.glob(f"models/*/{version}")):
-        raise FileExistsError(f"{target} has a version {version} already; a published version is never changed")
+        raise FileExistsError(
+            f"{target} has a version {version} already; a published version is never changed"
+        )
     releases.mkdir(parents=True, exist_ok=True)
     staging = Path(mkdtemp(prefix=f".{bundle.name}-", dir=releases))
     try:
@@ -65,7 +67,9 @@ def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
         facts = _export_graphs(bundle, networks, sizes, staging / "models", version)
         tokenizer = save_tokenizer(load_tokenizer(bundle.tokenizer), staging / "tokenizer.json")
         document = _document(bundle, networks, sizes, facts, tokenizer, version)
-        (staging / "release.json").write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+        (staging / "release.json").write_bytes(
+            msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+        )
         _publish(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -157,7 +161,10 @@ def _document(
         "tokenizer": tokenizer,
         "models": facts,
         "sources": {name: _source(bundle, name) for name in NETWORKS},
-        "tools": {name: package_version(name) for name in ("torch", "diffusers", "transformers", "onnx", "onnxscript")},
+        "tools": {
+            name: package_version(name)
+            for name in ("torch", "diffusers", "transformers", "onnx", "onnxscript")
+        },
     }
 
 

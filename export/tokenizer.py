@@ -30,7 +30,9 @@ def load_tokenizer(weights: Weights) -> CLIPTokenizer:
     """The bundle's tokenizer. Raises BundleError when the bundle names no source."""
     if weights.source is None:
         raise BundleError("tokenizer: give repo or path")
-    return CLIPTokenizer.from_pretrained(weights.source, subfolder=weights.subfolder, revision=weights.revision)
+    return CLIPTokenizer.from_pretrained(
+        weights.source, subfolder=weights.subfolder, revision=weights.revision
+    )
 
 
 def save_tokenizer(tokenizer: CLIPTokenizer, path: Path) -> TokenizerFacts:
@@ -39,7 +41,9 @@ def save_tokenizer(tokenizer: CLIPTokenizer, path: Path) -> TokenizerFacts:
     backend.no_padding()
     backend.no_truncation()
     backend.save(str(path))
-    return TokenizerFacts(begin=tokenizer.bos_token_id, end=tokenizer.eos_token_id, pad=tokenizer.pad_token_id)
+    return TokenizerFacts(
+        begin=tokenizer.bos_token_id, end=tokenizer.eos_token_id, pad=tokenizer.pad_token_id
+    )
 
 
 def _learn(corpus: Path, folder: Path) -> None:

@@ -15,7 +15,9 @@ def room(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     picture[y > 0.62] = rng.uniform(60, 140, 3)
     for _ in range(6):
         left, top = rng.uniform(0.05, 0.7), rng.uniform(0.1, 0.7)
-        inside = (x > left) & (x < left + rng.uniform(0.1, 0.3)) & (y > top) & (y < top + rng.uniform(0.1, 0.25))
+        inside = (
+            (x > left) & (x < left + rng.uniform(0.1, 0.3)) & (y > top) & (y < top + rng.uniform(0.1, 0.25))
+        )
         picture[inside] = rng.uniform(20, 250, 3)
     picture += 25 * (1 - y)[..., None] + rng.normal(0, 2, picture.shape)
     return np.clip(picture, 0, 255).astype(np.uint8)

@@ -69,7 +69,9 @@ def _random(kind: str, weights: Weights) -> nn.Module:
             if weights.redraw and not parameter.any():
                 parameter.normal_(0.0, weights.redraw)
             if parameter.dim() > 1:
-                parameter.mul_(prod(factor for prefix, factor in weights.gain.items() if name.startswith(prefix)))
+                parameter.mul_(
+                    prod(factor for prefix, factor in weights.gain.items() if name.startswith(prefix))
+                )
     return network
 
 
@@ -93,4 +95,6 @@ def _check_hint_factor(networks: dict[str, nn.Module]) -> None:
     for name in ("controlnet_depth", "controlnet_canny"):
         hint = hint_factor(networks[name])
         if hint != factor:
-            raise BundleError(f"{name} shrinks its hint by {hint}, the VAE by {factor}: these do not fit together")
+            raise BundleError(
+                f"{name} shrinks its hint by {hint}, the VAE by {factor}: these do not fit together"
+            )

@@ -45,7 +45,9 @@ class TextEncoder(nn.Module):
 class _PhotoNetwork(nn.Module):
     """A network of fixed input size behind a picture of any size: resize (bilinear, not antialiased) and normalise."""
 
-    def __init__(self, network: nn.Module, size: tuple[int, int], mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self, network: nn.Module, size: tuple[int, int], mean: list[float], std: list[float]
+    ) -> None:
         super().__init__()
         self.network, self.size = network, size
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))

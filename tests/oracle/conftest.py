@@ -31,14 +31,18 @@ class Server:
 
     client: InferenceServerClient
 
-    async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: NDArray[Any]) -> list[NDArray[Any]]:
+    async def __call__(
+        self, model: str, outputs: tuple[str, ...], **tensors: NDArray[Any]
+    ) -> list[NDArray[Any]]:
         """One unary call: the same signature as the calls that `restyle` makes inside the server."""
         inputs = [tensor(name, array) for name, array in tensors.items()]
         wanted = [InferRequestedOutput(name) for name in outputs]
         answer = await self.client.infer(model, inputs, outputs=wanted)
         return [answer.as_numpy(name) for name in outputs]
 
-    async def restyle_exact(self, photo: NDArray[np.uint8], case: Case) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    async def restyle_exact(
+        self, photo: NDArray[np.uint8], case: Case
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """`restyle` for a case: its picture before rounding, FP32 [H,W,3] in 0..255, and the result event."""
         inputs = [tensor("image", photo), tensor("latents", case.noise[0])]
         for name in ("prompt", "negative_prompt", "solver"):
@@ -75,5 +79,3 @@ class Server:
 async def server(triton: TritonServer) -> AsyncIterator[Server]:
     async with InferenceServerClient(triton.grpc) as client:
         yield Server(client)
-
-

@@ -22,7 +22,7 @@ from export.bundle import load_bundle
 from export.models.load import load_networks
 from export.tokenizer import load_tokenizer
 
-SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 SCHEDULERS: dict[str, Any] = {
     "ddim": (DDIMScheduler, {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}),
@@ -61,7 +61,9 @@ class _Img2Img(StableDiffusionControlNetImg2ImgPipeline):
 
     noise: torch.Tensor
 
-    def prepare_latents(self, image: torch.Tensor, timestep: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    def prepare_latents(
+        self, image: torch.Tensor, timestep: torch.Tensor, *_: Any, **__: Any
+    ) -> torch.Tensor:
         return self.scheduler.add_noise(image, self.noise, timestep)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pipeline import Models, Restyler, Result
-from release import load_release
 from prompt import Prompts
+from release import load_release
 from request import parse_request
 
 from tests.conftest import RELEASE
@@ -31,7 +31,9 @@ SOLVERS = ["ddim", "euler", "dpmpp_2m", "dpmpp_2m_karras"]
 Tensors = dict[str, NDArray[Any]]
 
 
-def make_case(solver: str = "dpmpp_2m", shape: tuple[int, int] = (112, 144), seed: int = 1, **changes: Any) -> Case:
+def make_case(
+    solver: str = "dpmpp_2m", shape: tuple[int, int] = (112, 144), seed: int = 1, **changes: Any
+) -> Case:
     rng = np.random.default_rng(seed)
     case = Case(
         depth=np.zeros(0, np.uint8),
@@ -56,14 +58,18 @@ def difference(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 async def test_alone_it_equals_diffusers(server: Server, solver: str, strength: float) -> None:
     photo = room(112, 144)
-    case = await server.with_hints(photo, make_case(solver, strength=strength, photo_latents=photo_latents(photo)))
+    case = await server.with_hints(
+        photo, make_case(solver, strength=strength, photo_latents=photo_latents(photo))
+    )
     ours, _ = await server.restyle_exact(photo, case)
     theirs = diffusers_picture(case)
     assert theirs.std() > 20, "a flat picture would prove nothing"
     assert difference(ours, theirs) <= TOLERANCE
 
 
-@pytest.mark.parametrize("changes", [{"guidance_scale": 1.0}, {"steps": 1}, {"steps": 15}, {"control_scale": (1.2, 0.0)}])
+@pytest.mark.parametrize(
+    "changes", [{"guidance_scale": 1.0}, {"steps": 1}, {"steps": 15}, {"control_scale": (1.2, 0.0)}]
+)
 async def test_odd_settings_equal_diffusers(server: Server, changes: dict[str, Any]) -> None:
     photo = room(128, 128, seed=3)
     case = await server.with_hints(photo, make_case(shape=(128, 128), **changes))
@@ -123,13 +129,17 @@ class Mutated:
     def __init__(self, server: Server, mutation: Callable[[Tensors], None]) -> None:
         self.server, self.mutation = server, mutation
 
-    async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: NDArray[Any]) -> list[NDArray[Any]]:
+    async def __call__(
+        self, model: str, outputs: tuple[str, ...], **tensors: NDArray[Any]
+    ) -> list[NDArray[Any]]:
         if model == "denoiser":
             self.mutation(tensors)
         return await self.server(model, outputs, **tensors)
 
 
-async def run_here(models: Models, photo: NDArray[np.uint8], case: Case, monkeypatch: pytest.MonkeyPatch) -> NDArray[Any]:
+async def run_here(
+    models: Models, photo: NDArray[np.uint8], case: Case, monkeypatch: pytest.MonkeyPatch
+) -> NDArray[Any]:
     """The pipeline of `restyle` in this process, over the server's models."""
     monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
     release = load_release()
@@ -176,5 +186,8 @@ async def test_swapped_hints_move_the_picture(server: Server) -> None:
     """The random weights of `tiny` are only good for proofs if the hints matter in them."""
     photo = room(112, 144)
     case = await server.with_hints(photo, make_case())
-    ours, theirs = diffusers_picture(case), diffusers_picture(replace(case, depth=case.edges, edges=case.depth))
+    ours, theirs = (
+        diffusers_picture(case),
+        diffusers_picture(replace(case, depth=case.edges, edges=case.depth)),
+    )
     assert np.abs(ours - theirs).mean() >= 20

@@ -20,7 +20,9 @@ FEATHER = 0.01
 """Width of the seam around kept pixels, as a share of the long side."""
 
 PREVIEW_SIDE = 256
-PREVIEW_QUALITY = 80
+PREVIEW_BYTES = 20_000
+PREVIEW_QUALITIES = (80, 50, 20)
+"""JPEG qualities, tried in turn until the preview is small enough; the first steps are noise, which packs badly."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,11 @@ def preview_jpeg(x0: Floats, matrix: Floats, fit: Fit) -> bytes:
     pixels = from_bucket(resize(pixels, fit.bucket), fit)
     scale = min(1.0, PREVIEW_SIDE / max(pixels.shape[:2]))
     small = resize(pixels, (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))))
-    _, encoded = cv2.imencode(
-        ".jpg", cv2.cvtColor(to_bytes(small), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, PREVIEW_QUALITY]
-    )
+    bgr = cv2.cvtColor(to_bytes(small), cv2.COLOR_RGB2BGR)
+    for quality in PREVIEW_QUALITIES:
+        _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if len(encoded) <= PREVIEW_BYTES:
+            break
     return encoded.tobytes()
 
 

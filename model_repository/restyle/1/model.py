@@ -53,7 +53,9 @@ def _send(responses: Responses, event: Event) -> None:
     match event:
         case Result():
             fields = {key: value for key, value in vars(event).items() if key != "pixels"}
-            responses.send({"type": "result", **fields}, image=to_bytes(event.pixels), image_exact=event.pixels)
+            responses.send(
+                {"type": "result", **fields}, image=to_bytes(event.pixels), image_exact=event.pixels
+            )
         case Preview():
             jpeg = base64.b64encode(event.jpeg).decode()
             responses.send({"type": "preview", **asdict(event), "jpeg": jpeg})

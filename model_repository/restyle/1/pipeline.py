@@ -151,7 +151,9 @@ class Restyler:
         fit = fit_photo(*request.image.shape[:2], self.release.buckets)
         self._check_latents(request, fit)
         photo = await asyncio.to_thread(to_bucket, request.image, fit)
-        depth, edges, objects = await asyncio.gather(self._depth(photo), self._edges(photo), self._objects(photo, fit))
+        depth, edges, objects = await asyncio.gather(
+            self._depth(photo), self._edges(photo), self._objects(photo, fit)
+        )
         yield Analysis(objects, room_type(objects), GENERATING)
 
         clock.enter("generating")
@@ -210,7 +212,9 @@ class Restyler:
         return edges
 
     async def _objects(self, image: Bytes, fit: Fit) -> list[dict[str, Any]]:
-        boxes, scores, labels = await self.models("detector", ("boxes", "scores", "labels"), image=image[None])
+        boxes, scores, labels = await self.models(
+            "detector", ("boxes", "scores", "labels"), image=image[None]
+        )
         (top, left), (rows, columns), inner = fit.offset, fit.bucket, fit.inner
         scale = np.array([columns, rows, columns, rows], np.float32)
         shift = np.array([left, top, left, top], np.float32)
@@ -257,7 +261,9 @@ class Restyler:
         x0 = np.zeros(shape, np.float32)
         scale = np.minimum(np.array(request.control_scale) * STRONGER ** (attempt - 1), MAX_CONTROL)
         for index in range(len(table)):
-            fresh = philox_noise(request.seed, index + 1, shape) if table.rows[index, D] else np.zeros_like(x0)
+            fresh = (
+                philox_noise(request.seed, index + 1, shape) if table.rows[index, D] else np.zeros_like(x0)
+            )
             latents, x0 = await self._guided_step(request, scene, table, index, scale, (latents, x0, fresh))
             if scene.keep is not None:
                 # x' is linear in x0: moving x0 towards the photo moves x' by b as much.
@@ -290,7 +296,9 @@ class Restyler:
             control_scale=scale.astype(np.float32)[None],
         )
 
-    async def _finish(self, request: Request, scene: _Scene, latents: Floats) -> tuple[Floats, dict[str, float]]:
+    async def _finish(
+        self, request: Request, scene: _Scene, latents: Floats
+    ) -> tuple[Floats, dict[str, float]]:
         """Decode, measure, and bring back to the photo's frame."""
         (signal,) = await self.models("vae_decoder", ("image",), latents=latents)
         pixels = to_pixels(signal)

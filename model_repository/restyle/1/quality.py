@@ -56,7 +56,11 @@ def _above_chance(edges: NDArray[np.bool_], near: NDArray[np.bool_]) -> float:
 
 def depth_agreement(first: Bytes, second: Bytes) -> float:
     """Spearman's rank correlation of two depth maps, below 0 counted as 0: what was nearer should still be nearer."""
-    ranks = [_ranks(resize(depth.astype(np.float32), (_DEPTH_SIDE, _DEPTH_SIDE)).ravel()) for depth in (first, second)]
+    small = [
+        resize(depth.astype(np.float32), (_DEPTH_SIDE, _DEPTH_SIDE)).ravel() for depth in (first, second)
+    ]
+    # Averaging leaves rounding dust, which would rank pixels of equal depth.
+    ranks = [_ranks(values.round(2)) for values in small]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return 0.0
     return max(0.0, float(np.corrcoef(*ranks)[0, 1]))

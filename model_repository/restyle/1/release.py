@@ -49,7 +49,9 @@ def load_release() -> Release:
     """The release in the folder that REROOM_RELEASE names. Raises ValueError with one sentence when it is unusable."""
     folder = os.environ.get("REROOM_RELEASE")
     if not folder:
-        raise ValueError("REROOM_RELEASE is not set: it must name the folder of a release (with release.json)")
+        raise ValueError(
+            "REROOM_RELEASE is not set: it must name the folder of a release (with release.json)"
+        )
     path = Path(folder) / "release.json"
     try:
         document: dict[str, Any] = json.loads(path.read_text())

@@ -87,11 +87,15 @@ def _check_pictures(request: Request, release: Release) -> None:
             f"image must be [H,W,3] with sides of {MIN_SIDE} to {MAX_SIDE}, not {list(request.image.shape)}"
         )
     if request.keep_mask is not None and request.keep_mask.shape != (height, width):
-        raise InvalidRequest(f"keep_mask must be [{height},{width}] like the image, not {list(request.keep_mask.shape)}")
+        raise InvalidRequest(
+            f"keep_mask must be [{height},{width}] like the image, not {list(request.keep_mask.shape)}"
+        )
     if request.latents is not None:
         # Which latent sides fit depends on the bucket; the pipeline compares them.
         if request.latents.shape[0] != release.latent_channels:
-            raise InvalidRequest(f"latents must have {release.latent_channels} channels, not {request.latents.shape[0]}")
+            raise InvalidRequest(
+                f"latents must have {release.latent_channels} channels, not {request.latents.shape[0]}"
+            )
         if not np.isfinite(request.latents).all():
             raise InvalidRequest("latents must be finite")
 

@@ -70,5 +70,6 @@ class Responses:
         """End the stream with a Triton error, ``code: sentence``."""
         error = self._pb_utils.TritonError(f"{code}: {sentence}")
         self._sender.send(
-            self._pb_utils.InferenceResponse(error=error), flags=self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+            self._pb_utils.InferenceResponse(error=error),
+            flags=self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
         )

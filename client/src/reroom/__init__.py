@@ -1,0 +1,62 @@
+"""The client of a reroom service: the same room, restyled.
+
+::
+
+    with reroom.Client("http://localhost:8000") as client:
+        job = client.submit("room.jpg", "industrial")
+        client.wait(job)
+        client.download(job, "result.jpg")
+
+:class:`AsyncClient` is the same for asyncio; :mod:`reroom.events` are what happens to a job, :mod:`reroom.errors` what
+can go wrong; :mod:`reroom.triton` (extra ``triton``) talks to the model server directly.
+"""
+
+from reroom import errors, events
+from reroom._async import AsyncClient
+from reroom._http import RetryPolicy
+from reroom._sync import Client
+from reroom.errors import (
+    ApiError,
+    Conflict,
+    ConnectionFailed,
+    Forbidden,
+    InvalidRequest,
+    JobCancelled,
+    JobFailed,
+    JobNotFinished,
+    NotFound,
+    ProtocolError,
+    RateLimited,
+    ReroomError,
+    ServerError,
+    Timeout,
+)
+from reroom.models import Health, JobError, JobResult, JobStatus, Preferences, Submitted
+
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "Client",
+    "Conflict",
+    "ConnectionFailed",
+    "Forbidden",
+    "Health",
+    "InvalidRequest",
+    "JobCancelled",
+    "JobError",
+    "JobFailed",
+    "JobNotFinished",
+    "JobResult",
+    "JobStatus",
+    "NotFound",
+    "Preferences",
+    "ProtocolError",
+    "RateLimited",
+    "ReroomError",
+    "RetryPolicy",
+    "ServerError",
+    "Submitted",
+    "Timeout",
+    "errors",
+    "events",
+]

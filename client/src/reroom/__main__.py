@@ -1,0 +1,5 @@
+"""``python -m reroom`` is the command ``reroom``."""
+
+from reroom._cli import main
+
+main(prog_name="reroom")

@@ -1,0 +1,96 @@
+"""How the command shows a job at work, always on stderr: stdout is for results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from reroom import events
+
+
+class Display(Protocol):
+    """Is shown every event of a job."""
+
+    def show(self, event: events.Event) -> None: ...
+
+
+def words(event: events.Event) -> str | None:
+    """What an event says to a person; None for nothing."""
+    match event:
+        case events.Snapshot(data=job):
+            return job.message or job.status
+        case events.StatusChanged(status=status, message=message):
+            return message or status
+        case events.Analysis(objects=objects, room_type=room_type):
+            things = f"{len(objects)} object" + ("" if len(objects) == 1 else "s")
+            return f"saw a {room_type.replace('_', ' ')} with {things}"
+        case events.Step(step=step, of=of):
+            return f"step {step} of {of}"
+        case events.Completed():
+            return "completed"
+        case _:
+            return None
+
+
+def progress(event: events.Event) -> float | None:
+    """0 … 1, or None where the event has none."""
+    match event:
+        case events.Snapshot(data=job):
+            return job.progress
+        case events.StatusChanged() | events.Analysis() | events.Step() | events.Preview():
+            return event.progress
+        case events.Completed():
+            return 1.0
+        case _:
+            return None
+
+
+class Lines:
+    """A line for every event that says something, with the seconds since the start: for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._began, self._progress = console, time.monotonic(), 0.0
+
+    def show(self, event: events.Event) -> None:
+        done = progress(event)
+        self._progress = self._progress if done is None else done
+        if text := words(event):
+            elapsed = time.monotonic() - self._began
+            line = f"{elapsed:7.1f} s {self._progress:4.0%}  {text}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class Bar:
+    """A live bar: for terminals."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("sent", total=1.0)
+
+    def show(self, event: events.Event) -> None:
+        if (done := progress(event)) is not None:
+            self._bar.update(self._task, completed=done)
+        if text := words(event):
+            self._bar.update(self._task, description=text)
+
+
+@contextmanager
+def display(console: Console) -> Iterator[Display]:
+    """The fitting display for where stderr goes."""
+    if not console.is_terminal:
+        yield Lines(console)
+        return
+    # Texts come from a server: shown as they are, never as markup.
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield Bar(bar)

@@ -1,0 +1,121 @@
+"""What the client can do, without I/O. Each function is one operation for the shells to perform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from reroom import events
+from reroom._effects import Fetch, Send, Steps
+from reroom._http import RetryPolicy, decode, once, repeatable, request
+from reroom._watch import Outcome, watch
+from reroom.errors import Conflict, JobCancelled, JobFailed, JobNotFinished
+from reroom.models import (
+    CANCELLED,
+    FAILED,
+    Health,
+    JobError,
+    JobRef,
+    JobStatus,
+    PreferencesLike,
+    Submitted,
+    job_id,
+)
+
+
+class _Status(msgspec.Struct):
+    data: JobStatus
+
+
+class _Index(msgspec.Struct):
+    supported_styles: list[str]
+
+
+def submit(
+    photo: bytes, style: str, preferences: PreferencesLike | None, policy: RetryPolicy
+) -> Steps[Submitted]:
+    form = {"style": style}
+    if preferences is not None:
+        form["preferences"] = msgspec.json.encode(preferences).decode()
+    reply = yield from request(Send("POST", "/transform/submit", form, photo), policy, once)
+    return decode(reply, Submitted)
+
+
+def status(job: JobRef, policy: RetryPolicy) -> Steps[JobStatus]:
+    reply = yield from request(Send("GET", f"/transform/status/{_segment(job)}"), policy, repeatable)
+    return decode(reply, _Status).data
+
+
+def cancel(job: JobRef, policy: RetryPolicy) -> Steps[JobStatus]:
+    try:
+        reply = yield from request(Send("DELETE", f"/transform/{_segment(job)}"), policy, repeatable)
+    except Conflict:
+        # The answer to an earlier try may have been lost, so that the job ended by our own doing.
+        now = yield from status(job, policy)
+        if now.status != CANCELLED:
+            raise
+        return now
+    return decode(reply, _Status).data
+
+
+def styles(policy: RetryPolicy) -> Steps[list[str]]:
+    reply = yield from request(Send("GET", "/"), policy, repeatable)
+    return decode(reply, _Index).supported_styles
+
+
+def health(policy: RetryPolicy) -> Steps[Health]:
+    reply = yield from request(Send("GET", "/health"), policy, repeatable)
+    return decode(reply, Health)
+
+
+def follow(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Steps[Outcome]:
+    return watch(_segment(job), after, timeout, policy)
+
+
+def wait(job: JobRef, timeout: float | None, policy: RetryPolicy) -> Steps[JobStatus]:
+    outcome = yield from follow(job, None, timeout, policy)
+    return conclude(job_id(job), outcome)
+
+
+def conclude(job: str, outcome: Outcome) -> JobStatus:
+    """The completed job; raises JobFailed or JobCancelled when it ended otherwise."""
+    match outcome:
+        case events.Completed(data=data):
+            return data
+        case events.Failed(error=error):
+            raise _failed(job, error)
+        case events.Cancelled():
+            raise JobCancelled(job)
+        case JobStatus():
+            _result_url(outcome)
+            return outcome
+
+
+def download(source: JobRef, target: Path, policy: RetryPolicy) -> Steps[Path]:
+    if isinstance(source, str) and source.startswith(("http://", "https://", "/")):
+        url = source
+    else:
+        url = _result_url((yield from status(source, policy)))
+    yield from request(Fetch(url, target), policy, repeatable)
+    return target
+
+
+def _result_url(job: JobStatus) -> str:
+    if job.status == FAILED:
+        raise _failed(job.job_id, job.error)
+    if job.status == CANCELLED:
+        raise JobCancelled(job.job_id)
+    if job.result is None:
+        raise JobNotFinished(job.job_id, job.status)
+    return job.result.transformed_url
+
+
+def _failed(job: str, error: JobError | None) -> JobFailed:
+    error = error or JobError(code="unknown", detail="the service gave no reason")
+    return JobFailed(job, error.code, error.detail)
+
+
+def _segment(job: JobRef) -> str:
+    return quote(job_id(job), safe="")

@@ -1,0 +1,200 @@
+"""The blocking shell."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Generator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from reroom import _operations as operations
+from reroom import _transport as transport
+from reroom._effects import (
+    Connect,
+    Done,
+    Effect,
+    Emit,
+    Expired,
+    Failure,
+    Fetch,
+    Receive,
+    Reply,
+    Send,
+    Sleep,
+    Steps,
+    T,
+    advance,
+)
+from reroom._files import Photo, atomic, read_photo
+from reroom._http import RetryPolicy
+from reroom.events import Event
+from reroom.models import Health, JobRef, JobStatus, PreferencesLike, Submitted
+
+
+class Client:
+    """A reroom service, with blocking calls. Use it as a context manager, or call :meth:`close`.
+
+    ``url`` is the service's (default http://localhost:8000), ``timeout`` the seconds that one answer may take.
+    Every method raises :class:`reroom.ReroomError`; which, see :mod:`reroom.errors`. Threads may share a client.
+    """
+
+    def __init__(
+        self, url: str = "http://localhost:8000", *, timeout: float = 30.0, retry: RetryPolicy | None = None
+    ) -> None:
+        self._url = transport.base_url(url)
+        self._retry = retry or RetryPolicy()
+        self._http = httpx2.Client(**transport.http_options(timeout))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def submit(
+        self, photo: Photo, style: str = "modern", preferences: PreferencesLike | None = None
+    ) -> Submitted:
+        """Send a photo (path, bytes or open file) to be restyled; the job's receipt.
+
+        Sent again only when the service cannot have taken it. Raises also OSError when the photo cannot be read.
+        """
+        return self._call(operations.submit(read_photo(photo), style, preferences, self._retry))
+
+    def status(self, job: JobRef) -> JobStatus:
+        """The job as of now, with freshly signed URLs when it is completed."""
+        return self._call(operations.status(job, self._retry))
+
+    def events(
+        self, job: JobRef, *, after: str | None = None, timeout: float | None = None
+    ) -> Generator[Event, None, None]:
+        """The job's events as they happen, each once and in order; ends after the terminal one.
+
+        A dropped connection is made again and resumed. ``after`` None: a :class:`reroom.events.Snapshot` first, then
+        what comes after it ("0": everything since the beginning; a ``seq``: everything after that event; no snapshot
+        then). Raises Timeout when the job has not ended within ``timeout`` seconds.
+        """
+        line = _Line(self._http, self._url)
+        steps = operations.follow(job, after, timeout, self._retry)
+        try:
+            effect = advance(steps, None)
+            while not isinstance(effect, Done):
+                if isinstance(effect, Emit):
+                    yield effect.event
+                effect = advance(steps, line.perform(effect))
+        finally:
+            line.close()
+
+    def wait(self, job: JobRef, *, timeout: float | None = None) -> JobStatus:
+        """Wait until the job is completed. Raises JobFailed, JobCancelled, or Timeout after ``timeout`` seconds."""
+        return self._call(operations.wait(job, timeout, self._retry))
+
+    def cancel(self, job: JobRef) -> JobStatus:
+        """Cancel the job, work on the GPU included; no error when it is cancelled already.
+
+        A running job is told to stop; it is ``cancelled`` shortly after. Raises Conflict when it has ended otherwise.
+        """
+        return self._call(operations.cancel(job, self._retry))
+
+    def download(self, source: JobRef, file: str | os.PathLike[str]) -> Path:
+        """Save a job's picture, or what a URL of its result gives, as ``file``, which appears whole or not at all.
+
+        Raises JobNotFinished, JobFailed, JobCancelled, and OSError when the file cannot be written.
+        """
+        return self._call(operations.download(source, Path(file), self._retry))
+
+    def styles(self) -> list[str]:
+        """The names of the styles that the service knows."""
+        return self._call(operations.styles(self._retry))
+
+    def health(self) -> Health:
+        """How the service and its parts are; no error when it is degraded."""
+        return self._call(operations.health(self._retry))
+
+    def _call(self, steps: Steps[T]) -> T:
+        line = _Line(self._http, self._url)
+        try:
+            effect = advance(steps, None)
+            while not isinstance(effect, Done):
+                effect = advance(steps, line.perform(effect))
+            return effect.value
+        finally:
+            line.close()
+
+
+class _Line:
+    """Performs the effects of one operation; holds its WebSocket."""
+
+    def __init__(self, http: httpx2.Client, url: str) -> None:
+        self._http, self._url = http, url
+        self._socket: ClientConnection | None = None
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
+    def perform(self, effect: Effect) -> Any:
+        """What came of the effect; failures are returned, not raised."""
+        try:
+            match effect:
+                case Send():
+                    return self._send(effect)
+                case Fetch():
+                    return self._fetch(effect)
+                case Sleep(seconds):
+                    return time.sleep(seconds)
+                case Connect():
+                    return self._connect(effect)
+                case Receive(timeout):
+                    return self._receive(timeout)
+                case Emit():
+                    return None
+        except Failure as failure:
+            return failure
+        except transport.HTTP_ERRORS as error:
+            return transport.http_failure(error)
+
+    def _send(self, effect: Send) -> Reply:
+        response = self._http.request(
+            effect.method, self._url + effect.path, **transport.request_options(effect)
+        )
+        return transport.reply(response, response.content)
+
+    def _fetch(self, effect: Fetch) -> Reply:
+        with self._http.stream("GET", transport.absolute(self._url, effect.url)) as response:
+            if not response.is_success:
+                return transport.reply(response, response.read())
+            with atomic(effect.target) as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+            return transport.reply(response, b"")
+
+    def _connect(self, effect: Connect) -> None:
+        self.close()
+        try:
+            url = transport.ws_url(self._url, effect.path)
+            # legacy: hand over the connection itself (websockets ≥ 17).
+            self._socket = connect(url, legacy=True, **transport.ws_options(effect.timeout))
+        except transport.CONNECT_ERRORS as error:
+            raise transport.connect_failure(error) from error
+
+    def _receive(self, timeout: float) -> str | bytes:
+        assert self._socket is not None, "Connect comes before Receive"
+        try:
+            return self._socket.recv(None if timeout == math.inf else timeout)
+        except TimeoutError as error:
+            raise Expired("no message in time") from error
+        except ConnectionClosed as error:
+            raise transport.closed(error) from error

@@ -1,0 +1,101 @@
+"""What both shells say to the libraries, and what the libraries' exceptions mean."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+import httpx2
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from reroom._effects import Closed, Expired, Failure, Lost, Refused, Reply, Send, Unreached
+
+HTTP_ERRORS = (httpx2.TransportError, httpx2.DecodingError)
+CONNECT_ERRORS = (OSError, InvalidHandshake)
+MAX_MESSAGE = 8 * 1024 * 1024
+"""Bytes of a WebSocket message; a preview is ≤ 20 KB."""
+
+
+def user_agent() -> str:
+    try:
+        return f"reroom-python/{version('reroom')}"
+    except PackageNotFoundError:
+        return "reroom-python"
+
+
+def base_url(url: str) -> str:
+    """The service's URL without a final slash; raises ValueError unless it is http(s)://host…"""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not the URL of a service, such as http://localhost:8000")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def http_options(timeout: float) -> dict[str, Any]:
+    return {
+        "timeout": httpx2.Timeout(timeout, connect=min(timeout, 10.0)),
+        "headers": {"user-agent": user_agent(), "accept": "application/json, application/problem+json"},
+    }
+
+
+def ws_options(timeout: float) -> dict[str, Any]:
+    return {
+        "open_timeout": timeout,
+        "close_timeout": 1.0,
+        "max_size": MAX_MESSAGE,
+        "user_agent_header": user_agent(),
+    }
+
+
+def request_options(effect: Send) -> dict[str, Any]:
+    if effect.file is None:
+        return {}
+    # The name is a form's formality: what the user's file is called is nobody's business.
+    return {
+        "data": dict(effect.form or {}),
+        "files": {"file": ("photo", effect.file, "application/octet-stream")},
+    }
+
+
+def ws_url(base: str, path: str) -> str:
+    return f"ws{base.removeprefix('http')}{path}"
+
+
+def absolute(base: str, url: str) -> str:
+    return urljoin(f"{base}/", url)
+
+
+def reply(response: httpx2.Response, body: bytes) -> Reply:
+    return Reply(
+        response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
+    )
+
+
+def http_failure(error: httpx2.TransportError | httpx2.DecodingError) -> Failure:
+    text = str(error) or type(error).__name__
+    match error:
+        case (
+            httpx2.ConnectError()
+            | httpx2.ConnectTimeout()
+            | httpx2.PoolTimeout()
+            | httpx2.UnsupportedProtocol()
+        ):
+            return Unreached(f"cannot reach the service: {text}")
+        case httpx2.TimeoutException():
+            return Expired("the service did not answer in time")
+        case _:
+            return Lost(f"lost the connection to the service: {text}")
+
+
+def connect_failure(error: Exception) -> Failure:
+    if isinstance(error, InvalidStatus):
+        response = error.response
+        headers = {name.lower(): value for name, value in response.headers.raw_items()}
+        return Refused(Reply(response.status_code, headers, bytes(response.body or b"")))
+    return Unreached(f"cannot reach the service: {str(error) or type(error).__name__}")
+
+
+def closed(error: ConnectionClosed) -> Closed:
+    # Without a close frame from the other side there is none to quote: 1006, as RFC 6455 has it.
+    return Closed(1006, "") if error.rcvd is None else Closed(error.rcvd.code, error.rcvd.reason)

@@ -1,0 +1,129 @@
+"""What is sent to the service and what it answers, as typed structs.
+
+Answers ignore fields that this version does not know, so that a newer service can be used by an older client.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
+TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
+"""States that a job never leaves. The others: queued, analyzing, generating, transforming, finalizing."""
+
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What may be said beside the style; what is left at its default is not sent.
+
+    Ranges are the service's to judge; NaN and infinity raise ValueError here.
+    """
+
+    keep_furniture: bool = False
+    """Start from the photo rather than from noise, so that furniture keeps its shape and much of its colour."""
+    color_palette: list[str] = []
+    """Colours in words, at most 8."""
+    prompt: str = ""
+    """Words that go before the style's own."""
+    negative_prompt: str = ""
+    seed: int | None = None
+    """0 … 2**63−1; None = random. The one that was used comes back in the result's metadata."""
+    steps: int | None = None
+    """Solver steps, 1 … 100; None = the service's default."""
+    strength: float | None = None
+    """0 < strength ≤ 1; 1 starts from noise, less starts from the photo."""
+    guidance_scale: float | None = None
+    """How closely to follow the words."""
+    preview_every: int = 0
+    """A preview event every so many steps; 0 = none."""
+
+    def __post_init__(self) -> None:
+        # JSON has no NaN: it would be sent as null, which means "the default".
+        for name, value in (("strength", self.strength), ("guidance_scale", self.guidance_scale)):
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value}")
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """The service's receipt for a job."""
+
+    job_id: str
+    estimated_time: float | None = None
+    """Seconds until the result, as far as the service can tell."""
+    websocket_url: str = ""
+    status_url: str = ""
+
+
+class JobError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job failed: a stable code and one sentence."""
+
+    code: str
+    detail: str
+
+
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Signed URLs, which expire (ask for the status again for fresh ones), and how the picture was made."""
+
+    transformed_url: str
+    thumbnail_url: str | None = None
+    original_url: str | None = None
+    metadata: dict[str, Any] = {}
+    """style, processing_time (s), quality_score, room_type, seed and more."""
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as of now. Times of day are UTC, durations are seconds."""
+
+    job_id: str
+    status: str
+    """One of the states that :data:`TERMINAL` names."""
+    progress: float = 0.0
+    """0 … 1."""
+    message: str = ""
+    style: str = ""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    estimated_time: float | None = None
+    estimated_time_remaining: float | None = None
+    queue_position: int | None = None
+    """How many jobs are before it (0 = next); None when it is not waiting."""
+    attempts: int = 0
+    """How often a worker has begun it."""
+    error: JobError | None = None
+    result_url: str | None = None
+    result: JobResult | None = None
+    """Only when completed."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job is in a state that it never leaves."""
+        return self.status in TERMINAL
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How the service is: ``healthy`` or ``degraded``, and each of its parts by name."""
+
+    status: str
+    timestamp: datetime | None = None
+    services: dict[str, Any] = {}
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every part works."""
+        return self.status == "healthy"
+
+
+JobRef = str | Submitted | JobStatus
+"""A job: its id, its receipt or any status of it."""
+
+PreferencesLike = Preferences | Mapping[str, Any]
+"""Preferences, or a mapping for those that this version does not know."""
+
+
+def job_id(job: JobRef) -> str:
+    """The id of a job."""
+    return job if isinstance(job, str) else job.job_id

@@ -1,0 +1,36 @@
+"""Direct access to the model ``restyle`` over gRPC, for internal tools: ``pip install reroom[triton]``.
+
+::
+
+    async with TritonClient("localhost:8001") as triton:
+        async for event in triton.restyle(RestyleRequest(image=photo, prompt="a bright loft", steps=20)):
+            match event:
+                case Step(step=step, of=of):
+                    print(step, "of", of)
+                case Result(image=image, seed=seed):
+                    ...
+"""
+
+from reroom.triton.client import TritonClient
+from reroom.triton.errors import RestyleError
+from reroom.triton.messages import (
+    Analysis,
+    Preview,
+    RestyleEvent,
+    RestyleRequest,
+    Result,
+    Stage,
+    Step,
+)
+
+__all__ = [
+    "Analysis",
+    "Preview",
+    "RestyleError",
+    "RestyleEvent",
+    "RestyleRequest",
+    "Result",
+    "Stage",
+    "Step",
+    "TritonClient",
+]

@@ -1,0 +1,117 @@
+"""The client: one gRPC channel, one stream a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from reroom.triton import wire
+from reroom.triton.errors import failure, from_message, from_transport
+from reroom.triton.messages import RestyleEvent, RestyleRequest, Result
+
+MODEL = "restyle"
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes: a 12-megapixel photo is 36 MB as a tensor."""
+
+_CHANNEL = [
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    # A server by its defaults hangs up (too_many_pings) on a stream that is silent, say queued, and pinged more often
+    # than every 5 minutes: at 30 s it took 4 minutes. To notice a vanished server sooner, give a deadline.
+    ("grpc.keepalive_time_ms", 330_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+]
+
+
+class TritonClient:
+    """Talks to a Triton server's model ``restyle`` (``url`` = host:port of its gRPC endpoint).
+
+    Use it as an async context manager, or call :meth:`close`. Any number of requests may run at once over its one
+    channel, which reconnects by itself.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: InferenceServerClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the channel; running requests are cancelled. The client may be used again."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def restyle(
+        self, request: RestyleRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[RestyleEvent, None]:
+        """Run a request; yields events as they happen, the last being :class:`Result`.
+
+        Closing the iterator (``aclose``), leaving it by cancelling the task, or the passing of ``deadline`` seconds
+        stops the work on the server within one step. Note that ``break`` alone closes an async generator only when it
+        is collected: wrap it in ``contextlib.aclosing``. Raises RestyleError.
+        """
+        inputs = wire.encode(request)
+
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            yield {"model_name": MODEL, "inputs": inputs, "outputs": wire.wanted()}
+
+        responses = self._connected().stream_infer(requests(), stream_timeout=deadline)
+        finished = False
+        try:
+            async for response, error in responses:
+                if error is not None:
+                    raise from_message(str(error.message()))
+                if (event := wire.decode(response)) is not None:
+                    finished = isinstance(event, Result)
+                    yield event
+        except grpc.aio.AioRpcError as error:
+            raise from_transport(error) from error
+        except asyncio.CancelledError:
+            raise self._cancelled() from None
+        finally:
+            responses.cancel()
+        if not finished:
+            raise failure("model_error", "the stream ended without a result")
+
+    def _cancelled(self) -> BaseException:
+        """What a CancelledError was: gRPC raises it too, in tasks that nobody cancelled, when the channel is closed."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return asyncio.CancelledError()
+        return failure("cancelled", "the client was closed")
+
+    async def server_ready(self) -> bool:
+        """Whether the server is ready; False, not an error, when it cannot be reached."""
+        return await self._ready(self._connected().is_server_ready(client_timeout=5.0))
+
+    async def model_ready(self, name: str = MODEL) -> bool:
+        """Whether the model can serve; False, not an error, when the server cannot be reached."""
+        return await self._ready(self._connected().is_model_ready(name, client_timeout=5.0))
+
+    async def _ready(self, answer: Any) -> bool:
+        try:
+            return bool(await answer)
+        except InferenceServerException:
+            return False
+
+    def _connected(self) -> InferenceServerClient:
+        # Not in __init__: a channel belongs to the event loop that is running when it is made.
+        if self._client is None:
+            self._client = InferenceServerClient(self._url, channel_args=_CHANNEL)
+        return self._client

@@ -1,0 +1,89 @@
+"""What goes to the model ``restyle`` and what comes back. Images are RGB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One request. Fields left at None take the server's defaults; values are judged by the server."""
+
+    image: NDArray[np.uint8]
+    """The photo, RGB [H, W, 3]."""
+    prompt: str
+    negative_prompt: str = ""
+    seed: int | None = None
+    """0 … 2**63−1; None = random. The one that was used comes back in the result."""
+    steps: int | None = None
+    """Solver steps, 1 … 100."""
+    solver: str | None = None
+    """A solver's name, as the bundle knows it."""
+    guidance_scale: float | None = None
+    """Classifier-free guidance; at most 1 = off, for half the time."""
+    strength: float | None = None
+    """0 < strength ≤ 1; 1 starts from noise, less starts from the photo."""
+    control_scale: tuple[float, float] | None = None
+    """Weights of the depth and the edge ControlNet."""
+    keep_mask: NDArray[np.uint8] | None = None
+    """[H, W] like the photo; pixels > 127 stay as photographed."""
+    preview_every: int = 0
+    """A preview every so many steps; 0 = none."""
+    attempts: int = 1
+    """2 = once more, with stronger control, when the quality score is low."""
+    latents: NDArray[np.float32] | None = None
+    """Start noise [4, h, w] in place of the seed's, for exact comparisons."""
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="stage"):
+    """The work entered stage ``name``: analyzing, generating, transforming or finalizing."""
+
+    name: str
+    progress: float
+    """0 … 1, never falling."""
+
+
+class Analysis(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="analysis"):
+    """What the detector saw: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
+
+    objects: list[dict[str, Any]]
+    room_type: str
+    progress: float
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="step"):
+    """Solver step ``step`` (from 1) was done; ``of`` counts the steps really run."""
+
+    step: int
+    of: int
+    progress: float
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="preview"):
+    """The picture so far, as a small JPEG."""
+
+    step: int
+    jpeg: bytes
+    progress: float
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The finished picture, RGB uint8 [H, W, 3], and how it was made. Always the last event."""
+
+    image: NDArray[np.uint8]
+    seed: int
+    quality: dict[str, float]
+    """edge_agreement, depth_agreement (0..1 each), sharpness, exposure and one score."""
+    attempts: int
+    prompt_truncated: bool
+    """True when the prompt was longer than the text encoder reads."""
+    timings: dict[str, float]
+    """Seconds per stage."""
+    release: str
+
+
+RestyleEvent = Stage | Analysis | Step | Preview | Result
+"""What a stream gives: stages, steps and previews as they happen, and the result at the end."""

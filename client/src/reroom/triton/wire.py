@@ -1,0 +1,127 @@
+"""Requests to tensors, responses to events: the names and types of the model ``restyle``, without a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
+
+from reroom.triton.errors import failure
+from reroom.triton.messages import Analysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
+
+_TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
+    ("image", np.uint8, "UINT8"),
+    ("prompt", np.object_, "BYTES"),
+    ("negative_prompt", np.object_, "BYTES"),
+    ("seed", np.int64, "INT64"),
+    ("steps", np.int32, "INT32"),
+    ("solver", np.object_, "BYTES"),
+    ("guidance_scale", np.float32, "FP32"),
+    ("strength", np.float32, "FP32"),
+    ("control_scale", np.float32, "FP32"),
+    ("keep_mask", np.uint8, "UINT8"),
+    ("preview_every", np.int32, "INT32"),
+    ("attempts", np.int32, "INT32"),
+    ("latents", np.float32, "FP32"),
+)
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(RestyleRequest)}
+
+
+class _Head(msgspec.Struct):
+    type: str
+
+
+class _Result(msgspec.Struct, tag_field="type", tag="result"):
+    seed: int
+    quality: dict[str, float]
+    attempts: int
+    prompt_truncated: bool
+    timings: dict[str, float]
+    release: str
+
+
+_head = msgspec.json.Decoder(_Head).decode
+_event = msgspec.json.Decoder(Stage | Analysis | Step | Preview | _Result).decode
+_KNOWN = frozenset({"stage", "analysis", "step", "preview", "result"})
+
+
+def wanted() -> list[InferRequestedOutput]:
+    """The outputs to ask for. Silence would mean all, among them the picture before rounding, four times as large."""
+    return [InferRequestedOutput("event"), InferRequestedOutput("image")]
+
+
+def encode(request: RestyleRequest) -> list[InferInput]:
+    """The request's tensors; what is left at its default is left out.
+
+    Raises RestyleError (invalid_request) where shapes or dtypes cannot be right; values are the server's to judge.
+    """
+    _check(request)
+    return [
+        _input(name, value, dtype, datatype)
+        for name, dtype, datatype in _TENSORS
+        if (value := getattr(request, name)) is not None and not _is_default(name, value)
+    ]
+
+
+def _check(request: RestyleRequest) -> None:
+    image, mask, latents = request.image, request.keep_mask, request.latents
+    _is("image", image, np.uint8, image.ndim == 3 and image.shape[2] == 3 and image.size > 0, "[H, W, 3]")
+    if mask is not None:
+        _is("keep_mask", mask, np.uint8, mask.shape == image.shape[:2], str(list(image.shape[:2])))
+    if latents is not None:
+        _is("latents", latents, np.float32, latents.ndim == 3 and latents.shape[0] == 4, "[4, h, w]")
+    if request.control_scale is not None and len(request.control_scale) != 2:
+        raise failure(
+            "invalid_request", f"control_scale must be two numbers, not {len(request.control_scale)}"
+        )
+
+
+def _is(name: str, array: NDArray[Any], dtype: type[np.generic], shape_is_right: bool, shape: str) -> None:
+    if array.dtype != dtype or not shape_is_right:
+        found = f"{array.dtype.name} {list(array.shape)}"
+        raise failure("invalid_request", f"{name} must be {np.dtype(dtype).name} {shape}, not {found}")
+
+
+def _is_default(name: str, value: Any) -> bool:
+    return not isinstance(value, np.ndarray) and bool(value == _DEFAULTS[name])
+
+
+def _input(name: str, value: Any, dtype: type[np.generic], datatype: str) -> InferInput:
+    try:
+        if isinstance(value, str):
+            value = value.encode()
+        whole = value if isinstance(value, np.ndarray | tuple) else [value]
+        array = np.asarray(whole, dtype)
+    except (OverflowError, ValueError, TypeError) as error:
+        raise failure("invalid_request", f"{name}: {error}") from error
+    tensor = InferInput(name, list(array.shape), datatype)
+    tensor.set_data_from_numpy(array)
+    return tensor
+
+
+def decode(response: InferResult) -> RestyleEvent | None:
+    """The event of a response; None for a type that this version does not know. Unknown fields are ignored.
+
+    Raises RestyleError (model_error) when the response is not an event at all.
+    """
+    event = response.as_numpy("event")
+    if event is None or event.size != 1:
+        raise failure("model_error", "a response came without an event")
+    text = event.reshape(-1)[0]
+    try:
+        if _head(text).type not in _KNOWN:
+            return None
+        known = _event(text)
+    except msgspec.MsgspecError as error:
+        raise failure("model_error", f"an event was not understood: {error}") from error
+    return _with_image(known, response) if isinstance(known, _Result) else known
+
+
+def _with_image(result: _Result, response: InferResult) -> Result:
+    image = response.as_numpy("image")
+    if image is None:
+        raise failure("model_error", "the result came without an image")
+    return Result(image=image, **msgspec.structs.asdict(result))

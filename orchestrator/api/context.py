@@ -1,0 +1,31 @@
+"""What the controllers work with; ``app.py`` builds it, Litestar hands it to each handler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from litestar.di import NamedDependency
+
+from orchestrator.api.forms import UploadBudget
+from orchestrator.api.presenters import Presenter
+from orchestrator.jobs.service import JobService
+from orchestrator.ports import Inference, JobStore, SignedFiles, Storage
+from orchestrator.settings import Settings
+from orchestrator.uploads import PhotoGate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    settings: Settings
+    store: JobStore
+    storage: Storage
+    files: SignedFiles
+    inference: Inference
+    uploads: UploadBudget
+    gate: PhotoGate
+    jobs: JobService
+    presenter: Presenter
+
+
+FromApp = NamedDependency[Context]
+"""What a handler writes behind its parameter ``context``."""

@@ -1,0 +1,140 @@
+"""Every error of the REST API, as RFC 9457 problem details. The one place that maps domain errors to HTTP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.openapi import ResponseSpec
+
+from orchestrator.jobs.service import JobNotFinished
+from orchestrator.ports import (
+    BadSignature,
+    JobFinished,
+    JobNotFound,
+    LinkExpired,
+    ObjectNotFound,
+    Unavailable,
+)
+from orchestrator.uploads import PhotoRejected
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = {"Retry-After": "2"}
+
+
+class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 9457. ``code`` is stable, for programs; ``field`` names the offending part of the request."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    field: str | None = None
+
+
+class Problem(Exception):
+    """A refusal of the API's own."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.field, self.headers = status, code, detail, field, headers
+
+
+def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetail]:
+    """Litestar's exception handler for everything."""
+    problem = to_problem(error)
+    if problem.status == 500:
+        log.error("%s %s", request.method, request.url.path, exc_info=error)
+    content = ProblemDetail(
+        type="about:blank",
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=problem.detail,
+        code=problem.code,
+        field=problem.field,
+        instance=request.url.path,
+    )
+    return Response(
+        content, status_code=problem.status, media_type=MEDIA_TYPE, headers=dict(problem.headers or {})
+    )
+
+
+def to_problem(error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case PhotoRejected(code=code, detail=detail):
+            return Problem(415 if code == "unsupported_image" else 422, code, detail, field="file")
+        case JobNotFound():
+            return Problem(404, "job_not_found", "no job has this id; it may have been erased")
+        case JobFinished():
+            return Problem(409, "job_finished", "the job is finished already")
+        case JobNotFinished():
+            return Problem(409, "job_not_finished", "the job is not finished; cancel it first")
+        case ObjectNotFound():
+            return Problem(404, "object_not_found", "there is no such object; it may have been erased")
+        case BadSignature():
+            return Problem(403, "bad_signature", "the link was not made by this service or was changed")
+        case LinkExpired():
+            return Problem(
+                403, "link_expired", "the link has expired; ask for the job's status to get a new one"
+            )
+        case Unavailable():
+            log.warning("answered 503: %s", error)
+            return Problem(
+                503,
+                "unavailable",
+                "a part of the service cannot be reached; try again soon",
+                headers=RETRY_AFTER,
+            )
+        case HTTPException():
+            return _from_framework(error)
+        case _:
+            return Problem(500, "internal_error", "something went wrong on our side")
+
+
+def _from_framework(error: HTTPException) -> Problem:
+    headers = error.headers
+    match error.status_code:
+        case 404:
+            return Problem(404, "not_found", "there is nothing at this address")
+        case 405:
+            return Problem(
+                405, "method_not_allowed", "this address does not take this method", headers=headers
+            )
+        case 413:
+            return Problem(413, "body_too_large", "the request's body is too large", field="file")
+        case status if 400 <= status < 500:
+            return Problem(status, "bad_request", error.detail, headers=headers)
+        case _:
+            return Problem(500, "internal_error", "something went wrong on our side")
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """What a route declares for OpenAPI: the problem details that it answers with."""
+    return {
+        status: ResponseSpec(
+            ProblemDetail,
+            description=HTTPStatus(status).phrase,
+            media_type=MEDIA_TYPE,
+            generate_examples=False,
+        )
+        for status in statuses
+    }

@@ -1,0 +1,100 @@
+"""Whether each part works, found out by using it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import msgspec
+from litestar import Controller, Response, get
+from litestar.openapi import ResponseSpec
+
+from orchestrator.api.context import Context, FromApp
+from orchestrator.api.presenters import rfc3339
+from orchestrator.ports import JobStore, PortError
+
+CHECK_SECONDS = 2.0
+_NO_JOB = "0" * 32
+
+Check = Callable[[], Awaitable[None]]
+
+
+class ServiceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    status: Literal["up", "down"]
+    latency_ms: float
+    detail: str | None = None
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    redis: ServiceHealth
+    triton: ServiceHealth
+    storage: ServiceHealth
+    websocket: ServiceHealth
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    status: Literal["healthy", "degraded"]
+    timestamp: str
+    services: Services
+
+
+class Alive(msgspec.Struct, frozen=True):
+    status: Literal["alive"] = "alive"
+
+
+class HealthController(Controller):
+    path = "/health"
+    tags = ("service",)
+
+    @get("/", summary="The health of every part; 200 also when degraded")
+    async def health(self, context: FromApp) -> Health:
+        return await check_all(context)
+
+    @get("/live", summary="200 as long as this process answers")
+    async def live(self) -> Alive:
+        return Alive()
+
+    @get(
+        "/ready",
+        summary="200 when jobs can be taken and run, 503 otherwise",
+        responses={503: ResponseSpec(Health, description="A part is down", generate_examples=False)},
+    )
+    async def ready(self, context: FromApp) -> Response[Health]:
+        health = await check_all(context)
+        needed = (health.services.redis, health.services.triton, health.services.storage)
+        return Response(health, status_code=200 if all(part.status == "up" for part in needed) else 503)
+
+
+async def check_all(context: Context) -> Health:
+    """Every part at once, each within CHECK_SECONDS."""
+    redis, triton, storage, websocket = await asyncio.gather(
+        check(context.store.ping),
+        check(context.inference.ping),
+        check(context.storage.ping),
+        check(lambda: reach_events(context.store)),
+    )
+    services = Services(redis=redis, triton=triton, storage=storage, websocket=websocket)
+    up = all(part.status == "up" for part in (redis, triton, storage, websocket))
+    return Health(status="healthy" if up else "degraded", timestamp=rfc3339(time.time()), services=services)
+
+
+async def reach_events(store: JobStore) -> None:
+    """Goes the way of a WebSocket's events, for a job that does not exist: they end at once."""
+    async for _ in store.events(_NO_JOB, "0-0"):
+        return
+
+
+async def check(ping: Check) -> ServiceHealth:
+    began = time.perf_counter()
+    detail = None
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await ping()
+    except TimeoutError:
+        detail = f"no answer within {CHECK_SECONDS:g} s"
+    except PortError as error:
+        detail = str(error)
+    latency = round((time.perf_counter() - began) * 1000, 1)
+    return ServiceHealth(status="down" if detail else "up", latency_ms=latency, detail=detail)

@@ -1,0 +1,130 @@
+"""Domain objects as the API shows them: times in RFC 3339, and URLs signed at the time of asking."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from orchestrator.jobs.events import Completed, EventRecord
+from orchestrator.jobs.models import JobError, JobResult, JobState
+from orchestrator.jobs.service import JobView
+from orchestrator.ports import Storage
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    success: bool = True
+    job_id: str
+    estimated_time: float
+    """Seconds from now until the job will be finished."""
+    websocket_url: str
+    status_url: str
+
+
+class ResultData(msgspec.Struct, frozen=True, kw_only=True):
+    """URLs that expire; ask again for new ones."""
+
+    transformed_url: str
+    thumbnail_url: str
+    original_url: str
+    metadata: dict[str, Any]
+    """style, processing_time, quality_score, room_type, seed and more."""
+
+
+class StatusData(msgspec.Struct, frozen=True, kw_only=True):
+    job_id: str
+    status: JobState
+    progress: float
+    """0 to 1."""
+    message: str
+    style: str
+    created_at: str
+    updated_at: str
+    estimated_time: float | None
+    """Seconds from submission to the end; null once the job is finished."""
+    estimated_time_remaining: float | None
+    queue_position: int | None
+    """How many jobs are before it; null unless it waits."""
+    attempts: int
+    error: JobError | None
+    result_url: str | None
+    """The same as result.transformed_url."""
+    result: ResultData | msgspec.UnsetType = msgspec.UNSET
+    """Only when the job is completed."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    success: bool = True
+    data: StatusData
+
+
+class Presenter:
+    """``base_url`` is where clients reach the API; URLs work for ``url_ttl`` seconds."""
+
+    def __init__(self, storage: Storage, base_url: str, url_ttl: int) -> None:
+        self._storage, self._base_url, self._url_ttl = storage, base_url, url_ttl
+
+    def submitted(self, view: JobView) -> Submitted:
+        job_id = view.job.id
+        return Submitted(
+            job_id=job_id,
+            estimated_time=view.estimated_time or 0.0,
+            # http → ws, https → wss
+            websocket_url=f"ws{self._base_url.removeprefix('http')}/ws/transform/{job_id}",
+            status_url=f"{self._base_url}/transform/status/{job_id}",
+        )
+
+    async def status(self, view: JobView) -> StatusData:
+        job = view.job
+        result = await self._result(job.original_key, job.result) if job.result else msgspec.UNSET
+        return StatusData(
+            job_id=job.id,
+            status=job.status,
+            progress=job.progress,
+            message=job.message,
+            style=job.style,
+            created_at=rfc3339(job.created_at),
+            updated_at=rfc3339(job.updated_at),
+            estimated_time=view.estimated_time,
+            estimated_time_remaining=view.estimated_time_remaining,
+            queue_position=view.queue_position,
+            attempts=job.attempts,
+            error=job.error,
+            result_url=result.transformed_url if isinstance(result, ResultData) else None,
+            result=result,
+        )
+
+    def snapshot(self, data: StatusData, seq: str) -> dict[str, Any]:
+        """The WebSocket's first picture of the job; events after ``seq`` follow."""
+        return {"type": "snapshot", "job_id": data.job_id, "seq": seq, "data": msgspec.to_builtins(data)}
+
+    def event(self, job_id: str, record: EventRecord) -> dict[str, Any]:
+        """An event as a WebSocket message. Not for Completed, whose storage keys are nobody's business."""
+        fields: dict[str, Any] = msgspec.to_builtins(record.event)
+        return {"type": fields.pop("type"), "job_id": job_id, "seq": record.seq, **fields}
+
+    def completed(self, record: EventRecord, data: StatusData) -> dict[str, Any]:
+        assert isinstance(record.event, Completed)
+        return {
+            "type": "completed",
+            "job_id": data.job_id,
+            "seq": record.seq,
+            "progress": record.event.progress,
+            "data": msgspec.to_builtins(data),
+        }
+
+    async def _result(self, original_key: str, result: JobResult) -> ResultData:
+        keys = (result.transformed_key, result.thumbnail_key, original_key)
+        transformed, thumbnail, original = [await self._storage.url(key, self._url_ttl) for key in keys]
+        return ResultData(
+            transformed_url=transformed,
+            thumbnail_url=thumbnail,
+            original_url=original,
+            metadata=result.metadata,
+        )
+
+
+def rfc3339(seconds: float) -> str:
+    """UNIX seconds as 2026-11-22T12:00:00.000Z."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,44 @@
+"""``GET /``: what this is and what it offers."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+import msgspec
+from litestar import Controller, get
+
+from orchestrator.styles import STYLES
+
+ENDPOINTS = {
+    "submit": "POST /transform/submit",
+    "status": "GET /transform/status/{job_id}",
+    "cancel": "DELETE /transform/{job_id}",
+    "erase": "DELETE /transform/{job_id}/files",
+    "watch": "WS /ws/transform/{job_id}",
+    "health": "GET /health",
+    "schema": "GET /schema",
+}
+
+
+class Root(msgspec.Struct, frozen=True, kw_only=True):
+    name: str = "reroom"
+    version: str
+    status: str = "running"
+    endpoints: dict[str, str]
+    supported_styles: list[str]
+
+
+class RootController(Controller):
+    path = "/"
+    tags = ("service",)
+
+    @get("/", summary="What this service is and offers")
+    async def root(self) -> Root:
+        return Root(version=package_version(), endpoints=ENDPOINTS, supported_styles=list(STYLES))
+
+
+def package_version() -> str:
+    try:
+        return version("reroom-server")
+    except PackageNotFoundError:
+        return "0.0.0"  # run from a folder that was not installed

@@ -1,0 +1,84 @@
+"""Submit, look at, cancel and erase transformations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from litestar import Controller, Request, delete, get, post
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+from litestar.params import FromPath
+
+from orchestrator.api.context import FromApp
+from orchestrator.api.errors import problems
+from orchestrator.api.forms import read_submit_form
+from orchestrator.api.preferences import PREFERENCES
+from orchestrator.api.presenters import Status, Submitted
+from orchestrator.styles import DEFAULT_STYLE, STYLES
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    success: bool = True
+    job_id: str
+
+
+@dataclass
+class SubmitOperation(Operation):
+    """Tells OpenAPI about the form, which Litestar does not see since we read it ourselves."""
+
+    def __post_init__(self) -> None:
+        properties = {
+            "file": Schema(
+                type=OpenAPIType.STRING,
+                content_media_type="application/octet-stream",
+                description="A JPEG, PNG or WebP photo of a room",
+            ),
+            "style": Schema(type=OpenAPIType.STRING, enum=list(STYLES), default=DEFAULT_STYLE),
+            "preferences": Schema(
+                type=OpenAPIType.STRING,
+                content_media_type="application/json",
+                description="A JSON object: " + ", ".join(PREFERENCES) + "; all optional",
+            ),
+        }
+        form = Schema(type=OpenAPIType.OBJECT, properties=properties, required=["file"])  # type: ignore[arg-type]
+        self.request_body = RequestBody(
+            content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True
+        )
+
+
+class TransformController(Controller):
+    path = "/transform"
+    tags = ("transform",)
+
+    @post(
+        "/submit",
+        status_code=202,
+        summary="Queue the transformation of a photo",
+        operation_class=SubmitOperation,
+        responses=problems(400, 408, 413, 415, 422, 503),
+    )
+    async def submit(self, request: Request[Any, Any, Any], context: FromApp) -> Submitted:
+        with context.uploads.hold() as take:
+            form = await read_submit_form(request, context.settings.max_upload_bytes, take)
+            photo = await context.gate.accept(form.file)
+        view = await context.jobs.submit(photo.jpeg, form.style, form.preferences)
+        return context.presenter.submitted(view)
+
+    @get("/status/{job_id:str}", summary="A job as of now", responses=problems(400, 404, 503))
+    async def status(self, job_id: FromPath[str], context: FromApp) -> Status:
+        return Status(data=await context.presenter.status(await context.jobs.status(job_id)))
+
+    @delete("/{job_id:str}", status_code=200, summary="Cancel a job", responses=problems(400, 404, 409, 503))
+    async def cancel(self, job_id: FromPath[str], context: FromApp) -> Status:
+        return Status(data=await context.presenter.status(await context.jobs.cancel(job_id)))
+
+    @delete(
+        "/{job_id:str}/files",
+        status_code=200,
+        summary="Erase a finished job and its pictures",
+        responses=problems(400, 404, 409, 503),
+    )
+    async def erase(self, job_id: FromPath[str], context: FromApp) -> Erased:
+        await context.jobs.erase(job_id)
+        return Erased(job_id=job_id)

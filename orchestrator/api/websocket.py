@@ -1,0 +1,157 @@
+"""``WS /ws/transform/{job_id}``: a job's events as they happen.
+
+A watcher is two loops that end together: one answers what comes in, one sends what happens. Each watcher has
+its own, so that a slow one holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from typing import Any
+
+import msgspec
+from litestar import WebSocket, websocket
+from litestar.exceptions import WebSocketDisconnect
+from litestar.params import FromPath
+
+from orchestrator.api.context import FromApp
+from orchestrator.jobs.events import Completed, EventRecord, seq_key
+from orchestrator.jobs.models import TERMINAL
+from orchestrator.ports import JobNotFound, Unavailable
+from orchestrator.settings import Settings, origin_of
+
+log = logging.getLogger(__name__)
+
+NORMAL = 1000
+INTERNAL_ERROR = 1011
+TRY_AGAIN_LATER = 1013
+BAD_AFTER = 4400
+FORBIDDEN_ORIGIN = 4403
+JOB_NOT_FOUND = 4404
+
+SEND_SECONDS = 20.0
+"""A client that takes nothing for so long is given up."""
+_SEQ = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?")
+_encode = msgspec.json.Encoder().encode
+
+Socket = WebSocket[Any, Any, Any]
+
+
+class _Close(Exception):
+    """End the connection with this code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+class _ClientGone(Exception):
+    """There is nobody to send to any more."""
+
+
+@websocket("/ws/transform/{job_id:str}")
+async def watch(socket: Socket, job_id: FromPath[str], context: FromApp) -> None:
+    """Accepts always, so that a refusal's code reaches browsers, which see none of a refused handshake."""
+    watcher = _Watcher(socket, job_id, context)
+    with contextlib.suppress(_ClientGone):
+        try:
+            await watcher.run()
+        except _Close as close:
+            await watcher.close(close)
+        except _ClientGone:
+            raise
+        except Exception:
+            log.exception("watching job %s", job_id)
+            await watcher.close(_Close(INTERNAL_ERROR, "something went wrong on our side"))
+
+
+class _Watcher:
+    def __init__(self, socket: Socket, job_id: str, context: FromApp) -> None:
+        self._socket, self._job_id, self._context = socket, job_id, context
+        self._sending = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Until the job or the client ends; raises _Close or _ClientGone."""
+        await self._within_time(self._socket.accept())
+        tasks = [asyncio.create_task(self._answer()), asyncio.create_task(self._tell())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        outcomes = [result for task, result in zip(tasks, results, strict=True) if task in done]
+        raise next((outcome for outcome in outcomes if isinstance(outcome, Exception)), _ClientGone())
+
+    async def close(self, close: _Close) -> None:
+        await self._within_time(self._socket.close(code=close.code, reason=close.reason))
+
+    async def _answer(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise _ClientGone
+            await self._send({"type": "pong"})
+
+    async def _tell(self) -> None:
+        check_origin(self._socket.headers.get("origin"), self._context.settings)
+        after = parse_after(self._socket.query_params.get("after"))
+        try:
+            await self._tell_events(after)
+        except JobNotFound:
+            raise _Close(JOB_NOT_FOUND, "no job has this id") from None
+        except Unavailable:
+            raise _Close(TRY_AGAIN_LATER, "the service cannot be reached now") from None
+
+    async def _tell_events(self, after: str | None) -> None:
+        jobs, presenter = self._context.jobs, self._context.presenter
+        view = await jobs.status(self._job_id)
+        await self._send({"type": "connected", "job_id": self._job_id})
+        await self._send(presenter.snapshot(await presenter.status(view), view.job.last_seq))
+        start = view.job.last_seq if after is None else after
+        if view.job.status in TERMINAL and seq_key(start) >= seq_key(view.job.last_seq):
+            raise _Close(NORMAL, "the job is finished")
+        async with contextlib.aclosing(jobs.events(self._job_id, start)) as events:
+            async for record in events:
+                await self._send(await self._message(record))
+        # The events end with the terminal one, or because the job was erased.
+        await jobs.status(self._job_id)
+        raise _Close(NORMAL, "the job is finished")
+
+    async def _message(self, record: EventRecord) -> dict[str, Any]:
+        presenter = self._context.presenter
+        if not isinstance(record.event, Completed):
+            return presenter.event(self._job_id, record)
+        view = await self._context.jobs.status(self._job_id)
+        return presenter.completed(record, await presenter.status(view))
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        async with self._sending:
+            await self._within_time(self._socket.send_text(_encode(message).decode()))
+
+    async def _within_time(self, sending: Any) -> None:
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await sending
+        except (TimeoutError, WebSocketDisconnect, OSError):
+            raise _ClientGone from None
+
+
+def check_origin(origin: str | None, settings: Settings) -> None:
+    """CORS does not guard WebSockets. Raises _Close; programs other than browsers send no Origin and pass."""
+    allowed = (*settings.allowed_origins, origin_of(settings.api_base_url))
+    if origin is not None and "*" not in allowed and origin not in allowed:
+        raise _Close(FORBIDDEN_ORIGIN, "this origin is not allowed")
+
+
+def parse_after(after: str | None) -> str | None:
+    """``after`` of the query as a stream id; raises _Close."""
+    if after is None:
+        return None
+    if not _SEQ.fullmatch(after):
+        raise _Close(BAD_AFTER, "after must be a seq of this job, or 0")
+    ms, n = seq_key(after)
+    return f"{ms}-{n}"

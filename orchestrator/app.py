@@ -1,0 +1,160 @@
+"""The API process: ``python -m orchestrator.app``. Here, and in ``worker.py``, adapters are chosen."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import uvicorn
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import MutableScopeHeaders, State
+from litestar.di import Provide
+from litestar.enums import ScopeType
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import Message, Scope
+
+from orchestrator.api.context import Context
+from orchestrator.api.debug import DebugController
+from orchestrator.api.errors import handle_error
+from orchestrator.api.files import FilesController
+from orchestrator.api.forms import FORM_OVERHEAD, UploadBudget
+from orchestrator.api.health import HealthController
+from orchestrator.api.presenters import Presenter
+from orchestrator.api.root import RootController, package_version
+from orchestrator.api.transform import TransformController
+from orchestrator.api.websocket import watch
+from orchestrator.inference import TritonInference
+from orchestrator.jobs.service import JobService
+from orchestrator.redis_jobs import RedisJobStore
+from orchestrator.settings import Settings, SettingsError, load_settings
+from orchestrator.storage.local import LocalStorage
+from orchestrator.storage.signing import UrlSigner
+from orchestrator.uploads import PhotoGate
+
+UPLOADS_AT_ONCE = 16
+"""As many uploads of the largest size as one process holds in memory; many more of an ordinary size."""
+
+log = logging.getLogger("orchestrator.access")
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The ASGI application; ``settings`` come from the environment unless given. Raises SettingsError."""
+    settings = settings or load_settings()
+    return Litestar(
+        route_handlers=[
+            RootController,
+            HealthController,
+            TransformController,
+            FilesController,
+            DebugController,
+            watch,
+        ],
+        lifespan=[_lifespan(settings)],
+        dependencies={"context": Provide(_context, sync_to_thread=False)},
+        exception_handlers={Exception: handle_error},
+        request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD,
+        cors_config=_cors(settings),
+        before_send=[_finish_response],
+        openapi_config=OpenAPIConfig(
+            title="reroom",
+            version=package_version(),
+            path="/schema",
+            render_plugins=[JsonRenderPlugin(path="/")],
+        ),
+        logging_config=None,
+    )
+
+
+def _lifespan(settings: Settings) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
+        async with _open_context(settings) as context:
+            app.state.context = context
+            yield
+
+    return lifespan
+
+
+@asynccontextmanager
+async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
+    storage = LocalStorage(
+        settings.storage_dir,
+        UrlSigner(settings.signing_key.get_secret_value().encode(), settings.api_base_url),
+    )
+    store = RedisJobStore(
+        settings.redis_url,
+        prefix=settings.redis_prefix,
+        lease_seconds=settings.lease_seconds,
+        job_ttl=settings.job_ttl,
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.aclose)
+        inference = TritonInference(settings.triton_url)
+        stack.push_async_callback(inference.aclose)
+        gate = await stack.enter_async_context(PhotoGate(settings.max_pixels))
+        yield Context(
+            settings=settings,
+            store=store,
+            storage=storage,
+            files=storage,
+            inference=inference,
+            uploads=UploadBudget(UPLOADS_AT_ONCE * settings.max_upload_bytes),
+            gate=gate,
+            jobs=JobService(store, storage),
+            presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
+        )
+
+
+def _context(state: State) -> Context:
+    context: Context = state.context
+    return context
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    if not settings.allowed_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.allowed_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["Retry-After"],
+    )
+
+
+async def _finish_response(message: Message, scope: Scope) -> None:
+    """Security headers for every answer, and a line of log without the query, which may be a signature."""
+    if message["type"] != "http.response.start" or scope["type"] != ScopeType.HTTP:
+        return
+    headers = MutableScopeHeaders.from_message(message)
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    # As it was sent: a decoded path may hold line breaks.
+    log.info("%s %s %d", scope["method"], scope["raw_path"].decode("ascii", "replace"), message["status"])
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.exit(str(error))
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        ws_max_size=64 * 1024,
+        ws_per_message_deflate=False,  # previews are JPEG, and a compressor costs memory for each watcher
+        timeout_graceful_shutdown=10,
+        server_header=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

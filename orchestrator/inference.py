@@ -1,0 +1,39 @@
+"""The model server behind its port: Triton, through the client library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from orchestrator.ports import Inference, InferenceError, Unavailable
+from reroom.triton import RestyleError, RestyleEvent, RestyleRequest, TritonClient
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}")
+
+
+class TritonInference(Inference):
+    """``url`` is host:port of Triton's gRPC endpoint; raises ValueError for anything else."""
+
+    def __init__(self, url: str) -> None:
+        if not _ADDRESS.fullmatch(url):
+            raise ValueError(f"Triton's address must be host:port, not {url!r}")
+        self._client = TritonClient(url)
+
+    async def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
+        try:
+            async with aclosing(self._client.restyle(request)) as stream:
+                async for event in stream:
+                    yield event
+        except RestyleError as error:
+            # Who asks here cancels by closing the iterator, so this cancel came from the server's side.
+            retryable = error.retryable or error.code == "cancelled"
+            raise InferenceError(error.code, error.detail, retryable=retryable) from error
+
+    async def ping(self) -> None:
+        if not await self._client.model_ready():
+            raise Unavailable("Triton does not serve the model restyle now")
+
+    async def aclose(self) -> None:
+        """Close the channel; running requests end."""
+        await self._client.close()

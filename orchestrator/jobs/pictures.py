@@ -1,0 +1,46 @@
+"""Stored JPEGs to arrays and back. These functions compute: call them in a thread."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+MAX_SIDE = 2048
+"""Longer photos are shrunk before they go to the model, which works on far fewer pixels and takes 64 MiB at most."""
+
+THUMBNAIL_SIDE = 320
+
+_QUALITY = 92
+_THUMBNAIL_QUALITY = 82
+
+
+class BrokenPicture(Exception):
+    """The bytes are not a JPEG that can be decoded."""
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """A JPEG as RGB uint8 [H, W, 3], sides at most MAX_SIDE; raises BrokenPicture."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
+            picture = opened.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise BrokenPicture(str(error)) from error
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX, reducing_gap=None)
+    return np.asarray(picture)
+
+
+def encode(image: NDArray[np.uint8]) -> tuple[bytes, bytes]:
+    """RGB uint8 [H, W, 3] as a JPEG and a thumbnail of it, longest side THUMBNAIL_SIDE."""
+    picture = Image.fromarray(image)
+    full = _jpeg(picture, _QUALITY)
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    return full, _jpeg(picture, _THUMBNAIL_QUALITY)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=quality, optimize=True)
+    return out.getvalue()

@@ -1,0 +1,135 @@
+"""What the API can do with jobs. Knows the ports only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable
+
+import msgspec
+
+from orchestrator.jobs.events import EventRecord
+from orchestrator.jobs.models import TERMINAL, Job, JobState, Preferences
+from orchestrator.ports import JobNotFound, JobStore, QueueStats, Storage, Unavailable
+
+log = logging.getLogger(__name__)
+
+FIRST_GUESS_SECONDS = 15.0
+"""What a job is taken to need before any has been measured."""
+_JOB_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class JobNotFinished(Exception):
+    """Only a finished job can be erased; cancel it first."""
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as its owner sees it now. Times in seconds; all three estimates are None once it is finished."""
+
+    job: Job
+    queue_position: int | None = None
+    estimated_time: float | None = None
+    """From its submission to its end."""
+    estimated_time_remaining: float | None = None
+
+
+class JobService:
+    """Submit, look at, cancel, erase and watch jobs. ``clock`` gives UNIX seconds."""
+
+    def __init__(self, store: JobStore, storage: Storage, clock: Callable[[], float] = time.time) -> None:
+        self._store, self._storage, self._clock = store, storage, clock
+
+    async def submit(self, photo: bytes, style: str, preferences: Preferences) -> JobView:
+        """Store the photo (a JPEG from the upload gate) and queue a job for it.
+
+        Raises Unavailable, and leaves nothing behind then.
+        """
+        stats = await self._store.stats()
+        job_id, now = uuid.uuid4().hex, self._clock()
+        job = Job(
+            id=job_id,
+            style=style,
+            preferences=preferences,
+            original_key=f"{_uploads(job_id)}original.jpg",
+            created_at=now,
+            updated_at=now,
+        )
+        try:
+            await self._storage.put(job.original_key, photo, "image/jpeg")
+            await self._store.submit(job)
+        except BaseException:
+            await asyncio.shield(self._take_back(job_id))
+            raise
+        return self._estimated(job, stats.queued, stats)
+
+    async def status(self, job_id: str) -> JobView:
+        """The job as of now; raises JobNotFound, Unavailable."""
+        return await self._view(await self._store.get(_checked(job_id)))
+
+    async def cancel(self, job_id: str) -> JobView:
+        """Cancel a job; raises JobNotFound, JobFinished, Unavailable."""
+        return await self._view(await self._store.cancel(_checked(job_id)))
+
+    async def erase(self, job_id: str) -> None:
+        """Delete a finished job's pictures, then its record.
+
+        Raises JobNotFound, JobNotFinished, Unavailable.
+        """
+        job = await self._store.get(_checked(job_id))
+        if job.status not in TERMINAL:
+            raise JobNotFinished(job_id)
+        await self._delete_objects(job_id)
+        await self._store.erase(job_id)
+
+    def events(self, job_id: str, after: str) -> AsyncGenerator[EventRecord, None]:
+        """See :meth:`orchestrator.ports.JobStore.events`."""
+        return self._store.events(_checked(job_id), after)
+
+    async def _view(self, job: Job) -> JobView:
+        if job.status in TERMINAL:
+            return JobView(job=job)
+        position = await self._store.queue_position(job.id) if job.status is JobState.QUEUED else None
+        return self._estimated(job, position, await self._store.stats())
+
+    def _estimated(self, job: Job, position: int | None, stats: QueueStats) -> JobView:
+        remaining = seconds_remaining(job, position, stats)
+        elapsed = max(0.0, self._clock() - job.created_at)
+        return JobView(
+            job=job,
+            queue_position=position,
+            estimated_time=round(elapsed + remaining, 1),
+            estimated_time_remaining=round(remaining, 1),
+        )
+
+    async def _take_back(self, job_id: str) -> None:
+        try:
+            await self._delete_objects(job_id)
+        except Unavailable as error:
+            log.warning("job %s was not queued, but its photo could not be deleted: %s", job_id, error)
+
+    async def _delete_objects(self, job_id: str) -> None:
+        for prefix in (_uploads(job_id), f"results/{job_id}/"):
+            await self._storage.delete_prefix(prefix)
+
+
+def seconds_remaining(job: Job, position: int | None, stats: QueueStats) -> float:
+    """Seconds until a job that is not finished will be.
+
+    That is the mean time of recent jobs, for each round of the queue before it and for its own rest.
+    """
+    mean = FIRST_GUESS_SECONDS if stats.mean_seconds is None else stats.mean_seconds
+    rounds_before = (position or 0) / max(1, stats.workers)
+    return float(mean * (rounds_before + 1 - job.progress))
+
+
+def _uploads(job_id: str) -> str:
+    return f"uploads/{job_id}/"
+
+
+def _checked(job_id: str) -> str:
+    if not _JOB_ID.fullmatch(job_id):
+        raise JobNotFound(job_id)
+    return job_id

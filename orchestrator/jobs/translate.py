@@ -1,0 +1,105 @@
+"""Between a job and the model: the job as a request, and what the model says as the job's events."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.jobs import events
+from orchestrator.jobs.models import MESSAGES, TERMINAL, Job, JobState
+from orchestrator.styles import Style
+from reroom import triton
+
+KEEP_FURNITURE_STRENGTH = 0.65
+"""Strength when furniture is to be kept and the user gave none."""
+
+MODEL_SHARE = 0.95
+"""The model's part of a job's progress; the rest is storing the picture."""
+
+_STAGES = {state.value: state for state in JobState if state not in TERMINAL | {JobState.QUEUED}}
+
+
+def request(job: Job, style: Style, photo: NDArray[np.uint8]) -> triton.RestyleRequest:
+    """What the model is asked. The user's words come first: text encoders cut the end off."""
+    wishes = job.preferences
+    palette = f"colour palette of {', '.join(wishes.color_palette)}" if wishes.color_palette else ""
+    strength = wishes.strength
+    if strength is None and wishes.keep_furniture:
+        strength = KEEP_FURNITURE_STRENGTH
+    return triton.RestyleRequest(
+        image=photo,
+        prompt=_words(wishes.prompt, palette, style.prompt),
+        negative_prompt=_words(wishes.negative_prompt, style.negative_prompt),
+        seed=wishes.seed,
+        steps=wishes.steps,
+        guidance_scale=wishes.guidance_scale,
+        strength=strength,
+        preview_every=wishes.preview_every,
+    )
+
+
+def _words(*parts: str) -> str:
+    return ", ".join(part.strip() for part in parts if part.strip())
+
+
+class Narration:
+    """One attempt's events for the watchers of its job. Progress never falls."""
+
+    def __init__(self) -> None:
+        self._status = JobState.ANALYZING
+        """The state in which every attempt begins, as the store has told already."""
+        self._progress = 0.0
+        self.objects: list[dict[str, Any]] = []
+        self.room_type = ""
+
+    def tell(self, event: triton.RestyleEvent) -> events.Progress | None:
+        """The job's event for the model's; None when it says nothing new."""
+        match event:
+            case triton.Stage(name=name, progress=progress):
+                status = _STAGES.get(name, self._status)
+                return self._enter(status, progress * MODEL_SHARE) if status != self._status else None
+            case triton.Analysis():
+                self.objects, self.room_type = event.objects, event.room_type
+                return events.Analysis(
+                    objects=event.objects, room_type=event.room_type, progress=self._advance(event.progress)
+                )
+            case triton.Step():
+                return events.Step(step=event.step, of=event.of, progress=self._advance(event.progress))
+            case triton.Preview():
+                jpeg = base64.b64encode(event.jpeg).decode()
+                return events.Preview(step=event.step, jpeg=jpeg, progress=self._advance(event.progress))
+            case triton.Result():
+                finalizing = self._status == JobState.FINALIZING
+                return None if finalizing else self._enter(JobState.FINALIZING, MODEL_SHARE)
+
+    def _enter(self, status: JobState, progress: float) -> events.StatusChanged:
+        self._status = status
+        self._progress = max(self._progress, progress)
+        return events.StatusChanged(status=status, progress=self._progress, message=MESSAGES[status])
+
+    def _advance(self, progress: float) -> float:
+        self._progress = max(self._progress, min(progress, 1.0) * MODEL_SHARE)
+        return self._progress
+
+
+def metadata(job: Job, result: triton.Result, narration: Narration, processing_time: float) -> dict[str, Any]:
+    """``JobResult.metadata`` as its docstring lists it."""
+    height, width = result.image.shape[:2]
+    return {
+        "style": job.style,
+        "processing_time": round(processing_time, 3),
+        "quality_score": result.quality.get("score"),
+        "quality": result.quality,
+        "room_type": narration.room_type,
+        "objects": narration.objects,
+        "seed": result.seed,
+        "attempts": result.attempts,
+        "prompt_truncated": result.prompt_truncated,
+        "timings": result.timings,
+        "release": result.release,
+        "width": width,
+        "height": height,
+    }

@@ -1,0 +1,39 @@
+"""The names of everything that a store keeps in Redis."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+GROUP = "workers"
+"""The consumer group that all workers belong to."""
+
+PARKED = "parked"
+"""The consumer that owns entries which were given back. No worker has this name, so a worker's fence fails at once."""
+
+
+class Keys(NamedTuple):
+    """Keys by purpose, in the order in which the Lua scripts get them. The last three are prefixes."""
+
+    queue: str
+    """Stream: an entry {job} for every job that has not ended."""
+    waiting: str
+    """Sorted set: ids of jobs that no worker runs, by order of submission."""
+    delayed: str
+    """Sorted set: ids of jobs that were given back, by the time (ms) from which they may begin again."""
+    dead: str
+    """Stream: dead letters {job, code, detail, attempts}."""
+    stats: str
+    """Hash: order (last order of submission), mean_seconds."""
+    job: str
+    """+ id: hash, the job record."""
+    events: str
+    """+ id: stream, the job's events."""
+    done: str
+    """+ nonce: what a call did, so that the client's silent repetition of it changes nothing."""
+
+    @classmethod
+    def under(cls, prefix: str) -> Keys:
+        return cls(
+            *(f"{prefix}{name}" for name in ("queue", "waiting", "delayed", "dead", "stats")),
+            *(f"{prefix}{name}:" for name in ("job", "events", "done")),
+        )

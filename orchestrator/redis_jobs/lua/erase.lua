@@ -1,0 +1,13 @@
+-- args: job, nonce. Returns 'erased', 'missing' or 'running'.
+if redis.call('EXISTS', DONE .. args.nonce) == 1 then
+  return 'erased'
+end
+local status = redis.call('HGET', JOB .. args.job, 'status')
+if not status then
+  return 'missing'
+elseif not TERMINAL[status] then
+  return 'running'
+end
+redis.call('DEL', JOB .. args.job, EVENTS .. args.job)
+redis.call('SET', DONE .. args.nonce, '1', 'EX', 60)
+return 'erased'

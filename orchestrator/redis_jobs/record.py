@@ -1,0 +1,88 @@
+"""The job record: a :class:`Job` as the fields of a Redis hash, and changes to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from orchestrator.jobs.events import (
+    Cancelled,
+    Completed,
+    Event,
+    Failed,
+    Progress,
+    StatusChanged,
+    Terminal,
+    encode,
+)
+from orchestrator.jobs.models import MESSAGES, Job, JobError, JobResult, JobState, Preferences
+
+_JSON = {"preferences": Preferences, "error": JobError, "result": JobResult}
+_text = msgspec.json.Encoder().encode
+
+
+def to_fields(job: Job) -> list[str]:
+    """name, value, name, value … of everything that is set; ``last_seq`` is left to the store."""
+    fields: list[str] = []
+    for name in job.__struct_fields__:
+        value = getattr(job, name)
+        if value is None or name == "last_seq":
+            continue
+        fields += [name, _text(value).decode() if name in _JSON else _plain(value)]
+    return fields
+
+
+def from_hash(fields: dict[str, str]) -> Job:
+    """The job of a hash; fields that only the store needs are ignored. Raises msgspec.ValidationError."""
+    values: dict[str, Any] = {name: fields[name] for name in Job.__struct_fields__ if name in fields}
+    for name, kind in _JSON.items():
+        if name in values:
+            values[name] = msgspec.json.decode(values[name], type=kind)
+    values["cancel_requested"] = fields.get("cancel_requested") == "1"
+    return msgspec.convert(values, Job, strict=False)
+
+
+def change(event: Event, **fields: str) -> dict[str, Any]:
+    """What the scripts apply to a record together with appending ``event``."""
+    flat = [part for pair in fields.items() for part in pair]
+    return {"event": encode(event).decode(), "fields": flat}
+
+
+def status_change(status: JobState) -> dict[str, Any]:
+    """The job enters ``status`` from outside an attempt (queued) or at its beginning: progress starts at 0."""
+    event = StatusChanged(status=status, progress=0.0, message=MESSAGES[status])
+    return change(event, status=status, progress="0.0", message=event.message)
+
+
+def progress_change(event: Progress) -> dict[str, Any]:
+    if isinstance(event, StatusChanged):
+        return change(event, status=event.status, message=event.message)
+    return change(event)
+
+
+def terminal_change(outcome: Terminal) -> dict[str, Any]:
+    match outcome:
+        case Completed(result=result, progress=progress):
+            state = JobState.COMPLETED
+            fields = {
+                "progress": _plain(progress),
+                "result": _text(result).decode(),
+                "message": MESSAGES[state],
+            }
+        case Failed(error=error):
+            state = JobState.FAILED
+            fields = {"error": _text(error).decode(), "message": error.detail}
+        case Cancelled():
+            state = JobState.CANCELLED
+            fields = {"message": MESSAGES[state], "cancel_requested": "1"}
+    return change(outcome, status=state, **fields)
+
+
+def failure(error: JobError) -> dict[str, Any]:
+    """A failure that is also a dead letter."""
+    return terminal_change(Failed(error=error)) | {"code": error.code, "detail": error.detail}
+
+
+def _plain(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,32 @@
+"""The Lua scripts: each change of a job is one of them, and so is atomic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis.asyncio as redis
+
+from orchestrator.redis_jobs.connection import redis_calls
+from orchestrator.redis_jobs.keys import Keys
+
+_FOLDER = Path(__file__).with_name("lua")
+_encode = msgspec.json.Encoder().encode
+
+
+class Scripts:
+    """Calls ``lua/<name>.lua`` with named arguments. All calls raise Unavailable when Redis is."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        common = (_FOLDER / "common.lua").read_text()
+        self._keys = keys
+        self._scripts = {
+            path.stem: client.register_script(common + path.read_text())
+            for path in _FOLDER.glob("*.lua")
+            if path.stem != "common"
+        }
+
+    async def __call__(self, name: str, **args: Any) -> Any:
+        with redis_calls():
+            return await self._scripts[name](keys=self._keys, args=[_encode(args)])

@@ -1,0 +1,127 @@
+"""What the environment says. Every process of the orchestrator reads the same variables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """A variable is missing or wrong; the message names each one and says what it must be."""
+
+
+class Settings(BaseSettings):
+    """The settings, by attribute; the environment's name stands in ``validation_alias``.
+
+    The names without ``REROOM_`` are those of the service that this one replaces.
+    """
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, populate_by_name=True, extra="ignore", frozen=True
+    )
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    api_base_url: str = Field("http://127.0.0.1:8000", validation_alias="API_BASE_URL")
+    """Where clients reach this API; every URL that it hands out begins with it."""
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="ALLOWED_ORIGINS")
+    """Origins of other sites whose pages may call this API, separated by commas; ``*`` allows all."""
+    r2_bucket_name: str | None = Field(None, validation_alias="R2_BUCKET_NAME")
+
+    storage_dir: Path = Field(Path("data"), validation_alias="REROOM_STORAGE_DIR")
+    signing_key: SecretStr = Field(min_length=16, validation_alias="REROOM_SIGNING_KEY")
+    """Signs the URLs of stored pictures. The same in every API process; there is no default on purpose."""
+    url_ttl: int = Field(3600, ge=1, le=7 * 86400, validation_alias="REROOM_URL_TTL")
+    """How long a signed URL works, in seconds."""
+    triton_url: str = Field("127.0.0.1:8001", validation_alias="REROOM_TRITON_URL")
+    """host:port of Triton's gRPC endpoint."""
+
+    host: str = Field("127.0.0.1", validation_alias="REROOM_HOST")
+    port: int = Field(8000, ge=0, le=65535, validation_alias="REROOM_PORT")
+    admin_token: SecretStr | None = Field(None, min_length=16, validation_alias="REROOM_ADMIN_TOKEN")
+    """Opens the /debug endpoints; without it they are closed."""
+    max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
+    max_pixels: int = Field(40_000_000, ge=64 * 64, validation_alias="REROOM_MAX_PIXELS")
+
+    redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
+    job_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_JOB_TTL")
+    """How long a finished job is remembered, in seconds."""
+    lease_seconds: float = Field(10.0, ge=0.5, validation_alias="REROOM_LEASE_SECONDS")
+    """A worker that has been silent for so long is taken for dead."""
+    worker_jobs: int = Field(4, ge=1, le=256, validation_alias="REROOM_WORKER_JOBS")
+    """Jobs that one worker runs at once."""
+    retry_delay: float = Field(1.0, ge=0, validation_alias="REROOM_RETRY_DELAY")
+    """Seconds before a job whose model broke is tried again."""
+    drain_seconds: float = Field(20.0, ge=0, validation_alias="REROOM_DRAIN")
+    """How long a worker that was told to stop lets its running jobs go on before it gives them back."""
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _only_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and origin != origin_of(origin):
+                raise ValueError(f"{origin!r} is not an origin such as https://example.org")
+        return value
+
+    @field_validator("api_base_url")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if origin_of(value) is None:
+            raise ValueError("must be an absolute http:// or https:// URL")
+        return value.rstrip("/")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _a_redis(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must be like redis://host:6379/0")
+        _ = parts.port  # raises ValueError when it is no number
+        return value
+
+    @field_validator("triton_url")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", value):
+            raise ValueError("must be host:port, without http://")
+        return value
+
+    @field_validator("r2_bucket_name")
+    @classmethod
+    def _no_s3_yet(cls, value: str | None) -> None:
+        if value is not None:
+            raise ValueError("storage on R2 and S3 is not built yet: unset it to store on local disk")
+
+
+def origin_of(url: str) -> str | None:
+    """The origin ``scheme://host[:port]`` of an http(s) URL, as browsers send it; None if it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    shown = port is not None and port != {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + (f":{port}" if shown else "")
+
+
+def load_settings() -> Settings:
+    """The settings from the environment; raises SettingsError."""
+    try:
+        return Settings()  # type: ignore[call-arg]  # the environment gives the rest
+    except ValidationError as error:
+        problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors(include_input=False)]
+        raise SettingsError("wrong settings in the environment: " + "; ".join(problems)) from None

@@ -1,0 +1,200 @@
+"""The worker process: ``python -m orchestrator.worker``. Takes jobs, runs several at once, drains on SIGTERM.
+
+Exits with 2 and one sentence when its settings are wrong; when a service is merely down it keeps trying.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+
+from orchestrator.inference import TritonInference
+from orchestrator.jobs.runner import Runner
+from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
+from orchestrator.redis_jobs import AccessDenied, RedisJobStore
+from orchestrator.settings import Settings, SettingsError, load_settings
+from orchestrator.storage.local import LocalStorage
+from orchestrator.storage.signing import UrlSigner
+from orchestrator.styles import STYLES
+
+TAKE_SECONDS = 1.0
+"""How long one look for a job waits, and so how late a worker may notice a job that was given back."""
+
+HALT_SECONDS = 30.0
+"""How long jobs may take to stop after the drain."""
+
+_log = logging.getLogger("reroom.worker")
+
+
+class Worker:
+    """Takes jobs while the model is ready and fewer than ``jobs`` run; each worker process needs its own ``name``."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        inference: Inference,
+        runner: Runner,
+        *,
+        name: str,
+        jobs: int,
+        lease_seconds: float,
+        drain_seconds: float,
+    ) -> None:
+        self._store, self._inference, self._runner = store, inference, runner
+        self._name, self._jobs = name, jobs
+        self._lease_seconds, self._drain_seconds = lease_seconds, drain_seconds
+        self._running: set[asyncio.Task[None]] = set()
+        self._halt = asyncio.Event()
+        self._trouble = ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set and the running jobs have ended or were released."""
+        sweeper = asyncio.create_task(self._sweep())
+        stopping = asyncio.create_task(stop.wait())
+        halting = asyncio.create_task(self._halt_after(stop))
+        try:
+            while not stop.is_set():
+                if len(self._running) >= self._jobs:
+                    await asyncio.wait({stopping, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+                elif lease := await self._take(stopping):
+                    self._start(lease)
+            if self._running:
+                _log.info("drains %d jobs for up to %.0f s", len(self._running), self._drain_seconds)
+                await asyncio.wait(self._running, timeout=self._drain_seconds + HALT_SECONDS)
+        finally:
+            tasks = {sweeper, stopping, halting, *self._running}
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=HALT_SECONDS)
+
+    async def _take(self, stopping: asyncio.Task[bool]) -> Lease | None:
+        try:
+            # Not while the model is away: its absence would use up the attempts of one job after the other.
+            await self._inference.ping()
+            lease = await self._store.take(self._name, TAKE_SECONDS)
+            self._tell("")
+        except Unavailable as error:
+            self._tell(str(error))
+            await asyncio.wait([stopping], timeout=TAKE_SECONDS)
+            return None
+        if lease and stopping.done():
+            await self._give_back(lease)
+            return None
+        return lease
+
+    async def _give_back(self, lease: Lease) -> None:
+        try:
+            await self._store.release(lease)
+        except (Unavailable, LeaseLost) as error:
+            _log.warning("job %s: not given back, its lease will run out: %s", lease.job.id, error)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble and not self._trouble:
+            _log.warning("takes no jobs: %s", trouble)
+        elif self._trouble and not trouble:
+            _log.info("takes jobs again")
+        self._trouble = trouble
+
+    def _start(self, lease: Lease) -> None:
+        _log.info("job %s, attempt %d: begins", lease.job.id, lease.attempt)
+        task = asyncio.create_task(self._runner.run(lease, self._halt), name=f"job-{lease.job.id}")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("%s broke; its lease will run out", task.get_name(), exc_info=error)
+
+    async def _halt_after(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        await asyncio.sleep(self._drain_seconds)
+        self._halt.set()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 4)
+            try:
+                await self._store.sweep()
+            except Unavailable:
+                # The take loop, which meets the same outage, reports it.
+                continue
+
+
+async def serve(settings: Settings) -> None:
+    """Wire the adapters and work until SIGTERM or SIGINT. Raises SettingsError."""
+    try:
+        store = RedisJobStore(
+            settings.redis_url,
+            prefix=settings.redis_prefix,
+            lease_seconds=settings.lease_seconds,
+            job_ttl=settings.job_ttl,
+        )
+        inference = TritonInference(settings.triton_url)
+    except ValueError as error:
+        raise SettingsError(f"wrong settings in the environment: {error}") from error
+    signer = UrlSigner(settings.signing_key.get_secret_value().encode(), settings.api_base_url)
+    runner = Runner(
+        store,
+        LocalStorage(settings.storage_dir, signer),
+        inference,
+        STYLES,
+        lease_seconds=settings.lease_seconds,
+        retry_delay=settings.retry_delay,
+    )
+    worker = Worker(
+        store,
+        inference,
+        runner,
+        name=process_name(),
+        jobs=settings.worker_jobs,
+        lease_seconds=settings.lease_seconds,
+        drain_seconds=settings.drain_seconds,
+    )
+    try:
+        await _check_access(store)
+        await worker.run(stop_on_signals())
+    finally:
+        await inference.aclose()
+        await store.aclose()
+
+
+async def _check_access(store: JobStore) -> None:
+    try:
+        await store.ping()
+    except AccessDenied as error:
+        raise SettingsError(f"REDIS_URL: {error}") from error
+    except Unavailable as error:
+        _log.warning("%s; trying again", error)
+
+
+def process_name() -> str:
+    """A name that no other start of a worker has."""
+    return f"{socket.gethostname().replace(' ', '-')}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(serve(load_settings()))
+    except SettingsError as error:
+        print(f"reroom worker: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""Jobs survive the death of workers and of Redis: real processes, killed with SIGKILL. The model is a script."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.jobs.events import Completed, EventRecord, Failed, StatusChanged, Step, seq_key
+from orchestrator.jobs.models import Job, JobState
+from orchestrator.redis_jobs import RedisJobStore
+from tests.integration.test_runner import a_photo
+from tests.jobs import a_job, collect
+from tests.servers import RedisServer, redis_binaries, running_redis
+
+LEASE = 1.0
+STEPS, PAUSE = 20, 0.05
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Stack:
+    """A Redis, a folder of objects and worker processes."""
+
+    def __init__(self, server: RedisServer, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.store = RedisJobStore(server.url, lease_seconds=LEASE)
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        arguments = [self.server.url, str(self.folder), str(LEASE), str(STEPS), str(PAUSE)]
+        script = Path(__file__).with_name("fake_worker.py")
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client' / 'src'}"}
+        with (self.folder / "workers.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, script, *arguments], env=environment, stdout=log, stderr=log
+            )
+        self.workers.append(worker)
+        return worker
+
+    async def submit(self) -> Job:
+        job = a_job()
+        path = self.folder / "objects" / job.original_key
+        path.parent.mkdir(parents=True)
+        path.write_bytes(a_photo())
+        await self.store.submit(job)
+        return job
+
+    async def reach(self, job: Job, progress: float) -> Job:
+        deadline = time.monotonic() + 20
+        while (now := await self.store.get(job.id)).progress < progress:
+            assert time.monotonic() < deadline, f"{now} does not get on"
+            await asyncio.sleep(0.02)
+        return now
+
+    async def outcome(self, job: Job, seconds: float = 60) -> list[EventRecord]:
+        return await asyncio.wait_for(collect(self.store, job.id), seconds)
+
+    def kill(self, worker: subprocess.Popen[bytes]) -> None:
+        worker.kill()
+        worker.wait(10)
+        self.workers.remove(worker)
+
+    async def aclose(self) -> None:
+        for worker in list(self.workers):
+            self.kill(worker)
+        await self.store.aclose()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    binary = next(binary for binary in redis_binaries().values() if binary)
+    with running_redis(binary, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def stack(server: RedisServer, tmp_path: Path) -> AsyncIterator[Stack]:
+    made = Stack(server, tmp_path)
+    yield made
+    await made.aclose()
+
+
+def assert_completed_once(told: list[EventRecord]) -> None:
+    assert sum(isinstance(record.event, Completed) for record in told) == 1
+    assert isinstance(told[-1].event, Completed)
+    order = [seq_key(record.seq) for record in told]
+    assert order == sorted(set(order))
+
+
+async def test_a_killed_workers_job_completes_on_another(stack: Stack) -> None:
+    first = stack.start_worker()
+    job = await stack.submit()
+    watching = asyncio.create_task(stack.outcome(job))
+    await stack.reach(job, 0.4)
+    stack.start_worker()
+    stack.kill(first)
+    killed_at = time.monotonic()
+    told = await watching
+    assert_completed_once(told)
+    assert time.monotonic() - killed_at < LEASE + STEPS * PAUSE + 5
+    done = await stack.store.get(job.id)
+    assert (done.attempts, done.status) == (2, JobState.COMPLETED)
+    assert done.result is not None
+    assert done.result.transformed_key == f"results/{job.id}/2/transformed.jpg"
+    assert (stack.folder / "objects" / done.result.transformed_key).is_file()
+
+
+async def test_redis_killed_mid_job_loses_nothing(stack: Stack) -> None:
+    stack.start_worker()
+    job = await stack.submit()
+    watching = asyncio.create_task(stack.outcome(job))
+    await stack.reach(job, 0.4)
+    stack.server.kill()
+    await asyncio.sleep(1.5 * LEASE)
+    stack.server.start()
+    waiting = await stack.submit()
+    told = await watching
+    assert_completed_once(told)
+    done = await stack.store.get(job.id)
+    assert done.attempts == 1, "the worker lived: an outage of Redis costs no attempt"
+    assert [record.event.step for record in told if isinstance(record.event, Step)] == list(
+        range(1, STEPS + 1)
+    )
+    assert told == await collect(stack.store, job.id)
+    assert_completed_once(await stack.outcome(waiting))
+
+
+async def test_a_stopped_worker_gives_its_job_back_uncounted(stack: Stack) -> None:
+    first = stack.start_worker()
+    job = await stack.submit()
+    await stack.reach(job, 0.3)
+    first.terminate()
+    await asyncio.to_thread(first.wait, 10)
+    assert first.returncode == 0
+    given_back = await stack.store.get(job.id)
+    assert (given_back.status, given_back.attempts) == (JobState.QUEUED, 0)
+    stack.start_worker()
+    assert_completed_once(await stack.outcome(job))
+    assert (await stack.store.get(job.id)).attempts == 1
+
+
+async def test_many_kills(stack: Stack) -> None:
+    """Workers and Redis are killed at random; every job ends once: completed, or given up after three attempts."""
+    kills, chance = int(os.environ.get("REROOM_TEST_KILLS", "6")), random.Random(5)
+    for _ in range(3):
+        stack.start_worker()
+    jobs = [await stack.submit() for _ in range(6 * kills)]
+    watching = [asyncio.create_task(stack.outcome(job, 60 + 10 * kills)) for job in jobs]
+    for kill in range(kills):
+        await asyncio.sleep(chance.uniform(0.5, 1.5))
+        if kill % 5 == 4:
+            stack.server.kill()
+            stack.server.start()
+        else:
+            stack.kill(chance.choice(stack.workers))
+            stack.start_worker()
+    for job, told in zip(jobs, await asyncio.gather(*watching), strict=True):
+        done = await stack.store.get(job.id)
+        begun = sum(
+            isinstance(record.event, StatusChanged) and record.event.status == JobState.ANALYZING
+            for record in told
+        )
+        assert done.attempts == begun
+        assert sum(isinstance(record.event, Completed | Failed) for record in told) == 1
+        if done.status == JobState.COMPLETED:
+            assert_completed_once(told)
+            assert done.result is not None
+            assert (stack.folder / "objects" / done.result.transformed_key).is_file()
+        else:
+            assert done.error is not None
+            assert (done.error.code, begun) == ("too_many_attempts", 3)
+    ended = Counter(
+        [(job.status.value, job.attempts) for job in [await stack.store.get(job.id) for job in jobs]]
+    )
+    print(f"{kills} kills, {len(jobs)} jobs by state and attempts: {dict(ended)}")
+    assert ended["completed", 1] < len(jobs), "no kill hit a running job"
+    stats = await stack.store.stats()
+    assert (stats.queued, stats.running, stats.delayed) == (0, 0, 0)

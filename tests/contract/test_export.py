@@ -1,0 +1,176 @@
+"""The export: its proofs can fail, and it reproduces what is committed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from export.__main__ import main
+from export.bundle import BundleError, load_bundle
+from export.contract import Sizes, graph_specs, python_specs
+from export.models.load import load_networks
+from export.onnx import export_onnx
+from export.parity import ParityError, check_outputs, check_weights, references
+from export.release import buckets, build_release
+from export.spec import Axis, ModelSpec, Tensor
+from export.triton_config import config_text
+from tests.conftest import RELEASE, ROOT
+
+SIZES = Sizes(
+    native_size=128,
+    vae_factor=8,
+    unet_factor=2,
+    latent_channels=4,
+    text_width=32,
+    objects=8,
+    max_batch_size=8,
+)
+GRAPHS = list(graph_specs(SIZES))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_exporter_reproduces_the_committed_release(tmp_path: Path) -> None:
+    """Byte for byte: same weights, same graphs, same tokenizer, same release.json."""
+    made = build_release(load_bundle("tiny"), tmp_path, version=1)
+    files = {path.relative_to(RELEASE) for path in RELEASE.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(made) for path in made.rglob("*") if path.is_file()}
+    for file in sorted(files):
+        assert (made / file).read_bytes() == (RELEASE / file).read_bytes(), file
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"], "staging was left behind"
+    with pytest.raises(FileExistsError, match="never changed"):
+        build_release(load_bundle("tiny"), tmp_path, version=1)
+
+
+def test_the_committed_release_is_small_and_is_what_it_says() -> None:
+    facts = json.loads((RELEASE / "release.json").read_text())["models"]
+    assert set(facts) == set(GRAPHS)
+    graphs = {name: (RELEASE / "models" / name / "1" / "model.onnx").read_bytes() for name in facts}
+    assert sum(map(len, graphs.values())) <= 5_000_000
+    for name, graph in graphs.items():
+        assert hashlib.sha256(graph).hexdigest() == facts[name]["sha256"]
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_and_its_configuration_follow_the_spec(name: str) -> None:
+    spec = graph_specs(SIZES)[name]
+    folder = RELEASE / "models" / name
+    assert (folder / "config.pbtxt").read_text() == config_text(spec)
+    graph = onnx.load(folder / "1" / "model.onnx")
+    assert graph.ir_version <= 10
+    assert max(domain.version for domain in graph.opset_import if domain.domain == "") <= 18
+    assert [value.name for value in graph.graph.input] == [tensor.name for tensor in spec.inputs]
+    assert [value.name for value in graph.graph.output] == [tensor.name for tensor in spec.outputs]
+    text = (folder / "1" / "model.onnx").read_bytes()
+    assert b"site-packages" not in text, "the graph tells of the machine that exported it"
+
+
+@pytest.mark.parametrize("name", list(python_specs()))
+def test_the_python_models_configurations_follow_their_specs(name: str) -> None:
+    committed = (ROOT / "model_repository" / name / "config.pbtxt").read_text()
+    assert committed == config_text(python_specs()[name])
+
+
+def test_every_model_of_the_repository_is_described() -> None:
+    """A model without a spec would be a contract that nobody checks."""
+    folders = {
+        path.name for root in (ROOT / "model_repository", RELEASE / "models") for path in root.iterdir()
+    }
+    assert folders == set(GRAPHS) | set(python_specs())
+
+
+class Doubler(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.arange(12.0).reshape(3, 4))
+        self.unused = torch.nn.Parameter(torch.ones(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.weight)
+
+
+DOUBLER = ModelSpec(
+    "doubler", "onnxruntime", (Tensor("x", "FP32", (4,)),), (Tensor("y", "FP32", (3,)),), max_batch_size=4
+)
+
+
+@pytest.fixture
+def doubler(tmp_path: Path) -> tuple[Doubler, Path]:
+    module = Doubler().requires_grad_(False)
+    export_onnx(module, DOUBLER, tmp_path / "model.onnx")
+    return module, tmp_path / "model.onnx"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_parity_finds_a_weight_that_is_a_little_off(doubler: tuple[Doubler, Path]) -> None:
+    module, path = doubler
+    cases = references(module, DOUBLER)
+    assert check_outputs(DOUBLER, path, cases)["y"] < 1e-4
+    model = onnx.load(path)
+    weight = next(tensor for tensor in model.graph.initializer if numpy_helper.to_array(tensor).size == 12)
+    array = numpy_helper.to_array(weight).copy()
+    array.flat[5] *= 1.0001
+    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
+    onnx.save(model, path)
+    with pytest.raises(ParityError, match="weight weight was changed"):
+        check_weights("doubler", model, module, {"weight"})
+    with pytest.raises(ParityError, match=r"doubler\.y: differs from torch by"):
+        check_outputs(DOUBLER, path, cases)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_parity_finds_a_weight_that_is_gone_and_one_that_was_transposed(
+    doubler: tuple[Doubler, Path],
+) -> None:
+    module, path = doubler
+    model = onnx.load(path)
+    del model.graph.initializer[:]
+    assert check_weights("doubler", model, module, {"weight"}) == ["weight"]
+    transposed = np.ascontiguousarray(module.weight.numpy().T)
+    model.graph.initializer.append(numpy_helper.from_array(transposed, "val_0"))
+    assert check_weights("doubler", model, module, {"weight"}) == []
+
+
+def test_hints_that_shrink_otherwise_than_the_vae_are_refused() -> None:
+    bundle = load_bundle("tiny")
+    wrong = dict(
+        bundle.networks["controlnet_depth"].config or {}, conditioning_embedding_out_channels=[8, 8, 16]
+    )
+    networks = bundle.networks | {
+        "controlnet_depth": msgspec.structs.replace(bundle.networks["controlnet_depth"], config=wrong)
+    }
+    with pytest.raises(BundleError, match="controlnet_depth shrinks its hint by 4, the VAE by 8"):
+        load_networks(msgspec.structs.replace(bundle, networks=networks))
+
+
+def test_buckets_are_sides_that_every_network_takes() -> None:
+    for sizes in (SIZES, msgspec.structs.replace(SIZES, native_size=512, unet_factor=8)):
+        found = buckets(sizes)
+        step = sizes.vae_factor * sizes.unet_factor
+        assert all(height % step == 0 and width % step == 0 for height, width in found)
+        assert (sizes.native_size, sizes.native_size) in found
+        aspects = sorted(width / height for height, width in found)
+        assert aspects[0] <= 0.55
+        assert aspects[-1] >= 1.8
+
+
+def test_axes_are_minus_one_on_the_wire() -> None:
+    tensor = Tensor("image", "UINT8", (Axis("H", 128, 16, 512), 3))
+    assert tensor.triton_dims == [-1, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["nosuch"], "there is no bundle 'nosuch'; there are: tiny")]
+)
+def test_a_wrong_bundle_is_one_sentence(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err

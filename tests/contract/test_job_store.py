@@ -1,0 +1,349 @@
+"""The contract of JobStore, over every Redis that it must run on."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis.asyncio
+
+from orchestrator.jobs.events import Cancelled, Completed, Failed, StatusChanged, Step, seq_key
+from orchestrator.jobs.models import MAX_DELIVERIES, JobError, JobState
+from orchestrator.ports import JobFinished, JobNotFound, LeaseLost, Unavailable
+from orchestrator.redis_jobs import AccessDenied, RedisJobStore
+from tests.jobs import a_job, collect, result, take
+from tests.servers import RedisServer, redis_binaries, running_redis
+
+LEASE = 0.6
+BROKEN = JobError(code="model_error", detail="The model broke.")
+_prefixes = itertools.count()
+
+
+@pytest.fixture(scope="module", params=["7", "6.2"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    binary = redis_binaries()[request.param]
+    if binary is None:
+        pytest.skip(f"no redis-server {request.param} here")
+    with running_redis(binary, tmp_path_factory.mktemp("redis")) as running:
+        time.sleep(LEASE + 1.0)  # after a start nothing is reclaimed for the length of a lease
+        yield running
+
+
+@pytest.fixture
+async def store(server: RedisServer) -> AsyncIterator[RedisJobStore]:
+    opened = RedisJobStore(server.url, prefix=f"t{next(_prefixes)}:", lease_seconds=LEASE, job_ttl=60)
+    yield opened
+    await opened.aclose()
+
+
+async def test_a_job_goes_from_submit_to_completed(store: RedisJobStore) -> None:
+    job = a_job(style="boho")
+    await store.submit(job)
+    queued = await store.get(job.id)
+    assert (queued.status, queued.style, queued.preferences) == (JobState.QUEUED, "boho", job.preferences)
+    lease = await take(store)
+    assert (lease.job.id, lease.attempt, lease.job.attempts) == (job.id, 1, 1)
+    await store.publish(
+        lease, 1, StatusChanged(status=JobState.TRANSFORMING, progress=0.2, message="Restyling")
+    )
+    await store.publish(lease, 2, Step(step=1, of=2, progress=0.5))
+    running = await store.get(job.id)
+    assert (running.status, running.progress, running.message) == (JobState.TRANSFORMING, 0.5, "Restyling")
+    await store.finish(lease, Completed(result=result()))
+    done = await store.get(job.id)
+    assert (done.status, done.progress, done.result) == (JobState.COMPLETED, 1.0, result())
+    told = await collect(store, job.id)
+    assert [type(record.event) for record in told] == [
+        StatusChanged,
+        StatusChanged,
+        StatusChanged,
+        Step,
+        Completed,
+    ]
+    assert done.last_seq == told[-1].seq
+    stats = await store.stats()
+    assert (stats.queued, stats.running, stats.delayed, stats.dead_letters) == (0, 0, 0, 0)
+    assert stats.mean_seconds is not None
+    assert await store.take("w", 0.01) is None
+
+
+async def test_submitting_again_changes_nothing(store: RedisJobStore) -> None:
+    job = a_job()
+    await store.submit(job)
+    await store.submit(job)
+    assert (await store.stats()).queued == 1
+    await take(store)
+    await store.submit(job)
+    assert await store.take("w", 0.01) is None
+
+
+async def test_unknown_jobs(store: RedisJobStore) -> None:
+    for call in (store.get, store.cancel, store.erase):
+        with pytest.raises(JobNotFound):
+            await call("nobody")
+    assert await store.queue_position("nobody") is None
+    assert await collect(store, "nobody") == []
+
+
+async def test_jobs_begin_in_order_and_know_their_position(store: RedisJobStore) -> None:
+    jobs = [a_job() for _ in range(3)]
+    for job in jobs:
+        await store.submit(job)
+    assert [await store.queue_position(job.id) for job in jobs] == [0, 1, 2]
+    assert (await take(store)).job.id == jobs[0].id
+    assert [await store.queue_position(job.id) for job in jobs] == [None, 0, 1]
+    assert (await take(store, "w2")).job.id == jobs[1].id
+
+
+async def test_take_wakes_up_for_a_new_job(store: RedisJobStore) -> None:
+    waiting = asyncio.create_task(store.take("w", 2.0))
+    await asyncio.sleep(0.2)
+    began = time.monotonic()
+    await store.submit(a_job())
+    assert await waiting is not None
+    assert time.monotonic() - began < 0.5
+
+
+async def test_every_job_is_taken_once_by_many_workers(store: RedisJobStore) -> None:
+    jobs = {a_job().id: None for _ in range(40)}
+    for job_id in jobs:
+        await store.submit(a_job(job_id))
+
+    async def work(name: str) -> list[str]:
+        taken = []
+        while lease := await store.take(name, 0.1):
+            taken.append(lease.job.id)
+            await store.finish(lease, Completed(result=result()))
+        return taken
+
+    taken = await asyncio.gather(*(work(f"w{i}") for i in range(8)))
+    assert sorted(itertools.chain(*taken)) == sorted(jobs)
+
+
+async def test_repeated_publish_is_recognised_and_progress_never_falls(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    for number, progress in [(1, 0.5), (1, 0.5), (2, 0.3), (2, 0.3), (1, 0.5)]:
+        await store.publish(lease, number, Step(step=number, of=2, progress=progress))
+    assert (await store.get(lease.job.id)).progress == 0.5
+    await store.finish(lease, Failed(error=BROKEN))
+    assert sum(isinstance(record.event, Step) for record in await collect(store, lease.job.id)) == 2
+
+
+async def test_repeating_ones_own_commit_is_no_error(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    await store.finish(lease, Completed(result=result("mine")))
+    await store.finish(lease, Completed(result=result("mine")))
+    assert sum(isinstance(record.event, Completed) for record in await collect(store, lease.job.id)) == 1
+    with pytest.raises(LeaseLost):
+        await store.publish(lease, 1, Step(step=1, of=1, progress=1.0))
+    with pytest.raises(LeaseLost):
+        await store.renew(lease)
+    with pytest.raises(LeaseLost):
+        await store.retry(lease, BROKEN, 0)
+
+
+async def test_a_silent_worker_is_fenced(store: RedisJobStore) -> None:
+    lost = await take(store, "dead", job=a_job())
+    assert await store.take("other", 0.05) is None
+    await asyncio.sleep(LEASE)
+    lease = await take(store, "other")
+    assert (lease.job.id, lease.attempt) == (lost.job.id, 2)
+    for call in (
+        store.renew(lost),
+        store.publish(lost, 9, Step(step=1, of=1, progress=1.0)),
+        store.finish(lost, Completed(result=result("dead"))),
+        store.retry(lost, BROKEN, 0),
+        store.release(lost),
+    ):
+        with pytest.raises(LeaseLost):
+            await call
+    await store.finish(lease, Completed(result=result("other")))
+    assert (await store.get(lease.job.id)).result == result("other")
+    with pytest.raises(LeaseLost):
+        await store.finish(lost, Completed(result=result("dead")))
+    assert (await store.get(lease.job.id)).result == result("other")
+
+
+async def test_the_same_worker_is_fenced_from_its_earlier_attempt(store: RedisJobStore) -> None:
+    lost = await take(store, "w", job=a_job())
+    await asyncio.sleep(LEASE)
+    lease = await take(store, "w")
+    with pytest.raises(LeaseLost):
+        await store.finish(lost, Completed(result=result()))
+    await store.finish(lease, Completed(result=result()))
+
+
+async def test_a_renewed_lease_is_kept(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    until = time.monotonic() + 2 * LEASE
+    while time.monotonic() < until:
+        assert await store.renew(lease) is False
+        assert await store.take("other", 0.05) is None
+    await store.finish(lease, Completed(result=result()))
+
+
+async def test_retry_waits_and_keeps_the_place_in_the_queue(store: RedisJobStore) -> None:
+    first, later = a_job(), a_job()
+    lease = await take(store, job=first)
+    await store.submit(later)
+    assert await store.retry(lease, BROKEN, 0.3) is True
+    assert await store.retry(lease, BROKEN, 0.3) is True
+    assert (await store.get(first.id)).status == JobState.QUEUED
+    assert (await store.stats()).delayed == 1
+    assert await store.queue_position(first.id) == 0
+    other = await take(store)
+    assert other.job.id == later.id, "a delayed job does not hold up the others"
+    assert await store.take("w", 0.05) is None
+    await asyncio.sleep(0.3)
+    await store.submit(a_job())
+    again = await take(store)
+    assert (again.job.id, again.attempt, again.job.attempts, again.job.progress) == (first.id, 2, 2, 0.0)
+
+
+async def test_used_up_attempts_end_in_failed_and_a_dead_letter(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    for _ in range(MAX_DELIVERIES - 1):
+        assert await store.retry(lease, BROKEN, 0) is True
+        lease = await take(store)
+    assert await store.retry(lease, BROKEN, 0) is False
+    assert await store.retry(lease, BROKEN, 0) is False
+    failed = await store.get(lease.job.id)
+    assert (failed.status, failed.error, failed.attempts) == (JobState.FAILED, BROKEN, MAX_DELIVERIES)
+    assert (await store.stats()).dead_letters == 1
+    assert isinstance((await collect(store, lease.job.id))[-1].event, Failed)
+
+
+async def test_a_job_that_kills_its_workers_is_given_up(store: RedisJobStore) -> None:
+    await store.submit(job := a_job())
+    for number in range(MAX_DELIVERIES):
+        await take(store, f"w{number}")
+        await asyncio.sleep(LEASE)
+    assert await store.take("last", 0.05) is None
+    failed = await store.get(job.id)
+    assert failed.status == JobState.FAILED
+    assert failed.error is not None
+    assert failed.error.code == "too_many_attempts"
+    assert (await store.stats()).dead_letters == 1
+
+
+async def test_release_counts_no_attempt_and_goes_first(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    await store.submit(a_job())
+    for number in range(2, MAX_DELIVERIES + 3):
+        await store.release(lease)
+        await store.release(lease)
+        assert (await store.get(lease.job.id)).status == JobState.QUEUED
+        again = await take(store)
+        assert (again.job.id, again.job.attempts) == (lease.job.id, 1)
+        assert again.attempt == number, "results are stored under the attempt: it is never used twice"
+        lease = again
+
+
+async def test_cancel_of_a_waiting_job_is_immediate(store: RedisJobStore) -> None:
+    job = a_job()
+    await store.submit(job)
+    assert (await store.cancel(job.id)).status == JobState.CANCELLED
+    assert await store.take("w", 0.05) is None
+    assert await store.queue_position(job.id) is None
+    assert isinstance((await collect(store, job.id))[-1].event, Cancelled)
+    with pytest.raises(JobFinished):
+        await store.cancel(job.id)
+
+
+async def test_cancel_of_a_delayed_job_is_immediate(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    await store.retry(lease, BROKEN, 0)
+    assert (await store.cancel(lease.job.id)).status == JobState.CANCELLED
+    assert await store.take("w", 0.05) is None
+    assert (await store.stats()).delayed == 0
+
+
+async def test_cancel_of_a_running_job_reaches_its_worker_and_wins(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    flagged = await store.cancel(lease.job.id)
+    assert (flagged.status, flagged.cancel_requested) == (JobState.ANALYZING, True)
+    assert (await store.cancel(lease.job.id)).cancel_requested
+    assert await store.renew(lease) is True
+    await store.finish(lease, Completed(result=result()))
+    done = await store.get(lease.job.id)
+    assert (done.status, done.result) == (JobState.CANCELLED, None)
+
+
+@pytest.mark.parametrize("how", ["retry", "release"])
+async def test_a_cancelled_job_does_not_come_back(store: RedisJobStore, how: str) -> None:
+    lease = await take(store, job=a_job())
+    await store.cancel(lease.job.id)
+    await (store.retry(lease, BROKEN, 0) if how == "retry" else store.release(lease))
+    assert (await store.get(lease.job.id)).status == JobState.CANCELLED
+    assert await store.take("w", 0.05) is None
+
+
+async def test_sweep_ends_a_cancelled_job_of_a_dead_worker_and_forgets_the_worker(
+    store: RedisJobStore,
+) -> None:
+    lease = await take(store, "dead", job=a_job())
+    await store.cancel(lease.job.id)
+    assert await store.sweep() == 0
+    assert (await store.stats()).workers == 1
+    await asyncio.sleep(LEASE)
+    assert await store.sweep() == 1
+    assert (await store.get(lease.job.id)).status == JobState.CANCELLED
+    await asyncio.sleep(3 * LEASE)
+    await store.sweep()
+    await store.submit(a_job())
+    assert (await store.stats()).workers == 0
+
+
+async def test_erase_forgets_finished_jobs_only(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    with pytest.raises(ValueError, match="not finished"):
+        await store.erase(lease.job.id)
+    await store.finish(lease, Completed(result=result()))
+    await store.erase(lease.job.id)
+    with pytest.raises(JobNotFound):
+        await store.get(lease.job.id)
+    assert await collect(store, lease.job.id) == []
+
+
+async def test_nothing_stays_for_ever(store: RedisJobStore, server: RedisServer) -> None:
+    lease = await take(store, job=a_job())
+    await store.finish(lease, Completed(result=result()))
+    async with redis.asyncio.Redis(port=server.port, decode_responses=True) as client:
+        keys = store._keys
+        assert await client.xlen(keys.queue) == 0
+        assert 0 < await client.ttl(keys.job + lease.job.id) <= 60
+        assert 0 < await client.ttl(keys.events + lease.job.id) <= 60
+
+
+async def test_events_follow_a_running_job_and_resume(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    watching = asyncio.create_task(collect(store, lease.job.id))
+    for number in range(1, 21):
+        await store.publish(lease, number, Step(step=number, of=20, progress=number / 20))
+        await asyncio.sleep(0.005)
+    await store.finish(lease, Completed(result=result()))
+    told = await asyncio.wait_for(watching, 5)
+    assert [record.event.step for record in told if isinstance(record.event, Step)] == list(range(1, 21))
+    assert sorted(told, key=lambda record: seq_key(record.seq)) == told
+    for index, record in enumerate(told):
+        assert await collect(store, lease.job.id, record.seq) == told[index + 1 :]
+
+
+async def test_a_missing_server_is_unavailable(store: RedisJobStore) -> None:
+    away = RedisJobStore("redis://127.0.0.1:1/0")
+    for call in (away.ping, away.stats, away.sweep, lambda: away.take("w", 0.1), lambda: away.get("x")):
+        with pytest.raises(Unavailable):
+            await call()
+    with pytest.raises(Unavailable):
+        await collect(away, "x")
+    await away.aclose()
+
+
+async def test_a_wrong_password_is_told_apart(server: RedisServer) -> None:
+    denied = RedisJobStore(server.url.replace("://", "://nobody:wrong@"))
+    with pytest.raises(AccessDenied):
+        await denied.ping()
+    await denied.aclose()

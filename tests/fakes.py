@@ -1,0 +1,122 @@
+"""Small real implementations of ports whose servers a test does not need."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+
+import numpy as np
+
+from orchestrator.ports import Inference, ObjectNotFound, Storage, StorageStats, Unavailable
+from reroom.triton import Analysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
+
+Line = RestyleEvent | Exception | float
+"""What a script says: an event, an error, or a pause in seconds."""
+
+
+def a_script(steps: int = 4, pause: float = 0.0) -> list[Line]:
+    """A whole restyle, as the model tells it, with a pause before every step."""
+    script: list[Line] = [
+        Stage(name="analyzing", progress=0.0),
+        Analysis(
+            objects=[{"label": "bed", "score": 0.9, "box": [0, 0, 1, 1]}], room_type="bedroom", progress=0.1
+        ),
+        Stage(name="generating", progress=0.1),
+        Stage(name="transforming", progress=0.2),
+    ]
+    for step in range(1, steps + 1):
+        progress = 0.2 + 0.7 * step / steps
+        script += [pause, Step(step=step, of=steps, progress=progress)]
+    script += [
+        Preview(step=steps, jpeg=b"\xff\xd8jpeg", progress=0.9),
+        Stage(name="finalizing", progress=0.9),
+    ]
+    return [*script, a_result()]
+
+
+def a_result(seed: int = 7) -> Result:
+    return Result(
+        image=np.full((48, 64, 3), 90, np.uint8),
+        seed=seed,
+        quality={
+            "edge_agreement": 0.8,
+            "depth_agreement": 0.9,
+            "sharpness": 1.0,
+            "exposure": 0.5,
+            "score": 0.85,
+        },
+        attempts=1,
+        prompt_truncated=False,
+        timings={"denoise": 1.5},
+        release="tiny-1",
+    )
+
+
+class FakeInference(Inference):
+    """Says its scripts, one a request, the last one again and again. Remembers what it was asked and what it said."""
+
+    def __init__(self, *scripts: Iterable[Line]) -> None:
+        self._scripts = [list(script) for script in scripts]
+        self.requests: list[RestyleRequest] = []
+        self.said: list[RestyleEvent] = []
+        self.closed = 0
+        self.ready = True
+
+    async def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
+        script = self._scripts[min(len(self.requests), len(self._scripts) - 1)]
+        self.requests.append(request)
+        try:
+            for line in script:
+                if isinstance(line, Exception):
+                    raise line
+                if isinstance(line, float):
+                    await asyncio.sleep(line)
+                else:
+                    self.said.append(line)
+                    yield line
+        finally:
+            self.closed += 1
+
+    async def ping(self) -> None:
+        if not self.ready:
+            raise Unavailable("the fake model is away")
+
+
+class MemoryStorage(Storage):
+    """Objects in a dict. ``outages`` is how many of the next calls fail."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.outages = 0
+
+    def _answer(self) -> None:
+        if self.outages > 0:
+            self.outages -= 1
+            raise Unavailable("the fake storage is away")
+
+    async def put(self, key: str, data: bytes, content_type: str) -> None:
+        self._answer()
+        self.objects[key] = data
+
+    async def get(self, key: str) -> bytes:
+        self._answer()
+        try:
+            return self.objects[key]
+        except KeyError:
+            raise ObjectNotFound(key) from None
+
+    async def delete_prefix(self, prefix: str) -> int:
+        self._answer()
+        keys = [key for key in self.objects if key.startswith(prefix)]
+        for key in keys:
+            del self.objects[key]
+        return len(keys)
+
+    async def url(self, key: str, expires_in: int) -> str:
+        return f"memory:{key}?expires_in={expires_in}"
+
+    async def stats(self) -> StorageStats:
+        return StorageStats(objects=len(self.objects), bytes=sum(map(len, self.objects.values())))
+
+    async def ping(self) -> None:
+        self._answer()

@@ -1,0 +1,267 @@
+"""The REST API over HTTP, with a real Redis, from what a client sends to what lies on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from orchestrator.jobs.events import Completed, Failed, Step
+from orchestrator.jobs.models import JobError, JobResult
+from tests.api_server import ADMIN_TOKEN, ALLOWED_ORIGIN, Api, a_redis, photo, problem, running_api
+from tests.servers import RedisServer, free_port
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with a_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    folder = tmp_path_factory.mktemp("api")
+    async with running_api(redis.url, folder) as api:
+        yield api
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_root_says_what_this_is(api: Api) -> None:
+    body = (await api.http.get("/")).json()
+    assert set(body) == {"name", "version", "status", "endpoints", "supported_styles"}
+    assert body["supported_styles"] == ["modern", "scandinavian", "boho", "industrial", "minimalist"]
+
+
+async def test_submit_answers_with_where_to_look(api: Api) -> None:
+    response = await api.http.post("/transform/submit", files={"file": ("a.png", photo(format="PNG"))})
+    body = response.json()
+    job_id = body["job_id"]
+    assert response.status_code == 202
+    assert set(body) == {"success", "job_id", "estimated_time", "websocket_url", "status_url"}
+    assert body["success"] is True
+    assert body["estimated_time"] > 0
+    assert body["status_url"] == f"{api.base_url}/transform/status/{job_id}"
+    assert body["websocket_url"] == f"{api.ws_url}/ws/transform/{job_id}"
+
+    data = (await api.http.get(body["status_url"])).json()["data"]
+    assert set(data) == {
+        "job_id", "status", "progress", "message", "style", "created_at", "updated_at", "estimated_time",
+        "estimated_time_remaining", "queue_position", "attempts", "error", "result_url",
+    }  # fmt: skip
+    assert (data["status"], data["style"], data["progress"], data["attempts"]) == ("queued", "modern", 0, 0)
+    assert data["queue_position"] is not None
+    assert data["created_at"].endswith("Z")
+    await api.http.delete(f"/transform/{job_id}")
+
+
+async def test_preferences_reach_the_job(api: Api) -> None:
+    job_id = await api.submit(
+        style="boho", preferences='{"keep_furniture": true, "color_palette": "oak, sage"}'
+    )
+    job = await api.store.get(job_id)
+    assert (job.style, job.preferences.keep_furniture) == ("boho", True)
+    assert job.preferences.color_palette == ["oak", "sage"]
+    await api.http.delete(f"/transform/{job_id}")
+
+
+async def test_a_job_from_queue_to_erasure(api: Api) -> None:
+    job_id = await api.submit(style="industrial")
+    lease = await api.take(job_id)
+    await api.store.publish(lease, 1, Step(step=1, of=2, progress=0.5))
+    data = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]
+    assert (data["progress"], data["queue_position"], data["attempts"], data["result_url"]) == (
+        0.5,
+        None,
+        1,
+        None,
+    )
+    problem(await api.http.delete(f"/transform/{job_id}/files"), 409, "job_not_finished")
+
+    folder = api.storage_dir / "objects" / "results" / job_id / "1"
+    folder.mkdir(parents=True)
+    for name in ("transformed.jpg", "thumbnail.jpg"):
+        (folder / name).write_bytes(name.encode())
+    prefix = f"results/{job_id}/1"
+    metadata = {"style": "industrial", "seed": 7, "quality_score": 0.5}
+    result = JobResult(
+        transformed_key=f"{prefix}/transformed.jpg",
+        thumbnail_key=f"{prefix}/thumbnail.jpg",
+        metadata=metadata,
+    )
+    await api.store.finish(lease, Completed(result=result))
+
+    data = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]
+    assert (data["status"], data["progress"], data["estimated_time_remaining"]) == ("completed", 1, None)
+    assert data["result"]["metadata"] == metadata
+    assert data["result_url"] == data["result"]["transformed_url"]
+    for name in ("transformed", "thumbnail"):
+        picture = await api.http.get(data["result"][f"{name}_url"])
+        assert picture.content == f"{name}.jpg".encode()
+        assert picture.headers["content-type"] == "image/jpeg"
+        assert picture.headers["cache-control"].startswith("private")
+    assert (await api.http.get(data["result"]["original_url"])).content.startswith(b"\xff\xd8\xff")
+
+    problem(await api.http.delete(f"/transform/{job_id}"), 409, "job_finished")
+    assert (await api.http.delete(f"/transform/{job_id}/files")).json() == {"success": True, "job_id": job_id}
+    problem(await api.http.get(f"/transform/status/{job_id}"), 404, "job_not_found")
+    problem(await api.http.get(data["result_url"]), 404, "object_not_found")
+    assert not [path for path in api.stored() if job_id in str(path)]
+
+
+async def test_a_failed_job_says_why(api: Api) -> None:
+    job_id = await api.submit()
+    await api.store.finish(
+        await api.take(job_id), Failed(error=JobError(code="model_error", detail="It broke."))
+    )
+    data = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]
+    assert data["status"] == "failed"
+    assert data["error"] == {"code": "model_error", "detail": "It broke."}
+
+
+async def test_cancel(api: Api) -> None:
+    job_id = await api.submit()
+    body = (await api.http.delete(f"/transform/{job_id}")).json()
+    assert body["success"] is True
+    assert body["data"]["status"] == "cancelled"
+    problem(await api.http.delete(f"/transform/{job_id}"), 409, "job_finished")
+
+
+async def test_links_cannot_be_made_up(api: Api) -> None:
+    job_id = await api.submit()
+    key = f"uploads/{job_id}/original.jpg"
+    for path in (
+        f"/files/{key}",
+        f"/files/{key}?expires=9999999999&signature={'0' * 64}",
+        "/files/%ff?signature=%ff",
+    ):
+        problem(await api.http.get(path), 403, "bad_signature")
+    await api.http.delete(f"/transform/{job_id}")
+
+
+@pytest.mark.parametrize("path", ["/transform/status/", "/nope", "/files/", "/debug"])
+async def test_unknown_routes(api: Api, path: str) -> None:
+    problem(await api.http.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("job_id", ["0" * 32, "unknown", "%00", "*", "a" * 500])
+async def test_unknown_jobs(api: Api, job_id: str) -> None:
+    problem(await api.http.get(f"/transform/status/{job_id}"), 404, "job_not_found")
+    problem(await api.http.delete(f"/transform/{job_id}"), 404, "job_not_found")
+    problem(await api.http.delete(f"/transform/{job_id}/files"), 404, "job_not_found")
+
+
+async def test_wrong_methods(api: Api) -> None:
+    problem(await api.http.get("/transform/submit"), 405, "method_not_allowed")
+    problem(await api.http.post("/health"), 405, "method_not_allowed")
+
+
+async def test_debug_is_for_the_administrator(api: Api) -> None:
+    for headers in ({}, {"Authorization": "Bearer nope"}, {"Authorization": f"Basic {ADMIN_TOKEN}"}):
+        response = await api.http.get("/debug/queue/stats", headers=headers)
+        problem(response, 401, "unauthorized")
+        assert response.headers["www-authenticate"] == "Bearer"
+    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    assert set((await api.http.get("/debug/storage/stats", headers=headers)).json()) == {"objects", "bytes"}
+    assert "queued" in (await api.http.get("/debug/queue/stats", headers=headers)).json()
+
+
+async def test_only_listed_origins_may_read(api: Api) -> None:
+    allowed = await api.http.get("/", headers={"Origin": ALLOWED_ORIGIN})
+    assert allowed.headers["access-control-allow-origin"] == ALLOWED_ORIGIN
+    other = await api.http.get("/", headers={"Origin": "https://elsewhere.example"})
+    assert "access-control-allow-origin" not in other.headers
+    preflight = {"Origin": ALLOWED_ORIGIN, "Access-Control-Request-Method": "DELETE"}
+    assert (await api.http.options("/transform/x", headers=preflight)).status_code == 204
+
+
+async def test_health_tells_the_parts_apart(api: Api) -> None:
+    body = (await api.http.get("/health")).json()
+    assert {name: part["status"] for name, part in body["services"].items()} == {
+        "redis": "up",
+        "triton": "down",
+        "storage": "up",
+        "websocket": "up",
+    }
+    assert body["status"] == "degraded"
+    assert body["services"]["triton"]["detail"]
+    assert (await api.http.get("/health/live")).status_code == 200
+    assert (await api.http.get("/health/ready")).status_code == 503
+
+
+async def test_the_schema_declares_every_route_and_its_problems(api: Api) -> None:
+    paths = (await api.http.get("/schema")).json()["paths"]
+    submit = paths["/transform/submit"]["post"]
+    assert set(submit["requestBody"]["content"]) == {"multipart/form-data"}
+    assert set(submit["responses"]) == {"202", "400", "408", "413", "415", "422", "503"}
+    for route in paths.values():
+        for operation in route.values():
+            for status, response in operation["responses"].items():
+                problems = int(status) >= 400 and "Health" not in json.dumps(response)
+                assert ("application/problem+json" in response["content"]) == problems
+
+
+async def test_without_redis_the_api_says_so_and_stores_nothing(tmp_path: Path) -> None:
+    async with running_api(f"redis://127.0.0.1:{free_port()}", tmp_path) as api:
+        response = await api.http.post("/transform/submit", files={"file": ("a.jpg", photo())})
+        problem(response, 503, "unavailable")
+        assert int(response.headers["retry-after"]) > 0
+        assert api.stored() == []
+        problem(await api.http.get(f"/transform/status/{'0' * 32}"), 503, "unavailable")
+        services = (await api.http.get("/health")).json()["services"]
+        assert (services["redis"]["status"], services["websocket"]["status"]) == ("down", "down")
+        assert services["storage"]["status"] == "up"
+
+
+async def test_health_answers_in_time_when_a_part_hangs(tmp_path: Path) -> None:
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            pass
+        writer.close()
+
+    silent = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    async with silent:
+        port = silent.sockets[0].getsockname()[1]
+        async with running_api(f"redis://127.0.0.1:{port}", tmp_path) as api, asyncio.timeout(4):
+            services = (await api.http.get("/health")).json()["services"]
+    assert services["redis"]["status"] == "down"
+    assert "no answer" in services["redis"]["detail"]
+    assert services["storage"]["status"] == "up"
+
+
+async def test_without_an_administrator_nobody_is_one(redis: RedisServer, tmp_path: Path) -> None:
+    async with running_api(redis.url, tmp_path, REROOM_ADMIN_TOKEN="") as api:
+        headers = {"Authorization": "Bearer x"}
+        problem(await api.http.get("/debug/queue/stats", headers=headers), 403, "admin_disabled")
+
+
+async def test_links_expire(redis: RedisServer, tmp_path: Path) -> None:
+    async with running_api(redis.url, tmp_path, REROOM_URL_TTL="1") as api:
+        job_id = await api.submit()
+        result = JobResult(
+            transformed_key=f"uploads/{job_id}/original.jpg", thumbnail_key=f"a/{job_id}", metadata={}
+        )
+        await api.store.finish(await api.take(job_id), Completed(result=result))
+        url = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]["result_url"]
+        assert (await api.http.get(url)).status_code == 200
+        await asyncio.sleep(1.1)
+        problem(await api.http.get(url), 403, "link_expired")
+
+
+async def test_wrong_settings_are_one_sentence(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "orchestrator.app",
+        env=os.environ | {"REROOM_SIGNING_KEY": "short", "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, message = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert b"REROOM_SIGNING_KEY" in message
+    assert message.count(b"\n") == 1

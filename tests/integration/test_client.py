@@ -1,0 +1,237 @@
+"""``reroom.triton`` on a real Triton, with the model of ``echo_model.py``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.embedded.triton import TritonServer
+from reroom.triton import (
+    Analysis,
+    Preview,
+    RestyleError,
+    RestyleEvent,
+    RestyleRequest,
+    Result,
+    Stage,
+    Step,
+    TritonClient,
+)
+from tests.integration.echo_model import write_model
+
+PHOTO = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("echo")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[TritonServer]:
+    write_model(folder / "models", folder)
+    with TritonServer([folder / "models"]) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(server: TritonServer) -> AsyncIterator[TritonClient]:
+    async with TritonClient(server.grpc) as client:
+        yield client
+
+
+def request(prompt: str = "a loft", **more: Any) -> RestyleRequest:
+    return RestyleRequest(image=PHOTO, prompt=prompt, **more)
+
+
+async def collect(client: TritonClient, wanted: RestyleRequest, **options: Any) -> list[RestyleEvent]:
+    return [event async for event in client.restyle(wanted, **options)]
+
+
+def mark(file: Path) -> int:
+    """The step at which the model saw the cancel."""
+    end = time.monotonic() + 5
+    while not (file.exists() and file.read_text()):
+        assert time.monotonic() < end, "the model was not stopped"
+        time.sleep(0.02)
+    return int(file.read_text())
+
+
+async def test_events_are_typed_and_new_ones_do_no_harm(client: TritonClient) -> None:
+    events = await collect(client, request(preview_every=1))
+    assert [type(event) for event in events] == [Stage, Analysis, Step, Step, Step, Preview, Result]
+    result = events[-1]
+    assert isinstance(result, Result)
+    np.testing.assert_array_equal(result.image, 255 - PHOTO)
+    assert (result.seed, result.quality, result.timings) == (7, {"score": 0.5}, {"steps": 0.1})
+    preview = events[-2]
+    assert isinstance(preview, Preview)
+    assert preview.jpeg == b"\xff\xd8\xff"
+
+
+async def test_every_field_arrives(client: TritonClient) -> None:
+    mask = np.zeros((48, 64), np.uint8)
+    latents = np.ones((4, 2, 3), np.float32)
+    whole = request(
+        negative_prompt="dark", seed=2**63 - 1, steps=2, solver="ddim", guidance_scale=0.0, strength=0.5,
+        control_scale=(0.0, 1.0), keep_mask=mask, preview_every=2, attempts=2, latents=latents,
+    )  # fmt: skip
+    result = (await collect(client, whole))[-1]
+    assert isinstance(result, Result)
+    assert json.loads(result.release) == {
+        "negative_prompt": "dark", "seed": [2**63 - 1], "steps": [2], "solver": "ddim", "guidance_scale": [0.0],
+        "strength": [0.5], "control_scale": [0.0, 1.0], "keep_mask": mask.tolist(), "preview_every": [2],
+        "attempts": [2], "latents": latents.tolist(),
+    }  # fmt: skip
+
+
+async def test_defaults_are_left_out_but_seed_0_is_not(client: TritonClient) -> None:
+    result = (await collect(client, request(seed=0)))[-1]
+    assert isinstance(result, Result)
+    assert json.loads(result.release) == {"seed": [0]}
+
+
+async def test_a_photo_of_12_megapixels(client: TritonClient) -> None:
+    photo = np.zeros((3000, 4000, 3), np.uint8)
+    result = (await collect(client, RestyleRequest(image=photo, prompt="big", steps=1)))[-1]
+    assert isinstance(result, Result)
+    assert result.image.shape == photo.shape
+
+
+async def test_a_request_over_the_message_limit(client: TritonClient) -> None:
+    with pytest.raises(RestyleError, match="larger than max") as caught:
+        await collect(client, RestyleRequest(image=np.zeros((5000, 5000, 3), np.uint8), prompt="huge"))
+    assert (caught.value.code, caught.value.retryable) == ("invalid_request", False)
+
+
+async def test_a_view_that_is_not_contiguous(client: TritonClient) -> None:
+    result = (await collect(client, RestyleRequest(image=PHOTO[:, ::-1], prompt="mirrored")))[-1]
+    assert isinstance(result, Result)
+    np.testing.assert_array_equal(result.image, 255 - PHOTO[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "detail", "retryable"),
+    [
+        (
+            "invalid_request: steps must be 1 to 100, not 0",
+            "invalid_request",
+            "steps must be 1 to 100, not 0",
+            False,
+        ),
+        ("model_error: the denoiser broke: x", "model_error", "the denoiser broke: x", True),
+        ("cancelled: by hand", "cancelled", "by hand", False),
+        ("Something else broke", "model_error", "Something else broke", True),
+    ],
+)
+async def test_errors_of_the_model(
+    client: TritonClient, message: str, code: str, detail: str, retryable: bool
+) -> None:
+    with pytest.raises(RestyleError) as caught:
+        await collect(client, request(f"error {message}"))
+    assert (caught.value.code, caught.value.detail, caught.value.retryable) == (code, detail, retryable)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"), [("nonsense", "not understood"), ("nothing", "without a result")]
+)
+async def test_a_stream_that_is_not_as_agreed(client: TritonClient, prompt: str, words: str) -> None:
+    with pytest.raises(RestyleError, match=words) as caught:
+        await collect(client, request(prompt))
+    assert caught.value.code == "model_error"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"image": PHOTO.astype(np.float32)}, r"image must be uint8 \[H, W, 3\], not float32 \[48, 64, 3\]"),
+        ({"image": PHOTO[:, :, 0]}, r"not uint8 \[48, 64\]"),
+        ({"image": PHOTO[:0]}, r"not uint8 \[0, 64, 3\]"),
+        ({"keep_mask": np.zeros((2, 2), np.uint8)}, r"keep_mask must be uint8 \[48, 64\]"),
+        ({"latents": np.zeros((4, 2, 2))}, r"latents must be float32 \[4, h, w\], not float64"),
+        ({"control_scale": (1.0,)}, "control_scale must be two numbers"),
+        ({"seed": 2**63}, "seed"),
+        ({"steps": 2**31}, "steps"),
+        ({"prompt": "\ud800"}, "prompt"),
+    ],
+)
+async def test_wrong_requests_are_not_sent(wrong: dict[str, Any], words: str) -> None:
+    fields = {"image": PHOTO, "prompt": "x", **wrong}
+    async with TritonClient("127.0.0.1:9") as nowhere:
+        with pytest.raises(RestyleError, match=words) as caught:
+            await collect(nowhere, RestyleRequest(**fields))
+    assert (caught.value.code, caught.value.retryable) == ("invalid_request", False)
+
+
+async def test_closing_the_iterator_stops_the_model(client: TritonClient, folder: Path) -> None:
+    async with contextlib.aclosing(client.restyle(request("closed", steps=500))) as events:
+        async for event in events:
+            if isinstance(event, Step) and event.step == 5:
+                break
+    assert 5 < mark(folder / "closed") < 100
+
+
+async def test_cancelling_the_task_stops_the_model(client: TritonClient, folder: Path) -> None:
+    task = asyncio.create_task(collect(client, request("task", steps=500)))
+    await asyncio.sleep(0.5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert mark(folder / "task") < 100
+
+
+async def test_the_deadline_stops_the_model(client: TritonClient, folder: Path) -> None:
+    with pytest.raises(RestyleError) as caught:
+        await collect(client, request("late", steps=500), deadline=0.5)
+    assert (caught.value.code, caught.value.retryable) == ("deadline_exceeded", True)
+    assert mark(folder / "late") < 100
+
+
+async def test_closing_the_client_ends_its_requests(server: TritonServer, folder: Path) -> None:
+    client = TritonClient(server.grpc)
+    task = asyncio.create_task(collect(client, request("orphan", steps=500)))
+    await asyncio.sleep(0.5)
+    await client.close()
+    with pytest.raises(RestyleError) as caught:
+        await task
+    assert caught.value.code == "cancelled"
+    assert mark(folder / "orphan") < 100
+
+
+async def test_many_streams_on_one_channel(client: TritonClient) -> None:
+    found = await asyncio.gather(*(collect(client, request(seed=seed, steps=10)) for seed in range(16)))
+    assert [events[-1].seed for events in found if isinstance(events[-1], Result)] == list(range(16))
+
+
+async def test_readiness(client: TritonClient) -> None:
+    assert await client.server_ready()
+    assert await client.model_ready()
+    assert await client.model_ready("restyle")
+    assert not await client.model_ready("no_such_model")
+
+
+async def test_nothing_listens() -> None:
+    async with TritonClient("127.0.0.1:9") as nowhere:
+        assert not await nowhere.server_ready()
+        assert not await nowhere.model_ready()
+        with pytest.raises(RestyleError) as caught:
+            await collect(nowhere, request())
+    assert (caught.value.code, caught.value.retryable) == ("unavailable", True)
+
+
+async def test_a_server_killed_mid_stream(server: TritonServer) -> None:
+    async with TritonClient(server.grpc) as client:
+        task = asyncio.create_task(collect(client, request("killed", steps=500)))
+        await asyncio.sleep(0.5)
+        server.kill()
+        with pytest.raises(RestyleError) as caught:
+            await task
+        assert (caught.value.code, caught.value.retryable) == ("unavailable", True)

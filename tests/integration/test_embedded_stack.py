@@ -1,0 +1,185 @@
+"""`up` and `demo` as users run them: one signal ends everything, whenever it comes, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from orchestrator.embedded.triton import answers
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 120.0
+
+
+def processes_of(run: Path) -> list[str]:
+    """Command lines of processes that have ``run`` in their arguments or environment, our own excepted."""
+    found = []
+    needle = str(run).encode()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and int(folder.name) != os.getpid():
+            try:
+                command = (folder / "cmdline").read_bytes()
+                if needle in command or needle in (folder / "environ").read_bytes():
+                    found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+            except OSError:
+                continue  # it has ended meanwhile, or is somebody else's
+    return found
+
+
+def assert_nothing_left(run: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while left := processes_of(run):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+@contextmanager
+def command(*arguments: str | Path, **options: str) -> Iterator[subprocess.Popen[str]]:
+    """``python -m orchestrator.embedded …``, with its output as text."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.embedded", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **options},
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def read_until(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if found := re.search(pattern, line):
+            return found
+    raise AssertionError(f"no {pattern!r} in:\n{''.join(seen)}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_ends_a_running_stack(tmp_path: Path, number: signal.Signals) -> None:
+    with command("up", "--port", "0", "--run", tmp_path) as process:
+        url = read_until(process, r"serves at (http\S+)")[1]
+        assert answers(f"{url}/health/live")
+        assert len(processes_of(tmp_path)) > 8
+        process.send_signal(number)
+        read_until(process, "stopping")
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert output.splitlines()[-1] == "stopped"
+    assert processes_of(tmp_path) == []
+    assert not list(Path("/dev/shm").glob(f"reroom-{process.pid}-*"))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5])
+def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path, seconds: float) -> None:
+    with command("up", "--port", "0", "--run", tmp_path) as process:
+        read_until(process, "starting")
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in output
+    assert processes_of(tmp_path) == []
+
+
+def test_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
+    with command("up", "--port", "0", "--run", tmp_path) as process:
+        read_until(process, "serves at")
+        process.kill()
+    assert_nothing_left(tmp_path, 30)
+
+
+def test_a_killed_triton_is_started_again(tmp_path: Path) -> None:
+    with command("up", "--port", "0", "--run", tmp_path) as process:
+        read_until(process, "serves at")
+        (server,) = [line for line in processes_of(tmp_path) if re.match(r"\S*tritonserver ", line)]
+        pid = subprocess.run(
+            ["pgrep", "-xf", re.escape(server.strip())], capture_output=True, text=True, check=True
+        )
+        os.kill(int(pid.stdout), signal.SIGKILL)
+        read_until(process, r"^triton was ended by signal 9; starting it again")
+        read_until(process, "^triton runs again")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert processes_of(tmp_path) == []
+
+
+def test_a_port_in_use_and_a_folder_in_use_are_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with command("up", "--port", port, "--run", tmp_path) as process:
+            output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert output.splitlines()[1].startswith(
+        f"error: cannot listen on 127.0.0.1:{port} (Address already in use)"
+    )
+    with command("up", "--port", "0", "--run", tmp_path) as first:
+        read_until(first, "serves at")
+        with command("up", "--port", "0", "--run", tmp_path) as second:
+            output, _ = second.communicate(timeout=30)
+        assert second.returncode == 1
+        assert output.startswith(f"error: another stack runs in {tmp_path}")
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=30)
+
+
+def test_the_demo_writes_its_pictures_and_leaves_nothing(tmp_path: Path) -> None:
+    with command("demo", "--out", tmp_path, REROOM_MARK=str(tmp_path)) as process:
+        output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    for stage in (
+        "start the stack",
+        "upload and queue",
+        "job (queued",
+        "download",
+        "stop the stack",
+        "total",
+    ):
+        assert stage in output
+    with (
+        Image.open(tmp_path / "result.jpg") as result,
+        Image.open(tmp_path / "thumbnail.jpg") as small,
+        Image.open(tmp_path / "before-after.png") as both,
+    ):
+        assert abs(result.width / result.height - 1024 / 768) < 0.02
+        assert small.width < result.width or result.width <= 512
+        assert both.height == result.height
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("seconds", [1.0, 3.0])
+def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, seconds: float) -> None:
+    with command("demo", "--out", tmp_path, REROOM_MARK=str(tmp_path)) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert processes_of(tmp_path) == []
+
+
+def test_a_photo_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with command("demo", "--out", tmp_path, "--photo", tmp_path / "none.jpg") as process:
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert output == f"error: cannot read the photo {tmp_path / 'none.jpg'}: No such file or directory\n"

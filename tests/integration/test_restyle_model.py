@@ -1,0 +1,275 @@
+"""The model `restyle` on a real Triton, through the public gRPC client: what a user of it relies on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tritonclient.grpc.aio import InferenceServerClient, InferInput
+from tritonclient.utils import np_to_triton_dtype
+
+from orchestrator.embedded.triton import TritonServer
+from reroom.triton import (
+    Analysis,
+    Preview,
+    RestyleError,
+    RestyleEvent,
+    RestyleRequest,
+    Result,
+    Stage,
+    Step,
+    TritonClient,
+)
+from tests.pictures import room
+
+PHOTO = room(96, 120)
+
+
+def ask(**changes: Any) -> RestyleRequest:
+    return RestyleRequest(**{"image": PHOTO, "prompt": "a boho living room", "seed": 5, "steps": 4} | changes)
+
+
+@pytest.fixture
+async def client(triton: TritonServer) -> AsyncIterator[TritonClient]:
+    async with TritonClient(triton.grpc) as client:
+        yield client
+
+
+@pytest.fixture
+async def raw(triton: TritonServer) -> AsyncIterator[InferenceServerClient]:
+    async with InferenceServerClient(triton.grpc) as client:
+        yield client
+
+
+async def events_of(client: TritonClient, request: RestyleRequest) -> list[RestyleEvent]:
+    return [event async for event in client.restyle(request, deadline=60)]
+
+
+async def result_of(client: TritonClient, request: RestyleRequest) -> Result:
+    last = (await events_of(client, request))[-1]
+    assert isinstance(last, Result)
+    return last
+
+
+async def denoiser_counts(raw: InferenceServerClient) -> tuple[int, int]:
+    """Triton's counters of the denoiser: (samples, executions)."""
+    facts = (await raw.get_inference_statistics("denoiser", as_json=True))["model_stats"][0]
+    return int(facts.get("inference_count", 0)), int(facts.get("execution_count", 0))
+
+
+async def test_events_come_in_order_and_progress_never_falls(client: TritonClient) -> None:
+    events = await events_of(client, ask(preview_every=2))
+    stages = [event.name for event in events if isinstance(event, Stage)]
+    assert stages == ["analyzing", "generating", "transforming", "finalizing"]
+    assert [event.step for event in events if isinstance(event, Step)] == [1, 2, 3, 4]
+    assert {event.of for event in events if isinstance(event, Step)} == {4}
+    assert sum(isinstance(event, Analysis) for event in events) == 1
+    progress = [event.progress for event in events if not isinstance(event, Result)]
+    assert progress == sorted(progress)
+    assert progress[0] == 0
+    assert progress[-1] < 1
+    assert isinstance(events[-1], Result)
+
+
+async def test_previews_are_small_jpegs(client: TritonClient) -> None:
+    previews = [
+        event for event in await events_of(client, ask(preview_every=1)) if isinstance(event, Preview)
+    ]
+    assert [preview.step for preview in previews] == [1, 2, 3]
+    assert all(preview.jpeg[:3] == b"\xff\xd8\xff" and len(preview.jpeg) <= 20_000 for preview in previews)
+
+
+async def test_a_result_says_how_it_was_made(client: TritonClient) -> None:
+    result = await result_of(client, ask(prompt="a room " * 60))
+    assert result.seed == 5
+    assert result.attempts == 1
+    assert result.prompt_truncated
+    assert result.release == "tiny-1"
+    assert set(result.timings) == {"analyzing", "generating", "transforming", "finalizing"}
+    assert set(result.quality) == {"edge_agreement", "depth_agreement", "sharpness", "exposure", "score"}
+    assert all(0 <= value <= 1 for value in result.quality.values())
+
+
+async def test_the_seed_decides_the_picture(client: TritonClient) -> None:
+    zero, again, one = [await result_of(client, ask(seed=seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(zero.image, again.image)
+    assert np.abs(zero.image.astype(int) - one.image).mean() > 5
+    assert zero.seed == 0
+
+
+async def test_without_a_seed_one_is_drawn_and_can_be_repeated(client: TritonClient) -> None:
+    first, second = await result_of(client, ask(seed=None)), await result_of(client, ask(seed=None))
+    assert first.seed != second.seed
+    np.testing.assert_array_equal((await result_of(client, ask(seed=first.seed))).image, first.image)
+
+
+async def test_previews_and_a_second_attempt_do_not_change_the_noise(client: TritonClient) -> None:
+    plain = await result_of(client, ask())
+    np.testing.assert_array_equal((await result_of(client, ask(preview_every=1))).image, plain.image)
+
+
+async def test_a_second_attempt_is_made_when_the_first_scores_low(client: TritonClient) -> None:
+    # `tiny` draws nothing that agrees with the photo, so without control it stays under the threshold.
+    request = ask(attempts=2, control_scale=(0.0, 0.0), solver="ddim")
+    first = await result_of(client, ask(control_scale=(0.0, 0.0), solver="ddim"))
+    events = await events_of(client, request)
+    last = events[-1]
+    assert isinstance(last, Result)
+    assert last.attempts == (2 if first.quality["score"] < 0.2 else 1)
+    progress = [event.progress for event in events if not isinstance(event, Result)]
+    assert progress == sorted(progress)
+
+
+@pytest.mark.parametrize("shape", [(96, 128), (300, 200), (64, 256), (600, 64), (101, 99)])
+async def test_the_result_has_the_photos_aspect(client: TritonClient, shape: tuple[int, int]) -> None:
+    result = await result_of(client, ask(image=room(*shape), steps=2))
+    height, width, _ = result.image.shape
+    assert abs(width / height - shape[1] / shape[0]) <= 0.02 * shape[1] / shape[0] + 1 / height
+    assert 0.7 * 128 * 128 <= height * width <= 1.4 * 128 * 128
+
+
+async def test_strength_below_one_starts_from_the_photo(client: TritonClient) -> None:
+    events = await events_of(client, ask(steps=10, strength=0.3))
+    assert [event.step for event in events if isinstance(event, Step)] == [1, 2, 3]
+
+
+async def test_kept_pixels_are_the_photos_own(client: TritonClient) -> None:
+    photo = room(112, 144)
+    mask = np.zeros((112, 144), np.uint8)
+    mask[60:, 40:100] = 255
+    result = await result_of(client, ask(image=photo, keep_mask=mask))
+    assert result.image.shape == photo.shape
+    np.testing.assert_array_equal(result.image[mask > 127], photo[mask > 127])
+    assert np.abs(result.image[:30].astype(int) - photo[:30]).mean() > 5
+
+
+async def test_eight_at_once_are_merged_and_each_equals_its_solo_run(
+    client: TritonClient, raw: InferenceServerClient
+) -> None:
+    requests = [ask(seed=seed, image=room(112, 144, seed), steps=8) for seed in range(8)]
+    alone = [await result_of(client, request) for request in requests]
+    samples, executions = await denoiser_counts(raw)
+    together = await asyncio.gather(*(result_of(client, request) for request in requests))
+    samples_after, executions_after = await denoiser_counts(raw)
+    assert samples_after - samples == 64
+    # Merged perfectly they would be 8 executions, not merged at all 64.
+    assert executions_after - executions <= 40
+    for one, other in zip(alone, together, strict=True):
+        # Sums of another batch size round differently in the last bit, which may tip a pixel.
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+
+
+async def test_leaving_the_stream_stops_the_steps(client: TritonClient, raw: InferenceServerClient) -> None:
+    before, _ = await denoiser_counts(raw)
+    async with aclosing(client.restyle(ask(steps=100))) as events:
+        async for event in events:
+            if isinstance(event, Step) and event.step == 3:
+                break
+    await asyncio.sleep(0.5)
+    stopped, _ = await denoiser_counts(raw)
+    await asyncio.sleep(0.5)
+    assert (await denoiser_counts(raw))[0] == stopped
+    # The cancel takes a moment to arrive, in which a step or two more may run; a hundred may not.
+    assert stopped - before < 20
+
+
+BAD = [
+    ({"steps": 0}, "steps must be 1 to 100, not 0"),
+    ({"steps": 10_000}, "steps must be 1 to 100, not 10000"),
+    ({"solver": "plms"}, "solver must be one of ddim"),
+    ({"guidance_scale": float("nan")}, "guidance_scale must be 0 to 50, not nan"),
+    ({"guidance_scale": -1.0}, "guidance_scale must be"),
+    ({"control_scale": (float("nan"), 1.0)}, "control_scale must be 0 to 2, not nan"),
+    ({"control_scale": (0.5, float("inf"))}, "control_scale must be 0 to 2, not inf"),
+    ({"strength": 0.0}, "strength must be above 0"),
+    ({"strength": float("nan")}, "strength must be above 0 and at most 1, not nan"),
+    ({"seed": -1}, "seed must be"),
+    ({"attempts": 9}, "attempts must be 1 to 2"),
+    ({"preview_every": -1}, "preview_every must be"),
+    ({"prompt": "x" * 5000}, "prompt must be at most 4000 characters"),
+    ({"image": np.zeros((8, 8, 3), np.uint8)}, "image must be"),
+    ({"keep_mask": np.zeros((5, 5), np.uint8)}, "keep_mask must be uint8 [96, 120]"),
+    ({"latents": np.zeros((4, 3, 3), np.float32)}, "latents must be [4, "),
+    ({"latents": np.full((4, 14, 18), np.nan, np.float32)}, "latents must be finite"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), BAD, ids=lambda value: str(value)[:40])
+async def test_bad_values_are_refused_in_one_sentence(
+    client: TritonClient, changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(RestyleError) as caught:
+        await events_of(client, ask(**changes))
+    assert caught.value.code == "invalid_request"
+    assert sentence in caught.value.detail
+    assert not caught.value.retryable
+
+
+def raw_input(name: str, array: NDArray[Any], dtype: str | None = None) -> InferInput:
+    given = InferInput(name, list(array.shape), dtype or np_to_triton_dtype(array.dtype))
+    given.set_data_from_numpy(array)
+    return given
+
+
+WORDS = np.array([b"a room"], np.object_)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        [("image", np.zeros((96, 120), np.uint8)), ("prompt", WORDS)],
+        [("image", np.zeros((96, 120, 4), np.uint8)), ("prompt", WORDS)],
+        [("image", np.zeros((96, 120, 3), np.float32)), ("prompt", WORDS)],
+        [("image", PHOTO), ("prompt", np.array([b"a", b"b"], np.object_))],
+        [("image", PHOTO), ("prompt", WORDS), ("steps", np.array([4.0], np.float32))],
+        [("image", PHOTO), ("prompt", WORDS), ("surprise", np.array([4.0], np.float32))],
+        [("image", PHOTO)],
+        # The client refuses this one itself; others talk to the server without it.
+        [("image", PHOTO), ("prompt", WORDS), ("keep_mask", np.zeros((5, 5), np.uint8))],
+    ],
+    ids=[
+        "rank",
+        "channels",
+        "image dtype",
+        "two prompts",
+        "steps dtype",
+        "unknown input",
+        "no prompt",
+        "mask",
+    ],
+)
+async def test_wrong_tensors_are_refused_and_the_server_lives_on(
+    raw: InferenceServerClient, client: TritonClient, inputs: list[tuple[str, NDArray[Any]]]
+) -> None:
+    async def requests() -> AsyncIterator[dict[str, Any]]:
+        yield {"model_name": "restyle", "inputs": [raw_input(name, array) for name, array in inputs]}
+
+    async def stream() -> list[Any]:
+        return [error async for _, error in raw.stream_infer(requests())]
+
+    errors = await asyncio.wait_for(stream(), 20)
+    assert len(errors) == 1
+    assert errors[0] is not None
+    assert len(str(errors[0])) > 20
+    assert isinstance((await events_of(client, ask(steps=1)))[-1], Result)
+
+
+async def test_analyse_is_the_three_networks_side_by_side(raw: InferenceServerClient) -> None:
+    answer = await raw.infer("analyse", [raw_input("image", PHOTO)])
+    depth, edges = answer.as_numpy("depth"), answer.as_numpy("edges")
+    assert depth.shape == edges.shape == PHOTO.shape[:2]
+    assert depth.dtype == edges.dtype == np.uint8
+    assert set(np.unique(edges)) == {0, 255}
+    assert depth.min() == 0
+    assert depth.max() == 255
+    boxes, scores, labels = (answer.as_numpy(name) for name in ("boxes", "scores", "labels"))
+    assert boxes.shape == (8, 4)
+    assert scores.shape == labels.shape == (8,)
+    assert (boxes >= 0).all()
+    assert (boxes <= 1).all()
+    assert (np.diff(scores) <= 0).all()

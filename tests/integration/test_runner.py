@@ -1,0 +1,254 @@
+"""What a worker does with a lease, over a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from orchestrator.jobs import events
+from orchestrator.jobs.models import MAX_DELIVERIES, Job, JobState, Preferences
+from orchestrator.jobs.runner import Runner
+from orchestrator.ports import InferenceError, Lease
+from orchestrator.redis_jobs import RedisJobStore
+from orchestrator.styles import STYLES
+from orchestrator.worker import Worker
+from reroom.triton import Step
+from tests.fakes import FakeInference, Line, MemoryStorage, a_script
+from tests.jobs import a_job, collect, result, take
+from tests.servers import RedisServer, redis_binaries, running_redis
+
+LEASE = 1.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    binaries = [binary for binary in redis_binaries().values() if binary]
+    with running_redis(binaries[0], tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+class Bench:
+    """A store, a storage, and a runner for a scripted model."""
+
+    def __init__(self, store: RedisJobStore) -> None:
+        self.store, self.storage = store, MemoryStorage()
+        self.halt = asyncio.Event()
+
+    async def submit(self, job: Job, photo: bytes | None = None) -> Job:
+        self.storage.objects[job.original_key] = a_photo() if photo is None else photo
+        await self.store.submit(job)
+        return job
+
+    def runner(self, inference: FakeInference) -> Runner:
+        return Runner(self.store, self.storage, inference, STYLES, lease_seconds=LEASE, retry_delay=0.05)
+
+    async def run(self, inference: FakeInference, lease: Lease) -> Job:
+        await asyncio.wait_for(self.runner(inference).run(lease, self.halt), 10)
+        return await self.store.get(lease.job.id)
+
+
+@pytest.fixture
+async def bench(server: RedisServer) -> AsyncIterator[Bench]:
+    store = RedisJobStore(server.url, prefix=f"{time.monotonic_ns()}:", lease_seconds=LEASE)
+    yield Bench(store)
+    await store.aclose()
+
+
+def a_photo(size: tuple[int, int] = (96, 64)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, (200, 120, 40)).save(out, "JPEG", quality=95)
+    return out.getvalue()
+
+
+async def test_a_job_is_told_and_stored(bench: Bench) -> None:
+    wishes = Preferences(
+        keep_furniture=True, color_palette=["sand", "sage"], prompt="a reading corner", seed=0, steps=4
+    )
+    await bench.submit(a_job(style="boho", preferences=wishes))
+    inference = FakeInference(a_script(steps=4))
+    job = await bench.run(inference, await take(bench.store))
+
+    asked = inference.requests[0]
+    assert asked.prompt == f"a reading corner, colour palette of sand, sage, {STYLES['boho'].prompt}"
+    assert (asked.seed, asked.steps, asked.strength) == (0, 4, 0.65)
+    assert asked.image.shape == (64, 96, 3)
+    assert np.abs(asked.image.astype(int) - (200, 120, 40)).max() <= 3
+
+    told = [record.event for record in await collect(bench.store, job.id)]
+    states = [event.status for event in told if isinstance(event, events.StatusChanged)]
+    assert states == ["queued", "analyzing", "generating", "transforming", "finalizing"]
+    assert [event.step for event in told if isinstance(event, events.Step)] == [1, 2, 3, 4]
+    assert any(isinstance(event, events.Preview) and event.jpeg == "/9hqcGVn" for event in told)
+    progress = [event.progress for event in told if not isinstance(event, events.Failed | events.Cancelled)]
+    assert progress == sorted(progress)
+    assert progress[-2] <= 0.95
+    assert progress[-1] == 1.0
+
+    assert job.status == JobState.COMPLETED
+    assert job.result is not None
+    assert job.result.transformed_key == f"results/{job.id}/1/transformed.jpg"
+    with Image.open(io.BytesIO(bench.storage.objects[job.result.transformed_key])) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (64, 48))
+    assert job.result.thumbnail_key in bench.storage.objects
+    assert {
+        key: job.result.metadata[key]
+        for key in ("style", "quality_score", "room_type", "seed", "width", "height", "release")
+    } == {
+        "style": "boho",
+        "quality_score": 0.85,
+        "room_type": "bedroom",
+        "seed": 7,
+        "width": 64,
+        "height": 48,
+        "release": "tiny-1",
+    }
+    assert job.result.metadata["processing_time"] > 0
+
+
+async def test_a_big_photo_is_shrunk(bench: Bench) -> None:
+    await bench.submit(a_job(), a_photo((4100, 1000)))
+    inference = FakeInference(a_script())
+    await bench.run(inference, await take(bench.store))
+    assert inference.requests[0].image.shape == (500, 2048, 3)
+
+
+async def test_cancel_stops_the_model_well_under_a_second(bench: Bench) -> None:
+    job = await bench.submit(a_job())
+    inference = FakeInference(a_script(steps=1000, pause=0.02))
+    running = asyncio.create_task(bench.run(inference, await take(bench.store)))
+    await asyncio.sleep(0.3)
+    began = time.monotonic()
+    await bench.store.cancel(job.id)
+    assert (await running).status == JobState.CANCELLED
+    assert time.monotonic() - began < 0.8
+    assert inference.closed == 1
+    assert sum(isinstance(event, Step) for event in inference.said) < 100
+
+
+async def test_a_lost_lease_stops_the_model_and_commits_nothing(bench: Bench) -> None:
+    await bench.submit(a_job())
+    inference = FakeInference(a_script(steps=1000, pause=0.02))
+    lease = await take(bench.store)
+    await bench.store.release(lease)
+    other = await take(bench.store, "other")
+    job = await bench.run(inference, lease)
+    assert (job.status, inference.closed) == (JobState.ANALYZING, len(inference.requests))
+    await bench.store.finish(other, events.Completed(result=result("other")))
+    assert not any(key.startswith("results/") for key in bench.storage.objects)
+
+
+async def test_halt_releases_the_job(bench: Bench) -> None:
+    await bench.submit(a_job())
+    inference = FakeInference(a_script(steps=1000, pause=0.02))
+    running = asyncio.create_task(bench.run(inference, await take(bench.store)))
+    await asyncio.sleep(0.2)
+    bench.halt.set()
+    job = await running
+    assert (job.status, job.attempts, inference.closed) == (JobState.QUEUED, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "code"),
+    [
+        (
+            InferenceError("invalid_request", "steps must be 1 to 100, not 0", retryable=False),
+            "failed",
+            "invalid_request",
+        ),
+        (InferenceError("unavailable", "connection lost", retryable=True), "queued", None),
+        (RuntimeError("a bug"), "queued", None),
+    ],
+)
+async def test_what_becomes_of_errors(bench: Bench, line: Line, status: str, code: str | None) -> None:
+    await bench.submit(a_job())
+    job = await bench.run(FakeInference([*a_script()[:6], line]), await take(bench.store))
+    assert (job.status, job.error.code if job.error else None) == (status, code)
+
+
+async def test_retryable_errors_use_up_the_attempts(bench: Bench) -> None:
+    job = await bench.submit(a_job())
+    inference = FakeInference([InferenceError("model_error", "out of memory", retryable=True)])
+    for _ in range(MAX_DELIVERIES):
+        await bench.run(inference, await take(bench.store))
+    failed = await bench.store.get(job.id)
+    assert (failed.status, failed.message, failed.attempts) == (
+        JobState.FAILED,
+        "out of memory",
+        MAX_DELIVERIES,
+    )
+
+
+async def test_a_stream_without_a_result_is_tried_again(bench: Bench) -> None:
+    await bench.submit(a_job())
+    job = await bench.run(FakeInference(a_script()[:-1], a_script()), await take(bench.store))
+    assert job.status == JobState.QUEUED
+
+
+@pytest.mark.parametrize(("photo", "code"), [(b"not a picture", "broken_image"), (None, "original_missing")])
+async def test_a_photo_that_cannot_be_used_fails_the_job(
+    bench: Bench, photo: bytes | None, code: str
+) -> None:
+    job = await bench.submit(a_job(), photo or b"")
+    if photo is None:
+        del bench.storage.objects[job.original_key]
+    failed = await bench.run(FakeInference(a_script()), await take(bench.store))
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (JobState.FAILED, code)
+
+
+async def test_a_storage_outage_is_waited_out(bench: Bench) -> None:
+    await bench.submit(a_job())
+    bench.storage.outages = 3
+    job = await bench.run(FakeInference(a_script()), await take(bench.store))
+    assert (job.status, job.attempts) == (JobState.COMPLETED, 1)
+
+
+async def test_a_worker_runs_several_jobs_and_drains(bench: Bench) -> None:
+    inference = FakeInference(a_script(steps=5, pause=0.05))
+    worker = Worker(
+        bench.store,
+        inference,
+        bench.runner(inference),
+        name="w",
+        jobs=2,
+        lease_seconds=LEASE,
+        drain_seconds=5,
+    )
+    jobs = [await bench.submit(a_job()) for _ in range(4)]
+    stop = asyncio.Event()
+    working = asyncio.create_task(worker.run(stop))
+    await asyncio.sleep(0.2)
+    assert len(inference.requests) == 2
+    stop.set()
+    await asyncio.wait_for(working, 10)
+    assert [(await bench.store.get(job.id)).status for job in jobs] == ["completed"] * 2 + ["queued"] * 2
+
+
+async def test_a_worker_takes_nothing_while_the_model_is_away(bench: Bench) -> None:
+    inference = FakeInference(a_script())
+    inference.ready = False
+    worker = Worker(
+        bench.store,
+        inference,
+        bench.runner(inference),
+        name="w",
+        jobs=2,
+        lease_seconds=LEASE,
+        drain_seconds=5,
+    )
+    job = await bench.submit(a_job())
+    stop = asyncio.Event()
+    working = asyncio.create_task(worker.run(stop))
+    await asyncio.sleep(0.3)
+    assert (await bench.store.get(job.id)).attempts == 0
+    inference.ready = True
+    told = await asyncio.wait_for(collect(bench.store, job.id), 5)
+    assert isinstance(told[-1].event, events.Completed)
+    stop.set()
+    await asyncio.wait_for(working, 5)

@@ -1,0 +1,234 @@
+"""The command ``reroom`` as a process: what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.client_service import CUT, EVENTS, JOB, PICTURE, Service, problem
+
+ROOT = Path(__file__).resolve().parents[2]
+SUBMIT = ("POST", "/transform/submit")
+
+
+def start(service_url: str, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+    env = {
+        **os.environ,
+        "REROOM_URL": service_url,
+        "PYTHONPATH": str(ROOT / "client" / "src"),
+        "COLUMNS": "120",
+    }
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen(
+        [sys.executable, "-m", "reroom", *map(str, arguments)], env=env, text=True, **options
+    )
+
+
+def run(service_url: str, *arguments: str | Path) -> tuple[int, str, str]:
+    process = start(service_url, *arguments)
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "room.jpg"
+    path.write_bytes(b"JPEG-BYTES")
+    return path
+
+
+def test_restyle(service: Service, photo: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jpg"
+    service.plans = [(2, CUT)]
+    more = ["--prompt", "a piano", "--seed", "0", "--steps", "8", "--strength", "0.5", "--keep-furniture"]
+    code, out, err = run(
+        service.url,
+        "restyle",
+        photo,
+        "--style",
+        "boho",
+        "--output",
+        output,
+        *more,
+        "--palette",
+        "sage",
+        "--palette",
+        "oak",
+    )
+    assert code == 0, err
+    assert out == f"{output}\n"
+    assert output.read_bytes() == PICTURE
+    assert "saw a living room with 1 object" in err
+    assert "80%  step 2 of 2" in err
+    assert "\x1b" not in err
+    sent = service.bodies[0].decode()
+    preferences = json.loads(sent.split('name="preferences"\r\n\r\n')[1].split("\r\n")[0])
+    assert preferences == {
+        "prompt": "a piano", "seed": 0, "steps": 8, "strength": 0.5, "keep_furniture": True,
+        "color_palette": ["sage", "oak"],
+    }  # fmt: skip
+
+
+def test_json_is_one_object_on_stdout(service: Service, photo: Path, tmp_path: Path) -> None:
+    code, out, _ = run(service.url, "restyle", photo, "-o", tmp_path / "out.jpg", "--json")
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["success"]
+    assert answer["output"] == str(tmp_path / "out.jpg")
+    assert answer["data"]["status"] == "completed"
+    assert answer["data"]["result"]["metadata"] == {"seed": 0}
+
+
+def test_a_bar_on_a_terminal(service: Service, photo: Path, tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg", stderr=slave)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 65536)
+        except OSError:  # the other end was closed
+            break
+    out, _ = process.communicate(timeout=20)
+    os.close(master)
+    assert process.returncode == 0
+    assert out.endswith("out.jpg\n")
+    assert "━" in shown.decode()
+    assert b"\x1b[" in shown
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "words"),
+    [
+        (
+            {"type": "failed", "error": {"code": "model_error", "detail": "the [bold]denoiser broke"}},
+            1,
+            "model_error",
+        ),
+        ({"type": "cancelled"}, 5, "was cancelled"),
+    ],
+)
+def test_bad_ends(service: Service, photo: Path, tmp_path: Path, ending: Any, code: int, words: str) -> None:
+    service.events = [EVENTS[0], ending]
+    found, out, err = run(service.url, "restyle", photo, "-o", tmp_path / "out.jpg", "--json")
+    answer = json.loads(out)
+    assert found == code
+    assert words in err
+    assert not (tmp_path / "out.jpg").exists()
+    assert answer["success"] is False
+    assert answer["exit_code"] == code
+    assert answer["job_id"] == JOB
+    assert ending["type"] == "cancelled" or "[bold]" in err
+
+
+def test_ctrl_c_cancels_the_job_first(service: Service, photo: Path, tmp_path: Path) -> None:
+    service.plans = [(4, "wait")]
+    process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "step 1" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert f"cancelled job {JOB}" in err
+    assert service.requests[-1] == ("DELETE", f"/transform/{JOB}")
+
+
+def test_ctrl_c_when_the_service_is_gone(service: Service, photo: Path, tmp_path: Path) -> None:
+    service.plans = [(4, "wait")]
+    service.faults[("DELETE", f"/transform/{JOB}")] = [(503, {}, problem(503, "unavailable"))]
+    process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "step 1" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert f"job {JOB} may go on" in err
+
+
+def test_timeout(service: Service, photo: Path, tmp_path: Path) -> None:
+    service.plans = [(1, "wait")]
+    began = time.monotonic()
+    code, _, err = run(service.url, "restyle", photo, "-o", tmp_path / "out.jpg", "--timeout", "0.5")
+    assert code == 3
+    assert "did not end within 0.5 s" in err
+    assert time.monotonic() - began < 10
+    assert ("DELETE", f"/transform/{JOB}") not in service.requests, "the job goes on"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["restyle", "PHOTO", "-o", "x.jpg", "--steps", "0"], "--steps"),
+        (["restyle", "PHOTO", "-o", "x.jpg", "--strength", "nan"], "--strength"),
+        (["restyle", "PHOTO", "-o", "x.jpg", "--timeout", "inf"], "--timeout"),
+        (["restyle", "PHOTO", "-o", "x.jpg", "--seed", "-1"], "--seed"),
+        (["restyle", "PHOTO", "-o", "no/such/folder/x.jpg"], "no folder"),
+        (["restyle", "PHOTO"], "--output"),
+        (["restyle", "no.jpg", "-o", "x.jpg"], "no.jpg"),
+        (["status", "x", "--url", "localhost:8000"], "URL of a service"),
+        (["dance"], "dance"),
+    ],
+)
+def test_wrong_usage(
+    service: Service, photo: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    code, out, err = run(service.url, *(str(photo) if word == "PHOTO" else word for word in arguments))
+    assert code == 2
+    assert words in err
+    assert out == ""
+    assert service.requests == []
+
+
+def test_bad_input_names_the_field(service: Service, photo: Path, tmp_path: Path) -> None:
+    service.faults[SUBMIT] = [(422, {}, problem(422, "unknown_style", field="style"))]
+    code, out, err = run(
+        service.url, "restyle", photo, "-o", tmp_path / "out.jpg", "--style", "rococo", "--json"
+    )
+    assert code == 2
+    assert "style: about unknown_style" in err
+    assert json.loads(out)["code"] == "unknown_style"
+    assert json.loads(out)["field"] == "style"
+
+
+def test_status_cancel_and_styles(service: Service) -> None:
+    assert run(service.url, "status", JOB)[:2] == (0, "transforming  50%\n")
+    assert json.loads(run(service.url, "status", JOB, "--json")[1])["job_id"] == JOB
+    assert run(service.url, "cancel", JOB)[:2] == (0, "cancelled  50%\n")
+    assert run(service.url, "styles")[:2] == (0, "modern\nboho\n")
+    assert json.loads(run(service.url, "styles", "--json")[1]) == {"styles": ["modern", "boho"]}
+
+
+def test_no_such_job(service: Service) -> None:
+    code, out, err = run(service.url, "status", "nobody")
+    assert code == 4
+    assert out == ""
+    assert "about job_not_found" in err
+
+
+def test_nothing_listens() -> None:
+    code, out, err = run("http://127.0.0.1:9", "styles")
+    assert code == 3
+    assert out == ""
+    assert "cannot reach the service" in err
+
+
+def test_help_tells_the_exit_codes() -> None:
+    for arguments in (["--help"], ["restyle", "-h"]):
+        code, out, _ = run("http://127.0.0.1:9", *arguments)
+        assert code == 0
+        assert "no such job" in out
+        assert "130" in out

@@ -1,0 +1,244 @@
+"""Both shells of the client against a real server: requests, answers, errors, retries, downloads."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import reroom
+from reroom._effects import Reply
+from reroom._http import retry_after
+from tests.unit.client_service import CUT, JOB, PICTURE, QUICK, Driven, Service, problem
+
+SUBMIT, STATUS = ("POST", "/transform/submit"), ("GET", f"/transform/status/{JOB}")
+BUSY = (503, {"retry-after": "0"}, problem(503, "unavailable"))
+
+
+@pytest.fixture(params=[reroom.Client, Driven])
+def nowhere(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A client of a port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    client = request.param(f"http://127.0.0.1:{port}", retry=QUICK)
+    yield client
+    client.close()
+
+
+def test_submit_sends_the_form(client: Any, service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "my secret.jpg"
+    path.write_bytes(b"JPEG-BYTES")
+    preferences = reroom.Preferences(seed=0, color_palette=["sage"], keep_furniture=True)
+    job = client.submit(path, "boho", preferences)
+    assert (job.job_id, job.estimated_time) == (JOB, 4.0)
+    body = service.bodies[0]
+    assert b'name="file"' in body
+    assert b"JPEG-BYTES" in body
+    assert b"secret" not in body
+    assert b'name="style"\r\n\r\nboho\r\n' in body
+    assert b'{"keep_furniture":true,"color_palette":["sage"],"seed":0}' in body
+
+
+@pytest.mark.parametrize("photo", [b"JPEG-BYTES", io.BytesIO(b"JPEG-BYTES")])
+def test_submit_takes_bytes_and_files(client: Any, service: Service, photo: Any) -> None:
+    if not isinstance(photo, bytes):
+        photo.seek(0)
+    client.submit(photo, preferences={"not_known_yet": 1})
+    assert b"JPEG-BYTES" in service.bodies[0]
+    assert b'{"not_known_yet":1}' in service.bodies[0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_preferences_that_json_cannot_say(value: float) -> None:
+    with pytest.raises(ValueError, match="strength must be a finite number"):
+        reroom.Preferences(strength=value)
+
+
+def test_status_is_typed_and_ignores_what_is_new(client: Any) -> None:
+    job = client.status(JOB)
+    assert (job.status, job.progress, job.finished) == ("transforming", 0.5, False)
+    assert job.created_at.isoformat() == "2026-11-22T12:00:00+00:00"
+
+
+def test_styles_and_health(client: Any) -> None:
+    assert client.styles() == ["modern", "boho"]
+    health = client.health()
+    assert not health.healthy
+    assert health.services["triton"]["status"] == "down"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(400, reroom.InvalidRequest), (403, reroom.Forbidden), (404, reroom.NotFound), (409, reroom.Conflict),
+     (413, reroom.InvalidRequest), (422, reroom.InvalidRequest), (429, reroom.RateLimited),
+     (418, reroom.ApiError), (500, reroom.ServerError)],
+)  # fmt: skip
+def test_errors_are_typed_and_not_retried(client: Any, service: Service, code: int, kind: type) -> None:
+    answer = problem(code, "some_code", field="preferences.seed")
+    service.faults[SUBMIT] = [(code, {"retry-after": "7"}, answer)]
+    with pytest.raises(reroom.ApiError) as caught:
+        client.submit(b"x")
+    error = caught.value
+    assert type(error) is kind
+    assert (error.status, error.code, error.field) == (code, "some_code", "preferences.seed")
+    assert (error.detail, error.retry_after) == ("about some_code", 7.0)
+    assert len(service.requests) == 1
+
+
+def test_an_error_of_a_proxy_has_no_problem_details(client: Any, service: Service) -> None:
+    service.faults[STATUS] = [(404, {}, b"<html>")]
+    with pytest.raises(reroom.NotFound) as caught:
+        client.status(JOB)
+    assert caught.value.code == "http_404"
+
+
+def test_an_answer_that_is_not_reroom(client: Any, service: Service) -> None:
+    service.faults[STATUS] = [(200, {}, b"<html>welcome</html>")]
+    with pytest.raises(reroom.ProtocolError):
+        client.status(JOB)
+
+
+@pytest.mark.parametrize("fault", [(502, {}, b""), BUSY, (504, {}, b""), (CUT, {}, b"")])
+@pytest.mark.parametrize("call", ["status", "cancel"])
+def test_what_may_be_repeated_is_repeated(client: Any, service: Service, fault: Any, call: str) -> None:
+    key = STATUS if call == "status" else ("DELETE", f"/transform/{JOB}")
+    service.faults[key] = [fault, fault]
+    assert getattr(client, call)(JOB).job_id == JOB
+    assert service.requests == [key] * 3
+
+
+def test_repeating_ends(client: Any, service: Service) -> None:
+    service.faults[STATUS] = [BUSY] * 9
+    with pytest.raises(reroom.ServerError) as caught:
+        client.status(JOB)
+    assert caught.value.code == "unavailable"
+    assert len(service.requests) == QUICK.attempts
+
+
+def test_retry_after_is_honoured(client: Any, service: Service) -> None:
+    service.faults[STATUS] = [(503, {"retry-after": "1"}, b"")]
+    loop = asyncio.new_event_loop()
+    began = loop.time()
+    client.status(JOB)
+    assert loop.time() - began >= 1.0
+    loop.close()
+
+
+def test_a_retry_after_of_an_hour_is_not_waited_for(client: Any, service: Service) -> None:
+    service.faults[STATUS] = [(503, {"retry-after": "3600"}, b"")]
+    with pytest.raises(reroom.ServerError):
+        client.status(JOB)
+    assert len(service.requests) == 1
+
+
+def test_submit_is_repeated_when_nothing_was_stored(client: Any, service: Service) -> None:
+    service.faults[SUBMIT] = [BUSY]
+    assert client.submit(b"x").job_id == JOB
+    assert len(service.requests) == 2
+
+
+@pytest.mark.parametrize("fault", [(CUT, {}, b""), (503, {}, b"<html>proxy"), (502, {}, b"")])
+def test_submit_is_not_repeated_when_it_may_have_been_taken(
+    client: Any, service: Service, fault: Any
+) -> None:
+    service.faults[SUBMIT] = [fault]
+    with pytest.raises((reroom.ConnectionFailed, reroom.ServerError)):
+        client.submit(b"x")
+    assert len(service.requests) == 1
+
+
+def test_cancel_after_a_lost_answer(client: Any, service: Service) -> None:
+    service.faults[("DELETE", f"/transform/{JOB}")] = [
+        (CUT, {}, b""),
+        (409, {}, problem(409, "job_finished")),
+    ]
+    service.state = "cancelled"
+    assert client.cancel(JOB).status == "cancelled"
+
+
+def test_cancel_of_a_completed_job(client: Any, service: Service) -> None:
+    service.faults[("DELETE", f"/transform/{JOB}")] = [(409, {}, problem(409, "job_finished"))]
+    service.state = "completed"
+    with pytest.raises(reroom.Conflict):
+        client.cancel(JOB)
+
+
+@pytest.mark.parametrize("call", ["status", "submit", "wait"])
+def test_nothing_listens(nowhere: Any, call: str) -> None:
+    with pytest.raises(reroom.ConnectionFailed):
+        getattr(nowhere, call)(b"x" if call == "submit" else JOB)
+
+
+def test_a_silent_server_is_a_timeout(client: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with reroom.Client(url, timeout=0.2) as patient, pytest.raises(reroom.Timeout):
+            patient.styles()
+
+
+def test_download_of_a_job_and_of_a_url(client: Any, service: Service, tmp_path: Path) -> None:
+    service.state = "completed"
+    target = tmp_path / "result.jpg"
+    target.write_bytes(b"old")
+    assert client.download(JOB, target) == target
+    assert target.read_bytes() == PICTURE
+    client.download(f"{service.url}/files/result.jpg", tmp_path / "again.jpg")
+    assert (tmp_path / "again.jpg").read_bytes() == PICTURE
+
+
+def test_a_download_that_breaks_is_begun_again(client: Any, service: Service, tmp_path: Path) -> None:
+    service.faults[("GET", "/files/result.jpg")] = [(CUT, {}, PICTURE)]
+    client.download("/files/result.jpg", tmp_path / "result.jpg")
+    assert (tmp_path / "result.jpg").read_bytes() == PICTURE
+    assert [path.name for path in tmp_path.iterdir()] == ["result.jpg"]
+
+
+def test_a_download_that_fails_leaves_everything_as_it_was(
+    client: Any, service: Service, tmp_path: Path
+) -> None:
+    service.faults[("GET", "/files/result.jpg")] = [(CUT, {}, PICTURE)] * 2 + [
+        (403, {}, problem(403, "link_expired"))
+    ]
+    target = tmp_path / "result.jpg"
+    target.write_bytes(b"old")
+    with pytest.raises(reroom.Forbidden):
+        client.download("/files/result.jpg", target)
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [("queued", reroom.JobNotFinished), ("failed", reroom.JobFailed), ("cancelled", reroom.JobCancelled)],
+)
+def test_download_without_a_result(
+    client: Any, service: Service, tmp_path: Path, state: str, kind: type
+) -> None:
+    service.state = state
+    with pytest.raises(kind):
+        client.download(JOB, tmp_path / "result.jpg")
+
+
+def test_a_job_id_cannot_leave_its_route(client: Any, service: Service) -> None:
+    with pytest.raises(reroom.NotFound):
+        client.status("../../health")
+    assert service.requests[0][1].startswith("/transform/status/")
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", ""])
+def test_a_url_that_is_none(url: str) -> None:
+    with pytest.raises(ValueError, match="URL of a service"):
+        reroom.Client(url)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("3", 3.0), ("soon", None), ("", None), ("-1", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
+)
+def test_retry_after(header: str, seconds: float | None) -> None:
+    assert retry_after(Reply(503, {"retry-after": header}, b"")) == seconds

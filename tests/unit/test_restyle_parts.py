@@ -1,0 +1,150 @@
+"""The small parts of `restyle`: prompts, quality, rooms, noise, the release it reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline import philox_noise
+from prompt import LENGTH, Prompts
+from quality import depth_agreement, edge_agreement, measure_quality, sharpness
+from release import load_release
+from rooms import UNKNOWN, room_type
+
+from tests.conftest import RELEASE
+from tests.pictures import room
+
+
+@pytest.fixture
+def prompts(monkeypatch: pytest.MonkeyPatch) -> Prompts:
+    monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
+    release = load_release()
+    return Prompts(release.folder, release.tokens)
+
+
+def test_a_prompt_is_framed_and_padded(prompts: Prompts) -> None:
+    ids, truncated = prompts.encode("a cosy room")
+    assert ids.shape == (LENGTH,)
+    assert ids.dtype == np.int64
+    assert not truncated
+    empty, _ = prompts.encode("")
+    assert list(empty[:3]) == [0, 1, 1]
+    assert list(ids).count(0) == 1
+
+
+def test_a_long_prompt_loses_its_end_and_says_so(prompts: Prompts) -> None:
+    short, _ = prompts.encode("red " * 10)
+    ids, truncated = prompts.encode("red " * 200)
+    assert truncated
+    assert ids[0] == 0
+    assert ids[-1] == 1
+    np.testing.assert_array_equal(ids[:11], short[:11])
+
+
+def test_special_words_of_the_tokenizer_are_no_way_out_of_the_frame(prompts: Prompts) -> None:
+    """A user may write <|endoftext|>; the frame is still ours."""
+    ids, _ = prompts.encode("a <|endoftext|> b " * 100)
+    assert len(ids) == LENGTH
+    assert ids[0] == 0
+    assert ids[-1] == 1
+
+
+def edges_of(picture: np.ndarray) -> np.ndarray:
+    gradient = np.abs(np.diff(picture.astype(int).sum(-1), axis=1, prepend=0))
+    return ((gradient > 90) * 255).astype(np.uint8)
+
+
+def test_edges_agree_with_themselves_not_with_another_room_and_not_with_noise() -> None:
+    photo, other = edges_of(room(200, 300, 1)), edges_of(room(200, 300, 2))
+    noise = ((np.random.default_rng(0).random((200, 300)) > 0.7) * 255).astype(np.uint8)
+    assert edge_agreement(photo, photo) == pytest.approx(1.0)
+    assert edge_agreement(photo, other) < 0.5
+    assert edge_agreement(photo, noise) < 0.1
+    assert edge_agreement(photo, np.zeros_like(photo)) == 0
+
+
+def test_depth_agrees_by_rank_not_by_value() -> None:
+    ramp = np.tile(np.arange(0, 200, dtype=np.uint8), (100, 1))
+    squared = ((ramp / 200.0) ** 2 * 255).astype(np.uint8)
+    assert depth_agreement(ramp, squared) > 0.98
+    assert depth_agreement(ramp, ramp[:, ::-1]) == 0
+    assert depth_agreement(ramp, np.full_like(ramp, 9)) == 0
+
+
+def test_a_blurred_picture_is_less_sharp() -> None:
+    picture = room(256, 256)
+    blurred = np.repeat(np.repeat(picture[::16, ::16], 16, 0), 16, 1) // 8 + 100
+    assert sharpness(blurred.astype(np.uint8)) < sharpness(picture)
+
+
+def test_the_score_ranks_same_room_over_other_room_over_noise() -> None:
+    def score(result: np.ndarray, depth: np.ndarray) -> float:
+        photo = room(200, 300, 1)
+        return measure_quality(edges_of(photo), photo[..., 0], result, edges_of(result), depth)["score"]
+
+    same, other = room(200, 300, 1), room(200, 300, 2)
+    noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
+    assert score(same, same[..., 0]) > score(other, other[..., 0]) > score(noise, noise[..., 0])
+
+
+def test_rooms_are_told_by_their_furniture() -> None:
+    def seen(*labels: str) -> str:
+        return room_type([{"label": label, "score": 0.8, "box": []} for label in labels])
+
+    assert seen("couch", "tv", "chair") == "living room"
+    assert seen("bed", "chair") == "bedroom"
+    assert seen("dining table", "chair", "chair") == "dining room"
+    assert seen("toilet", "sink") == "bathroom"
+    assert seen("oven", "sink") == "kitchen"
+    assert seen("zebra") == seen() == UNKNOWN
+
+
+def test_noise_depends_on_seed_and_step_alone() -> None:
+    first = philox_noise(3, 0, (1, 4, 8, 8))
+    np.testing.assert_array_equal(first, philox_noise(3, 0, (1, 4, 8, 8)))
+    assert first.dtype == np.float32
+    assert np.abs(first - philox_noise(3, 1, (1, 4, 8, 8))).mean() > 0.5
+    assert np.abs(first - philox_noise(4, 0, (1, 4, 8, 8))).mean() > 0.5
+    assert abs(philox_noise(2**63 - 1, 0, (10_000,)).std() - 1) < 0.05
+
+
+def test_the_noise_is_the_same_on_every_machine_and_version() -> None:
+    """A published picture must be repeatable from its seed, so these numbers may never change."""
+    np.testing.assert_allclose(philox_noise(0, 0, (3,)), FIRST_NOISE, rtol=1e-6)
+
+
+FIRST_NOISE = [0.059911035001277924, 0.015559634193778038, -1.1644384860992432]
+
+
+@pytest.mark.parametrize("broken", ["unset", "missing", "garbled"])
+def test_an_unusable_release_is_told_in_one_sentence(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REROOM_RELEASE", raising=False)
+    if broken != "unset":
+        monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
+    if broken == "garbled":
+        (tmp_path / "release.json").write_text("{")
+    with pytest.raises(ValueError, match=r"REROOM_RELEASE|release\.json"):
+        load_release()
+
+
+def test_the_release_names_the_version_of_every_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(RELEASE / "release.json", tmp_path)
+    document = json.loads((tmp_path / "release.json").read_text())
+    document["models"]["denoiser"]["version"] = 7
+    (tmp_path / "release.json").write_text(json.dumps(document))
+    monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
+    assert load_release().versions == {
+        "depth": 1,
+        "detector": 1,
+        "text_encoder": 1,
+        "vae_encoder": 1,
+        "denoiser": 7,
+        "vae_decoder": 1,
+    }

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.settings import SettingsError, load_settings, origin_of
+
+KEY = "a signing key of some length"
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "REDIS_URL",
+        "API_BASE_URL",
+        "ALLOWED_ORIGINS",
+        "R2_BUCKET_NAME",
+        "REROOM_ADMIN_TOKEN",
+        "REROOM_PORT",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("REROOM_SIGNING_KEY", KEY)
+
+
+def test_reads_the_names_of_the_replaced_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://there:1/2")
+    monkeypatch.setenv("API_BASE_URL", "https://rooms.example/")
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://a.example, http://localhost:3000/ ,")
+    settings = load_settings()
+    assert settings.redis_url == "redis://there:1/2"
+    assert settings.api_base_url == "https://rooms.example"
+    assert settings.allowed_origins == ("https://a.example", "http://localhost:3000")
+
+
+def test_defaults_open_nothing() -> None:
+    settings = load_settings()
+    assert (settings.allowed_origins, settings.admin_token, settings.host) == ((), None, "127.0.0.1")
+
+
+def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REROOM_ADMIN_TOKEN", "")
+    assert load_settings().admin_token is None
+    monkeypatch.setenv("REROOM_SIGNING_KEY", "")
+    with pytest.raises(SettingsError, match="REROOM_SIGNING_KEY"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REROOM_SIGNING_KEY", "too short"),
+        ("REROOM_ADMIN_TOKEN", "short"),
+        ("REROOM_PORT", "http"),
+        ("REROOM_URL_TTL", "0"),
+        ("REROOM_MAX_UPLOAD_BYTES", "-1"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "redis://localhost:port"),
+        ("REROOM_TRITON_URL", "http://localhost:8001"),
+        ("API_BASE_URL", "rooms.example"),
+        ("ALLOWED_ORIGINS", "https://a.example/path"),
+        ("ALLOWED_ORIGINS", "a.example"),
+        ("R2_BUCKET_NAME", "rooms"),
+    ],
+)
+def test_says_which_variable_is_wrong(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name) as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+
+
+def test_no_secret_shows_in_a_message_or_a_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert KEY not in repr(load_settings())
+    monkeypatch.setenv("REROOM_SIGNING_KEY", "kurz")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "kurz" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://a.example/x?y", "https://a.example"),
+        ("https://a.example:443", "https://a.example"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://[::1]:8000/", "http://[::1]:8000"),
+        ("ftp://a.example", None),
+        ("a.example", None),
+        ("http://a:port", None),
+        ("", None),
+    ],
+)
+def test_origins(url: str, origin: Any) -> None:
+    assert origin_of(url) == origin
