@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         from export.release import build_release, write_python_configs
     except ModuleNotFoundError as error:
         print(
-            f"export needs {error.name}: install the extra with `make export` or pip install '.[export]'",
+            f"export needs {error.name}: run `make export`, or pip install '.[export]'",
             file=sys.stderr,
         )
         return 2

@@ -18,8 +18,8 @@ class BundleError(ValueError):
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one network comes from: the Hub (``repo``, ``revision``, ``subfolder``), a local folder (``path``), or random
-    numbers (``config``, the arguments of its configuration class)."""
+    """Where one network comes from: the Hub (``repo``, ``revision``, ``subfolder``), a local folder (``path``), or
+    random numbers (``config``, the arguments of its configuration class)."""
 
     repo: str | None = None
     revision: str | None = None
@@ -29,8 +29,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     redraw: float = 0.0
     """For random weights: the standard deviation with which tensors that start at zero are drawn anew."""
     gain: dict[str, float] = {}
-    """For random weights: factors on the matrices and kernels under a name prefix ("" = all), so that what goes in still
-    matters at the far end."""
+    """For random weights: factors on the matrices and kernels under a name prefix ("" = all), so that what goes in
+    still matters at the far end."""
 
     @property
     def source(self) -> str | None:

@@ -24,23 +24,15 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
     """The six models that are ONNX graphs (or TensorRT plans), by name."""
     latent = sizes.native_size // sizes.vae_factor
-    side = {"smallest": sizes.unet_factor, "largest": 4 * latent, "multiple_of": sizes.unet_factor}
-    h, w = Axis("h", latent, **side), Axis("w", latent, **side)
-    picture = {
-        "smallest": sizes.unet_factor * sizes.vae_factor,
-        "largest": 4 * sizes.native_size,
-        "multiple_of": sizes.vae_factor,
-    }
-    height, width = Axis("H", sizes.native_size, **picture), Axis("W", sizes.native_size, **picture)
-    photo_side = {"smallest": 16, "largest": 8192}
-    photo_height, photo_width = (Axis(name, sizes.native_size, **photo_side) for name in ("H", "W"))
-    rows = Axis("K", 2, 1, 2)
+    h, w = Axis("h", latent), Axis("w", latent)
+    height, width = Axis("H", sizes.native_size), Axis("W", sizes.native_size)
+    rows = Axis("K", 2)
 
-    photo = Tensor("image", "UINT8", (photo_height, photo_width, 3))
+    photo = Tensor("image", "UINT8", (height, width, 3))
     latents = (sizes.latent_channels, h, w)
     k = sizes.objects
     models = {
-        "depth": ((photo,), (Tensor("depth", "UINT8", (photo_height, photo_width)),)),
+        "depth": ((photo,), (Tensor("depth", "UINT8", (height, width)),)),
         "detector": (
             (photo,),
             (
@@ -83,7 +75,7 @@ def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
 
 
 def _any(name: str) -> Axis:
-    return Axis(name, 1, 1, 8192)
+    return Axis(name, 1)
 
 
 def python_specs() -> dict[str, ModelSpec]:

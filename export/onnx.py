@@ -39,6 +39,8 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path) -> list[str]:
         optimize=False,
         verbose=False,
     )
+    assert program is not None
+    assert program.exported_program is not None
     used = _used_parameters(program.exported_program)
     absent = check_weights(spec.name, program.model_proto, module, used)
     if absent:
@@ -79,7 +81,7 @@ def _dynamic_shapes(spec: ModelSpec) -> dict[str, dict[int, Any]]:
 
 
 def _anonymise(model: onnx.ModelProto) -> None:
-    """Drop what tells of the exporting machine: stack traces with file paths, in every node's metadata and doc string."""
+    """Drop what tells of the exporting machine: stack traces with paths, in every node's metadata and doc string."""
     for node in model.graph.node:
         del node.metadata_props[:]
         node.ClearField("doc_string")

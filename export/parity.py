@@ -66,7 +66,8 @@ def check_outputs(spec: ModelSpec, path: Path, cases: list[Reference]) -> dict[s
         for tensor, ours, theirs in zip(spec.outputs, actual, case.outputs, strict=True):
             if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
                 raise ParityError(
-                    f"{spec.name}.{tensor.name}: ONNX gives {ours.dtype}{ours.shape}, torch {theirs.dtype}{theirs.shape}"
+                    f"{spec.name}.{tensor.name}: ONNX gives {ours.dtype}{ours.shape}, "
+                    f"torch {theirs.dtype}{theirs.shape}"
                 )
             difference = float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max())
             tolerance = float(BYTE_TOLERANCE)
@@ -83,7 +84,7 @@ def check_outputs(spec: ModelSpec, path: Path, cases: list[Reference]) -> dict[s
 
 
 def check_weights(name: str, model: onnx.ModelProto, module: nn.Module, used: set[str]) -> list[str]:
-    """Which of the parameters ``used`` (names in ``module``) are not in ``model``; raises ParityError where one differs.
+    """Which parameters of ``used`` (names in ``module``) are not in ``model``; raises ParityError where one differs.
 
     The exporter may store a matrix transposed under a name of its own; such a parameter counts when found by value.
     """

@@ -25,7 +25,7 @@ from export import parity
 from export.bundle import NETWORKS, Bundle
 from export.contract import Sizes, graph_specs, python_specs
 from export.models.denoiser import Denoiser
-from export.models.load import load_networks, unet_factor, vae_factor
+from export.models.load import Network, load_networks, unet_factor, vae_factor
 from export.models.pictures import Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
 from export.onnx import export_onnx
 from export.spec import ModelSpec
@@ -82,7 +82,7 @@ def write_python_configs(repository: Path) -> None:
         (repository / spec.name / "config.pbtxt").write_text(config_text(spec))
 
 
-def _sizes(bundle: Bundle, networks: dict[str, nn.Module]) -> Sizes:
+def _sizes(bundle: Bundle, networks: dict[str, Network]) -> Sizes:
     return Sizes(
         native_size=bundle.native_size,
         vae_factor=vae_factor(networks["vae"]),
@@ -94,7 +94,7 @@ def _sizes(bundle: Bundle, networks: dict[str, nn.Module]) -> Sizes:
     )
 
 
-def _modules(bundle: Bundle, networks: dict[str, nn.Module]) -> dict[str, nn.Module]:
+def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Module]:
     """Every graph's torch module by model name."""
     depth, detector = networks["depth"], networks["detector"]
     height, width = detector.config.image_size
@@ -111,7 +111,7 @@ def _modules(bundle: Bundle, networks: dict[str, nn.Module]) -> dict[str, nn.Mod
 
 
 def _export_graphs(
-    bundle: Bundle, networks: dict[str, nn.Module], sizes: Sizes, folder: Path, version: int
+    bundle: Bundle, networks: dict[str, Network], sizes: Sizes, folder: Path, version: int
 ) -> dict[str, ModelFacts]:
     modules = _modules(bundle, networks)
     specs = graph_specs(sizes)
@@ -140,7 +140,7 @@ def _export_graph(module: nn.Module, spec: ModelSpec, folder: Path, version: int
 
 def _document(
     bundle: Bundle,
-    networks: dict[str, nn.Module],
+    networks: dict[str, Network],
     sizes: Sizes,
     facts: dict[str, ModelFacts],
     tokenizer: TokenizerFacts,

@@ -1,7 +1,6 @@
-"""The one place where a tensor is described. Input names, dynamic shapes, example inputs and config.pbtxt derive from it.
+"""The one place where a tensor is described: input names, dynamic shapes, examples and config.pbtxt derive from it.
 
-A dimension is a number, or the name of an axis that may differ from call to call. An axis may be a multiple of another
-(``H = 8·h``): the exporter then knows that a hint fits its latents.
+A dimension is a number, or a named axis whose size may differ from call to call.
 """
 
 from __future__ import annotations
@@ -22,13 +21,10 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Axis:
-    """A named dimension: its size in examples, its smallest and largest size, and a factor it is a multiple of."""
+    """A named dimension and its size in examples."""
 
     name: str
     example: int
-    smallest: int
-    largest: int
-    multiple_of: int = 1
 
 
 @dataclass(frozen=True)

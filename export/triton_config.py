@@ -1,11 +1,11 @@
-"""A ModelSpec → the text of its config.pbtxt. Only fields that NVIDIA's native backends and the embedded ones both honour."""
+"""A ModelSpec → the text of its config.pbtxt: only fields that NVIDIA's backends and the embedded ones both honour."""
 
 from __future__ import annotations
 
 from export.spec import ModelSpec, Tensor
 
 QUEUE_DELAY_MICROSECONDS = 500
-"""How long a step waits for company: far below a step's own time, enough for jobs that finished the last one together."""
+"""How long a step waits for company: far below its own time, enough for jobs that finished the last one together."""
 
 _HEADER = "# Written by `python -m export` from export/contract.py; change it there.\n"
 

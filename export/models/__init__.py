@@ -1,1 +1,1 @@
-"""The networks as the repository serves them: torch modules whose forward is a model's contract, tensors in, tensors out."""
+"""The networks as the repository serves them: torch modules whose forward is a model's contract."""

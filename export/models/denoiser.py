@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+_EMBEDDING = "controlnet_cond_embedding"
+
 
 class Denoiser(nn.Module):
     """The guided step of :mod:`solver` in the ``restyle`` model.
 
-    Takes over the ControlNets that it is given: their hint embeddings are moved out, so that a hint is embedded once per
-    sample and not once per half of the guidance pair.
+    Takes over the ControlNets that it is given: their hint embeddings are moved out, so that a hint is embedded once
+    per sample and not once per half of the guidance pair.
     """
 
     def __init__(self, unet: nn.Module, controlnet_depth: nn.Module, controlnet_canny: nn.Module) -> None:
@@ -19,8 +21,8 @@ class Denoiser(nn.Module):
         self.controlnets = nn.ModuleList([controlnet_depth, controlnet_canny])
         self.embeddings = nn.ModuleList()
         for controlnet in self.controlnets:
-            self.embeddings.append(controlnet.controlnet_cond_embedding)
-            controlnet.controlnet_cond_embedding = nn.Identity()
+            self.embeddings.append(controlnet.get_submodule(_EMBEDDING))
+            controlnet.set_submodule(_EMBEDDING, nn.Identity())
 
     def forward(
         self,
@@ -34,8 +36,9 @@ class Denoiser(nn.Module):
         edges: Tensor,
         control_scale: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """FP32 latents, x0_previous, noise [B,4,h,w]; timestep [B,1]; coefficients [B,7] = p,q,a,b,c,d,g; text [B,K,77,D],
-        K = 2 for (unconditional, conditional) or 1; depth, edges UINT8 [B,8h,8w]; control_scale [B,2].
+        """FP32 latents, x0_previous, noise [B,4,h,w]; timestep [B,1]; coefficients [B,7] = p,q,a,b,c,d,g;
+        text [B,K,77,D], K = 2 for (unconditional, conditional) or 1; depth, edges UINT8 [B,8h,8w];
+        control_scale [B,2].
 
         Returns the next latents and x0, FP32 [B,4,h,w].
         """

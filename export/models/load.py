@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-from torch import nn
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -19,6 +18,9 @@ from transformers import (
 )
 
 from export.bundle import Bundle, BundleError, Weights
+
+Network = Any
+"""A torch module of diffusers or transformers; both set ``config`` on their classes in ways that type checkers miss."""
 
 _DIFFUSERS: dict[str, Any] = {
     "unet": UNet2DConditionModel,
@@ -33,14 +35,14 @@ _TRANSFORMERS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def load_networks(bundle: Bundle) -> dict[str, nn.Module]:
+def load_networks(bundle: Bundle) -> dict[str, Network]:
     """Every network of the bundle by name. Raises BundleError when their shapes cannot work together."""
     networks = {name: _load(name, weights, bundle.seed) for name, weights in bundle.networks.items()}
     _check_hint_factor(networks)
     return networks
 
 
-def _load(name: str, weights: Weights, seed: int) -> nn.Module:
+def _load(name: str, weights: Weights, seed: int) -> Network:
     if weights.config is not None:
         # Each network draws from a generator of its own, so that changing one leaves the others as they were.
         torch.manual_seed(seed + zlib.crc32(name.encode()) % 100_000)
@@ -55,10 +57,10 @@ def _load(name: str, weights: Weights, seed: int) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def _random(kind: str, weights: Weights) -> nn.Module:
+def _random(kind: str, weights: Weights) -> Network:
     config = dict(weights.config or {})
     if kind in _DIFFUSERS:
-        network: nn.Module = _DIFFUSERS[kind].from_config(config)
+        network: Network = _DIFFUSERS[kind].from_config(config)
     else:
         if isinstance(config.get("id2label"), list):
             config["id2label"] = dict(enumerate(config["id2label"]))
@@ -75,22 +77,22 @@ def _random(kind: str, weights: Weights) -> nn.Module:
     return network
 
 
-def hint_factor(controlnet: nn.Module) -> int:
+def hint_factor(controlnet: Network) -> int:
     """By how much a ControlNet's hint embedding shrinks its picture: one halving between neighbouring widths."""
     return int(2 ** (len(controlnet.config.conditioning_embedding_out_channels) - 1))
 
 
-def vae_factor(vae: nn.Module) -> int:
+def vae_factor(vae: Network) -> int:
     """Picture sides over latent sides."""
     return int(2 ** (len(vae.config.block_out_channels) - 1))
 
 
-def unet_factor(unet: nn.Module) -> int:
+def unet_factor(unet: Network) -> int:
     """What latent sides must be a multiple of."""
     return int(2 ** (len(unet.config.block_out_channels) - 1))
 
 
-def _check_hint_factor(networks: dict[str, nn.Module]) -> None:
+def _check_hint_factor(networks: dict[str, Network]) -> None:
     factor = vae_factor(networks["vae"])
     for name in ("controlnet_depth", "controlnet_canny"):
         hint = hint_factor(networks[name])

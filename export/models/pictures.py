@@ -6,13 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from export.models.load import Network
+
 
 class VaeEncoder(nn.Module):
     """Picture FP32 [B,3,H,W] in −1..1 → the posterior's mean, scaled, FP32 [B,4,h,w]."""
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, vae: Network) -> None:
         super().__init__()
-        self.vae = vae
+        self.vae: Network = vae
 
     def forward(self, image: Tensor) -> Tensor:
         # quant_conv's output is (mean, log variance); the variance is not wanted.
@@ -23,20 +25,20 @@ class VaeEncoder(nn.Module):
 class VaeDecoder(nn.Module):
     """Scaled latents FP32 [B,4,h,w] → picture FP32 [B,3,H,W], about −1..1, not clipped."""
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, vae: Network) -> None:
         super().__init__()
-        self.vae = vae
+        self.vae: Network = vae
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
 
 
 class TextEncoder(nn.Module):
-    """Token ids INT64 [B,77] → last hidden states FP32 [B,77,D], after the final norm, as the pipelines of diffusers use."""
+    """Token ids INT64 [B,77] → last hidden states FP32 [B,77,D], after the final norm, as diffusers' pipelines use."""
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: Network) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder: Network = encoder
 
     def forward(self, input_ids: Tensor) -> Tensor:
         return self.encoder(input_ids=input_ids).last_hidden_state
@@ -45,11 +47,13 @@ class TextEncoder(nn.Module):
 class _PhotoNetwork(nn.Module):
     """A network of fixed input size behind a picture of any size: resize (bilinear, not antialiased) and normalise."""
 
-    def __init__(
-        self, network: nn.Module, size: tuple[int, int], mean: list[float], std: list[float]
-    ) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Network, size: tuple[int, int], mean: list[float], std: list[float]) -> None:
         super().__init__()
-        self.network, self.size = network, size
+        self.network: Network = network
+        self.size = size
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
@@ -73,15 +77,15 @@ class Depth(_PhotoNetwork):
 
 
 class Detector(_PhotoNetwork):
-    """Photo UINT8 [B,H,W,3] → the K best objects: boxes FP32 [B,K,4] (xyxy, 0..1), scores FP32 [B,K], labels INT64 [B,K],
-    best first. Below the threshold the row is padding: box 0, score 0, label −1.
+    """Photo UINT8 [B,H,W,3] → the K best objects, best first: boxes FP32 [B,K,4] (xyxy, 0..1), scores FP32 [B,K],
+    labels INT64 [B,K]. Below the threshold the row is padding: box 0, score 0, label −1.
 
     YOLOS predicts a set, as DETR does: each object once, so nothing is left to suppress.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         size: tuple[int, int],
         mean: list[float],
         std: list[float],

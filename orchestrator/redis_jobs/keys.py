@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-GROUP = "workers"
-"""The consumer group that all workers belong to."""
-
 PARKED = "parked"
 """The consumer that owns entries which were given back. No worker has this name, so a worker's fence fails at once."""
 

@@ -133,6 +133,19 @@ async def test_redis_killed_mid_job_loses_nothing(stack: Stack) -> None:
     assert_completed_once(await stack.outcome(waiting))
 
 
+async def test_after_a_restart_of_redis_living_workers_keep_their_jobs(stack: Stack) -> None:
+    await stack.submit()
+    lease = await stack.store.take("living", 1)
+    assert lease is not None
+    stack.server.kill()
+    await asyncio.sleep(1.2 * LEASE)
+    stack.server.start()
+    assert await stack.store.take("other", 0.01) is None
+    assert await stack.store.renew(lease) is False
+    await asyncio.sleep(2.0)
+    assert await stack.store.take("other", 0.01) is not None, "but silence still ends a lease"
+
+
 async def test_a_stopped_worker_gives_its_job_back_uncounted(stack: Stack) -> None:
     first = stack.start_worker()
     job = await stack.submit()

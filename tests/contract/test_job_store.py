@@ -242,6 +242,20 @@ async def test_release_counts_no_attempt_and_goes_first(store: RedisJobStore) ->
         lease = again
 
 
+@pytest.mark.parametrize("how", ["retry", "release"])
+async def test_who_gave_a_job_back_no_longer_holds_it(store: RedisJobStore, how: str) -> None:
+    lease = await take(store, job=a_job())
+    await (store.retry(lease, BROKEN, 0) if how == "retry" else store.release(lease))
+    for call in (
+        store.renew(lease),
+        store.publish(lease, 1, Step(step=1, of=1, progress=1.0)),
+        store.finish(lease, Completed(result=result())),
+    ):
+        with pytest.raises(LeaseLost):
+            await call
+    assert (await take(store, "other")).job.id == lease.job.id
+
+
 async def test_cancel_of_a_waiting_job_is_immediate(store: RedisJobStore) -> None:
     job = a_job()
     await store.submit(job)

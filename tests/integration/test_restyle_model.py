@@ -31,7 +31,8 @@ PHOTO = room(96, 120)
 
 
 def ask(**changes: Any) -> RestyleRequest:
-    return RestyleRequest(**{"image": PHOTO, "prompt": "a boho living room", "seed": 5, "steps": 4} | changes)
+    given: dict[str, Any] = {"image": PHOTO, "prompt": "a boho living room", "seed": 5, "steps": 4}
+    return RestyleRequest(**given | changes)
 
 
 @pytest.fixture

@@ -54,7 +54,8 @@ def test_special_words_of_the_tokenizer_are_no_way_out_of_the_frame(prompts: Pro
 
 def edges_of(picture: np.ndarray) -> np.ndarray:
     gradient = np.abs(np.diff(picture.astype(int).sum(-1), axis=1, prepend=0))
-    return ((gradient > 90) * 255).astype(np.uint8)
+    edges: np.ndarray = ((gradient > 90) * 255).astype(np.uint8)
+    return edges
 
 
 def test_edges_agree_with_themselves_not_with_another_room_and_not_with_noise() -> None:

@@ -98,7 +98,7 @@ def to_bytes(pixels: Floats) -> Bytes:
 
 
 def preview_jpeg(x0: Floats, matrix: Floats, fit: Fit) -> bytes:
-    """A small JPEG (≤ 20 KB) of latents [1,C,h,w] through the linear ``matrix`` [C+1,3]: cheap, and close enough to watch."""
+    """A small JPEG (≤ 20 KB) of latents [1,C,h,w] through the linear ``matrix`` [C+1,3]: cheap, and good to watch."""
     rgb = np.einsum("chw,cr->hwr", x0[0], matrix[:-1]) + matrix[-1]
     pixels = np.clip(rgb * 127.5 + 127.5, 0, 255).astype(np.float32)
     pixels = from_bucket(resize(pixels, fit.bucket), fit)

@@ -117,6 +117,18 @@ class _Scene:
     """[1,1,h,w]: how much of each latent cell is to stay."""
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """What an attempt came to: pixels FP32 [H,W,3] in 0..255, and their quality."""
+
+    pixels: Floats
+    quality: dict[str, float]
+
+    @property
+    def score(self) -> float:
+        return self.quality["score"]
+
+
 @dataclass
 class _Clock:
     """Seconds per stage, summed over attempts."""
@@ -159,27 +171,21 @@ class Restyler:
         clock.enter("generating")
         yield Stage("generating", GENERATING)
         scene = await self._scene(request, fit, photo, depth, edges)
+        best: _Picture | None = None
         for attempt in range(1, request.attempts + 1):
-            clock.enter("transforming")
-            first, last = self._span(attempt, request.attempts)
-            yield Stage("transforming", first)
-            latents = None
-            async for step, of, latents, x0 in self._denoise(request, scene, attempt):
-                progress = first + (last - first) * step / of
-                yield Step(step, of, progress)
-                if request.preview_every and step % request.preview_every == 0 and step < of:
-                    matrix = self.release.preview_matrix
-                    yield Preview(step, await asyncio.to_thread(preview_jpeg, x0, matrix, fit), progress)
-            clock.enter("finalizing")
-            yield Stage("finalizing", last)
-            pixels, quality = await self._finish(request, scene, latents)
-            if quality["score"] >= self.release.quality_threshold:
+            async for event in self._attempt(request, scene, attempt, clock):
+                if not isinstance(event, _Picture):
+                    yield event
+                elif best is None or event.score > best.score:
+                    best = event
+            if best and best.score >= self.release.quality_threshold:
                 break
         clock.enter("")
+        assert best is not None
         yield Result(
-            pixels=pixels,
+            pixels=best.pixels,
             seed=request.seed,
-            quality=quality,
+            quality=best.quality,
             attempts=attempt,
             prompt_truncated=scene.prompt_truncated,
             timings=clock.timings,
@@ -187,6 +193,25 @@ class Restyler:
             solver=request.solver,
             steps=request.steps,
         )
+
+    async def _attempt(
+        self, request: Request, scene: _Scene, attempt: int, clock: _Clock
+    ) -> AsyncIterator[Event | _Picture]:
+        """Steps and decoding, once; the last item is the picture."""
+        first, last = self._span(attempt, request.attempts)
+        clock.enter("transforming")
+        yield Stage("transforming", first)
+        latents = scene.photo_latents
+        async for step, of, state, x0 in self._denoise(request, scene, attempt):
+            progress = first + (last - first) * step / of
+            yield Step(step, of, progress)
+            if request.preview_every and step % request.preview_every == 0 and step < of:
+                jpeg = await asyncio.to_thread(preview_jpeg, x0, self.release.preview_matrix, scene.fit)
+                yield Preview(step, jpeg, progress)
+            latents = state
+        clock.enter("finalizing")
+        yield Stage("finalizing", last)
+        yield await self._finish(request, scene, latents)
 
     @staticmethod
     def _span(attempt: int, attempts: int) -> tuple[float, float]:
@@ -308,4 +333,4 @@ class Restyler:
         pixels = await asyncio.to_thread(from_bucket, pixels, scene.fit)
         if request.keep_mask is not None:
             pixels = await asyncio.to_thread(paste_kept, pixels, request.image, request.keep_mask)
-        return pixels, quality
+        return _Picture(pixels, quality)

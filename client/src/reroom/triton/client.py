@@ -72,13 +72,17 @@ class TritonClient:
             yield {"model_name": MODEL, "inputs": inputs, "outputs": wire.wanted()}
 
         responses = self._connected().stream_infer(requests(), stream_timeout=deadline)
-        finished = False
+        result: Result | None = None
         try:
             async for response, error in responses:
                 if error is not None:
                     raise from_message(str(error.message()))
-                if (event := wire.decode(response)) is not None:
-                    finished = isinstance(event, Result)
+                event = wire.decode(response)
+                if isinstance(event, Result):
+                    # Kept until the stream has ended: who leaves at the result would cancel a request that is just
+                    # about to end, and Triton 2.51 at times never lets go of such a request and then cannot stop.
+                    result = event
+                elif event is not None:
                     yield event
         except grpc.aio.AioRpcError as error:
             raise from_transport(error) from error
@@ -86,8 +90,9 @@ class TritonClient:
             raise self._cancelled() from None
         finally:
             responses.cancel()
-        if not finished:
+        if result is None:
             raise failure("model_error", "the stream ended without a result")
+        yield result
 
     def _cancelled(self) -> BaseException:
         """What a CancelledError was: gRPC raises it too, in tasks that nobody cancelled, when the channel is closed."""
