@@ -56,18 +56,16 @@ class Worker:
         """Work until ``stop`` is set and the running jobs have ended or were released."""
         sweeper = asyncio.create_task(self._sweep())
         stopping = asyncio.create_task(stop.wait())
-        halting = asyncio.create_task(self._halt_after(stop))
         try:
             while not stop.is_set():
                 if len(self._running) >= self._jobs:
                     await asyncio.wait({stopping, *self._running}, return_when=asyncio.FIRST_COMPLETED)
                 elif lease := await self._take(stopping):
                     self._start(lease)
-            if self._running:
-                _log.info("drains %d jobs for up to %.0f s", len(self._running), self._drain_seconds)
-                await asyncio.wait(self._running, timeout=self._drain_seconds + HALT_SECONDS)
+            # Not before the last take has ended: this worker would begin again what it gives back.
+            await self._drain()
         finally:
-            tasks = {sweeper, stopping, halting, *self._running}
+            tasks = {sweeper, stopping, *self._running}
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=HALT_SECONDS)
@@ -111,10 +109,13 @@ class Worker:
         if not task.cancelled() and (error := task.exception()):
             _log.error("%s broke; its lease will run out", task.get_name(), exc_info=error)
 
-    async def _halt_after(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        await asyncio.sleep(self._drain_seconds)
+    async def _drain(self) -> None:
+        if self._running:
+            _log.info("drains %d jobs for up to %.0f s", len(self._running), self._drain_seconds)
+            await asyncio.wait(self._running, timeout=self._drain_seconds)
         self._halt.set()
+        if self._running:
+            await asyncio.wait(self._running, timeout=HALT_SECONDS)
 
     async def _sweep(self) -> None:
         while True:

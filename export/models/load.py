@@ -48,13 +48,24 @@ def _load(name: str, weights: Weights, seed: int) -> Network:
         torch.manual_seed(seed + zlib.crc32(name.encode()) % 100_000)
         network = _random(name, weights)
     else:
-        if weights.source is None:
-            raise BundleError(f"networks.{name}: give repo, path or config")
-        kind = _DIFFUSERS.get(name) or _TRANSFORMERS[name][1]
-        network = kind.from_pretrained(
-            weights.source, subfolder=weights.subfolder, revision=weights.revision, torch_dtype=torch.float32
-        )
+        network = _pretrained(name, weights)
     return network.eval().requires_grad_(False)
+
+
+def _pretrained(name: str, weights: Weights) -> Network:
+    if weights.source is None:
+        raise BundleError(f"networks.{name}: give repo, path or config")
+    place = {"subfolder": weights.subfolder, "revision": weights.revision}
+    try:
+        if name in _DIFFUSERS:
+            return _DIFFUSERS[name].from_pretrained(weights.source, torch_dtype=torch.float32, **place)
+        _, model_class = _TRANSFORMERS[name]
+        return model_class.from_pretrained(
+            weights.source, dtype=torch.float32, attn_implementation="eager", **place
+        )
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(f"networks.{name}: cannot load {weights.source}: {reason}") from error
 
 
 def _random(kind: str, weights: Weights) -> Network:

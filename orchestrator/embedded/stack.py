@@ -14,6 +14,9 @@ from orchestrator.embedded.redis import redis_part
 from orchestrator.embedded.supervisor import Say, Supervisor, say
 from orchestrator.embedded.triton import ROOT, answers, triton_part
 
+DRAIN_SECONDS = 2
+"""How long jobs may go on after Ctrl-C; what has not ended by then is given back and goes on at the next start."""
+
 
 class Stack(Supervisor):
     """Everything that serves, as processes named redis, triton, api, worker-1, worker-2, …
@@ -64,6 +67,7 @@ class Stack(Supervisor):
             "REROOM_TRITON_URL": self.triton_url,
             "REROOM_HOST": self.host,
             "REROOM_PORT": str(port),
+            "REROOM_DRAIN": str(DRAIN_SECONDS),
             **self._env,
         }
         live = f"{self.url}/health/live"
@@ -72,7 +76,11 @@ class Stack(Supervisor):
         for number in range(1, self.workers + 1):
             # A worker listens nowhere; a job that is submitted before it has begun to take jobs waits for it.
             yield Part(
-                name=f"worker-{number}", command=[*module, "orchestrator.worker"], env=env, ready=lambda: True
+                name=f"worker-{number}",
+                command=[*module, "orchestrator.worker"],
+                env=env,
+                ready=lambda: True,
+                stop_seconds=DRAIN_SECONDS + 5,
             )
 
 

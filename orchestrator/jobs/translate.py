@@ -60,7 +60,7 @@ class Narration:
         match event:
             case triton.Stage(name=name, progress=progress):
                 status = _STAGES.get(name, self._status)
-                return self._enter(status, progress * MODEL_SHARE) if status != self._status else None
+                return self._enter(status, progress) if status != self._status else None
             case triton.Analysis():
                 self.objects, self.room_type = event.objects, event.room_type
                 return events.Analysis(
@@ -73,15 +73,15 @@ class Narration:
                 return events.Preview(step=event.step, jpeg=jpeg, progress=self._advance(event.progress))
             case triton.Result():
                 finalizing = self._status == JobState.FINALIZING
-                return None if finalizing else self._enter(JobState.FINALIZING, MODEL_SHARE)
+                return None if finalizing else self._enter(JobState.FINALIZING, 1.0)
 
     def _enter(self, status: JobState, progress: float) -> events.StatusChanged:
         self._status = status
-        self._progress = max(self._progress, progress)
-        return events.StatusChanged(status=status, progress=self._progress, message=MESSAGES[status])
+        return events.StatusChanged(status=status, progress=self._advance(progress), message=MESSAGES[status])
 
     def _advance(self, progress: float) -> float:
-        self._progress = max(self._progress, min(progress, 1.0) * MODEL_SHARE)
+        """The job's progress for the model's; both 0..1."""
+        self._progress = max(self._progress, round(min(progress, 1.0) * MODEL_SHARE, 4))
         return self._progress
 
 

@@ -14,7 +14,7 @@ import torch
 from onnx import numpy_helper
 
 from export.__main__ import main
-from export.bundle import BundleError, load_bundle
+from export.bundle import BundleError, Weights, load_bundle
 from export.contract import Sizes, graph_specs, python_specs
 from export.models.load import load_networks
 from export.onnx import export_onnx
@@ -148,6 +148,34 @@ def test_hints_that_shrink_otherwise_than_the_vae_are_refused() -> None:
     }
     with pytest.raises(BundleError, match="controlnet_depth shrinks its hint by 4, the VAE by 8"):
         load_networks(msgspec.structs.replace(bundle, networks=networks))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_in_a_folder_are_loaded_as_from_the_hub(tmp_path: Path) -> None:
+    """The Hub cannot be reached in tests; a local folder takes the same way, ``from_pretrained``."""
+    bundle = load_bundle("tiny")
+    made = load_networks(bundle)
+    folders = {}
+    for name, network in made.items():
+        network.save_pretrained(tmp_path / name)
+        folders[name] = Weights(path=str(tmp_path / name))
+    loaded = load_networks(msgspec.structs.replace(bundle, networks=folders))
+    for name, network in made.items():
+        theirs = loaded[name].state_dict()
+        for key, tensor in network.state_dict().items():
+            assert torch.equal(tensor, theirs[key]), f"{name}.{key}"
+        assert not loaded[name].training
+
+
+def test_weights_that_cannot_be_loaded_are_named_in_one_sentence() -> None:
+    bundle = load_bundle("tiny")
+    for weights, words in (
+        (Weights(), "give repo, path or config"),
+        (Weights(path="/nowhere"), "cannot load /nowhere"),
+    ):
+        networks = bundle.networks | {"vae": weights}
+        with pytest.raises(BundleError, match=f"networks.vae: {words}"):
+            load_networks(msgspec.structs.replace(bundle, networks=networks))
 
 
 def test_buckets_are_sides_that_every_network_takes() -> None:

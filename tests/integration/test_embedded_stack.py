@@ -17,24 +17,10 @@ import pytest
 from PIL import Image
 
 from orchestrator.embedded.triton import answers
+from tests.running_stack import processes_of
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 120.0
-
-
-def processes_of(run: Path) -> list[str]:
-    """Command lines of processes that have ``run`` in their arguments or environment, our own excepted."""
-    found = []
-    needle = str(run).encode()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal() and int(folder.name) != os.getpid():
-            try:
-                command = (folder / "cmdline").read_bytes()
-                if needle in command or needle in (folder / "environ").read_bytes():
-                    found.append(command.replace(b"\0", b" ").decode(errors="replace"))
-            except OSError:
-                continue  # it has ended meanwhile, or is somebody else's
-    return found
 
 
 def assert_nothing_left(run: Path, seconds: float) -> None:

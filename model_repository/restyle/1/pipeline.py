@@ -203,7 +203,7 @@ class Restyler:
         yield Stage("transforming", first)
         latents = scene.photo_latents
         async for step, of, state, x0 in self._denoise(request, scene, attempt):
-            progress = first + (last - first) * step / of
+            progress = round(first + (last - first) * step / of, 4)
             yield Step(step, of, progress)
             if request.preview_every and step % request.preview_every == 0 and step < of:
                 jpeg = await asyncio.to_thread(preview_jpeg, x0, self.release.preview_matrix, scene.fit)
@@ -217,7 +217,7 @@ class Restyler:
     def _span(attempt: int, attempts: int) -> tuple[float, float]:
         """Where an attempt's steps lie in the progress, which must never fall."""
         share = (FINALIZING - TRANSFORMING) / attempts
-        return TRANSFORMING + share * (attempt - 1), TRANSFORMING + share * attempt
+        return round(TRANSFORMING + share * (attempt - 1), 4), round(TRANSFORMING + share * attempt, 4)
 
     def _check_latents(self, request: Request, fit: Fit) -> None:
         if request.latents is not None and request.latents.shape != self._latent_shape(fit)[1:]:

@@ -1,0 +1,252 @@
+"""The whole stack under kill -9, watched through the public client: every job ends once, every event is told once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from reroom import AsyncClient, JobStatus, events
+from reroom.events import Event, seq_key
+from reroom.models import TERMINAL
+from tests.relay import relaying
+from tests.running_stack import SECONDS, RunningStack, photo, processes_of, running_stack, until
+
+STEPS = 100
+"""A second or two of work for the bundle `tiny`: long enough to be hit."""
+PREFERENCES = {"steps": STEPS, "preview_every": 10, "seed": 1}
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[RunningStack]:
+    env = {"REROOM_LEASE_SECONDS": "2", "REROOM_DRAIN": "0.3"}
+    with running_stack(tmp_path, workers=2, **env) as running:
+        yield running
+
+
+class Watcher:
+    """Follows a job from its beginning with the client's events()."""
+
+    def __init__(self, client: AsyncClient, job_id: str) -> None:
+        self.job_id = job_id
+        self.seen: list[Event] = []
+        self.step = 0
+        """The newest step."""
+        self._client = client
+        self._task = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        async for event in self._client.events(self.job_id, after="0", timeout=SECONDS):
+            self.seen.append(event)
+            self.step = event.step if isinstance(event, events.Step) else self.step
+
+    async def reach(self, step: int) -> None:
+        await until(lambda: self.step >= step or self._task.done(), f"step {step}")
+        assert not self._task.done(), "the job ended before it could be hit"
+
+    async def end(self) -> list[Event]:
+        await self._task
+        return self.seen
+
+    def stop(self) -> None:
+        self._task.cancel()
+
+
+@asynccontextmanager
+async def watching(url: str, jobs: int = 1) -> AsyncIterator[tuple[AsyncClient, list[Watcher]]]:
+    """A client with so many jobs submitted and watched."""
+    async with AsyncClient(url) as client:
+        submitted = [await client.submit(photo(), "boho", PREFERENCES) for _ in range(jobs)]
+        watchers = [Watcher(client, job.job_id) for job in submitted]
+        try:
+            yield client, watchers
+        finally:
+            for watcher in watchers:
+                watcher.stop()
+
+
+async def assert_told_once(client: AsyncClient, stack: RunningStack, watcher: Watcher) -> list[Event]:
+    """The watcher saw what the store holds and a later reader sees: everything, once, in order."""
+    seen = await watcher.end()
+    later = [event async for event in client.events(watcher.job_id, after="0", timeout=SECONDS)]
+    assert [plain(event) for event in seen] == [plain(event) for event in later]
+    assert [(event.seq, plain(event)["type"]) for event in seen] == stack.stream(watcher.job_id)
+    order = [seq_key(event.seq) for event in seen]
+    assert order == sorted(set(order))
+    return seen
+
+
+def plain(event: Event) -> dict[str, Any]:
+    """An event without ``data``: its URLs are signed anew at every reading."""
+    fields: dict[str, Any] = msgspec.to_builtins(event)
+    fields.pop("data", None)
+    return fields
+
+
+async def assert_completed_once(client: AsyncClient, stack: RunningStack, watcher: Watcher) -> JobStatus:
+    """One outcome, committed by the last attempt, whose picture is the only one and can be fetched."""
+    seen = await assert_told_once(client, stack, watcher)
+    assert isinstance(seen[-1], events.Completed)
+    assert sum(isinstance(event, events.Terminal) for event in seen) == 1
+    attempts = steps_of_attempts(seen)
+    assert all(steps == list(range(1, len(steps) + 1)) for steps in attempts)
+    assert len(attempts[-1]) == STEPS
+    folder = f"results/{watcher.job_id}/{len(attempts)}"
+    assert stack.results(watcher.job_id) == [f"{folder}/thumbnail.jpg", f"{folder}/transformed.jpg"]
+    job = await client.status(watcher.job_id)
+    assert job.result is not None
+    assert f"/{folder}/transformed.jpg?" in job.result.transformed_url
+    picture = await client.download(job, stack.stack.run / f"{watcher.job_id}.jpg")
+    assert picture.read_bytes() == (stack.objects_folder / folder / "transformed.jpg").read_bytes()
+    return job
+
+
+def steps_of_attempts(seen: list[Event]) -> list[list[int]]:
+    """The steps told in each attempt; an attempt begins with the state analyzing."""
+    attempts: list[list[int]] = []
+    for event in seen:
+        if isinstance(event, events.StatusChanged) and event.status == "analyzing":
+            attempts.append([])
+        elif isinstance(event, events.Step):
+            attempts[-1].append(event.step)
+    return attempts
+
+
+async def test_a_killed_workers_job_completes_on_the_other(stack: RunningStack) -> None:
+    async with watching(stack.url) as (client, [watcher]):
+        await watcher.reach(10)
+        first = stack.holder(watcher.job_id)
+        stack.kill(first)
+        # Nobody starts it again: the other worker must take over when the lease has run out.
+        killed_at = time.monotonic()
+        await until(lambda: len(steps_of_attempts(watcher.seen)) == 2, "a second attempt")
+        assert time.monotonic() - killed_at < 6, "a lease is 2 s"
+        assert stack.holder(watcher.job_id) != first
+        job = await assert_completed_once(client, stack, watcher)
+        assert job.attempts == 2
+    assert stack.queue_length() == 0
+
+
+async def test_a_cancel_stops_the_denoiser(stack: RunningStack) -> None:
+    async with watching(stack.url) as (client, [watcher]):
+        await watcher.reach(10)
+        asked_at = time.monotonic()
+        states = [(await client.cancel(watcher.job_id)).status]
+        while states[-1] not in TERMINAL:
+            states.append((await client.status(watcher.job_id)).status)
+        assert set(states) == {"transforming", "cancelled"}
+        assert time.monotonic() - asked_at < 2
+        seen = await assert_told_once(client, stack, watcher)
+        assert isinstance(seen[-1], events.Cancelled)
+        assert watcher.step <= await settled(stack) <= watcher.step + 3 < STEPS
+        assert (await client.status(watcher.job_id)).status == "cancelled"
+    assert stack.results(watcher.job_id) == []
+    assert stack.queue_length() == 0
+
+
+async def settled(stack: RunningStack) -> int:
+    """The denoiser's count once it has stood still for half a second; Triton's statistics lag a little."""
+    count, since = stack.denoised(), time.monotonic()
+    while time.monotonic() < since + 0.5:
+        await asyncio.sleep(0.02)
+        if (now := stack.denoised()) != count:
+            count, since = now, time.monotonic()
+    return count
+
+
+async def test_a_job_cancelled_as_its_worker_dies_is_cancelled(stack: RunningStack) -> None:
+    async with watching(stack.url) as (client, [watcher]):
+        await watcher.reach(10)
+        stack.kill(stack.holder(watcher.job_id))
+        await client.cancel(watcher.job_id)
+        seen = await assert_told_once(client, stack, watcher)
+        assert isinstance(seen[-1], events.Cancelled)
+        assert len(steps_of_attempts(seen)) == 1, "it must not be begun again"
+        assert await settled(stack) < STEPS, "the dead worker's stream went on"
+    assert stack.queue_length() == 0
+
+
+async def test_redis_killed_mid_job_loses_nothing(stack: RunningStack) -> None:
+    with stack.supervised():
+        async with watching(stack.url, jobs=6) as (client, watchers):
+            await watchers[0].reach(10)
+            stack.kill("redis")
+            for watcher in watchers:
+                job = await assert_completed_once(client, stack, watcher)
+                assert job.attempts == 1, "the workers lived: an outage of Redis costs no attempt"
+    assert "redis runs again" in stack.said
+    assert stack.queue_length() == 0
+
+
+async def test_a_killed_triton_is_started_again_and_the_job_retried(stack: RunningStack) -> None:
+    with stack.supervised():
+        async with watching(stack.url) as (client, [watcher]):
+            await watcher.reach(10)
+            stack.kill("triton")
+            job = await assert_completed_once(client, stack, watcher)
+            assert job.attempts == 2
+            assert (await client.health()).healthy
+    assert "triton runs again" in stack.said
+    assert stack.queue_length() == 0
+
+
+async def test_a_websocket_that_drops_resumes(stack: RunningStack) -> None:
+    async with relaying(stack.url) as relay, watching(relay.url) as (client, [watcher]):
+        accepted = []
+        for step in (5, 30, 60):
+            await watcher.reach(step)
+            accepted.append(relay.accepted)
+            relay.cut()
+        await assert_completed_once(client, stack, watcher)
+        assert len({*accepted, relay.accepted}) == 4, "each cut makes the client connect again"
+
+
+async def test_a_killed_api_is_started_again_and_its_watchers_resume(stack: RunningStack) -> None:
+    with stack.supervised():
+        async with watching(stack.url, jobs=2) as (client, watchers):
+            await watchers[0].reach(10)
+            stack.kill("api")
+            for watcher in watchers:
+                job = await assert_completed_once(client, stack, watcher)
+                assert job.attempts == 1
+    assert "api runs again" in stack.said
+
+
+async def test_a_worker_that_is_told_to_stop_hands_its_jobs_over(stack: RunningStack) -> None:
+    async with watching(stack.url, jobs=4) as (client, watchers):
+        await watchers[0].reach(10)
+        first = stack.holder(watchers[0].job_id)
+        pid = stack.kill(first, signal.SIGTERM)
+        told_at = time.monotonic()
+        await until(lambda: not Path(f"/proc/{pid}").exists(), "the worker's end")
+        assert time.monotonic() - told_at < 5
+        for watcher in watchers:
+            job = await assert_completed_once(client, stack, watcher)
+            assert job.attempts == 1, "who hands a job over has not tried in vain"
+        assert len(steps_of_attempts(watchers[0].seen)) == 2
+    stack.stack.check()
+    assert any(line.startswith(f"{first} ended with status 0") for line in stack.said)
+
+
+async def test_jobs_of_a_stopped_stack_go_on_when_it_is_started_again(stack: RunningStack) -> None:
+    async with watching(stack.url, jobs=4) as (_, watchers):
+        await watchers[0].reach(10)
+    stack.stack.stop()
+    assert processes_of(stack.stack.run) == []
+    stack.stack.start()
+    async with AsyncClient(stack.url) as client:
+        for watcher in watchers:
+            again = Watcher(client, watcher.job_id)
+            job = await assert_completed_once(client, stack, again)
+            assert job.attempts == 1, "jobs that were given back have not been tried in vain"
+            assert [plain(event) for event in watcher.seen] == [
+                plain(e) for e in again.seen[: len(watcher.seen)]
+            ]
+    assert stack.queue_length() == 0

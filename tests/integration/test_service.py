@@ -1,0 +1,206 @@
+"""The service as an app developer meets it: the whole real stack, through the public client."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+
+from orchestrator.embedded.stack import signing_key
+from orchestrator.storage.signing import UrlSigner
+from reroom import Client, Forbidden, JobResult, JobStatus, NotFound, events
+from reroom.events import Event, seq_key
+from tests.running_stack import SECONDS, RunningStack, photo, running_stack
+
+STEPS = 4
+STATES = ["queued", "analyzing", "generating", "transforming", "finalizing"]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    with running_stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture
+def client(stack: RunningStack) -> Iterator[Client]:
+    with Client(stack.url) as client:
+        yield client
+
+
+def restyled(client: Client, picture: bytes, style: str = "modern", seed: int | None = 0) -> JobStatus:
+    job = client.submit(picture, style, {"steps": STEPS, "seed": seed})
+    return client.wait(job, timeout=SECONDS)
+
+
+def result_of(job: JobStatus) -> JobResult:
+    assert job.result is not None
+    return job.result
+
+
+def fetched(client: Client, url: str | None, folder: Path) -> bytes:
+    assert url is not None
+    return client.download(url, folder / "fetched").read_bytes()
+
+
+def opened(data: bytes) -> Image.Image:
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    return picture
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(opened(data), np.float32)
+
+
+def assert_aspect(picture: Image.Image, height: int, width: int) -> None:
+    """The same to a pixel."""
+    assert abs(picture.width - picture.height * width / height) <= max(1, width / height)
+
+
+@pytest.mark.parametrize(("height", "width", "format"), [(480, 640, "JPEG"), (500, 310, "PNG")])
+def test_a_photo_becomes_a_picture_of_its_shape(
+    client: Client, tmp_path: Path, height: int, width: int, format: str
+) -> None:
+    submitted = client.submit(
+        photo(height, width, format), "industrial", {"steps": STEPS, "preview_every": 2}
+    )
+    seen = list(client.events(submitted, after="0", timeout=SECONDS))
+    assert_whole_story(seen)
+    job = client.wait(submitted, timeout=SECONDS)
+    assert (job.status, job.progress, job.style, job.attempts) == ("completed", 1.0, "industrial", 1)
+    result = result_of(job)
+    assert job.result_url == result.transformed_url
+    full, thumbnail, original = (
+        opened(fetched(client, url, tmp_path))
+        for url in (result.transformed_url, result.thumbnail_url, result.original_url)
+    )
+    for picture in (full, thumbnail, original):
+        assert picture.format == "JPEG"
+        assert_aspect(picture, height, width)
+    assert full.size == (result.metadata["width"], result.metadata["height"])
+    assert original.size == (width, height)
+    assert thumbnail.width <= full.width
+    assert np.abs(np.asarray(original, np.float32) - pixels(photo(height, width, format))).mean() < 4
+
+
+def assert_whole_story(seen: list[Event]) -> None:
+    assert [event.status for event in seen if isinstance(event, events.StatusChanged)] == STATES
+    assert [event.step for event in seen if isinstance(event, events.Step)] == [1, 2, 3, 4]
+    assert sum(isinstance(event, events.Analysis) for event in seen) == 1
+    for preview in [event for event in seen if isinstance(event, events.Preview)]:
+        assert opened(preview.jpeg).format == "JPEG"
+        assert len(preview.jpeg) <= 20_000
+    assert sum(isinstance(event, events.Preview) for event in seen) >= 1
+    assert isinstance(seen[-1], events.Completed)
+    progress = [
+        event.progress
+        for event in seen
+        if isinstance(event, events.StatusChanged | events.Analysis | events.Step | events.Preview)
+    ]
+    assert progress == sorted(progress)
+    order = [seq_key(event.seq) for event in seen]
+    assert order == sorted(set(order))
+
+
+def test_the_metadata_are_measured(client: Client, stack: RunningStack) -> None:
+    began = time.monotonic()
+    jobs = [restyled(client, photo(480, 640), seed=seed) for seed in (1, 2)]
+    jobs.append(restyled(client, photo(400, 400), "boho", seed=None))
+    seconds = time.monotonic() - began
+    facts = [result_of(job).metadata for job in jobs]
+    for job, fact in zip(jobs, facts, strict=True):
+        assert set(fact) >= {"style", "processing_time", "quality_score", "room_type", "seed", "release"}
+        assert fact["style"] == job.style
+        assert 0 < sum(fact["timings"].values()) <= fact["processing_time"] < seconds
+        assert set(fact["timings"]) == {"analyzing", "generating", "transforming", "finalizing"}
+        assert fact["quality_score"] == fact["quality"]["score"]
+        assert all(0 <= value <= 1 for value in fact["quality"].values())
+        assert fact["room_type"]
+        assert fact["release"] == "tiny-1"
+        assert fact["attempts"] == 1
+    assert [fact["seed"] for fact in facts[:2]] == [1, 2]
+    assert facts[2]["seed"] not in (None, 0, 42)
+    for name in ("score", "edge_agreement", "depth_agreement", "sharpness"):
+        assert len({fact["quality"][name] for fact in facts}) > 1, f"{name} is a constant"
+
+
+def test_styles_and_seeds_change_the_picture_and_nothing_else_does(client: Client, tmp_path: Path) -> None:
+    picture = photo(480, 640)
+
+    def made(style: str, seed: int) -> bytes:
+        return fetched(client, result_of(restyled(client, picture, style, seed)).transformed_url, tmp_path)
+
+    first = made("modern", 0)
+    assert made("modern", 0) == first
+    for other in (made("modern", 1), made("industrial", 0)):
+        assert np.abs(pixels(other) - pixels(first)).mean() > 1
+
+
+def test_links_expire_and_cannot_be_forged(client: Client, stack: RunningStack, tmp_path: Path) -> None:
+    job = restyled(client, photo())
+    url = result_of(job).transformed_url
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    assert 3500 < int(query["expires"][0]) - time.time() <= 3600
+    original = result_of(job).original_url
+    assert original is not None
+    key = parts.path.removeprefix("/files/")
+    expired = UrlSigner(signing_key(stack.stack.run).encode(), stack.url).url(key, -2)
+    refusals = {
+        expired: "link_expired",
+        url[:-1] + ("0" if url[-1] != "0" else "1"): "bad_signature",
+        url.replace(query["expires"][0], str(int(query["expires"][0]) + 1)): "bad_signature",
+        original.split("?")[0] + "?" + parts.query: "bad_signature",
+        url.split("?")[0]: "bad_signature",
+    }
+    for bad, code in refusals.items():
+        with pytest.raises(Forbidden) as refused:
+            client.download(bad, tmp_path / "refused.jpg")
+        assert (refused.value.status, refused.value.code) == (403, code)
+    assert not (tmp_path / "refused.jpg").exists()
+    assert fetched(client, url, tmp_path)
+
+
+def test_an_erased_job_leaves_neither_record_nor_picture(
+    client: Client, stack: RunningStack, tmp_path: Path
+) -> None:
+    job = restyled(client, photo())
+    assert len(stack.results(job.job_id)) == 2
+    assert httpx2.delete(f"{stack.url}/transform/{job.job_id}/files").status_code < 300
+    with pytest.raises(NotFound, match="job_not_found"):
+        client.status(job)
+    with pytest.raises(NotFound, match="object_not_found"):
+        client.download(result_of(job).transformed_url, tmp_path / "erased.jpg")
+    assert not [path for path in stack.objects_folder.rglob("*") if job.job_id in str(path)]
+
+
+def test_health_names_the_part_that_is_down_and_jobs_wait_for_it(tmp_path: Path) -> None:
+    with running_stack(tmp_path) as stack, Client(stack.url) as client:
+        assert_health(client, stack, down=set())
+        stack.kill("triton")
+        deadline = time.monotonic() + SECONDS
+        while client.health().healthy:
+            assert time.monotonic() < deadline
+        assert_health(client, stack, down={"triton"})
+        job = client.submit(photo(), "modern", {"steps": STEPS})
+        assert client.status(job).status == "queued"
+        with stack.supervised():
+            assert client.wait(job, timeout=SECONDS).attempts == 1
+            assert_health(client, stack, down=set())
+
+
+def assert_health(client: Client, stack: RunningStack, down: set[str]) -> None:
+    health = client.health()
+    assert health.status == ("degraded" if down else "healthy")
+    assert set(health.services) == {"redis", "triton", "storage", "websocket"}
+    assert {name for name, part in health.services.items() if part["status"] != "up"} == down
+    assert httpx2.get(f"{stack.url}/health/ready").status_code == (503 if down else 200)
+    assert httpx2.get(f"{stack.url}/health/live").status_code == 200
