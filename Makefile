@@ -50,7 +50,7 @@ lint: $(TESTS)
 	.venv/bin/lint-imports
 
 export: $(TESTS)
-	$(VENV) -m export '$(BUNDLE)'
+	$(VENV) -m export '$(BUNDLE)' --repository model_repository
 
 clean:
 	rm -rf .venv .triton .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

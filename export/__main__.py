@@ -10,6 +10,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
+def version_number(text: str) -> int:
+    """Triton ignores version folders that are not positive numbers."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return int(text)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Export one bundle; returns the exit code: 0 done, 1 the export failed its proofs, 2 wrong usage."""
     parser = argparse.ArgumentParser(
@@ -20,9 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--releases", type=Path, default=ROOT / "releases", help="where releases are published"
     )
     parser.add_argument(
-        "--repository", type=Path, default=ROOT / "model_repository", help="the Python models"
+        "--repository", type=Path, help="also write config.pbtxt of the models that are code, in this folder"
     )
-    parser.add_argument("--version", type=int, default=1, help="the version to publish (default 1)")
+    parser.add_argument(
+        "--version", type=version_number, default=1, help="the version to publish (default 1)"
+    )
     options = parser.parse_args(arguments)
     try:
         from export.bundle import BundleError, load_bundle
@@ -37,9 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     # torch announces every fallback of its exporter; what matters is proved afterwards.
     warnings.simplefilter("ignore")
     try:
-        release = build_release(load_bundle(options.bundle), options.releases, options.version)
-        write_python_configs(options.repository)
-    except (BundleError, FileExistsError) as error:
+        bundle = load_bundle(options.bundle)
+        if options.repository:
+            write_python_configs(options.repository)
+        release = build_release(bundle, options.releases, options.version)
+    except (BundleError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     except ParityError as error:

@@ -87,6 +87,11 @@ def load_bundle(name: str) -> Bundle:
         bundle = msgspec.convert(tomllib.loads(path.read_text()), Bundle)
     except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
         raise BundleError(f"{path.name}: {error}") from error
+    for name, weights in (bundle.networks | {"tokenizer": bundle.tokenizer}).items():
+        if weights.repo is not None and weights.revision is None:
+            raise BundleError(
+                f"{path.name}: {name} comes from {weights.repo} at no fixed revision: name its commit"
+            )
     missing = [network for network in NETWORKS if network not in bundle.networks]
     if missing:
         raise BundleError(f"{path.name}: no weights for {', '.join(missing)}")

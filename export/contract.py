@@ -120,7 +120,7 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("keep_mask", "UINT8", (_any("H"), _any("W"))),
                         ("preview_every", "INT32", (1,)),
                         ("attempts", "INT32", (1,)),
-                        ("latents", "FP32", (4, _any("h"), _any("w"))),
+                        ("latents", "FP32", (_any("C"), _any("h"), _any("w"))),
                     )
                 ),
             ),

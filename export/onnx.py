@@ -17,12 +17,15 @@ OPSET = 18
 """The newest that every runtime in the table of versions reads (with ONNX IR 10)."""
 IR_VERSION = 10
 
+INLINE_LIMIT = 1_500_000_000
+"""Bytes: a protobuf message ends at 2 GB."""
+
 EXAMPLE_BATCH = 3
 """Not 1 or 2: torch.export treats sizes 0 and 1 as constants, and 2 is the guidance pair."""
 
 
 def export_onnx(module: nn.Module, spec: ModelSpec, path: Path) -> list[str]:
-    """Trace ``module`` with the spec's examples and write ``path`` (weights inside the file).
+    """Trace ``module`` with the spec's examples and write ``path`` (see :func:`save_onnx`).
 
     Returns the names of the parameters that the optimiser folded into constants. Raises ParityError when a parameter
     that the outputs depend on is missing before that, or any is changed at any time.
@@ -49,10 +52,23 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path) -> list[str]:
     model = program.model_proto
     model.ir_version = IR_VERSION
     _anonymise(model)
-    onnx.checker.check_model(model)
+    folded = check_weights(spec.name, model, module, used)
+    save_onnx(model, path)
+    return folded
+
+
+def save_onnx(model: onnx.ModelProto, path: Path, inline_limit: int = INLINE_LIMIT) -> None:
+    """Write ``path``, and check it; weights of more than ``inline_limit`` bytes go to ``model.onnx.data`` beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save_model(model, path)
-    return check_weights(spec.name, model, module, used)
+    weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    if weights > inline_limit:
+        onnx.save_model(
+            model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024
+        )
+    else:
+        onnx.save_model(model, path)
+    # By path: a model in memory could not be checked beyond 2 GB.
+    onnx.checker.check_model(path)
 
 
 def _used_parameters(program: torch.export.ExportedProgram) -> set[str]:

@@ -1,22 +1,13 @@
-"""A release: the graphs of a bundle with everything that `restyle` must know to run them, published at once.
-
-::
-
-    releases/<bundle>/
-        release.json            names the live version of every model; replaced last, in one rename
-        tokenizer.json
-        models/<model>/config.pbtxt, <version>/model.onnx     a Triton model repository of its own
-"""
+"""A release: the graphs of a bundle, proved, with everything that `restyle` must know to run them."""
 
 from __future__ import annotations
 
 import hashlib
-import os
+import math
 import shutil
 from importlib.metadata import version as package_version
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 import msgspec
 from torch import nn
@@ -28,9 +19,16 @@ from export.models.denoiser import Denoiser
 from export.models.load import Network, load_networks, unet_factor, vae_factor
 from export.models.pictures import Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
 from export.onnx import export_onnx
+from export.publish import check_unpublished, publish
 from export.spec import ModelSpec
-from export.tokenizer import TokenizerFacts, load_tokenizer, save_tokenizer
+from export.tokenizer import load_tokenizer, save_tokenizer
 from export.triton_config import config_text
+
+TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript")
+
+AREA_TOLERANCE = 0.125
+ASPECTS = (1.0, 1.15, 1.3, 1.45, 1.7, 2.0)
+"""Width over height of the wide buckets; the tall ones mirror them."""
 
 _HALF = [0.5, 0.5, 0.5]
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -40,7 +38,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One graph of a release."""
 
     version: int
-    sha256: str
+    sha256: dict[str, str]
+    """By file: a large graph has its weights beside it."""
     bytes: int
     parity: dict[str, float]
     """Largest difference from torch per output, in the output's own units."""
@@ -55,25 +54,46 @@ def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
     does not do what its source does; neither leaves anything behind.
     """
     target = releases / bundle.name
-    if any(target.glob(f"models/*/{version}")):
-        raise FileExistsError(
-            f"{target} has a version {version} already; a published version is never changed"
-        )
+    check_unpublished(target, version)
     releases.mkdir(parents=True, exist_ok=True)
     staging = Path(mkdtemp(prefix=f".{bundle.name}-", dir=releases))
     try:
-        networks = load_networks(bundle)
-        sizes = _sizes(bundle, networks)
-        facts = _export_graphs(bundle, networks, sizes, staging / "models", version)
-        tokenizer = save_tokenizer(load_tokenizer(bundle.tokenizer), staging / "tokenizer.json")
-        document = _document(bundle, networks, sizes, facts, tokenizer, version)
-        (staging / "release.json").write_bytes(
-            msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
-        )
-        _publish(staging, target)
+        _build(bundle, staging, version)
+        publish(staging, target, version)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return target
+
+
+def _build(bundle: Bundle, staging: Path, version: int) -> None:
+    networks = load_networks(bundle)
+    sizes, labels = _sizes(bundle, networks), networks["detector"].config.id2label
+    modules = _modules(bundle, networks)
+    # The modules hold the networks now, and each is gone before its ONNX twin is loaded: both together would not fit.
+    del networks
+    facts = _export_graphs(modules, sizes, staging / "models", version)
+    folder = Path("versions", str(version))
+    (staging / folder).mkdir(parents=True)
+    tokenizer = load_tokenizer(bundle.tokenizer)
+    framing = save_tokenizer(tokenizer, staging / folder / "tokenizer.json")
+    document = {
+        "release": f"{bundle.name}-{version}",
+        "bundle": bundle.name,
+        "precision": "fp32",
+        "sizes": sizes,
+        "buckets": buckets(sizes),
+        "defaults": bundle.defaults,
+        "schedule": bundle.schedule,
+        "quality_threshold": bundle.quality_threshold,
+        "preview_matrix": bundle.preview_matrix,
+        "labels": [labels[index] for index in range(len(labels))],
+        "tokenizer": {"file": str(folder / "tokenizer.json"), **msgspec.structs.asdict(framing)},
+        "models": facts,
+        "sources": {name: _source(bundle, name) for name in NETWORKS},
+        "tools": {name: package_version(name) for name in TOOLS},
+    }
+    text = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    (staging / folder / "release.json").write_bytes(text)
 
 
 def write_python_configs(repository: Path) -> None:
@@ -111,15 +131,14 @@ def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Modul
 
 
 def _export_graphs(
-    bundle: Bundle, networks: dict[str, Network], sizes: Sizes, folder: Path, version: int
+    modules: dict[str, nn.Module], sizes: Sizes, folder: Path, version: int
 ) -> dict[str, ModelFacts]:
-    modules = _modules(bundle, networks)
+    """Export all of ``modules``, emptying it."""
     specs = graph_specs(sizes)
-    facts = {}
-    for name in list(modules):
-        # Popped, so that a big network is gone before its ONNX twin is loaded.
-        facts[name] = _export_graph(modules.pop(name).eval(), specs[name], folder / name, version)
-    return facts
+    return {
+        name: _export_graph(modules.pop(name).eval(), specs[name], folder / name, version)
+        for name in list(modules)
+    }
 
 
 def _export_graph(module: nn.Module, spec: ModelSpec, folder: Path, version: int) -> ModelFacts:
@@ -129,43 +148,19 @@ def _export_graph(module: nn.Module, spec: ModelSpec, folder: Path, version: int
     del module
     differences = parity.check_outputs(spec, path, cases)
     (folder / "config.pbtxt").write_text(config_text(spec))
+    files = sorted(path.parent.iterdir())
     return ModelFacts(
         version=version,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        bytes=path.stat().st_size,
+        sha256={file.name: _sha256(file) for file in files},
+        bytes=sum(file.stat().st_size for file in files),
         parity=differences,
         folded=folded,
     )
 
 
-def _document(
-    bundle: Bundle,
-    networks: dict[str, Network],
-    sizes: Sizes,
-    facts: dict[str, ModelFacts],
-    tokenizer: TokenizerFacts,
-    version: int,
-) -> dict[str, Any]:
-    labels = networks["detector"].config.id2label
-    return {
-        "release": f"{bundle.name}-{version}",
-        "bundle": bundle.name,
-        "precision": "fp32",
-        "sizes": sizes,
-        "buckets": buckets(sizes),
-        "defaults": bundle.defaults,
-        "schedule": bundle.schedule,
-        "quality_threshold": bundle.quality_threshold,
-        "preview_matrix": bundle.preview_matrix,
-        "labels": [labels[index] for index in range(len(labels))],
-        "tokenizer": tokenizer,
-        "models": facts,
-        "sources": {name: _source(bundle, name) for name in NETWORKS},
-        "tools": {
-            name: package_version(name)
-            for name in ("torch", "diffusers", "transformers", "onnx", "onnxscript")
-        },
-    }
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _source(bundle: Bundle, name: str) -> str:
@@ -176,23 +171,24 @@ def _source(bundle: Bundle, name: str) -> str:
 
 
 def buckets(sizes: Sizes) -> list[tuple[int, int]]:
-    """The (height, width) that photos are fitted to: about the native area, aspects 1:2 … 2:1, sides that every network
-    takes. Neighbours are less than a quarter apart, so that a stretch of at most 12 % reaches most photos."""
-    step = sizes.vae_factor * sizes.unet_factor
+    """The (height, width) that photos are fitted to, few because each is a shape of its own to batches and engines.
+
+    Sides are multiples of what every network takes, areas within an eighth of the native one, aspects 1:2 … 2:1 with
+    neighbours near enough that a stretch of 12 % reaches every photo between them.
+    """
+    step, native = sizes.vae_factor * sizes.unet_factor, sizes.native_size**2
+    sides = range(step, 2 * sizes.native_size + 1, step)
+    wide = [
+        (h, w) for h in sides for w in sides if h <= w <= 2 * h and abs(h * w / native - 1) <= AREA_TOLERANCE
+    ]
     found = set()
-    for aspect in (0.5, 0.625, 0.75, 0.875, 1.0):
-        short = max(step, round(sizes.native_size * aspect**0.5 / step) * step)
-        long = round(short / aspect / step) * step
-        found |= {(short, long), (long, short)}
+    for aspect in ASPECTS:
+        height, width = min(
+            wide,
+            key=lambda size: (
+                round(abs(math.log(size[1] / size[0] / aspect)), 6),
+                abs(size[0] * size[1] - native),
+            ),
+        )
+        found |= {(height, width), (width, height)}
     return sorted(found)
-
-
-def _publish(staging: Path, target: Path) -> None:
-    """Move new version folders in first and release.json last: whoever reads it finds everything it names."""
-    for folder in (staging / "models").iterdir():
-        live = target / "models" / folder.name
-        live.mkdir(parents=True, exist_ok=True)
-        for item in folder.iterdir():
-            os.replace(item, live / item.name)
-    for name in ("tokenizer.json", "release.json"):
-        os.replace(staging / name, target / name)

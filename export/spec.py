@@ -5,7 +5,7 @@ A dimension is a number, or a named axis whose size may differ from call to call
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -58,7 +58,6 @@ class ModelSpec:
     decoupled: bool = False
     steps: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = ()
     """For an ensemble: (model, its input → our tensor, its output → our tensor)."""
-    parameters: dict[str, str] = field(default_factory=dict)
 
     def example(self, batch: int, sizes: dict[str, int] | None = None) -> dict[str, np.ndarray]:
         """Random inputs of this model, reproducible; ``sizes`` overrides the axes' example sizes by name."""

@@ -22,14 +22,15 @@ def config_text(spec: ModelSpec) -> str:
         lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {QUEUE_DELAY_MICROSECONDS} }}")
     if spec.decoupled:
         lines.append("model_transaction_policy { decoupled: true }")
-    if spec.backend == "ensemble":
-        lines += _steps(spec)
-    else:
-        lines.append("instance_group [ { count: 1 kind: KIND_CPU } ]")
-    lines += [
-        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
-        for key, value in sorted(spec.parameters.items())
-    ]
+    match spec.backend:
+        case "ensemble":
+            lines += _steps(spec)
+        case "python":
+            lines.append("instance_group [ { count: 1 kind: KIND_CPU } ]")
+        case _:
+            # No kind: on the GPU where there is one. All versions: a release runs its own, beside the next.
+            lines.append("instance_group [ { count: 1 } ]")
+            lines.append("version_policy { all { } }")
     return _HEADER + "\n".join(lines) + "\n"
 
 

@@ -31,5 +31,5 @@ class FilesController(Controller):
         key = key.removeprefix("/")
         content = await context.files.open(key, expires, signature)
         media_type = mimetypes.guess_type(key)[0] or "application/octet-stream"
-        # The link is a secret: shared caches may not keep what it gives.
-        return Response(content, media_type=media_type, headers={"Cache-Control": "private, max-age=3600"})
+        # The link is a secret: shared caches may not keep what it gives, nor browsers for long what may be erased.
+        return Response(content, media_type=media_type, headers={"Cache-Control": "private, max-age=60"})

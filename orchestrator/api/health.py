@@ -13,7 +13,7 @@ from litestar.openapi import ResponseSpec
 
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.presenters import rfc3339
-from orchestrator.ports import JobStore, PortError
+from orchestrator.ports import JobStore, PortError, Unavailable
 
 CHECK_SECONDS = 2.0
 _NO_JOB = "0" * 32
@@ -27,11 +27,12 @@ class ServiceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     detail: str | None = None
 
 
-class Services(msgspec.Struct, frozen=True, kw_only=True):
+class Services(msgspec.Struct, frozen=True):
     redis: ServiceHealth
     triton: ServiceHealth
     storage: ServiceHealth
     websocket: ServiceHealth
+    workers: ServiceHealth
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +59,7 @@ class HealthController(Controller):
 
     @get(
         "/ready",
-        summary="200 when jobs can be taken and run, 503 otherwise",
+        summary="200 when jobs are accepted and the models are ready, 503 otherwise",
         responses={503: ResponseSpec(Health, description="A part is down", generate_examples=False)},
     )
     async def ready(self, context: FromApp) -> Response[Health]:
@@ -69,15 +70,23 @@ class HealthController(Controller):
 
 async def check_all(context: Context) -> Health:
     """Every part at once, each within CHECK_SECONDS."""
-    redis, triton, storage, websocket = await asyncio.gather(
+    parts = await asyncio.gather(
         check(context.store.ping),
         check(context.inference.ping),
         check(context.storage.ping),
         check(lambda: reach_events(context.store)),
+        check(lambda: find_worker(context.store)),
     )
-    services = Services(redis=redis, triton=triton, storage=storage, websocket=websocket)
-    up = all(part.status == "up" for part in (redis, triton, storage, websocket))
-    return Health(status="healthy" if up else "degraded", timestamp=rfc3339(time.time()), services=services)
+    up = all(part.status == "up" for part in parts)
+    return Health(
+        status="healthy" if up else "degraded", timestamp=rfc3339(time.time()), services=Services(*parts)
+    )
+
+
+async def find_worker(store: JobStore) -> None:
+    """Raises Unavailable when nobody takes jobs."""
+    if (await store.stats()).workers == 0:
+        raise Unavailable("no worker has looked for jobs lately: they wait until one does")
 
 
 async def reach_events(store: JobStore) -> None:

@@ -34,8 +34,8 @@ class Stack:
         self.store = RedisJobStore(server.url, lease_seconds=LEASE)
         self.workers: list[subprocess.Popen[bytes]] = []
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        arguments = [self.server.url, str(self.folder), str(LEASE), str(STEPS), str(PAUSE)]
+    def start_worker(self, steps: int = STEPS) -> subprocess.Popen[bytes]:
+        arguments = [self.server.url, str(self.folder), str(LEASE), str(steps), str(PAUSE)]
         script = Path(__file__).with_name("fake_worker.py")
         environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client' / 'src'}"}
         with (self.folder / "workers.log").open("ab") as log:
@@ -147,9 +147,10 @@ async def test_after_a_restart_of_redis_living_workers_keep_their_jobs(stack: St
 
 
 async def test_a_stopped_worker_gives_its_job_back_uncounted(stack: Stack) -> None:
-    first = stack.start_worker()
+    # Longer than the last take and the drain together, so that the job has not ended by then.
+    first = stack.start_worker(steps=5 * STEPS)
     job = await stack.submit()
-    await stack.reach(job, 0.3)
+    await stack.reach(job, 0.1)
     first.terminate()
     await asyncio.to_thread(first.wait, 10)
     assert first.returncode == 0

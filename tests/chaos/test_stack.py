@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from websockets.asyncio.client import connect
 
 from reroom import AsyncClient, JobStatus, events
 from reroom.events import Event, seq_key
@@ -204,8 +206,19 @@ async def test_a_websocket_that_drops_resumes(stack: RunningStack) -> None:
             await watcher.reach(step)
             accepted.append(relay.accepted)
             relay.cut()
+        # The client would hide it if the server told an event twice: this looks at the server alone.
+        first, *rest = await raw_seqs(stack.url, watcher.job_id, after=watcher.seen[5].seq)
+        assert seq_key(first) > seq_key(watcher.seen[5].seq), "the snapshot is ahead"
         await assert_completed_once(client, stack, watcher)
+        assert rest == [event.seq for event in watcher.seen[6:]]
         assert len({*accepted, relay.accepted}) == 4, "each cut makes the client connect again"
+
+
+async def raw_seqs(url: str, job_id: str, after: str) -> list[str]:
+    """The seqs of all messages until the server closes: first the snapshot's, then the events'."""
+    async with connect(f"{url.replace('http', 'ws', 1)}/ws/transform/{job_id}?after={after}") as socket:
+        messages = [json.loads(text) async for text in socket]
+    return [message["seq"] for message in messages if "seq" in message]
 
 
 async def test_a_killed_api_is_started_again_and_its_watchers_resume(stack: RunningStack) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -17,7 +17,7 @@ from export.__main__ import main
 from export.bundle import BundleError, Weights, load_bundle
 from export.contract import Sizes, graph_specs, python_specs
 from export.models.load import load_networks
-from export.onnx import export_onnx
+from export.onnx import export_onnx, save_onnx
 from export.parity import ParityError, check_outputs, check_weights, references
 from export.release import buckets, build_release
 from export.spec import Axis, ModelSpec, Tensor
@@ -55,7 +55,7 @@ def test_the_committed_release_is_small_and_is_what_it_says() -> None:
     graphs = {name: (RELEASE / "models" / name / "1" / "model.onnx").read_bytes() for name in facts}
     assert sum(map(len, graphs.values())) <= 5_000_000
     for name, graph in graphs.items():
-        assert hashlib.sha256(graph).hexdigest() == facts[name]["sha256"]
+        assert facts[name]["sha256"] == {"model.onnx": hashlib.sha256(graph).hexdigest()}
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -133,9 +133,23 @@ def test_parity_finds_a_weight_that_is_gone_and_one_that_was_transposed(
     model = onnx.load(path)
     del model.graph.initializer[:]
     assert check_weights("doubler", model, module, {"weight"}) == ["weight"]
-    transposed = np.ascontiguousarray(module.weight.numpy().T)
-    model.graph.initializer.append(numpy_helper.from_array(transposed, "val_0"))
+    shuffled, transposed = module.weight.numpy()[::-1, ::-1].T.copy(), module.weight.numpy().T.copy()
+    model.graph.initializer.append(numpy_helper.from_array(shuffled, "val_0"))
+    assert check_weights("doubler", model, module, {"weight"}) == ["weight"]
+    model.graph.initializer.append(numpy_helper.from_array(transposed, "val_1"))
     assert check_weights("doubler", model, module, {"weight"}) == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_too_large_for_one_message_lie_beside_the_graph(tmp_path: Path) -> None:
+    sizes = (Tensor("input", "FP32", (64,)),), (Tensor("y", "FP32", (64,)),)
+    spec = ModelSpec("square", "onnxruntime", *sizes, max_batch_size=4)
+    module = torch.nn.Linear(64, 64).requires_grad_(False)
+    export_onnx(module, spec, tmp_path / "whole.onnx")
+    apart = tmp_path / "apart" / "model.onnx"
+    save_onnx(onnx.load(tmp_path / "whole.onnx"), apart, inline_limit=100)
+    assert sorted(file.name for file in apart.parent.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert check_outputs(spec, apart, references(module, spec))["y"] < 1e-4
 
 
 def test_hints_that_shrink_otherwise_than_the_vae_are_refused() -> None:
@@ -179,14 +193,18 @@ def test_weights_that_cannot_be_loaded_are_named_in_one_sentence() -> None:
 
 
 def test_buckets_are_sides_that_every_network_takes() -> None:
-    for sizes in (SIZES, msgspec.structs.replace(SIZES, native_size=512, unet_factor=8)):
+    for native, unet_factor in ((128, 2), (256, 4), (512, 8)):
+        sizes = msgspec.structs.replace(SIZES, native_size=native, unet_factor=unet_factor)
         found = buckets(sizes)
         step = sizes.vae_factor * sizes.unet_factor
         assert all(height % step == 0 and width % step == 0 for height, width in found)
         assert (sizes.native_size, sizes.native_size) in found
+        areas = [height * width / sizes.native_size**2 for height, width in found]
+        assert max(abs(area - 1) for area in areas) <= 0.125
         aspects = sorted(width / height for height, width in found)
-        assert aspects[0] <= 0.55
-        assert aspects[-1] >= 1.8
+        assert (aspects[0], aspects[-1]) == (0.5, 2.0)
+        # Half way between neighbours (by ratio) a photo is stretched by the root of their ratio.
+        assert max(wider / narrower for narrower, wider in pairwise(aspects)) <= 1.12**2
 
 
 def test_axes_are_minus_one_on_the_wire() -> None:

@@ -184,6 +184,8 @@ async def test_only_listed_origins_may_read(api: Api) -> None:
 
 async def test_health_tells_the_parts_apart(api: Api) -> None:
     body = (await api.http.get("/health")).json()
+    # Whether a worker looked lately depends on the tests before this one.
+    assert body["services"].pop("workers")
     assert {name: part["status"] for name, part in body["services"].items()} == {
         "redis": "up",
         "triton": "down",

@@ -109,24 +109,12 @@ async def test_without_a_seed_one_is_drawn_and_can_be_repeated(client: TritonCli
     np.testing.assert_array_equal((await result_of(client, ask(seed=first.seed))).image, first.image)
 
 
-async def test_previews_and_a_second_attempt_do_not_change_the_noise(client: TritonClient) -> None:
+async def test_previews_do_not_change_the_picture(client: TritonClient) -> None:
     plain = await result_of(client, ask())
     np.testing.assert_array_equal((await result_of(client, ask(preview_every=1))).image, plain.image)
 
 
-async def test_a_second_attempt_is_made_when_the_first_scores_low(client: TritonClient) -> None:
-    # `tiny` draws nothing that agrees with the photo, so without control it stays under the threshold.
-    request = ask(attempts=2, control_scale=(0.0, 0.0), solver="ddim")
-    first = await result_of(client, ask(control_scale=(0.0, 0.0), solver="ddim"))
-    events = await events_of(client, request)
-    last = events[-1]
-    assert isinstance(last, Result)
-    assert last.attempts == (2 if first.quality["score"] < 0.2 else 1)
-    progress = [event.progress for event in events if not isinstance(event, Result)]
-    assert progress == sorted(progress)
-
-
-@pytest.mark.parametrize("shape", [(96, 128), (300, 200), (64, 256), (600, 64), (101, 99)])
+@pytest.mark.parametrize("shape", [(96, 128), (300, 200), (64, 256), (240, 64), (101, 99)])
 async def test_the_result_has_the_photos_aspect(client: TritonClient, shape: tuple[int, int]) -> None:
     result = await result_of(client, ask(image=room(*shape), steps=2))
     height, width, _ = result.image.shape
@@ -137,6 +125,12 @@ async def test_the_result_has_the_photos_aspect(client: TritonClient, shape: tup
 async def test_strength_below_one_starts_from_the_photo(client: TritonClient) -> None:
     events = await events_of(client, ask(steps=10, strength=0.3))
     assert [event.step for event in events if isinstance(event, Step)] == [1, 2, 3]
+    # Another photo makes another picture even where the hints have no say.
+    one, other = [
+        await result_of(client, ask(image=room(96, 120, seed), strength=0.3, control_scale=(0.0, 0.0)))
+        for seed in (1, 2)
+    ]
+    assert np.abs(one.image.astype(int) - other.image).mean() > 5
 
 
 async def test_kept_pixels_are_the_photos_own(client: TritonClient) -> None:
@@ -175,8 +169,8 @@ async def test_leaving_the_stream_stops_the_steps(client: TritonClient, raw: Inf
     stopped, _ = await denoiser_counts(raw)
     await asyncio.sleep(0.5)
     assert (await denoiser_counts(raw))[0] == stopped
-    # The cancel takes a moment to arrive, in which a step or two more may run; a hundred may not.
-    assert stopped - before < 20
+    # The step that was running ends, and another may have begun while the cancel was on its way.
+    assert 3 <= stopped - before <= 6
 
 
 BAD = [
@@ -193,10 +187,11 @@ BAD = [
     ({"attempts": 9}, "attempts must be 1 to 2"),
     ({"preview_every": -1}, "preview_every must be"),
     ({"prompt": "x" * 5000}, "prompt must be at most 4000 characters"),
-    ({"image": np.zeros((8, 8, 3), np.uint8)}, "image must be"),
+    ({"image": np.zeros((8, 8, 3), np.uint8)}, "image must have sides of 32 to 8192 pixels, not 8×8"),
+    ({"image": np.zeros((40, 400, 3), np.uint8)}, "image must be at most 4 times as long as wide"),
     ({"keep_mask": np.zeros((5, 5), np.uint8)}, "keep_mask must be uint8 [96, 120]"),
     ({"latents": np.zeros((4, 3, 3), np.float32)}, "latents must be [4, "),
-    ({"latents": np.full((4, 14, 18), np.nan, np.float32)}, "latents must be finite"),
+    ({"latents": np.full((4, 14, 18), np.nan, np.float32)}, "latents must be -10000 to 10000"),
 ]
 
 
@@ -261,16 +256,36 @@ async def test_wrong_tensors_are_refused_and_the_server_lives_on(
 
 
 async def test_analyse_is_the_three_networks_side_by_side(raw: InferenceServerClient) -> None:
-    answer = await raw.infer("analyse", [raw_input("image", PHOTO)])
-    depth, edges = answer.as_numpy("depth"), answer.as_numpy("edges")
+    together = await raw.infer("analyse", [raw_input("image", PHOTO)])
+    depth = (await raw.infer("depth", [raw_input("image", PHOTO[None])])).as_numpy("depth")[0]
+    edges = (await raw.infer("edges", [raw_input("image", PHOTO)])).as_numpy("edges")
+    detector = await raw.infer("detector", [raw_input("image", PHOTO[None])])
+    np.testing.assert_array_equal(together.as_numpy("depth"), depth)
+    np.testing.assert_array_equal(together.as_numpy("edges"), edges)
+    for name in ("boxes", "scores", "labels"):
+        np.testing.assert_array_equal(together.as_numpy(name), detector.as_numpy(name)[0])
     assert depth.shape == edges.shape == PHOTO.shape[:2]
-    assert depth.dtype == edges.dtype == np.uint8
+    assert (depth.min(), depth.max()) == (0, 255)
     assert set(np.unique(edges)) == {0, 255}
-    assert depth.min() == 0
-    assert depth.max() == 255
-    boxes, scores, labels = (answer.as_numpy(name) for name in ("boxes", "scores", "labels"))
+    boxes, scores, labels = (together.as_numpy(name) for name in ("boxes", "scores", "labels"))
     assert boxes.shape == (8, 4)
-    assert scores.shape == labels.shape == (8,)
-    assert (boxes >= 0).all()
-    assert (boxes <= 1).all()
+    assert ((boxes >= 0) & (boxes <= 1)).all()
     assert (np.diff(scores) <= 0).all()
+    assert ((labels == -1) == (scores == 0)).all()
+    assert (labels >= 0).any()
+
+
+async def test_the_networks_look_at_the_photo(raw: InferenceServerClient) -> None:
+    """With random weights too, or a mirrored or BGR photo would go unnoticed in every other test."""
+
+    async def depth(photo: NDArray[np.uint8]) -> NDArray[np.int_]:
+        answer = await raw.infer("depth", [raw_input("image", np.ascontiguousarray(photo)[None])])
+        return np.asarray(answer.as_numpy("depth")[0].astype(int))
+
+    async def boxes(photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+        answer = await raw.infer("detector", [raw_input("image", np.ascontiguousarray(photo)[None])])
+        return np.asarray(answer.as_numpy("boxes"))
+
+    for other in (room(96, 120, 9), PHOTO[:, ::-1], PHOTO[..., ::-1]):
+        assert np.abs(await depth(PHOTO) - await depth(other)).mean() >= 5
+        assert np.abs(await boxes(PHOTO) - await boxes(other)).mean() >= 0.02

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from events import Result
 from numpy.typing import NDArray
-from pipeline import Models, Restyler, Result
+from pipeline import Models, Restyler
 from prompt import Prompts
 from release import load_release
 from request import parse_request
@@ -150,28 +151,54 @@ async def run_here(
         "solver": case.solver,
         "steps": [case.steps],
         "guidance_scale": [case.guidance_scale],
+        "strength": [case.strength],
         "control_scale": case.control_scale,
         "latents": case.noise[0],
     }
-    restyler = Restyler(release, Prompts(release.folder, release.tokens), models)
+    restyler = Restyler(release, Prompts(release.tokenizer, release.frame), models)
     async for event in restyler.restyle(parse_request(values, release)):
         if isinstance(event, Result):
             return event.pixels
     raise AssertionError("no result")
 
 
-MUTATIONS = [swap_hints, swap_scales, swap_guidance_rows, later, earlier, forget_previous]
+MUTATIONS = [swap_hints, swap_scales, swap_guidance_rows, later, earlier]
 
 
+async def missed_by(
+    server: Server, mutation: Callable[[Tensors], None], case: Case, monkeypatch: pytest.MonkeyPatch
+) -> float:
+    photo = room(112, 144)
+    case = await server.with_hints(photo, case)
+    pixels = await run_here(Mutated(server, mutation), photo, case, monkeypatch)
+    return difference(pixels, diffusers_picture(case))
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("solver", ["ddim", "euler", "dpmpp_2m"])
 @pytest.mark.parametrize("mutation", [nothing, *MUTATIONS], ids=lambda mutation: mutation.__name__)
 async def test_every_mutant_misses(
-    server: Server, mutation: Callable[[Tensors], None], monkeypatch: pytest.MonkeyPatch
+    server: Server,
+    mutation: Callable[[Tensors], None],
+    solver: str,
+    strength: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    photo = room(112, 144)
-    case = await server.with_hints(photo, make_case())
-    pixels = await run_here(Mutated(server, mutation), photo, case, monkeypatch)
-    missed = difference(pixels, diffusers_picture(case))
+    case = make_case(solver, strength=strength, photo_latents=photo_latents(room(112, 144)))
+    missed = await missed_by(server, mutation, case, monkeypatch)
     assert missed <= TOLERANCE if mutation is nothing else missed >= MUTANT
+
+
+async def test_the_multistep_term_matters(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await missed_by(server, forget_previous, make_case("dpmpp_2m"), monkeypatch) >= MUTANT
+
+
+async def test_other_photo_latents_miss(server: Server) -> None:
+    photo = room(112, 144)
+    latents = photo_latents(photo)
+    case = await server.with_hints(photo, make_case(strength=0.6, photo_latents=latents))
+    ours, _ = await server.restyle_exact(photo, case)
+    assert difference(ours, diffusers_picture(replace(case, photo_latents=latents * 1.05))) >= MUTANT
 
 
 @pytest.mark.parametrize("steps", [7, 9])

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from images import Fit
+from objects import UNKNOWN, objects_in_photo, room_type
 from pipeline import philox_noise
 from prompt import LENGTH, Prompts
 from quality import depth_agreement, edge_agreement, measure_quality, sharpness
 from release import load_release
-from rooms import UNKNOWN, room_type
 
 from tests.conftest import RELEASE
 from tests.pictures import room
@@ -22,7 +23,7 @@ from tests.pictures import room
 def prompts(monkeypatch: pytest.MonkeyPatch) -> Prompts:
     monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
     release = load_release()
-    return Prompts(release.folder, release.tokens)
+    return Prompts(release.tokenizer, release.frame)
 
 
 def test_a_prompt_is_framed_and_padded(prompts: Prompts) -> None:
@@ -103,6 +104,20 @@ def test_rooms_are_told_by_their_furniture() -> None:
     assert seen("zebra") == seen() == UNKNOWN
 
 
+def test_objects_are_told_in_the_frame_of_the_photo() -> None:
+    """A 64×192 photo lies at rows 16 to 79 of a 96×192 bucket; above and below is reflection."""
+    fit = Fit(bucket=(96, 192), inner=(64, 192), offset=(16, 0), output=(78, 235))
+    boxes = np.array(
+        [[0.25, 16 / 96, 0.5, 48 / 96], [0.1, 0.02, 0.4, 0.12], [0, 0.1, 1, 0.4], [0, 0, 0, 0]], np.float32
+    )
+    found = objects_in_photo(
+        boxes, np.array([0.9, 0.8, 0.7, 0.0]), np.array([1, 0, 0, -1]), ["chair", "couch"], fit
+    )
+    assert [(one["label"], one["score"]) for one in found] == [("couch", 0.9), ("chair", 0.7)]
+    assert found[0]["box"] == [0.25, 0.0, 0.5, 0.5]
+    assert found[1]["box"] == pytest.approx([0, 0, 1, (0.4 * 96 - 16) / 64], abs=1e-3)
+
+
 def test_noise_depends_on_seed_and_step_alone() -> None:
     first = philox_noise(3, 0, (1, 4, 8, 8))
     np.testing.assert_array_equal(first, philox_noise(3, 0, (1, 4, 8, 8)))
@@ -120,17 +135,26 @@ def test_the_noise_is_the_same_on_every_machine_and_version() -> None:
 FIRST_NOISE = [0.059911035001277924, 0.015559634193778038, -1.1644384860992432]
 
 
-@pytest.mark.parametrize("broken", ["unset", "missing", "garbled"])
-def test_an_unusable_release_is_told_in_one_sentence(
-    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_release_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REROOM_RELEASE", raising=False)
-    if broken != "unset":
-        monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
-    if broken == "garbled":
-        (tmp_path / "release.json").write_text("{")
-    with pytest.raises(ValueError, match=r"REROOM_RELEASE|release\.json"):
+    with pytest.raises(ValueError, match="REROOM_RELEASE is not set"):
         load_release()
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", "[]", '{"defaults": 1}'])
+def test_an_unusable_release_is_told_in_one_sentence(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
+    if content is not None:
+        (tmp_path / "release.json").write_text(content)
+    with pytest.raises(ValueError, match=r"release\.json.*export"):
+        load_release()
+
+
+def test_an_unusable_tokenizer_is_told_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cannot read .*tokenizer\.json"):
+        Prompts(tmp_path / "tokenizer.json", (0, 1, 1))
 
 
 def test_the_release_names_the_version_of_every_graph(

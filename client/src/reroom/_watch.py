@@ -21,6 +21,8 @@ from reroom.models import JobStatus
 
 NORMAL = 1000
 CONNECT_SECONDS = 10.0
+STEADY_SECONDS = 20.0
+"""Longer than making a connection may take. Proxies drop silent connections after half a minute or more."""
 _REJECTED: dict[int, tuple[type[ApiError], int, str]] = {
     4400: (InvalidRequest, 400, "invalid_after"),
     4403: (Forbidden, 403, "origin_not_allowed"),
@@ -87,6 +89,7 @@ def watch(job_id: str, after: str | None, timeout: float | None, policy: RetryPo
     clock, position = _Clock(job_id, timeout), _Position(job_id, after)
     failures = 0
     while True:
+        began = time.monotonic()
         try:
             yield Connect(position.path, clock.left(CONNECT_SECONDS))
             while not isinstance(position.outcome, events.Terminal):
@@ -100,7 +103,8 @@ def watch(job_id: str, after: str | None, timeout: float | None, policy: RetryPo
             clock.left()
             if position.outcome is not None and _is_end(failure):
                 return position.outcome
-            failures += 1
+            # A connection that held for a while was a good one, even if the job had nothing to tell.
+            failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
             error = _fatal(failure)
             if error is not None or policy.gives_up(failures):
                 raise error or ConnectionFailed(f"lost the events of job {job_id}: {failure}") from failure

@@ -60,10 +60,8 @@ def resize(picture: NDArray, size: tuple[int, int]) -> NDArray:
     if picture.shape[:2] == size:
         return picture
     shrinks = size[0] * size[1] < picture.shape[0] * picture.shape[1]
-    # A copy: OpenCV refuses the read-only memory that the server shares.
-    return cv2.resize(
-        np.array(picture), (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    )
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(picture, (size[1], size[0]), interpolation=method)
 
 
 def to_bucket(picture: NDArray, fit: Fit) -> NDArray:
@@ -76,10 +74,15 @@ def to_bucket(picture: NDArray, fit: Fit) -> NDArray:
     return cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_REFLECT)
 
 
+def inside(picture: NDArray, fit: Fit) -> NDArray:
+    """The part of the bucket that is photo."""
+    top, left = fit.offset
+    return picture[top : top + fit.inner[0], left : left + fit.inner[1]]
+
+
 def from_bucket(picture: NDArray, fit: Fit) -> NDArray:
     """The bucket's frame → the result's."""
-    top, left = fit.offset
-    return resize(picture[top : top + fit.inner[0], left : left + fit.inner[1]], fit.output)
+    return resize(inside(picture, fit), fit.output)
 
 
 def to_signal(image: Bytes) -> Floats:
@@ -114,9 +117,14 @@ def preview_jpeg(x0: Floats, matrix: Floats, fit: Fit) -> bytes:
 
 def latent_mask(mask: Bytes, fit: Fit, factor: int) -> Floats:
     """A keep mask in the photo's frame → its share of every latent cell, FP32 [1,1,h,w] in 0..1."""
-    kept = to_bucket((mask > 127).astype(np.float32), fit)
+    kept = to_bucket(_binary(mask), fit)
     cells = resize(kept, (fit.bucket[0] // factor, fit.bucket[1] // factor))
-    return np.clip(cells, 0.0, 1.0).astype(np.float32)[None, None]
+    return (cells.astype(np.float32) / 255.0)[None, None]
+
+
+def _binary(mask: Bytes) -> Bytes:
+    """0 or 255, by the rule that pixels > 127 are kept."""
+    return cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1]
 
 
 def paste_kept(pixels: Floats, photo: Bytes, mask: Bytes) -> Floats:
@@ -126,9 +134,8 @@ def paste_kept(pixels: Floats, photo: Bytes, mask: Bytes) -> Floats:
     """
     size = pixels.shape[:2]
     photo = resize(photo, size).astype(np.float32)
-    if mask.shape != size:
-        mask = cv2.resize(np.array(mask), (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-    kept = mask > 127
+    # Any share of a pixel keeps it, so that a thin line survives a smaller picture.
+    kept = resize(_binary(mask), size) > 0
     reach = max(1.0, FEATHER * max(size))
     distance = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5) if kept.any() else np.inf
     weight = np.clip(1.0 - distance / (reach + 1.0), 0.0, 1.0) * np.ones(size, np.float32)

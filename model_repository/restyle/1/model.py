@@ -6,8 +6,9 @@ from contextlib import aclosing
 from dataclasses import asdict
 
 import triton_python_backend_utils as pb_utils
+from events import Analysis, Event, Preview, Result, Stage, Step
 from images import to_bytes
-from pipeline import Analysis, Event, Preview, Restyler, Result, Stage, Step
+from pipeline import BrokenPicture, Restyler
 from prompt import Prompts
 from release import load_release
 from request import InvalidRequest, parse_request
@@ -20,9 +21,9 @@ class TritonPythonModel:
     def initialize(self, args):
         try:
             self.release = load_release()
+            prompts = Prompts(self.release.tokenizer, self.release.frame)
         except ValueError as error:
             raise pb_utils.TritonModelException(str(error)) from error
-        prompts = Prompts(self.release.folder, self.release.tokens)
         self.restyler = Restyler(self.release, prompts, TritonModels(pb_utils, self.release.versions))
 
     async def execute(self, requests):
@@ -41,7 +42,7 @@ class TritonPythonModel:
             responses.close()
         except InvalidRequest as error:
             responses.fail("invalid_request", str(error))
-        except ModelFailed as error:
+        except (ModelFailed, BrokenPicture) as error:
             responses.fail("model_error", str(error))
         except Exception as error:
             # Whatever it is, the stream must end: without a final response the client waits for ever.

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from events import Analysis, Event, Preview, Result, Stage, Step
 from images import (
     Bytes,
     Fit,
     Floats,
     fit_photo,
     from_bucket,
+    inside,
     latent_mask,
     paste_kept,
     preview_jpeg,
@@ -25,11 +27,11 @@ from images import (
     to_pixels,
     to_signal,
 )
+from objects import objects_in_photo, room_type
 from prompt import Prompts
 from quality import measure_quality
 from release import Release
 from request import MAX_CONTROL, InvalidRequest, Request
-from rooms import room_type
 from solver import B, D, Table, solver_table
 
 STRONGER = 1.4
@@ -39,65 +41,15 @@ STRONGER = 1.4
 GENERATING, TRANSFORMING, FINALIZING = 0.08, 0.12, 0.92
 
 
+class BrokenPicture(Exception):
+    """A model answered with something that is not a picture."""
+
+
 class Models(Protocol):
     """The other models of the server."""
 
     async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: np.ndarray) -> list[np.ndarray]:
         """Run ``model``; returns ``outputs`` in that order."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage has begun. Names are the job states of the orchestrator."""
-
-    name: str
-    progress: float
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What the detector saw: objects [{label, score, box}], box = [x0, y0, x1, y1] in 0..1 of the photo."""
-
-    objects: list[dict[str, Any]]
-    room_type: str
-    progress: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """A solver step is done."""
-
-    step: int
-    of: int
-    progress: float
-
-
-@dataclass(frozen=True)
-class Preview:
-    """The picture so far, a small JPEG."""
-
-    step: int
-    jpeg: bytes
-    progress: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """The picture: ``pixels`` FP32 [H,W,3] in 0..255 before rounding, and how it was made."""
-
-    pixels: Floats
-    seed: int
-    quality: dict[str, float]
-    attempts: int
-    prompt_truncated: bool
-    timings: dict[str, float]
-    """Seconds per stage."""
-    release: str
-    solver: str
-    steps: int
-
-
-Event = Stage | Analysis | Step | Preview | Result
 
 
 @dataclass(frozen=True)
@@ -149,6 +101,12 @@ def philox_noise(seed: int, step: int, shape: tuple[int, ...]) -> Floats:
     return np.random.Generator(np.random.Philox(key=[seed, step])).standard_normal(shape, np.float32)
 
 
+def _control_scale(request: Request, attempt: int) -> Floats:
+    """FP32 [2]; stronger with every attempt, as far as it goes."""
+    scale = np.array(request.control_scale) * STRONGER ** (attempt - 1)
+    return np.minimum(scale, MAX_CONTROL).astype(np.float32)
+
+
 class Restyler:
     """The service's one use case, over a release's models."""
 
@@ -180,6 +138,8 @@ class Restyler:
                     best = event
             if best and best.score >= self.release.quality_threshold:
                 break
+            if (_control_scale(request, attempt + 1) == _control_scale(request, attempt)).all():
+                break  # the same picture again
         clock.enter("")
         assert best is not None
         yield Result(
@@ -240,33 +200,22 @@ class Restyler:
         boxes, scores, labels = await self.models(
             "detector", ("boxes", "scores", "labels"), image=image[None]
         )
-        (top, left), (rows, columns), inner = fit.offset, fit.bucket, fit.inner
-        scale = np.array([columns, rows, columns, rows], np.float32)
-        shift = np.array([left, top, left, top], np.float32)
-        size = np.array([inner[1], inner[0], inner[1], inner[0]], np.float32)
-        in_photo = np.clip((boxes[0] * scale - shift) / size, 0.0, 1.0)
-        return [
-            {
-                "label": self.release.labels[label],
-                "score": round(float(score), 4),
-                "box": [round(float(value), 4) for value in box],
-            }
-            for box, score, label in zip(in_photo, scores[0], labels[0], strict=True)
-            if label >= 0
-        ]
+        return objects_in_photo(boxes[0], scores[0], labels[0], self.release.labels, fit)
 
     async def _scene(self, request: Request, fit: Fit, photo: Bytes, depth: Bytes, edges: Bytes) -> _Scene:
         ids, truncated = self.prompts.encode(request.prompt)
+        rows = [ids]
         # Without guidance the unconditional half would be computed and multiplied by nothing.
-        guided = request.guidance_scale > 1.0
-        rows = [self.prompts.encode(request.negative_prompt)[0], ids] if guided else [ids]
+        if request.guidance_scale > 1.0:
+            unwanted, also_truncated = self.prompts.encode(request.negative_prompt)
+            rows, truncated = [unwanted, ids], truncated or also_truncated
         (text,), photo_latents = await asyncio.gather(
             self.models("text_encoder", ("hidden_states",), input_ids=np.stack(rows)),
             self._photo_latents(request, fit, photo),
         )
         keep = None
         if request.keep_mask is not None:
-            keep = latent_mask(request.keep_mask, fit, self.release.vae_factor)
+            keep = await asyncio.to_thread(latent_mask, request.keep_mask, fit, self.release.vae_factor)
         return _Scene(fit, photo, depth, edges, text[None], truncated, photo_latents, keep)
 
     async def _photo_latents(self, request: Request, fit: Fit, photo: Bytes) -> Floats:
@@ -284,7 +233,7 @@ class Restyler:
         noise = philox_noise(request.seed, 0, shape) if request.latents is None else request.latents[None]
         latents = (table.start[0] * scene.photo_latents + table.start[1] * noise).astype(np.float32)
         x0 = np.zeros(shape, np.float32)
-        scale = np.minimum(np.array(request.control_scale) * STRONGER ** (attempt - 1), MAX_CONTROL)
+        scale = _control_scale(request, attempt)
         for index in range(len(table)):
             fresh = (
                 philox_noise(request.seed, index + 1, shape) if table.rows[index, D] else np.zeros_like(x0)
@@ -318,18 +267,24 @@ class Restyler:
             text=scene.text,
             depth=scene.depth[None],
             edges=scene.edges[None],
-            control_scale=scale.astype(np.float32)[None],
+            control_scale=scale[None],
         )
 
-    async def _finish(
-        self, request: Request, scene: _Scene, latents: Floats
-    ) -> tuple[Floats, dict[str, float]]:
+    async def _finish(self, request: Request, scene: _Scene, latents: Floats) -> _Picture:
         """Decode, measure, and bring back to the photo's frame."""
         (signal,) = await self.models("vae_decoder", ("image",), latents=latents)
+        if not np.isfinite(signal).all():
+            raise BrokenPicture("vae_decoder made no finite picture of the latents")
         pixels = to_pixels(signal)
-        picture = to_bytes(pixels)
+        shown = pixels
+        if request.keep_mask is not None:
+            mask = await asyncio.to_thread(to_bucket, request.keep_mask, scene.fit)
+            shown = await asyncio.to_thread(paste_kept, pixels, scene.photo, mask)
+        picture = to_bytes(shown)
         edges, depth = await asyncio.gather(self._edges(picture), self._depth(picture))
-        quality = await asyncio.to_thread(measure_quality, scene.edges, scene.depth, picture, edges, depth)
+        # The padding is not delivered, so it does not count.
+        seen = [inside(part, scene.fit) for part in (scene.edges, scene.depth, picture, edges, depth)]
+        quality = await asyncio.to_thread(measure_quality, *seen)
         pixels = await asyncio.to_thread(from_bucket, pixels, scene.fit)
         if request.keep_mask is not None:
             pixels = await asyncio.to_thread(paste_kept, pixels, request.image, request.keep_mask)

@@ -12,9 +12,13 @@ LENGTH = 77
 class Prompts:
     """The release's tokenizer."""
 
-    def __init__(self, folder: Path, tokens: dict[str, int]) -> None:
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._begin, self._end, self._pad = tokens["begin"], tokens["end"], tokens["pad"]
+    def __init__(self, tokenizer: Path, frame: tuple[int, int, int]) -> None:
+        """``frame``: the ids that begin, end and pad a prompt. Raises ValueError when the file is unusable."""
+        try:
+            self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        except Exception as error:  # the library raises nothing more special
+            raise ValueError(f"cannot read {tokenizer}: {error}") from error
+        self._begin, self._end, self._pad = frame
 
     def encode(self, text: str) -> tuple[NDArray[np.int64], bool]:
         """Token ids INT64 [77], and whether words at the end of ``text`` did not fit and were left out."""

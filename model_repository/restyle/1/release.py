@@ -26,7 +26,6 @@ class Release:
     """A published bundle."""
 
     name: str
-    folder: Path
     buckets: list[tuple[int, int]]
     """(height, width) that photos are fitted to."""
     vae_factor: int
@@ -39,8 +38,9 @@ class Release:
     preview_matrix: NDArray[np.float32]
     """[channels + 1, 3]: RGB in −1..1 from latents, the last row added."""
     labels: list[str]
-    tokens: dict[str, int]
-    """Ids of ``begin``, ``end`` and ``pad``."""
+    tokenizer: Path
+    frame: tuple[int, int, int]
+    """Token ids that begin, end and pad a prompt."""
     versions: dict[str, int]
     """The version of every graph of this release."""
 
@@ -54,14 +54,22 @@ def load_release() -> Release:
         )
     path = Path(folder) / "release.json"
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {error}; make it with `python -m export BUNDLE`") from error
-    defaults, schedule = document["defaults"], document["schedule"]
+        return _parse(json.loads(path.read_text()), path.parent)
+    except OSError as error:
+        raise ValueError(
+            f"cannot read {path}: {error.strerror}; make it with `python -m export BUNDLE`"
+        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not a release of this version: {error!r}; export the bundle again"
+        ) from error
+
+
+def _parse(document: dict[str, Any], folder: Path) -> Release:
+    defaults, schedule, tokenizer = document["defaults"], document["schedule"], document["tokenizer"]
     depth_scale, edge_scale = defaults["control_scale"]
     return Release(
         name=document["release"],
-        folder=path.parent,
         buckets=[(height, width) for height, width in document["buckets"]],
         vae_factor=document["sizes"]["vae_factor"],
         latent_channels=document["sizes"]["latent_channels"],
@@ -70,6 +78,7 @@ def load_release() -> Release:
         quality_threshold=document["quality_threshold"],
         preview_matrix=np.array(document["preview_matrix"], np.float32),
         labels=document["labels"],
-        tokens=document["tokenizer"],
+        tokenizer=folder / tokenizer["file"],
+        frame=(tokenizer["begin"], tokenizer["end"], tokenizer["pad"]),
         versions={name: facts["version"] for name, facts in document["models"].items()},
     )

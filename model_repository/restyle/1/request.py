@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from release import Release
 from solver import MAX_STEPS, SOLVERS
 
-MIN_SIDE, MAX_SIDE = 32, 8192
+MIN_SIDE, MAX_SIDE, MAX_ASPECT = 32, 8192, 4
+MAX_LATENT = 1e4
 MAX_PROMPT = 4000
 MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
 
@@ -52,8 +53,8 @@ def parse_request(values: Values, release: Release) -> Request:
         image=image,
         prompt=_text(values, "prompt"),
         negative_prompt=_text(values, "negative_prompt"),
-        # A seed of 0 is a seed.
-        seed=int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**63),
+        # A seed of 0 is a seed; a drawn one survives JavaScript, whose integers end at 2**53.
+        seed=int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53),
         steps=_number(values, "steps", int, defaults.steps),
         solver=values.get("solver", defaults.solver),
         guidance_scale=_number(values, "guidance_scale", float, defaults.guidance_scale),
@@ -81,18 +82,23 @@ def _number(values: Values, name: str, kind: Callable[[Any], Number], default: N
 
 
 def _check_pictures(request: Request) -> None:
-    height, width, channels = request.image.shape
-    if channels != 3 or not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
+    height, width, _ = request.image.shape
+    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
         raise InvalidRequest(
-            f"image must be [H,W,3] with sides of {MIN_SIDE} to {MAX_SIDE}, not {list(request.image.shape)}"
+            f"image must have sides of {MIN_SIDE} to {MAX_SIDE} pixels, not {width}×{height}"
+        )
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise InvalidRequest(
+            f"image must be at most {MAX_ASPECT} times as long as wide, not {width}×{height}"
         )
     if request.keep_mask is not None and request.keep_mask.shape != (height, width):
         raise InvalidRequest(
             f"keep_mask must be [{height},{width}] like the image, not {list(request.keep_mask.shape)}"
         )
     # Which shape of latents fits depends on the bucket; the pipeline compares it.
-    if request.latents is not None and not np.isfinite(request.latents).all():
-        raise InvalidRequest("latents must be finite")
+    # Also false for NaN.
+    if request.latents is not None and not (np.abs(request.latents) <= MAX_LATENT).all():
+        raise InvalidRequest(f"latents must be -{MAX_LATENT:g} to {MAX_LATENT:g}")
 
 
 def _check_numbers(request: Request) -> None:

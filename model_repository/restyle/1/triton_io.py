@@ -28,11 +28,14 @@ class TritonModels:
 
     async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: np.ndarray) -> list[np.ndarray]:
         """Run ``model``; returns ``outputs`` in that order. Raises ModelFailed."""
-        call = self._pb_utils.InferenceRequest(
+        pb_utils = self._pb_utils
+        call = pb_utils.InferenceRequest(
             model_name=model,
             model_version=self._versions.get(model, -1),
             requested_output_names=list(outputs),
-            inputs=[self._pb_utils.Tensor(name, array) for name, array in tensors.items()],
+            inputs=[pb_utils.Tensor(name, array) for name, array in tensors.items()],
+            # A model on a GPU would answer in its memory, which numpy cannot read.
+            preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
         )
         response = await call.async_exec()
         if response.has_error():

@@ -1,0 +1,60 @@
+"""What `restyle` streams. On the wire each is a JSON object whose ``type`` is the class's name in small letters."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from images import Floats
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage has begun. Names are the job states of the orchestrator."""
+
+    name: str
+    progress: float
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the detector saw: objects [{label, score, box}], box = [x0, y0, x1, y1] in 0..1 of the photo."""
+
+    objects: list[dict[str, Any]]
+    room_type: str
+    progress: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A solver step is done."""
+
+    step: int
+    of: int
+    progress: float
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The picture so far, a small JPEG."""
+
+    step: int
+    jpeg: bytes
+    progress: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The picture: ``pixels`` FP32 [H,W,3] in 0..255 before rounding, and how it was made."""
+
+    pixels: Floats
+    seed: int
+    quality: dict[str, float]
+    attempts: int
+    prompt_truncated: bool
+    timings: dict[str, float]
+    """Seconds per stage."""
+    release: str
+    solver: str
+    steps: int
+
+
+Event = Stage | Analysis | Step | Preview | Result

@@ -1,0 +1,75 @@
+"""What stands in a photo, and which room that makes it."""
+
+from typing import Any
+
+import numpy as np
+from images import Fit
+
+VISIBLE = 0.5
+"""An object counts when at least this share of its box lies in the photo, not in the padding around it."""
+
+UNKNOWN = "room"
+
+EVIDENCE: dict[str, dict[str, float]] = {
+    "bedroom": {"bed": 3.0, "teddy bear": 0.5},
+    "living room": {
+        "couch": 3.0,
+        "tv": 1.5,
+        "remote": 0.5,
+        "potted plant": 0.3,
+        "chair": 0.2,
+        "vase": 0.2,
+        "book": 0.2,
+    },
+    "dining room": {"dining table": 2.0, "chair": 0.4, "wine glass": 0.5, "bowl": 0.3},
+    "kitchen": {
+        "oven": 3.0,
+        "refrigerator": 3.0,
+        "microwave": 2.0,
+        "toaster": 1.5,
+        "sink": 1.0,
+        "knife": 0.5,
+    },
+    "bathroom": {"toilet": 4.0, "bathtub": 4.0, "sink": 1.0, "toothbrush": 1.0, "hair drier": 1.0},
+    "office": {"laptop": 1.5, "keyboard": 1.5, "mouse": 1.0, "book": 0.3, "chair": 0.2},
+}
+"""How much a label (COCO's names, and a few more) speaks for a room."""
+
+
+def room_type(objects: list[dict[str, Any]]) -> str:
+    """The room whose evidence, weighted by score, is strongest; UNKNOWN when nothing speaks for any."""
+    totals = {
+        room: sum(weights.get(found["label"], 0.0) * found["score"] for found in objects)
+        for room, weights in EVIDENCE.items()
+    }
+    best = max(totals, key=lambda room: totals[room])
+    return best if totals[best] > 0 else UNKNOWN
+
+
+def objects_in_photo(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, names: list[str], fit: Fit
+) -> list[dict[str, Any]]:
+    """The detector's boxes FP32 [K,4] (xyxy, 0..1 of the bucket), scores [K] and labels [K] (−1 = none) as
+    [{label, score, box}], box in 0..1 of the photo."""
+    (top, left), (rows, columns), inner = fit.offset, fit.bucket, fit.inner
+    in_pixels = boxes * np.array([columns, rows, columns, rows], np.float32)
+    shift, size = (
+        np.array([left, top, left, top], np.float32),
+        np.array([*inner[::-1], *inner[::-1]], np.float32),
+    )
+    in_photo = np.clip((in_pixels - shift) / size, 0.0, 1.0)
+    visible = _areas(in_photo * size) >= VISIBLE * _areas(in_pixels)
+    return [
+        {
+            "label": names[label],
+            "score": round(float(score), 4),
+            "box": [round(float(value), 4) for value in box],
+        }
+        for box, score, label, seen in zip(in_photo, scores, labels, visible, strict=True)
+        if label >= 0 and seen
+    ]
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    """[K,4] xyxy → [K]."""
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -1,0 +1,194 @@
+"""The order of things in `restyle`, over played models: for what the real ones cannot be made to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from events import Event, Result, Stage, Step
+from numpy.typing import NDArray
+from pipeline import STRONGER, BrokenPicture, Restyler
+from prompt import Prompts
+from release import Release, load_release
+from request import InvalidRequest, Request, parse_request
+
+from tests.conftest import RELEASE
+from tests.pictures import room
+
+PHOTO = room(112, 144)
+
+
+class PlayedModels:
+    """Answers like a server; the decoder's picture of attempt n is ``pictures[n]``. Remembers the denoiser's inputs."""
+
+    def __init__(self, pictures: list[NDArray[Any]]) -> None:
+        self.pictures = pictures
+        self.steps: list[dict[str, NDArray[Any]]] = []
+        self.encoded_photos = 0
+
+    async def __call__(
+        self, model: str, outputs: tuple[str, ...], **tensors: NDArray[Any]
+    ) -> list[NDArray[Any]]:
+        match model:
+            case "depth":
+                return [tensors["image"][..., 0]]
+            case "edges":
+                step = np.abs(np.diff(tensors["image"].astype(int).sum(-1), axis=1, prepend=0))
+                return [((step > 90) * 255).astype(np.uint8)]
+            case "detector":
+                return [np.zeros((1, 2, 4)), np.zeros((1, 2)), np.full((1, 2), -1)]
+            case "text_encoder":
+                return [np.zeros((len(tensors["input_ids"]), 77, 8), np.float32)]
+            case "vae_encoder":
+                self.encoded_photos += 1
+                return [np.ones((1, 4, 14, 18), np.float32)]
+            case "denoiser":
+                self.steps.append(tensors)
+                return [tensors["latents"] * 0.5, tensors["latents"] * 0.1]
+        picture = self.pictures.pop(0).astype(np.float32)
+        return [picture.transpose(2, 0, 1)[None] / 127.5 - 1.0]
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> Release:
+    monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
+    return load_release()
+
+
+def parse(release: Release, **changes: Any) -> Request:
+    arrays = {name: np.array([value]) for name, value in changes.items() if np.isscalar(value)}
+    given = {"image": PHOTO, "prompt": "a room", "seed": [3], "steps": [2]}
+    return parse_request(given | changes | arrays, release)
+
+
+async def run(release: Release, models: PlayedModels, **changes: Any) -> list[Event]:
+    restyler = Restyler(release, Prompts(release.tokenizer, release.frame), models)
+    return [event async for event in restyler.restyle(parse(release, **changes))]
+
+
+def result(events: list[Event]) -> Result:
+    assert isinstance(events[-1], Result)
+    return events[-1]
+
+
+BLACK = np.zeros_like(PHOTO)
+
+
+async def test_a_poor_picture_is_tried_again_with_stronger_control_and_the_same_noise(
+    release: Release,
+) -> None:
+    models = PlayedModels([BLACK, PHOTO])
+    events = await run(replace(release, quality_threshold=0.9), models, attempts=2)
+    assert result(events).attempts == 2
+    np.testing.assert_allclose(result(events).pixels, PHOTO, atol=1e-3)
+    first, second = models.steps[0], models.steps[2]
+    np.testing.assert_array_equal(first["latents"], second["latents"])
+    np.testing.assert_allclose(second["control_scale"], first["control_scale"] * STRONGER, rtol=1e-6)
+    progress = [event.progress for event in events if not isinstance(event, Result)]
+    assert progress == sorted(progress)
+    assert [event.step for event in events if isinstance(event, Step)] == [1, 2, 1, 2]
+
+
+async def test_the_better_of_two_attempts_is_kept(release: Release) -> None:
+    events = await run(replace(release, quality_threshold=2.0), PlayedModels([PHOTO, BLACK]), attempts=2)
+    assert result(events).attempts == 2
+    np.testing.assert_allclose(result(events).pixels, PHOTO, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"attempts": 1}, "one attempt was asked for"),
+        ({"attempts": 2, "control_scale": (0.0, 0.0)}, "stronger would be the same"),
+        ({"attempts": 2, "control_scale": (2.0, 2.0)}, "there is nothing stronger"),
+    ],
+)
+async def test_no_second_attempt(release: Release, changes: dict[str, Any], why: str) -> None:
+    models = PlayedModels([BLACK])
+    events = await run(replace(release, quality_threshold=2.0), models, **changes)
+    assert result(events).attempts == 1, why
+
+
+async def test_a_good_picture_is_not_tried_again(release: Release) -> None:
+    events = await run(replace(release, quality_threshold=0.5), PlayedModels([PHOTO]), attempts=2)
+    assert result(events).attempts == 1
+
+
+async def test_a_picture_that_is_not_finite_is_no_result(release: Release) -> None:
+    broken = PHOTO.astype(np.float32)
+    broken[3, 3] = np.nan
+    with pytest.raises(BrokenPicture, match="vae_decoder made no finite picture"):
+        await run(release, PlayedModels([broken]))
+
+
+async def test_the_photo_is_encoded_only_where_it_is_needed(release: Release) -> None:
+    plain, started, kept = (PlayedModels([PHOTO]) for _ in range(3))
+    await run(release, plain)
+    await run(release, started, strength=0.5)
+    await run(release, kept, keep_mask=np.zeros(PHOTO.shape[:2], np.uint8))
+    assert [models.encoded_photos for models in (plain, started, kept)] == [0, 1, 1]
+
+
+async def test_without_guidance_the_unconditional_half_is_left_out(release: Release) -> None:
+    guided, unguided = PlayedModels([PHOTO]), PlayedModels([PHOTO])
+    await run(release, guided)
+    await run(release, unguided, guidance_scale=1.0)
+    assert guided.steps[0]["text"].shape[1] == 2
+    assert unguided.steps[0]["text"].shape[1] == 1
+
+
+async def test_kept_cells_follow_the_photo_through_the_steps(release: Release) -> None:
+    """x' is linear in x0: where a cell is kept, x0 becomes the photo's latents and x' moves by b as much."""
+    mask = np.zeros(PHOTO.shape[:2], np.uint8)
+    mask[:, :72] = 255
+    models = PlayedModels([PHOTO])
+    await run(release, models, keep_mask=mask)
+    first, second = models.steps
+    b = first["coefficients"][0, 3]
+    free = first["latents"] * 0.5
+    kept = free + b * (1.0 - first["latents"] * 0.1)
+    np.testing.assert_allclose(second["latents"][..., 9:], free[..., 9:], rtol=1e-6)
+    np.testing.assert_allclose(second["latents"][..., :9], kept[..., :9], atol=1e-5)
+    np.testing.assert_allclose(second["x0_previous"][..., :9], 1.0)
+
+
+async def test_everything_kept_scores_as_the_photo_does(release: Release) -> None:
+    """Quality is that of the picture that is delivered, not of what lies under the kept pixels."""
+    noise = np.random.default_rng(0).integers(0, 255, PHOTO.shape, dtype=np.uint8)
+    events = await run(release, PlayedModels([noise]), keep_mask=np.full(PHOTO.shape[:2], 255, np.uint8))
+    assert result(events).quality["edge_agreement"] == 1
+    np.testing.assert_array_equal(result(events).pixels, PHOTO)
+
+
+async def test_stages_begin_in_order(release: Release) -> None:
+    events = await run(release, PlayedModels([PHOTO]))
+    stages = [event.name for event in events if isinstance(event, Stage)]
+    assert stages == ["analyzing", "generating", "transforming", "finalizing"]
+    assert set(result(events).timings) == set(stages)
+
+
+def test_drawn_seeds_survive_javascript(release: Release) -> None:
+    seeds = set()
+    for _ in range(50):
+        request = parse_request({"image": PHOTO, "prompt": ""}, release)
+        seeds.add(request.seed)
+    assert len(seeds) == 50
+    assert max(seeds) < 2**53
+
+
+def test_a_seed_that_is_given_is_kept(release: Release) -> None:
+    assert [parse(release, seed=seed).seed for seed in (0, 2**63 - 1)] == [0, 2**63 - 1]
+
+
+@pytest.mark.parametrize("shape", [(33, 200, 3), (8193, 8000, 3), (31, 31, 3)])
+def test_photos_of_impossible_shape_are_refused(release: Release, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidRequest, match="image must"):
+        parse(release, image=np.zeros(shape, np.uint8))
+
+
+def test_latents_beyond_reason_are_refused(release: Release) -> None:
+    for value in (np.nan, np.inf, 3e38):
+        with pytest.raises(InvalidRequest, match="latents must be -10000 to 10000"):
+            parse(release, latents=np.full((4, 14, 18), value, np.float32))
