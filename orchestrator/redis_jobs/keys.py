@@ -21,6 +21,8 @@ class Keys(NamedTuple):
     """Stream: dead letters {job, code, detail, attempts}."""
     stats: str
     """Hash: order (last order of submission), mean_seconds."""
+    workers: str
+    """Sorted set: names of workers, by when (ms) they last looked for a job or renewed a lease."""
     job: str
     """+ id: hash, the job record."""
     events: str
@@ -31,6 +33,6 @@ class Keys(NamedTuple):
     @classmethod
     def under(cls, prefix: str) -> Keys:
         return cls(
-            *(f"{prefix}{name}" for name in ("queue", "waiting", "delayed", "dead", "stats")),
+            *(f"{prefix}{name}" for name in ("queue", "waiting", "delayed", "dead", "stats", "workers")),
             *(f"{prefix}{name}:" for name in ("job", "events", "done")),
         )

@@ -1,5 +1,5 @@
 -- Stands before every script. KEYS are those of keys.py in their order; ARGV[1] is a JSON object.
-local QUEUE, WAITING, DELAYED, DEAD, STATS, JOB, EVENTS, DONE = unpack(KEYS)
+local QUEUE, WAITING, DELAYED, DEAD, STATS, WORKERS, JOB, EVENTS, DONE = unpack(KEYS)
 local GROUP, PARKED = 'workers', 'parked'
 local TERMINAL = {completed = true, failed = true, cancelled = true}
 local args = cjson.decode(ARGV[1])
@@ -13,6 +13,11 @@ local function ensure_queue()
   if redis.call('EXISTS', QUEUE) == 0 then
     redis.call('XGROUP', 'CREATE', QUEUE, GROUP, '0', 'MKSTREAM')
   end
+end
+
+-- The stream's group knows a worker only once it has been given an entry, so idle ones are remembered here.
+local function seen(worker)
+  redis.call('ZADD', WORKERS, NOW_MS, worker)
 end
 
 -- The workers that the group knows, as {name, pending, idle (ms)}.

@@ -3,11 +3,6 @@
 ensure_queue()
 local delayed = redis.call('ZCARD', DELAYED)
 local pending = redis.call('XPENDING', QUEUE, GROUP)[1]
-local workers = 0
-for _, worker in ipairs(consumers()) do
-  if worker.idle <= args.silence_ms then
-    workers = workers + 1
-  end
-end
+local workers = redis.call('ZCOUNT', WORKERS, NOW_MS - args.silence_ms, '+inf')
 return {redis.call('ZCARD', WAITING) - delayed, pending - delayed, delayed, redis.call('XLEN', DEAD), workers,
   redis.call('HGET', STATS, 'mean_seconds') or ''}

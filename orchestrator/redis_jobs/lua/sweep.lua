@@ -12,4 +12,5 @@ for _, worker in ipairs(consumers()) do
     redis.call('XGROUP', 'DELCONSUMER', QUEUE, GROUP, worker.name)
   end
 end
+redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', NOW_MS - 3 * args.lease_ms)
 return ended

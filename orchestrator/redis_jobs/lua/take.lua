@@ -1,6 +1,7 @@
 -- args: worker, nonce, begin (a change), cancelled, exhausted, lease_ms, max_deliveries, ttl, dead_letters.
 -- Returns the record of the job that was begun, or the id after which the queue's next entry will come.
 ensure_queue()
+seen(args.worker)
 
 local begun = nil
 
