@@ -197,6 +197,8 @@ def test_health_names_the_part_that_is_down_and_jobs_wait_for_it(tmp_path: Path)
         assert client.status(job).status == "queued"
         with stack.supervised():
             assert client.wait(job, timeout=SECONDS).attempts == 1
+            # The API's own connection to Triton takes a moment to come back.
+            wait_until(lambda: client.health().healthy)
             assert_health(client, stack, down=set())
 
 
