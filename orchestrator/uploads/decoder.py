@@ -24,6 +24,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "WEBP")
 MIN_SIDE = 64
 MAX_SIDE = 16384
+MAX_ASPECT = 4
+"""What the model takes; a longer strip would be mostly padding to it."""
 STORED_SIDE = 2048
 """Longer photos are scaled down to this: no bucket of the model is larger."""
 QUALITY = 95
@@ -70,6 +72,8 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise Rejected("image_too_large", f"{found}; at most {max_pixels} pixels are taken")
     if min(width, height) < MIN_SIDE:
         raise Rejected("image_too_small", f"{found}; at least {MIN_SIDE} pixels a side are needed")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise Rejected("image_too_narrow", f"{found}; one side may be {MAX_ASPECT} times the other at most")
 
 
 def check_single_frame(image: Image.Image) -> None:

@@ -27,7 +27,7 @@ class Photo(msgspec.Struct, frozen=True):
 
 class PhotoRejected(Exception):
     """The upload is not taken: ``code`` is empty_file, unsupported_image, broken_image, animated_image,
-    image_too_large or image_too_small; ``detail`` is a sentence for the user."""
+    image_too_large, image_too_small or image_too_narrow; ``detail`` is a sentence for the user."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)

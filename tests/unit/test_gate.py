@@ -156,6 +156,8 @@ async def test_refuses_animations(gate: PhotoGate, format: str) -> None:
         (b"RIFF\x10\0\0\0WEBP", "broken_image"),
         (b"RIFF\x10\0\0\0WEBPVP8X" + bytes(30), "image_too_small"),
         (encoded(picture(size=(63, 200))), "image_too_small"),
+        (encoded(picture(size=(401, 100))), "image_too_narrow"),
+        (encoded(picture(size=(100, 401))), "image_too_narrow"),
         (encoded(picture(size=(2001, 2000)), "PNG"), "image_too_large"),
         (encoded(picture("L", size=(16385, 64), color=0), "PNG"), "image_too_large"),
     ],

@@ -1,0 +1,39 @@
+"""What one island promises and another relies on, compared as data: neither may import the other."""
+
+from __future__ import annotations
+
+import json
+
+import request
+import solver
+
+from orchestrator.jobs.models import JobState
+from orchestrator.styles import DEFAULT_STYLE, STYLES
+from orchestrator.uploads import decoder
+from tests.conftest import RELEASE
+
+
+def test_a_photo_that_passes_the_gate_is_taken_by_the_model() -> None:
+    assert decoder.STORED_SIDE <= request.MAX_SIDE
+    assert decoder.MAX_ASPECT <= request.MAX_ASPECT
+    # The longest strip that is taken keeps this short a side when it is stored.
+    assert min(decoder.MIN_SIDE, decoder.STORED_SIDE // decoder.MAX_ASPECT) >= request.MIN_SIDE
+
+
+def test_the_words_of_every_style_fit_a_request() -> None:
+    for style in STYLES.values():
+        # 1000 characters of the user's and a palette of 8 × 40 come before the style's.
+        assert len(style.prompt) + 1000 + 8 * 42 + 50 <= request.MAX_PROMPT
+    assert DEFAULT_STYLE in STYLES
+
+
+def test_the_models_stages_are_states_of_a_job() -> None:
+    stages = {"analyzing", "generating", "transforming", "finalizing"}
+    assert stages < {state.value for state in JobState}
+
+
+def test_the_release_asks_for_what_the_model_has() -> None:
+    defaults = json.loads((RELEASE / "release.json").read_text())["defaults"]
+    assert defaults["solver"] in solver.SOLVERS
+    assert 1 <= defaults["steps"] <= solver.MAX_STEPS
+    assert all(0 <= scale <= request.MAX_CONTROL for scale in defaults["control_scale"])
