@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 import uvicorn
 
 import reroom
+from tests.relay import Relay, relaying
 
 JOB = "job-1"
 PICTURE = b"\xff\xd8 a picture " * 5000
@@ -75,7 +76,8 @@ class Service:
         self.bodies: list[bytes] = []
         self.url = ""
         self.loop = asyncio.new_event_loop()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self.relay: Relay
+        """What the client is connected to."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -107,7 +109,7 @@ class Service:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": raw[: len(raw) // 2], "more_body": True})
             await asyncio.sleep(0.05)
-        await self.cut()
+        self.relay.cut()
 
     def _answer(self, method: str, path: str) -> tuple[int, dict[str, str], Any]:
         match method, path:
@@ -143,7 +145,7 @@ class Service:
             await send({"type": "websocket.send", "text": json.dumps({"job_id": JOB, **message})})
         if then == CUT:
             await asyncio.sleep(0.05)
-            return await self.cut()
+            return self.relay.cut()
         if then == "wait":
             await receive()
         await send({"type": "websocket.close", "code": 1000 if then == "wait" else then, "reason": "because"})
@@ -159,45 +161,24 @@ class Service:
             yield {"seq": seq(index), **self.events[index]}
             yield {"type": "pong"}
 
-    async def cut(self) -> None:
-        """Abort every connection, as a cable that is pulled."""
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", port)
-        self._writers |= {writer, back_writer}
-        with contextlib.suppress(OSError):
-            await asyncio.gather(_copy(reader, back_writer), _copy(back_reader, writer))
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    finally:
-        writer.close()
-
 
 @contextlib.contextmanager
 def running() -> Iterator[Service]:
     """The service, on a thread of its own."""
-    service = Service()
-    inner, outer = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
-    service.url = f"http://127.0.0.1:{outer.getsockname()[1]}"
-    port = inner.getsockname()[1]
+    service, ready = Service(), threading.Event()
+    inner = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(service, log_level="critical", lifespan="off", ws="websockets-sansio")
     server = uvicorn.Server(config)
 
     async def main() -> None:
-        relays = await asyncio.start_server(lambda r, w: service.relay(r, w, port), sock=outer)
-        await server.serve(sockets=[inner])
-        relays.close()
-        await service.cut()
+        async with relaying(f"http://127.0.0.1:{inner.getsockname()[1]}") as service.relay:
+            service.url = service.relay.url
+            ready.set()
+            await server.serve(sockets=[inner])
 
     thread = threading.Thread(target=service.loop.run_until_complete, args=(main(),))
     thread.start()
+    assert ready.wait(10)
     try:
         yield service
     finally:
