@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -151,7 +152,7 @@ def main() -> None:
         log_config=None,
         ws_max_size=64 * 1024,
         ws_per_message_deflate=False,  # previews are JPEG, and a compressor costs memory for each watcher
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
         server_header=False,
     )
 

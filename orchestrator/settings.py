@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     retry_delay: float = Field(1.0, ge=0, validation_alias="REROOM_RETRY_DELAY")
     """Seconds before a job whose model broke is tried again."""
     drain_seconds: float = Field(20.0, ge=0, validation_alias="REROOM_DRAIN")
-    """How long a worker that was told to stop lets its running jobs go on before it gives them back."""
+    """How long a process that was told to stop lets its work go on: a worker its jobs, the API its requests."""
 
     @field_validator("allowed_origins", mode="before")
     @classmethod

@@ -33,7 +33,7 @@ _FIELDS = ("file", *_TEXT_LIMITS)
 
 
 class SubmitForm(msgspec.Struct, frozen=True):
-    file: bytes
+    file: bytearray
     style: str
     preferences: Preferences
 
@@ -124,7 +124,7 @@ class _Form:
         if "file" not in self._parts:
             raise Problem(422, "missing_file", "the form has no field named file", field="file")
         preferences = decode_preferences(bytes(self._parts.get("preferences", b"")))
-        return SubmitForm(bytes(self._parts["file"]), self._style(), preferences)
+        return SubmitForm(self._parts["file"], self._style(), preferences)
 
     def _style(self) -> str:
         style = self._parts.get("style", b"").decode("utf-8", "replace").strip() or DEFAULT_STYLE

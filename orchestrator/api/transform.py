@@ -62,7 +62,7 @@ class TransformController(Controller):
         with context.uploads.hold() as take:
             form = await read_submit_form(request, context.settings.max_upload_bytes, take)
             photo = await context.gate.accept(form.file)
-        view = await context.jobs.submit(photo.jpeg, form.style, form.preferences)
+            view = await context.jobs.submit(photo.jpeg, form.style, form.preferences)
         return context.presenter.submitted(view)
 
     @get("/status/{job_id:str}", summary="A job as of now", responses=problems(400, 404, 503))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from orchestrator.embedded.demo import demo
 from orchestrator.embedded.process import EmbeddedError
-from orchestrator.embedded.stack import Stack
+from orchestrator.embedded.stack import WILDCARDS, Stack
 from orchestrator.embedded.supervisor import ending_on_signals, say
 from orchestrator.embedded.triton import ROOT
 
@@ -74,6 +76,11 @@ def up(options: argparse.Namespace) -> int:
         say("starting …")
         with stack:
             say(f"reroom serves at {stack.url} (logs in {run / 'logs'}); Ctrl-C ends it")
+            if options.host in WILDCARDS and not os.environ.get("API_BASE_URL"):
+                say(
+                    f"warning: every URL in its answers begins with {stack.url}, which other machines cannot reach: "
+                    f"set API_BASE_URL=http://<this machine>:{urlsplit(stack.url).port}"
+                )
             try:
                 stack.watch()
             finally:

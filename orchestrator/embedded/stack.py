@@ -15,7 +15,12 @@ from orchestrator.embedded.supervisor import Say, Supervisor, say
 from orchestrator.embedded.triton import ROOT, answers, triton_part
 
 DRAIN_SECONDS = 2
-"""How long jobs may go on after Ctrl-C; what has not ended by then is given back and goes on at the next start."""
+"""How long jobs and requests may go on after Ctrl-C; jobs that have not ended by then go on at the next start."""
+ENDING_SECONDS = 5
+"""How long a part may then take to give back its jobs and close its connections; after that it is killed."""
+LOCALHOST = "127.0.0.1"
+WILDCARDS = {"0.0.0.0": LOCALHOST, "::": "::1"}
+"""Addresses to listen on that nobody can connect to, and what this machine connects to instead."""
 
 
 class Stack(Supervisor):
@@ -31,7 +36,7 @@ class Stack(Supervisor):
         *,
         release: Path,
         repositories: Sequence[Path] = (ROOT / "model_repository",),
-        host: str = "127.0.0.1",
+        host: str = LOCALHOST,
         port: int = 0,
         workers: int = 1,
         env: Mapping[str, str] | None = None,
@@ -39,7 +44,7 @@ class Stack(Supervisor):
     ) -> None:
         super().__init__(self._parts, run / "logs", say)
         self.run, self.release, self.repositories = run, release, repositories
-        self.host, self.port, self.workers, self._env = host, port, workers, env or {}
+        self.host, self.port, self.workers, self._env = host or LOCALHOST, port, workers, env or {}
         self.url = self.redis_url = self.triton_url = ""
 
     def _parts(self) -> Iterator[Part]:
@@ -49,7 +54,7 @@ class Stack(Supervisor):
         redis, http, grpc, metrics, free = free_ports(5)
         port = self.port or free
         password = secrets.token_hex(16)
-        self.url = f"http://{local_address(self.host)}:{port}"
+        self.url = f"http://{host_in_url(WILDCARDS.get(self.host, self.host))}:{port}"
         self.redis_url = f"redis://:{password}@127.0.0.1:{redis}/0"
         self.triton_url = f"127.0.0.1:{grpc}"
         yield redis_part(self.run / "redis", redis, password=password)
@@ -72,7 +77,13 @@ class Stack(Supervisor):
         }
         live = f"{self.url}/health/live"
         module = [sys.executable, "-m"]
-        yield Part(name="api", command=[*module, "orchestrator.app"], env=env, ready=lambda: answers(live))
+        yield Part(
+            name="api",
+            command=[*module, "orchestrator.app"],
+            env=env,
+            ready=lambda: answers(live),
+            stop_seconds=DRAIN_SECONDS + ENDING_SECONDS,
+        )
         for number in range(1, self.workers + 1):
             # A worker listens nowhere; a job that is submitted before it has begun to take jobs waits for it.
             yield Part(
@@ -80,32 +91,38 @@ class Stack(Supervisor):
                 command=[*module, "orchestrator.worker"],
                 env=env,
                 ready=lambda: True,
-                stop_seconds=DRAIN_SECONDS + 5,
+                stop_seconds=DRAIN_SECONDS + ENDING_SECONDS,
             )
 
 
-def local_address(host: str) -> str:
-    """Where this machine reaches a server that listens on ``host``."""
-    return "127.0.0.1" if host in ("", "0.0.0.0") else host
+def host_in_url(host: str) -> str:
+    """A name or an address as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
 
 
 def signing_key(run: Path) -> str:
     """The key kept in ``run``, so that signed URLs outlive a restart of the stack."""
     file = run / "signing_key"
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_hex(32))
+    if not file.exists() or not file.read_text():
+        temporary = file.with_suffix(".new")
+        temporary.touch(mode=0o600)
+        temporary.write_text(secrets.token_hex(32))
+        temporary.replace(file)
     return file.read_text()
 
 
 def check_port_free(host: str, port: int) -> None:
     """Raises EmbeddedError when the API could not listen there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise EmbeddedError(
-                f"cannot listen on {host}:{port} ({error.strerror}): stop what uses it or choose another port, "
-                "e.g. `make up PORT=8001`"
-            ) from None
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    # As asyncio's servers do; without it, "::" would ask for the IPv4 port too.
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        raise EmbeddedError(
+            f"cannot listen on {host_in_url(host)}:{port} ({error.strerror}): stop what uses it or choose another "
+            "port, e.g. `make up PORT=8001`"
+        ) from None

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import re
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from orchestrator.storage.signing import UrlSigner
 
 T = TypeVar("T")
 
+LEFTOVER_SECONDS = 3600.0
+"""An unfinished write that is older was left by a process that died."""
 _RENAME_TRIES = 10
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -35,11 +38,24 @@ class LocalStorage(Storage, SignedFiles):
         # Unfinished writes lie beside the objects: a rename is atomic only within one file system.
         self._objects, self._incoming = root / "objects", root / "incoming"
         self._signer = signer
+        _remove_leftovers(self._incoming)
 
     async def put(self, key: str, data: bytes, content_type: str) -> None:
-        """Store an object; on local disk the key's suffix stands for ``content_type``."""
+        """Store an object; on local disk the key's suffix stands for ``content_type``.
+
+        When cancelled, it ends only after the write did: a write that went on could bring back what is erased next.
+        """
         target = self._objects / check_key(key)
-        await self._run(lambda: self._write(target, data))
+        writing = asyncio.create_task(self._run(lambda: self._write(target, data)))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            while not writing.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([writing])
+            if not writing.cancelled():
+                writing.exception()  # nobody else asks for it
+            raise
 
     async def get(self, key: str) -> bytes:
         path = self._objects / check_key(key)
@@ -98,6 +114,14 @@ class LocalStorage(Storage, SignedFiles):
             return await asyncio.to_thread(work)
         except OSError as error:
             raise Unavailable(f"storage: {error.strerror or error}") from error
+
+
+def _remove_leftovers(incoming: Path) -> None:
+    for path in incoming.glob("*"):
+        # Others may remove it at the same time; a disk in trouble shows in the first real call.
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
+                path.unlink()
 
 
 def _read(path: Path) -> bytes | None:

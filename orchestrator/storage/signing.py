@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import time
 from collections.abc import Callable
 from urllib.parse import quote, urlencode
@@ -18,8 +19,8 @@ class UrlSigner:
         self._secret, self._base_url, self._clock = secret, base_url, clock
 
     def url(self, key: str, expires_in: int) -> str:
-        """A URL for ``key`` that works for ``expires_in`` seconds."""
-        expires = str(int(self._clock()) + expires_in)
+        """A URL for ``key`` that works for ``expires_in`` seconds, and less than a second longer."""
+        expires = str(math.ceil(self._clock() + expires_in))
         query = urlencode({"expires": expires, "signature": self._signature(key, expires)})
         return f"{self._base_url}/files/{quote(key)}?{query}"
 

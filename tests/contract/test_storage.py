@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from orchestrator.ports import ObjectNotFound, Storage, Unavailable
-from orchestrator.storage.local import LocalStorage
+from orchestrator.storage.local import LEFTOVER_SECONDS, LocalStorage
 from orchestrator.storage.signing import UrlSigner
 
 
@@ -118,6 +121,21 @@ async def test_puts_and_deletes_at_once_neither_fail_nor_leave_rubbish(storage: 
     assert (await storage.stats()).objects == 0
 
 
+@pytest.mark.parametrize("cancels", [1, 3])
+async def test_a_cancelled_put_does_nothing_after_it_ended(storage: Storage, cancels: int) -> None:
+    puts = [asyncio.create_task(storage.put(f"a/{n}", bytes(4_000_000), "image/jpeg")) for n in range(8)]
+    await asyncio.sleep(0.001)
+    for put in puts * cancels:
+        put.cancel()
+        await asyncio.sleep(0)
+    for put in puts:
+        with contextlib.suppress(asyncio.CancelledError):
+            await put
+    await storage.delete_prefix("a/")
+    await asyncio.sleep(0.3)
+    assert (await storage.stats()).objects == 0
+
+
 async def test_a_ping_leaves_nothing(storage: Storage) -> None:
     await storage.ping()
     assert (await storage.stats()).objects == 0
@@ -134,6 +152,17 @@ def test_local_disk_leaves_no_temporary_file(tmp_path: Path) -> None:
     asyncio.run(storage.put("a/b", b"x", "image/jpeg"))
     asyncio.run(storage.ping())
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["b"]
+
+
+def test_local_disk_forgets_old_unfinished_writes_when_opened(tmp_path: Path) -> None:
+    incoming = tmp_path / "storage" / "incoming"
+    incoming.mkdir(parents=True)
+    for name in ("old", "new"):
+        (incoming / name).touch()
+    old = time.time() - LEFTOVER_SECONDS - 1
+    os.utime(incoming / "old", (old, old))
+    local(tmp_path)
+    assert [path.name for path in incoming.iterdir()] == ["new"]
 
 
 async def test_local_disk_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:

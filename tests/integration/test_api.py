@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import pytest_asyncio
@@ -231,8 +233,9 @@ async def test_health_answers_in_time_when_a_part_hangs(tmp_path: Path) -> None:
     silent = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     async with silent:
         port = silent.sockets[0].getsockname()[1]
-        async with running_api(f"redis://127.0.0.1:{port}", tmp_path) as api, asyncio.timeout(4):
-            services = (await api.http.get("/health")).json()["services"]
+        async with running_api(f"redis://127.0.0.1:{port}", tmp_path) as api:
+            async with asyncio.timeout(4):
+                services = (await api.http.get("/health")).json()["services"]
     assert services["redis"]["status"] == "down"
     assert "no answer" in services["redis"]["detail"]
     assert services["storage"]["status"] == "up"
@@ -245,7 +248,7 @@ async def test_without_an_administrator_nobody_is_one(redis: RedisServer, tmp_pa
 
 
 async def test_links_expire(redis: RedisServer, tmp_path: Path) -> None:
-    async with running_api(redis.url, tmp_path, REROOM_URL_TTL="1") as api:
+    async with running_api(redis.url, tmp_path, REROOM_URL_TTL="2") as api:
         job_id = await api.submit()
         result = JobResult(
             transformed_key=f"uploads/{job_id}/original.jpg", thumbnail_key=f"a/{job_id}", metadata={}
@@ -253,7 +256,8 @@ async def test_links_expire(redis: RedisServer, tmp_path: Path) -> None:
         await api.store.finish(await api.take(job_id), Completed(result=result))
         url = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]["result_url"]
         assert (await api.http.get(url)).status_code == 200
-        await asyncio.sleep(1.1)
+        expires = int(parse_qs(urlsplit(url).query)["expires"][0])
+        await asyncio.sleep(expires - time.time() + 0.1)
         problem(await api.http.get(url), 403, "link_expired")
 
 

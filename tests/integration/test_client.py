@@ -56,6 +56,21 @@ async def collect(client: TritonClient, wanted: RestyleRequest, **options: Any) 
     return [event async for event in client.restyle(wanted, **options)]
 
 
+async def running(client: TritonClient, wanted: RestyleRequest) -> asyncio.Task[None]:
+    """The request, whose first step has come."""
+    stepped = asyncio.Event()
+
+    async def follow() -> None:
+        async for event in client.restyle(wanted):
+            if isinstance(event, Step):
+                stepped.set()
+
+    task = asyncio.create_task(follow())
+    async with asyncio.timeout(10):
+        await stepped.wait()
+    return task
+
+
 def mark(file: Path) -> int:
     """The step at which the model saw the cancel."""
     end = time.monotonic() + 5
@@ -180,8 +195,7 @@ async def test_closing_the_iterator_stops_the_model(client: TritonClient, folder
 
 
 async def test_cancelling_the_task_stops_the_model(client: TritonClient, folder: Path) -> None:
-    task = asyncio.create_task(collect(client, request("task", steps=500)))
-    await asyncio.sleep(0.5)
+    task = await running(client, request("task", steps=500))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -197,8 +211,7 @@ async def test_the_deadline_stops_the_model(client: TritonClient, folder: Path) 
 
 async def test_closing_the_client_ends_its_requests(server: TritonServer, folder: Path) -> None:
     client = TritonClient(server.grpc)
-    task = asyncio.create_task(collect(client, request("orphan", steps=500)))
-    await asyncio.sleep(0.5)
+    task = await running(client, request("orphan", steps=500))
     await client.close()
     with pytest.raises(RestyleError) as caught:
         await task
@@ -229,8 +242,7 @@ async def test_nothing_listens() -> None:
 
 async def test_a_server_killed_mid_stream(server: TritonServer) -> None:
     async with TritonClient(server.grpc) as client:
-        task = asyncio.create_task(collect(client, request("killed", steps=500)))
-        await asyncio.sleep(0.5)
+        task = await running(client, request("killed", steps=500))
         server.kill()
         with pytest.raises(RestyleError) as caught:
             await task

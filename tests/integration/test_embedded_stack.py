@@ -74,6 +74,22 @@ def test_one_signal_ends_a_running_stack(tmp_path: Path, number: signal.Signals)
     assert not list(Path("/dev/shm").glob(f"reroom-{process.pid}-*"))
 
 
+def test_an_open_upload_does_not_get_the_api_killed(tmp_path: Path) -> None:
+    with command("up", "--port", "0", "--run", tmp_path, "--host", "0.0.0.0", API_BASE_URL="") as process:
+        port = int(read_until(process, r"serves at http://127.0.0.1:(\d+)")[1])
+        assert f"http://<this machine>:{port}" in read_until(process, r"warning: .*API_BASE_URL=.*")[0]
+        with socket.create_connection(("127.0.0.1", port)) as upload:
+            upload.sendall(
+                b"POST /transform/submit HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n"
+                b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+            )
+            assert upload.recv(100).startswith(b"HTTP/1.1 100")  # the API waits for the body now
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+    assert "Finished server process" in (tmp_path / "logs" / "api.log").read_text()
+    assert processes_of(tmp_path) == []
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5])
 def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path, seconds: float) -> None:
     with command("up", "--port", "0", "--run", tmp_path) as process:

@@ -11,10 +11,13 @@ import pytest
 import pytest_asyncio
 
 from tests.api_server import Api, a_redis, photo, problem, running_api
+from tests.running_stack import until
 from tests.servers import RedisServer
 
 BOUNDARY = "a-boundary"
 MAX_UPLOAD = 200_000
+GIVEN_UP = "POST /transform/submit 400"
+"""What the API logs for a form that ends too soon."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -123,7 +126,7 @@ async def test_a_body_that_grows_too_large_is_refused(api: Api) -> None:
 
 
 async def test_a_client_that_goes_away_leaves_nothing(api: Api) -> None:
-    files = api.stored()
+    files, answered = api.stored(), log_lines(api, GIVEN_UP)
     host, port = api.base_url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(
@@ -133,5 +136,9 @@ async def test_a_client_that_goes_away_leaves_nothing(api: Api) -> None:
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    await asyncio.sleep(0.3)
+    await until(lambda: log_lines(api, GIVEN_UP) > answered, "the API saw the connection end")
     assert api.stored() == files
+
+
+def log_lines(api: Api, words: str) -> int:
+    return api.log.read_text().count(words)

@@ -158,7 +158,7 @@ async def test_any_text_is_answered_with_pong(api: Api) -> None:
     assert (code, messages[-1]["type"]) == (1000, "cancelled")
 
 
-async def test_erasing_a_watched_job_ends_the_watch(api: Api) -> None:
+async def test_an_erased_job_is_unknown_to_watchers(api: Api) -> None:
     job_id = await api.submit()
     await api.http.delete(f"/transform/{job_id}")
     await api.http.delete(f"/transform/{job_id}/files")

@@ -158,6 +158,37 @@ def test_ctrl_c_when_the_service_is_gone(service: Service, photo: Path, tmp_path
     assert f"job {JOB} may go on" in err
 
 
+def test_ctrl_c_when_the_job_has_just_ended(service: Service, photo: Path, tmp_path: Path) -> None:
+    service.plans = [(4, "wait")]
+    service.faults[("DELETE", f"/transform/{JOB}")] = [(409, {}, problem(409, "job_finished"))]
+    process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "step 1" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert f"job {JOB} had ended already" in err
+    assert "may go on" not in err
+
+
+def test_ctrl_c_while_downloading_cancels_nothing(service: Service, photo: Path, tmp_path: Path) -> None:
+    download = ("GET", "/files/result.jpg")
+    service.faults[download] = [(503, {"retry-after": "8"}, problem(503, "unavailable"))]
+    process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
+    end = time.monotonic() + 10
+    while download not in service.requests:
+        assert time.monotonic() < end, "no download"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=5)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert ("DELETE", f"/transform/{JOB}") not in service.requests
+    assert not (tmp_path / "out.jpg").exists()
+
+
 def test_timeout(service: Service, photo: Path, tmp_path: Path) -> None:
     service.plans = [(1, "wait")]
     began = time.monotonic()

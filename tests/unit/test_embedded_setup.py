@@ -14,7 +14,7 @@ from orchestrator.embedded.__main__ import main
 from orchestrator.embedded.process import EmbeddedError
 from orchestrator.embedded.redis import redis_part
 from orchestrator.embedded.sample import draw_room
-from orchestrator.embedded.stack import Stack, check_port_free
+from orchestrator.embedded.stack import Stack, check_port_free, signing_key
 from orchestrator.embedded.triton import ENVIRONMENT, check_machine, triton_part
 
 PORTS = (1, 2, 3)
@@ -30,6 +30,25 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         ):
             Stack(tmp_path, release=tmp_path, port=port).start()
     check_port_free("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_a_port_in_use_on_ipv6_is_seen(host: str) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(EmbeddedError, match=rf"^cannot listen on \[{host}\]:{port} \(Address already"):
+            check_port_free(host, port)
+    check_port_free(host, port)
+
+
+def test_the_signing_key_is_kept_and_an_empty_one_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "signing_key"
+    file.touch()  # what a start that was interrupted used to leave
+    key = signing_key(tmp_path)
+    assert len(key) == 64
+    assert signing_key(tmp_path) == key
+    assert [path.name for path in tmp_path.iterdir()] == ["signing_key"]
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_missing_bundle_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

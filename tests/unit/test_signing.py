@@ -30,9 +30,9 @@ def test_a_url_holds_until_it_expires() -> None:
     signer = UrlSigner(b"secret" * 4, "https://rooms.example", clock)
     url = signer.url(KEY, 60)
     assert url.startswith(f"https://rooms.example/files/{KEY}?")
-    clock.now += 59
+    clock.now += 60
     signer.verify(*parts(url))
-    clock.now += 1
+    clock.now += 0.5
     with pytest.raises(LinkExpired):
         signer.verify(*parts(url))
 

@@ -30,7 +30,7 @@ Exit codes:
   3    the service cannot be reached, is not available, or did not end in time
   4    no such job
   5    the job was cancelled
-  130  Ctrl-C; `restyle` cancels its job first
+  130  Ctrl-C; `restyle` first cancels its job, unless that has ended
 """
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -164,15 +164,15 @@ def restyle(
     preferences = Preferences(color_palette=list(more.pop("palette")), **more)
     with client_at(url) as client, reporting(as_json=as_json):
         job = client.submit(photo, style, preferences)
-        say(f"job {job.job_id}")
         try:
+            say(f"job {job.job_id}")
             with display(stderr) as shown:
                 done = watch(client, job.job_id, timeout, shown)
-            assert done.result is not None, "a completed job has a result"
-            client.download(done.result.transformed_url, output)
         except KeyboardInterrupt:
             cancel_after_interrupt(url, job.job_id)
             raise
+        assert done.result is not None, "a completed job has a result"
+        client.download(done.result.transformed_url, output)
     if as_json:
         print_json({"success": True, "output": str(output), "data": done})
     else:
@@ -193,6 +193,8 @@ def cancel_after_interrupt(url: str, job: str) -> None:
     try:
         with Client(url, timeout=5.0, retry=RetryPolicy(attempts=1)) as client:
             client.cancel(job)
+    except errors.Conflict:
+        say(f"reroom: job {job} had ended already")
     except errors.ReroomError as error:
         say(f"reroom: job {job} may go on: {error}")
     else:
