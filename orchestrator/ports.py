@@ -149,9 +149,9 @@ class JobStore(ABC):
         """Give the job back at once without counting the attempt (a worker that shuts down). Raises LeaseLost."""
 
     @abstractmethod
-    async def sweep(self) -> int:
-        """Housekeeping, to be called by every worker each quarter of a lease: ends jobs of dead workers that are
-        cancelled or used up also while no worker is free to take; returns how many."""
+    async def sweep(self, worker: str) -> int:
+        """Housekeeping, to be called by every worker each quarter of a lease: notes that it lives, and ends jobs
+        of dead workers that are cancelled or used up also while no worker is free to take; returns how many."""
 
     @abstractmethod
     def events(self, job_id: str, after: str) -> AsyncGenerator[EventRecord, None]:

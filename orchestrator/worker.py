@@ -80,6 +80,11 @@ class Worker:
             self._tell(str(error))
             await asyncio.wait([stopping], timeout=TAKE_SECONDS)
             return None
+        except Exception:
+            # The jobs that run here must not end because of one that cannot be begun.
+            _log.exception("a look for a job broke; trying again")
+            await asyncio.wait([stopping], timeout=TAKE_SECONDS)
+            return None
         if lease and stopping.done():
             await self._give_back(lease)
             return None
@@ -121,10 +126,12 @@ class Worker:
         while True:
             await asyncio.sleep(self._lease_seconds / 4)
             try:
-                await self._store.sweep()
+                await self._store.sweep(self._name)
             except Unavailable:
                 # The take loop, which meets the same outage, reports it.
                 continue
+            except Exception:
+                _log.exception("housekeeping broke; trying again")
 
 
 async def serve(settings: Settings) -> None:

@@ -120,7 +120,7 @@ class MemoryJobStore(JobStore):
                 async with self._news:
                     await self._news.wait()
 
-    async def sweep(self) -> int:
+    async def sweep(self, worker: str) -> int:
         self._check()
         return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -13,7 +14,7 @@ import msgspec
 
 from orchestrator.jobs.events import EventRecord
 from orchestrator.jobs.models import TERMINAL, Job, JobState, Preferences
-from orchestrator.ports import JobNotFound, JobStore, QueueStats, Storage, Unavailable
+from orchestrator.ports import JobNotFound, JobStore, PortError, QueueStats, Storage
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class JobService:
     async def submit(self, photo: bytes, style: str, preferences: Preferences) -> JobView:
         """Store the photo (a JPEG from the upload gate) and queue a job for it.
 
-        Raises Unavailable, and leaves nothing behind then.
+        Raises Unavailable. A job that was queued all the same is cancelled and the photo deleted then, unless the
+        store does not answer: then the photo stays, because the store may yet queue the job.
         """
         stats = await self._store.stats()
         job_id, now = uuid.uuid4().hex, self._clock()
@@ -74,11 +76,17 @@ class JobService:
         return await self._view(await self._store.cancel(_checked(job_id)))
 
     async def erase(self, job_id: str) -> None:
-        """Delete a finished job's pictures, then its record.
+        """Delete a finished job's pictures, then its record; the pictures also when the record has expired.
 
         Raises JobNotFound, JobNotFinished, Unavailable.
         """
-        job = await self._store.get(_checked(job_id))
+        _checked(job_id)
+        try:
+            job = await self._store.get(job_id)
+        except JobNotFound:
+            if not await self._delete_objects(job_id):
+                raise
+            return
         if job.status not in TERMINAL:
             raise JobNotFinished(job_id)
         await self._delete_objects(job_id)
@@ -106,13 +114,15 @@ class JobService:
 
     async def _take_back(self, job_id: str) -> None:
         try:
+            with contextlib.suppress(JobNotFound):
+                await self._store.cancel(job_id)
             await self._delete_objects(job_id)
-        except Unavailable as error:
-            log.warning("job %s was not queued, but its photo could not be deleted: %s", job_id, error)
+        except PortError as error:
+            log.warning("job %s may not be queued, its photo stays: %s", job_id, error)
 
-    async def _delete_objects(self, job_id: str) -> None:
-        for prefix in (_uploads(job_id), f"results/{job_id}/"):
-            await self._storage.delete_prefix(prefix)
+    async def _delete_objects(self, job_id: str) -> int:
+        prefixes = (_uploads(job_id), f"results/{job_id}/")
+        return sum([await self._storage.delete_prefix(prefix) for prefix in prefixes])
 
 
 def seconds_remaining(job: Job, position: int | None, stats: QueueStats) -> float:

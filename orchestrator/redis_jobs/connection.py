@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from redis.exceptions import (
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
+    ResponseError,
     TimeoutError,
 )
 
@@ -31,6 +33,8 @@ MAX_BLOCK = 2.0
 
 _SOCKET_TIMEOUT = 5.0
 _DOWN = (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError)
+_REFUSES_WRITES = re.compile(r"(^|-)(OOM|MISCONF|READONLY) ")
+"""Redis 6.2 tells a script's refused write in the middle of an error's text."""
 
 
 def connect(url: str, *, max_connections: int, retries: int) -> redis.Redis:
@@ -63,6 +67,11 @@ def redis_calls() -> Iterator[None]:
         raise AccessDenied(f"Redis: {error}") from error
     except _DOWN as error:
         _raise_swallowed(task, before)
+        raise Unavailable(f"Redis: {error}") from error
+    except ResponseError as error:
+        _raise_swallowed(task, before)
+        if not _REFUSES_WRITES.search(str(error)):
+            raise
         raise Unavailable(f"Redis: {error}") from error
     _raise_swallowed(task, before)
 

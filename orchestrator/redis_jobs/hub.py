@@ -1,8 +1,8 @@
 """Live events: one reading connection for all subscribers of a process.
 
 A subscriber attaches, reads the job's stream up to now, then follows what the hub delivers and drops what it has
-seen. Nothing falls between the two, because the hub delivers everything after the position that the first reading
-established. (Reading first and attaching then loses events.)
+seen. Nothing falls between the two, because the hub delivers everything after a position that was established before
+any of these readings. (Reading first and attaching then loses events.)
 """
 
 from __future__ import annotations
@@ -116,18 +116,26 @@ class Hub:
 
     async def _catch_up(self, job_id: str, after: str) -> list[Entry] | None:
         """Everything after ``after`` up to now; None when nothing is there and nothing can come any more."""
-        key = self._keys.events + job_id
+        await self._follow(job_id)
         with redis_calls():
             async with self._client.pipeline(transaction=True) as pipe:
-                pipe.hmget(self._keys.job + job_id, ["status", "last_seq"])
-                pipe.xrange(key, min=f"({after}")
-                (status, last_seq), entries = await pipe.execute()
+                pipe.hget(self._keys.job + job_id, "status")
+                pipe.xrange(self._keys.events + job_id, min=f"({after}")
+                status, entries = await pipe.execute()
         if status is None or (status in TERMINAL and not entries):
             return None
-        if key not in self._positions:
+        return list(entries)
+
+    async def _follow(self, job_id: str) -> None:
+        """Make the hub read the job's stream. Before any reading of a subscriber: each then reaches the position."""
+        key = self._keys.events + job_id
+        if key in self._positions:
+            return
+        with redis_calls():
+            last_seq: Any = await self._client.hget(self._keys.job + job_id, "last_seq")
+        if last_seq is not None and key not in self._positions:
             self._positions[key] = last_seq
             await self._wake()
-        return list(entries)
 
     @contextmanager
     def _attached(self, key: str) -> Iterator[_Subscriber]:

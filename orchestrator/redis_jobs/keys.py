@@ -22,7 +22,7 @@ class Keys(NamedTuple):
     stats: str
     """Hash: order (last order of submission), mean_seconds."""
     workers: str
-    """Sorted set: names of workers, by when (ms) they last looked for a job or renewed a lease."""
+    """Sorted set: names of workers, by when (ms) they were last heard of."""
     job: str
     """+ id: hash, the job record."""
     events: str

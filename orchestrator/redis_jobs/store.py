@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from orchestrator.jobs.events import Cancelled, EventRecord, Progress, Terminal
+import msgspec
+
+from orchestrator.jobs.events import Cancelled, EventRecord, Failed, Progress, Terminal
 from orchestrator.jobs.models import MAX_DELIVERIES, Job, JobError, JobState
 from orchestrator.ports import JobFinished, JobNotFound, JobStore, Lease, LeaseLost, QueueStats
 from orchestrator.redis_jobs import record
@@ -16,6 +19,9 @@ from orchestrator.redis_jobs.hub import Hub
 from orchestrator.redis_jobs.keys import PARKED, Keys
 from orchestrator.redis_jobs.scripts import Scripts
 
+EVENTS_TTL = 3600
+"""Seconds that a finished job's events, previews among them, are kept; its record lives on and says how it ended."""
+
 DEAD_LETTERS = 10_000
 """About how many dead letters are kept."""
 
@@ -23,6 +29,8 @@ _CONNECTIONS = 32
 _EXHAUSTED = JobError(
     code="too_many_attempts", detail="The job stopped its worker too often and was given up."
 )
+_BROKEN_RECORD = JobError(code="broken_record", detail="The job's record was damaged.")
+_log = logging.getLogger("reroom.store")
 
 
 class RedisJobStore(JobStore):
@@ -44,6 +52,7 @@ class RedisJobStore(JobStore):
         self._lease_seconds = lease_seconds
         self._ending: dict[str, Any] = {
             "ttl": job_ttl,
+            "events_ttl": min(job_ttl, EVENTS_TTL),
             "dead_letters": DEAD_LETTERS,
             "max_deliveries": MAX_DELIVERIES,
             "cancelled": record.terminal_change(Cancelled()),
@@ -99,13 +108,28 @@ class RedisJobStore(JobStore):
             nonce = uuid.uuid4().hex
             reply = await self._call("take", worker=worker, nonce=nonce, begin=begin, **self._expiry)
             if isinstance(reply, list):
-                return _lease(worker, _pairs(reply))
+                try:
+                    return _lease(worker, _pairs(reply))
+                except msgspec.DecodeError as error:
+                    await self._fail_broken(worker, _pairs(reply), error)
+                    continue
             left = deadline - time.monotonic()
             if left <= 0.001:
                 return None
             # Only wakes this worker up: which job it gets, the script decides.
             with redis_calls():
                 await self._blocking.xread({self._keys.queue: reply}, count=1, block=int(left * 1000) or 1)
+
+    async def _fail_broken(self, worker: str, fields: dict[str, str], error: Exception) -> None:
+        _log.error("job %s: its record cannot be read: %s", fields["id"], error)
+        lease = {
+            "job": fields["id"],
+            "entry": fields["entry"],
+            "worker": worker,
+            "attempt": fields["begun"],
+        }
+        change = record.terminal_change(Failed(error=_BROKEN_RECORD))
+        await self._call("finish", lease=lease, change=change, completed=False, **self._ending)
 
     async def renew(self, lease: Lease) -> bool:
         reply = await self._call("renew", lease=_names(lease))
@@ -151,8 +175,8 @@ class RedisJobStore(JobStore):
     def events(self, job_id: str, after: str) -> AsyncGenerator[EventRecord, None]:
         return self._hub.events(job_id, after)
 
-    async def sweep(self) -> int:
-        ended: int = await self._call("sweep", **self._expiry)
+    async def sweep(self, worker: str) -> int:
+        ended: int = await self._call("sweep", worker=worker, **self._expiry)
         return ended
 
     async def stats(self) -> QueueStats:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.jobs.events import Completed, Step
-from orchestrator.jobs.models import JobResult, JobState, Preferences
+from orchestrator.jobs.models import Job, JobResult, JobState, Preferences
 from orchestrator.jobs.service import FIRST_GUESS_SECONDS, JobNotFinished, JobService
 from orchestrator.ports import JobFinished, JobNotFound, ObjectNotFound, Unavailable
 from orchestrator.storage.local import LocalStorage
@@ -66,6 +66,31 @@ async def test_a_store_that_fails_after_the_photo_was_stored_leaves_nothing(tmp_
     assert (await bench.storage.stats()).objects == 0
 
 
+async def test_a_store_that_may_yet_queue_the_job_keeps_its_photo(tmp_path: Path) -> None:
+    class Hangs(MemoryJobStore):
+        async def submit(self, job: Job) -> None:
+            self.down = True
+            raise Unavailable("no answer in time")
+
+    bench = Bench(tmp_path)
+    with pytest.raises(Unavailable):
+        await JobService(Hangs(), bench.storage).submit(b"jpeg", "boho", Preferences())
+    assert (await bench.storage.stats()).objects == 1
+
+
+async def test_a_job_that_was_queued_although_its_reply_was_lost_is_cancelled(tmp_path: Path) -> None:
+    class LosesTheReply(MemoryJobStore):
+        async def submit(self, job: Job) -> None:
+            await super().submit(job)
+            raise Unavailable("no answer in time")
+
+    bench, store = Bench(tmp_path), LosesTheReply()
+    with pytest.raises(Unavailable):
+        await JobService(store, bench.storage).submit(b"jpeg", "boho", Preferences())
+    assert [job.status for job in store.jobs.values()] == [JobState.CANCELLED]
+    assert (await bench.storage.stats()).objects == 0
+
+
 async def test_estimates_begin_with_a_guess_and_follow_what_is_measured(bench: Bench) -> None:
     view = await bench.service.submit(b"jpeg", "boho", Preferences())
     assert view.estimated_time == FIRST_GUESS_SECONDS
@@ -111,6 +136,16 @@ async def test_erase_deletes_pictures_and_record_of_a_finished_job_only(bench: B
         await bench.storage.get(f"uploads/{job_id}/original.jpg")
     assert (await bench.storage.stats()).objects == 1
     assert (await bench.service.status(other)).job.id == other
+
+
+async def test_pictures_can_be_erased_when_the_record_has_expired(bench: Bench) -> None:
+    job_id = "a" * 32
+    await bench.storage.put(f"uploads/{job_id}/original.jpg", b"x", "image/jpeg")
+    await bench.storage.put(f"results/{job_id}/1/transformed.jpg", b"x", "image/jpeg")
+    await bench.service.erase(job_id)
+    assert (await bench.storage.stats()).objects == 0
+    with pytest.raises(JobNotFound):
+        await bench.service.erase(job_id)
 
 
 @pytest.mark.parametrize("job_id", ["", "0" * 32, "*", "../x", "A" * 32, "0" * 10_000, "\0"])

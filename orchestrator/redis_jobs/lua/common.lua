@@ -55,7 +55,7 @@ local function terminate(id, entry, change, ...)
   apply(id, change, ...)
   forget_entry(id, entry)
   redis.call('EXPIRE', JOB .. id, args.ttl)
-  redis.call('EXPIRE', EVENTS .. id, args.ttl)
+  redis.call('EXPIRE', EVENTS .. id, args.events_ttl)
 end
 
 local function dead_letter(id, code, detail)

@@ -1,5 +1,6 @@
--- args: cancelled, exhausted, lease_ms, max_deliveries, ttl, dead_letters. Returns how many jobs it ended.
+-- args: worker, cancelled, exhausted, lease_ms, max_deliveries, ttl, dead_letters. Returns how many jobs it ended.
 ensure_queue()
+seen(args.worker)
 local ended = 0
 each_expired(function(id, entry)
   if settle(id, entry) then
