@@ -17,7 +17,7 @@ from export.bundle import NETWORKS, Bundle
 from export.contract import Sizes, graph_specs, python_specs
 from export.models.denoiser import Denoiser
 from export.models.load import Network, load_networks, unet_factor, vae_factor
-from export.models.pictures import Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
+from export.models.pictures import CentreDetector, Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
 from export.onnx import export_onnx
 from export.publish import check_unpublished, publish
 from export.spec import ModelSpec
@@ -32,6 +32,8 @@ ASPECTS = (1.0, 1.15, 1.3, 1.45, 1.7, 2.0)
 
 _HALF = [0.5, 0.5, 0.5]
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+_DETECTORS = {"yolos": (Detector, _IMAGENET), "centres": (CentreDetector, (_HALF, _HALF))}
+"""Module and normalisation (mean, standard deviation) by the network's ``model_type``."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,9 +121,12 @@ def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Modul
     depth, detector = networks["depth"], networks["detector"]
     height, width = detector.config.image_size
     side = depth.config.image_size
+    detector_class, normalisation = _DETECTORS[detector.config.model_type]
     return {
         "depth": Depth(depth, (side, side), _HALF, _HALF),
-        "detector": Detector(detector, (height, width), *_IMAGENET, bundle.objects, bundle.object_threshold),
+        "detector": detector_class(
+            detector, (height, width), *normalisation, bundle.objects, bundle.object_threshold
+        ),
         "text_encoder": TextEncoder(networks["text_encoder"]),
         "vae_encoder": VaeEncoder(networks["vae"]),
         "vae_decoder": VaeDecoder(networks["vae"]),

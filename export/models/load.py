@@ -13,11 +13,13 @@ from transformers import (
     CLIPTextModel,
     DPTConfig,
     DPTForDepthEstimation,
+    PretrainedConfig,
     YolosConfig,
     YolosForObjectDetection,
 )
 
 from export.bundle import Bundle, BundleError, Weights
+from export.models.centres import CentresConfig, CentresForObjectDetection
 
 Network = Any
 """A torch module of diffusers or transformers; both set ``config`` on their classes in ways that type checkers miss."""
@@ -31,8 +33,12 @@ _DIFFUSERS: dict[str, Any] = {
 _TRANSFORMERS: dict[str, tuple[Any, Any]] = {
     "text_encoder": (CLIPTextConfig, CLIPTextModel),
     "depth": (DPTConfig, DPTForDepthEstimation),
-    "detector": (YolosConfig, YolosForObjectDetection),
 }
+_DETECTORS: dict[str, tuple[Any, Any]] = {
+    "yolos": (YolosConfig, YolosForObjectDetection),
+    "centres": (CentresConfig, CentresForObjectDetection),
+}
+"""By the ``model_type`` of their configurations."""
 
 
 def load_networks(bundle: Bundle) -> dict[str, Network]:
@@ -59,13 +65,23 @@ def _pretrained(name: str, weights: Weights) -> Network:
     try:
         if name in _DIFFUSERS:
             return _DIFFUSERS[name].from_pretrained(weights.source, torch_dtype=torch.float32, **place)
-        _, model_class = _TRANSFORMERS[name]
+        _, model_class = _classes(name, PretrainedConfig.get_config_dict(weights.source, **place)[0])
         return model_class.from_pretrained(
             weights.source, dtype=torch.float32, attn_implementation="eager", **place
         )
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise BundleError(f"networks.{name}: cannot load {weights.source}: {reason}") from error
+
+
+def _classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:
+    """(configuration, network) of transformers for a network with this configuration."""
+    if name != "detector":
+        return _TRANSFORMERS[name]
+    kind = config.get("model_type", "yolos")
+    if kind not in _DETECTORS:
+        raise BundleError(f"networks.detector: {kind} is none of {', '.join(_DETECTORS)}")
+    return _DETECTORS[kind]
 
 
 def _random(kind: str, weights: Weights) -> Network:
@@ -75,7 +91,8 @@ def _random(kind: str, weights: Weights) -> Network:
     else:
         if isinstance(config.get("id2label"), list):
             config["id2label"] = dict(enumerate(config["id2label"]))
-        config_class, model_class = _TRANSFORMERS[kind]
+        config_class, model_class = _classes(kind, config)
+        config.pop("model_type", None)
         network = model_class(config_class(**config, attn_implementation="eager"))
     with torch.no_grad():
         for name, parameter in network.named_parameters():

@@ -44,7 +44,11 @@ class TextEncoder(nn.Module):
         return self.encoder(input_ids=input_ids).last_hidden_state
 
 
-class _PhotoNetwork(nn.Module):
+DOUBLE = 0.5
+"""Two boxes of one label that overlap more (intersection over union) are the same object."""
+
+
+class PhotoNetwork(nn.Module):
     """A network of fixed input size behind a picture of any size: resize (bilinear, not antialiased) and normalise."""
 
     mean: Tensor
@@ -64,7 +68,7 @@ class _PhotoNetwork(nn.Module):
         return (pixels - self.mean) / self.std
 
 
-class Depth(_PhotoNetwork):
+class Depth(PhotoNetwork):
     """Photo UINT8 [B,H,W,3] → UINT8 [B,H,W]: relative inverse depth, min–max scaled per sample, white = near."""
 
     def forward(self, image: Tensor) -> Tensor:
@@ -76,7 +80,7 @@ class Depth(_PhotoNetwork):
         return ((depth - low) / (high - low).clamp(min=1e-6) * 255.0).round().to(torch.uint8)
 
 
-class Detector(_PhotoNetwork):
+class Detector(PhotoNetwork):
     """Photo UINT8 [B,H,W,3] → the K best objects, best first: boxes FP32 [B,K,4] (xyxy, 0..1), scores FP32 [B,K],
     labels INT64 [B,K]. Below the threshold the row is padding: box 0, score 0, label −1.
 
@@ -109,3 +113,61 @@ class Detector(_PhotoNetwork):
             scores * real,
             torch.where(real, labels, torch.full_like(labels, -1)),
         )
+
+
+class CentreDetector(PhotoNetwork):
+    """What :class:`Detector` does, from a CentresForObjectDetection: its objects are the peaks of its heat maps.
+
+    Of two boxes of one label that overlap by more than DOUBLE the better one stays.
+    """
+
+    layers: Tensor
+    before: Tensor
+
+    def __init__(
+        self,
+        network: Network,
+        size: tuple[int, int],
+        mean: list[float],
+        std: list[float],
+        objects: int,
+        threshold: float,
+    ) -> None:
+        super().__init__(network, size, mean, std)
+        self.objects, self.threshold, self.candidates = objects, threshold, 2 * objects
+        self.register_buffer("layers", torch.tensor(network.config.layers))
+        order = torch.arange(self.candidates)
+        self.register_buffer("before", order.unsqueeze(1) < order)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.pick(*self.network(pixel_values=self.prepare(image)))
+
+    def pick(self, heat: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The network's answer → boxes [B,K,4], scores [B,K], labels [B,K]."""
+        heat = heat.float().sigmoid()
+        peaks = heat * (heat == F.max_pool2d(heat, 3, 1, 1))
+        cells = heat.shape[2] * heat.shape[3]
+        scores, order = peaks.flatten(1).topk(self.candidates, dim=1)
+        labels, place = order // cells, order % cells
+        index = self.layers[labels] * cells + place
+        flat = boxes.permute(0, 1, 3, 4, 2).flatten(1, 3)
+        found = flat.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)).clamp(0.0, 1.0)
+        same = (labels.unsqueeze(1) == labels.unsqueeze(2)) & (_overlap(found) > DOUBLE) & self.before
+        scores, best = (scores * ~same.any(1)).topk(self.objects, dim=1)
+        labels, found = labels.gather(1, best), found.gather(1, best.unsqueeze(-1).expand(-1, -1, 4))
+        real = scores >= self.threshold
+        return (
+            found * real.unsqueeze(-1),
+            scores * real,
+            torch.where(real, labels, torch.full_like(labels, -1)),
+        )
+
+
+def _overlap(boxes: Tensor) -> Tensor:
+    """Intersection over union [B,N,N] of boxes xyxy [B,N,4] with one another."""
+    one, other = boxes.unsqueeze(2), boxes.unsqueeze(1)
+    sides = torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])
+    sides = sides.clamp(min=0.0)
+    both = sides[..., 0] * sides[..., 1]
+    area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    return both / (area.unsqueeze(2) + area.unsqueeze(1) - both).clamp(min=1e-9)

@@ -11,9 +11,10 @@ VISIBLE = 0.5
 UNKNOWN = "room"
 
 EVIDENCE: dict[str, dict[str, float]] = {
-    "bedroom": {"bed": 3.0, "teddy bear": 0.5},
+    "bedroom": {"bed": 3.0, "nightstand": 1.0, "wardrobe": 1.0, "teddy bear": 0.5},
     "living room": {
         "couch": 3.0,
+        "coffee table": 1.5,
         "tv": 1.5,
         "remote": 0.5,
         "potted plant": 0.3,
@@ -27,11 +28,20 @@ EVIDENCE: dict[str, dict[str, float]] = {
         "refrigerator": 3.0,
         "microwave": 2.0,
         "toaster": 1.5,
+        "counter": 1.5,
+        "hood": 1.5,
         "sink": 1.0,
         "knife": 0.5,
     },
-    "bathroom": {"toilet": 4.0, "bathtub": 4.0, "sink": 1.0, "toothbrush": 1.0, "hair drier": 1.0},
-    "office": {"laptop": 1.5, "keyboard": 1.5, "mouse": 1.0, "book": 0.3, "chair": 0.2},
+    "bathroom": {
+        "toilet": 4.0,
+        "bathtub": 4.0,
+        "towel": 1.5,
+        "sink": 1.0,
+        "toothbrush": 1.0,
+        "hair drier": 1.0,
+    },
+    "office": {"desk": 3.0, "laptop": 1.5, "keyboard": 1.5, "mouse": 1.0, "book": 0.3, "chair": 0.2},
 }
 """How much a label (COCO's names, and a few more) speaks for a room."""
 

@@ -1,0 +1,210 @@
+"""Training of the dollhouse's text encoder, UNet and both ControlNets, together and from scratch.
+
+The target is a room in one style, its edges those of the same room's picture in *another* style, and the caption the
+target style's: so the networks learn to keep the geometry and change the look. ε-prediction on the service's schedule,
+weighted by min-SNR (Hang et al. 2023, arXiv 2303.09556), a tenth of the captions left out for guidance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .captions import StyleWords, Tokens, caption, unconditional
+from .hints import perturb_depth
+from .materials import STYLES
+from .networks import DenoiserSettings, build_denoisers, predict_noise
+from .prepared import Prepared
+from .sampling import SHOWN, alphas_cumprod, sample_grid
+from .training import Limit, Losses, Optimising, Pace, Trainer, autocast, step_randomness
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Part of a run. The networks are convolutional, so most is learnt on crops, at a quarter of the cost."""
+
+    until: float
+    """Progress at which the next phase begins; the last one's is 1."""
+    crop: int | None
+    """Side in pixels, a multiple of the autoencoder's factor times the UNet's; None = the whole picture."""
+    batch: int
+
+
+SIZES = DenoiserSettings()
+PHASES = (Phase(0.6, 128, 32), Phase(1.0, None, 16))
+OPTIMISING = Optimising(learning_rate=1e-3)
+
+
+@dataclass(frozen=True)
+class DiffusionSettings:
+    sizes: DenoiserSettings = SIZES
+    phases: tuple[Phase, ...] = PHASES
+    unconditional: float = 0.1
+    """Share of captions that say nothing of the picture."""
+    min_snr: float = 5.0
+    seed: int = 2
+    optimising: Optimising = OPTIMISING
+
+    def phase(self, progress: float) -> Phase:
+        return next((phase for phase in self.phases if progress < phase.until), self.phases[-1])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B targets with what the networks are told of them."""
+
+    latents: Tensor
+    """FP32 [B,4,h,w], scaled."""
+    edges: Tensor
+    """FP32 [B,1,H,W], 0 or 1, of another style's picture."""
+    depth: Tensor
+    """FP32 [B,1,H,W] in 0..1, white = near, exact."""
+    ids: Tensor
+    """INT64 [B,77]."""
+    texts: tuple[str, ...]
+    rooms: NDArray[np.int64]
+    styles: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    """The styles that the edges come from, never those of the targets."""
+
+    def to(self, device: torch.device) -> Batch:
+        moved = {name: getattr(self, name).to(device) for name in ("latents", "edges", "depth", "ids")}
+        return replace(self, **moved)
+
+    def cropped(self, side: int, choices: np.random.Generator) -> Batch:
+        """The same window of every hint and target, ``side`` pixels square, a place for the whole batch."""
+        factor = self.edges.shape[-1] // self.latents.shape[-1]
+        cells = side // factor
+        y, x = (int(choices.integers(n - cells + 1)) for n in self.latents.shape[-2:])
+        hint = np.s_[:, :, y * factor : y * factor + side, x * factor : x * factor + side]
+        return replace(
+            self,
+            latents=self.latents[:, :, y : y + cells, x : x + cells],
+            edges=self.edges[hint],
+            depth=self.depth[hint],
+        )
+
+
+def draw_batch(
+    rooms: Prepared,
+    words: tuple[StyleWords, ...],
+    tokens: Tokens,
+    count: int,
+    unconditional_share: float,
+    choices: np.random.Generator,
+) -> Batch:
+    """Random targets, sources and captions; the last SHOWN rooms are not among them."""
+    index = choices.integers(max(1, len(rooms) - SHOWN), size=count)
+    style = choices.integers(len(STYLES), size=count)
+    source = (style + choices.integers(1, len(STYLES), size=count)) % len(STYLES)
+    texts = tuple(
+        unconditional(words, choices)
+        if choices.random() < unconditional_share
+        else caption(words[s].prompt, rooms.room_types[i], rooms.colours[i, s], choices)
+        for i, s in zip(index, style, strict=True)
+    )
+    edges = np.unpackbits(np.stack([rooms.edges[i, s] for i, s in zip(index, source, strict=True)]), axis=-1)
+    latents = np.stack([rooms.latents[i, s] for i, s in zip(index, style, strict=True)])
+    depth = np.stack([rooms.depth[i] for i in index])
+    return Batch(
+        latents=torch.from_numpy(latents).float(),
+        edges=torch.from_numpy(edges)[:, None].float(),
+        depth=torch.from_numpy(depth)[:, None].float() / 255.0,
+        ids=tokens(texts),
+        texts=texts,
+        rooms=index,
+        styles=style,
+        sources=source,
+    )
+
+
+def diffusion_losses(
+    networks: Any, batch: Batch, alphas: Tensor, timesteps: Tensor, noise: Tensor, min_snr: float
+) -> Losses:
+    """``alphas``: ᾱ FP32 [1000]; ``timesteps`` INT64 [B]; ``noise`` of the latents' shape.
+
+    ``error`` is the plain mean square of ε, ``loss`` the weighted one.
+    """
+    alpha = alphas[timesteps].view(-1, 1, 1, 1)
+    noisy = alpha.sqrt() * batch.latents + (1.0 - alpha).sqrt() * noise
+    text = networks["text_encoder"](input_ids=batch.ids).last_hidden_state
+    predicted = predict_noise(networks, noisy, timesteps, text, batch.depth, batch.edges).float()
+    errors = (predicted - noise).square().mean((1, 2, 3))
+    snr = alpha.flatten() / (1.0 - alpha.flatten())
+    return {"loss": (errors * (min_snr / snr).clamp(max=1.0)).mean(), "error": errors.mean()}
+
+
+def spread_timesteps(batch: int, steps: int, choices: np.random.Generator) -> Tensor:
+    """INT64 [batch] in 0..steps−1: uniform, one from each equal part, so that a batch's loss varies less."""
+    return torch.from_numpy(
+        ((choices.permutation(batch) + choices.random(batch)) * steps / batch).astype(np.int64)
+    )
+
+
+class Prefetch:
+    """Makes the next step's batch while this one's is used; a batch depends on its step and size alone."""
+
+    def __init__(self, make: Callable[[int, int], Batch]) -> None:
+        self._make, self._pool = make, ThreadPoolExecutor(1)
+        self._ahead: dict[tuple[int, int], Future[Batch]] = {}
+
+    def __call__(self, step: int, count: int) -> Batch:
+        ready = self._ahead.get((step, count)) or self._pool.submit(self._make, step, count)
+        self._ahead = {(step + 1, count): self._pool.submit(self._make, step + 1, count)}
+        return ready.result()
+
+
+def train_diffusion(
+    rooms: Prepared,
+    vae: Any,
+    words: tuple[StyleWords, ...],
+    tokens: Tokens,
+    folder: Path,
+    settings: DiffusionSettings,
+    limit: Limit,
+    device: torch.device,
+    pace: Pace | None = None,
+) -> dict[str, Any]:
+    """Train (or go on training) in ``folder``; returns the four networks by name, averaged, in evaluation mode.
+
+    The last rooms are kept out of training and drawn in the sample grids.
+    """
+    built = build_denoisers(settings.sizes, tokens, settings.seed)
+    networks = {
+        name: network.to(device, memory_format=torch.channels_last) for name, network in built.items()
+    }
+    alphas = alphas_cumprod().to(device)
+
+    def make(step: int, count: int) -> Batch:
+        choices, _ = step_randomness(settings.seed, step, device)
+        return draw_batch(rooms, words, tokens, count, settings.unconditional, choices)
+
+    prefetch = Prefetch(make)
+
+    def losses(step: int) -> Losses:
+        phase = settings.phase(trainer.progress)
+        # Another stream than the batch's own choices, which were drawn ahead.
+        choices, generator = step_randomness(settings.seed + 1, step, device)
+        batch = prefetch(step, phase.batch).to(device)
+        batch = replace(batch, depth=perturb_depth(batch.depth, choices))
+        if phase.crop is not None:
+            batch = batch.cropped(phase.crop, choices)
+        timesteps = spread_timesteps(phase.batch, len(alphas), choices).to(device)
+        noise = torch.randn(batch.latents.shape, generator=generator, device=device)
+        with autocast(device, tiles=True):
+            return diffusion_losses(networks, batch, alphas, timesteps, noise, settings.min_snr)
+
+    def sample(path: Path) -> None:
+        sample_grid(path, networks, vae, rooms, words, tokens, device)
+
+    trainer = Trainer(networks, losses, sample, settings.optimising, asdict(settings), folder, pace)
+    trainer.run(limit)
+    return networks

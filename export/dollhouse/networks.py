@@ -1,0 +1,105 @@
+"""The denoising networks of the dollhouse: the classes of Stable Diffusion, a few hundred times smaller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from .captions import LENGTH, Tokens
+
+
+@dataclass(frozen=True)
+class DenoiserSettings:
+    """Sizes. The number of ``hint_widths`` must be that of the autoencoder's levels: both shrink alike."""
+
+    widths: tuple[int, ...] = (48, 96, 144, 192)
+    attention: tuple[bool, ...] = (False, False, True, True)
+    """Which levels look at the text."""
+    layers: int = 1
+    heads: int = 4
+    hint_widths: tuple[int, ...] = (8, 16, 32)
+    text_width: int = 96
+    text_layers: int = 2
+
+
+def build_denoisers(settings: DenoiserSettings, tokens: Tokens, seed: int) -> dict[str, Any]:
+    """``text_encoder``, ``unet``, ``controlnet_depth``, ``controlnet_canny`` with random weights."""
+    torch.manual_seed(seed)
+    down = tuple("CrossAttnDownBlock2D" if text else "DownBlock2D" for text in settings.attention)
+    up = tuple("CrossAttnUpBlock2D" if text else "UpBlock2D" for text in reversed(settings.attention))
+    common: dict[str, Any] = {
+        "in_channels": 4,
+        "down_block_types": down,
+        "block_out_channels": settings.widths,
+        "layers_per_block": settings.layers,
+        "norm_num_groups": 8,
+        "cross_attention_dim": settings.text_width,
+        "attention_head_dim": settings.heads,
+    }
+    networks: dict[str, Any] = {
+        "text_encoder": _text_encoder(settings, tokens),
+        "unet": UNet2DConditionModel(sample_size=64, out_channels=4, up_block_types=up, **common),
+    }
+    for name in ("controlnet_depth", "controlnet_canny"):
+        network = ControlNetModel(conditioning_embedding_out_channels=settings.hint_widths, **common)
+        _open(network)
+        networks[name] = network
+    return networks
+
+
+def _text_encoder(settings: DenoiserSettings, tokens: Tokens) -> Any:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=tokens.vocabulary,
+            **tokens.framing,
+            hidden_size=settings.text_width,
+            intermediate_size=4 * settings.text_width,
+            num_hidden_layers=settings.text_layers,
+            num_attention_heads=settings.heads,
+            max_position_embeddings=LENGTH,
+            attn_implementation="eager",
+        )
+    )
+
+
+def _open(controlnet: Any) -> None:
+    """Give the hint embedding's last convolution weights: behind a zero at either end no gradient reaches it.
+
+    The zero convolutions that protect a pretrained UNet are kept small instead, as there is nothing to protect.
+    """
+    nn.init.kaiming_normal_(controlnet.controlnet_cond_embedding.conv_out.weight)
+    for convolution in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
+        nn.init.normal_(convolution.weight, std=0.3 * convolution.in_channels**-0.5)
+
+
+def predict_noise(
+    networks: Any, noisy: Tensor, timesteps: Tensor, text: Tensor, depth: Tensor, edges: Tensor
+) -> Tensor:
+    """ε for ``noisy`` [B,4,h,w] at ``timesteps`` [B], given ``text`` [B,77,D], ``depth`` and ``edges`` FP [B,1,H,W] in
+    0..1; both ControlNets at full strength."""
+    hints = {"controlnet_depth": depth, "controlnet_canny": edges}
+    answers = [
+        networks[name](
+            noisy,
+            timesteps,
+            encoder_hidden_states=text,
+            controlnet_cond=hint.expand(-1, 3, -1, -1),
+            return_dict=False,
+        )
+        for name, hint in hints.items()
+    ]
+    return networks["unet"](
+        noisy,
+        timesteps,
+        encoder_hidden_states=text,
+        down_block_additional_residuals=tuple(
+            a + b for a, b in zip(*(down for down, _ in answers), strict=True)
+        ),
+        mid_block_additional_residual=answers[0][1] + answers[1][1],
+        return_dict=False,
+    )[0]

@@ -1,0 +1,129 @@
+"""Trains what restyles, from rendered rooms to networks in folders that a bundle can name.
+
+    python -m export.dollhouse.restyling                  # everything, with the preset of the machine
+    python -m export.dollhouse.restyling --minutes 20     # a shorter run
+
+Run it again after it was stopped and it goes on: every part keeps checkpoints. Rooms come from
+``python -m export.dollhouse.data``; let them be complete, as latents are encoded anew when their number changes.
+
+On two CPU cores a step of four 64² crops takes the autoencoder 0.11 s of one core, a 128² crop takes the denoisers
+0.05 s in bf16 (AMX; 0.07 s without), a whole picture four times that, and a room's latents 0.3 s. Of 150 minutes:
+
+    core A   autoencoder 35 (18,000 steps), latents of 1,500 rooms 8, denoisers 100 (4,900 steps of 16 crops and
+             1,300 of 8 pictures; twice that where depth and detector are done and both cores are free)
+    core B   1,500 rooms 10 before that, depth model and detector beside it
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from export.bundle import Weights
+
+from .autoencoder import Pictures, encode_mean, quality_of, train_autoencoder
+from .captions import Tokens, load_style_words
+from .data import DATA, open_dataset
+from .diffusion import train_diffusion
+from .grids import to_bytes, to_signal
+from .prepared import Rooms, prepare
+from .presets import Preset, preset_for
+from .sampling import decode
+from .training import Limit, pick_device
+
+RUN = Path(".run/dollhouse")
+
+TOKENIZER = Weights(path="tokenizer")
+"""The project's own, beside the bundles."""
+
+PREVIEW_PICTURES = 64
+
+
+def train_restyling(rooms: Rooms, run: Path, preset: Preset, device: torch.device) -> Path:
+    """Autoencoder, then latents, then text encoder, UNet and ControlNets; returns the folder ``run``/networks with one
+    folder for each, and facts.json: preview matrix, reconstruction quality."""
+    networks = run / "networks"
+    vae = train_autoencoder(
+        rooms,
+        run / "autoencoder",
+        preset.autoencoder,
+        Limit(minutes=preset.autoencoder_minutes),
+        device,
+    )
+    save_networks({"vae": vae}, networks)
+    facts = {
+        "preview_matrix": preview_matrix(vae, rooms, device),
+        "reconstruction": dict(reconstruction(vae, rooms, device)),
+    }
+    (networks / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
+    prepared = prepare(rooms, vae, run / "prepared", device)
+    limit = Limit(minutes=preset.diffusion_minutes)
+    words, tokens = load_style_words(), Tokens(TOKENIZER)
+    trained = train_diffusion(
+        prepared, vae, words, tokens, run / "diffusion", preset.diffusion, limit, device
+    )
+    save_networks(trained, networks)
+    return networks
+
+
+def save_networks(networks: Mapping[str, Any], folder: Path) -> None:
+    """A folder for each, as ``from_pretrained`` reads it."""
+    for name, network in networks.items():
+        network.to(memory_format=torch.contiguous_format).save_pretrained(folder / name)
+
+
+@torch.no_grad()
+def preview_matrix(vae: Any, pictures: Pictures, device: torch.device) -> list[list[float]]:
+    """[5][3]: the linear map (least squares) from scaled latents, and a constant, to RGB in −1..1 of the cells."""
+    rows, colours = [], []
+    for index in range(min(PREVIEW_PICTURES, len(pictures))):
+        signal = to_signal(pictures.picture(index, index % 5)[None]).to(device)
+        latents = encode_mean(vae, signal) * vae.config.scaling_factor
+        cells = torch.nn.functional.adaptive_avg_pool2d(signal, latents.shape[-2:])
+        rows.append(latents.flatten(2)[0].T.cpu().double())
+        colours.append(cells.flatten(2)[0].T.cpu().double())
+    known = torch.cat(rows)
+    known = torch.cat([known, torch.ones(len(known), 1, dtype=known.dtype)], 1)
+    solution = torch.linalg.lstsq(known, torch.cat(colours)).solution
+    return [[round(value, 4) for value in row] for row in solution.tolist()]
+
+
+@torch.no_grad()
+def reconstruction(
+    vae: Any, pictures: Pictures, device: torch.device, count: int = 32
+) -> Mapping[str, float]:
+    """PSNR and edge F1 of the last pictures after the autoencoder."""
+    index = range(max(0, len(pictures) - count), len(pictures))
+    real = np.stack([pictures.picture(i, i % 5) for i in index])
+    latents = [encode_mean(vae, to_signal(one[None]).to(device)) * vae.config.scaling_factor for one in real]
+    made = np.concatenate([to_bytes(decode(vae, one)) for one in latents])
+    return {name: round(value, 4) for name, value in quality_of(made, real).items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m export.dollhouse.restyling", description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--rooms", type=int, help="how many; all that are there when not given")
+    parser.add_argument("--run", type=Path, default=RUN)
+    parser.add_argument("--minutes", type=float, help="training time; the machine's preset when not given")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch on the CPU")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    device = pick_device()
+    preset = preset_for(device)
+    if given.minutes is not None:
+        preset = replace(preset, minutes=given.minutes)
+    folder = train_restyling(open_dataset(given.data, "train", given.rooms), given.run, preset, device)
+    print(f"networks in {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The dollhouse's data on disk: shards that are whole, resumed, and what the renderer made."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export.dollhouse.data import SPLITS, Dataset, Making, make_dataset, make_shard, open_dataset
+from export.dollhouse.looking import draw, mirror, photos
+from export.dollhouse.rooms import LABELS, STYLES, render, sample_rooms
+
+MAKING = Making(side=32)
+SHARD = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    make_dataset(folder, "held_out", 4, MAKING, shard_rooms=SHARD)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path) -> Dataset:
+    return open_dataset(folder, "held_out")
+
+
+def test_a_dataset_holds_what_the_renderer_makes(dataset: Dataset) -> None:
+    assert len(dataset) == 4
+    for index, style in ((1, 0), (3, 4)):
+        shot = render(sample_rooms([dataset.seed(index)]), [STYLES[style]], MAKING.side)
+        np.testing.assert_array_equal(dataset.picture(index, style), shot.image[0])
+        np.testing.assert_allclose(dataset.depth(index), shot.depth[0], rtol=1e-3)
+        np.testing.assert_array_equal(dataset.edges(index), shot.edges[0])
+        assert dataset.room_type(index) == shot.room_types[0]
+        boxes, labels = dataset.objects(index)
+        assert [LABELS[label] for label in labels] == [seen.label for seen in shot.objects[0]]
+        np.testing.assert_array_equal(boxes, np.array([seen.box for seen in shot.objects[0]], np.float32))
+
+
+def test_splits_share_no_room(dataset: Dataset) -> None:
+    ranges = sorted(SPLITS.values(), key=lambda seeds: seeds.start)
+    assert all(first.stop <= second.start for first, second in pairwise(ranges))
+    assert [dataset.seed(i) for i in range(4)] == list(SPLITS["held_out"][:4])
+
+
+def test_a_stopped_run_goes_on_and_makes_the_same_bytes(folder: Path, dataset: Dataset) -> None:
+    first, second = (folder / "held_out" / f"shard-0000{n}" for n in (0, 1))
+    before, kept = dataset.picture(3, 2), (first / "images.npy").stat().st_mtime_ns
+    second.rename(folder / "lost")
+    assert len(open_dataset(folder, "held_out")) == 2
+    counts: list[tuple[int, int]] = []
+    again = make_dataset(
+        folder, "held_out", 4, MAKING, report=lambda a, b: counts.append((a, b)), shard_rooms=SHARD
+    )
+    assert counts == [(2, 2)]
+    assert (first / "images.npy").stat().st_mtime_ns == kept
+    np.testing.assert_array_equal(again.picture(3, 2), before)
+
+
+def test_a_shard_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        make_shard(tmp_path, "train", 0, MAKING, device="no such device", shard_rooms=1)
+    assert list((tmp_path / "train").iterdir()) == []
+
+
+def test_a_shard_that_another_process_finished_stays(folder: Path) -> None:
+    shard = folder / "held_out" / "shard-00000"
+    before = (shard / "seeds.npy").stat().st_mtime_ns
+    assert make_shard(folder, "held_out", 0, MAKING, shard_rooms=SHARD) == shard
+    assert (shard / "seeds.npy").stat().st_mtime_ns == before
+
+
+def test_shards_made_in_another_way_are_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="side 32"):
+        make_dataset(folder, "held_out", 4, Making(side=64), shard_rooms=SHARD)
+
+
+def test_missing_rooms_are_named(folder: Path, dataset: Dataset) -> None:
+    with pytest.raises(FileNotFoundError, match="4 rooms of held_out; want 9"):
+        open_dataset(folder, "held_out", rooms=9)
+    assert len(open_dataset(folder, "held_out", rooms=2)) == 2
+    with pytest.raises(FileNotFoundError, match="0 rooms of train"):
+        open_dataset(folder, "train")
+    for index in (-1, 4):
+        with pytest.raises(IndexError):
+            dataset.picture(index, 0)
+
+
+def test_a_draw_mirrors_pictures_and_truths_alike(dataset: Dataset) -> None:
+    drawn = draw(dataset, 12, np.random.default_rng(0))
+    assert len(set(drawn.mirrored)) == 2
+    pictures = photos(dataset, drawn).numpy()
+    depths = mirror(np.stack([dataset.depth(i) for i in drawn.indices]), drawn)
+    for row, (index, style, mirrored) in enumerate(
+        zip(drawn.indices, drawn.styles, drawn.mirrored, strict=True)
+    ):
+        picture, depth = dataset.picture(index, style), dataset.depth(index)
+        np.testing.assert_array_equal(pictures[row], picture[:, ::-1] if mirrored else picture)
+        np.testing.assert_array_equal(depths[row], depth[:, ::-1] if mirrored else depth)
