@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -47,12 +48,25 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     control_scale: tuple[float, float]
 
 
-class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The noise schedule of the training ("scaled linear"; the network predicts ε)."""
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The noise schedule of the training ("scaled linear"), and what the network learnt to predict on it."""
 
     beta_start: float
     beta_end: float
     train_steps: int
+    prediction: Literal["epsilon", "v_prediction"] = "epsilon"
+    """diffusers' names. A release that says nothing means ε."""
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A value that training measured: ``key`` of the JSON object in the file ``path``."""
+
+    path: str
+    key: str
+
+
+Matrix = list[list[float]]
+Stored = Literal["fp32", "fp16"]
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,8 +86,13 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tokenizer: Weights
     defaults: Defaults
     schedule: Schedule
-    preview_matrix: list[list[float]]
-    """RGB in −1..1 from latents: [channels + 1][3], the last row added."""
+    preview_matrix: Matrix | Measured
+    """RGB in −1..1 from latents: [channels + 1][3], the last row added. :func:`preview_matrix` reads it."""
+    stored: Stored = "fp32"
+    """How the files hold the weights. With fp16 they are rounded to it when they are loaded; the graphs still compute
+    in FP32, so this halves the files and nothing else."""
+    made_by: str | None = None
+    """The command that makes the local weights, for those who do not have them yet."""
     seed: int = 0
 
 
@@ -96,3 +115,23 @@ def load_bundle(name: str) -> Bundle:
     if missing:
         raise BundleError(f"{path.name}: no weights for {', '.join(missing)}")
     return bundle
+
+
+def local_path(bundle: Bundle, field: str, path: str) -> Path:
+    """Where a relative ``path`` of a bundle file leads. Raises BundleError when nothing is there."""
+    found = BUNDLES / path
+    if not found.exists():
+        advice = f": run `{bundle.made_by}`" if bundle.made_by else ""
+        raise BundleError(f"{field}: there is no {found.resolve()}{advice}")
+    return found
+
+
+def preview_matrix(bundle: Bundle) -> Matrix:
+    """The bundle's matrix, read from its file where training measured it. Raises BundleError."""
+    if not isinstance(bundle.preview_matrix, Measured):
+        return bundle.preview_matrix
+    path = local_path(bundle, "preview_matrix", bundle.preview_matrix.path)
+    try:
+        return msgspec.convert(json.loads(path.read_text())[bundle.preview_matrix.key], Matrix)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"preview_matrix: {path} has no {bundle.preview_matrix.key}: {error!r}") from error

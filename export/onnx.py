@@ -10,8 +10,10 @@ import onnx
 import torch
 from torch import nn
 
+from export.bundle import Stored
 from export.parity import ParityError, check_weights
 from export.spec import Axis, ModelSpec
+from export.stored import halve
 
 OPSET = 18
 """The newest that every runtime in the table of versions reads (with ONNX IR 10)."""
@@ -24,8 +26,10 @@ EXAMPLE_BATCH = 3
 """Not 1 or 2: torch.export treats sizes 0 and 1 as constants, and 2 is the guidance pair."""
 
 
-def export_onnx(module: nn.Module, spec: ModelSpec, path: Path) -> list[str]:
+def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored = "fp32") -> list[str]:
     """Trace ``module`` with the spec's examples and write ``path`` (see :func:`save_onnx`).
+
+    With ``stored`` = "fp16" the weights that FP16 holds exactly take half the space (see ``export.stored``).
 
     Returns the names of the parameters that the optimiser folded into constants. Raises ParityError when a parameter
     that the outputs depend on is missing before that, or any is changed at any time.
@@ -52,6 +56,8 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path) -> list[str]:
     model = program.model_proto
     model.ir_version = IR_VERSION
     _anonymise(model)
+    if stored == "fp16":
+        halve(model)
     folded = check_weights(spec.name, model, module, used)
     save_onnx(model, path)
     return folded

@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnx import numpy_helper
 from torch import nn
 
 from export.spec import Axis, ModelSpec
+from export.stored import weights_of
 
 FLOAT_TOLERANCE = 2e-5
 """Largest difference of a float output, relative to the largest magnitude of the reference (at least 1)."""
@@ -89,7 +89,7 @@ def check_weights(name: str, model: onnx.ModelProto, module: nn.Module, used: se
 
     The exporter may store a matrix transposed under a name of its own; such a parameter counts when found by value.
     """
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    stored = weights_of(model)
     by_value = {_fingerprint(array) for array in stored.values()}
     absent = []
     for parameter in sorted(used):

@@ -13,7 +13,7 @@ import msgspec
 from torch import nn
 
 from export import parity
-from export.bundle import NETWORKS, Bundle
+from export.bundle import NETWORKS, Bundle, Stored, preview_matrix
 from export.contract import Sizes, graph_specs, python_specs
 from export.models.denoiser import Denoiser
 from export.models.load import Network, load_networks, unet_factor, vae_factor
@@ -36,7 +36,7 @@ _DETECTORS = {"yolos": (Detector, _IMAGENET), "centres": (CentreDetector, (_HALF
 """Module and normalisation (mean, standard deviation) by the network's ``model_type``."""
 
 
-class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One graph of a release."""
 
     version: int
@@ -47,6 +47,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Largest difference from torch per output, in the output's own units."""
     folded: list[str]
     """Parameters that the graph holds only inside precomputed constants."""
+    stored: Stored = "fp32"
+    """How the file holds the weights; a release that says nothing means FP32."""
 
 
 def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
@@ -68,12 +70,13 @@ def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
 
 
 def _build(bundle: Bundle, staging: Path, version: int) -> None:
+    preview = preview_matrix(bundle)
     networks = load_networks(bundle)
     sizes, labels = _sizes(bundle, networks), networks["detector"].config.id2label
     modules = _modules(bundle, networks)
     # The modules hold the networks now, and each is gone before its ONNX twin is loaded: both together would not fit.
     del networks
-    facts = _export_graphs(modules, sizes, staging / "models", version)
+    facts = _export_graphs(modules, sizes, staging / "models", version, bundle.stored)
     folder = Path("versions", str(version))
     (staging / folder).mkdir(parents=True)
     tokenizer = load_tokenizer(bundle.tokenizer)
@@ -87,7 +90,7 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
         "defaults": bundle.defaults,
         "schedule": bundle.schedule,
         "quality_threshold": bundle.quality_threshold,
-        "preview_matrix": bundle.preview_matrix,
+        "preview_matrix": preview,
         "labels": [labels[index] for index in range(len(labels))],
         "tokenizer": {"file": str(folder / "tokenizer.json"), **msgspec.structs.asdict(framing)},
         "models": facts,
@@ -136,20 +139,22 @@ def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Modul
 
 
 def _export_graphs(
-    modules: dict[str, nn.Module], sizes: Sizes, folder: Path, version: int
+    modules: dict[str, nn.Module], sizes: Sizes, folder: Path, version: int, stored: Stored
 ) -> dict[str, ModelFacts]:
     """Export all of ``modules``, emptying it."""
     specs = graph_specs(sizes)
     return {
-        name: _export_graph(modules.pop(name).eval(), specs[name], folder / name, version)
+        name: _export_graph(modules.pop(name).eval(), specs[name], folder / name, version, stored)
         for name in list(modules)
     }
 
 
-def _export_graph(module: nn.Module, spec: ModelSpec, folder: Path, version: int) -> ModelFacts:
+def _export_graph(
+    module: nn.Module, spec: ModelSpec, folder: Path, version: int, stored: Stored
+) -> ModelFacts:
     path = folder / str(version) / "model.onnx"
     cases = parity.references(module, spec)
-    folded = export_onnx(module, spec, path)
+    folded = export_onnx(module, spec, path, stored)
     del module
     differences = parity.check_outputs(spec, path, cases)
     (folder / "config.pbtxt").write_text(config_text(spec))
@@ -160,6 +165,7 @@ def _export_graph(module: nn.Module, spec: ModelSpec, folder: Path, version: int
         bytes=sum(file.stat().st_size for file in files),
         parity=differences,
         folded=folded,
+        stored=stored,
     )
 
 

@@ -37,7 +37,7 @@ class Denoiser(nn.Module):
         control_scale: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """FP32 latents, x0_previous, noise [B,4,h,w]; timestep [B,1]; coefficients [B,7] = p,q,a,b,c,d,g;
-        text [B,K,77,D], K = 2 for (unconditional, conditional) or 1; depth, edges UINT8 [B,8h,8w];
+        text [B,K,77,D], K = 2 for (unconditional, conditional) or 1; depth, edges UINT8 [B,H,W];
         control_scale [B,2].
 
         Returns the next latents and x0, FP32 [B,4,h,w].
@@ -63,7 +63,7 @@ class Denoiser(nn.Module):
             )
             down = [a + b for a, b in zip(down, residuals, strict=True)] if down else list(residuals)
             mid = mid + residual_mid
-        noise_pred = self.unet(
+        output = self.unet(
             sample,
             steps,
             encoder_hidden_states=words,
@@ -71,7 +71,7 @@ class Denoiser(nn.Module):
             mid_block_additional_residual=mid,
             return_dict=False,
         )[0]
-        pair = noise_pred.unflatten(0, (-1, rows))
+        pair = output.unflatten(0, (-1, rows))
         p, q, a, b, c, d, guidance = coefficients.view(-1, 7, 1, 1, 1).unbind(1)
         unconditional, conditional = pair[:, 0], pair[:, -1]
         guided = unconditional + guidance * (conditional - unconditional)

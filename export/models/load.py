@@ -18,7 +18,7 @@ from transformers import (
     YolosForObjectDetection,
 )
 
-from export.bundle import Bundle, BundleError, Weights
+from export.bundle import Bundle, BundleError, Weights, local_path
 from export.models.centres import CentresConfig, CentresForObjectDetection
 
 Network = Any
@@ -42,8 +42,17 @@ _DETECTORS: dict[str, tuple[Any, Any]] = {
 
 
 def load_networks(bundle: Bundle) -> dict[str, Network]:
-    """Every network of the bundle by name. Raises BundleError when their shapes cannot work together."""
+    """Every network of the bundle by name, its weights rounded to what the bundle stores.
+
+    Raises BundleError when weights cannot be had, or their shapes cannot work together.
+    """
+    for name, weights in bundle.networks.items():
+        if weights.path is not None:
+            local_path(bundle, f"networks.{name}", weights.path)
     networks = {name: _load(name, weights, bundle.seed) for name, weights in bundle.networks.items()}
+    if bundle.stored == "fp16":
+        for name, network in networks.items():
+            _round_to_fp16(name, network)
     _check_hint_factor(networks)
     return networks
 
@@ -103,6 +112,15 @@ def _random(kind: str, weights: Weights) -> Network:
                     prod(factor for prefix, factor in weights.gain.items() if name.startswith(prefix))
                 )
     return network
+
+
+@torch.no_grad()
+def _round_to_fp16(name: str, network: Network) -> None:
+    for key, parameter in network.named_parameters():
+        rounded = parameter.half().float()
+        if not rounded.isfinite().all():
+            raise BundleError(f"networks.{name}: {key} does not fit in fp16")
+        parameter.copy_(rounded)
 
 
 def hint_factor(controlnet: Network) -> int:

@@ -33,10 +33,10 @@ SCHEDULERS: dict[str, Any] = {
 }
 
 
-def scheduler(solver: str) -> Any:
-    """diffusers' scheduler of the same name, as Stable Diffusion 1.5 configures it."""
+def scheduler(solver: str, prediction: str = "epsilon") -> Any:
+    """diffusers' scheduler of the same name, as Stable Diffusion 1.5 configures it but for the prediction."""
     kind, options = SCHEDULERS[solver]
-    return kind(**SCHEDULE, **options)
+    return kind(**SCHEDULE, **options, prediction_type=prediction)
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Case:
     control_scale: tuple[float, float]
     strength: float = 1.0
     photo_latents: NDArray[np.float32] | None = None
+    prediction: str = "epsilon"
 
 
 class _Img2Img(StableDiffusionControlNetImg2ImgPipeline):
@@ -94,11 +95,12 @@ def diffusers_picture(case: Case, bundle: str = "tiny") -> NDArray[np.float64]:
         "output_type": "pt",
     }
     noise = torch.from_numpy(case.noise)
+    solver = scheduler(case.solver, case.prediction)
     if case.strength >= 1.0:
-        pipeline = StableDiffusionControlNetPipeline(**_parts(bundle), scheduler=scheduler(case.solver))
+        pipeline = StableDiffusionControlNetPipeline(**_parts(bundle), scheduler=solver)
         common |= {"image": hints, "latents": noise}
     else:
-        pipeline = _Img2Img(**_parts(bundle), scheduler=scheduler(case.solver))
+        pipeline = _Img2Img(**_parts(bundle), scheduler=solver)
         pipeline.noise = noise
         common |= {
             "image": torch.from_numpy(case.photo_latents),

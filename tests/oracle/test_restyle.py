@@ -143,7 +143,7 @@ async def run_here(
 ) -> NDArray[Any]:
     """The pipeline of `restyle` in this process, over the server's models."""
     monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
-    release = load_release()
+    release = replace(load_release(), prediction=case.prediction)
     values = {
         "image": photo,
         "prompt": case.prompt,
@@ -191,6 +191,28 @@ async def test_every_mutant_misses(
 
 async def test_the_multistep_term_matters(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await missed_by(server, forget_previous, make_case("dpmpp_2m"), monkeypatch) >= MUTANT
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("solver", SOLVERS)
+async def test_networks_that_predict_v_equal_diffusers(
+    server: Server, solver: str, strength: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the graph it makes no difference: only the table and the peer's scheduler are told."""
+    photo = room(112, 144)
+    case = make_case(solver, strength=strength, photo_latents=photo_latents(photo), prediction="v_prediction")
+    case = await server.with_hints(photo, case)
+    ours = await run_here(server, photo, case, monkeypatch)
+    theirs = diffusers_picture(case)
+    assert theirs.std() > 20, "a flat picture would prove nothing"
+    assert difference(ours, theirs) <= TOLERANCE
+
+
+async def test_the_other_prediction_misses(server: Server) -> None:
+    photo = room(112, 144)
+    case = await server.with_hints(photo, make_case())
+    ours, _ = await server.restyle_exact(photo, case)
+    assert difference(ours, diffusers_picture(replace(case, prediction="v_prediction"))) >= MUTANT
 
 
 async def test_other_photo_latents_miss(server: Server) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from solver import SOLVERS, A, B, C, D, P, Q, Table, alphas_cumprod, solver_table
+from solver import PREDICTIONS, SOLVERS, A, B, C, D, P, Q, Table, alphas_cumprod, solver_table
 
 from .reference import SCHEDULE, SCHEDULERS, scheduler
 
@@ -58,12 +58,15 @@ def theirs(
 @pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 14, 15, 20, 50])
 @pytest.mark.parametrize("solver", list(SOLVERS))
-def test_the_trajectory_is_that_of_diffusers(solver: str, steps: int, strength: float) -> None:
-    peer = scheduler(solver)
+@pytest.mark.parametrize("prediction", list(PREDICTIONS))
+def test_the_trajectory_is_that_of_diffusers(
+    prediction: str, solver: str, steps: int, strength: float
+) -> None:
+    peer = scheduler(solver, prediction)
     peer.set_timesteps(steps)
     # diffusers fails where no step is left; here at least one is.
     run = max(1, int(steps * strength))
-    table = solver_table(solver, steps, strength, peer.alphas_cumprod.double().numpy())
+    table = solver_table(solver, steps, strength, peer.alphas_cumprod.double().numpy(), prediction)
     assert len(table) == run
     np.testing.assert_allclose(table.timesteps, peer.timesteps[steps - run :].numpy(), rtol=1e-7)
     photo, noise = np.random.default_rng(0).standard_normal((2, SIZE))
@@ -85,4 +88,6 @@ def test_the_schedule_is_that_of_diffusers() -> None:
 @pytest.mark.parametrize("strength", [0.7, 0.29, 0.57, 0.6])
 def test_a_strength_that_went_through_float32_keeps_its_steps(strength: float) -> None:
     alphas = alphas_cumprod(0.00085, 0.012, 1000)
-    assert len(solver_table("ddim", 100, float(np.float32(strength)), alphas)) == round(strength * 100)
+    assert len(solver_table("ddim", 100, float(np.float32(strength)), alphas, "epsilon")) == round(
+        strength * 100
+    )

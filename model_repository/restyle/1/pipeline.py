@@ -228,7 +228,10 @@ class Restyler:
         self, request: Request, scene: _Scene, attempt: int
     ) -> AsyncIterator[tuple[int, int, Floats, Floats]]:
         """The diffusion loop: (step from 1, of, latents, x0) after every guided step."""
-        table = solver_table(request.solver, request.steps, request.strength, self.release.alphas)
+        release = self.release
+        table = solver_table(
+            request.solver, request.steps, request.strength, release.alphas, release.prediction
+        )
         shape = self._latent_shape(scene.fit)
         noise = philox_noise(request.seed, 0, shape) if request.latents is None else request.latents[None]
         latents = (table.start[0] * scene.photo_latents + table.start[1] * noise).astype(np.float32)

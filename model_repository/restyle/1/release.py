@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from solver import Array, alphas_cumprod
+from solver import PREDICTIONS, Array, alphas_cumprod
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Release:
     defaults: Defaults
     alphas: Array
     """ᾱ of the training schedule, FP64 [train_steps]."""
+    prediction: str
+    """What the denoiser's networks predict, a key of PREDICTIONS."""
     quality_threshold: float
     preview_matrix: NDArray[np.float32]
     """[channels + 1, 3]: RGB in −1..1 from latents, the last row added."""
@@ -75,6 +77,7 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
         latent_channels=document["sizes"]["latent_channels"],
         defaults=Defaults(**{**defaults, "control_scale": (depth_scale, edge_scale)}),
         alphas=alphas_cumprod(schedule["beta_start"], schedule["beta_end"], schedule["train_steps"]),
+        prediction=_prediction(schedule),
         quality_threshold=document["quality_threshold"],
         preview_matrix=np.array(document["preview_matrix"], np.float32),
         labels=document["labels"],
@@ -82,3 +85,10 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
         frame=(tokenizer["begin"], tokenizer["end"], tokenizer["pad"]),
         versions={name: facts["version"] for name, facts in document["models"].items()},
     )
+
+
+def _prediction(schedule: dict[str, Any]) -> str:
+    prediction: str = schedule.get("prediction", "epsilon")
+    if prediction not in PREDICTIONS:
+        raise ValueError(f"schedule.prediction is {prediction!r}, not one of {', '.join(PREDICTIONS)}")
+    return prediction

@@ -3,8 +3,8 @@
 A noise level is σ = √((1−ᾱ)/ᾱ) (Karras et al. 2022, arXiv 2206.00364); the state is variance preserving,
 x = α·x0 + s·ε with α = 1/√(1+σ²) and s = σ·α. One guided step, run by the ``denoiser`` graph, is
 
-    ε  = εu + g·(εc − εu)
-    x0 = p·x + q·ε
+    y  = yu + g·(yc − yu)          what the network predicts: ε, or v = α·ε − s·x0
+    x0 = p·x + q·y                 ε: (1/α, −σ); v (Salimans & Ho 2022, arXiv 2202.00512): (α, −s)
     x' = a·x + b·x0 + c·x0_previous + d·noise
 
 and a solver is a grid of (timestep, σ) with the rows (p, q, a, b, c, d). DDIM (arXiv 2010.02502), Euler (2206.00364)
@@ -137,20 +137,37 @@ SOLVERS: dict[str, tuple[_Grids, _Steps]] = {
 }
 
 
-def solver_table(name: str, steps: int, strength: float, alphas: Array) -> Table:
+def _epsilon(sigma: float) -> tuple[float, float]:
+    return float(np.hypot(1.0, sigma)), -sigma
+
+
+def _velocity(sigma: float) -> tuple[float, float]:
+    alpha = float(1.0 / np.hypot(1.0, sigma))
+    return alpha, -sigma * alpha
+
+
+PREDICTIONS: dict[str, Callable[[float], tuple[float, float]]] = {
+    "epsilon": _epsilon,
+    "v_prediction": _velocity,
+}
+"""(p, q) at a noise level, by what the network predicts; the names are diffusers'."""
+
+
+def solver_table(name: str, steps: int, strength: float, alphas: Array, prediction: str) -> Table:
     """The table of solver ``name`` (a key of SOLVERS) for ``steps`` (1 … MAX_STEPS) at ``strength`` (0 < strength ≤ 1).
 
+    ``alphas`` (ᾱ, FP64 [train_steps]) and ``prediction`` (a key of PREDICTIONS) are those of the network's training.
     At strength 1 the start is pure noise; below it the first ``steps − int(steps·strength)`` steps are skipped, as in
     diffusers' img2img, and the start is the photo at the noise level of the first step that is left (at least one is).
     """
     make_grid, make_step = SOLVERS[name]
+    clean = PREDICTIONS[prediction]
     grid = make_grid(alphas, steps)
     # Rounded, because an FP32 strength of 0.7 is 0.699999988 and would lose a step.
     first = steps - max(1, min(steps, int(round(strength, 6) * steps + 1e-9)))
     rows = np.zeros((steps - first, 6))
     for row, index in enumerate(range(first, steps)):
-        sigma = grid.sigmas[index]
-        rows[row, P], rows[row, Q] = np.hypot(1.0, sigma), -sigma
+        rows[row, P], rows[row, Q] = clean(grid.sigmas[index])
         rows[row, A:] = make_step(grid.sigmas, index, first)
     sigma = grid.sigmas[first]
     alpha = float(1.0 / np.hypot(1.0, sigma))

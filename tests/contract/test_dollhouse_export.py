@@ -1,0 +1,144 @@
+"""The bundle `dollhouse`: it says what the training does, and its whole export works on networks of its classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+from release import load_release
+
+from export.bundle import BUNDLES, Bundle, BundleError, Measured, Weights, load_bundle, preview_matrix
+from export.dollhouse import depth, detector, restyling, sampling, seeing
+from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
+from export.dollhouse.captions import Tokens
+from export.dollhouse.networks import DenoiserSettings, build_denoisers
+from export.dollhouse.rooms import LABELS
+from export.models.centres import fold
+from export.models.load import load_networks
+from export.release import build_release
+from export.stored import SMALLEST, is_fp16
+from tests.conftest import RELEASE, ROOT
+
+DENOISERS = DenoiserSettings(
+    widths=(8, 16), attention=(False, True), heads=2, hint_widths=(4, 8, 8), text_width=16, text_layers=1
+)
+AUTOENCODER = AutoencoderSettings(widths=(8, 8, 16))
+DEPTH = depth.DepthSettings(
+    side=32, stages=(32, 32, 32), depths=(1, 1, 1), width=16, layers=2, heads=2, fusion=8
+)
+DETECTOR = detector.DetectorSettings(side=64, widths=(8, 8, 16, 16, 16), blocks=(1, 1, 1, 1), neck=8)
+MATRIX = np.random.default_rng(0).standard_normal((5, 3)).round(4).tolist()
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The dollhouse as its file says it, but with small untrained networks for small pictures."""
+    folder = tmp_path_factory.mktemp("networks")
+    networks = build_denoisers(DENOISERS, Tokens(restyling.TOKENIZER), seed=0)
+    networks["vae"] = build_autoencoder(AUTOENCODER)
+    networks["depth"] = depth.fold(depth.build_depth(DEPTH))
+    networks["detector"] = fold(detector.build_detector(DETECTOR))
+    restyling.save_networks(networks, folder)
+    (folder / "facts.json").write_text(json.dumps({"preview_matrix": MATRIX}))
+    return msgspec.structs.replace(
+        load_bundle("dollhouse"),
+        native_size=64,
+        networks={name: Weights(path=str(folder / name)) for name in networks},
+        preview_matrix=Measured(path=str(folder / "facts.json"), key="preview_matrix"),
+    )
+
+
+@pytest.fixture(scope="module")
+def release(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_release(bundle, tmp_path_factory.mktemp("releases"), version=1)
+
+
+def test_the_bundle_is_what_the_training_makes() -> None:
+    bundle = load_bundle("dollhouse")
+    folder = (ROOT / restyling.RUN / "networks").resolve()
+    found = {name: (BUNDLES / str(weights.path)).resolve() for name, weights in bundle.networks.items()}
+    assert found == {name: folder / name for name in found}
+    assert isinstance(bundle.preview_matrix, Measured)
+    assert (BUNDLES / bundle.preview_matrix.path).resolve() == folder / "facts.json"
+    schedule = bundle.schedule
+    assert (schedule.beta_start, schedule.beta_end) == (sampling.BETA_START, sampling.BETA_END)
+    assert (schedule.train_steps, schedule.prediction) == (sampling.TRAIN_STEPS, "v_prediction")
+    assert bundle.tokenizer == restyling.TOKENIZER
+    assert bundle.object_threshold == seeing.SURE
+
+
+def test_missing_weights_are_one_sentence_with_the_command(bundle: Bundle, tmp_path: Path) -> None:
+    networks = bundle.networks | {"vae": Weights(path=str(tmp_path / "vae"))}
+    with pytest.raises(BundleError, match=r"^networks\.vae: there is no .*/vae: run `make dollhouse`$"):
+        load_networks(msgspec.structs.replace(bundle, networks=networks))
+    nowhere = Measured(path=str(tmp_path / "facts.json"), key="preview_matrix")
+    with pytest.raises(BundleError, match=r"^preview_matrix: there is no .*json: run `make dollhouse`$"):
+        build_release(msgspec.structs.replace(bundle, preview_matrix=nowhere), tmp_path, version=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"preview_matrix": [["red"]]}'])
+def test_a_file_without_the_matrix_is_named(bundle: Bundle, tmp_path: Path, content: str) -> None:
+    (tmp_path / "facts.json").write_text(content)
+    wrong = Measured(path=str(tmp_path / "facts.json"), key="preview_matrix")
+    with pytest.raises(BundleError, match=r"^preview_matrix: .*facts\.json has no preview_matrix"):
+        preview_matrix(msgspec.structs.replace(bundle, preview_matrix=wrong))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch announces every fallback of its exporter.
+def test_restyle_reads_what_the_export_wrote(
+    release: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REROOM_RELEASE", str(release))
+    read = load_release()
+    assert (read.name, read.vae_factor, read.labels) == ("dollhouse-1", 4, list(LABELS))
+    assert read.prediction == "v_prediction"
+    np.testing.assert_allclose(read.alphas, sampling.alphas_cumprod().numpy(), rtol=1e-5)
+    np.testing.assert_allclose(read.preview_matrix, MATRIX, rtol=1e-6)
+    assert msgspec.structs.asdict(bundle.defaults) == vars(read.defaults)
+    assert all(height % 8 == 0 and width % 8 == 0 for height, width in read.buckets)
+    facts = json.loads((release / "release.json").read_text())
+    assert facts["precision"] == "fp32"
+    assert {model["stored"] for model in facts["models"].values()} == {"fp16"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_graphs_hold_every_large_weight_in_half(release: Path, bundle: Bundle) -> None:
+    """But for the depth model's convolutions, whose standardised weights are constants of the graph."""
+    weights = [parameter for net in load_networks(bundle).values() for parameter in net.parameters()]
+    large = sum(parameter.numel() for parameter in weights if parameter.numel() >= SMALLEST)
+    halves, wholes = 0, {}
+    for file in release.glob("models/*/1/model.onnx"):
+        graph = onnx.load(file).graph
+        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        halves += sum(array.size for array in arrays.values() if array.dtype == np.float16)
+        floats = [array for array in arrays.values() if array.dtype == np.float32 and array.size >= SMALLEST]
+        assert not any(map(is_fp16, floats)), file
+        wholes[file.parts[-3]] = sum(array.size for array in floats)
+        kinds = {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
+        assert TensorProto.FLOAT16 not in kinds
+    assert halves >= 0.9 * large
+    assert {name for name, size in wholes.items() if size} == {"depth"}
+
+
+@pytest.mark.parametrize("prediction", ["sample", 1, None])
+def test_a_prediction_that_restyle_does_not_know_is_refused(
+    prediction: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = json.loads((RELEASE / "release.json").read_text())
+    document["schedule"]["prediction"] = prediction
+    (tmp_path / "release.json").write_text(json.dumps(document))
+    monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
+    with pytest.raises(ValueError, match=r"release\.json is not .*schedule\.prediction is .*v_prediction"):
+        load_release()
+
+
+def test_a_release_that_names_no_prediction_means_epsilon(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "prediction" not in json.loads((RELEASE / "release.json").read_text())["schedule"]
+    monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
+    assert load_release().prediction == "epsilon"
