@@ -48,9 +48,9 @@ class AutoencoderSettings:
     layers: int = 1
     crop: int = 128
     batch: int = 8
-    chroma: float = 1.5
+    chroma: float = 1.2
     pyramid: float = 1.0
-    kl: float = 1e-4
+    kl: float = 1e-6
     """Weight of the mean divergence per latent value."""
     seed: int = 1
     optimising: Optimising = OPTIMISING
@@ -121,7 +121,7 @@ def train_autoencoder(
     pace: Pace | None = None,
 ) -> Any:
     """Train (or go on training) in ``folder``; returns the AutoencoderKL with its scaling_factor measured."""
-    vae = build_autoencoder(settings).to(device, memory_format=torch.channels_last)
+    vae = build_autoencoder(settings).to(device)
     factor = 2 ** (len(settings.widths) - 1)
     shape = (settings.batch, LATENTS, settings.crop // factor, settings.crop // factor)
 
@@ -129,7 +129,7 @@ def train_autoencoder(
         choices, generator = step_randomness(settings.seed, step, device)
         batch = to_signal(_crops(pictures, settings, choices)).to(device)
         noise = torch.randn(shape, generator=generator, device=device)
-        with autocast(device):
+        with autocast(device, training=True):
             return autoencoder_losses(vae, batch, noise, settings)
 
     def sample(path: Path) -> None:

@@ -18,11 +18,11 @@ class DenoiserSettings:
     """Sizes. The number of ``hint_widths`` must be that of the autoencoder's levels: both shrink alike."""
 
     widths: tuple[int, ...] = (48, 96, 144, 192)
-    attention: tuple[bool, ...] = (False, False, True, True)
-    """Which levels look at the text."""
+    attention: tuple[bool, ...] = (False, False, False, True)
+    """Which levels look at the text, besides the one in the middle."""
     layers: int = 1
     heads: int = 4
-    hint_widths: tuple[int, ...] = (8, 16, 32)
+    hint_widths: tuple[int, ...] = (4, 16, 32)
     text_width: int = 96
     text_layers: int = 2
 
@@ -47,7 +47,7 @@ def build_denoisers(settings: DenoiserSettings, tokens: Tokens, seed: int) -> di
     }
     for name in ("controlnet_depth", "controlnet_canny"):
         network = ControlNetModel(conditioning_embedding_out_channels=settings.hint_widths, **common)
-        _open(network)
+        _open(network, HINT_GAINS[name])
         networks[name] = network
     return networks
 
@@ -67,20 +67,31 @@ def _text_encoder(settings: DenoiserSettings, tokens: Tokens) -> Any:
     )
 
 
-def _open(controlnet: Any) -> None:
-    """Give the hint embedding's last convolution weights: behind a zero at either end no gradient reaches it.
+HINT_GAINS = {"controlnet_depth": 3.0, "controlnet_canny": 1.5}
+"""What makes embedded hints about as loud as the noisy latents beside them: depth maps have little contrast."""
 
-    The zero convolutions that protect a pretrained UNet are kept small instead, as there is nothing to protect.
+
+def _open(controlnet: Any, hint_gain: float) -> None:
+    """Let hints through from the first step on.
+
+    diffusers starts a ControlNet shut, for a UNet that is trained already. Here there is nothing to protect: the zeros
+    behind the hint embedding and the network are drawn, and the embedding's convolutions, whose usual start loses two
+    thirds of the signal each, keep it (He et al. 2015, arXiv 1502.01852; √3 is the gain of SiLU on small signals).
     """
-    nn.init.kaiming_normal_(controlnet.controlnet_cond_embedding.conv_out.weight)
+    for module in controlnet.controlnet_cond_embedding.modules():
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.normal_(module.weight, std=(3.0 / module.weight[0].numel()) ** 0.5)
+            nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        controlnet.controlnet_cond_embedding.conv_out.weight.mul_(hint_gain)
     for convolution in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
-        nn.init.normal_(convolution.weight, std=0.3 * convolution.in_channels**-0.5)
+        nn.init.normal_(convolution.weight, std=0.5 * convolution.in_channels**-0.5)
 
 
-def predict_noise(
+def predict_velocity(
     networks: Any, noisy: Tensor, timesteps: Tensor, text: Tensor, depth: Tensor, edges: Tensor
 ) -> Tensor:
-    """ε for ``noisy`` [B,4,h,w] at ``timesteps`` [B], given ``text`` [B,77,D], ``depth`` and ``edges`` FP [B,1,H,W] in
+    """v for ``noisy`` [B,4,h,w] at ``timesteps`` [B], given ``text`` [B,77,D], ``depth`` and ``edges`` FP [B,1,H,W] in
     0..1; both ControlNets at full strength."""
     hints = {"controlnet_depth": depth, "controlnet_canny": edges}
     answers = [

@@ -34,8 +34,8 @@ CPU = Preset(
     autoencoder_share=0.27,
     autoencoder=AutoencoderSettings(crop=64, batch=4),
     diffusion=DiffusionSettings(
-        sizes=DenoiserSettings(widths=(32, 64, 96, 128)),
-        phases=(Phase(0.65, 128, 16), Phase(1.0, None, 8)),
+        sizes=DenoiserSettings(widths=(48, 64, 96, 128)),
+        phases=(Phase(0.6, 128, 16, 0.25), Phase(0.8, 128, 16), Phase(1.0, None, 4)),
     ),
 )
 """Two cores: 5.5 M parameters in the UNet, 11 M in all."""
@@ -46,7 +46,7 @@ CUDA = Preset(
     autoencoder=AutoencoderSettings(widths=(24, 48, 96), layers=2, crop=128, batch=64),
     diffusion=DiffusionSettings(
         sizes=DenoiserSettings(widths=(48, 96, 128, 192)),
-        phases=(Phase(0.4, 128, 256), Phase(1.0, None, 128)),
+        phases=(Phase(0.4, 128, 256, 0.25), Phase(0.6, 128, 256), Phase(1.0, None, 128)),
         optimising=Optimising(learning_rate=1e-3),
     ),
 )

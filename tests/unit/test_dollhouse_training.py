@@ -166,7 +166,7 @@ def test_perturbed_depth_keeps_its_range_and_its_order() -> None:
 
 
 def test_timesteps_cover_the_schedule_evenly() -> None:
-    timesteps = spread_timesteps(10, 1000, np.random.default_rng(0))
+    timesteps = spread_timesteps(10, 1000, 1.0, np.random.default_rng(0))
     assert sorted(int(t) // 100 for t in timesteps) == list(range(10))
 
 
@@ -234,13 +234,13 @@ def test_the_autoencoder_learns_and_measures_its_scale(tmp_path: Path) -> None:
 def test_denoisers_learn_a_batch(rooms: Prepared, tokens: Tokens) -> None:
     networks = build_denoisers(TINY, tokens, seed=1)
     batch = batch_of(rooms, tokens, count=8, share=0.0)
-    timesteps = spread_timesteps(8, 1000, np.random.default_rng(0))
+    timesteps = spread_timesteps(8, 1000, 1.0, np.random.default_rng(0))
     noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(0))
     parameters = [p for network in networks.values() for p in network.parameters()]
     optimiser = torch.optim.Adam(parameters, 3e-3)
     course = []
     for _ in range(25):
-        losses = diffusion_losses(networks, batch, alphas_cumprod(), timesteps, noise, min_snr=5.0)
+        losses = diffusion_losses(networks, batch, alphas_cumprod(), timesteps, noise)
         optimiser.zero_grad()
         torch.autograd.backward(losses["loss"])
         optimiser.step()
