@@ -1,0 +1,209 @@
+"""The dollhouse keeps its promises: gates on a few held-out rooms through a real Triton, and on results/dollhouse.json.
+
+Bounds are those of benchmarks/gates.toml, functions those of the benchmark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tritonclient.grpc import InferenceServerClient
+
+from benchmarks import RESULTS, ROOT, answers, report
+from benchmarks.answers import Answers, Kept, ask_all
+from benchmarks.dollhouse import PARTS, measure_part
+from benchmarks.figures import render_figures, restyling_figures, score, seeing_figures
+from benchmarks.gates import GATES, missed
+from benchmarks.held_out import SEEDS, HeldOutRoom, held_out_rooms
+from benchmarks.judge import read_judge
+from benchmarks.releases import Release, find_release
+from benchmarks.service import Service
+from benchmarks.serving import served
+from export.dollhouse.rooms import LABELS, STYLES
+from orchestrator.embedded.triton import TritonServer
+from orchestrator.jobs.models import Preferences
+
+BUNDLE = "dollhouse"
+RESTYLED, LOOKED_AT = SEEDS[:4], SEEDS[4:40]
+"""Seeds: rooms that are restyled in every style, and further ones that are only looked at."""
+GALLERY_BYTES = 2_500_000
+
+# The first test that asks for restyled rooms waits for all of them.
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def release() -> Release:
+    return find_release(BUNDLE)
+
+
+@pytest.fixture(scope="module")
+def server(release: Release) -> Iterator[TritonServer]:
+    with served(release) as server:
+        yield server
+
+
+@pytest.fixture
+async def service(server: TritonServer, release: Release) -> AsyncIterator[Service]:
+    async with Service(server.grpc, release) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def restyled(server: TritonServer, release: Release) -> list[Answers]:
+    return asyncio.run(ask_about(server, release, RESTYLED, STYLES))
+
+
+@pytest.fixture(scope="module")
+def figures(server: TritonServer, release: Release, restyled: list[Answers]) -> dict[str, float]:
+    looked_at = asyncio.run(ask_about(server, release, LOOKED_AT, ()))
+    judge = read_judge().name_styles
+    seen = [*restyled, *looked_at]
+    return {
+        **restyling_figures(restyled, judge),
+        **seeing_figures(seen),
+        "judge_accuracy": render_figures(seen, judge)["style_accuracy"],
+        "bundle_mb": release.megabytes,
+    }
+
+
+async def ask_about(
+    server: TritonServer, release: Release, seeds: range, styles: tuple[str, ...]
+) -> list[Answers]:
+    async with Service(server.grpc, release) as service:
+        return await ask_all(service, held_out_rooms(seeds, release.side), styles)
+
+
+def difference(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """Mean over all values, of 255."""
+    return float(np.abs(first.astype(np.float32) - second.astype(np.float32)).mean())
+
+
+@pytest.mark.parametrize("name", [name for name, gate in GATES.items() if gate.small_set is not None])
+def test_a_gate_on_a_few_rooms(figures: dict[str, float], name: str) -> None:
+    assert name not in missed(figures, small_set=True), missed(figures, small_set=True)[name]
+
+
+def test_restyle_scores_as_its_code_says(restyled: list[Answers], server: TritonServer) -> None:
+    """The figure quality_ranking uses the code of `restyle`; what it is given must be what `restyle` gives it."""
+    first = restyled[0]
+
+    async def told() -> float:
+        async with Service(server.grpc, find_release(BUNDLE)) as service:
+            made = await service.restyle(first.room.photo, "boho", Preferences(seed=first.room.seed))
+            return made.result.quality["score"]
+
+    assert score(first.photo, first.results["boho"]) == pytest.approx(asyncio.run(told()), abs=0.005)
+
+
+def test_every_style_looks_different(restyled: list[Answers]) -> None:
+    for each in restyled:
+        pictures = [each.results[style].picture for style in STYLES]
+        for number, first in enumerate(pictures):
+            for second in pictures[number + 1 :]:
+                assert difference(first, second) > 4.0
+
+
+async def test_words_and_seed_change_the_picture_and_the_same_seed_gives_the_same(
+    service: Service, restyled: list[Answers]
+) -> None:
+    room = restyled[0].room
+
+    async def picture(**wishes: Any) -> NDArray[np.uint8]:
+        return (await service.restyle(room.photo, "boho", Preferences(**wishes))).result.image
+
+    plain = await picture(seed=1)
+    assert (await picture(seed=1) == plain).all()
+    assert difference(await picture(seed=2), plain) > 1.0
+    assert difference(await picture(seed=1, color_palette=["navy", "blue"]), plain) > 1.0
+    assert difference(await picture(seed=1, prompt="a bathroom"), plain) > 0.5
+
+
+def test_the_committed_benchmark_is_of_the_committed_release(release: Release) -> None:
+    document = report.read(RESULTS / "dollhouse.json")
+    assert document["release"]["name"] == release.facts["release"]
+    assert document["release"]["sha256"] == release.digest, "run `python -m benchmarks.dollhouse` again"
+    assert document["rooms"]["rooms"] >= 200
+    assert document["rooms"]["results"] == len(STYLES) * document["rooms"]["rooms"]
+    assert document["bundle_mb"] == pytest.approx(release.megabytes, abs=0.1)
+
+
+def test_the_committed_benchmark_passes_every_gate() -> None:
+    assert missed(report.read(RESULTS / "dollhouse.json")) == {}
+
+
+def test_the_gallery_is_whole_and_light() -> None:
+    files = list((ROOT / "docs" / "gallery").glob("*.jpg"))
+    assert {"room-1.jpg", "room-2.jpg", "room-3.jpg", "photo.jpg"} <= {file.name for file in files}
+    assert sum(file.stat().st_size for file in files) <= GALLERY_BYTES
+
+
+# What follows needs no trained bundle.
+
+
+@pytest.fixture(scope="module")
+def room() -> HeldOutRoom:
+    return next(held_out_rooms(SEEDS[:1], find_release("tiny").side))
+
+
+async def test_kept_pictures_are_not_made_again(
+    triton: TritonServer, room: HeldOutRoom, tmp_path: Path
+) -> None:
+    def steps() -> int:
+        with InferenceServerClient(triton.grpc) as raw:
+            facts = raw.get_inference_statistics("denoiser", as_json=True)["model_stats"][0]
+        return int(facts.get("inference_count", 0))
+
+    tiny, kept = find_release("tiny"), Kept(tmp_path)
+    done: list[int] = []
+    async with Service(triton.grpc, tiny) as service:
+        (first,) = await ask_all(service, iter([room]), ("boho", "modern"), kept, report=done.append)
+        before = steps()
+        (again,) = await ask_all(service, iter([room]), ("boho", "modern"), kept)
+    assert done == [1]
+    assert steps() == before + 1  # for the room type
+    for style in ("boho", "modern"):
+        assert (again.results[style].picture == first.results[style].picture).all()
+        assert (again.results[style].edges == first.results[style].edges).all()
+
+
+async def test_objects_are_numbered_by_their_names(
+    triton: TritonServer, room: HeldOutRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`tiny` has other labels, in another order, than the rooms."""
+    async with Service(triton.grpc, find_release("tiny")) as service:
+        found = (await service.analyse(room.photo)).objects
+    async with Service(triton.grpc, find_release("tiny")) as service:
+        monkeypatch.setattr(service, "_numbers", np.arange(9))
+        raw = (await service.analyse(room.photo)).objects
+    names = find_release("tiny").facts["labels"]
+    assert len(found.labels) > 0
+    assert [LABELS[number] for number in found.labels] == [
+        names[number] for number in raw.labels if number < 8
+    ]
+
+
+def test_every_figure_is_measured_on_any_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(answers, "KEPT", tmp_path)
+    tiny = find_release("tiny")
+    measured: dict[str, Any] = {}
+    for part in PARTS:
+        measured |= measure_part(part, tiny, rooms=2, jobs=2)
+    assert GATES.keys() <= measured.keys()
+    assert all(np.isfinite(measured[name]) for name in GATES)
+    assert len(list(tmp_path.rglob("*.png"))) == 2 * len(STYLES)
