@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from orchestrator.ports import Inference, InferenceError, Unavailable
 from reroom.triton import RestyleError, RestyleEvent, RestyleRequest, TritonClient
 
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}")
-
 
 class TritonInference(Inference):
-    """``url`` is host:port of Triton's gRPC endpoint; raises ValueError for anything else."""
+    """``url`` is host:port of Triton's gRPC endpoint, as Settings takes it."""
 
     def __init__(self, url: str) -> None:
-        if not _ADDRESS.fullmatch(url):
-            raise ValueError(f"Triton's address must be host:port, not {url!r}")
         self._client = TritonClient(url)
 
     async def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:

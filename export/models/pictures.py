@@ -80,12 +80,9 @@ class Depth(PhotoNetwork):
         return ((depth - low) / (high - low).clamp(min=1e-6) * 255.0).round().to(torch.uint8)
 
 
-class Detector(PhotoNetwork):
+class ObjectNetwork(PhotoNetwork):
     """Photo UINT8 [B,H,W,3] → the K best objects, best first: boxes FP32 [B,K,4] (xyxy, 0..1), scores FP32 [B,K],
-    labels INT64 [B,K]. Below the threshold the row is padding: box 0, score 0, label −1.
-
-    YOLOS predicts a set, as DETR does: each object once, so nothing is left to suppress.
-    """
+    labels INT64 [B,K]. Below the threshold the row is padding: box 0, score 0, label −1."""
 
     def __init__(
         self,
@@ -99,14 +96,8 @@ class Detector(PhotoNetwork):
         super().__init__(network, size, mean, std)
         self.objects, self.threshold = objects, threshold
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found = self.network(pixel_values=self.prepare(image))
-        # The last class of DETR heads is "nothing here".
-        scores, labels = found.logits.softmax(-1)[..., :-1].max(-1)
-        scores, order = scores.topk(self.objects, dim=1)
-        labels = labels.gather(1, order)
-        centre, extent = found.pred_boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4)).split(2, dim=-1)
-        boxes = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1).clamp(0.0, 1.0)
+    def padded(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows [B,K,…], those below the threshold as padding."""
         real = scores >= self.threshold
         return (
             boxes * real.unsqueeze(-1),
@@ -115,8 +106,22 @@ class Detector(PhotoNetwork):
         )
 
 
-class CentreDetector(PhotoNetwork):
-    """What :class:`Detector` does, from a CentresForObjectDetection: its objects are the peaks of its heat maps.
+class Detector(ObjectNetwork):
+    """YOLOS predicts a set, as DETR does: each object once, so nothing is left to suppress."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        found = self.network(pixel_values=self.prepare(image))
+        # The last class of DETR heads is "nothing here".
+        scores, labels = found.logits.softmax(-1)[..., :-1].max(-1)
+        scores, order = scores.topk(self.objects, dim=1)
+        labels = labels.gather(1, order)
+        centre, extent = found.pred_boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4)).split(2, dim=-1)
+        boxes = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1).clamp(0.0, 1.0)
+        return self.padded(boxes, scores, labels)
+
+
+class CentreDetector(ObjectNetwork):
+    """The objects of a CentresForObjectDetection are the peaks of its heat maps.
 
     Of two boxes of one label that overlap by more than DOUBLE the better one stays.
     """
@@ -133,8 +138,8 @@ class CentreDetector(PhotoNetwork):
         objects: int,
         threshold: float,
     ) -> None:
-        super().__init__(network, size, mean, std)
-        self.objects, self.threshold, self.candidates = objects, threshold, 2 * objects
+        super().__init__(network, size, mean, std, objects, threshold)
+        self.candidates = 2 * objects
         self.register_buffer("layers", torch.tensor(network.config.layers))
         order = torch.arange(self.candidates)
         self.register_buffer("before", order.unsqueeze(1) < order)
@@ -155,12 +160,7 @@ class CentreDetector(PhotoNetwork):
         same = (labels.unsqueeze(1) == labels.unsqueeze(2)) & (_overlap(found) > DOUBLE) & self.before
         scores, best = (scores * ~same.any(1)).topk(self.objects, dim=1)
         labels, found = labels.gather(1, best), found.gather(1, best.unsqueeze(-1).expand(-1, -1, 4))
-        real = scores >= self.threshold
-        return (
-            found * real.unsqueeze(-1),
-            scores * real,
-            torch.where(real, labels, torch.full_like(labels, -1)),
-        )
+        return self.padded(found, scores, labels)
 
 
 def _overlap(boxes: Tensor) -> Tensor:

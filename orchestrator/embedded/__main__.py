@@ -55,11 +55,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--run", type=Path, default=RUN / "up", help="folder for logs, pictures and Redis's data (.run/up)"
     )
     demo = commands.add_parser("demo", help="restyle one photo on a stack of its own and stop")
-    demo.add_argument("--photo", type=Path, help="a picture of a room; without it, one is drawn")
+    demo.add_argument("--photo", type=Path, help="a picture of a room; without it, one that was rendered")
     demo.add_argument("--style", default="modern", help="(modern)")
     demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (out)")
     for each in (up, demo):
-        each.add_argument("--bundle", default="tiny", help="a folder under releases/ (tiny)")
+        each.add_argument("--bundle", default="dollhouse", help="a folder under releases/ (dollhouse)")
     return parser.parse_args(arguments)
 
 

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from orchestrator.embedded.demo import SAMPLE
 from orchestrator.embedded.triton import answers
 from tests.running_stack import processes_of
 
@@ -31,10 +33,10 @@ def assert_nothing_left(run: Path, seconds: float) -> None:
 
 
 @contextmanager
-def command(*arguments: str | Path, **options: str) -> Iterator[subprocess.Popen[str]]:
-    """``python -m orchestrator.embedded …``, with its output as text."""
+def command(name: str, *arguments: str | Path, **options: str) -> Iterator[subprocess.Popen[str]]:
+    """``python -m orchestrator.embedded NAME --bundle tiny …``, with its output as text."""
     with subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.embedded", *arguments],
+        [sys.executable, "-m", "orchestrator.embedded", name, "--bundle", "tiny", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -162,16 +164,23 @@ def test_the_demo_writes_its_pictures_and_leaves_nothing(tmp_path: Path) -> None
         Image.open(tmp_path / "result.jpg") as result,
         Image.open(tmp_path / "thumbnail.jpg") as small,
         Image.open(tmp_path / "before-after.png") as both,
+        Image.open(SAMPLE) as photo,
     ):
-        assert abs(result.width / result.height - 1024 / 768) < 0.02
+        assert abs(result.width / result.height - photo.width / photo.height) < 0.02
         assert small.width < result.width or result.width <= 512
         assert both.height == result.height
+        shown = np.asarray(both.crop((0, 0, *result.size)), np.float32)
+        assert np.abs(shown - np.asarray(photo.resize(result.size))).mean() < 8.0, "another photo than SAMPLE"
     assert processes_of(tmp_path) == []
 
 
-@pytest.mark.parametrize("seconds", [1.0, 3.0])
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
 def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, seconds: float) -> None:
     with command("demo", "--out", tmp_path, REROOM_MARK=str(tmp_path)) as process:
+        deadline = time.monotonic() + LIMIT
+        while len(processes_of(tmp_path)) < 2:
+            assert time.monotonic() < deadline, "no part was started"
+            time.sleep(0.02)
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=30)

@@ -1,0 +1,147 @@
+"""What is known about a training, kept beside the release that came of it: ``versions/<n>/training.json``.
+
+::
+
+    machine    device, cpu, cores, torch: noted when the training began
+    rooms      by split: how many, and the first seed; side and rays per pixel of all of them
+    restyling_rooms   how many of those of ``train`` autoencoder and denoisers learnt from
+    training   by network: steps, minutes and loss at the end
+    weights    by network: SHA-256 of what was exported
+    reconstruction   of the autoencoder
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .data import SPLITS, open_dataset
+from .processes import usable_cores
+from .progress import last_record
+from .training import pick_device
+
+Facts = dict[str, Any]
+
+TRAINED = ("autoencoder", "diffusion", "depth", "detector")
+"""Folders of a run in which something of the release is trained."""
+JUDGE = "judge"
+"""The folder of what only the benchmark uses; its facts are kept when it was trained in the same run."""
+MACHINE = "machine.json"
+
+
+class FactsError(ValueError):
+    """A run and a release do not belong together, or something of them is missing."""
+
+
+def note_machine(run: Path) -> None:
+    """Write ``run``/machine.json; what trained first stays when a run goes on."""
+    file = run / MACHINE
+    if not file.is_file():
+        run.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(_machine(), indent=2) + "\n")
+
+
+def _machine() -> Facts:
+    device = pick_device()
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "cpu": _cpu_model(),
+        "cores": usable_cores(),
+        "torch": torch.__version__,
+    }
+
+
+def _cpu_model() -> str:
+    facts = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", facts.read_text() if facts.is_file() else "", re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def weights(run: Path) -> dict[str, str]:
+    """SHA-256 of the weights in ``run``/networks, by network."""
+    files = sorted((run / "networks").glob("*/*.safetensors"))
+    return {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def live_version(release: Path) -> int:
+    """The version that is served, 0 = none."""
+    live = release / "release.json"
+    return int(json.loads(live.read_text())["release"].rpartition("-")[2]) if live.is_file() else 0
+
+
+def next_version(release: Path) -> int:
+    """One more than any that was published."""
+    return max([0, *(int(folder.name) for folder in (release / "versions").glob("[0-9]*"))]) + 1
+
+
+def released_facts(release: Path) -> Facts | None:
+    """What is known about the training of the live version."""
+    file = _file(release)
+    found: Facts | None = json.loads(file.read_text()) if file.is_file() else None
+    return found
+
+
+def released_weights(release: Path) -> dict[str, str] | None:
+    """What ``weights`` was when the live version was made."""
+    known = released_facts(release)
+    return None if known is None else known["weights"]
+
+
+def keep(run: Path, data: Path, release: Path) -> None:
+    """Write what is known about ``run`` beside the live version of ``release``, whose networks it trained.
+
+    Raises FactsError when that version is known to be made of other weights.
+    """
+    if not live_version(release):
+        raise FactsError(f"there is no release in {release}: export it first")
+    found, known = collect(run, data), released_weights(release)
+    if known is not None and known != found["weights"]:
+        raise FactsError(
+            f"{release.name}-{live_version(release)} was not made of the weights in {run}: export them first"
+        )
+    _file(release).write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+
+
+def collect(run: Path, data: Path) -> Facts:
+    """The document that the module's docstring shows. Raises FactsError when the training is not complete."""
+    note_machine(run)
+    networks = run / "networks"
+    try:
+        made = json.loads((data / "making.json").read_text())
+        measured = json.loads((networks / "facts.json").read_text())
+        return {
+            "machine": json.loads((run / MACHINE).read_text()),
+            "rooms": {
+                split: {"rooms": len(open_dataset(data, split)), "first_seed": seeds.start}
+                for split, seeds in SPLITS.items()
+            },
+            "restyling_rooms": json.loads((run / "prepared" / "note.json").read_text())["rooms"],
+            "side": made["side"],
+            "rays_per_pixel": made["supersample"] ** 2,
+            "training": {
+                name: _ended(run / name / "log.jsonl")
+                for name in (*TRAINED, JUDGE)
+                if name != JUDGE or (run / name / "log.jsonl").is_file()
+            },
+            "reconstruction": measured["reconstruction"],
+            "weights": weights(run),
+        }
+    except FileNotFoundError as error:
+        raise FactsError(f"the training in {run} is not complete: {error}") from error
+
+
+def _ended(log: Path) -> Facts:
+    record = last_record(log)
+    if record is None:
+        raise FactsError(f"the training is not complete: {log} is empty")
+    return {name: record[name] for name in ("step", "minutes", "loss")}
+
+
+def _file(release: Path) -> Path:
+    return release / "versions" / str(live_version(release)) / "training.json"

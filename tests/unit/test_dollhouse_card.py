@@ -1,0 +1,213 @@
+"""The model card: written from facts, and the committed one is what they say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from export.dollhouse import facts
+from export.dollhouse.card import NAME, RELEASE, count_parameters, main, read_sources, write_card
+from export.dollhouse.data import SPLITS, Making, make_dataset
+from export.dollhouse.facts import FactsError
+
+TINY = Path(__file__).parents[2] / "releases" / "tiny"
+
+
+def test_the_committed_card_is_what_the_facts_say() -> None:
+    """After an export, a benchmark or a change of words: `python -m export.dollhouse.card`."""
+    assert (RELEASE / "release.json").is_file(), (
+        "releases/dollhouse is missing: make it with `make dollhouse`"
+    )
+    sources = read_sources()
+    assert (RELEASE / NAME).read_text() == write_card(sources)
+    assert sources.training is not None, "how it was trained is not known"
+
+
+def test_the_committed_card_names_the_graphs_that_are_there() -> None:
+    assert RELEASE.is_dir(), "releases/dollhouse is missing: make it with `make dollhouse`"
+    assert_names_its_graphs(RELEASE)
+
+
+def assert_names_its_graphs(release: Path) -> None:
+    named = dict(
+        re.findall(r"^\| `(models/\S+)` \| `([0-9a-f]{64})` \|$", (release / NAME).read_text(), re.M)
+    )
+    live = json.loads((release / "release.json").read_text())["models"]
+    files = {
+        file
+        for name, model in live.items()
+        for file in (release / f"models/{name}/{model['version']}").iterdir()
+    }
+    assert named == {
+        str(file.relative_to(release)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    }
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A release that a card can be written into."""
+    return Path(shutil.copytree(TINY, tmp_path / "release"))
+
+
+def test_a_card_of_a_release_alone_says_what_it_does_not_know(release: Path, tmp_path: Path) -> None:
+    assert main(["--release", str(release)]) == 0
+    assert_names_its_graphs(release)
+    text = (release / NAME).read_text()
+    assert text.startswith("<!-- Written by")
+    assert "# Model card: tiny-1\n" in text
+    assert "Time and machine were not recorded." in text
+    assert "Not measured yet" in text
+    assert "$" not in text
+    sizes = [file.stat().st_size for file in release.rglob("model.onnx")]
+    assert f"| all |  | 0.70 M | {sum(sizes) / 1e6:.1f} |" in text
+
+
+def test_a_graph_that_the_card_has_no_words_for_is_an_error(release: Path) -> None:
+    sources = read_sources(release)
+    models = sources.document["models"]
+    odd = replace(sources, document={**sources.document, "models": {**models, "upscaler": models["depth"]}})
+    with pytest.raises(ValueError, match="upscaler"):
+        write_card(odd)
+
+
+def test_no_release_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--release", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"there is no release in {tmp_path}: export it first\n"
+
+
+def test_parameters_are_counted_however_they_are_stored(tmp_path: Path) -> None:
+    arrays: dict[str, np.ndarray] = {
+        "w": np.zeros((6, 4), np.float32),
+        "w16": np.zeros((3, 5), np.float16),
+        "shape": np.zeros(7, np.int64),
+        "one": np.array(1.0, np.float32),
+    }
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["w"], ["y"])],
+        "g",
+        [],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [6, 4])],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph), tmp_path / "model.onnx")
+    assert count_parameters(tmp_path / "model.onnx") == 24 + 15
+
+
+def measured(release: Path, **figures: Any) -> dict[str, Any]:
+    digest = hashlib.sha256((release / "release.json").read_bytes()).hexdigest()
+    around = {"rooms": 200, "results": 1000, "cores": 2, "cpu": "Some CPU", "date": "2026-11-24"}
+    return {"release": {"sha256": digest}, "rooms": around, **figures}
+
+
+def written(release: Path, benchmarks: Path, document: dict[str, Any]) -> str:
+    (benchmarks / "results").mkdir(parents=True, exist_ok=True)
+    (benchmarks / "results" / "dollhouse.json").write_text(json.dumps(document))
+    (benchmarks / "gates.toml").write_text(
+        "[style_accuracy]\nat_least = 0.9\n[restyle_seconds]\nat_most = 6.0\n"
+    )
+    return write_card(read_sources(release, benchmarks))
+
+
+def test_figures_stand_beside_their_gates(release: Path, tmp_path: Path) -> None:
+    text = written(release, tmp_path, measured(release, style_accuracy=0.9321, restyle_seconds=7.25))
+    assert re.search(r"^\| `style_accuracy` \| .* \| 0\.932 \| ≥ 0\.9 \|$", text, re.M)
+    assert re.search(r"^\| `restyle_seconds` \| .* \| 7\.25 \| ≤ 6: missed \|$", text, re.M)
+    assert re.search(r"^\| `edge_f1` \| .* \| not measured yet \|  \|$", text, re.M)
+    assert "200 held-out rooms, 1000 results;\n2 cores of Some CPU, 2026-11-24" in text
+
+
+def test_figures_of_another_release_are_not_this_ones(release: Path, tmp_path: Path) -> None:
+    document = measured(release, style_accuracy=0.9321)
+    assert "0.932" in written(release, tmp_path, document)
+    text = written(release, tmp_path, {**document, "release": {"sha256": "0" * 64}})
+    assert "0.932" not in text
+    assert "has not seen tiny-1" in text
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a training leaves in its folder."""
+    run = tmp_path_factory.mktemp("run")
+    for split, rooms in {"train": 3, "held_out": 2, "judge": 1}.items():
+        make_dataset(run / "data", split, rooms, Making(side=32), shard_rooms=1)
+    files = {
+        "networks/unet/diffusion_pytorch_model.safetensors": "unet",
+        "networks/depth/model.safetensors": "depth",
+        "networks/facts.json": json.dumps({"reconstruction": {"psnr": 29.94, "edge_f1": 0.871}}),
+        "prepared/note.json": json.dumps({"rooms": 2, "done": 2}),
+    }
+    for number, name in enumerate((*facts.TRAINED, facts.JUDGE)):
+        lines = [{"step": step, "minutes": number + 0.9, "loss": 0.25} for step in (1, 1000 + number)]
+        files[f"{name}/log.jsonl"] = "".join(json.dumps(line) + "\n" for line in lines)
+    for name, text in files.items():
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text(text)
+    return run
+
+
+def test_the_trainings_facts_are_kept_beside_the_release(trained: Path, release: Path) -> None:
+    assert main(["--release", str(release), "--run", str(trained)]) == 0
+    kept = json.loads((release / "versions" / "1" / "training.json").read_text())
+    assert kept["weights"]["unet"] == hashlib.sha256(b"unet").hexdigest()
+    text = (release / NAME).read_text()
+    first = SPLITS["held_out"].start
+    assert f"| `held_out` | 2 | {first} … {first + 1} |" in text
+    assert "32 × 32 pixels, rays per pixel: 1. What restyles learnt from the first 2 rooms." in text
+    assert "| text encoder, UNet and both ControlNets | 1001 | 2 | 0.2500 |" in text
+    assert "at 29.9 dB, its Canny edges with an F1 of 0.87." in text
+    assert f"with torch {kept['machine']['torch']}" in text
+    before = text
+    assert main(["--release", str(release)]) == 0
+    assert (release / NAME).read_text() == before, "the run is not needed again"
+
+
+def test_facts_of_another_training_are_refused(
+    trained: Path, release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts.keep(trained, trained / "data", release)
+    file = release / "versions" / "1" / "training.json"
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps({**kept, "weights": {**kept["weights"], "unet": "other"}}))
+    assert main(["--release", str(release), "--run", str(trained)]) == 1
+    assert "was not made of the weights in" in capsys.readouterr().err
+    assert json.loads(file.read_text())["weights"]["unet"] == "other"
+
+
+def test_a_training_that_is_not_complete_is_refused(trained: Path, release: Path, tmp_path: Path) -> None:
+    part = Path(shutil.copytree(trained, tmp_path / "part"))
+    (part / "judge" / "log.jsonl").unlink()
+    assert "judge" not in facts.collect(part, part / "data")["training"]
+    (part / "depth" / "log.jsonl").write_text("")
+    with pytest.raises(FactsError, match=r"depth/log\.jsonl is empty"):
+        facts.collect(part, part / "data")
+    (part / "depth" / "log.jsonl").unlink()
+    with pytest.raises(FactsError, match=r"is not complete: .*depth/log\.jsonl"):
+        facts.collect(part, part / "data")
+
+
+def test_where_it_was_trained_is_noted_when_it_begins(tmp_path: Path) -> None:
+    facts.note_machine(tmp_path)
+    first = json.loads((tmp_path / facts.MACHINE).read_text())
+    assert first["cores"] >= 1
+    assert first["cpu"]
+    (tmp_path / facts.MACHINE).write_text('{"device": "another"}')
+    facts.note_machine(tmp_path)
+    assert (tmp_path / facts.MACHINE).read_text() == '{"device": "another"}'
+
+
+def test_the_next_version_is_one_that_never_was(tmp_path: Path) -> None:
+    assert (facts.live_version(tmp_path), facts.next_version(tmp_path)) == (0, 1)
+    for number in (1, 2, 10):
+        (tmp_path / "versions" / str(number)).mkdir(parents=True)
+    (tmp_path / "release.json").write_text('{"release": "dollhouse-2"}')
+    assert (facts.live_version(tmp_path), facts.next_version(tmp_path)) == (2, 11)

@@ -1,0 +1,223 @@
+"""``make dollhouse``: what it runs, in which order, for how long, and what it tells."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from export.dollhouse import __main__ as command
+from export.dollhouse import data, facts, presets, restyling, seeing
+from export.dollhouse.processes import Part, only_one
+from export.dollhouse.progress import last_steps
+
+TWO_CORES, ONE_GPU = command.Machine(gpu=False, cores=2), command.Machine(gpu=True, cores=8)
+
+
+def order(run: Path, **changes: Any) -> command.Order:
+    return command.Order(
+        **{
+            "run": run,
+            "data": run / "data",
+            "rooms": 512,
+            "side": 64,
+            "minutes": None,
+            "export": True,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """What the parts' modules were asked for when their own ``main`` read their options."""
+    calls: list[tuple[str, dict[str, Any]]] = []
+    threads = torch.get_num_threads()
+
+    def make_dataset(folder: Path, split: str, rooms: int, making: data.Making, *rest: Any) -> None:
+        calls.append((split, {"folder": folder, "rooms": rooms, "side": making.side, "processes": rest[1]}))
+
+    def open_dataset(folder: Path, split: str, rooms: int | None = None) -> tuple[Path, str, int | None]:
+        return folder, split, rooms
+
+    def train_restyling(rooms: Any, run: Path, preset: presets.Preset, *rest: Any) -> Path:
+        threads = torch.get_num_threads()
+        calls.append(
+            ("restyling", {"rooms": rooms, "run": run, "minutes": preset.minutes, "threads": threads})
+        )
+        return run
+
+    def trainer(name: str) -> Callable[..., None]:
+        def train(run: Path, preset: seeing.Preset, rooms: Any, *rest: Any) -> None:
+            calls.append((name, {"rooms": rooms, "run": run, "minutes": preset.minutes[name]}))
+
+        return train
+
+    monkeypatch.setattr(data, "make_dataset", make_dataset)
+    monkeypatch.setattr(restyling, "open_dataset", open_dataset)
+    monkeypatch.setattr(restyling, "train_restyling", train_restyling)
+    monkeypatch.setattr(seeing, "open_dataset", open_dataset)
+    trainers = {name: (split, trainer(name)) for name, (split, _) in seeing.TRAINERS.items()}
+    monkeypatch.setattr(seeing, "TRAINERS", trainers)
+    yield calls
+    torch.set_num_threads(threads)
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, parts: Sequence[Part]) -> None:
+    """The parts' commands, in this process."""
+    for each in parts:
+        python, flag, module, *options = each.command
+        assert (python, flag) == (sys.executable, "-m")
+        monkeypatch.setattr(sys, "argv", [module, *options])
+        importlib.import_module(module).main()
+
+
+def test_every_split_is_rendered(
+    ran: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run_here(monkeypatch, command.render_parts(order(tmp_path), TWO_CORES))
+    common = {"folder": tmp_path / "data", "side": 64, "processes": 2}
+    assert ran == [
+        ("held_out", {"rooms": 256, **common}),
+        ("judge", {"rooms": 320, **common}),
+        ("train", {"rooms": 512, **common}),
+    ]
+    few = command.render_parts(order(tmp_path, rooms=100), ONE_GPU)
+    assert all("--rooms 100 " in " ".join(each.command) for each in few)
+    assert all("--processes 1" in " ".join(each.command) for each in few)
+
+
+@pytest.mark.parametrize(("minutes", "share"), [(None, 1.0), (1.3, 0.01)])
+def test_two_cores_train_two_networks_at_once(
+    ran: list[tuple[str, dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    minutes: float | None,
+    share: float,
+) -> None:
+    lanes = command.training_lanes(order(tmp_path, minutes=minutes), TWO_CORES)
+    assert [[each.name for each in lane] for lane in lanes] == [["restyling"], ["depth", "detector", "judge"]]
+    run_here(monkeypatch, [each for lane in lanes for each in lane])
+    asked = dict(ran)
+    assert asked["restyling"]["threads"] == 1
+    assert asked["restyling"]["rooms"] == (tmp_path / "data", "train", 512)
+    assert asked["judge"]["rooms"] == (tmp_path / "data", "judge", None)
+    assert {name: values["run"] for name, values in asked.items()} == dict.fromkeys(asked, tmp_path)
+    usual = {"restyling": presets.CPU.minutes, **seeing.CPU.minutes}
+    for name, values in asked.items():
+        assert values["minutes"] == pytest.approx(share * usual[name]), name
+
+
+def test_a_gpu_trains_one_network_after_the_other_within_its_time(tmp_path: Path) -> None:
+    (lane,) = command.training_lanes(order(tmp_path), ONE_GPU)
+    assert [each.name for each in lane] == ["restyling", "depth", "detector", "judge"]
+    minutes = [float(each.command[each.command.index("--minutes") + 1]) for each in lane]
+    assert sum(minutes) == pytest.approx(command.GPU_MINUTES, abs=0.01)
+    assert minutes[0] / minutes[1] == pytest.approx(
+        presets.CUDA.minutes / seeing.CUDA.minutes["depth"], rel=0.01
+    )
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Names of the parts, by stage, that ``make`` would have run."""
+    stages: list[list[str]] = []
+
+    def run(lanes: Sequence[Sequence[Part]], environment: Mapping[str, str], say: object) -> None:
+        stages.append([each.name for lane in lanes for each in lane])
+
+    monkeypatch.setattr(command, "run_lanes", run)
+    return stages
+
+
+RENDER = ["render-held_out", "render-judge", "render-train"]
+TRAIN = ["restyling", "depth", "detector", "judge"]
+
+
+def test_everything_is_made_in_order(
+    stages: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "RELEASE", tmp_path / "release")
+    command.make(order(tmp_path), lambda line: None)
+    assert stages == [RENDER, TRAIN, ["export"], ["card"]]
+    assert json.loads((tmp_path / "machine.json").read_text())["cores"] >= 1
+
+
+def test_weights_that_are_published_are_not_published_again(
+    stages: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+    monkeypatch.setattr(command, "RELEASE", release)
+    network = tmp_path / "networks" / "unet" / "x.safetensors"
+    network.parent.mkdir(parents=True)
+    network.write_text("weights")
+    (release / "versions" / "3").mkdir(parents=True)
+    (release / "release.json").write_text(json.dumps({"release": "dollhouse-3"}))
+    (release / "versions" / "3" / "training.json").write_text(
+        json.dumps({"weights": facts.weights(tmp_path)})
+    )
+    command.make(order(tmp_path), lambda line: None)
+    assert stages == [RENDER, TRAIN, ["card"]]
+    network.write_text("other weights")
+    said: list[str] = []
+    command.make(order(tmp_path), said.append)
+    assert stages[3:] == [RENDER, TRAIN, ["export"], ["card"]]
+    assert said[-1].startswith("dollhouse-4 is in")
+
+
+def test_without_export_it_ends_with_the_networks(stages: list[list[str]], tmp_path: Path) -> None:
+    command.make(order(tmp_path, export=False), lambda line: None)
+    assert stages == [RENDER, TRAIN]
+
+
+def test_networks_elsewhere_cannot_be_exported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.parse(["--run", str(tmp_path)])
+    assert "for another --run, give --skip-export" in capsys.readouterr().err
+    assert command.parse(["--run", str(tmp_path), "--skip-export"]).data == tmp_path / "data"
+    assert command.parse([]).run == command.RUN
+
+
+def test_two_trainings_do_not_share_a_folder(
+    stages: list[list[str]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["--run", str(tmp_path), "--skip-export"]
+    with only_one(tmp_path):
+        assert command.main(arguments) == 1
+    assert f"another training runs in {tmp_path}" in capsys.readouterr().out
+    assert stages == []
+    assert command.main(arguments) == 0
+
+
+def test_progress_is_that_of_the_network_trained_last(tmp_path: Path) -> None:
+    minutes = {"autoencoder": 35.0, "diffusion": 95.0}
+    assert last_steps(tmp_path, minutes) == "has just begun"
+    first, second, rooms = (
+        tmp_path / name for name in ("autoencoder/log.jsonl", "diffusion/log.jsonl", "prepared/note.json")
+    )
+    for number, (file, text) in enumerate(
+        [
+            (
+                first,
+                '{"step": 7, "minutes": 1.0, "loss": 2.0}\n{"step": 9, "minutes": 2.25, "loss": 0.5}\n{"st',
+            ),
+            (rooms, '{"rooms": 512, "done": 50}'),
+            (second, ""),
+        ]
+    ):
+        file.parent.mkdir()
+        file.write_text(text)
+        os.utime(file, (number, number))
+        expected = (
+            "autoencoder, step 9, 2.2 of 35.0 minutes, loss 0.5000",
+            "latents of 50 of 512 rooms",
+            "diffusion has just begun",
+        )
+        assert last_steps(tmp_path, minutes) == expected[number]
