@@ -43,6 +43,7 @@ def a_result(seed: int = 7) -> Result:
             "depth_agreement": 0.9,
             "sharpness": 1.0,
             "exposure": 0.5,
+            "cleanliness": 1.0,
             "score": 0.85,
         },
         attempts=1,

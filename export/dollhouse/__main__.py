@@ -2,9 +2,11 @@
 
     python -m export.dollhouse                        # everything, as the machine allows
     python -m export.dollhouse --minutes 20           # less training, in the same proportions
+    python -m export.dollhouse --run .run/more --start export/bundles/dollhouse       # train what is there further
 
-Renders rooms, trains all networks, exports them as the next version and writes the card. Every part is a process with a
-log in the run's folder. Run it again after it was stopped, in whatever way, and it goes on.
+Renders rooms, trains all networks, keeps them in export/bundles/dollhouse, exports them as the next version and writes
+the card. Every part is a process with a log in the run's folder. Run it again after it was stopped, in whatever way,
+and it goes on. With --start, the autoencoder and the networks that see are taken as they are.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from export.bundle import NETWORKS, SIGHT
 
 from .processes import Part, PartFailed, Say, ending_on_signals, only_one, run_lanes, usable_cores
 from .progress import last_line, last_steps
@@ -23,7 +27,6 @@ from .progress import last_line, last_steps
 ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "releases" / "dollhouse"
 RUN = ROOT / ".run" / "dollhouse"
-"""Where the bundle's file looks for networks."""
 INTERRUPTED = 130
 
 ROOMS = 2048
@@ -58,6 +61,8 @@ class Order:
     side: int
     minutes: float | None
     export: bool
+    start: Path | None = None
+    """The folder of networks to begin with."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,30 +102,40 @@ def parse(arguments: list[str] | None) -> Order:
     parser.add_argument("--side", type=int, default=256, help="of their pictures, in pixels (256)")
     parser.add_argument("--run", type=Path, default=RUN, help="checkpoints, logs, networks (.run/dollhouse)")
     parser.add_argument("--data", type=Path, help="the rooms (RUN/data)")
+    parser.add_argument("--start", type=Path, help="networks to begin with, such as export/bundles/dollhouse")
     parser.add_argument("--skip-export", action="store_true", help="stop when the networks are trained")
     given = parser.parse_args(arguments)
     run = given.run.resolve()
-    if run != RUN and not given.skip_export:
-        parser.error(f"the bundle's networks are those of {RUN}: for another --run, give --skip-export")
     data = given.data.resolve() if given.data else run / "data"
-    return Order(run, data, given.rooms, given.side, given.minutes, not given.skip_export)
+    start = given.start.resolve() if given.start else None
+    wanted = [] if start is None else [start / name for name in NETWORKS if name not in SIGHT]
+    for folder in wanted:
+        if not (folder / "config.json").is_file():
+            parser.error(f"--start: there is no network in {folder}")
+    return Order(run, data, given.rooms, given.side, given.minutes, not given.skip_export, start)
 
 
 def make(order: Order, say: Say) -> None:
     """Everything, stage by stage. Raises PartFailed."""
     # These import torch, which takes seconds: wrong usage has been told before.
-    from . import facts
+    from . import facts, weights
     from .training import pick_device
 
     machine = Machine(pick_device().type == "cuda", usable_cores())
     facts.note_machine(order.run)
     run_lanes([render_parts(order, machine)], {"OMP_NUM_THREADS": "1"}, say)
-    run_lanes(training_lanes(order, machine), {"OMP_NUM_THREADS": str(machine.threads)}, say)
+    start = weights.begin(order.run, order.start)
+    if order.start and start is None:
+        say(f"{order.run} began without --start, and goes on so")
+    taken = () if start is None else weights.take_sight(start, order.run)
+    lanes = training_lanes(replace(order, start=start), machine, taken)
+    run_lanes(lanes, {"OMP_NUM_THREADS": str(machine.threads)}, say)
     if not order.export:
         say(f"networks in {order.run / 'networks'}")
         return
+    run_lanes([[_part(order, "keep", _module("weights", run=order.run))]], {}, say)
     version = facts.live_version(RELEASE)
-    if facts.released_weights(RELEASE) != facts.weights(order.run):
+    if facts.released_weights(RELEASE) != weights.digests(order.run / "networks"):
         version = facts.next_version(RELEASE)
         run_lanes([[_part(order, "export", ["export", "dollhouse", "--version", str(version)])]], {}, say)
     run_lanes([[_part(order, "card", _module("card", run=order.run, data=order.data))]], {}, say)
@@ -144,12 +159,13 @@ def render_parts(order: Order, machine: Machine) -> list[Part]:
     ]
 
 
-def training_lanes(order: Order, machine: Machine) -> list[list[Part]]:
-    """What restyles, and the networks that see, with their shares of the time."""
+def training_lanes(order: Order, machine: Machine, taken: Collection[str] = ()) -> list[list[Part]]:
+    """What restyles, and the networks that see, with their shares of the time; those ``taken`` are ready."""
     from . import presets, seeing
 
     restyling, sight = (presets.CUDA, seeing.CUDA) if machine.gpu else (presets.CPU, seeing.CPU)
-    whole = restyling.minutes + (sum(sight.minutes.values()) if machine.gpu else 0.0)
+    looking = {name: minutes for name, minutes in sight.minutes.items() if name not in taken}
+    whole = restyling.minutes + (sum(looking.values()) if machine.gpu else 0.0)
     usual = GPU_MINUTES if machine.gpu else whole
     share = (usual if order.minutes is None else order.minutes) / whole
     places = {"data": order.data, "run": order.run}
@@ -161,11 +177,13 @@ def training_lanes(order: Order, machine: Machine) -> list[list[Part]]:
             **places,
             rooms=order.rooms,
             minutes=share * restyling.minutes,
-            threads=machine.threads,
+            # Beside the judge, which takes minutes, no core is kept free.
+            threads=machine.cores if taken else machine.threads,
+            **({"start": order.start} if order.start else {}),
         ),
         {
             "autoencoder": share * restyling.autoencoder_minutes,
-            "diffusion": share * restyling.diffusion_minutes,
+            "diffusion": share * (restyling.minutes if order.start else restyling.diffusion_minutes),
         },
     )
     others = [
@@ -175,7 +193,7 @@ def training_lanes(order: Order, machine: Machine) -> list[list[Part]]:
             _module("seeing", **places, only=name, minutes=share * minutes),
             {name: share * minutes},
         )
-        for name, minutes in sight.minutes.items()
+        for name, minutes in looking.items()
     ]
     return [[first, *others]] if machine.gpu else [[first], others]
 

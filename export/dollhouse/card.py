@@ -179,6 +179,10 @@ def _training(training: Facts | None) -> str:
         if (ended := training["training"].get(name))
     ]
     table = _table(("network", "steps", "minutes", "loss at the end"), rows)
+    if "began_with" in training:
+        table += "\n\nIt began with the networks of an earlier training; what the table leaves out was taken as it is."
+    for remark in training.get("remarks", ()):
+        table += f"\n\n{remark}"
     return (
         f"On {where}, with torch {machine['torch']}. On a CPU, the last three are trained beside the first two.\n\n"
         f"{table}\n\nThe autoencoder alone gives a picture back at {kept['psnr']:.1f} dB, its Canny edges with an F1 "

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .autoencoder import pyramid_loss
 from .captions import StyleWords, Tokens, caption, unconditional
 from .hints import perturb_depth
 from .materials import STYLES
@@ -26,6 +27,7 @@ from .networks import DenoiserSettings, build_denoisers, predict_velocity
 from .prepared import Prepared
 from .sampling import SHOWN, alphas_cumprod, sample_grid
 from .training import Limit, Losses, Optimising, Pace, Trainer, autocast, short_attention, step_randomness
+from .weights import load_into
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,9 @@ def draw_batch(
 def diffusion_losses(networks: Any, batch: Batch, alphas: Tensor, timesteps: Tensor, noise: Tensor) -> Losses:
     """``alphas``: ᾱ FP32 [1000]; ``timesteps`` INT64 [B]; ``noise`` of the latents' shape.
 
-    ``loss`` is the mean square error of v; ``early`` and ``late`` are its share from the noisier half of the schedule
-    and from the clearer one.
+    ``loss`` is the mean absolute Laplacian pyramid of the error of v, in which outlines and the colours of large areas
+    weigh as much as what lies between; ``early`` and ``late`` are the mean square errors of v in the noisier half of
+    the schedule and in the clearer one.
     """
     alpha = alphas[timesteps].view(-1, 1, 1, 1)
     signal, spread = alpha.sqrt(), (1.0 - alpha).sqrt()
@@ -141,9 +144,13 @@ def diffusion_losses(networks: Any, batch: Batch, alphas: Tensor, timesteps: Ten
     velocity = signal * noise - spread * batch.latents
     text = networks["text_encoder"](input_ids=batch.ids).last_hidden_state
     predicted = predict_velocity(networks, noisy, timesteps, text, batch.depth, batch.edges).float()
-    errors = (predicted - velocity).square().mean((1, 2, 3))
+    errors = (predicted - velocity).detach().square().mean((1, 2, 3))
     early = timesteps >= len(alphas) // 2
-    return {"loss": errors.mean(), "early": (errors * early).mean(), "late": (errors * ~early).mean()}
+    return {
+        "loss": pyramid_loss(predicted - velocity),
+        "early": (errors * early).sum() / early.sum().clamp(min=1),
+        "late": (errors * ~early).sum() / (~early).sum().clamp(min=1),
+    }
 
 
 def spread_timesteps(batch: int, steps: int, towards_noise: float, choices: np.random.Generator) -> Tensor:
@@ -176,12 +183,16 @@ def train_diffusion(
     limit: Limit,
     device: torch.device,
     pace: Pace | None = None,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train (or go on training) in ``folder``; returns the four networks by name, averaged, in evaluation mode.
 
-    The last rooms are kept out of training and drawn in the sample grids.
+    They begin with the weights in the folder ``start``, when it is given. The last rooms are kept out of training and
+    drawn in the sample grids. Raises ValueError when ``start``, or a checkpoint, is of other settings.
     """
     built = build_denoisers(settings.sizes, tokens, settings.seed)
+    if start is not None:
+        load_into(built, start)
     networks = {
         name: network.to(device, memory_format=torch.channels_last) for name, network in built.items()
     }

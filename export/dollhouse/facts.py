@@ -6,13 +6,14 @@
     rooms      by split: how many, and the first seed; side and rays per pixel of all of them
     restyling_rooms   how many of those of ``train`` autoencoder and denoisers learnt from
     training   by network: steps, minutes and loss at the end
-    weights    by network: SHA-256 of what was exported
+    began_with   of a training with --start, by network: SHA-256 of the weights that it began with, or that it took over
+    weights    by network: SHA-256 of what was kept and exported, the .safetensors in export/bundles/dollhouse
     reconstruction   of the autoencoder
+    remarks      sentences for the card, added by hand
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import re
@@ -21,10 +22,13 @@ from typing import Any
 
 import torch
 
+from export.bundle import NETWORKS, SIGHT
+
 from .data import SPLITS, open_dataset
 from .processes import usable_cores
 from .progress import last_record
 from .training import pick_device
+from .weights import START, digests
 
 Facts = dict[str, Any]
 
@@ -63,12 +67,6 @@ def _cpu_model() -> str:
     return found[1] if found else platform.processor() or platform.machine()
 
 
-def weights(run: Path) -> dict[str, str]:
-    """SHA-256 of the weights in ``run``/networks, by network."""
-    files = sorted((run / "networks").glob("*/*.safetensors"))
-    return {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-
-
 def live_version(release: Path) -> int:
     """The version that is served, 0 = none."""
     live = release / "release.json"
@@ -88,7 +86,7 @@ def released_facts(release: Path) -> Facts | None:
 
 
 def released_weights(release: Path) -> dict[str, str] | None:
-    """What ``weights`` was when the live version was made."""
+    """By network: SHA-256 of the weights that the live version was made of (``weights.digests``)."""
     known = released_facts(release)
     return None if known is None else known["weights"]
 
@@ -111,7 +109,9 @@ def keep(run: Path, data: Path, release: Path) -> None:
 def collect(run: Path, data: Path) -> Facts:
     """The document that the module's docstring shows. Raises FactsError when the training is not complete."""
     note_machine(run)
-    networks = run / "networks"
+    networks, start = run / "networks", run / START
+    began_with = [name for name in NETWORKS if (start / name).is_dir()]
+    optional = [JUDGE, *(["autoencoder"] if began_with else []), *(n for n in SIGHT if n in began_with)]
     try:
         made = json.loads((data / "making.json").read_text())
         measured = json.loads((networks / "facts.json").read_text())
@@ -127,10 +127,11 @@ def collect(run: Path, data: Path) -> Facts:
             "training": {
                 name: _ended(run / name / "log.jsonl")
                 for name in (*TRAINED, JUDGE)
-                if name != JUDGE or (run / name / "log.jsonl").is_file()
+                if name not in optional or (run / name / "log.jsonl").is_file()
             },
+            **({"began_with": digests(start, began_with)} if began_with else {}),
             "reconstruction": measured["reconstruction"],
-            "weights": weights(run),
+            "weights": digests(networks),
         }
     except FileNotFoundError as error:
         raise FactsError(f"the training in {run} is not complete: {error}") from error

@@ -43,7 +43,15 @@ def build_denoisers(settings: DenoiserSettings, tokens: Tokens, seed: int) -> di
     }
     networks: dict[str, Any] = {
         "text_encoder": _text_encoder(settings, tokens),
-        "unet": UNet2DConditionModel(sample_size=64, out_channels=4, up_block_types=up, **common),
+        # The caption also as one vector beside the time, to every level: a style is a matter of the whole picture.
+        "unet": UNet2DConditionModel(
+            sample_size=64,
+            out_channels=4,
+            up_block_types=up,
+            addition_embed_type="text",
+            addition_embed_type_num_heads=settings.heads,
+            **common,
+        ),
     }
     for name in ("controlnet_depth", "controlnet_canny"):
         network = ControlNetModel(conditioning_embedding_out_channels=settings.hint_widths, **common)

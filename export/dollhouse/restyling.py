@@ -2,8 +2,10 @@
 
     python -m export.dollhouse.restyling                  # everything, with the preset of the machine
     python -m export.dollhouse.restyling --minutes 20     # a shorter run
+    python -m export.dollhouse.restyling --start export/bundles/dollhouse     # go on with networks that are trained
 
-Run it again after it was stopped and it goes on: every part keeps checkpoints. Rooms come from
+Run it again after it was stopped and it goes on: every part keeps checkpoints, and these win over ``--start``. With it
+the autoencoder is not trained, because the denoisers know its latents: they have all the time. Rooms come from
 ``python -m export.dollhouse.data``; let them be complete, as latents are encoded anew when their number changes.
 
 On two CPU cores a step of four 64² crops takes the autoencoder 0.11 s of one core, a 128² crop takes the denoisers
@@ -38,6 +40,7 @@ from .prepared import Rooms, prepare
 from .presets import Preset, preset_for
 from .sampling import decode
 from .training import Limit, pick_device
+from .weights import begin, load_autoencoder
 
 RUN = Path(".run/dollhouse")
 
@@ -47,17 +50,21 @@ TOKENIZER = Weights(path="tokenizer")
 PREVIEW_PICTURES = 64
 
 
-def train_restyling(rooms: Rooms, run: Path, preset: Preset, device: torch.device) -> Path:
+def train_restyling(
+    rooms: Rooms, run: Path, preset: Preset, device: torch.device, start: Path | None = None
+) -> Path:
     """Autoencoder, then latents, then text encoder, UNet and ControlNets; returns the folder ``run``/networks with one
-    folder for each, and facts.json: preview matrix, reconstruction quality."""
+    folder for each, and facts.json: preview matrix, reconstruction quality.
+
+    With ``start`` the autoencoder is the one in that folder, and the others begin with its weights. Raises ValueError
+    when these are not of the preset's sizes.
+    """
     networks = run / "networks"
-    vae = train_autoencoder(
-        rooms,
-        run / "autoencoder",
-        preset.autoencoder,
-        Limit(minutes=preset.autoencoder_minutes),
-        device,
-    )
+    if start is None:
+        limit, minutes = Limit(minutes=preset.autoencoder_minutes), preset.diffusion_minutes
+        vae = train_autoencoder(rooms, run / "autoencoder", preset.autoencoder, limit, device)
+    else:
+        vae, minutes = load_autoencoder(start, device), preset.minutes
     save_networks({"vae": vae}, networks)
     facts = {
         "preview_matrix": preview_matrix(vae, rooms, device),
@@ -65,10 +72,16 @@ def train_restyling(rooms: Rooms, run: Path, preset: Preset, device: torch.devic
     }
     (networks / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
     prepared = prepare(rooms, vae, run / "prepared", device)
-    limit = Limit(minutes=preset.diffusion_minutes)
-    words, tokens = load_style_words(), Tokens(TOKENIZER)
     trained = train_diffusion(
-        prepared, vae, words, tokens, run / "diffusion", preset.diffusion, limit, device
+        prepared,
+        vae,
+        load_style_words(),
+        Tokens(TOKENIZER),
+        run / "diffusion",
+        preset.diffusion,
+        Limit(minutes=minutes),
+        device,
+        start=start,
     )
     save_networks(trained, networks)
     return networks
@@ -114,6 +127,7 @@ def main() -> None:
     parser.add_argument("--rooms", type=int, help="how many; all that are there when not given")
     parser.add_argument("--run", type=Path, default=RUN)
     parser.add_argument("--minutes", type=float, help="training time; the machine's preset when not given")
+    parser.add_argument("--start", type=Path, help="networks to begin with; random ones when not given")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch on the CPU")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -121,7 +135,10 @@ def main() -> None:
     preset = preset_for(device)
     if given.minutes is not None:
         preset = replace(preset, minutes=given.minutes)
-    folder = train_restyling(open_dataset(given.data, "train", given.rooms), given.run, preset, device)
+    start = begin(given.run, given.start)
+    print(f"begins with {'random networks' if start is None else f'the networks in {start}'}", flush=True)
+    rooms = open_dataset(given.data, "train", given.rooms)
+    folder = train_restyling(rooms, given.run, preset, device, start)
     print(f"networks in {folder}")
 
 

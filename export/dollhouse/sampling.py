@@ -21,7 +21,7 @@ BETA_START, BETA_END, TRAIN_STEPS = 0.00085, 0.03, 1000
 """A scaled-linear schedule, which the bundle names to the service. Stable Diffusion's ends at 0.012, where the large
 areas of 64² latents still show through: trained so, these networks took the blotches of pure noise for the room."""
 
-STEPS, GUIDANCE = 10, 3.0
+STEPS, GUIDANCE = 4, 1.0
 
 SHOWN = 4
 """Rooms at the end of the data that are drawn in the grids and not trained on."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from torch import Tensor
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -117,10 +118,15 @@ def _random(kind: str, weights: Weights) -> Network:
 @torch.no_grad()
 def _round_to_fp16(name: str, network: Network) -> None:
     for key, parameter in network.named_parameters():
-        rounded = parameter.half().float()
-        if not rounded.isfinite().all():
-            raise BundleError(f"networks.{name}: {key} does not fit in fp16")
-        parameter.copy_(rounded)
+        parameter.copy_(to_fp16(name, key, parameter))
+
+
+def to_fp16(name: str, key: str, tensor: Tensor) -> Tensor:
+    """FP16 of ``tensor``, which is ``key`` of the network ``name``. Raises BundleError when it is too large."""
+    half = tensor.half()
+    if not half.isfinite().all():
+        raise BundleError(f"networks.{name}: {key} does not fit in fp16")
+    return half
 
 
 def hint_factor(controlnet: Network) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 from release import load_release
 
 from export.bundle import BUNDLES, Bundle, BundleError, Measured, Weights, load_bundle, preview_matrix
-from export.dollhouse import depth, detector, restyling, sampling, seeing
+from export.dollhouse import depth, detector, facts, restyling, sampling, seeing, weights
 from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
 from export.dollhouse.captions import Tokens
 from export.dollhouse.networks import DenoiserSettings, build_denoisers
@@ -23,6 +24,9 @@ from export.models.load import load_networks
 from export.release import build_release
 from export.stored import SMALLEST, is_fp16
 from tests.conftest import RELEASE, ROOT
+from tests.contract.reproduction import assert_reproduced, live_version
+
+LIVE = ROOT / "releases" / "dollhouse"
 
 DENOISERS = DenoiserSettings(
     widths=(8, 16), attention=(False, True), heads=2, hint_widths=(4, 8, 8), text_width=16, text_layers=1
@@ -58,13 +62,26 @@ def release(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_release(bundle, tmp_path_factory.mktemp("releases"), version=1)
 
 
-def test_the_bundle_is_what_the_training_makes() -> None:
+@pytest.mark.timeout(900)  # A minute on two free cores.
+@pytest.mark.filterwarnings("ignore")
+def test_the_exporter_reproduces_the_committed_release(tmp_path: Path) -> None:
+    """From the networks that are kept beside the bundle's file."""
+    assert_reproduced(build_release(load_bundle("dollhouse"), tmp_path, live_version(LIVE)), LIVE)
+
+
+def test_the_committed_release_was_made_of_the_kept_networks() -> None:
+    """And these are as ``keep`` writes them."""
+    files = weights.KEPT.glob("*/*.safetensors")
+    kept = {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    assert kept == weights.digests(weights.KEPT) == facts.released_weights(LIVE)
+
+
+def test_the_bundle_is_what_the_training_keeps() -> None:
     bundle = load_bundle("dollhouse")
-    folder = (ROOT / restyling.RUN / "networks").resolve()
-    found = {name: (BUNDLES / str(weights.path)).resolve() for name, weights in bundle.networks.items()}
-    assert found == {name: folder / name for name in found}
+    found = {name: BUNDLES / str(network.path) for name, network in bundle.networks.items()}
+    assert found == {name: weights.KEPT / name for name in found}
     assert isinstance(bundle.preview_matrix, Measured)
-    assert (BUNDLES / bundle.preview_matrix.path).resolve() == folder / "facts.json"
+    assert BUNDLES / bundle.preview_matrix.path == weights.KEPT / "facts.json"
     schedule = bundle.schedule
     assert (schedule.beta_start, schedule.beta_end) == (sampling.BETA_START, sampling.BETA_END)
     assert (schedule.train_steps, schedule.prediction) == (sampling.TRAIN_STEPS, "v_prediction")
@@ -102,16 +119,16 @@ def test_restyle_reads_what_the_export_wrote(
     np.testing.assert_allclose(read.preview_matrix, MATRIX, rtol=1e-6)
     assert msgspec.structs.asdict(bundle.defaults) == vars(read.defaults)
     assert all(height % 8 == 0 and width % 8 == 0 for height, width in read.buckets)
-    facts = json.loads((release / "release.json").read_text())
-    assert facts["precision"] == "fp32"
-    assert {model["stored"] for model in facts["models"].values()} == {"fp16"}
+    document = json.loads((release / "release.json").read_text())
+    assert document["precision"] == "fp32"
+    assert {model["stored"] for model in document["models"].values()} == {"fp16"}
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_graphs_hold_every_large_weight_in_half(release: Path, bundle: Bundle) -> None:
     """But for the depth model's convolutions, whose standardised weights are constants of the graph."""
-    weights = [parameter for net in load_networks(bundle).values() for parameter in net.parameters()]
-    large = sum(parameter.numel() for parameter in weights if parameter.numel() >= SMALLEST)
+    parameters = [parameter for net in load_networks(bundle).values() for parameter in net.parameters()]
+    large = sum(parameter.numel() for parameter in parameters if parameter.numel() >= SMALLEST)
     halves, wholes = 0, {}
     for file in release.glob("models/*/1/model.onnx"):
         graph = onnx.load(file).graph

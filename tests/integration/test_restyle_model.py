@@ -92,7 +92,14 @@ async def test_a_result_says_how_it_was_made(client: TritonClient) -> None:
     assert result.prompt_truncated
     assert result.release == "tiny-1"
     assert set(result.timings) == {"analyzing", "generating", "transforming", "finalizing"}
-    assert set(result.quality) == {"edge_agreement", "depth_agreement", "sharpness", "exposure", "score"}
+    assert set(result.quality) == {
+        "edge_agreement",
+        "depth_agreement",
+        "sharpness",
+        "exposure",
+        "cleanliness",
+        "score",
+    }
     assert all(0 <= value <= 1 for value in result.quality.values())
 
 

@@ -19,6 +19,8 @@ from export.dollhouse import facts
 from export.dollhouse.card import NAME, RELEASE, count_parameters, main, read_sources, write_card
 from export.dollhouse.data import SPLITS, Making, make_dataset
 from export.dollhouse.facts import FactsError
+from export.dollhouse.weights import digests
+from tests.unit.small_networks import write_networks
 
 TINY = Path(__file__).parents[2] / "releases" / "tiny"
 
@@ -140,10 +142,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
     for split, rooms in {"train": 3, "held_out": 2, "judge": 1}.items():
         make_dataset(run / "data", split, rooms, Making(side=32), shard_rooms=1)
+    write_networks(run / "networks")
     files = {
-        "networks/unet/diffusion_pytorch_model.safetensors": "unet",
-        "networks/depth/model.safetensors": "depth",
-        "networks/facts.json": json.dumps({"reconstruction": {"psnr": 29.94, "edge_f1": 0.871}}),
         "prepared/note.json": json.dumps({"rooms": 2, "done": 2}),
     }
     for number, name in enumerate((*facts.TRAINED, facts.JUDGE)):
@@ -158,7 +158,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_trainings_facts_are_kept_beside_the_release(trained: Path, release: Path) -> None:
     assert main(["--release", str(release), "--run", str(trained)]) == 0
     kept = json.loads((release / "versions" / "1" / "training.json").read_text())
-    assert kept["weights"]["unet"] == hashlib.sha256(b"unet").hexdigest()
+    assert kept["weights"] == digests(trained / "networks")
+    assert "began_with" not in kept
     text = (release / NAME).read_text()
     first = SPLITS["held_out"].start
     assert f"| `held_out` | 2 | {first} … {first + 1} |" in text
@@ -193,6 +194,24 @@ def test_a_training_that_is_not_complete_is_refused(trained: Path, release: Path
     (part / "depth" / "log.jsonl").unlink()
     with pytest.raises(FactsError, match=r"is not complete: .*depth/log\.jsonl"):
         facts.collect(part, part / "data")
+
+
+def test_networks_that_were_not_trained_again_are_told(trained: Path, release: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    start = write_networks(run / "start", 0.3)
+    for name in ("autoencoder", "depth", "detector", "judge"):
+        (run / name / "log.jsonl").unlink()
+    assert main(["--release", str(release), "--run", str(run)]) == 0
+    kept = json.loads((release / "versions" / "1" / "training.json").read_text())
+    assert (set(kept["training"]), kept["began_with"]) == ({"diffusion"}, digests(start))
+    assert "It began with the networks of an earlier training" in (release / NAME).read_text()
+    shutil.rmtree(start / "depth")
+    with pytest.raises(FactsError, match=r"is not complete: .*depth/log\.jsonl"):
+        facts.collect(run, run / "data")
+    write_networks(start)
+    (run / "diffusion" / "log.jsonl").unlink()
+    with pytest.raises(FactsError, match=r"is not complete: .*diffusion/log\.jsonl"):
+        facts.collect(run, run / "data")
 
 
 def test_where_it_was_trained_is_noted_when_it_begins(tmp_path: Path) -> None:

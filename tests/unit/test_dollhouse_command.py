@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from export.dollhouse import __main__ as command
-from export.dollhouse import data, facts, presets, restyling, seeing
+from export.dollhouse import data, presets, restyling, seeing, weights
 from export.dollhouse.processes import Part, only_one
 from export.dollhouse.progress import last_steps
+from tests.unit.small_networks import weights_file, write_networks
 
 TWO_CORES, ONE_GPU = command.Machine(gpu=False, cores=2), command.Machine(gpu=True, cores=8)
 
@@ -47,11 +48,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, A
     def open_dataset(folder: Path, split: str, rooms: int | None = None) -> tuple[Path, str, int | None]:
         return folder, split, rooms
 
-    def train_restyling(rooms: Any, run: Path, preset: presets.Preset, *rest: Any) -> Path:
-        threads = torch.get_num_threads()
-        calls.append(
-            ("restyling", {"rooms": rooms, "run": run, "minutes": preset.minutes, "threads": threads})
-        )
+    def train_restyling(
+        rooms: Any, run: Path, preset: presets.Preset, device: torch.device, start: Path | None
+    ) -> Path:
+        asked = {"rooms": rooms, "run": run, "minutes": preset.minutes, "start": start}
+        calls.append(("restyling", asked | {"threads": torch.get_num_threads()}))
         return run
 
     def trainer(name: str) -> Callable[..., None]:
@@ -107,6 +108,7 @@ def test_two_cores_train_two_networks_at_once(
     run_here(monkeypatch, [each for lane in lanes for each in lane])
     asked = dict(ran)
     assert asked["restyling"]["threads"] == 1
+    assert asked["restyling"]["start"] is None
     assert asked["restyling"]["rooms"] == (tmp_path / "data", "train", 512)
     assert asked["judge"]["rooms"] == (tmp_path / "data", "judge", None)
     assert {name: values["run"] for name, values in asked.items()} == dict.fromkeys(asked, tmp_path)
@@ -145,8 +147,9 @@ def test_everything_is_made_in_order(
     stages: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(command, "RELEASE", tmp_path / "release")
+    write_networks(tmp_path / "networks")
     command.make(order(tmp_path), lambda line: None)
-    assert stages == [RENDER, TRAIN, ["export"], ["card"]]
+    assert stages == [RENDER, TRAIN, ["keep"], ["export"], ["card"]]
     assert json.loads((tmp_path / "machine.json").read_text())["cores"] >= 1
 
 
@@ -155,20 +158,18 @@ def test_weights_that_are_published_are_not_published_again(
 ) -> None:
     release = tmp_path / "release"
     monkeypatch.setattr(command, "RELEASE", release)
-    network = tmp_path / "networks" / "unet" / "x.safetensors"
-    network.parent.mkdir(parents=True)
-    network.write_text("weights")
+    networks = write_networks(tmp_path / "networks")
     (release / "versions" / "3").mkdir(parents=True)
     (release / "release.json").write_text(json.dumps({"release": "dollhouse-3"}))
     (release / "versions" / "3" / "training.json").write_text(
-        json.dumps({"weights": facts.weights(tmp_path)})
+        json.dumps({"weights": weights.digests(networks)})
     )
     command.make(order(tmp_path), lambda line: None)
-    assert stages == [RENDER, TRAIN, ["card"]]
-    network.write_text("other weights")
+    assert stages == [RENDER, TRAIN, ["keep"], ["card"]]
+    write_networks(networks, 0.2)
     said: list[str] = []
     command.make(order(tmp_path), said.append)
-    assert stages[3:] == [RENDER, TRAIN, ["export"], ["card"]]
+    assert stages[4:] == [RENDER, TRAIN, ["keep"], ["export"], ["card"]]
     assert said[-1].startswith("dollhouse-4 is in")
 
 
@@ -177,12 +178,56 @@ def test_without_export_it_ends_with_the_networks(stages: list[list[str]], tmp_p
     assert stages == [RENDER, TRAIN]
 
 
-def test_networks_elsewhere_cannot_be_exported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        command.parse(["--run", str(tmp_path)])
-    assert "for another --run, give --skip-export" in capsys.readouterr().err
-    assert command.parse(["--run", str(tmp_path), "--skip-export"]).data == tmp_path / "data"
+def test_the_rooms_lie_in_the_runs_folder(tmp_path: Path) -> None:
+    assert command.parse(["--run", str(tmp_path)]).data == tmp_path / "data"
     assert command.parse([]).run == command.RUN
+
+
+def test_a_start_without_networks_is_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    networks = write_networks(tmp_path / "networks")
+    assert command.parse(["--start", str(networks)]).start == networks
+    (networks / "vae" / "config.json").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        command.parse(["--start", str(networks)])
+    assert f"--start: there is no network in {networks / 'vae'}" in capsys.readouterr().err
+
+
+def test_from_a_start_only_what_restyles_and_the_judge_are_trained(
+    stages: list[list[str]], tmp_path: Path
+) -> None:
+    run, start = tmp_path / "run", write_networks(tmp_path / "networks")
+    command.make(order(run, export=False, start=start), lambda line: None)
+    assert stages == [RENDER, ["restyling", "judge"]]
+    for name in ("depth", "detector"):
+        assert weights_file(run / "networks", name).is_file()
+    # And so it is when it goes on, whether or not the start is named again.
+    command.make(order(run, export=False), lambda line: None)
+    assert stages[2:] == [RENDER, ["restyling", "judge"]]
+
+
+def test_a_run_that_has_checkpoints_goes_on_with_them(stages: list[list[str]], tmp_path: Path) -> None:
+    run, start = tmp_path / "run", write_networks(tmp_path / "networks")
+    (run / "autoencoder").mkdir(parents=True)
+    (run / "autoencoder" / "checkpoint.pt").touch()
+    said: list[str] = []
+    command.make(order(run, export=False, start=start), said.append)
+    assert stages == [RENDER, TRAIN]
+    assert said[0] == f"{run} began without --start, and goes on so"
+
+
+def test_a_start_is_passed_on_with_all_of_the_time(
+    ran: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run, networks = tmp_path / "run", write_networks(tmp_path / "networks")
+    asked = order(run, start=weights.begin(run, networks))
+    lanes = command.training_lanes(asked, TWO_CORES, ["depth", "detector"])
+    run_here(monkeypatch, [each for lane in lanes for each in lane])
+    assert [name for name, _ in ran] == ["restyling", "judge"]
+    assert ran[0][1]["start"] == run / "start"
+    assert ran[0][1]["threads"] == 2
+    (lane,) = command.training_lanes(asked, ONE_GPU, ["depth", "detector"])
+    minutes = [float(each.command[each.command.index("--minutes") + 1]) for each in lane]
+    assert sum(minutes) == pytest.approx(command.GPU_MINUTES, abs=0.01)
 
 
 def test_two_trainings_do_not_share_a_folder(

@@ -12,7 +12,7 @@ from images import Fit
 from objects import UNKNOWN, objects_in_photo, room_type
 from pipeline import philox_noise
 from prompt import LENGTH, Prompts
-from quality import depth_agreement, edge_agreement, measure_quality, sharpness
+from quality import cleanliness, depth_agreement, edge_agreement, measure_quality, sharpness
 from release import load_release
 
 from tests.conftest import RELEASE
@@ -80,6 +80,26 @@ def test_a_blurred_picture_is_less_sharp() -> None:
     picture = room(256, 256)
     blurred = np.repeat(np.repeat(picture[::16, ::16], 16, 0), 16, 1) // 8 + 100
     assert sharpness(blurred.astype(np.uint8)) < sharpness(picture)
+
+
+def test_cleanliness_falls_with_noise_and_not_with_contrast() -> None:
+    board = np.kron(np.indices((8, 8)).sum(0) % 2 * 200, np.ones((32, 32)))[..., None].repeat(3, 2)
+    noise = np.random.default_rng(0).normal(0.0, 1.0, board.shape[:2])[..., None]
+    scores = [
+        cleanliness((board + 20 + deviation * noise).clip(0, 255).astype(np.uint8))
+        for deviation in (0, 8, 16, 64)
+    ]
+    assert scores[0] > 0.95
+    assert scores == sorted(scores, reverse=True)
+    assert scores[2] == pytest.approx(0.5, abs=0.15)
+    assert scores[3] < 0.2
+
+
+def test_noise_is_not_praised_for_sharpness() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    depth = noise[..., 0]
+    assert sharpness(noise) > 0.95
+    assert measure_quality(edges_of(noise), depth, noise, edges_of(noise), depth)["sharpness"] < 0.2
 
 
 def test_the_score_ranks_same_room_over_other_room_over_noise() -> None:

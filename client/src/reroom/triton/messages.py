@@ -76,7 +76,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     image: NDArray[np.uint8]
     seed: int
     quality: dict[str, float]
-    """edge_agreement, depth_agreement (0..1 each), sharpness, exposure and one score."""
+    """edge_agreement, depth_agreement (0..1 each), sharpness, exposure, cleanliness and one score."""
     attempts: int
     prompt_truncated: bool
     """True when the prompt was longer than the text encoder reads."""
