@@ -38,7 +38,7 @@ CPU = Preset(
         phases=(Phase(0.6, 128, 16, 0.25), Phase(0.8, 128, 16), Phase(1.0, None, 4)),
     ),
 )
-"""Two cores: 5.5 M parameters in the UNet, 11 M in all."""
+"""Two cores: 10 M parameters in all."""
 
 CUDA = Preset(
     minutes=11.0,
