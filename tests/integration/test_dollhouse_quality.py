@@ -130,8 +130,8 @@ async def test_words_and_seed_change_the_picture_and_the_same_seed_gives_the_sam
     plain = await picture(seed=1)
     assert (await picture(seed=1) == plain).all()
     assert difference(await picture(seed=2), plain) > 1.0
-    assert difference(await picture(seed=1, color_palette=["navy", "blue"]), plain) > 1.0
-    assert difference(await picture(seed=1, prompt="a bathroom"), plain) > 0.5
+    # Names of colours alone hardly do on these weights, as the model card says; other words do.
+    assert difference(await picture(seed=1, prompt="a bathroom"), plain) > 4.0
 
 
 def test_the_committed_benchmark_is_of_the_committed_release(release: Release) -> None:
