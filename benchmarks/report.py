@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from export.dollhouse.machine import cpu_model, usable_cores
 
 
 def circumstances() -> dict[str, Any]:
@@ -16,15 +16,9 @@ def circumstances() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "load_average": round(os.getloadavg()[0], 2),
     }
-
-
-def cpu_model() -> str:
-    """As Linux names it."""
-    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return found[1] if found else platform.processor()
 
 
 def read(file: Path) -> dict[str, Any]:

@@ -13,6 +13,18 @@ ROOT = Path(__file__).resolve().parents[1]
 RELEASE = ROOT / "releases" / "tiny"
 
 
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """For modules whose tensors are so small that threads only wait for each other."""
+    # Most of the tests need no torch, which takes seconds to import.
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def triton() -> Iterator[TritonServer]:
     """A real Triton with the whole model repository of the bundle `tiny`."""

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from export.bundle import NETWORKS, SIGHT
 
-from .processes import Part, PartFailed, Say, ending_on_signals, only_one, run_lanes, usable_cores
+from .machine import usable_cores
+from .processes import Part, PartFailed, Say, ending_on_signals, only_one, run_lanes
 from .progress import last_line, last_steps
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,6 @@
 from __future__ import annotations
 
 import json
-import platform
-import re
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ import torch
 from export.bundle import NETWORKS, SIGHT
 
 from .data import SPLITS, open_dataset
-from .processes import usable_cores
+from .machine import cpu_model, usable_cores
 from .progress import last_record
 from .training import pick_device
 from .weights import START, digests
@@ -55,16 +53,10 @@ def _machine() -> Facts:
     device = pick_device()
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": usable_cores(),
         "torch": torch.__version__,
     }
-
-
-def _cpu_model() -> str:
-    facts = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", facts.read_text() if facts.is_file() else "", re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()
 
 
 def live_version(release: Path) -> int:

@@ -80,11 +80,6 @@ def run_lanes(
         _stop(list(running.values()))
 
 
-def usable_cores() -> int:
-    """Cores of this machine that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Raises PartFailed when another process is in this block with the same folder."""

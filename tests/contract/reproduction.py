@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from export.contract import Sizes, graph_specs
+from export.dollhouse.facts import live_version
 
 SIZES = Sizes(
     native_size=128,
@@ -21,10 +21,6 @@ GRAPHS = list(graph_specs(SIZES))
 
 WRITTEN = {"MODEL_CARD.md", "training.json"}
 """Names of files that are added to a release after its export."""
-
-
-def live_version(release: Path) -> int:
-    return int(json.loads((release / "release.json").read_text())["release"].rpartition("-")[2])
 
 
 def assert_reproduced(made: Path, committed: Path) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from tritonclient.grpc import InferenceServerClient
 
@@ -36,15 +35,7 @@ RESTYLED, LOOKED_AT = SEEDS[:4], SEEDS[4:40]
 GALLERY_BYTES = 2_500_000
 
 # The first test that asks for restyled rooms waits for all of them.
-pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("one_torch_thread")]
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,19 @@
 """The dollhouse's data on disk: shards that are whole, resumed, and what the renderer made."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from export.dollhouse.data import SPLITS, Dataset, Making, make_dataset, make_shard, open_dataset
 from export.dollhouse.looking import draw, mirror, photos
 from export.dollhouse.rooms import LABELS, STYLES, render, sample_rooms
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 MAKING = Making(side=32)
 SHARD = 2
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

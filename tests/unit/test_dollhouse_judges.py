@@ -1,6 +1,5 @@
 """The dollhouse's seeing networks and the figures that they are measured by."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -23,20 +22,14 @@ from export.models.load import load_networks
 from export.onnx import export_onnx
 from export.parity import check_outputs, references
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 CPU = torch.device("cpu")
 DETECTOR = detector.DetectorSettings(side=64, widths=(8, 8, 16, 16, 16), blocks=(1, 1, 1, 1), neck=8, batch=4)
 DEPTH = depth.DepthSettings(
     side=32, stages=(32, 32, 32), depths=(1, 1, 1), width=16, layers=2, heads=2, fusion=8, batch=4
 )
 JUDGE = judge.JudgeSettings(side=32, widths=(8, 8), batch=4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,16 +41,10 @@ from export.dollhouse.metrics import Found
 from export.dollhouse.rooms import STYLES
 from orchestrator.styles import STYLES as SERVED
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 ROOMS = 4
 NOTHING = Found(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """The dollhouse's renderer: seeded rooms, exact truths, five styles over one geometry."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -21,18 +19,12 @@ from export.dollhouse.rooms import (
 )
 from export.dollhouse.shapes import BALL, CYLINDER, Floats, Piece
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 SIDE = 96
 SEEDS = range(40, 52)
 PENETRATION = 0.015
 """Metres that pieces of two things may share: what stands on a rug stands in it."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
