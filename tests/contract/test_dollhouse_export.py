@@ -17,6 +17,7 @@ from export.bundle import BUNDLES, Bundle, BundleError, Measured, Weights, load_
 from export.dollhouse import depth, detector, facts, restyling, sampling, seeing, weights
 from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
 from export.dollhouse.captions import Tokens
+from export.dollhouse.facts import live_version
 from export.dollhouse.networks import DenoiserSettings, build_denoisers
 from export.dollhouse.rooms import LABELS
 from export.models.centres import fold
@@ -24,7 +25,7 @@ from export.models.load import load_networks
 from export.release import build_release
 from export.stored import SMALLEST, is_fp16
 from tests.conftest import RELEASE, ROOT
-from tests.contract.reproduction import assert_reproduced, live_version
+from tests.contract.reproduction import assert_reproduced
 
 LIVE = ROOT / "releases" / "dollhouse"
 
