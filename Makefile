@@ -9,6 +9,8 @@ OUT ?= out
 HOST ?= 127.0.0.1
 PORT ?= 8000
 WORKERS ?= 1
+TRITONS ?= 1
+APIS ?= 1
 TORCH ?= torch==2.13.0
 
 VENV := .venv/bin/python
@@ -22,7 +24,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 help:  ## print this
 	@echo 'make demo [PHOTO=room.jpg] [STYLE=modern] [OUT=out]   restyle a photo on a stack of its own, then stop it'
-	@echo 'make up [HOST=127.0.0.1] [PORT=8000] [WORKERS=1]      keep the stack running until Ctrl-C'
+	@echo 'make up [HOST=127.0.0.1] [PORT=8000]                  keep the stack running until Ctrl-C, with so many of'
+	@echo '        [WORKERS=1] [TRITONS=1] [APIS=1]              each part'
 	@echo 'make test                                             run every test'
 	@echo 'make check                                            lint, types, import arrows, tests'
 	@echo 'make export BUNDLE=tiny                               make releases/BUNDLE from its weights'
@@ -41,7 +44,8 @@ demo: $(SERVER) $(TRITON)
 		$(if $(PHOTO),--photo '$(PHOTO)')
 
 up: $(SERVER) $(TRITON)
-	$(VENV) -m orchestrator.embedded up --bundle '$(BUNDLE)' --host '$(HOST)' --port '$(PORT)' --workers '$(WORKERS)'
+	$(VENV) -m orchestrator.embedded up --bundle '$(BUNDLE)' --host '$(HOST)' --port '$(PORT)' \
+		--workers '$(WORKERS)' --tritons '$(TRITONS)' --apis '$(APIS)'
 
 test: $(TESTS) $(TRITON) redis
 	$(VENV) -m pytest

@@ -1,9 +1,10 @@
-"""The API process: ``python -m orchestrator.app``. Here, and in ``worker.py``, adapters are chosen."""
+"""The API, ``python -m orchestrator.app``, in one process or several. Here and in ``worker.py`` adapters are chosen."""
 
 from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,8 +30,9 @@ from orchestrator.api.presenters import Presenter
 from orchestrator.api.root import RootController, package_version
 from orchestrator.api.transform import TransformController
 from orchestrator.api.websocket import watch
-from orchestrator.inference import TritonInference
+from orchestrator.inference import TritonPool
 from orchestrator.jobs.service import JobService
+from orchestrator.processes import end_with_parent, serve_in_processes
 from orchestrator.redis_jobs import RedisJobStore
 from orchestrator.settings import Settings, SettingsError, load_settings
 from orchestrator.storage.local import LocalStorage
@@ -38,7 +40,10 @@ from orchestrator.storage.signing import UrlSigner
 from orchestrator.uploads import PhotoGate
 
 UPLOADS_AT_ONCE = 16
-"""As many uploads of the largest size as one process holds in memory; many more of an ordinary size."""
+"""As many uploads of the largest size as the API's processes hold in memory together; many more of an ordinary size."""
+
+DECODERS = min(4, os.cpu_count() or 1)
+"""How many photos they decode at once."""
 
 log = logging.getLogger("orchestrator.access")
 
@@ -95,20 +100,27 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.aclose)
-        inference = TritonInference(settings.triton_url)
+        inference = TritonPool(settings.triton_urls)
         stack.push_async_callback(inference.aclose)
-        gate = await stack.enter_async_context(PhotoGate(settings.max_pixels))
+        gate = PhotoGate(settings.max_pixels, max(1, DECODERS // settings.api_processes))
+        await stack.enter_async_context(gate)
         yield Context(
             settings=settings,
             store=store,
             storage=storage,
             files=storage,
             inference=inference,
-            uploads=UploadBudget(UPLOADS_AT_ONCE * settings.max_upload_bytes),
+            uploads=UploadBudget(_upload_budget(settings)),
             gate=gate,
             jobs=JobService(store, storage),
             presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
         )
+
+
+def _upload_budget(settings: Settings) -> int:
+    """Bytes that one process may hold; enough for one upload of the largest size, whatever the share."""
+    share = UPLOADS_AT_ONCE * settings.max_upload_bytes // settings.api_processes
+    return max(share, settings.max_upload_bytes + FORM_OVERHEAD)
 
 
 def _context(state: State) -> Context:
@@ -138,23 +150,43 @@ async def _finish_response(message: Message, scope: Scope) -> None:
     log.info("%s %s %d", scope["method"], scope["raw_path"].decode("ascii", "replace"), message["status"])
 
 
+def app_of_process() -> Litestar:
+    """The application of one of several processes. Exits, with the reason in the log, if it cannot be made."""
+    _log_to_stderr()
+    end_with_parent()
+    try:
+        return create_app()
+    except Exception:
+        log.exception("the API cannot start")
+        # Any other status would have it started again, for ever.
+        sys.exit(uvicorn.config.STARTUP_FAILURE)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
+    )
+
+
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    _log_to_stderr()
     try:
         settings = load_settings()
     except SettingsError as error:
         sys.exit(str(error))
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_config=None,
-        ws_max_size=64 * 1024,
-        ws_per_message_deflate=False,  # previews are JPEG, and a compressor costs memory for each watcher
-        timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
-        server_header=False,
-    )
+    options: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "access_log": False,
+        "log_config": None,
+        "ws_max_size": 64 * 1024,
+        "ws_per_message_deflate": False,  # previews are JPEG, and a compressor costs memory for each watcher
+        "timeout_graceful_shutdown": math.ceil(settings.drain_seconds),
+        "server_header": False,
+    }
+    if settings.api_processes > 1:
+        sys.exit(serve_in_processes("orchestrator.app:app_of_process", settings.api_processes, options))
+    uvicorn.run(create_app(settings), workers=1, **options)
 
 
 if __name__ == "__main__":

@@ -228,3 +228,10 @@ class Inference(ABC):
     @abstractmethod
     async def ping(self) -> None:
         """Raises Unavailable unless the ``restyle`` model is ready to serve."""
+
+    def trouble(self) -> str:
+        """What is amiss, as far as the last ``ping`` saw, although the model is served: "1 of 2 down: HOST:PORT".
+
+        For operators; empty when all is well.
+        """
+        return ""

@@ -37,11 +37,15 @@ class Settings(BaseSettings):
     """Signs the URLs of stored pictures. The same in every API process; there is no default on purpose."""
     url_ttl: int = Field(3600, ge=1, le=7 * 86400, validation_alias="REROOM_URL_TTL")
     """How long a signed URL works, in seconds."""
-    triton_url: str = Field("127.0.0.1:8001", validation_alias="REROOM_TRITON_URL")
-    """host:port of Triton's gRPC endpoint."""
+    triton_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1:8001",), min_length=1, validation_alias="REROOM_TRITON_URL"
+    )
+    """host:port of Triton's gRPC endpoint; of several Tritons that share the work, separated by commas."""
 
     host: str = Field("127.0.0.1", validation_alias="REROOM_HOST")
     port: int = Field(8000, ge=0, le=65535, validation_alias="REROOM_PORT")
+    api_processes: int = Field(1, ge=1, le=64, validation_alias="REROOM_API_PROCESSES")
+    """Processes that answer at the API's address; one that dies is replaced."""
     admin_token: SecretStr | None = Field(None, min_length=16, validation_alias="REROOM_ADMIN_TOKEN")
     """Opens the /debug endpoints; without it they are closed."""
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
@@ -59,7 +63,7 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(20.0, ge=0, validation_alias="REROOM_DRAIN")
     """How long a process that was told to stop lets its work go on: a worker its jobs, the API its requests."""
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "triton_urls", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -90,11 +94,16 @@ class Settings(BaseSettings):
         _ = parts.port  # raises ValueError when it is no number
         return value
 
-    @field_validator("triton_url")
+    @field_validator("triton_urls")
     @classmethod
-    def _host_and_port(cls, value: str) -> str:
-        if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", value):
-            raise ValueError("must be host:port, without http://")
+    def _hosts_and_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", url):
+                raise ValueError(
+                    f"{url!r} must be host:port, without http://; several are separated by commas"
+                )
+            if value.count(url) > 1:
+                raise ValueError(f"{url} stands in it twice")
         return value
 
     @field_validator("r2_bucket_name")

@@ -13,7 +13,7 @@ import socket
 import sys
 import uuid
 
-from orchestrator.inference import TritonInference
+from orchestrator.inference import TritonPool
 from orchestrator.jobs.runner import Runner
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
 from orchestrator.redis_jobs import AccessDenied, RedisJobStore
@@ -143,7 +143,7 @@ async def serve(settings: Settings) -> None:
             lease_seconds=settings.lease_seconds,
             job_ttl=settings.job_ttl,
         )
-        inference = TritonInference(settings.triton_url)
+        inference = TritonPool(settings.triton_urls)
     except ValueError as error:
         raise SettingsError(f"wrong settings in the environment: {error}") from error
     signer = UrlSigner(settings.signing_key.get_secret_value().encode(), settings.api_base_url)

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,17 @@ def photo(height: int = 480, width: int = 640, format: str = "JPEG") -> bytes:
 class RunningStack:
     """``said`` collects what the supervisor tells."""
 
-    def __init__(self, run: Path, workers: int, env: dict[str, str]) -> None:
+    def __init__(self, run: Path, env: dict[str, str], *, workers: int, tritons: int, apis: int) -> None:
         self.said: list[str] = []
-        self.stack = Stack(run, release=RELEASE, workers=workers, env=env, say=self.said.append)
+        self.stack = Stack(
+            run,
+            release=RELEASE,
+            workers=workers,
+            tritons=tritons,
+            apis=apis,
+            env=env,
+            say=self.said.append,
+        )
 
     @property
     def url(self) -> str:
@@ -110,28 +118,33 @@ class RunningStack:
     def objects_folder(self) -> Path:
         return self.stack.run / "storage" / "objects"
 
-    def denoised(self) -> int:
-        """How many samples Triton has put through the denoiser."""
-        with InferenceServerClient(self.stack.triton_url) as triton:
+    def denoised(self, part: str = "triton") -> int:
+        """How many samples a Triton has put through the denoiser."""
+        with InferenceServerClient(self.stack.triton_urls[part]) as triton:
             facts = triton.get_inference_statistics("denoiser", as_json=True)["model_stats"][0]
         return int(facts.get("inference_count", 0))
+
+    def api_pids(self) -> set[int]:
+        """The processes that answer at the API's address, when there are several."""
+        return api_processes(self.stack.pid("api"))
 
     def log(self, part: str) -> str:
         return (self.stack.logs / f"{part}.log").read_text(errors="replace")
 
 
 @contextmanager
-def running_stack(run: Path, *, workers: int = 1, **env: str) -> Iterator[RunningStack]:
-    """A stack whose Triton could stop by itself, and of which nothing is left."""
-    running = RunningStack(run, workers, env)
+def running_stack(
+    run: Path, *, workers: int = 1, tritons: int = 1, apis: int = 1, **env: str
+) -> Iterator[RunningStack]:
+    """A stack whose Tritons could stop by themselves, and of which nothing is left."""
+    running = RunningStack(run, env, workers=workers, tritons=tritons, apis=apis)
     before = shared_memory()
     with running.stack:
         yield running
     assert processes_of(run) == []
     assert shared_memory() <= before
-    assert "Exit timeout expired" not in running.log("triton"), (
-        "Triton was left with a request that never ends"
-    )
+    for triton in running.stack.triton_urls:
+        assert "Exit timeout expired" not in running.log(triton), "it was left with a request that never ends"
 
 
 def shared_memory() -> set[str]:
@@ -151,6 +164,16 @@ def processes_of(run: Path) -> list[str]:
                     found.append(command.replace(b"\0", b" ").decode(errors="replace"))
             except OSError:
                 continue  # it has ended meanwhile, or is somebody else's
+    return found
+
+
+def api_processes(supervisor: int) -> set[int]:
+    """The processes that uvicorn's supervisor, itself a process, has started to serve."""
+    found = set()
+    for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
+        with suppress(OSError):  # it has ended meanwhile
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(int(pid))
     return found
 
 

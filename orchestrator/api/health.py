@@ -72,7 +72,7 @@ async def check_all(context: Context) -> Health:
     """Every part at once, each within CHECK_SECONDS."""
     parts = await asyncio.gather(
         check(context.store.ping),
-        check(context.inference.ping),
+        check(context.inference.ping, context.inference.trouble),
         check(context.storage.ping),
         check(lambda: reach_events(context.store)),
         check(lambda: find_worker(context.store)),
@@ -95,7 +95,8 @@ async def reach_events(store: JobStore) -> None:
         return
 
 
-async def check(ping: Check) -> ServiceHealth:
+async def check(ping: Check, trouble: Callable[[], str] = lambda: "") -> ServiceHealth:
+    """Up when ``ping`` returns; what ``trouble`` then says is told, but does not make the part down."""
     began = time.perf_counter()
     detail = None
     try:
@@ -106,4 +107,6 @@ async def check(ping: Check) -> ServiceHealth:
     except PortError as error:
         detail = str(error)
     latency = round((time.perf_counter() - began) * 1000, 1)
-    return ServiceHealth(status="down" if detail else "up", latency_ms=latency, detail=detail)
+    if detail:
+        return ServiceHealth(status="down", latency_ms=latency, detail=detail)
+    return ServiceHealth(status="up", latency_ms=latency, detail=trouble() or None)

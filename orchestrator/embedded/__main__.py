@@ -50,7 +50,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     up = commands.add_parser("up", help="keep the stack running until Ctrl-C")
     up.add_argument("--host", default="127.0.0.1", help="where the API listens (127.0.0.1)")
     up.add_argument("--port", type=int, default=8000, help="(8000; 0 = a free one)")
-    up.add_argument("--workers", type=int, default=1, help="(1)")
+    up.add_argument("--workers", type=count, default=1, help="(1)")
+    up.add_argument("--tritons", type=count, default=1, help="(1)")
+    up.add_argument("--apis", type=count, default=1, help="processes of the API (1)")
     up.add_argument(
         "--run", type=Path, default=RUN / "up", help="folder for logs, pictures and Redis's data (.run/up)"
     )
@@ -63,6 +65,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def count(text: str) -> int:
+    """A number from 1 on; raises ValueError."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
 def up(options: argparse.Namespace) -> int:
     run: Path = options.run
     with only_one(run):
@@ -72,6 +81,8 @@ def up(options: argparse.Namespace) -> int:
             host=options.host,
             port=options.port,
             workers=options.workers,
+            tritons=options.tritons,
+            apis=options.apis,
         )
         say("starting …")
         with stack:

@@ -1,4 +1,4 @@
-"""The whole stack on one machine: Redis, Triton, the API and workers."""
+"""The whole stack on one machine: Redis, Tritons, the API and workers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ WILDCARDS = {"0.0.0.0": LOCALHOST, "::": "::1"}
 
 
 class Stack(Supervisor):
-    """Everything that serves, as processes named redis, triton, api, worker-1, worker-2, …
+    """Everything that serves, as parts named redis, triton (several: triton-1, …), api, worker-1, worker-2, …
 
-    ``run`` is a folder for logs, stored pictures and Redis's data; ``port`` 0 = a free one; ``env`` is added to the
-    environment of the API and the workers. Once started, every part is ready and ``url`` is the API's.
+    ``run`` is a folder for logs, stored pictures and Redis's data; ``port`` 0 = a free one; ``apis`` are the processes
+    of the part api; ``env`` is added to the environment of the API and the workers. Once started, every part is ready,
+    ``url`` is the API's and ``triton_urls`` has host:port of each Triton's gRPC endpoint under its part's name.
     """
 
     def __init__(
@@ -39,39 +40,48 @@ class Stack(Supervisor):
         host: str = LOCALHOST,
         port: int = 0,
         workers: int = 1,
+        tritons: int = 1,
+        apis: int = 1,
         env: Mapping[str, str] | None = None,
         say: Say = say,
     ) -> None:
         super().__init__(self._parts, run / "logs", say)
         self.run, self.release, self.repositories = run, release, repositories
-        self.host, self.port, self.workers, self._env = host or LOCALHOST, port, workers, env or {}
-        self.url = self.redis_url = self.triton_url = ""
+        self.host, self.port, self._env = host or LOCALHOST, port, env or {}
+        self.workers, self.tritons, self.apis = workers, tritons, apis
+        self.url = self.redis_url = ""
+        self.triton_urls: dict[str, str] = {}
 
     def _parts(self) -> Iterator[Part]:
         if self.port:
             check_port_free(self.host, self.port)
         self.run.mkdir(parents=True, exist_ok=True)
-        redis, http, grpc, metrics, free = free_ports(5)
+        self.triton_urls = {}
+        names = [f"triton-{n}" for n in range(1, self.tritons + 1)] if self.tritons > 1 else ["triton"]
+        redis, free, *ports = free_ports(2 + 3 * len(names))
         port = self.port or free
         password = secrets.token_hex(16)
         self.url = f"http://{host_in_url(WILDCARDS.get(self.host, self.host))}:{port}"
         self.redis_url = f"redis://:{password}@127.0.0.1:{redis}/0"
-        self.triton_url = f"127.0.0.1:{grpc}"
         yield redis_part(self.run / "redis", redis, password=password)
-        yield triton_part(
-            [*self.repositories, self.release / "models"],
-            self.run,
-            (http, grpc, metrics),
-            release=self.release,
-        )
+        for name, http, grpc, metrics in zip(names, ports[0::3], ports[1::3], ports[2::3], strict=True):
+            self.triton_urls[name] = f"127.0.0.1:{grpc}"
+            yield triton_part(
+                [*self.repositories, self.release / "models"],
+                self.run / name,
+                (http, grpc, metrics),
+                release=self.release,
+                name=name,
+            )
         env = {
             "REDIS_URL": self.redis_url,
             "API_BASE_URL": os.environ.get("API_BASE_URL") or self.url,
             "REROOM_STORAGE_DIR": str((self.run / "storage").resolve()),
             "REROOM_SIGNING_KEY": os.environ.get("REROOM_SIGNING_KEY") or signing_key(self.run),
-            "REROOM_TRITON_URL": self.triton_url,
+            "REROOM_TRITON_URL": ",".join(self.triton_urls.values()),
             "REROOM_HOST": self.host,
             "REROOM_PORT": str(port),
+            "REROOM_API_PROCESSES": str(self.apis),
             "REROOM_DRAIN": str(DRAIN_SECONDS),
             **self._env,
         }

@@ -63,6 +63,7 @@ def triton_part(
     release: Path | None = None,
     environment: Path = ENVIRONMENT,
     options: Sequence[str] = (),
+    name: str = "triton",
 ) -> Part:
     """A server of the models in ``repositories``, listening on 127.0.0.1 at ``ports`` = (HTTP, gRPC, metrics).
 
@@ -95,7 +96,7 @@ def triton_part(
         *options,
     ]
     return Part(
-        name="triton",
+        name=name,
         command=command,
         env=env,
         ready=lambda: (

@@ -33,6 +33,19 @@ def test_reads_the_names_of_the_replaced_service(monkeypatch: pytest.MonkeyPatch
     assert settings.allowed_origins == ("https://a.example", "http://localhost:3000")
 
 
+@pytest.mark.parametrize(
+    ("value", "urls"),
+    [
+        ("", ("127.0.0.1:8001",)),
+        ("triton:8001", ("triton:8001",)),
+        (" [::1]:8001 , gpu-2.example:9001,", ("[::1]:8001", "gpu-2.example:9001")),
+    ],
+)
+def test_one_triton_or_several(monkeypatch: pytest.MonkeyPatch, value: str, urls: tuple[str, ...]) -> None:
+    monkeypatch.setenv("REROOM_TRITON_URL", value)
+    assert load_settings().triton_urls == urls
+
+
 def test_defaults_open_nothing() -> None:
     settings = load_settings()
     assert (settings.allowed_origins, settings.admin_token, settings.host) == ((), None, "127.0.0.1")
@@ -57,6 +70,10 @@ def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> 
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "redis://localhost:port"),
         ("REROOM_TRITON_URL", "http://localhost:8001"),
+        ("REROOM_TRITON_URL", "a:8001,b"),
+        ("REROOM_TRITON_URL", "a:8001, b:8001, a:8001"),
+        ("REROOM_TRITON_URL", ","),
+        ("REROOM_API_PROCESSES", "0"),
         ("API_BASE_URL", "rooms.example"),
         ("ALLOWED_ORIGINS", "https://a.example/path"),
         ("ALLOWED_ORIGINS", "a.example"),

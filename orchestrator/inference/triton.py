@@ -1,4 +1,4 @@
-"""The model server behind its port: Triton, through the client library."""
+"""One model server behind its port: Triton, through the client library."""
 
 from __future__ import annotations
 

@@ -1,0 +1,227 @@
+"""Several model servers as one: a request goes to the least loaded of those that serve."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from orchestrator.ports import Inference, InferenceError, PortError, Unavailable
+from reroom.triton import RestyleEvent, RestyleRequest
+
+UNAVAILABLE = "unavailable"
+"""The code of an InferenceError that says that the server, or its model, could not be reached."""
+
+ANSWER_SECONDS = 5.0
+"""A server that has not answered a ping within this is down. Triton answers from a thread of its own, also when the
+models take every core."""
+
+SILENCE_SECONDS = 15.0
+"""A server that says nothing on a request for so long is pinged. A step of Stable Diffusion takes half a minute on a
+CPU: silence alone is no sign of death."""
+
+REVIVAL_SECONDS = 1.0
+"""How often, at most, requests ask whether a server that is down serves again."""
+
+SETTLE_SECONDS = 0.1
+"""How long ``ping`` waits for the other servers when one has answered, so that the trouble it tells is that of now."""
+
+PENALTY_SECONDS = 30.0
+"""How long a request that a server broke weighs on it."""
+
+_log = logging.getLogger("reroom.inference")
+_END: Any = object()
+T = TypeVar("T")
+
+
+class InferencePool(Inference):
+    """Shares requests between ``servers``, given by name; with one server it adds only the watch over silence.
+
+    *Least loaded* is the server with the fewest requests of this process in flight, by chance among equals, so that
+    several processes do not all begin with the first. That is enough although other processes load the same servers:
+    each spreads its own requests evenly, and so their sum is even too (Envoy's and gRPC's "least request" count in the
+    same way). A request that a server broke weighs on it for PENALTY_SECONDS as if it still ran: who fails at once is
+    not the least loaded for that.
+
+    *Down* is a server that a request found unavailable, or that did not answer a ping. It gets no requests until it
+    answers one again; pings are sent by :meth:`ping` and, at most once in REVIVAL_SECONDS, by requests. Nothing is
+    sent while nobody asks.
+
+    A request that finds its server down before it has yielded anything is begun again on another server, unseen. Once
+    it has yielded, the error goes up, retryable: a second beginning would tell a watcher that the job runs backwards.
+    A request whose server has fallen silent and does not answer a ping either is ended as unavailable.
+    """
+
+    def __init__(
+        self,
+        servers: Mapping[str, Inference],
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
+        self._servers = [_Server(name, inference, answer_seconds) for name, inference in servers.items()]
+        self._silence_seconds = silence_seconds
+
+    def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
+        return self._run(lambda inference: inference.restyle(request))
+
+    async def ping(self) -> None:
+        """Raises Unavailable if no server is ready; returns soon after the first that is."""
+        asked = {server.ask(): server for server in self._servers}
+        waiting = set(asked)
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            answered = [task for task in done if not task.cancelled()]
+            for task in answered:
+                task.result()  # a ping that broke in another way than a port may
+            if any(asked[task].up for task in answered):
+                # Those that are known to be down may take their time: they must not slow every look for a job.
+                if late := {task for task in waiting if asked[task].up}:
+                    await asyncio.wait(late, timeout=SETTLE_SECONDS)
+                return
+        raise Unavailable(self._why_down())
+
+    def trouble(self) -> str:
+        down = [server.name for server in self._servers if not server.up]
+        return f"{len(down)} of {len(self._servers)} down: {', '.join(down)}" if down else ""
+
+    async def aclose(self) -> None:
+        """Stop asking; the servers are the caller's to close."""
+        for server in self._servers:
+            await server.stop_asking()
+
+    async def _run(self, call: Callable[[Inference], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+        """What ``call`` yields on the server of our choice. Raises InferenceError."""
+        tried: list[_Server] = []
+        while True:
+            server = await self._choose(tried)
+            tried.append(server)
+            yielded = broken = False
+            server.load += 1
+            try:
+                async with aclosing(call(server.inference)) as items:
+                    while (item := await self._next(server, items)) is not _END:
+                        yielded = True
+                        yield item
+                return
+            except InferenceError as error:
+                if error.code != UNAVAILABLE:
+                    broken = error.retryable
+                    raise
+                server.lose(error.detail)
+                if yielded or all(other in tried for other in self._servers if other.up):
+                    raise
+            finally:
+                server.unload(PENALTY_SECONDS if broken else 0.0)
+
+    async def _choose(self, tried: list[_Server]) -> _Server:
+        """The least loaded server that is up and was not tried. Raises InferenceError."""
+        for server in self._servers:
+            if not server.up and server.asked_before(REVIVAL_SECONDS):
+                server.ask()
+        if not any(server.up for server in self._servers):
+            try:
+                await self.ping()
+            except Unavailable as error:
+                raise InferenceError(UNAVAILABLE, str(error), retryable=True) from error
+        able = [server for server in self._servers if server.up and server not in tried]
+        if not able:
+            raise InferenceError(UNAVAILABLE, self._why_down(), retryable=True)
+        return min(able, key=lambda server: (server.load, random.random()))
+
+    async def _next(self, server: _Server, items: AsyncGenerator[T, None]) -> T:
+        """The next item, or _END. Raises InferenceError, also when the server is silent for ever."""
+
+        async def step() -> T:
+            return await anext(items, _END)
+
+        coming = asyncio.create_task(step())
+        try:
+            while True:
+                await asyncio.wait([coming], timeout=self._silence_seconds)
+                if not coming.done():
+                    await asyncio.wait([coming, server.ask()], return_when=asyncio.FIRST_COMPLETED)
+                if coming.done():
+                    return coming.result()
+                if not server.up:
+                    detail = f"{server.name} fell silent: {server.trouble}"
+                    raise InferenceError(UNAVAILABLE, detail, retryable=True)
+        finally:
+            if not coming.done():
+                coming.cancel()
+                await asyncio.wait([coming])
+
+    def _why_down(self) -> str:
+        return "; ".join(f"{server.name}: {server.trouble}" for server in self._servers if not server.up)
+
+
+class _Server:
+    """One of the pool: what it is called, how loaded it is, and whether it serves."""
+
+    def __init__(self, name: str, inference: Inference, answer_seconds: float) -> None:
+        self.name, self.inference = name, inference
+        self.load = 0
+        self.trouble = ""
+        """Why it is taken for down; empty when it is up."""
+        self._answer_seconds = answer_seconds
+        self._asking: asyncio.Task[None] | None = None
+        self._asked_at = time.monotonic()
+
+    @property
+    def up(self) -> bool:
+        return not self.trouble
+
+    def ask(self) -> asyncio.Task[None]:
+        """Ask whether it serves; the task ends, within answer_seconds, when ``trouble`` is true to the answer.
+
+        Who asks while a question is under way gets the same answer.
+        """
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(), name=f"ping {self.name}")
+        return self._asking
+
+    async def _ask(self) -> None:
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await self.inference.ping()
+        except TimeoutError:
+            self.lose(f"no answer within {self._answer_seconds:g} s")
+        except PortError as error:
+            self.lose(str(error))
+        else:
+            self._serves()
+        finally:
+            self._asked_at = time.monotonic()
+
+    def asked_before(self, seconds: float) -> bool:
+        """Whether no question is under way and the last one ended that long ago."""
+        idle = self._asking is None or self._asking.done()
+        return idle and time.monotonic() - self._asked_at >= seconds
+
+    async def stop_asking(self) -> None:
+        if self._asking is not None and not self._asking.done():
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
+    def lose(self, trouble: str) -> None:
+        """Take it for down."""
+        if self.up:
+            _log.warning("%s is down: %s", self.name, trouble)
+            self._asked_at = time.monotonic()
+        self.trouble = trouble or "no reason given"
+
+    def _serves(self) -> None:
+        if not self.up:
+            _log.info("%s serves again", self.name)
+        self.trouble = ""
+
+    def unload(self, after: float) -> None:
+        """A request has ended here; it weighs for ``after`` seconds more."""
+        if after:
+            asyncio.get_running_loop().call_later(after, self.unload, 0.0)
+        else:
+            self.load -= 1

@@ -1,0 +1,267 @@
+"""The pool over scripted servers: who gets a request, who is skipped, and who comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+
+import numpy as np
+import pytest
+
+from orchestrator.inference import pool as pool_module
+from orchestrator.inference.pool import InferencePool
+from orchestrator.ports import InferenceError, Unavailable
+from reroom.triton import RestyleEvent, RestyleRequest, Result, Stage
+from tests.fakes import FakeInference, Line, a_script
+
+REQUEST = RestyleRequest(image=np.zeros((64, 64, 3), np.uint8), prompt="a room")
+GONE = InferenceError("unavailable", "connection lost", retryable=True)
+BROKEN = InferenceError("model_error", "out of memory", retryable=True)
+REFUSED = InferenceError("invalid_request", "steps must be 1 to 100, not 0", retryable=False)
+
+
+class Hung(FakeInference):
+    """Accepts everything and answers nothing, once ``hangs``."""
+
+    hangs = True
+
+    async def ping(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        await super().ping()
+
+
+def slow(pause: float = 30.0) -> list[Line]:
+    """A script that pauses after its first event."""
+    first, *rest = a_script()
+    return [first, pause, *rest]
+
+
+@asynccontextmanager
+async def pooled(**servers: FakeInference) -> AsyncIterator[InferencePool]:
+    pool = InferencePool(servers, answer_seconds=0.2, silence_seconds=0.1)
+    yield pool
+    await pool.aclose()
+    # A server that is still in use when its request has ended would look loaded for ever.
+    assert loads(pool) == [0] * len(servers)
+
+
+def loads(pool: InferencePool) -> list[int]:
+    return [server.load for server in pool._servers]
+
+
+def asked(*servers: FakeInference) -> list[int]:
+    return [len(server.requests) for server in servers]
+
+
+async def restyled(pool: InferencePool) -> list[RestyleEvent]:
+    async with aclosing(pool.restyle(REQUEST)) as events:
+        return [event async for event in events]
+
+
+@asynccontextmanager
+async def running(pool: InferencePool, count: int) -> AsyncIterator[None]:
+    """So many requests that have yielded their first event and go on."""
+    streams = [pool.restyle(REQUEST) for _ in range(count)]
+    for stream in streams:
+        await anext(stream)
+    yield
+    for stream in streams:
+        await stream.aclose()
+
+
+async def test_a_request_goes_to_the_least_loaded() -> None:
+    a, b, c = (FakeInference(slow()) for _ in range(3))
+    async with pooled(a=a, b=b, c=c) as pool:
+        async with running(pool, 6):
+            assert asked(a, b, c) == loads(pool) == [2, 2, 2]
+        async with running(pool, 3):
+            assert asked(a, b, c) == [3, 3, 3]
+
+
+async def test_equals_are_chosen_by_chance() -> None:
+    """Several processes would otherwise all begin with the first."""
+    a, b = FakeInference(a_script()), FakeInference(a_script())
+    async with pooled(a=a, b=b) as pool:
+        for _ in range(64):
+            await restyled(pool)
+    assert min(asked(a, b)) >= 8  # by chance less in 2 of 10¹⁰ runs
+
+
+async def test_the_events_of_one_server_come_whole_and_in_order() -> None:
+    a = FakeInference(a_script())
+    async with pooled(a=a) as pool:
+        assert await restyled(pool) == a.said
+    assert isinstance(a.said[-1], Result)
+    assert a.closed == 1
+
+
+async def test_a_request_that_finds_its_server_gone_begins_on_another() -> None:
+    dead, alive = FakeInference([GONE]), FakeInference(a_script())
+    async with pooled(dead=dead, alive=alive) as pool:
+        told = [await restyled(pool) for _ in range(40)]
+        assert [event for events in told for event in events] == alive.said
+        assert asked(dead, alive) == [1, 40], "and none of the later ones tries the dead one"
+        assert pool.trouble() == "1 of 2 down: dead"
+
+
+async def test_nothing_is_begun_again_once_an_event_was_told() -> None:
+    dying: list[Line] = [Stage(name="analyzing", progress=0.0), GONE]
+    a, b = FakeInference(dying), FakeInference(dying)
+    async with pooled(a=a, b=b) as pool:
+        stream = pool.restyle(REQUEST)
+        await anext(stream)
+        with pytest.raises(InferenceError, match="connection lost") as lost:
+            await anext(stream)
+        assert (sum(asked(a, b)), lost.value.retryable) == (1, True)
+        assert pool.trouble().startswith("1 of 2 down: ")
+
+
+@pytest.mark.parametrize("error", [BROKEN, REFUSED])
+async def test_what_a_server_says_of_a_request_is_not_asked_again(
+    error: InferenceError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "PENALTY_SECONDS", 0.05)
+    a, b = FakeInference([error]), FakeInference([error])
+    async with pooled(a=a, b=b) as pool:
+        with pytest.raises(InferenceError) as raised:
+            await restyled(pool)
+        assert raised.value is error
+        assert sum(asked(a, b)) == 1
+        assert pool.trouble() == "", "it answered"
+        assert sum(loads(pool)) == (1 if error.retryable else 0)
+        await asyncio.sleep(0.1)
+
+
+async def test_a_server_that_fails_at_once_is_not_the_least_loaded_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool_module, "PENALTY_SECONDS", 0.5)
+    broken, good = FakeInference([BROKEN]), FakeInference(slow())
+    async with pooled(broken=broken, good=good) as pool, AsyncExitStack() as streams:
+        for _ in range(40):
+            stream = await streams.enter_async_context(aclosing(pool.restyle(REQUEST)))
+            with suppress(InferenceError):
+                await anext(stream)
+        # Without the penalty all but the first few would go to the broken one.
+        assert 19 <= asked(broken, good)[0] <= 21
+        await asyncio.sleep(0.6)
+
+
+async def test_one_that_is_down_comes_back_by_a_ping(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    back, other = FakeInference(a_script()), FakeInference(a_script())
+    back.ready = False
+    async with pooled(back=back, other=other) as pool:
+        await pool.ping()
+        assert pool.trouble() == "1 of 2 down: back"
+        for _ in range(8):
+            await restyled(pool)
+        assert asked(back, other) == [0, 8]
+        back.ready = True
+        await pool.ping()
+        assert pool.trouble() == ""
+        for _ in range(32):
+            await restyled(pool)
+        assert asked(back)[0] > 1
+    told = [record.message for record in caplog.records if record.name == "reroom.inference"]
+    assert told[:2] == ["back is down: the fake model is away", "back serves again"]
+
+
+async def test_one_that_is_down_comes_back_though_nobody_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "REVIVAL_SECONDS", 0.05)
+    back, other = FakeInference(a_script()), FakeInference(a_script())
+    back.ready = False
+    async with pooled(back=back, other=other) as pool:
+        await pool.ping()
+        back.ready = True
+        deadline = time.monotonic() + 5
+        while not back.requests:
+            assert time.monotonic() < deadline
+            await restyled(pool)
+            await asyncio.sleep(0.01)
+
+
+async def test_all_down_is_retryable_and_names_each() -> None:
+    a, b = FakeInference(a_script()), FakeInference(a_script())
+    a.ready = b.ready = False
+    async with pooled(a=a, b=b) as pool:
+        with pytest.raises(Unavailable, match=r"^a: the fake model is away; b: the fake model is away$"):
+            await pool.ping()
+        with pytest.raises(InferenceError, match="a: the fake model is away") as lost:
+            await restyled(pool)
+        assert (lost.value.code, lost.value.retryable) == ("unavailable", True)
+        b.ready = True
+        assert await restyled(pool), "a request asks before it gives up"
+        assert asked(a, b) == [0, 1]
+
+
+async def test_all_gone_in_the_middle_tries_each_once() -> None:
+    a, b = FakeInference([GONE]), FakeInference([GONE])
+    async with pooled(a=a, b=b) as pool:
+        with pytest.raises(InferenceError, match="connection lost"):
+            await restyled(pool)
+        assert asked(a, b) == [1, 1]
+
+
+async def test_a_hung_server_does_not_hang_ping() -> None:
+    hung, good = Hung(a_script()), FakeInference(a_script())
+    pool = InferencePool({"hung": hung, "good": good}, answer_seconds=5.0)
+    began = time.monotonic()
+    for _ in range(5):
+        await pool.ping()
+    assert time.monotonic() - began < 2.5
+    await pool.aclose()
+    async with pooled(hung=hung) as alone:
+        with pytest.raises(Unavailable, match=r"^hung: no answer within 0.2 s$"):
+            await alone.ping()
+
+
+async def test_a_request_leaves_a_server_that_hangs_before_its_first_event() -> None:
+    hung, good = Hung([30.0]), FakeInference(a_script())
+    good.ready = False
+    async with pooled(hung=hung, good=good) as pool:
+        hung.hangs = False
+        await pool.ping()  # good is down: the request must go to the other
+        good.ready = hung.hangs = True
+        waiting = asyncio.create_task(restyled(pool))
+        await asyncio.sleep(0.05)
+        await pool.ping()
+        assert await asyncio.wait_for(waiting, 5) == good.said
+        assert asked(hung, good) == [1, 1]
+        assert hung.closed == 1, "what it was asked is withdrawn"
+
+
+async def test_a_request_ends_when_its_server_hangs_after_an_event() -> None:
+    hung = Hung(slow())
+    hung.hangs = False
+    async with pooled(hung=hung) as pool:
+        stream = pool.restyle(REQUEST)
+        await anext(stream)
+        hung.hangs = True
+        with pytest.raises(InferenceError, match=r"hung fell silent: no answer within 0.2 s") as lost:
+            await anext(stream)
+        assert (lost.value.code, lost.value.retryable) == ("unavailable", True)
+
+
+async def test_a_silent_server_that_answers_pings_is_waited_for() -> None:
+    a = FakeInference(slow(0.5))
+    async with pooled(a=a) as pool:
+        assert await restyled(pool) == a.said
+
+
+@pytest.mark.parametrize("pause", [0, 1])
+async def test_a_cancelled_request_ends_on_the_server_and_weighs_no_more(pause: int) -> None:
+    script: list[Line] = [30.0, *a_script()] if pause == 0 else slow()
+    a = FakeInference(script)
+    async with pooled(a=a) as pool:
+        task = asyncio.create_task(restyled(pool))
+        await asyncio.sleep(0.05)
+        assert loads(pool) == [1]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (loads(pool), a.closed) == ([0], 1)
