@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -32,7 +33,7 @@ from orchestrator.api.transform import TransformController
 from orchestrator.api.websocket import watch
 from orchestrator.inference import TritonPool
 from orchestrator.jobs.service import JobService
-from orchestrator.processes import end_with_parent, serve_in_processes
+from orchestrator.processes import bound, serve_in_processes
 from orchestrator.redis_jobs import RedisJobStore
 from orchestrator.settings import Settings, SettingsError, load_settings
 from orchestrator.storage.local import LocalStorage
@@ -44,6 +45,9 @@ UPLOADS_AT_ONCE = 16
 
 DECODERS = min(4, os.cpu_count() or 1)
 """How many photos they decode at once."""
+
+ENDING_SECONDS = 10.0
+"""How long one of several processes may take to close its connections after the drain; then it is killed."""
 
 log = logging.getLogger("orchestrator.access")
 
@@ -150,16 +154,33 @@ async def _finish_response(message: Message, scope: Scope) -> None:
     log.info("%s %s %d", scope["method"], scope["raw_path"].decode("ascii", "replace"), message["status"])
 
 
-def app_of_process() -> Litestar:
-    """The application of one of several processes. Exits, with the reason in the log, if it cannot be made."""
+def main() -> None:
     _log_to_stderr()
-    end_with_parent()
     try:
-        return create_app()
+        settings = load_settings()
+    except SettingsError as error:
+        sys.exit(str(error))
+    if settings.api_processes == 1:
+        uvicorn.run(create_app(settings), **_uvicorn(settings))
+        return
+    try:
+        sockets = bound(settings.host, settings.port)
+    except OSError as error:
+        sys.exit(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}")
+    stop_seconds = settings.drain_seconds + ENDING_SECONDS
+    sys.exit(serve_in_processes(serve_in_process, settings.api_processes, sockets, stop_seconds))
+
+
+def serve_in_process(sockets: Sequence[socket.socket]) -> None:
+    """What each of several processes does."""
+    _log_to_stderr()
+    settings = load_settings()
+    try:
+        config = uvicorn.Config(create_app(settings), **_uvicorn(settings))
     except Exception:
         log.exception("the API cannot start")
-        # Any other status would have it started again, for ever.
         sys.exit(uvicorn.config.STARTUP_FAILURE)
+    uvicorn.Server(config).run(list(sockets))
 
 
 def _log_to_stderr() -> None:
@@ -168,15 +189,11 @@ def _log_to_stderr() -> None:
     )
 
 
-def main() -> None:
-    _log_to_stderr()
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        sys.exit(str(error))
-    options: dict[str, Any] = {
+def _uvicorn(settings: Settings) -> dict[str, Any]:
+    return {
         "host": settings.host,
         "port": settings.port,
+        "workers": 1,
         "access_log": False,
         "log_config": None,
         "ws_max_size": 64 * 1024,
@@ -184,9 +201,6 @@ def main() -> None:
         "timeout_graceful_shutdown": math.ceil(settings.drain_seconds),
         "server_header": False,
     }
-    if settings.api_processes > 1:
-        sys.exit(serve_in_processes("orchestrator.app:app_of_process", settings.api_processes, options))
-    uvicorn.run(create_app(settings), workers=1, **options)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
-"""Several processes that answer at one address, under uvicorn's supervisor, which replaces one that dies.
+"""Several processes that answer at one address, and the parent that replaces one of them when it dies.
 
 They share one listening socket: a connection that waits is taken by whichever process comes first. With a socket of
-each one's own (SO_REUSEPORT) the connections that wait for a process are lost with it.
+each one's own (SO_REUSEPORT) the connections that wait for a process would be lost with it.
+
+Not uvicorn's own supervisor (0.54): when a process dies over one of its pings it neither replaces anybody nor obeys
+SIGTERM until the ping has timed out, and with a short timeout it kills processes that a busy machine starts slowly.
 """
 
 from __future__ import annotations
@@ -12,38 +15,102 @@ import os
 import signal
 import socket
 import threading
+import time
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
-from typing import Any
+from multiprocessing.context import SpawnProcess
 
-import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
-HEALTHCHECK_SECONDS = 30
-"""A process that has not answered the supervisor for so long hangs, and is replaced. It does not answer until its
-interpreter has started, which takes seconds on a busy machine."""
+POLL_SECONDS = 0.1
+REPLACE_SECONDS = 1.0
+"""One that dies as soon as it runs would otherwise keep a core busy with starting it."""
+
+Serve = Callable[[Sequence[socket.socket]], None]
+"""What a process runs: it serves at the sockets until SIGTERM, and exits with STARTUP_FAILURE if it cannot begin. A
+function of a module, since a fresh interpreter must find it."""
 
 _log = logging.getLogger("reroom.processes")
 
 
-def serve_in_processes(app: str, processes: int, options: dict[str, Any]) -> str | int:
-    """Serve the ASGI factory ``app`` ("module:function") until SIGTERM or SIGINT; ``options`` are uvicorn's.
+def serve_in_processes(
+    serve: Serve, processes: int, sockets: Sequence[socket.socket], stop_seconds: float
+) -> int:
+    """Keep so many processes serving until SIGTERM or SIGINT; then each gets SIGTERM, and SIGKILL after stop_seconds.
 
-    Returns what sys.exit takes: 0, or a sentence when it could not listen, or the status of processes that could not
-    start.
+    Returns the exit status: 0, or STARTUP_FAILURE when a process could not begin, as the next could not either.
     """
-    config = uvicorn.Config(
-        app, factory=True, workers=processes, timeout_worker_healthcheck=HEALTHCHECK_SECONDS, **options
-    )
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: asked.append(number))
+    _log.info("%d processes listen on %s port %d", processes, *sockets[0].getsockname()[:2])
+    places = [_Place(serve, sockets) for _ in range(processes)]
     try:
-        sockets = bound(config.host, config.port)
-    except OSError as error:
-        return f"cannot listen on {config.host} port {config.port}: {error.strerror}"
-    _log.info("%d processes listen on %s port %d", processes, config.host, sockets[0].getsockname()[1])
-    supervisor = Multiprocess(config, sockets)
-    supervisor.run()
-    failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
-    return STARTUP_FAILURE if failed else 0
+        while not asked:
+            time.sleep(POLL_SECONDS)
+            for place in places:
+                place.check()
+    except CannotStart as error:
+        _log.error("%s", error)
+        return STARTUP_FAILURE
+    finally:
+        for place in places:
+            place.process.terminate()
+        deadline = time.monotonic() + stop_seconds
+        for place in places:
+            place.process.join(max(0.0, deadline - time.monotonic()))
+            place.process.kill()
+            place.process.join()
+    return 0
+
+
+class CannotStart(Exception):
+    """A process said that it cannot begin to serve."""
+
+
+class _Place:
+    """A process, and in time those that replace it."""
+
+    def __init__(self, serve: Serve, sockets: Sequence[socket.socket]) -> None:
+        self._arguments = (serve, sockets)
+        self._died_at: float | None = None
+        self.process = self._start()
+
+    def _start(self) -> SpawnProcess:
+        process = multiprocessing.get_context("spawn").Process(target=_run, args=self._arguments)
+        process.start()
+        return process
+
+    def check(self) -> None:
+        """Replace it if it has died; raises CannotStart."""
+        status, now = self.process.exitcode, time.monotonic()
+        if status is None:
+            return
+        if status == STARTUP_FAILURE:
+            raise CannotStart(f"process {self.process.pid} could not begin to serve; stopping them all")
+        if self._died_at is None:
+            how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+            _log.error("process %d %s; another takes its place", self.process.pid, how)
+            self._died_at = now
+        elif now - self._died_at >= REPLACE_SECONDS:
+            self.process, self._died_at = self._start(), None
+
+
+def _run(serve: Serve, sockets: Sequence[socket.socket]) -> None:
+    _end_with_parent()
+    serve(sockets)
+
+
+def _end_with_parent() -> None:
+    """SIGTERM to ourselves when the parent was killed, which cannot end us any more: we would keep its address."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
 
 def bound(host: str, port: int) -> list[socket.socket]:
@@ -58,19 +125,3 @@ def bound(host: str, port: int) -> list[socket.socket]:
             each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         each.bind(address)
     return made
-
-
-def end_with_parent() -> None:
-    """Within one of the processes: SIGTERM to itself when the supervisor was killed, which could not end it any more.
-
-    It would go on serving, and keep the address from the next start.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="end with parent", daemon=True).start()

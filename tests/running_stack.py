@@ -167,10 +167,10 @@ def processes_of(run: Path) -> list[str]:
     return found
 
 
-def api_processes(supervisor: int) -> set[int]:
-    """The processes that uvicorn's supervisor, itself a process, has started to serve."""
+def api_processes(parent: int) -> set[int]:
+    """The processes that serve for an API of several, by the process id of their parent."""
     found = set()
-    for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
+    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
         with suppress(OSError):  # it has ended meanwhile
             if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.add(int(pid))

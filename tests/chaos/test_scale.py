@@ -1,0 +1,105 @@
+"""Two Tritons, two workers and two API processes behind one address; one of each kind but the workers is killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from reroom import AsyncClient
+from tests.chaos.test_stack import Watcher, assert_told_once, steps_of_attempts
+from tests.running_stack import RunningStack, photo, running_stack, until
+
+STEPS = 50
+WORKERS = ("worker-1", "worker-2")
+TRITONS = ("triton-1", "triton-2")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    run = tmp_path_factory.mktemp("stack")
+    with running_stack(run, workers=2, tritons=2, apis=2, REROOM_LEASE_SECONDS="2") as running:
+        yield running
+
+
+async def submit(client: AsyncClient, count: int) -> list[Watcher]:
+    jobs = [await client.submit(photo(), "boho", {"steps": STEPS, "seed": 1}) for _ in range(count)]
+    return [Watcher(client, job.job_id) for job in jobs]
+
+
+async def outcome(client: AsyncClient, stack: RunningStack, watcher: Watcher) -> int:
+    """In how many attempts the job was completed, its watcher having been told everything once."""
+    seen = await assert_told_once(client, stack, watcher)
+    job = await client.status(watcher.job_id)
+    assert job.status == "completed", job
+    assert job.attempts == len(steps_of_attempts(seen))
+    return job.attempts
+
+
+async def test_one_of_two_tritons_killed_under_twenty_jobs_fails_none(stack: RunningStack) -> None:
+    killed, other = TRITONS
+    address = stack.stack.triton_urls[killed]
+    async with AsyncClient(stack.url) as client:
+        watchers = await submit(client, 20)
+        await until(lambda: min(map(stack.denoised, TRITONS)) > 2 * STEPS, "work on both Tritons")
+        busy = stack.denoised(killed)
+        await until(lambda: stack.denoised(killed) >= busy + 8, "jobs in the middle")
+        stack.kill(killed)
+        done, back = (count(stack, words) for words in (": completed", f"{address} serves again"))
+        # Nobody starts it again yet: the other one must do the rest.
+        attempts = [await outcome(client, stack, watcher) for watcher in watchers]
+        assert max(attempts) == 2, "a job was on the Triton that was killed, and no job met it twice"
+        now = count(stack, ": completed")
+        assert all(now[worker] > done[worker] for worker in WORKERS), "both used the other Triton"
+        assert_both_processes_serve(stack)
+        health = await client.health()
+        assert health.healthy
+        assert health.services["triton"]["detail"] == f"1 of 2 down: {address}"
+
+        with stack.supervised():
+            await until(lambda: f"{killed} runs again" in stack.said, "the restart")
+            await until(
+                lambda: all(n > back[each] for each, n in count(stack, f"{address} serves again").items()),
+                "both workers' notice of it",
+            )
+            before = stack.denoised(other)
+            for watcher in await submit(client, 8):
+                assert await outcome(client, stack, watcher) == 1
+        assert stack.denoised(killed) > 0
+        assert stack.denoised(other) > before
+        assert "detail" not in (await client.health()).services["triton"]
+    assert stack.queue_length() == 0
+
+
+def count(stack: RunningStack, words: str) -> dict[str, int]:
+    """How often each worker has said it."""
+    return {worker: stack.log(worker).count(words) for worker in WORKERS}
+
+
+def assert_both_processes_serve(stack: RunningStack) -> None:
+    """Each API process has answered requests, and has followed jobs for watchers."""
+    pids, log = stack.api_pids(), stack.log("api")
+    assert len(pids) == 2
+    for what in (r"orchestrator.access GET ", r"uvicorn.error .*WebSocket /ws/transform/.*accepted"):
+        assert {int(pid) for pid in re.findall(rf"(\d+) INFO {what}", log)} == pids
+
+
+async def test_an_api_process_killed_under_watchers_loses_nothing(stack: RunningStack) -> None:
+    before = stack.api_pids()
+    async with AsyncClient(stack.url) as client:
+        watchers = await submit(client, 6)
+        await watchers[0].reach(5)
+        victim = min(before)
+        os.kill(victim, signal.SIGKILL)
+        while len(stack.api_pids() - {victim}) < 2:
+            # A connection of its own each: those that wait for a process are not lost with one.
+            async with httpx2.AsyncClient(base_url=stack.url) as http:
+                assert (await http.get("/health/live")).status_code == 200
+        for watcher in watchers:
+            assert await outcome(client, stack, watcher) == 1
+    assert len(stack.api_pids() & before) == 1
+    assert not any(line.startswith("api ") for line in stack.said), "the part itself has not ended"
