@@ -28,7 +28,8 @@ REVIVAL_SECONDS = 1.0
 """How often, at most, requests ask whether a server that is down serves again."""
 
 SETTLE_SECONDS = 0.1
-"""How long ``ping`` waits for the other servers when one has answered, so that the trouble it tells is that of now."""
+"""How long ``ping`` waits for the others when one server has answered, so that the trouble told next is that of now.
+One that hangs delays a worker's look for a job by no more."""
 
 PENALTY_SECONDS = 30.0
 """How long a request that a server broke weighs on it."""
@@ -79,9 +80,8 @@ class InferencePool(Inference):
             for task in answered:
                 task.result()  # a ping that broke in another way than a port may
             if any(asked[task].up for task in answered):
-                # Those that are known to be down may take their time: they must not slow every look for a job.
-                if late := {task for task in waiting if asked[task].up}:
-                    await asyncio.wait(late, timeout=SETTLE_SECONDS)
+                if waiting:
+                    await asyncio.wait(waiting, timeout=SETTLE_SECONDS)
                 return
         raise Unavailable(self._why_down())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -14,7 +15,6 @@ from reroom import AsyncClient
 from tests.chaos.test_stack import Watcher, assert_told_once, steps_of_attempts
 from tests.running_stack import RunningStack, photo, running_stack, until
 
-STEPS = 50
 WORKERS = ("worker-1", "worker-2")
 TRITONS = ("triton-1", "triton-2")
 
@@ -26,8 +26,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         yield running
 
 
-async def submit(client: AsyncClient, count: int) -> list[Watcher]:
-    jobs = [await client.submit(photo(), "boho", {"steps": STEPS, "seed": 1}) for _ in range(count)]
+async def submit(client: AsyncClient, count: int, steps: int) -> list[Watcher]:
+    jobs = [await client.submit(photo(), "boho", {"steps": steps, "seed": 1}) for _ in range(count)]
     return [Watcher(client, job.job_id) for job in jobs]
 
 
@@ -44,10 +44,13 @@ async def test_one_of_two_tritons_killed_under_twenty_jobs_fails_none(stack: Run
     killed, other = TRITONS
     address = stack.stack.triton_urls[killed]
     async with AsyncClient(stack.url) as client:
-        watchers = await submit(client, 20)
-        await until(lambda: min(map(stack.denoised, TRITONS)) > 2 * STEPS, "work on both Tritons")
-        busy = stack.denoised(killed)
-        await until(lambda: stack.denoised(killed) >= busy + 8, "jobs in the middle")
+        # All are queued before the first begins: a slow machine would have done most of them by then.
+        for worker in WORKERS:
+            stack.kill(worker, signal.SIGSTOP)
+        watchers = await submit(client, 20, steps=50)
+        for worker in WORKERS:
+            stack.kill(worker, signal.SIGCONT)
+        await until(lambda: min(map(stack.denoised, TRITONS)) >= 8, "work on both Tritons")
         stack.kill(killed)
         done, back = (count(stack, words) for words in (": completed", f"{address} serves again"))
         # Nobody starts it again yet: the other one must do the rest.
@@ -55,10 +58,9 @@ async def test_one_of_two_tritons_killed_under_twenty_jobs_fails_none(stack: Run
         assert max(attempts) == 2, "a job was on the Triton that was killed, and no job met it twice"
         now = count(stack, ": completed")
         assert all(now[worker] > done[worker] for worker in WORKERS), "both used the other Triton"
-        assert_both_processes_serve(stack)
-        health = await client.health()
-        assert health.healthy
-        assert health.services["triton"]["detail"] == f"1 of 2 down: {address}"
+        assert_both_processes_tell(stack)
+        assert await triton_health(client) == ("up", f"1 of 2 down: {address}")
+        assert (await client.health()).healthy
 
         with stack.supervised():
             await until(lambda: f"{killed} runs again" in stack.said, "the restart")
@@ -67,12 +69,19 @@ async def test_one_of_two_tritons_killed_under_twenty_jobs_fails_none(stack: Run
                 "both workers' notice of it",
             )
             before = stack.denoised(other)
-            for watcher in await submit(client, 8):
+            for watcher in await submit(client, 8, steps=10):
                 assert await outcome(client, stack, watcher) == 1
         assert stack.denoised(killed) > 0
         assert stack.denoised(other) > before
-        assert "detail" not in (await client.health()).services["triton"]
+        # The connections of the API's own to it, one in each process, take a moment to come back.
+        while await triton_health(client) != ("up", None):
+            await asyncio.sleep(0.1)
     assert stack.queue_length() == 0
+
+
+async def triton_health(client: AsyncClient) -> tuple[str, str | None]:
+    part = (await client.health()).services["triton"]
+    return part["status"], part.get("detail")
 
 
 def count(stack: RunningStack, words: str) -> dict[str, int]:
@@ -80,19 +89,19 @@ def count(stack: RunningStack, words: str) -> dict[str, int]:
     return {worker: stack.log(worker).count(words) for worker in WORKERS}
 
 
-def assert_both_processes_serve(stack: RunningStack) -> None:
-    """Each API process has answered requests, and has followed jobs for watchers."""
-    pids, log = stack.api_pids(), stack.log("api")
+def assert_both_processes_tell(stack: RunningStack) -> None:
+    """Each API process has followed jobs for watchers."""
+    pids = stack.api_pids()
+    accepted = re.findall(r"(\d+) INFO uvicorn.error .*WebSocket /ws/transform/.*accepted", stack.log("api"))
     assert len(pids) == 2
-    for what in (r"orchestrator.access GET ", r"uvicorn.error .*WebSocket /ws/transform/.*accepted"):
-        assert {int(pid) for pid in re.findall(rf"(\d+) INFO {what}", log)} == pids
+    assert {int(pid) for pid in accepted} == pids
 
 
 async def test_an_api_process_killed_under_watchers_loses_nothing(stack: RunningStack) -> None:
     before = stack.api_pids()
     async with AsyncClient(stack.url) as client:
-        watchers = await submit(client, 6)
-        await watchers[0].reach(5)
+        watchers = await submit(client, 6, steps=100)
+        await watchers[-1].reach(5)
         victim = min(before)
         os.kill(victim, signal.SIGKILL)
         while len(stack.api_pids() - {victim}) < 2:

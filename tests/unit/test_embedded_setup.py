@@ -21,6 +21,7 @@ from orchestrator.embedded.stack import Stack, check_port_free, signing_key
 from orchestrator.embedded.triton import ENVIRONMENT, check_machine, triton_part
 
 PORTS = (1, 2, 3)
+RELEASE = Path(__file__).parents[2] / "releases" / "tiny"
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
@@ -134,6 +135,34 @@ def test_the_command_line_names_every_repository_and_the_release(tmp_path: Path)
         "--id=x",
     ):
         assert argument in part.command
+
+
+def test_several_of_a_part_share_nothing_but_their_users(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, release=RELEASE, workers=2, tritons=2, apis=3)
+    parts = {part.name: part for part in stack._parts()}
+    assert list(parts) == ["redis", "triton-1", "triton-2", "api", "worker-1", "worker-2"]
+    first, second = parts["triton-1"], parts["triton-2"]
+    assert first.shared_memory != second.shared_memory
+    alike = {str(argument) for argument in first.command} & {str(argument) for argument in second.command}
+    assert not [argument for argument in alike if "-port=" in argument or "backend-directory" in argument]
+    urls = list(stack.triton_urls.values())
+    assert list(stack.triton_urls) == ["triton-1", "triton-2"]
+    for user in ("api", "worker-1", "worker-2"):
+        assert parts[user].env["REROOM_TRITON_URL"] == ",".join(urls)
+    assert parts["api"].env["REROOM_API_PROCESSES"] == "3"
+
+
+def test_one_of_a_part_is_called_by_its_kind(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, release=RELEASE)
+    assert [part.name for part in stack._parts()] == ["redis", "triton", "api", "worker-1"]
+
+
+@pytest.mark.parametrize("option", ["--workers", "--tritons", "--apis"])
+def test_none_of_a_part_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["up", option, "0"])
+    assert option in capsys.readouterr().err
+    assert vars(parse(["up", option, "2"]))[option.removeprefix("--")] == 2
 
 
 @pytest.mark.parametrize("command", ["up", "demo"])
