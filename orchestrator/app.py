@@ -114,14 +114,14 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
             storage=storage,
             files=storage,
             inference=inference,
-            uploads=UploadBudget(_upload_budget(settings)),
+            uploads=UploadBudget(upload_budget(settings)),
             gate=gate,
             jobs=JobService(store, storage),
             presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
         )
 
 
-def _upload_budget(settings: Settings) -> int:
+def upload_budget(settings: Settings) -> int:
     """Bytes that one process may hold; enough for one upload of the largest size, whatever the share."""
     share = UPLOADS_AT_ONCE * settings.max_upload_bytes // settings.api_processes
     return max(share, settings.max_upload_bytes + FORM_OVERHEAD)

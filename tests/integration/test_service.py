@@ -188,6 +188,8 @@ def test_health_names_the_part_that_is_down_and_jobs_wait_for_it(tmp_path: Path)
     with running_stack(tmp_path) as stack, Client(stack.url) as client:
         wait_until(lambda: client.health().healthy)
         assert_health(client, stack, down=set())
+        # A worker that has not met Triton yet would not tell that it is gone.
+        restyled(client, photo())
         told = stack.log("worker-1").count("takes no jobs")
         stack.kill("triton")
         # A look for jobs that began before the kill may still take one.
