@@ -13,7 +13,7 @@ import pytest
 
 from reroom import AsyncClient
 from tests.chaos.test_stack import Watcher, assert_told_once, steps_of_attempts
-from tests.running_stack import RunningStack, photo, running_stack, until
+from tests.running_stack import SECONDS, RunningStack, photo, running_stack, until
 
 WORKERS = ("worker-1", "worker-2")
 TRITONS = ("triton-1", "triton-2")
@@ -74,8 +74,9 @@ async def test_one_of_two_tritons_killed_under_twenty_jobs_fails_none(stack: Run
         assert stack.denoised(killed) > 0
         assert stack.denoised(other) > before
         # The connections of the API's own to it, one in each process, take a moment to come back.
-        while await triton_health(client) != ("up", None):
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(SECONDS):
+            while await triton_health(client) != ("up", None):
+                pass
     assert stack.queue_length() == 0
 
 
