@@ -28,8 +28,7 @@ PREFERENCES = {"steps": STEPS, "preview_every": 10, "seed": 1}
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[RunningStack]:
-    env = {"REROOM_LEASE_SECONDS": "2", "REROOM_DRAIN": "0.3"}
-    with running_stack(tmp_path, workers=2, **env) as running:
+    with running_stack(tmp_path, workers=2, REROOM_LEASE_SECONDS="2", REROOM_DRAIN="0.3") as running:
         yield running
 
 

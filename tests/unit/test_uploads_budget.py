@@ -24,7 +24,7 @@ def test_uploads_share_the_budget_and_give_it_back() -> None:
 
 @pytest.mark.parametrize("processes", [1, 2, UPLOADS_AT_ONCE, 64])
 def test_several_processes_share_what_one_would_hold(processes: int) -> None:
-    settings = Settings(signing_key="a key of some length", api_processes=processes)  # type: ignore[arg-type]
+    settings = Settings.model_validate({"signing_key": "a key of some length", "api_processes": processes})
     largest = settings.max_upload_bytes + FORM_OVERHEAD
     budget = upload_budget(settings)
     assert budget >= largest, "or no process could take the largest upload"
