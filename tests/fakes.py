@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Iterable
 
 import numpy as np
 
-from orchestrator.ports import Inference, ObjectNotFound, Storage, StorageStats, Unavailable
+from orchestrator.ports import (
+    Inference,
+    ObjectExists,
+    ObjectNotFound,
+    ObjectTooLarge,
+    Storage,
+    StorageStats,
+    Unavailable,
+    UploadLink,
+)
+from orchestrator.storage.common import check_key, check_prefix
 from reroom.triton import Analysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
 
 Line = RestyleEvent | Exception | float
@@ -84,10 +95,11 @@ class FakeInference(Inference):
 
 
 class MemoryStorage(Storage):
-    """Objects in a dict. ``outages`` is how many of the next calls fail."""
+    """Objects in a dict, and when they were written. ``outages`` is how many of the next calls fail."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.written: dict[str, float] = {}
         self.outages = 0
 
     def _answer(self) -> None:
@@ -95,26 +107,47 @@ class MemoryStorage(Storage):
             self.outages -= 1
             raise Unavailable("the fake storage is away")
 
-    async def put(self, key: str, data: bytes, content_type: str) -> None:
+    async def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = True) -> None:
+        check_key(key)
         self._answer()
+        if not overwrite and self.objects.get(key, data) != data:
+            raise ObjectExists(key)
         self.objects[key] = data
+        self.written[key] = time.time()
 
-    async def get(self, key: str) -> bytes:
+    async def get(self, key: str, *, limit: int | None = None) -> bytes:
+        check_key(key)
         self._answer()
         try:
-            return self.objects[key]
+            data = self.objects[key]
         except KeyError:
             raise ObjectNotFound(key) from None
+        if limit is not None and len(data) > limit:
+            raise ObjectTooLarge(key)
+        return data
 
     async def delete_prefix(self, prefix: str) -> int:
+        check_prefix(prefix)
         self._answer()
         keys = [key for key in self.objects if key.startswith(prefix)]
         for key in keys:
             del self.objects[key]
         return len(keys)
 
+    async def older(self, prefix: str, seconds: float) -> AsyncGenerator[str, None]:
+        check_prefix(prefix)
+        self._answer()
+        for key in [key for key in self.objects if key.startswith(prefix)]:
+            if self.written[key] < time.time() - seconds:
+                yield key
+
     async def url(self, key: str, expires_in: int) -> str:
-        return f"memory:{key}?expires_in={expires_in}"
+        return f"http://memory/{check_key(key)}?expires_in={expires_in}"
+
+    async def upload_link(self, key: str, *, content_type: str, size: int, expires_in: int) -> UploadLink:
+        return UploadLink(
+            url=f"http://memory/{check_key(key)}?size={size}", headers={"Content-Type": content_type}
+        )
 
     async def stats(self) -> StorageStats:
         return StorageStats(objects=len(self.objects), bytes=sum(map(len, self.objects.values())))

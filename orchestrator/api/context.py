@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 
 from orchestrator.api.forms import UploadBudget
 from orchestrator.api.presenters import Presenter
+from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
 from orchestrator.ports import Inference, JobStore, SignedFiles, Storage
 from orchestrator.settings import Settings
@@ -19,10 +20,12 @@ class Context:
     settings: Settings
     store: JobStore
     storage: Storage
-    files: SignedFiles
+    files: SignedFiles | None
+    """None where the storage's links lead elsewhere."""
     inference: Inference
     uploads: UploadBudget
     gate: PhotoGate
+    incoming: Incoming
     jobs: JobService
     presenter: Presenter
 

@@ -12,6 +12,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
 
+from orchestrator.jobs.incoming import NoSuchUpload
 from orchestrator.jobs.service import JobNotFinished
 from orchestrator.ports import (
     BadSignature,
@@ -19,6 +20,7 @@ from orchestrator.ports import (
     JobNotFound,
     LinkExpired,
     ObjectNotFound,
+    ObjectTooLarge,
     Unavailable,
 )
 from orchestrator.uploads import PhotoRejected
@@ -90,6 +92,13 @@ def to_problem(error: Exception) -> Problem:
             return Problem(409, "job_not_finished", "the job is not finished; cancel it first")
         case ObjectNotFound():
             return Problem(404, "object_not_found", "there is no such object; it may have been erased")
+        case NoSuchUpload():
+            detail = (
+                "there is no photo under this key: put it to the link of POST /uploads, then submit it once"
+            )
+            return Problem(409, "no_such_upload", detail, field="key")
+        case ObjectTooLarge():
+            return Problem(413, "body_too_large", "the uploaded photo has too many bytes", field="key")
         case BadSignature():
             return Problem(403, "bad_signature", "the link was not made by this service or was changed")
         case LinkExpired():

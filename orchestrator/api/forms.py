@@ -28,12 +28,13 @@ from orchestrator.styles import DEFAULT_STYLE, STYLES
 FORM_OVERHEAD = 128 * 1024
 """What a form may hold beside the file's own bytes."""
 READ_SECONDS = 300
-_TEXT_LIMITS = {"style": 100, "preferences": 64 * 1024}
+_TEXT_LIMITS = {"key": 100, "style": 100, "preferences": 64 * 1024}
 _FIELDS = ("file", *_TEXT_LIMITS)
 
 
 class SubmitForm(msgspec.Struct, frozen=True):
-    file: bytearray
+    photo: bytearray | str
+    """Its bytes, or the key that it was uploaded under before."""
     style: str
     preferences: Preferences
 
@@ -121,10 +122,19 @@ class _Form:
         self._current = name
 
     def finish(self) -> SubmitForm:
-        if "file" not in self._parts:
-            raise Problem(422, "missing_file", "the form has no field named file", field="file")
+        photo: bytearray | str
+        match self._parts:
+            case {"file": _, "key": _}:
+                raise Problem(422, "file_and_key", "send the photo as file or by key, not both", field="key")
+            case {"file": file}:
+                photo = file
+            case {"key": key}:
+                photo = key.decode("utf-8", "replace").strip()
+            case _:
+                detail = "the form has neither a field named file nor the key of an upload"
+                raise Problem(422, "missing_file", detail, field="file")
         preferences = decode_preferences(bytes(self._parts.get("preferences", b"")))
-        return SubmitForm(self._parts["file"], self._style(), preferences)
+        return SubmitForm(photo, self._style(), preferences)
 
     def _style(self) -> str:
         style = self._parts.get("style", b"").decode("utf-8", "replace").strip() or DEFAULT_STYLE

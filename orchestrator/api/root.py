@@ -10,6 +10,7 @@ from litestar import Controller, get
 from orchestrator.styles import STYLES
 
 ENDPOINTS = {
+    "upload": "POST /uploads",
     "submit": "POST /transform/submit",
     "status": "GET /transform/status/{job_id}",
     "cancel": "DELETE /transform/{job_id}",

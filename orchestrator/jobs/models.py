@@ -36,6 +36,9 @@ MESSAGES = {
 }
 """What the user reads in each state; a failed job shows its error's sentence instead."""
 
+UPLOADS, RESULTS = "uploads/", "results/"
+"""Where a job's photo and its pictures are stored, each under the job's id."""
+
 MAX_DELIVERIES = 3
 """How often a job is given to a worker before it goes to the dead letters."""
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from orchestrator.jobs import events
 from orchestrator.jobs.models import MAX_DELIVERIES, Job, JobState, Preferences
+from orchestrator.jobs.retention import Retention
 from orchestrator.jobs.runner import Runner
 from orchestrator.ports import InferenceError, Lease
 from orchestrator.redis_jobs import RedisJobStore
@@ -215,6 +216,7 @@ async def test_a_worker_runs_several_jobs_and_drains(bench: Bench) -> None:
         bench.store,
         inference,
         bench.runner(inference),
+        Retention(bench.store, bench.storage, upload_ttl=60, job_ttl=60),
         name="w",
         jobs=2,
         lease_seconds=LEASE,
@@ -237,6 +239,7 @@ async def test_a_worker_takes_nothing_while_the_model_is_away(bench: Bench) -> N
         bench.store,
         inference,
         bench.runner(inference),
+        Retention(bench.store, bench.storage, upload_ttl=60, job_ttl=60),
         name="w",
         jobs=2,
         lease_seconds=LEASE,
