@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable
 import numpy as np
 
 from orchestrator.ports import Inference, ObjectNotFound, Storage, StorageStats, Unavailable
-from reroom.triton import Analysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
+from reroom.triton import Analysed, Analysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
 
 Line = RestyleEvent | Exception | float
 """What a script says: an event, an error, or a pause in seconds."""
@@ -19,7 +19,10 @@ def a_script(steps: int = 4, pause: float = 0.0) -> list[Line]:
     script: list[Line] = [
         Stage(name="analyzing", progress=0.0),
         Analysis(
-            objects=[{"label": "bed", "score": 0.9, "box": [0, 0, 1, 1]}], room_type="bedroom", progress=0.1
+            objects=[{"label": "bed", "score": 0.9, "box": [0, 0, 1, 1]}],
+            room_type="bedroom",
+            room_confidence=0.9,
+            progress=0.1,
         ),
         Stage(name="generating", progress=0.1),
         Stage(name="transforming", progress=0.2),

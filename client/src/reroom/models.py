@@ -72,7 +72,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_url: str | None = None
     original_url: str | None = None
     metadata: dict[str, Any] = {}
-    """style, processing_time (s), quality_score, room_type, seed and more."""
+    """style, processing_time (s), quality_score, room_type, room_confidence, seed and more."""
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
