@@ -19,6 +19,8 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 
+from orchestrator.analysis import Analyst
+from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.context import Context
 from orchestrator.api.debug import DebugController
 from orchestrator.api.errors import handle_error
@@ -51,6 +53,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             RootController,
             HealthController,
             TransformController,
+            AnalyzeController,
             FilesController,
             DebugController,
             watch,
@@ -107,6 +110,7 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
             uploads=UploadBudget(UPLOADS_AT_ONCE * settings.max_upload_bytes),
             gate=gate,
             jobs=JobService(store, storage),
+            analyst=Analyst(inference, settings.analyses_at_once),
             presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
         )
 

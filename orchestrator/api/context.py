@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from litestar.di import NamedDependency
 
+from orchestrator.analysis import Analyst
 from orchestrator.api.forms import UploadBudget
 from orchestrator.api.presenters import Presenter
 from orchestrator.jobs.service import JobService
@@ -24,6 +25,7 @@ class Context:
     uploads: UploadBudget
     gate: PhotoGate
     jobs: JobService
+    analyst: Analyst
     presenter: Presenter
 
 

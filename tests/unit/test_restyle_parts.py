@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from images import Fit
 from hypothesis import given
 from hypothesis import strategies as st
+from images import Fit
 from objects import EVIDENCE, UNKNOWN, objects_in_photo, room_confidence, room_type
 from pipeline import philox_noise
 from prompt import LENGTH, Prompts

@@ -90,7 +90,7 @@ def from_bucket(picture: NDArray, fit: Fit) -> NDArray:
 
 def edges_from_bucket(edges: Bytes, fit: Fit) -> Bytes:
     """Edges, 0 or 255, from the bucket's frame to the result's: still 0 or 255, and a line stays a line."""
-    # Nearest would drop a line of one pixel where the frame shrinks; one that falls between two pixels fills half of each.
+    # Nearest would drop thin lines where the frame shrinks; one that falls between two pixels fills half of each.
     return cv2.threshold(from_bucket(edges, fit), LINE_SHARE * 255, 255, cv2.THRESH_BINARY)[1]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from types import TracebackType
 from contextlib import aclosing
+from types import TracebackType
 from typing import Any, Self
 
 import grpc
