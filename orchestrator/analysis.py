@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Annotated
 
 import msgspec
@@ -63,6 +61,10 @@ class TooSlow(Exception):
 class Analyst:
     """Looks at photos: at most ``at_once`` at a time, so that the models keep their time for jobs.
 
+    A look that has begun goes on to its end, or to ``seconds``, also when nobody waits for it any more, and counts as
+    long: its networks run once, so that there is nothing left to stop, and Triton 2.51 crashes when short requests are
+    cancelled just as they end (some hundreds were enough).
+
     ``wait`` and ``seconds`` are WAIT_SECONDS and MODEL_SECONDS.
     """
 
@@ -77,21 +79,33 @@ class Analyst:
         self._inference = inference
         self._slots = asyncio.Semaphore(at_once)
         self._wait, self._seconds = wait, seconds
+        self._looks: set[asyncio.Task[Analysis]] = set()
 
     async def analyse(self, jpeg: bytes) -> Analysis:
-        """What is in a photo that has passed the gate. Cancelling the task gives it up, on the model server too.
+        """What is in a photo that has passed the gate. Raises TooBusy, TooSlow and InferenceError."""
+        try:
+            async with asyncio.timeout(self._wait):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise TooBusy(f"others were being looked at for {self._wait:g} s") from None
+        look = asyncio.create_task(self._look(jpeg))
+        self._looks.add(look)
+        look.add_done_callback(self._ended)
+        return await asyncio.shield(look)
 
-        Raises TooBusy, TooSlow and InferenceError.
-        """
-        async with self._slot():
-            began = time.monotonic()
-            photo = await asyncio.to_thread(pictures.decode, jpeg)
-            try:
-                async with asyncio.timeout(self._seconds):
-                    seen = await self._inference.analyse(photo)
-            except TimeoutError:
-                raise TooSlow(f"the model did not answer within {self._seconds:g} s") from None
-            depth, edges = await asyncio.to_thread(_pngs, seen)
+    def _ended(self, look: asyncio.Task[Analysis]) -> None:
+        self._looks.discard(look)
+        self._slots.release()
+
+    async def _look(self, jpeg: bytes) -> Analysis:
+        began = time.monotonic()
+        photo = await asyncio.to_thread(pictures.decode, jpeg)
+        try:
+            async with asyncio.timeout(self._seconds):
+                seen = await self._inference.analyse(photo)
+        except TimeoutError:
+            raise TooSlow(f"the model did not answer within {self._seconds:g} s") from None
+        depth, edges = await asyncio.to_thread(_pngs, seen)
         height, width = seen.depth.shape
         return Analysis(
             width=width,
@@ -104,18 +118,6 @@ class Analyst:
             release=seen.release,
             processing_time=round(time.monotonic() - began, 3),
         )
-
-    @asynccontextmanager
-    async def _slot(self) -> AsyncGenerator[None]:
-        try:
-            async with asyncio.timeout(self._wait):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise TooBusy(f"others were being looked at for {self._wait:g} s") from None
-        try:
-            yield
-        finally:
-            self._slots.release()
 
 
 def _pngs(seen: Analysed) -> tuple[bytes, bytes]:

@@ -229,7 +229,7 @@ class Inference(ABC):
 
     @abstractmethod
     async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
-        """What the models see in a photo, RGB uint8 [H, W, 3]. It changes nothing; cancelling the task gives it up.
+        """What the models see in a photo, RGB uint8 [H, W, 3]. It changes nothing, and may be repeated.
 
         Raises InferenceError.
         """

@@ -84,7 +84,7 @@ class FakeInference(Inference):
         self.looking = 0.0
         self.analysed: Analysed | Exception = an_analysis()
         self.photos: list[NDArray[np.uint8]] = []
-        self.looks_at_once = self.most_looks_at_once = self.looks_given_up = 0
+        self.looks_at_once = self.most_looks_at_once = self.looks_cancelled = 0
 
     async def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
         script = self._scripts[min(len(self.requests), len(self._scripts) - 1)]
@@ -108,7 +108,7 @@ class FakeInference(Inference):
         try:
             await asyncio.sleep(self.looking)
         except asyncio.CancelledError:
-            self.looks_given_up += 1
+            self.looks_cancelled += 1
             raise
         finally:
             self.looks_at_once -= 1

@@ -60,7 +60,7 @@ class AnalyzeController(Controller):
 
 
 async def unless_gone(request: Request[Any, Any, Any], work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` comes to; it is cancelled when the client goes away, whom the answer would not reach.
+    """What ``work`` comes to; it is cancelled when the client goes away, since the answer would reach nobody.
 
     For requests whose body has been read.
     """

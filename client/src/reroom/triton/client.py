@@ -87,8 +87,9 @@ class TritonClient:
     async def analyse(self, image: NDArray[uint8], *, deadline: float | None = None) -> Analysed:
         """What the models see in a photo, RGB uint8 [H, W, 3]: depth, edges, objects and the kind of room.
 
-        Cancelling the task, or the passing of ``deadline`` seconds, gives the request up. It changes nothing on the
-        server, so it may be repeated. Raises RestyleError.
+        It changes nothing on the server, so it may be repeated. Cancelling the task, or the passing of ``deadline``
+        seconds, gives the request up, but its networks, which run once, run to their end; and Triton 2.51 may crash
+        when many requests are cancelled just as they end. Raises RestyleError.
         """
         found: Analysed | None = None
         outputs = wire.wanted_of_analysis()
