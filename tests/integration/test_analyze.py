@@ -60,7 +60,7 @@ class Bench:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         try:
             await until(lambda: server.started or serving.done(), "the API started")
-            analyst = Analyst(self.inference, 1, wait=0.2, seconds=1.0)
+            analyst = Analyst(self.inference, 1, wait=1.0, seconds=3.0)
             app.state.context = replace(
                 app.state.context, inference=self.inference, analyst=analyst, uploads=self.budget
             )
@@ -150,11 +150,11 @@ async def test_too_many_at_once_and_too_slow(bench: Bench) -> None:
 
 
 async def test_a_client_that_leaves_while_it_waits_is_not_looked_at(bench: Bench) -> None:
-    bench.inference.looking = 0.15
+    bench.inference.looking = 0.8
     first = asyncio.create_task(bench.analyze())
     await until(lambda: bench.inference.looks_at_once == 1, "the first is looked at")
     second = asyncio.create_task(bench.analyze())
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.3)
     second.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await second

@@ -46,7 +46,7 @@ EVIDENCE: dict[str, dict[str, float]] = {
 """How much a label (COCO's names, and a few more) speaks for a room."""
 
 SHARPNESS = 2.0
-"""How far evidence is trusted: a unit of it multiplies a room's odds by e² ≈ 7. On rendered rooms 3 fits best; photos
+"""How far evidence is trusted: a unit of it multiplies a room's odds by e² ≈ 7. On rendered rooms 3.5 fits best; photos
 are less like what the detector has learnt from (`python -m benchmarks.room_confidence`)."""
 
 
