@@ -20,6 +20,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 
 from orchestrator.adapters import open_storage
+from orchestrator.analysis import Analyst
+from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.context import Context
 from orchestrator.api.debug import DebugController
 from orchestrator.api.errors import handle_error
@@ -54,6 +56,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             HealthController,
             TransformController,
             UploadsController,
+            AnalyzeController,
             FilesController,
             DebugController,
             watch,
@@ -108,6 +111,7 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
             gate=gate,
             incoming=Incoming(storage, settings.upload_ttl),
             jobs=JobService(store, storage),
+            analyst=Analyst(inference, settings.analyses_at_once),
             presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
         )
 

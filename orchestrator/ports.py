@@ -21,10 +21,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.jobs.events import EventRecord, Progress, Terminal
 from orchestrator.jobs.models import Job, JobError
-from reroom.triton import RestyleEvent, RestyleRequest
+from reroom.triton import Analysed, RestyleEvent, RestyleRequest
 
 
 class PortError(Exception):
@@ -259,6 +261,13 @@ class Inference(ABC):
     def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
         """Run a request; yields events, the last being ``Result``. Closing the iterator (or cancelling the task) stops
         the work on the server within one step. Raises InferenceError."""
+
+    @abstractmethod
+    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
+        """What the models see in a photo, RGB uint8 [H, W, 3]. It changes nothing, and may be repeated.
+
+        Raises InferenceError.
+        """
 
     @abstractmethod
     async def ping(self) -> None:

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
     max_pixels: int = Field(40_000_000, ge=64 * 64, validation_alias="REROOM_MAX_PIXELS")
 
+    analyses_at_once: int = Field(2, ge=1, le=64, validation_alias="REROOM_ANALYSES_AT_ONCE")
+    """Photos that one API process has looked at at a time by `POST /analyze`; more wait, or are answered 503."""
+
     redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
     job_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_JOB_TTL")
     """How long a finished job is remembered, in seconds."""

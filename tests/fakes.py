@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.ports import (
     Inference,
@@ -19,7 +20,7 @@ from orchestrator.ports import (
     UploadLink,
 )
 from orchestrator.storage.common import check_key, check_prefix
-from reroom.triton import Analysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
+from reroom.triton import Analysed, Analysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
 
 Line = RestyleEvent | Exception | float
 """What a script says: an event, an error, or a pause in seconds."""
@@ -30,7 +31,10 @@ def a_script(steps: int = 4, pause: float = 0.0) -> list[Line]:
     script: list[Line] = [
         Stage(name="analyzing", progress=0.0),
         Analysis(
-            objects=[{"label": "bed", "score": 0.9, "box": [0, 0, 1, 1]}], room_type="bedroom", progress=0.1
+            objects=[{"label": "bed", "score": 0.9, "box": [0, 0, 1, 1]}],
+            room_type="bedroom",
+            room_confidence=0.9,
+            progress=0.1,
         ),
         Stage(name="generating", progress=0.1),
         Stage(name="transforming", progress=0.2),
@@ -64,8 +68,23 @@ def a_result(seed: int = 7) -> Result:
     )
 
 
+def an_analysis(height: int = 48, width: int = 64) -> Analysed:
+    ramp = np.linspace(0, 255, height * width).reshape(height, width).astype(np.uint8)
+    return Analysed(
+        depth=ramp,
+        edges=((ramp % 2) * 255).astype(np.uint8),
+        objects=[{"label": "bed", "score": 0.9, "box": [0.0, 0.25, 0.5, 1.0]}],
+        room_type="bedroom",
+        room_confidence=0.9,
+        release="tiny-1",
+    )
+
+
 class FakeInference(Inference):
-    """Says its scripts, one a request, the last one again and again. Remembers what it was asked and what it said."""
+    """Says its scripts, one a request, the last one again and again. Remembers what it was asked and what it said.
+
+    A photo that it is to look at takes ``looking`` seconds, and then comes to ``analysed``, which may be an error.
+    """
 
     def __init__(self, *scripts: Iterable[Line]) -> None:
         self._scripts = [list(script) for script in scripts]
@@ -73,6 +92,10 @@ class FakeInference(Inference):
         self.said: list[RestyleEvent] = []
         self.closed = 0
         self.ready = True
+        self.looking = 0.0
+        self.analysed: Analysed | Exception = an_analysis()
+        self.photos: list[NDArray[np.uint8]] = []
+        self.looks_at_once = self.most_looks_at_once = self.looks_cancelled = 0
 
     async def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
         script = self._scripts[min(len(self.requests), len(self._scripts) - 1)]
@@ -88,6 +111,21 @@ class FakeInference(Inference):
                     yield line
         finally:
             self.closed += 1
+
+    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
+        self.photos.append(photo)
+        self.looks_at_once += 1
+        self.most_looks_at_once = max(self.most_looks_at_once, self.looks_at_once)
+        try:
+            await asyncio.sleep(self.looking)
+        except asyncio.CancelledError:
+            self.looks_cancelled += 1
+            raise
+        finally:
+            self.looks_at_once -= 1
+        if isinstance(self.analysed, Exception):
+            raise self.analysed
+        return self.analysed
 
     async def ping(self) -> None:
         if not self.ready:

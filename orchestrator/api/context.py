@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from litestar.di import NamedDependency
 
+from orchestrator.analysis import Analyst
 from orchestrator.api.forms import UploadBudget
 from orchestrator.api.presenters import Presenter
 from orchestrator.jobs.incoming import Incoming
@@ -27,6 +28,7 @@ class Context:
     gate: PhotoGate
     incoming: Incoming
     jobs: JobService
+    analyst: Analyst
     presenter: Presenter
 
 

@@ -12,10 +12,12 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
 
+from orchestrator.analysis import TooBusy, TooSlow
 from orchestrator.jobs.incoming import NoSuchUpload
 from orchestrator.jobs.service import JobNotFinished
 from orchestrator.ports import (
     BadSignature,
+    InferenceError,
     JobFinished,
     JobNotFound,
     LinkExpired,
@@ -105,7 +107,7 @@ def to_problem(error: Exception) -> Problem:
             return Problem(
                 403, "link_expired", "the link has expired; ask for the job's status to get a new one"
             )
-        case Unavailable():
+        case Unavailable() | InferenceError(code="unavailable"):
             log.warning("answered 503: %s", error)
             return Problem(
                 503,
@@ -113,6 +115,16 @@ def to_problem(error: Exception) -> Problem:
                 "a part of the service cannot be reached; try again soon",
                 headers=RETRY_AFTER,
             )
+        case TooBusy():
+            busy = "too many photos are being looked at; try again soon"
+            return Problem(503, "unavailable", busy, headers=RETRY_AFTER)
+        case TooSlow():
+            log.warning("answered 504: %s", error)
+            return Problem(504, "model_timeout", "the model took too long")
+        case InferenceError():
+            # What it says of itself is for the operator: the request had passed every check.
+            log.warning("answered 502: %s: %s", error.code, error.detail)
+            return Problem(502, "model_error", "the model broke over this photo")
         case HTTPException():
             return _from_framework(error)
         case _:

@@ -15,6 +15,7 @@ ENDPOINTS = {
     "status": "GET /transform/status/{job_id}",
     "cancel": "DELETE /transform/{job_id}",
     "erase": "DELETE /transform/{job_id}/files",
+    "analyze": "POST /analyze",
     "watch": "WS /ws/transform/{job_id}",
     "health": "GET /health",
     "schema": "GET /schema",

@@ -76,8 +76,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     transformed_key: str
     thumbnail_key: str
     metadata: dict[str, Any]
-    """style, processing_time, quality_score, quality, room_type, objects, seed, attempts, prompt_truncated,
-    timings, release, width, height."""
+    """style, processing_time, quality_score, quality, room_type, room_confidence, objects, seed, attempts,
+    prompt_truncated, timings, release, width, height."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -99,11 +99,21 @@ async def test_a_job_is_told_and_stored(bench: Bench) -> None:
     assert job.result.thumbnail_key in bench.storage.objects
     assert {
         key: job.result.metadata[key]
-        for key in ("style", "quality_score", "room_type", "seed", "width", "height", "release")
+        for key in (
+            "style",
+            "quality_score",
+            "room_type",
+            "room_confidence",
+            "seed",
+            "width",
+            "height",
+            "release",
+        )
     } == {
         "style": "boho",
         "quality_score": 0.85,
         "room_type": "bedroom",
+        "room_confidence": 0.9,
         "seed": 7,
         "width": 64,
         "height": 48,
