@@ -10,8 +10,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from orchestrator.ports import Inference, InferenceError, PortError, Unavailable
-from reroom.triton import RestyleEvent, RestyleRequest
+from reroom.triton import Analysed, RestyleEvent, RestyleRequest
 
 UNAVAILABLE = "unavailable"
 """The code of an InferenceError that says that the server, or its model, could not be reached."""
@@ -69,6 +72,13 @@ class InferencePool(Inference):
 
     def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
         return self._run(lambda inference: inference.restyle(request))
+
+    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
+        async def ask(inference: Inference) -> AsyncGenerator[Analysed, None]:
+            yield await inference.analyse(photo)
+
+        async with aclosing(self._run(ask)) as answers:
+            return await anext(answers)
 
     async def ping(self) -> None:
         """Raises Unavailable if no server is ready; returns soon after the first that is."""

@@ -108,6 +108,16 @@ async def test_a_request_that_finds_its_server_gone_begins_on_another() -> None:
         assert pool.trouble() == "1 of 2 down: dead"
 
 
+async def test_an_analysis_that_finds_its_server_gone_is_asked_of_another() -> None:
+    dead, alive = FakeInference(), FakeInference()
+    dead.analysed = GONE
+    async with pooled(dead=dead, alive=alive) as pool:
+        for _ in range(40):
+            assert await pool.analyse(REQUEST.image) is alive.analysed
+        assert (len(dead.photos), len(alive.photos)) == (1, 40)
+        assert loads(pool) == [0, 0]
+
+
 async def test_nothing_is_begun_again_once_an_event_was_told() -> None:
     dying: list[Line] = [Stage(name="analyzing", progress=0.0), GONE]
     a, b = FakeInference(dying), FakeInference(dying)

@@ -31,9 +31,20 @@ from reroom.errors import (
     ServerError,
     Timeout,
 )
-from reroom.models import Health, JobError, JobResult, JobStatus, Preferences, Submitted
+from reroom.models import (
+    Analysis,
+    Health,
+    JobError,
+    JobResult,
+    JobStatus,
+    Preferences,
+    SeenObject,
+    Submitted,
+    Uploaded,
+)
 
 __all__ = [
+    "Analysis",
     "ApiError",
     "AsyncClient",
     "Client",
@@ -54,9 +65,11 @@ __all__ = [
     "RateLimited",
     "ReroomError",
     "RetryPolicy",
+    "SeenObject",
     "ServerError",
     "Submitted",
     "Timeout",
+    "Uploaded",
     "errors",
     "events",
 ]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from reroom._effects import Expired, Failure, Fetch, Lost, Reply, Send, Sleep, Steps, Unreached
+from reroom._effects import Expired, Failure, Fetch, Lost, Put, Reply, Send, Sleep, Steps, Unreached
 from reroom.errors import (
     ApiError,
     Conflict,
@@ -112,8 +112,13 @@ def once(cause: Failure | ApiError) -> bool:
     return isinstance(cause, Unreached)
 
 
+def costly(cause: Failure | ApiError) -> bool:
+    """When to send again what may be done twice but is dear: not after 504, when all the work was in vain."""
+    return repeatable(cause) and not (isinstance(cause, ApiError) and cause.status == 504)
+
+
 def request(
-    effect: Send | Fetch, policy: RetryPolicy, again: Callable[[Failure | ApiError], bool]
+    effect: Send | Put | Fetch, policy: RetryPolicy, again: Callable[[Failure | ApiError], bool]
 ) -> Steps[Reply]:
     """Send until it succeeds, ``again`` says no or the policy gives up; raises the last error."""
     failures = 0
