@@ -22,7 +22,7 @@ TRITONS = ("triton-1", "triton-2")
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     run = tmp_path_factory.mktemp("stack")
-    with running_stack(run, workers=2, tritons=2, apis=2, REROOM_LEASE_SECONDS="2") as running:
+    with running_stack(run, workers=2, tritons=2, apis=2) as running:
         yield running
 
 
