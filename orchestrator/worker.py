@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import socket
 import sys
-import uuid
 
 from orchestrator.inference import TritonInference
 from orchestrator.jobs.runner import Runner
@@ -21,6 +18,7 @@ from orchestrator.settings import Settings, SettingsError, load_settings
 from orchestrator.storage.local import LocalStorage
 from orchestrator.storage.signing import UrlSigner
 from orchestrator.styles import STYLES
+from orchestrator.worker_name import process_name
 
 TAKE_SECONDS = 1.0
 """How long one look for a job waits, and so how late a worker may notice a job that was given back."""
@@ -179,11 +177,6 @@ async def _check_access(store: JobStore) -> None:
         raise SettingsError(f"REDIS_URL: {error}") from error
     except Unavailable as error:
         _log.warning("%s; trying again", error)
-
-
-def process_name() -> str:
-    """A name that no other start of a worker has."""
-    return f"{socket.gethostname().replace(' ', '-')}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 def stop_on_signals() -> asyncio.Event:
