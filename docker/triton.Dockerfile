@@ -8,18 +8,19 @@ LABEL org.opencontainers.image.title="reroom triton" \
       org.opencontainers.image.description="Triton Inference Server with reroom's models and the bundle ${BUNDLE}" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY requirements/serving.txt /opt/reroom/requirements/serving.txt
-# Into a folder of its own: what the image has, some of it from Debian packages that pip cannot replace, stays as it is.
-# onnxruntime is among them and not used here: the backend in the image brings its own.
+# An environment of its own: what the image has, some of it from Debian packages that pip cannot replace, stays as it is.
+# onnxruntime is installed too and not used: the image's own backend brings another.
 # A package index of your own: docker build --secret id=pip.conf,src=…
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    python3 -m pip install --no-cache-dir --disable-pip-version-check --no-deps --only-binary=:all: \
-        --target /opt/reroom/python -r /opt/reroom/requirements/serving.txt
+    python3 -m venv --without-pip /opt/reroom/python \
+    && python3 -m pip --python /opt/reroom/python/bin/python install --no-cache-dir --root-user-action=ignore \
+        --no-deps --only-binary=:all: -r /opt/reroom/requirements/serving.txt
 COPY servers/tritonserver.options docker/serve_triton.sh /opt/reroom/
 COPY model_repository /opt/reroom/model_repository
 COPY releases/${BUNDLE} /opt/reroom/releases/${BUNDLE}
-# PYTHONPATH comes before the image's own packages: numpy must be the one of serving.txt.
+# The process of a Python model finds its packages through the first python on PATH; it does not look at PYTHONPATH.
 ENV REROOM_RELEASE=/opt/reroom/releases/${BUNDLE} \
-    PYTHONPATH=/opt/reroom/python \
+    PATH=/opt/reroom/python/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp
 USER 10001:10001

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 import sys
+import uuid
+from pathlib import Path
 
 from orchestrator.inference import TritonInference
 from orchestrator.jobs.runner import Runner
@@ -18,7 +22,6 @@ from orchestrator.settings import Settings, SettingsError, load_settings
 from orchestrator.storage.local import LocalStorage
 from orchestrator.storage.signing import UrlSigner
 from orchestrator.styles import STYLES
-from orchestrator.worker_name import process_name
 
 TAKE_SECONDS = 1.0
 """How long one look for a job waits, and so how late a worker may notice a job that was given back."""
@@ -26,11 +29,17 @@ TAKE_SECONDS = 1.0
 HALT_SECONDS = 30.0
 """How long jobs may take to stop after the drain."""
 
+BEAT_SECONDS = 10.0
+"""How old the heartbeat file of a living worker may become."""
+
 _log = logging.getLogger("reroom.worker")
 
 
 class Worker:
-    """Takes jobs while the model is ready and fewer than ``jobs`` run; each worker process needs its own ``name``."""
+    """Takes jobs while the model is ready and fewer than ``jobs`` run; each worker process needs its own ``name``.
+
+    ``heartbeat``: a file that is touched at least every BEAT_SECONDS for as long as the event loop runs.
+    """
 
     def __init__(
         self,
@@ -42,10 +51,12 @@ class Worker:
         jobs: int,
         lease_seconds: float,
         drain_seconds: float,
+        heartbeat: Path | None = None,
     ) -> None:
         self._store, self._inference, self._runner = store, inference, runner
         self._name, self._jobs = name, jobs
         self._lease_seconds, self._drain_seconds = lease_seconds, drain_seconds
+        self._heartbeat = heartbeat
         self._running: set[asyncio.Task[None]] = set()
         self._halt = asyncio.Event()
         self._trouble = ""
@@ -122,7 +133,8 @@ class Worker:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._lease_seconds / 4)
+            await asyncio.sleep(min(self._lease_seconds / 4, BEAT_SECONDS))
+            self._beat()
             try:
                 await self._store.sweep(self._name)
             except Unavailable:
@@ -130,6 +142,13 @@ class Worker:
                 continue
             except Exception:
                 _log.exception("housekeeping broke; trying again")
+
+    def _beat(self) -> None:
+        if self._heartbeat:
+            try:
+                self._heartbeat.touch()
+            except OSError as error:
+                _log.warning("no heartbeat: %s", error)
 
 
 async def serve(settings: Settings) -> None:
@@ -161,6 +180,7 @@ async def serve(settings: Settings) -> None:
         jobs=settings.worker_jobs,
         lease_seconds=settings.lease_seconds,
         drain_seconds=settings.drain_seconds,
+        heartbeat=settings.heartbeat_file,
     )
     try:
         await _check_access(store)
@@ -177,6 +197,11 @@ async def _check_access(store: JobStore) -> None:
         raise SettingsError(f"REDIS_URL: {error}") from error
     except Unavailable as error:
         _log.warning("%s; trying again", error)
+
+
+def process_name() -> str:
+    """A name that no other start of a worker has."""
+    return f"{socket.gethostname().replace(' ', '-')}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -49,7 +49,7 @@ class RedisJobStore(JobStore):
         self._keys = Keys.under(prefix)
         self._call = Scripts(self._client, self._keys)
         self._hub = Hub(self._client, self._blocking, self._keys, f"{prefix}hub:{uuid.uuid4().hex}")
-        self._silence_ms = int((lease_seconds + MAX_BLOCK) * 1000)
+        self._lease_seconds = lease_seconds
         self._ending: dict[str, Any] = {
             "ttl": job_ttl,
             "events_ttl": min(job_ttl, EVENTS_TTL),
@@ -180,7 +180,8 @@ class RedisJobStore(JobStore):
         return ended
 
     async def stats(self) -> QueueStats:
-        queued, running, delayed, dead, workers, mean = await self._call("stats", silence_ms=self._silence_ms)
+        silence_ms = int((self._lease_seconds + MAX_BLOCK) * 1000)
+        queued, running, delayed, dead, workers, mean = await self._call("stats", silence_ms=silence_ms)
         return QueueStats(
             queued=queued,
             running=running,
@@ -189,11 +190,6 @@ class RedisJobStore(JobStore):
             workers=workers,
             mean_seconds=float(mean) if mean else None,
         )
-
-    async def workers(self) -> list[str]:
-        """The names of the workers that :meth:`stats` counts."""
-        names: list[str] = await self._call("workers", silence_ms=self._silence_ms)
-        return names
 
     async def ping(self) -> None:
         with redis_calls():

@@ -12,8 +12,7 @@ from orchestrator.redis_jobs import RedisJobStore
 from orchestrator.storage.local import LocalStorage
 from orchestrator.storage.signing import UrlSigner
 from orchestrator.styles import STYLES
-from orchestrator.worker import Worker, stop_on_signals
-from orchestrator.worker_name import process_name
+from orchestrator.worker import Worker, process_name, stop_on_signals
 from tests.fakes import FakeInference, a_script
 
 
