@@ -121,6 +121,7 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("preview_every", "INT32", (1,)),
                         ("attempts", "INT32", (1,)),
                         ("latents", "FP32", (_any("C"), _any("h"), _any("w"))),
+                        ("analysis_only", "BOOL", (1,)),
                     )
                 ),
             ),
@@ -129,6 +130,9 @@ def python_specs() -> dict[str, ModelSpec]:
                 Tensor("image", "UINT8", (_any("H"), _any("W"), 3)),
                 # Before rounding, 0..255: for exact comparisons, sent to those who ask for it.
                 Tensor("image_exact", "FP32", (_any("H"), _any("W"), 3)),
+                # These two come with the analysis.
+                depth,
+                edges,
             ),
             decoupled=True,
         ),

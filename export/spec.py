@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DTYPES = {
+    "BOOL": np.bool_,
     "UINT8": np.uint8,
     "INT32": np.int32,
     "INT64": np.int64,

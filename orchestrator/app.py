@@ -19,6 +19,9 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 
+from orchestrator.adapters import open_storage
+from orchestrator.analysis import Analyst
+from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.context import Context
 from orchestrator.api.debug import DebugController
 from orchestrator.api.errors import handle_error
@@ -28,13 +31,14 @@ from orchestrator.api.health import HealthController
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.root import RootController, package_version
 from orchestrator.api.transform import TransformController
+from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
 from orchestrator.inference import TritonInference
+from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
+from orchestrator.ports import SignedFiles
 from orchestrator.redis_jobs import RedisJobStore
 from orchestrator.settings import Settings, SettingsError, load_settings
-from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.signing import UrlSigner
 from orchestrator.uploads import PhotoGate
 
 UPLOADS_AT_ONCE = 16
@@ -51,6 +55,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
             RootController,
             HealthController,
             TransformController,
+            UploadsController,
+            AnalyzeController,
             FilesController,
             DebugController,
             watch,
@@ -83,10 +89,6 @@ def _lifespan(settings: Settings) -> Any:
 
 @asynccontextmanager
 async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
-    storage = LocalStorage(
-        settings.storage_dir,
-        UrlSigner(settings.signing_key.get_secret_value().encode(), settings.api_base_url),
-    )
     store = RedisJobStore(
         settings.redis_url,
         prefix=settings.redis_prefix,
@@ -95,6 +97,7 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.aclose)
+        storage = await stack.enter_async_context(open_storage(settings))
         inference = TritonInference(settings.triton_url)
         stack.push_async_callback(inference.aclose)
         gate = await stack.enter_async_context(PhotoGate(settings.max_pixels))
@@ -102,11 +105,13 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
             settings=settings,
             store=store,
             storage=storage,
-            files=storage,
+            files=storage if isinstance(storage, SignedFiles) else None,
             inference=inference,
             uploads=UploadBudget(UPLOADS_AT_ONCE * settings.max_upload_bytes),
             gate=gate,
+            incoming=Incoming(storage, settings.upload_ttl),
             jobs=JobService(store, storage),
+            analyst=Analyst(inference, settings.analyses_at_once),
             presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
         )
 
@@ -121,7 +126,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
         return None
     return CORSConfig(
         allow_origins=list(settings.allowed_origins),
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type"],
         expose_headers=["Retry-After"],
     )
@@ -144,6 +149,8 @@ def main() -> None:
         settings = load_settings()
     except SettingsError as error:
         sys.exit(str(error))
+    for warning in settings.warnings:
+        log.warning(warning)
     uvicorn.run(
         create_app(settings),
         host=settings.host,

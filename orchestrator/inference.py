@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import numpy as np
+from numpy.typing import NDArray
+
 from orchestrator.ports import Inference, InferenceError, Unavailable
-from reroom.triton import RestyleError, RestyleEvent, RestyleRequest, TritonClient
+from reroom.triton import Analysed, RestyleError, RestyleEvent, RestyleRequest, TritonClient
 
 
 class TritonInference(Inference):
@@ -21,9 +24,13 @@ class TritonInference(Inference):
                 async for event in stream:
                     yield event
         except RestyleError as error:
-            # Who asks here cancels by closing the iterator, so this cancel came from the server's side.
-            retryable = error.retryable or error.code == "cancelled"
-            raise InferenceError(error.code, error.detail, retryable=retryable) from error
+            raise _inference_error(error) from error
+
+    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
+        try:
+            return await self._client.analyse(photo)
+        except RestyleError as error:
+            raise _inference_error(error) from error
 
     async def ping(self) -> None:
         if not await self._client.model_ready():
@@ -32,3 +39,9 @@ class TritonInference(Inference):
     async def aclose(self) -> None:
         """Close the channel; running requests end."""
         await self._client.close()
+
+
+def _inference_error(error: RestyleError) -> InferenceError:
+    # Who asks here cancels by closing the iterator or the task, so this cancel came from the server's side.
+    retryable = error.retryable or error.code == "cancelled"
+    return InferenceError(error.code, error.detail, retryable=retryable)

@@ -8,6 +8,8 @@ Exceptions::
     ├── JobFinished        the job is in a terminal state already
     ├── LeaseLost          another worker owns the job now (or it was finished): stop, commit nothing
     ├── ObjectNotFound     no object has that key
+    ├── ObjectExists       another object has that key already
+    ├── ObjectTooLarge     the object has more bytes than its reader takes
     ├── BadSignature       a link to an object was not made by us, or was changed
     ├── LinkExpired        a link to an object was ours, but its time is over
     └── InferenceError     the model refused or broke (code, detail, retryable)
@@ -19,10 +21,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.jobs.events import EventRecord, Progress, Terminal
 from orchestrator.jobs.models import Job, JobError
-from reroom.triton import RestyleEvent, RestyleRequest
+from reroom.triton import Analysed, RestyleEvent, RestyleRequest
 
 
 class PortError(Exception):
@@ -47,6 +51,14 @@ class LeaseLost(PortError):
 
 class ObjectNotFound(PortError):
     """No object has that key."""
+
+
+class ObjectExists(PortError):
+    """Another object has that key already."""
+
+
+class ObjectTooLarge(PortError):
+    """The object has more bytes than its reader takes."""
 
 
 class BadSignature(PortError):
@@ -174,28 +186,49 @@ class StorageStats(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+class UploadLink(msgspec.Struct, frozen=True, kw_only=True):
+    """How whoever has it may store one object: ``PUT url`` with exactly these headers and ``Content-Length``."""
+
+    url: str
+    headers: dict[str, str]
+
+
 class Storage(ABC):
-    """Private objects under keys such as ``uploads/{job}/original.jpg``; read by signed, expiring URLs.
+    """Private objects under keys such as ``uploads/{job}/original.jpg``; read and written by others through signed,
+    expiring URLs.
 
     Keys are made by this project only: segments of [A-Za-z0-9._-] joined by "/", none of them "." or "..";
     anything else raises ValueError. All methods raise Unavailable when the store cannot be reached.
     """
 
     @abstractmethod
-    async def put(self, key: str, data: bytes, content_type: str) -> None:
-        """Store an object, atomically: a reader sees the old one, the new one or none, never half. Overwrites."""
+    async def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = True) -> None:
+        """Store an object, atomically: a reader sees the old one, the new one or none, never half.
+
+        Without ``overwrite`` it raises ObjectExists when other bytes are there already, which then stay; the same bytes
+        are no error, since a write whose answer was lost is repeated. When cancelled, it ends only after the write did:
+        one that went on could bring back what is deleted next.
+        """
 
     @abstractmethod
-    async def get(self, key: str) -> bytes:
-        """The object's bytes; raises ObjectNotFound."""
+    async def get(self, key: str, *, limit: int | None = None) -> bytes:
+        """The object's bytes; raises ObjectNotFound, and ObjectTooLarge when there are more than ``limit``."""
 
     @abstractmethod
     async def delete_prefix(self, prefix: str) -> int:
         """Delete everything under ``prefix`` (ends with "/"); returns how many objects. None there is not an error."""
 
     @abstractmethod
+    def older(self, prefix: str, seconds: float) -> AsyncGenerator[str, None]:
+        """The keys under ``prefix`` (ends with "/") whose objects were last written more than ``seconds`` ago."""
+
+    @abstractmethod
     async def url(self, key: str, expires_in: int) -> str:
         """An absolute URL that gives the object by GET for ``expires_in`` seconds. Does not check that it exists."""
+
+    @abstractmethod
+    async def upload_link(self, key: str, *, content_type: str, size: int, expires_in: int) -> UploadLink:
+        """Lets others store one object of exactly ``size`` bytes and ``content_type``, for ``expires_in`` seconds."""
 
     @abstractmethod
     async def stats(self) -> StorageStats:
@@ -203,18 +236,22 @@ class Storage(ABC):
 
     @abstractmethod
     async def ping(self) -> None:
-        """Raises Unavailable when objects cannot be written or read."""
+        """Raises Unavailable when the store does not answer or refuses us."""
 
 
 class SignedFiles(ABC):
-    """What a storage adapter adds when its URLs lead to this API's ``GET /files``."""
+    """What a storage adapter adds when its URLs lead to this API's ``/files``: the URLs' parts, as they came."""
 
     @abstractmethod
     async def open(self, key: str, expires: str, signature: str) -> bytes:
-        """The object that a URL of :meth:`Storage.url` gives, by the URL's parts as they came.
+        """The object that a URL of :meth:`Storage.url` gives.
 
         Raises BadSignature, LinkExpired, ObjectNotFound, Unavailable.
         """
+
+    @abstractmethod
+    def check_upload(self, key: str, content_type: str, size: int, expires: str, signature: str) -> None:
+        """Raises BadSignature or LinkExpired unless :meth:`Storage.upload_link` allows to put just this there now."""
 
 
 class Inference(ABC):
@@ -224,6 +261,13 @@ class Inference(ABC):
     def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
         """Run a request; yields events, the last being ``Result``. Closing the iterator (or cancelling the task) stops
         the work on the server within one step. Raises InferenceError."""
+
+    @abstractmethod
+    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
+        """What the models see in a photo, RGB uint8 [H, W, 3]. It changes nothing, and may be repeated.
+
+        Raises InferenceError.
+        """
 
     @abstractmethod
     async def ping(self) -> None:

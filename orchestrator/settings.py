@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -31,10 +31,23 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="ALLOWED_ORIGINS")
     """Origins of other sites whose pages may call this API, separated by commas; ``*`` allows all."""
     r2_bucket_name: str | None = Field(None, validation_alias="R2_BUCKET_NAME")
+    """Store on R2, or another server of the S3 protocol; without it, on local disk under ``storage_dir``."""
+    r2_endpoint_url: str | None = Field(None, validation_alias="R2_ENDPOINT_URL")
+    """The server's URL, for R2 ``https://<account>.r2.cloudflarestorage.com``. Signed links lead there."""
+    r2_access_key_id: str | None = Field(None, validation_alias="R2_ACCESS_KEY_ID")
+    r2_secret_access_key: SecretStr | None = Field(None, validation_alias="R2_SECRET_ACCESS_KEY")
+    s3_region: str = Field("auto", validation_alias="REROOM_S3_REGION")
+    """R2's is ``auto``; AWS wants the bucket's own."""
+    s3_prefix: str = Field("", validation_alias="REROOM_S3_PREFIX")
+    """What every key begins with, such as ``staging/``, for services that share a bucket."""
+    cdn_domain: str | None = Field(None, validation_alias="CDN_DOMAIN")
+    """Not used any more: see :attr:`warnings`."""
 
     storage_dir: Path = Field(Path("data"), validation_alias="REROOM_STORAGE_DIR")
     signing_key: SecretStr = Field(min_length=16, validation_alias="REROOM_SIGNING_KEY")
     """Signs the URLs of stored pictures. The same in every API process; there is no default on purpose."""
+    upload_ttl: int = Field(3600, ge=1, le=7 * 86400, validation_alias="REROOM_UPLOAD_TTL")
+    """How long an upload link works and its photo waits to be submitted, in seconds."""
     url_ttl: int = Field(3600, ge=1, le=7 * 86400, validation_alias="REROOM_URL_TTL")
     """How long a signed URL works, in seconds."""
     triton_url: str = Field("127.0.0.1:8001", validation_alias="REROOM_TRITON_URL")
@@ -46,6 +59,9 @@ class Settings(BaseSettings):
     """Opens the /debug endpoints; without it they are closed."""
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
     max_pixels: int = Field(40_000_000, ge=64 * 64, validation_alias="REROOM_MAX_PIXELS")
+
+    analyses_at_once: int = Field(2, ge=1, le=64, validation_alias="REROOM_ANALYSES_AT_ONCE")
+    """Photos that one API process has looked at at a time by `POST /analyze`; more wait, or are answered 503."""
 
     redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
     job_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_JOB_TTL")
@@ -100,11 +116,39 @@ class Settings(BaseSettings):
             raise ValueError("must be host:port, without http://")
         return value
 
-    @field_validator("r2_bucket_name")
+    @field_validator("r2_endpoint_url")
     @classmethod
-    def _no_s3_yet(cls, value: str | None) -> None:
-        if value is not None:
-            raise ValueError("storage on R2 and S3 is not built yet: unset it to store on local disk")
+    def _an_endpoint(cls, value: str | None) -> str | None:
+        if value is not None and (origin_of(value) is None or urlsplit(value).path.strip("/")):
+            raise ValueError("must be like https://<account>.r2.cloudflarestorage.com, without the bucket")
+        return value
+
+    @field_validator("s3_prefix")
+    @classmethod
+    def _a_prefix(cls, value: str) -> str:
+        if value and not re.fullmatch(r"([A-Za-z0-9_-][A-Za-z0-9._-]*/)+", value):
+            raise ValueError("must be like staging/, with a slash at the end and none at the beginning")
+        return value
+
+    @model_validator(mode="after")
+    def _all_of_r2(self) -> Self:
+        needed = ("r2_bucket_name", "r2_endpoint_url", "r2_access_key_id", "r2_secret_access_key")
+        missing = [name.upper() for name in needed if getattr(self, name) is None]
+        if 0 < len(missing) < len(needed):
+            raise ValueError(
+                f"{', '.join(missing)} must be set too to store on R2, or unset the other R2_ variables to store "
+                "on local disk"
+            )
+        return self
+
+    @property
+    def warnings(self) -> list[str]:
+        """What an operator should know about settings that are taken all the same, a sentence each."""
+        if self.cdn_domain is None:
+            return []
+        return [
+            "CDN_DOMAIN is not used: pictures are private, and R2 honours signed links on its own endpoint only"
+        ]
 
 
 def origin_of(url: str) -> str | None:
@@ -126,5 +170,9 @@ def load_settings() -> Settings:
     try:
         return Settings()  # type: ignore[call-arg]  # the environment gives the rest
     except ValidationError as error:
-        problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors(include_input=False)]
+        # What concerns several variables has no place of its own and names them itself.
+        problems = [
+            ": ".join([*map(str, problem["loc"]), problem["msg"]])
+            for problem in error.errors(include_input=False)
+        ]
         raise SettingsError("wrong settings in the environment: " + "; ".join(problems)) from None

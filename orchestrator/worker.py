@@ -8,19 +8,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import socket
 import sys
 import uuid
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from orchestrator.adapters import open_storage
 from orchestrator.inference import TritonInference
+from orchestrator.jobs.retention import Retention
 from orchestrator.jobs.runner import Runner
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
 from orchestrator.redis_jobs import AccessDenied, RedisJobStore
 from orchestrator.settings import Settings, SettingsError, load_settings
-from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.signing import UrlSigner
 from orchestrator.styles import STYLES
 
 TAKE_SECONDS = 1.0
@@ -31,6 +33,9 @@ HALT_SECONDS = 30.0
 
 BEAT_SECONDS = 10.0
 """How old the heartbeat file of a living worker may become."""
+
+RETENTION_SECONDS = 1800.0
+"""How often old pictures are looked for, at most."""
 
 _log = logging.getLogger("reroom.worker")
 
@@ -46,6 +51,7 @@ class Worker:
         store: JobStore,
         inference: Inference,
         runner: Runner,
+        retention: Retention,
         *,
         name: str,
         jobs: int,
@@ -54,6 +60,7 @@ class Worker:
         heartbeat: Path | None = None,
     ) -> None:
         self._store, self._inference, self._runner = store, inference, runner
+        self._retention = retention
         self._name, self._jobs = name, jobs
         self._lease_seconds, self._drain_seconds = lease_seconds, drain_seconds
         self._heartbeat = heartbeat
@@ -63,7 +70,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set and the running jobs have ended or were released."""
-        sweeper = asyncio.create_task(self._sweep())
+        keepers = {asyncio.create_task(self._sweep()), asyncio.create_task(self._retain())}
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -74,7 +81,7 @@ class Worker:
             # Not before the last take has ended: this worker would begin again what it gives back.
             await self._drain()
         finally:
-            tasks = {sweeper, stopping, *self._running}
+            tasks = {*keepers, stopping, *self._running}
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=HALT_SECONDS)
@@ -150,6 +157,18 @@ class Worker:
             except OSError as error:
                 _log.warning("no heartbeat: %s", error)
 
+    async def _retain(self) -> None:
+        while True:
+            # Workers that were started together need not all look at the same time.
+            await asyncio.sleep(RETENTION_SECONDS * random.uniform(0.5, 1.0))
+            try:
+                if count := await self._retention.sweep():
+                    _log.info("deleted %d objects whose time was over", count)
+            except Unavailable as error:
+                _log.warning("old objects stay for now: %s", error)
+            except Exception:
+                _log.exception("deleting old objects broke; trying again later")
+
 
 async def serve(settings: Settings) -> None:
     """Wire the adapters and work until SIGTERM or SIGINT. Raises SettingsError."""
@@ -163,31 +182,31 @@ async def serve(settings: Settings) -> None:
         inference = TritonInference(settings.triton_url)
     except ValueError as error:
         raise SettingsError(f"wrong settings in the environment: {error}") from error
-    signer = UrlSigner(settings.signing_key.get_secret_value().encode(), settings.api_base_url)
-    runner = Runner(
-        store,
-        LocalStorage(settings.storage_dir, signer),
-        inference,
-        STYLES,
-        lease_seconds=settings.lease_seconds,
-        retry_delay=settings.retry_delay,
-    )
-    worker = Worker(
-        store,
-        inference,
-        runner,
-        name=process_name(),
-        jobs=settings.worker_jobs,
-        lease_seconds=settings.lease_seconds,
-        drain_seconds=settings.drain_seconds,
-        heartbeat=settings.heartbeat_file,
-    )
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.aclose)
+        stack.push_async_callback(inference.aclose)
+        storage = await stack.enter_async_context(open_storage(settings))
+        runner = Runner(
+            store,
+            storage,
+            inference,
+            STYLES,
+            lease_seconds=settings.lease_seconds,
+            retry_delay=settings.retry_delay,
+        )
+        worker = Worker(
+            store,
+            inference,
+            runner,
+            Retention(store, storage, upload_ttl=settings.upload_ttl, job_ttl=settings.job_ttl),
+            name=process_name(),
+            jobs=settings.worker_jobs,
+            lease_seconds=settings.lease_seconds,
+            drain_seconds=settings.drain_seconds,
+            heartbeat=settings.heartbeat_file,
+        )
         await _check_access(store)
         await worker.run(stop_on_signals())
-    finally:
-        await inference.aclose()
-        await store.aclose()
 
 
 async def _check_access(store: JobStore) -> None:
@@ -215,7 +234,10 @@ def stop_on_signals() -> asyncio.Event:
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(load_settings()))
+        settings = load_settings()
+        for warning in settings.warnings:
+            _log.warning(warning)
+        asyncio.run(serve(settings))
     except SettingsError as error:
         print(f"reroom worker: {error}", file=sys.stderr)
         return 2

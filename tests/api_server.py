@@ -21,6 +21,7 @@ from orchestrator.redis_jobs import RedisJobStore
 from tests.servers import RedisServer, free_port, redis_binaries, running_redis
 
 ADMIN_TOKEN = "a token for the tests"
+SIGNING_KEY = "a signing key for the tests"
 ALLOWED_ORIGIN = "https://rooms.example"
 START_SECONDS = 30.0
 
@@ -87,7 +88,7 @@ async def running_api(redis_url: str, folder: Path, **environment: str) -> Async
         "API_BASE_URL": base_url,
         "ALLOWED_ORIGINS": ALLOWED_ORIGIN,
         "REROOM_PORT": str(port),
-        "REROOM_SIGNING_KEY": "a signing key for the tests",
+        "REROOM_SIGNING_KEY": SIGNING_KEY,
         "REROOM_STORAGE_DIR": str(folder / "storage"),
         "REROOM_ADMIN_TOKEN": ADMIN_TOKEN,
         "REROOM_TRITON_URL": f"127.0.0.1:{free_port()}",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.embedded.triton import TritonServer
+from tests.s3_server import S3Server, running_s3
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASE = ROOT / "releases" / "tiny"
@@ -29,4 +30,11 @@ def one_torch_thread() -> Iterator[None]:
 def triton() -> Iterator[TritonServer]:
     """A real Triton with the whole model repository of the bundle `tiny`."""
     with TritonServer([ROOT / "model_repository", RELEASE / "models"], release=RELEASE) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server."""
+    with running_s3(tmp_path_factory.mktemp("s3")) as server:
         yield server

@@ -1,21 +1,26 @@
-"""A TCP relay that can cut its connections, as a cable that is pulled."""
+"""A TCP relay that can cut its connections, as a cable that is pulled, and remembers what it was sent."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 
 class Relay:
-    """Passes everything on to ``target``; ``accepted`` counts its connections so far."""
+    """Passes everything on to ``target``; ``accepted`` counts its connections so far, ``sent`` is what clients sent.
+
+    ``lose_answers``: so many answers are not passed back, but their connections cut.
+    """
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname, parts.port)
         self._writers: set[asyncio.StreamWriter] = set()
-        self.accepted = 0
+        self.accepted = self.lose_answers = 0
+        self.sent = bytearray()
         self.url = ""
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -24,30 +29,49 @@ class Relay:
         back_reader, back_writer = await asyncio.open_connection(host, port)
         both = {writer, back_writer}
         self._writers |= both
-        with contextlib.suppress(OSError):
-            await asyncio.gather(_copy(reader, back_writer), _copy(back_reader, writer))
-        self._writers -= both
+        ways = (
+            asyncio.ensure_future(self._copy(reader, back_writer, self.sent.extend)),
+            asyncio.ensure_future(self._copy(back_reader, writer, self._answer)),
+        )
+        try:
+            with contextlib.suppress(OSError):
+                await asyncio.gather(*ways)
+        finally:
+            for way in ways:
+                way.cancel()
+            for each in both:
+                each.transport.abort()
+            self._writers -= both
 
     def cut(self) -> None:
         """Abort every connection, without a goodbye in either direction."""
         for writer in self._writers:
             writer.transport.abort()
 
+    def _answer(self, data: bytes) -> None:
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise ConnectionAbortedError
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    finally:
-        writer.close()
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Callable[[bytes], None]
+    ) -> None:
+        try:
+            while data := await reader.read(65536):
+                look(data)
+                writer.write(data)
+                await writer.drain()
+        finally:
+            writer.close()
 
 
 @contextlib.asynccontextmanager
-async def relaying(target: str) -> AsyncIterator[Relay]:
+async def relaying(target: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Relay]:
+    """With ``tls`` clients come over HTTPS; the target is plain HTTP in any case."""
     relay = Relay(target)
-    server = await asyncio.start_server(relay.pass_on, "127.0.0.1", 0)
-    relay.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(relay.pass_on, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    relay.url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
     try:
         yield relay
     finally:

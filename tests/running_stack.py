@@ -106,6 +106,11 @@ class RunningStack:
         found = (path for path in (self.objects_folder / "results" / job_id).rglob("*") if path.is_file())
         return sorted(str(path.relative_to(self.objects_folder)) for path in found)
 
+    def stored(self) -> list[str]:
+        """Keys of everything that is stored."""
+        found = (path for path in self.objects_folder.rglob("*") if path.is_file())
+        return sorted(str(path.relative_to(self.objects_folder)) for path in found)
+
     @property
     def objects_folder(self) -> Path:
         return self.stack.run / "storage" / "objects"

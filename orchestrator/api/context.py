@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from litestar.di import NamedDependency
 
+from orchestrator.analysis import Analyst
 from orchestrator.api.forms import UploadBudget
 from orchestrator.api.presenters import Presenter
+from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
 from orchestrator.ports import Inference, JobStore, SignedFiles, Storage
 from orchestrator.settings import Settings
@@ -19,11 +21,14 @@ class Context:
     settings: Settings
     store: JobStore
     storage: Storage
-    files: SignedFiles
+    files: SignedFiles | None
+    """None where the storage's links lead elsewhere."""
     inference: Inference
     uploads: UploadBudget
     gate: PhotoGate
+    incoming: Incoming
     jobs: JobService
+    analyst: Analyst
     presenter: Presenter
 
 

@@ -12,13 +12,17 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
 
+from orchestrator.analysis import TooBusy, TooSlow
+from orchestrator.jobs.incoming import NoSuchUpload
 from orchestrator.jobs.service import JobNotFinished
 from orchestrator.ports import (
     BadSignature,
+    InferenceError,
     JobFinished,
     JobNotFound,
     LinkExpired,
     ObjectNotFound,
+    ObjectTooLarge,
     Unavailable,
 )
 from orchestrator.uploads import PhotoRejected
@@ -90,13 +94,20 @@ def to_problem(error: Exception) -> Problem:
             return Problem(409, "job_not_finished", "the job is not finished; cancel it first")
         case ObjectNotFound():
             return Problem(404, "object_not_found", "there is no such object; it may have been erased")
+        case NoSuchUpload():
+            detail = (
+                "there is no photo under this key: put it to the link of POST /uploads, then submit it once"
+            )
+            return Problem(409, "no_such_upload", detail, field="key")
+        case ObjectTooLarge():
+            return Problem(413, "body_too_large", "the uploaded photo has too many bytes", field="key")
         case BadSignature():
             return Problem(403, "bad_signature", "the link was not made by this service or was changed")
         case LinkExpired():
             return Problem(
                 403, "link_expired", "the link has expired; ask for the job's status to get a new one"
             )
-        case Unavailable():
+        case Unavailable() | InferenceError(code="unavailable"):
             log.warning("answered 503: %s", error)
             return Problem(
                 503,
@@ -104,6 +115,16 @@ def to_problem(error: Exception) -> Problem:
                 "a part of the service cannot be reached; try again soon",
                 headers=RETRY_AFTER,
             )
+        case TooBusy():
+            busy = "too many photos are being looked at; try again soon"
+            return Problem(503, "unavailable", busy, headers=RETRY_AFTER)
+        case TooSlow():
+            log.warning("answered 504: %s", error)
+            return Problem(504, "model_timeout", "the model took too long")
+        case InferenceError():
+            # What it says of itself is for the operator: the request had passed every check.
+            log.warning("answered 502: %s: %s", error.code, error.detail)
+            return Problem(502, "model_error", "the model broke over this photo")
         case HTTPException():
             return _from_framework(error)
         case _:

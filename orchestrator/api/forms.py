@@ -1,4 +1,4 @@
-"""The multipart form of a submission, read as it streams in: refused as early as can be, never on disk.
+"""Multipart forms, read as they stream in: refused as early as can be, never on disk.
 
 Litestar's own form parser answers 500 to several malformed forms and spools parts to temporary files.
 """
@@ -6,7 +6,7 @@ Litestar's own form parser answers 500 to several malformed forms and spools par
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,12 +28,15 @@ from orchestrator.styles import DEFAULT_STYLE, STYLES
 FORM_OVERHEAD = 128 * 1024
 """What a form may hold beside the file's own bytes."""
 READ_SECONDS = 300
-_TEXT_LIMITS = {"style": 100, "preferences": 64 * 1024}
-_FIELDS = ("file", *_TEXT_LIMITS)
+_TEXT_LIMITS = {"key": 100, "style": 100, "preferences": 64 * 1024}
+
+Take = Callable[[int], None]
+"""Counts bytes, or raises Problem; see UploadBudget."""
 
 
 class SubmitForm(msgspec.Struct, frozen=True):
-    file: bytearray
+    photo: bytearray | str
+    """Its bytes, or the key that it was uploaded under before."""
     style: str
     preferences: Preferences
 
@@ -45,7 +48,7 @@ class UploadBudget:
         self._left = limit
 
     @contextmanager
-    def hold(self) -> Iterator[Callable[[int], None]]:
+    def hold(self) -> Iterator[Take]:
         """Gives a function that takes so many bytes, or raises Problem; at the end all are given back."""
         held = 0
 
@@ -63,15 +66,59 @@ class UploadBudget:
             self._left += held
 
 
-async def read_submit_form(
-    request: Request[Any, Any, Any], max_file_bytes: int, take: Callable[[int], None]
-) -> SubmitForm:
-    """The checked form, its bytes counted with ``take`` (see UploadBudget); raises Problem.
+async def read_submit_form(request: Request[Any, Any, Any], max_file_bytes: int, take: Take) -> SubmitForm:
+    """The checked form, its bytes counted with ``take``; raises Problem."""
+    parts = await _read_parts(request, {"file": max_file_bytes, **_TEXT_LIMITS}, take, _check_part)
+    preferences = decode_preferences(bytes(parts.get("preferences", b"")))
+    return SubmitForm(_photo(parts), _style(parts.get("style", bytearray())), preferences)
 
-    The whole body's limit is the app's ``request_max_body_size``.
+
+async def read_photo_form(request: Request[Any, Any, Any], max_file_bytes: int, take: Take) -> bytearray:
+    """The bytes of a form's only field, ``file``, counted with ``take``; raises Problem."""
+    parts = await _read_parts(request, {"file": max_file_bytes}, take)
+    if "file" not in parts:
+        raise Problem(422, "missing_file", "the form has no field named file", field="file")
+    return parts["file"]
+
+
+def _photo(parts: Mapping[str, bytearray]) -> bytearray | str:
+    match parts:
+        case {"file": _, "key": _}:
+            raise Problem(422, "file_and_key", "send the photo as file or by key, not both", field="key")
+        case {"file": file}:
+            return file
+        case {"key": key}:
+            return key.decode("utf-8", "replace").strip()
+    detail = "the form has neither a field named file nor the key of an upload"
+    raise Problem(422, "missing_file", detail, field="file")
+
+
+def _check_part(name: str, part: bytearray) -> None:
+    if name == "style":
+        _style(part)
+
+
+def _style(part: bytearray) -> str:
+    style = part.decode("utf-8", "replace").strip() or DEFAULT_STYLE
+    if style not in STYLES:
+        known = ", ".join(STYLES)
+        raise Problem(422, "unknown_style", f"there is no such style; there are {known}", field="style")
+    return style
+
+
+async def _read_parts(
+    request: Request[Any, Any, Any],
+    limits: Mapping[str, int],
+    take: Take,
+    check: Callable[[str, bytearray], None] = lambda name, part: None,
+) -> dict[str, bytearray]:
+    """A form's parts by name; raises Problem.
+
+    ``limits`` are the bytes of each part that there may be; ``check`` sees each as soon as it is whole. The whole
+    body's limit is the app's ``request_max_body_size``.
     """
-    parser = PushMultipartParser(_boundary(request), max_segment_count=2 * len(_FIELDS))
-    form = _Form(max_file_bytes)
+    parser = PushMultipartParser(_boundary(request), max_segment_count=2 * len(limits))
+    form = _Form(limits, check)
     try:
         async with asyncio.timeout(READ_SECONDS):
             async for chunk in request.stream():
@@ -86,52 +133,39 @@ async def read_submit_form(
     except InternalServerException:
         # Litestar's name for a client that went away; nobody reads this answer.
         raise _malformed("the connection ended before the form did") from None
-    return form.finish()
+    return form.parts
 
 
 class _Form:
     """Collects the parts, and refuses what should not be there as soon as it shows."""
 
-    def __init__(self, max_file_bytes: int) -> None:
-        self._limits = {"file": max_file_bytes, **_TEXT_LIMITS}
-        self._parts: dict[str, bytearray] = {}
+    def __init__(self, limits: Mapping[str, int], check: Callable[[str, bytearray], None]) -> None:
+        self._limits, self._check = limits, check
+        self.parts: dict[str, bytearray] = {}
         self._current = ""
 
     def feed(self, event: MultipartSegment | bytes | bytearray | None) -> None:
         if isinstance(event, MultipartSegment):
             self._begin(event.name or "")
         elif event is not None:
-            part = self._parts[self._current]
+            part = self.parts[self._current]
             if len(part) + len(event) > self._limits[self._current]:
                 limit = f"{self._current} may have at most {self._limits[self._current]} bytes"
                 raise Problem(413, "body_too_large", limit, field=self._current)
             part += event
-        elif self._current == "style":
-            self._style()
+        else:
+            self._check(self._current, self.parts[self._current])
 
     def _begin(self, name: str) -> None:
         if name not in self._limits:
-            fields = ", ".join(_FIELDS)
+            fields = ", ".join(self._limits)
             raise Problem(
                 422, "unknown_field", f"there is no such field; there are {fields}", field=name[:100]
             )
-        if name in self._parts:
+        if name in self.parts:
             raise Problem(422, "duplicate_field", "the field may be sent only once", field=name)
-        self._parts[name] = bytearray()
+        self.parts[name] = bytearray()
         self._current = name
-
-    def finish(self) -> SubmitForm:
-        if "file" not in self._parts:
-            raise Problem(422, "missing_file", "the form has no field named file", field="file")
-        preferences = decode_preferences(bytes(self._parts.get("preferences", b"")))
-        return SubmitForm(self._parts["file"], self._style(), preferences)
-
-    def _style(self) -> str:
-        style = self._parts.get("style", b"").decode("utf-8", "replace").strip() or DEFAULT_STYLE
-        if style not in STYLES:
-            known = ", ".join(STYLES)
-            raise Problem(422, "unknown_style", f"there is no such style; there are {known}", field="style")
-        return style
 
 
 def _boundary(request: Request[Any, Any, Any]) -> str:

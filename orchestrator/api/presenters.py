@@ -29,7 +29,7 @@ class ResultData(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_url: str
     original_url: str
     metadata: dict[str, Any]
-    """style, processing_time, quality_score, room_type, seed and more."""
+    """style, processing_time, quality_score, room_type, room_confidence, seed and more."""
 
 
 class StatusData(msgspec.Struct, frozen=True, kw_only=True):

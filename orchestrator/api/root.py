@@ -10,10 +10,12 @@ from litestar import Controller, get
 from orchestrator.styles import STYLES
 
 ENDPOINTS = {
+    "upload": "POST /uploads",
     "submit": "POST /transform/submit",
     "status": "GET /transform/status/{job_id}",
     "cancel": "DELETE /transform/{job_id}",
     "erase": "DELETE /transform/{job_id}/files",
+    "analyze": "POST /analyze",
     "watch": "WS /ws/transform/{job_id}",
     "health": "GET /health",
     "schema": "GET /schema",

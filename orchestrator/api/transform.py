@@ -15,6 +15,7 @@ from orchestrator.api.errors import problems
 from orchestrator.api.forms import read_submit_form
 from orchestrator.api.preferences import PREFERENCES
 from orchestrator.api.presenters import Status, Submitted
+from orchestrator.api.uploads import accept_upload, discard
 from orchestrator.styles import DEFAULT_STYLE, STYLES
 
 
@@ -34,6 +35,10 @@ class SubmitOperation(Operation):
                 content_media_type="application/octet-stream",
                 description="A JPEG, PNG or WebP photo of a room",
             ),
+            "key": Schema(
+                type=OpenAPIType.STRING,
+                description="In place of file: the key of POST /uploads, once the photo has been put there",
+            ),
             "style": Schema(type=OpenAPIType.STRING, enum=list(STYLES), default=DEFAULT_STYLE),
             "preferences": Schema(
                 type=OpenAPIType.STRING,
@@ -41,7 +46,7 @@ class SubmitOperation(Operation):
                 description="A JSON object: " + ", ".join(PREFERENCES) + "; all optional",
             ),
         }
-        form = Schema(type=OpenAPIType.OBJECT, properties=properties, required=["file"])  # type: ignore[arg-type]
+        form = Schema(type=OpenAPIType.OBJECT, properties=properties)  # type: ignore[arg-type]
         self.request_body = RequestBody(
             content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True
         )
@@ -56,13 +61,21 @@ class TransformController(Controller):
         status_code=202,
         summary="Queue the transformation of a photo",
         operation_class=SubmitOperation,
-        responses=problems(400, 408, 413, 415, 422, 503),
+        responses=problems(400, 408, 409, 413, 415, 422, 503),
     )
     async def submit(self, request: Request[Any, Any, Any], context: FromApp) -> Submitted:
+        limit = context.settings.max_upload_bytes
         with context.uploads.hold() as take:
-            form = await read_submit_form(request, context.settings.max_upload_bytes, take)
-            photo = await context.gate.accept(form.file)
+            form = await read_submit_form(request, limit, take)
+            if isinstance(form.photo, str):
+                # Its size is not known before it is here.
+                take(limit)
+                photo = await accept_upload(context, form.photo)
+            else:
+                photo = await context.gate.accept(form.photo)
             view = await context.jobs.submit(photo.jpeg, form.style, form.preferences)
+        if isinstance(form.photo, str):
+            await discard(context.incoming, form.photo)
         return context.presenter.submitted(view)
 
     @get("/status/{job_id:str}", summary="A job as of now", responses=problems(400, 404, 503))

@@ -36,6 +36,9 @@ MESSAGES = {
 }
 """What the user reads in each state; a failed job shows its error's sentence instead."""
 
+UPLOADS, RESULTS = "uploads/", "results/"
+"""Where a job's photo and its pictures are stored, each under the job's id."""
+
 MAX_DELIVERIES = 3
 """How often a job is given to a worker before it goes to the dead letters."""
 
@@ -73,8 +76,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     transformed_key: str
     thumbnail_key: str
     metadata: dict[str, Any]
-    """style, processing_time, quality_score, quality, room_type, objects, seed, attempts, prompt_truncated,
-    timings, release, width, height."""
+    """style, processing_time, quality_score, quality, room_type, room_confidence, objects, seed, attempts,
+    prompt_truncated, timings, release, width, height."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

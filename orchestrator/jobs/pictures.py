@@ -40,6 +40,13 @@ def encode(image: NDArray[np.uint8]) -> tuple[bytes, bytes]:
     return full, _jpeg(picture, _THUMBNAIL_QUALITY)
 
 
+def png(image: NDArray[np.uint8]) -> bytes:
+    """Grey uint8 [H, W] as a PNG of 8 bits."""
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "PNG")
+    return out.getvalue()
+
+
 def _jpeg(picture: Image.Image, quality: int) -> bytes:
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=quality, optimize=True)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from orchestrator.jobs import pictures
 from orchestrator.jobs.events import Cancelled, Completed, Failed, Terminal
-from orchestrator.jobs.models import Job, JobError, JobResult
+from orchestrator.jobs.models import RESULTS, Job, JobError, JobResult
 from orchestrator.jobs.translate import Narration, metadata, request
 from orchestrator.ports import (
     Inference,
@@ -146,15 +146,19 @@ class Runner:
         narration = Narration()
         result = await self._infer(lease, request(job, self._style(job), photo), narration)
         full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)
-        folder = f"results/{job.id}/{lease.attempt}"
+        folder = f"{RESULTS}{job.id}/{lease.attempt}"
         transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"
-        await self._patiently(lambda: self._storage.put(transformed_key, full, "image/jpeg"))
-        await self._patiently(lambda: self._storage.put(thumbnail_key, thumbnail, "image/jpeg"))
+        for key, picture in ((transformed_key, full), (thumbnail_key, thumbnail)):
+            await self._patiently(partial(self._put_result, key, picture))
         return JobResult(
             transformed_key=transformed_key,
             thumbnail_key=thumbnail_key,
             metadata=metadata(job, result, narration, time.monotonic() - started),
         )
+
+    async def _put_result(self, key: str, jpeg: bytes) -> None:
+        # The attempt is this lease's alone, so another picture there is a fault that must not hide.
+        await self._storage.put(key, jpeg, "image/jpeg", overwrite=False)
 
     async def _infer(self, lease: Lease, asked: triton.RestyleRequest, narration: Narration) -> triton.Result:
         """Runs the model and publishes what it says; raises InferenceError."""

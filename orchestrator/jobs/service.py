@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from orchestrator.jobs.events import EventRecord
-from orchestrator.jobs.models import TERMINAL, Job, JobState, Preferences
+from orchestrator.jobs.models import RESULTS, TERMINAL, UPLOADS, Job, JobState, Preferences
 from orchestrator.ports import JobNotFound, JobStore, PortError, QueueStats, Storage
 
 log = logging.getLogger(__name__)
@@ -55,12 +55,12 @@ class JobService:
             id=job_id,
             style=style,
             preferences=preferences,
-            original_key=f"{_uploads(job_id)}original.jpg",
+            original_key=f"{UPLOADS}{job_id}/original.jpg",
             created_at=now,
             updated_at=now,
         )
         try:
-            await self._storage.put(job.original_key, photo, "image/jpeg")
+            await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
             await self._store.submit(job)
         except BaseException:
             await asyncio.shield(self._take_back(job_id))
@@ -121,8 +121,7 @@ class JobService:
             log.warning("job %s may not be queued, its photo stays: %s", job_id, error)
 
     async def _delete_objects(self, job_id: str) -> int:
-        prefixes = (_uploads(job_id), f"results/{job_id}/")
-        return sum([await self._storage.delete_prefix(prefix) for prefix in prefixes])
+        return sum([await self._storage.delete_prefix(f"{kind}{job_id}/") for kind in (UPLOADS, RESULTS)])
 
 
 def seconds_remaining(job: Job, position: int | None, stats: QueueStats) -> float:
@@ -133,10 +132,6 @@ def seconds_remaining(job: Job, position: int | None, stats: QueueStats) -> floa
     mean = FIRST_GUESS_SECONDS if stats.mean_seconds is None else stats.mean_seconds
     rounds_before = (position or 0) / max(1, stats.workers)
     return float(mean * (rounds_before + 1 - job.progress))
-
-
-def _uploads(job_id: str) -> str:
-    return f"uploads/{job_id}/"
 
 
 def _checked(job_id: str) -> str:

@@ -54,6 +54,7 @@ class Narration:
         self._progress = 0.0
         self.objects: list[dict[str, Any]] = []
         self.room_type = ""
+        self.room_confidence: float | None = None
 
     def tell(self, event: triton.RestyleEvent) -> events.Progress | None:
         """The job's event for the model's; None when it says nothing new."""
@@ -63,8 +64,12 @@ class Narration:
                 return self._enter(status, progress) if status != self._status else None
             case triton.Analysis():
                 self.objects, self.room_type = event.objects, event.room_type
+                self.room_confidence = event.room_confidence
                 return events.Analysis(
-                    objects=event.objects, room_type=event.room_type, progress=self._advance(event.progress)
+                    objects=event.objects,
+                    room_type=event.room_type,
+                    room_confidence=event.room_confidence,
+                    progress=self._advance(event.progress),
                 )
             case triton.Step():
                 return events.Step(step=event.step, of=event.of, progress=self._advance(event.progress))
@@ -94,6 +99,7 @@ def metadata(job: Job, result: triton.Result, narration: Narration, processing_t
         "quality_score": result.quality.get("score"),
         "quality": result.quality,
         "room_type": narration.room_type,
+        "room_confidence": narration.room_confidence,
         "objects": narration.objects,
         "seed": result.seed,
         "attempts": result.attempts,

@@ -6,14 +6,23 @@ import asyncio
 import contextlib
 import errno
 import os
-import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.ports import ObjectNotFound, SignedFiles, Storage, StorageStats, Unavailable
+from orchestrator.ports import (
+    ObjectExists,
+    ObjectNotFound,
+    ObjectTooLarge,
+    SignedFiles,
+    Storage,
+    StorageStats,
+    Unavailable,
+    UploadLink,
+)
+from orchestrator.storage.common import check_key, check_prefix, to_its_end
 from orchestrator.storage.signing import UrlSigner
 
 T = TypeVar("T")
@@ -21,14 +30,6 @@ T = TypeVar("T")
 LEFTOVER_SECONDS = 3600.0
 """An unfinished write that is older was left by a process that died."""
 _RENAME_TRIES = 10
-_SEGMENT = re.compile(r"[A-Za-z0-9._-]{1,128}")
-
-
-def check_key(key: str) -> str:
-    """The key itself; raises ValueError if it is not one (see the port)."""
-    if not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in key.split("/")):
-        raise ValueError(f"not a storage key: {key!r}")
-    return key
 
 
 class LocalStorage(Storage, SignedFiles):
@@ -40,45 +41,46 @@ class LocalStorage(Storage, SignedFiles):
         self._signer = signer
         _remove_leftovers(self._incoming)
 
-    async def put(self, key: str, data: bytes, content_type: str) -> None:
-        """Store an object; on local disk the key's suffix stands for ``content_type``.
-
-        When cancelled, it ends only after the write did: a write that went on could bring back what is erased next.
-        """
+    async def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = True) -> None:
+        """On local disk the key's suffix stands for ``content_type``."""
         target = self._objects / check_key(key)
-        writing = asyncio.create_task(self._run(lambda: self._write(target, data)))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            while not writing.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([writing])
-            if not writing.cancelled():
-                writing.exception()  # nobody else asks for it
-            raise
+        await to_its_end(self._run(lambda: self._write(target, data, overwrite)))
 
-    async def get(self, key: str) -> bytes:
+    async def get(self, key: str, *, limit: int | None = None) -> bytes:
         path = self._objects / check_key(key)
-        data = await self._run(lambda: _read(path))
+        # One more than is taken, so that a longer object shows.
+        data = await self._run(lambda: _read(path, None if limit is None else limit + 1))
         if data is None:
             raise ObjectNotFound(key)
+        if limit is not None and len(data) > limit:
+            raise ObjectTooLarge(key)
         return data
 
     async def delete_prefix(self, prefix: str) -> int:
-        if not prefix.endswith("/"):
-            raise ValueError(f"a prefix ends with a slash: {prefix!r}")
-        folder = self._objects / check_key(prefix[:-1])
+        folder = self._objects / check_prefix(prefix)
         return await self._run(lambda: _remove(folder))
+
+    async def older(self, prefix: str, seconds: float) -> AsyncGenerator[str, None]:
+        folder = self._objects / check_prefix(prefix)
+        for path in await self._run(lambda: _older(folder, time.time() - seconds)):
+            yield path.relative_to(self._objects).as_posix()
 
     async def url(self, key: str, expires_in: int) -> str:
         return self._signer.url(check_key(key), expires_in)
+
+    async def upload_link(self, key: str, *, content_type: str, size: int, expires_in: int) -> UploadLink:
+        url = self._signer.upload_url(check_key(key), content_type, size, expires_in)
+        return UploadLink(url=url, headers={"Content-Type": content_type})
 
     async def open(self, key: str, expires: str, signature: str) -> bytes:
         self._signer.verify(key, expires, signature)
         return await self.get(key)
 
+    def check_upload(self, key: str, content_type: str, size: int, expires: str, signature: str) -> None:
+        self._signer.verify_upload(key, content_type, size, expires, signature)
+
     async def stats(self) -> StorageStats:
-        sizes = await self._run(lambda: _sizes(self._objects))
+        sizes = [stat.st_size for _, stat in await self._run(lambda: _stats(self._objects))]
         return StorageStats(objects=len(sizes), bytes=sum(sizes))
 
     async def ping(self) -> None:
@@ -95,7 +97,7 @@ class LocalStorage(Storage, SignedFiles):
 
         await self._run(write_and_read)
 
-    def _write(self, target: Path, data: bytes) -> None:
+    def _write(self, target: Path, data: bytes, overwrite: bool) -> None:
         self._incoming.mkdir(parents=True, exist_ok=True)
         temporary = self._incoming / uuid.uuid4().hex
         try:
@@ -103,9 +105,12 @@ class LocalStorage(Storage, SignedFiles):
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            _rename(temporary, target)
+            _move(temporary, target, os.replace if overwrite else os.link)
             with contextlib.suppress(FileNotFoundError):  # deleted already
                 _sync_folder(target.parent)
+        except FileExistsError:
+            if _read(target, None) != data:
+                raise ObjectExists(target.relative_to(self._objects).as_posix()) from None
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -124,21 +129,26 @@ def _remove_leftovers(incoming: Path) -> None:
                 path.unlink()
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Path, limit: int | None) -> bytes | None:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(limit)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
 
 
-def _rename(temporary: Path, target: Path) -> None:
+def _move(temporary: Path, target: Path, move: Callable[[Path, Path], None]) -> None:
     """Move into place; again when a delete took the new folder away meanwhile."""
     for left in reversed(range(_RENAME_TRIES)):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary, target)
+            move(temporary, target)
             return
-        except (FileNotFoundError, FileExistsError):
+        except FileExistsError:
+            # The object is there (a link fails then), or a folder that is being made or deleted was in the way.
+            if not left or target.is_file():
+                raise
+        except FileNotFoundError:
             if not left:
                 raise
 
@@ -151,15 +161,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _sizes(folder: Path) -> list[int]:
-    sizes = []
+def _stats(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """Every file below; without those that are deleted meanwhile."""
+    found = []
     for path in folder.rglob("*"):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             if path.is_file():
-                sizes.append(path.stat().st_size)
-        except FileNotFoundError:
-            continue  # deleted while we were counting
-    return sizes
+                found.append((path, path.stat()))
+    return found
+
+
+def _older(folder: Path, than: float) -> list[Path]:
+    return [path for path, stat in _stats(folder) if stat.st_mtime < than]
 
 
 def _remove(folder: Path) -> int:

@@ -13,26 +13,51 @@ from orchestrator.ports import BadSignature, LinkExpired
 
 
 class UrlSigner:
-    """HMAC-SHA256 over key and expiry; ``base_url`` is where ``GET /files/{key}`` is reached."""
+    """HMAC-SHA256 over what a link allows and its expiry; ``base_url`` is where ``/files/{key}`` is reached."""
 
     def __init__(self, secret: bytes, base_url: str, clock: Callable[[], float] = time.time) -> None:
         self._secret, self._base_url, self._clock = secret, base_url, clock
 
     def url(self, key: str, expires_in: int) -> str:
         """A URL for ``key`` that works for ``expires_in`` seconds, and less than a second longer."""
-        expires = str(math.ceil(self._clock() + expires_in))
-        query = urlencode({"expires": expires, "signature": self._signature(key, expires)})
-        return f"{self._base_url}/files/{quote(key)}?{query}"
+        return self._link(_reading(key), key, expires_in)
+
+    def upload_url(self, key: str, content_type: str, size: int, expires_in: int) -> str:
+        """A URL to PUT just such an object; holds as long as :meth:`url` says."""
+        return self._link(_writing(key, content_type, size), key, expires_in)
 
     def verify(self, key: str, expires: str, signature: str) -> None:
         """Raises BadSignature unless we signed exactly this, LinkExpired if that was too long ago."""
-        expected = self._signature(key, expires)
-        if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
+        self._verify(_reading(key), expires, signature)
+
+    def verify_upload(self, key: str, content_type: str, size: int, expires: str, signature: str) -> None:
+        """As :meth:`verify`, for :meth:`upload_url`."""
+        self._verify(_writing(key, content_type, size), expires, signature)
+
+    def _link(self, right: str, key: str, expires_in: int) -> str:
+        expires = str(math.ceil(self._clock() + expires_in))
+        query = urlencode({"expires": expires, "signature": self._signature(right, expires)})
+        return f"{self._base_url}/files/{quote(key)}?{query}"
+
+    def _verify(self, right: str, expires: str, signature: str) -> None:
+        expected = self._signature(right, expires)
+        # Decimal, so that it cannot hold a piece of another kind of right.
+        if not expires.isdecimal() or not hmac.compare_digest(
+            expected.encode(), signature.encode("utf-8", "replace")
+        ):
             raise BadSignature
         if self._clock() >= int(expires):
             raise LinkExpired
 
-    def _signature(self, key: str, expires: str) -> str:
-        # A key cannot hold a newline, so that no two pairs give the same message.
-        message = f"{expires}\n{key}".encode("utf-8", "replace")
+    def _signature(self, right: str, expires: str) -> str:
+        message = f"{expires}\n{right}".encode("utf-8", "replace")
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
+
+
+# A key cannot hold a newline, so that no two rights read alike.
+def _reading(key: str) -> str:
+    return key
+
+
+def _writing(key: str, content_type: str, size: int) -> str:
+    return f"PUT\n{size}\n{content_type}\n{key}"

@@ -7,6 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
+from orchestrator.jobs.retention import Retention
 from orchestrator.jobs.runner import Runner
 from orchestrator.redis_jobs import RedisJobStore
 from orchestrator.storage.local import LocalStorage
@@ -22,7 +23,14 @@ async def main(url: str, folder: str, lease: float, steps: int, pause: float) ->
     storage = LocalStorage(Path(folder), UrlSigner(b"0123456789abcdef", "http://127.0.0.1"))
     runner = Runner(store, storage, inference, STYLES, lease_seconds=lease, retry_delay=0.1)
     worker = Worker(
-        store, inference, runner, name=process_name(), jobs=2, lease_seconds=lease, drain_seconds=0.2
+        store,
+        inference,
+        runner,
+        Retention(store, storage, upload_ttl=60, job_ttl=60),
+        name=process_name(),
+        jobs=2,
+        lease_seconds=lease,
+        drain_seconds=0.2,
     )
     await worker.run(stop_on_signals())
     await store.aclose()

@@ -27,13 +27,7 @@ DOCKER = ROOT / "docker"
 COMPOSE = DOCKER / "compose.yml"
 DOCKERFILES = [DOCKER / "server.Dockerfile", DOCKER / "triton.Dockerfile"]
 
-COMING = {
-    "CDN_DOMAIN",
-    "R2_ACCESS_KEY_ID",
-    "R2_ENDPOINT_URL",
-    "R2_SECRET_ACCESS_KEY",
-    "REROOM_API_PROCESSES",
-}
+COMING = {"REROOM_API_PROCESSES"}
 """Settings that compose passes on and that settings.py does not have yet."""
 
 Model = dict[str, Any]

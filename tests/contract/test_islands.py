@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import get_type_hints
 
+import objects
 import request
 import solver
 
+from orchestrator.analysis import Analysis
 from orchestrator.jobs.models import JobState
 from orchestrator.styles import DEFAULT_STYLE, STYLES
 from orchestrator.uploads import decoder
@@ -25,6 +28,11 @@ def test_the_words_of_every_style_fit_a_request() -> None:
         # 1000 characters of the user's and a palette of 8 × 40 come before the style's.
         assert len(style.prompt) + 1000 + 8 * 42 + 50 <= request.MAX_PROMPT
     assert DEFAULT_STYLE in STYLES
+
+
+def test_the_api_tells_the_models_name_of_no_room_in_particular() -> None:
+    (told,) = get_type_hints(Analysis, include_extras=True)["room_type"].__metadata__
+    assert f'"{objects.UNKNOWN}"' in told.description
 
 
 def test_the_models_stages_are_states_of_a_job() -> None:

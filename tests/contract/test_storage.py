@@ -5,27 +5,45 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
-from collections.abc import Callable
+import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from orchestrator.ports import ObjectNotFound, Storage, Unavailable
-from orchestrator.storage.local import LEFTOVER_SECONDS, LocalStorage
+from orchestrator.adapters import open_storage
+from orchestrator.ports import ObjectExists, ObjectNotFound, ObjectTooLarge, Storage
+from orchestrator.settings import load_settings
+from orchestrator.storage.local import LocalStorage
 from orchestrator.storage.signing import UrlSigner
+from tests.fakes import MemoryStorage
+from tests.s3_server import S3Server
+
+REAL = os.environ.get("REROOM_TEST_R2") == "1"
+"""Whether to hold the contract against a real bucket too, the one that the R2_ variables name. Only keys under a prefix
+of the test's own are touched."""
 
 
-def local(folder: Path) -> Storage:
-    return LocalStorage(folder / "storage", UrlSigner(b"0123456789abcdef", "http://localhost:1"))
-
-
-ADAPTERS: dict[str, Callable[[Path], Storage]] = {"local": local}
-
-
-@pytest.fixture(params=ADAPTERS)
-async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return ADAPTERS[request.param](tmp_path)
+@pytest.fixture(params=["local", "s3", "memory", *(["r2"] if REAL else [])])
+async def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Storage]:
+    match request.param:
+        case "local":
+            yield LocalStorage(tmp_path / "storage", UrlSigner(b"0123456789abcdef", "http://localhost:1"))
+        case "memory":
+            yield MemoryStorage()
+        case "s3":
+            server: S3Server = request.getfixturevalue("s3")
+            async with server.open(server.bucket(), prefix="in/here/") as storage:
+                yield storage
+        case "r2":
+            monkeypatch.setenv("REROOM_SIGNING_KEY", "not used with a bucket")
+            monkeypatch.setenv("REROOM_S3_PREFIX", f"reroom-test-{uuid.uuid4().hex}/")
+            async with open_storage(load_settings()) as storage:
+                yield storage
+                for key in [found async for found in storage.older("a/", -60)]:
+                    await storage.delete_prefix(f"{key.split('/')[0]}/")
 
 
 async def test_gives_back_what_was_put(storage: Storage) -> None:
@@ -38,6 +56,34 @@ async def test_overwrites(storage: Storage) -> None:
         await storage.put("a/b", data, "image/jpeg")
     assert await storage.get("a/b") == b"2"
     assert (await storage.stats()).objects == 1
+
+
+async def test_keeps_what_is_there_when_it_may_not_overwrite(storage: Storage) -> None:
+    await storage.put("a/b", b"first", "image/jpeg", overwrite=False)
+    with pytest.raises(ObjectExists):
+        await storage.put("a/b", b"second", "image/jpeg", overwrite=False)
+    assert await storage.get("a/b") == b"first"
+    # As a write is repeated whose answer was lost.
+    await storage.put("a/b", b"first", "image/jpeg", overwrite=False)
+    await storage.delete_prefix("a/")
+    await storage.put("a/b", b"second", "image/jpeg", overwrite=False)
+    assert await storage.get("a/b") == b"second"
+
+
+async def test_of_several_that_may_not_overwrite_one_wins(storage: Storage) -> None:
+    writing = [storage.put("a/b", bytes([n]) * 10_000, "image/jpeg", overwrite=False) for n in range(8)]
+    outcomes = await asyncio.gather(*writing, return_exceptions=True)
+    winners = [n for n, outcome in enumerate(outcomes) if outcome is None]
+    assert len(winners) == 1
+    assert [type(outcome) for outcome in outcomes if outcome is not None] == [ObjectExists] * 7
+    assert await storage.get("a/b") == bytes(winners) * 10_000
+
+
+async def test_a_reader_may_bound_what_it_takes(storage: Storage) -> None:
+    await storage.put("a/b", bytes(1000), "image/jpeg")
+    assert len(await storage.get("a/b", limit=1000)) == 1000
+    with pytest.raises(ObjectTooLarge):
+        await storage.get("a/b", limit=999)
 
 
 @pytest.mark.parametrize("key", ["a/none", "a", "a/b/c"])
@@ -88,12 +134,26 @@ async def test_refuses_what_is_no_key(storage: Storage, key: str) -> None:
     with pytest.raises(ValueError, match="not a storage key"):
         await storage.url(key, 60)
     with pytest.raises(ValueError, match="not a storage key"):
+        await storage.upload_link(key, content_type="image/jpeg", size=1, expires_in=60)
+    with pytest.raises(ValueError, match="not a storage key"):
         await storage.delete_prefix(key + "/")
+    with pytest.raises(ValueError, match="not a storage key"):
+        await anext(storage.older(key + "/", 0))
 
 
 async def test_a_prefix_ends_with_a_slash(storage: Storage) -> None:
     with pytest.raises(ValueError, match="slash"):
         await storage.delete_prefix("results/j")
+    with pytest.raises(ValueError, match="slash"):
+        await anext(storage.older("results/j", 0))
+
+
+async def test_tells_what_is_old(storage: Storage) -> None:
+    for key in ("a/j/1.jpg", "a/j/k/2.jpg", "aa/3.jpg", "b/4.jpg"):
+        await storage.put(key, b"x", "image/jpeg")
+    assert sorted([key async for key in storage.older("a/", -60)]) == ["a/j/1.jpg", "a/j/k/2.jpg"]
+    assert [key async for key in storage.older("a/", 60)] == []
+    assert [key async for key in storage.older("none/", -60)] == []
 
 
 async def test_stats_count_objects_and_bytes(storage: Storage) -> None:
@@ -141,39 +201,10 @@ async def test_a_ping_leaves_nothing(storage: Storage) -> None:
     assert (await storage.stats()).objects == 0
 
 
-async def test_a_url_is_absolute_and_names_the_key(storage: Storage) -> None:
+async def test_links_are_absolute_and_name_the_key(storage: Storage) -> None:
     url = await storage.url("results/j/1/transformed.jpg", 60)
-    assert url.startswith("http")
-    assert "results/j/1/transformed.jpg?" in url
-
-
-def test_local_disk_leaves_no_temporary_file(tmp_path: Path) -> None:
-    storage = local(tmp_path)
-    asyncio.run(storage.put("a/b", b"x", "image/jpeg"))
-    asyncio.run(storage.ping())
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["b"]
-
-
-def test_local_disk_forgets_old_unfinished_writes_when_opened(tmp_path: Path) -> None:
-    incoming = tmp_path / "storage" / "incoming"
-    incoming.mkdir(parents=True)
-    for name in ("old", "new"):
-        (incoming / name).touch()
-    old = time.time() - LEFTOVER_SECONDS - 1
-    os.utime(incoming / "old", (old, old))
-    local(tmp_path)
-    assert [path.name for path in incoming.iterdir()] == ["new"]
-
-
-async def test_local_disk_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
-    storage = local(in_the_way(tmp_path))
-    with pytest.raises(Unavailable):
-        await storage.ping()
-    with pytest.raises(Unavailable):
-        await storage.put("a/b", b"x", "image/jpeg")
-
-
-def in_the_way(folder: Path) -> Path:
-    """The folder, with a file where the storage's folder should be."""
-    (folder / "storage").write_text("in the way")
-    return folder
+    link = await storage.upload_link("incoming/j/photo", content_type="image/png", size=5, expires_in=60)
+    for found, key in ((url, "results/j/1/transformed.jpg"), (link.url, "incoming/j/photo")):
+        assert found.startswith("http")
+        assert f"{key}?" in found
+    assert link.headers == {"Content-Type": "image/png"}

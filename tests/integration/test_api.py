@@ -128,6 +128,14 @@ async def test_a_failed_job_says_why(api: Api) -> None:
     assert data["error"] == {"code": "model_error", "detail": "It broke."}
 
 
+async def test_without_triton_nothing_can_be_looked_at(api: Api) -> None:
+    stored, waiting = api.stored(), (await api.store.stats()).queued
+    response = await api.http.post("/analyze", files={"file": ("a.jpg", photo())})
+    problem(response, 503, "unavailable")
+    assert int(response.headers["retry-after"]) > 0
+    assert (api.stored(), (await api.store.stats()).queued) == (stored, waiting)
+
+
 async def test_cancel(api: Api) -> None:
     job_id = await api.submit()
     body = (await api.http.delete(f"/transform/{job_id}")).json()
@@ -204,12 +212,15 @@ async def test_the_schema_declares_every_route_and_its_problems(api: Api) -> Non
     paths = (await api.http.get("/schema")).json()["paths"]
     submit = paths["/transform/submit"]["post"]
     assert set(submit["requestBody"]["content"]) == {"multipart/form-data"}
-    assert set(submit["responses"]) == {"202", "400", "408", "413", "415", "422", "503"}
+    assert set(submit["responses"]) == {"202", "400", "408", "409", "413", "415", "422", "503"}
+    analyze = paths["/analyze"]["post"]
+    assert list(analyze["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]) == ["file"]
+    assert set(analyze["responses"]) == {"200", "400", "408", "413", "415", "422", "502", "503", "504"}
     for route in paths.values():
         for operation in route.values():
             for status, response in operation["responses"].items():
                 problems = int(status) >= 400 and "Health" not in json.dumps(response)
-                assert ("application/problem+json" in response["content"]) == problems
+                assert ("application/problem+json" in response.get("content", {})) == problems
 
 
 async def test_without_redis_the_api_says_so_and_stores_nothing(tmp_path: Path) -> None:

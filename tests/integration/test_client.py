@@ -186,6 +186,18 @@ async def test_wrong_requests_are_not_sent(wrong: dict[str, Any], words: str) ->
     assert (caught.value.code, caught.value.retryable) == ("invalid_request", False)
 
 
+async def test_a_model_that_cannot_only_analyse(client: TritonClient) -> None:
+    """As in a model repository older than the client."""
+    with pytest.raises(RestyleError, match="unexpected inference output 'depth' for model 'restyle'"):
+        await client.analyse(PHOTO)
+
+
+async def test_a_wrong_photo_is_not_sent_to_be_analysed() -> None:
+    async with TritonClient("127.0.0.1:9") as nowhere:
+        with pytest.raises(RestyleError, match=r"image must be uint8 \[H, W, 3\], not uint8 \[48, 64\]"):
+            await nowhere.analyse(PHOTO[:, :, 0])
+
+
 async def test_closing_the_iterator_stops_the_model(client: TritonClient, folder: Path) -> None:
     async with contextlib.aclosing(client.restyle(request("closed", steps=500))) as events:
         async for event in events:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.jobs.retention import Retention
 from orchestrator.jobs.runner import Runner
 from orchestrator.redis_jobs import RedisJobStore
 from orchestrator.styles import STYLES
@@ -28,9 +29,11 @@ async def test_a_living_worker_touches_its_heartbeat(tmp_path: Path) -> None:
     with running_redis(binary, tmp_path) as server:
         store = RedisJobStore(server.url, lease_seconds=0.5)
         inference = FakeInference(a_script())
-        runner = Runner(store, MemoryStorage(), inference, STYLES, lease_seconds=0.5, retry_delay=0.1)
+        storage = MemoryStorage()
+        runner = Runner(store, storage, inference, STYLES, lease_seconds=0.5, retry_delay=0.1)
+        retention = Retention(store, storage, upload_ttl=60, job_ttl=60)
         worker = Worker(
-            store, inference, runner,
+            store, inference, runner, retention,
             name="w", jobs=1, lease_seconds=0.5, drain_seconds=0.1, heartbeat=heartbeat,
         )  # fmt: skip
         stop = asyncio.Event()

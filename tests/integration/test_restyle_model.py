@@ -262,6 +262,64 @@ async def test_wrong_tensors_are_refused_and_the_server_lives_on(
     assert isinstance((await events_of(client, ask(steps=1)))[-1], Result)
 
 
+async def test_an_analysis_alone_is_the_networks_own_and_takes_no_steps(
+    client: TritonClient, raw: InferenceServerClient
+) -> None:
+    photo = room(112, 144)  # a bucket's own shape, so that nothing is resampled
+    before = await denoiser_counts(raw)
+    seen = await client.analyse(photo, deadline=60)
+    assert await denoiser_counts(raw) == before
+    together = await raw.infer("analyse", [raw_input("image", photo)])
+    np.testing.assert_array_equal(seen.depth, together.as_numpy("depth"))
+    np.testing.assert_array_equal(seen.edges, together.as_numpy("edges"))
+    found = [
+        (label, score) for label, score in zip(*map(together.as_numpy, ("labels", "scores")), strict=True)
+    ]
+    assert len(seen.objects) == sum(label >= 0 for label, _ in found) > 0
+    assert [each["score"] for each in seen.objects] == pytest.approx(
+        [score for label, score in found if label >= 0], abs=1e-4
+    )
+    assert all(0 <= side <= 1 for each in seen.objects for side in each["box"])
+    assert 0 <= seen.room_confidence <= 1
+    assert (seen.room_confidence == 0) == (seen.room_type == "room")
+    assert seen.release == "tiny-1"
+
+
+@pytest.mark.parametrize("shape", [(96, 128), (300, 200), (64, 256), (101, 99)])
+async def test_an_analysis_has_the_frame_of_the_result(client: TritonClient, shape: tuple[int, int]) -> None:
+    photo = room(*shape)
+    seen = await client.analyse(photo, deadline=60)
+    result = await result_of(client, ask(image=photo, steps=1))
+    assert seen.depth.shape == seen.edges.shape == result.image.shape[:2]
+    assert set(np.unique(seen.edges)) == {0, 255}
+
+
+async def test_a_restyle_tells_the_same_analysis(client: TritonClient) -> None:
+    seen = await client.analyse(PHOTO)
+    (told,) = [event for event in await events_of(client, ask()) if isinstance(event, Analysis)]
+    assert (told.objects, told.room_type, told.room_confidence, told.release) == (
+        seen.objects,
+        seen.room_type,
+        seen.room_confidence,
+        seen.release,
+    )
+
+
+async def test_a_photo_that_cannot_be_analysed(client: TritonClient) -> None:
+    with pytest.raises(RestyleError, match="image must have sides of 32") as caught:
+        await client.analyse(np.zeros((8, 8, 3), np.uint8))
+    assert caught.value.code == "invalid_request"
+
+
+async def test_analyses_at_once_are_told_apart(client: TritonClient) -> None:
+    photos = [room(112, 144, seed) for seed in range(6)]
+    alone = [await client.analyse(photo) for photo in photos]
+    together = await asyncio.gather(*(client.analyse(photo) for photo in photos))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.edges, other.edges)
+        assert np.abs(one.depth.astype(int) - other.depth).max() <= 1
+
+
 async def test_analyse_is_the_three_networks_side_by_side(raw: InferenceServerClient) -> None:
     together = await raw.infer("analyse", [raw_input("image", PHOTO)])
     depth = (await raw.infer("depth", [raw_input("image", PHOTO[None])])).as_numpy("depth")[0]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from orchestrator.jobs import events
 from orchestrator.jobs.models import MAX_DELIVERIES, Job, JobState, Preferences
+from orchestrator.jobs.retention import Retention
 from orchestrator.jobs.runner import Runner
 from orchestrator.ports import InferenceError, Lease
 from orchestrator.redis_jobs import RedisJobStore
@@ -98,11 +99,21 @@ async def test_a_job_is_told_and_stored(bench: Bench) -> None:
     assert job.result.thumbnail_key in bench.storage.objects
     assert {
         key: job.result.metadata[key]
-        for key in ("style", "quality_score", "room_type", "seed", "width", "height", "release")
+        for key in (
+            "style",
+            "quality_score",
+            "room_type",
+            "room_confidence",
+            "seed",
+            "width",
+            "height",
+            "release",
+        )
     } == {
         "style": "boho",
         "quality_score": 0.85,
         "room_type": "bedroom",
+        "room_confidence": 0.9,
         "seed": 7,
         "width": 64,
         "height": 48,
@@ -215,6 +226,7 @@ async def test_a_worker_runs_several_jobs_and_drains(bench: Bench) -> None:
         bench.store,
         inference,
         bench.runner(inference),
+        Retention(bench.store, bench.storage, upload_ttl=60, job_ttl=60),
         name="w",
         jobs=2,
         lease_seconds=LEASE,
@@ -237,6 +249,7 @@ async def test_a_worker_takes_nothing_while_the_model_is_away(bench: Bench) -> N
         bench.store,
         inference,
         bench.runner(inference),
+        Retention(bench.store, bench.storage, upload_ttl=60, job_ttl=60),
         name="w",
         jobs=2,
         lease_seconds=LEASE,

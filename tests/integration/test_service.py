@@ -13,9 +13,11 @@ import httpx2
 import numpy as np
 import pytest
 from PIL import Image
+from tritonclient.grpc import InferenceServerClient, InferInput
 
 from orchestrator.embedded.stack import signing_key
 from orchestrator.storage.signing import UrlSigner
+from orchestrator.uploads.decoder import normalise
 from reroom import Client, Forbidden, JobResult, JobStatus, NotFound, events
 from reroom.events import Event, seq_key
 from tests.running_stack import RELEASE, SECONDS, RunningStack, photo, running_stack
@@ -119,19 +121,63 @@ def test_the_metadata_are_measured(client: Client, stack: RunningStack) -> None:
     released = json.loads((RELEASE / "release.json").read_text())["release"]
     facts = [result_of(job).metadata for job in jobs]
     for job, fact in zip(jobs, facts, strict=True):
-        assert set(fact) >= {"style", "processing_time", "quality_score", "room_type", "seed", "release"}
+        assert set(fact) >= {
+            "style",
+            "processing_time",
+            "quality_score",
+            "room_type",
+            "room_confidence",
+            "seed",
+            "release",
+        }
         assert fact["style"] == job.style
         assert 0 < sum(fact["timings"].values()) <= fact["processing_time"] < seconds
         assert set(fact["timings"]) == {"analyzing", "generating", "transforming", "finalizing"}
         assert fact["quality_score"] == fact["quality"]["score"]
         assert all(0 <= value <= 1 for value in fact["quality"].values())
         assert fact["room_type"]
+        assert 0 <= fact["room_confidence"] <= 1
         assert fact["release"] == released
         assert fact["attempts"] == 1
     assert [fact["seed"] for fact in facts[:2]] == [1, 2]
     assert facts[2]["seed"] not in (None, 0, 42)
     for name in ("score", "edge_agreement", "depth_agreement", "sharpness"):
         assert len({fact["quality"][name] for fact in facts}) > 1, f"{name} is a constant"
+
+
+def test_a_photo_is_analysed_by_the_models_that_restyle_and_nothing_is_kept(
+    client: Client, stack: RunningStack
+) -> None:
+    # A bucket's own shape, so that nothing is resampled.
+    upload = photo(112, 144, "PNG")
+    objects, queued, before = stack.stored(), stack.queue_length(), stack.denoised()
+    seen = client.analyze(upload)
+    assert (stack.stored(), stack.queue_length(), stack.denoised()) == (objects, queued, before)
+    gated, _, _ = normalise(upload, 1_000_000)
+    with InferenceServerClient(stack.stack.triton_url) as triton:
+        image = InferInput("image", [112, 144, 3], "UINT8")
+        image.set_data_from_numpy(np.asarray(opened(gated)))
+        own = triton.infer("analyse", [image])
+    assert (seen.width, seen.height) == (144, 112)
+    for png, name in ((seen.depth_png, "depth"), (seen.edges_png, "edges")):
+        picture = opened(png)
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "L", (144, 112))
+        np.testing.assert_array_equal(np.asarray(picture), own.as_numpy(name))
+    names = json.loads((RELEASE / "release.json").read_text())["labels"]
+    assert [each.label for each in seen.objects] == [names[n] for n in own.as_numpy("labels") if n >= 0]
+    # A job says the same of the same photo.
+    facts = result_of(restyled(client, upload)).metadata
+    assert (facts["room_type"], facts["room_confidence"]) == (seen.room_type, seen.room_confidence)
+    assert [each["label"] for each in facts["objects"]] == [each.label for each in seen.objects]
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (500, 310), (400, 1500)])
+def test_pictures_of_an_analysis_have_the_photos_aspect(client: Client, height: int, width: int) -> None:
+    seen = client.analyze(photo(height, width))
+    for png in (seen.depth_png, seen.edges_png):
+        assert opened(png).size == (seen.width, seen.height)
+        assert_aspect(opened(png), height, width)
+    assert {int(value) for value in np.unique(pixels(seen.edges_png))} == {0, 255}
 
 
 def test_styles_and_seeds_change_the_picture_and_nothing_else_does(client: Client, tmp_path: Path) -> None:

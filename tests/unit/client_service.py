@@ -6,6 +6,7 @@ The client talks to it through a TCP relay that can cut its connections, so that
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import socket
@@ -21,6 +22,7 @@ from tests.relay import Relay, relaying
 
 JOB = "job-1"
 PICTURE = b"\xff\xd8 a picture " * 5000
+PNGS = {"depth_png": b"\x89PNG depth", "edges_png": b"\x89PNG edges"}
 CUT = "cut"
 QUICK = reroom.RetryPolicy(attempts=3, base=0.01)
 
@@ -38,6 +40,16 @@ def completed() -> dict[str, Any]:
 
 def problem(code: int, name: str, **more: Any) -> dict[str, Any]:
     return {"status": code, "title": "t", "detail": f"about {name}", "code": name, **more}
+
+
+def analysis(**more: Any) -> dict[str, Any]:
+    objects = [
+        {"label": "couch", "score": 0.93, "box": [0.1, 0.5, 0.45, 0.9], "invented_later": 1},
+        {"label": "potted plant", "score": 0.4, "box": [0.0, 0.0, 1.0, 1.0]},
+    ]
+    pictures = {name: base64.b64encode(content).decode() for name, content in PNGS.items()}
+    room = {"room_type": "living room", "room_confidence": 0.874, "release": "tiny-1", "processing_time": 0.1}
+    return {"width": 64, "height": 48, "objects": objects, "invented_later": {}, **room, **pictures, **more}
 
 
 EVENTS: list[dict[str, Any]] = [
@@ -71,6 +83,8 @@ class Service:
         self.seen_before = 0
         """Events that the first snapshot reflects."""
         self.state = "transforming"
+        self.analysis: dict[str, Any] = {}
+        """Fields of the analysis that differ."""
         self.requests: list[tuple[str, str]] = []
         self.afters: list[str | None] = []
         self.bodies: list[bytes] = []
@@ -115,6 +129,8 @@ class Service:
         match method, path:
             case "POST", "/transform/submit":
                 return 202, {}, {"success": True, "job_id": JOB, "estimated_time": 4.0, "status_url": "s"}
+            case "POST", "/analyze":
+                return 200, {}, {"success": True, "data": analysis(**self.analysis)}
             case "GET", "/transform/status/job-1":
                 data = completed() if self.state == "completed" else status(self.state)
                 return 200, {}, {"success": True, "data": data}

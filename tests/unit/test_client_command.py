@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -14,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.client_service import CUT, EVENTS, JOB, PICTURE, Service, problem
+from tests.unit.client_service import CUT, EVENTS, JOB, PICTURE, PNGS, Service, problem
 
 ROOT = Path(__file__).resolve().parents[2]
+ANALYZE = ("POST", "/analyze")
 SUBMIT = ("POST", "/transform/submit")
 
 
@@ -208,6 +210,9 @@ def test_timeout(service: Service, photo: Path, tmp_path: Path) -> None:
         (["restyle", "PHOTO", "-o", "x.jpg", "--seed", "-1"], "--seed"),
         (["restyle", "PHOTO", "-o", "no/such/folder/x.jpg"], "no folder"),
         (["restyle", "PHOTO"], "--output"),
+        (["analyze", "PHOTO", "-o", "no/such/folder"], "no folder"),
+        (["analyze", "PHOTO", "-o", "PHOTO"], "is a file"),
+        (["analyze", "no.jpg"], "no.jpg"),
         (["restyle", "no.jpg", "-o", "x.jpg"], "no.jpg"),
         (["status", "x", "--url", "localhost:8000"], "URL of a service"),
         (["dance"], "dance"),
@@ -233,6 +238,62 @@ def test_bad_input_names_the_field(service: Service, photo: Path, tmp_path: Path
     assert "style: about unknown_style" in err
     assert json.loads(out)["code"] == "unknown_style"
     assert json.loads(out)["field"] == "style"
+
+
+def test_analyze(service: Service, photo: Path, tmp_path: Path) -> None:
+    code, out, err = run(service.url, "analyze", photo)
+    assert (code, err) == (0, "")
+    assert out == (
+        "living room, 87% sure\n"
+        "couch          93%  10–45 % across, 50–90 % down\n"
+        "potted plant   40%  0–100 % across, 0–100 % down\n"
+    )
+    assert list(tmp_path.iterdir()) == [photo]
+
+
+def test_analyze_with_pictures(service: Service, photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "seen"
+    code, out, _ = run(service.url, "analyze", photo, "--output", folder)
+    assert code == 0
+    assert out.endswith(f"{folder / 'depth.png'}\n{folder / 'edges.png'}\n")
+    assert (folder / "edges.png").read_bytes() == PNGS["edges_png"]
+
+
+def test_analyze_json(service: Service, photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "seen"
+    code, out, _ = run(service.url, "analyze", photo, "--json")
+    told = json.loads(out)
+    assert (code, told["success"], told["data"]["room_confidence"]) == (0, True, 0.874)
+    assert told["data"]["objects"][0] == {"label": "couch", "score": 0.93, "box": [0.1, 0.5, 0.45, 0.9]}
+    assert base64.b64decode(told["data"]["depth_png"]) == PNGS["depth_png"]
+    code, out, _ = run(service.url, "analyze", photo, "--json", "-o", folder)
+    data = json.loads(out)["data"]
+    assert (data["depth_png"], data["edges_png"]) == (str(folder / "depth.png"), str(folder / "edges.png"))
+
+
+def test_analyze_of_nothing(service: Service, photo: Path) -> None:
+    service.analysis = {"objects": [], "room_type": "room", "room_confidence": 0.0}
+    assert run(service.url, "analyze", photo)[:2] == (0, "no kind of room in particular\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "name"),
+    [
+        (415, 2, "unsupported_image"),
+        (503, 3, "unavailable"),
+        (504, 3, "model_timeout"),
+        (500, 1, "internal_error"),
+    ],
+)
+def test_analyze_that_fails_leaves_nothing(
+    service: Service, photo: Path, tmp_path: Path, fault: int, code: int, name: str
+) -> None:
+    service.faults[ANALYZE] = [(fault, {"retry-after": "60"}, problem(fault, name))]
+    found, out, err = run(service.url, "analyze", photo, "-o", tmp_path / "seen", "--json")
+    assert found == code
+    assert f"about {name}" in err
+    assert json.loads(out)["code"] == name
+    assert list(tmp_path.iterdir()) == [photo]
 
 
 def test_status_cancel_and_styles(service: Service) -> None:

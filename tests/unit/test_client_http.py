@@ -14,8 +14,9 @@ import pytest
 import reroom
 from reroom._effects import Reply
 from reroom._http import retry_after
-from tests.unit.client_service import CUT, JOB, PICTURE, QUICK, Driven, Service, problem
+from tests.unit.client_service import CUT, JOB, PICTURE, PNGS, QUICK, Driven, Service, problem
 
+ANALYZE = ("POST", "/analyze")
 SUBMIT, STATUS = ("POST", "/transform/submit"), ("GET", f"/transform/status/{JOB}")
 BUSY = (503, {"retry-after": "0"}, problem(503, "unavailable"))
 
@@ -63,6 +64,58 @@ def test_status_is_typed_and_ignores_what_is_new(client: Any) -> None:
     job = client.status(JOB)
     assert (job.status, job.progress, job.finished) == ("transforming", 0.5, False)
     assert job.created_at.isoformat() == "2026-11-22T12:00:00+00:00"
+
+
+def test_analyze_sends_the_photo_alone(client: Any, service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "my secret.jpg"
+    path.write_bytes(b"JPEG-BYTES")
+    seen = client.analyze(path)
+    body = service.bodies[0]
+    assert b"JPEG-BYTES" in body
+    assert b"secret" not in body
+    assert body.count(b"name=") == 2  # the field's and the file's
+    assert (seen.width, seen.height, seen.room_type, seen.room_confidence) == (64, 48, "living room", 0.874)
+    assert [(each.label, each.score) for each in seen.objects] == [("couch", 0.93), ("potted plant", 0.4)]
+    assert seen.objects[0].box == (0.1, 0.5, 0.45, 0.9)
+    assert {"depth_png": seen.depth_png, "edges_png": seen.edges_png} == PNGS
+
+
+def test_an_analysis_is_saved_whole(client: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "seen"
+    for _ in range(2):  # into a new folder and over what is there
+        paths = client.analyze(b"x").save(folder)
+        assert paths == (folder / "depth.png", folder / "edges.png")
+        assert [path.read_bytes() for path in paths] == list(PNGS.values())
+        assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("fault", [BUSY, (502, {}, problem(502, "model_error")), (CUT, {}, b"")])
+def test_analyze_is_repeated(client: Any, service: Service, fault: Any) -> None:
+    service.faults[ANALYZE] = [fault, fault]
+    assert client.analyze(b"x").room_type == "living room"
+    assert service.requests == [ANALYZE] * 3
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "kind"),
+    [(504, "model_timeout", reroom.ServerError), (415, "unsupported_image", reroom.InvalidRequest)],
+)
+def test_analyze_is_not_repeated_in_vain(
+    client: Any, service: Service, code: int, name: str, kind: type
+) -> None:
+    service.faults[ANALYZE] = [(code, {}, problem(code, name))]
+    with pytest.raises(kind, match=name):
+        client.analyze(b"x")
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"depth_png": "?"}, {"objects": [{"label": "bed"}]}, {"room_confidence": None}]
+)
+def test_an_analysis_that_is_none(client: Any, service: Service, wrong: dict[str, Any]) -> None:
+    service.analysis = wrong
+    with pytest.raises(reroom.ProtocolError):
+        client.analyze(b"x")
 
 
 def test_styles_and_health(client: Any) -> None:
@@ -168,10 +221,10 @@ def test_cancel_of_a_completed_job(client: Any, service: Service) -> None:
         client.cancel(JOB)
 
 
-@pytest.mark.parametrize("call", ["status", "submit", "wait"])
+@pytest.mark.parametrize("call", ["status", "submit", "analyze", "wait"])
 def test_nothing_listens(nowhere: Any, call: str) -> None:
     with pytest.raises(reroom.ConnectionFailed):
-        getattr(nowhere, call)(b"x" if call == "submit" else JOB)
+        getattr(nowhere, call)(b"x" if call in ("submit", "analyze") else JOB)
 
 
 def test_a_silent_server_is_a_timeout(client: Any) -> None:

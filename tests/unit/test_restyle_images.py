@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from images import (
     MAX_STRETCH,
+    edges_from_bucket,
     fit_photo,
     from_bucket,
     latent_mask,
@@ -71,6 +72,24 @@ def test_there_and_back_things_stay_in_place(shape: tuple[int, int]) -> None:
     coarsest = 255 / min(fit.inner)
     assert np.abs(back[:, columns // 2, 0] - expected_y).max() <= 3 * coarsest
     assert np.abs(back[rows // 2, :, 1] - expected_x).max() <= 3 * coarsest
+
+
+@given(SIDES, SIDES, st.floats(0, 1), st.booleans())
+def test_edges_stay_black_and_white_and_lines_unbroken(
+    height: int, width: int, where: float, upright: bool
+) -> None:
+    assume(max(height, width) <= MAX_ASPECT * min(height, width))
+    fit = fit_photo(height, width, BUCKETS)
+    edges = np.zeros(fit.bucket, np.uint8)
+    line = edges.T if upright else edges
+    first = fit.offset[1] if upright else fit.offset[0]
+    line[first + int(where * (fit.inner[1 if upright else 0] - 1))] = 255
+    shown = edges_from_bucket(edges, fit)
+    assert shown.shape == fit.output
+    assert set(np.unique(shown)) <= {0, 255}
+    across = (shown.T if upright else shown) > 0
+    assert across.any(axis=0).all(), "the line has gaps"
+    assert across.any(axis=1).sum() <= 2, "the line is a band"
 
 
 def test_the_signal_of_the_vae_and_back() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from images import Fit
-from objects import UNKNOWN, objects_in_photo, room_type
+from objects import EVIDENCE, UNKNOWN, objects_in_photo, room_confidence, room_type
 from pipeline import philox_noise
 from prompt import LENGTH, Prompts
 from quality import cleanliness, depth_agreement, edge_agreement, measure_quality, sharpness
@@ -122,6 +125,57 @@ def test_rooms_are_told_by_their_furniture() -> None:
     assert seen("toilet", "sink") == "bathroom"
     assert seen("oven", "sink") == "kitchen"
     assert seen("zebra") == seen() == UNKNOWN
+
+
+def an_object(label: str, score: float) -> dict[str, Any]:
+    return {"label": label, "score": score, "box": []}
+
+
+LABELS = sorted({label for weights in EVIDENCE.values() for label in weights} | {"zebra"})
+OBJECTS = st.lists(st.builds(an_object, st.sampled_from(LABELS), st.floats(0.05, 1.0)), max_size=8)
+
+
+@given(OBJECTS)
+def test_confidence_is_a_share_and_0_only_when_nothing_is_known(objects: list[dict[str, Any]]) -> None:
+    confidence = room_confidence(objects)
+    if room_type(objects) == UNKNOWN:
+        assert confidence == 0
+    else:
+        # The best of six is never below their mean.
+        assert 1 / len(EVIDENCE) - 1e-4 <= confidence <= 1
+
+
+@given(OBJECTS, st.sampled_from(sorted(EVIDENCE)), st.floats(0.05, 1.0))
+def test_more_of_what_only_one_room_has_makes_that_room_surer_and_others_less_sure(
+    objects: list[dict[str, Any]], room: str, score: float
+) -> None:
+    before, first = room_confidence(objects), room_type(objects)
+    more = [*objects, an_object(DISTINCT[room], score)]
+    if first == room:
+        assert room_confidence(more) >= before
+    elif room_type(more) == first:
+        assert room_confidence(more) <= before
+
+
+DISTINCT = {
+    "bedroom": "bed",
+    "living room": "couch",
+    "dining room": "dining table",
+    "kitchen": "oven",
+    "bathroom": "toilet",
+    "office": "desk",
+}
+"""A label that speaks for that room alone."""
+
+
+def test_confidence_of_ties_of_little_and_of_much() -> None:
+    # Both weigh 3.
+    assert room_confidence([an_object("bed", 0.9), an_object("couch", 0.9)]) == pytest.approx(0.5, abs=0.01)
+    assert room_confidence([an_object("bed", 0.9), an_object("couch", 0.9)]) <= 0.5
+    assert room_confidence([an_object("vase", 0.1)]) < 0.2
+    assert room_confidence([an_object("bed", 0.3)]) < 0.6 < room_confidence([an_object("bed", 0.6)])
+    assert room_confidence([an_object("oven", 0.9), an_object("refrigerator", 0.9)]) > 0.99
+    assert room_confidence([]) == room_confidence([an_object("zebra", 0.9)]) == 0
 
 
 def test_objects_are_told_in_the_frame_of_the_photo() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from events import Event, Result, Stage, Step
+from events import Analysis, Event, Result, Stage, Step
+from images import fit_photo, from_bucket, to_bucket
 from numpy.typing import NDArray
 from pipeline import STRONGER, BrokenPicture, Restyler
 from prompt import Prompts
@@ -167,6 +168,31 @@ async def test_stages_begin_in_order(release: Release) -> None:
     stages = [event.name for event in events if isinstance(event, Stage)]
     assert stages == ["analyzing", "generating", "transforming", "finalizing"]
     assert set(result(events).timings) == set(stages)
+
+
+async def test_an_analysis_alone_calls_no_other_network(release: Release) -> None:
+    models = PlayedModels([])
+    photo = room(90, 160)
+    events = await run(release, models, image=photo, prompt="", analysis_only=np.array([True]))
+    assert [type(event) for event in events] == [Stage, Analysis]
+    assert (models.steps, models.encoded_photos) == ([], 0)
+    analysis = events[-1]
+    assert isinstance(analysis, Analysis)
+    fit = fit_photo(90, 160, release.buckets)
+    assert analysis.depth.shape == analysis.edges.shape == fit.output
+    np.testing.assert_array_equal(analysis.depth, from_bucket(to_bucket(photo, fit)[..., 0], fit))
+    assert set(np.unique(analysis.edges)) == {0, 255}
+    assert (analysis.room_type, analysis.room_confidence, analysis.release) == ("room", 0, "tiny-1")
+    assert analysis.progress == 1
+
+
+async def test_an_analysis_alone_is_asked_for_as_strictly(release: Release) -> None:
+    with pytest.raises(InvalidRequest, match="steps must be 1 to 100"):
+        await run(release, PlayedModels([]), analysis_only=np.array([True]), steps=0)
+
+
+async def test_analysis_only_may_be_false(release: Release) -> None:
+    assert result(await run(release, PlayedModels([PHOTO]), analysis_only=np.array([False])))
 
 
 def test_drawn_seeds_survive_javascript(release: Release) -> None:

@@ -16,6 +16,10 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "API_BASE_URL",
         "ALLOWED_ORIGINS",
         "R2_BUCKET_NAME",
+        "R2_ENDPOINT_URL",
+        "R2_ACCESS_KEY_ID",
+        "R2_SECRET_ACCESS_KEY",
+        "CDN_DOMAIN",
         "REROOM_ADMIN_TOKEN",
         "REROOM_PORT",
     ):
@@ -60,7 +64,12 @@ def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> 
         ("API_BASE_URL", "rooms.example"),
         ("ALLOWED_ORIGINS", "https://a.example/path"),
         ("ALLOWED_ORIGINS", "a.example"),
-        ("R2_BUCKET_NAME", "rooms"),
+        ("R2_ENDPOINT_URL", "account.r2.cloudflarestorage.com"),
+        ("R2_ENDPOINT_URL", "https://account.r2.cloudflarestorage.com/rooms"),
+        ("REROOM_S3_PREFIX", "staging"),
+        ("REROOM_S3_PREFIX", "/staging/"),
+        ("REROOM_S3_PREFIX", "../"),
+        ("REROOM_UPLOAD_TTL", "0"),
     ],
 )
 def test_says_which_variable_is_wrong(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -68,6 +77,36 @@ def test_says_which_variable_is_wrong(monkeypatch: pytest.MonkeyPatch, name: str
     with pytest.raises(SettingsError, match=name) as caught:
         load_settings()
     assert "\n" not in str(caught.value)
+
+
+R2 = {
+    "R2_BUCKET_NAME": "rooms",
+    "R2_ENDPOINT_URL": "https://account.r2.cloudflarestorage.com",
+    "R2_ACCESS_KEY_ID": "an-id",
+    "R2_SECRET_ACCESS_KEY": "not for logs",
+}
+
+
+@pytest.mark.parametrize("missing", R2)
+def test_r2_wants_all_of_its_variables(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    for name, value in R2.items():
+        if name != missing:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=missing) as caught:
+        load_settings()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "not for logs" not in message
+    monkeypatch.setenv(missing, R2[missing])
+    settings = load_settings()
+    assert settings.r2_bucket_name == "rooms"
+    assert "not for logs" not in repr(settings)
+
+
+def test_a_cdn_of_the_replaced_service_is_not_silently_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().warnings == []
+    monkeypatch.setenv("CDN_DOMAIN", "cdn.example")
+    assert "CDN_DOMAIN" in load_settings().warnings[0]
 
 
 def test_no_secret_shows_in_a_message_or_a_representation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,9 +31,19 @@ from reroom.errors import (
     ServerError,
     Timeout,
 )
-from reroom.models import Health, JobError, JobResult, JobStatus, Preferences, Submitted
+from reroom.models import (
+    Analysis,
+    Health,
+    JobError,
+    JobResult,
+    JobStatus,
+    Preferences,
+    SeenObject,
+    Submitted,
+)
 
 __all__ = [
+    "Analysis",
     "ApiError",
     "AsyncClient",
     "Client",
@@ -54,6 +64,7 @@ __all__ = [
     "RateLimited",
     "ReroomError",
     "RetryPolicy",
+    "SeenObject",
     "ServerError",
     "Submitted",
     "Timeout",

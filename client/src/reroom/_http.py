@@ -112,6 +112,11 @@ def once(cause: Failure | ApiError) -> bool:
     return isinstance(cause, Unreached)
 
 
+def costly(cause: Failure | ApiError) -> bool:
+    """When to send again what may be done twice but is dear: not after 504, when all the work was in vain."""
+    return repeatable(cause) and not (isinstance(cause, ApiError) and cause.status == 504)
+
+
 def request(
     effect: Send | Fetch, policy: RetryPolicy, again: Callable[[Failure | ApiError], bool]
 ) -> Steps[Reply]:

@@ -9,12 +9,13 @@ import msgspec
 
 from reroom import events
 from reroom._effects import Fetch, Send, Steps
-from reroom._http import RetryPolicy, decode, once, repeatable, request
+from reroom._http import RetryPolicy, costly, decode, once, repeatable, request
 from reroom._watch import Outcome, watch
 from reroom.errors import Conflict, JobCancelled, JobFailed, JobNotFinished
 from reroom.models import (
     CANCELLED,
     FAILED,
+    Analysis,
     Health,
     JobError,
     JobRef,
@@ -29,6 +30,10 @@ class _Status(msgspec.Struct):
     data: JobStatus
 
 
+class _Analyzed(msgspec.Struct):
+    data: Analysis
+
+
 class _Index(msgspec.Struct):
     supported_styles: list[str]
 
@@ -41,6 +46,11 @@ def submit(
         form["preferences"] = msgspec.json.encode(preferences).decode()
     reply = yield from request(Send("POST", "/transform/submit", form, photo), policy, once)
     return decode(reply, Submitted)
+
+
+def analyze(photo: bytes, policy: RetryPolicy) -> Steps[Analysis]:
+    reply = yield from request(Send("POST", "/analyze", file=photo), policy, costly)
+    return decode(reply, _Analyzed).data
 
 
 def status(job: JobRef, policy: RetryPolicy) -> Steps[JobStatus]:

@@ -35,7 +35,7 @@ from reroom._effects import (
 from reroom._files import Photo, atomic, read_photo
 from reroom._http import RetryPolicy
 from reroom.events import Event
-from reroom.models import Health, JobRef, JobStatus, PreferencesLike, Submitted
+from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Submitted
 
 
 class Client:
@@ -72,6 +72,14 @@ class Client:
         Sent again only when the service cannot have taken it. Raises also OSError when the photo cannot be read.
         """
         return self._call(operations.submit(read_photo(photo), style, preferences, self._retry))
+
+    def analyze(self, photo: Photo) -> Analysis:
+        """What is in a photo (path, bytes or open file): depth, edges, objects and the kind of room.
+
+        The service keeps nothing of it, so it is sent again after most failures. Raises also OSError when the photo
+        cannot be read.
+        """
+        return self._call(operations.analyze(read_photo(photo), self._retry))
 
     def status(self, job: JobRef) -> JobStatus:
         """The job as of now, with freshly signed URLs when it is completed."""

@@ -42,6 +42,8 @@ class Analysis(_Event, frozen=True, kw_only=True, tag="analysis"):
     objects: list[dict[str, Any]]
     room_type: str
     progress: float
+    room_confidence: float | None = None
+    """0 … 1, how sure ``room_type`` is; None when the service did not say."""
 
 
 class Step(_Event, frozen=True, kw_only=True, tag="step"):

@@ -6,11 +6,15 @@ Answers ignore fields that this version does not know, so that a newer service c
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from reroom._files import atomic
 
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
@@ -72,7 +76,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_url: str | None = None
     original_url: str | None = None
     metadata: dict[str, Any] = {}
-    """style, processing_time (s), quality_score, room_type, seed and more."""
+    """style, processing_time (s), quality_score, room_type, room_confidence, seed and more."""
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +106,50 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     def finished(self) -> bool:
         """Whether the job is in a state that it never leaves."""
         return self.status in TERMINAL
+
+
+class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
+    """Something in a photo."""
+
+    label: str
+    score: float
+    """0 … 1."""
+    box: tuple[float, float, float, float]
+    """x0, y0, x1, y1 in 0 … 1 of the photo, from its top left."""
+
+
+class Analysis(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in a photo. Both pictures are PNG files, 8-bit grey, ``width`` × ``height``: the photo's aspect."""
+
+    width: int
+    height: int
+    objects: list[SeenObject]
+    """The surest first."""
+    room_type: str
+    """"room" when nothing speaks for a kind of room."""
+    room_confidence: float
+    """0 … 1, how sure ``room_type`` is; 0 when nothing speaks for a kind of room."""
+    depth_png: bytes
+    """White = near."""
+    edges_png: bytes
+    """White on black."""
+    release: str = ""
+    """The service's models."""
+    processing_time: float | None = None
+    """Seconds."""
+
+    def save(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+        """Write ``depth.png`` and ``edges.png`` into a folder, which is made if it is missing; their paths.
+
+        Each appears whole or not at all, in place of one that was there. Raises OSError.
+        """
+        target = Path(folder)
+        target.mkdir(exist_ok=True)
+        paths = target / "depth.png", target / "edges.png"
+        for path, picture in zip(paths, (self.depth_png, self.edges_png), strict=True):
+            with atomic(path) as file:
+                file.write(picture)
+        return paths
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from images import Floats
+from images import Bytes, Floats
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the detector saw: objects [{label, score, box}], box = [x0, y0, x1, y1] in 0..1 of the photo."""
+    """What is in the photo: objects [{label, score, box}], box = [x0, y0, x1, y1] in 0..1 of the photo."""
 
     objects: list[dict[str, Any]]
     room_type: str
+    room_confidence: float
+    """0..1, as ``objects.room_confidence`` has it."""
+    depth: Bytes
+    """UINT8 [H,W] of the result's size, white = near."""
+    edges: Bytes
+    """UINT8 [H,W] of the result's size, 0 or 255."""
+    release: str
     progress: float
 
 

@@ -19,6 +19,9 @@ MAX_STRETCH = 1.12
 FEATHER = 0.01
 """Width of the seam around kept pixels, as a share of the long side."""
 
+LINE_SHARE = 0.35
+"""A pixel of which a line covers more is part of the line. Below a half: see edges_from_bucket."""
+
 PREVIEW_SIDE = 256
 PREVIEW_BYTES = 20_000
 PREVIEW_QUALITIES = (80, 50, 20)
@@ -83,6 +86,12 @@ def inside(picture: NDArray, fit: Fit) -> NDArray:
 def from_bucket(picture: NDArray, fit: Fit) -> NDArray:
     """The bucket's frame → the result's."""
     return resize(inside(picture, fit), fit.output)
+
+
+def edges_from_bucket(edges: Bytes, fit: Fit) -> Bytes:
+    """Edges, 0 or 255, from the bucket's frame to the result's: still 0 or 255, and a line stays a line."""
+    # Nearest would drop thin lines where the frame shrinks; one that falls between two pixels fills half of each.
+    return cv2.threshold(from_bucket(edges, fit), LINE_SHARE * 255, 255, cv2.THRESH_BINARY)[1]
 
 
 def to_signal(image: Bytes) -> Floats:

@@ -60,5 +60,8 @@ def _send(responses: Responses, event: Event) -> None:
         case Preview():
             jpeg = base64.b64encode(event.jpeg).decode()
             responses.send({"type": "preview", **asdict(event), "jpeg": jpeg})
-        case Stage() | Analysis() | Step():
+        case Analysis():
+            fields = {key: value for key, value in vars(event).items() if key not in ("depth", "edges")}
+            responses.send({"type": "analysis", **fields}, depth=event.depth, edges=event.edges)
+        case Stage() | Step():
             responses.send({"type": type(event).__name__.lower(), **asdict(event)})

@@ -16,6 +16,7 @@ from images import (
     Bytes,
     Fit,
     Floats,
+    edges_from_bucket,
     fit_photo,
     from_bucket,
     inside,
@@ -27,7 +28,7 @@ from images import (
     to_pixels,
     to_signal,
 )
-from objects import objects_in_photo, room_type
+from objects import objects_in_photo, room_confidence, room_type
 from prompt import Prompts
 from quality import measure_quality
 from release import Release
@@ -114,7 +115,10 @@ class Restyler:
         self.release, self.prompts, self.models = release, prompts, models
 
     async def restyle(self, request: Request) -> AsyncIterator[Event]:
-        """Everything that happens, ending with one Result. Raises InvalidRequest, or what ``models`` raises."""
+        """Everything that happens, ending with one Result, or with the Analysis when only that is asked for.
+
+        Raises InvalidRequest, or what ``models`` raises.
+        """
         clock = _Clock()
         clock.enter("analyzing")
         yield Stage("analyzing", 0.0)
@@ -124,7 +128,17 @@ class Restyler:
         depth, edges, objects = await asyncio.gather(
             self._depth(photo), self._edges(photo), self._objects(photo, fit)
         )
-        yield Analysis(objects, room_type(objects), GENERATING)
+        yield Analysis(
+            objects=objects,
+            room_type=room_type(objects),
+            room_confidence=room_confidence(objects),
+            depth=await asyncio.to_thread(from_bucket, depth, fit),
+            edges=await asyncio.to_thread(edges_from_bucket, edges, fit),
+            release=self.release.name,
+            progress=1.0 if request.analysis_only else GENERATING,
+        )
+        if request.analysis_only:
+            return
 
         clock.enter("generating")
         yield Stage("generating", GENERATING)

@@ -16,7 +16,7 @@ MAX_LATENT = 1e4
 MAX_PROMPT = 4000
 MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
 
-Number = TypeVar("Number", int, float)
+Number = TypeVar("Number", int, float, bool)
 Values = dict[str, Any]
 """Tensors of a request by name: arrays, and str for strings; optional ones may be missing."""
 
@@ -42,6 +42,8 @@ class Request:
     preview_every: int
     attempts: int
     latents: NDArray[np.float32] | None
+    analysis_only: bool
+    """End after the analysis; what the picture would be made with is checked all the same."""
 
 
 def parse_request(values: Values, release: Release) -> Request:
@@ -64,6 +66,7 @@ def parse_request(values: Values, release: Release) -> Request:
         preview_every=_number(values, "preview_every", int, 0),
         attempts=_number(values, "attempts", int, 1),
         latents=values.get("latents"),
+        analysis_only=_number(values, "analysis_only", bool, False),
     )
     _check_pictures(request)
     _check_numbers(request)

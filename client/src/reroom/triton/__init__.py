@@ -14,6 +14,7 @@
 from reroom.triton.client import TritonClient
 from reroom.triton.errors import RestyleError
 from reroom.triton.messages import (
+    Analysed,
     Analysis,
     Preview,
     RestyleEvent,
@@ -24,6 +25,7 @@ from reroom.triton.messages import (
 )
 
 __all__ = [
+    "Analysed",
     "Analysis",
     "Preview",
     "RestyleError",

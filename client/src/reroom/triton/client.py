@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
+from numpy import uint8
+from numpy.typing import NDArray
+from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from reroom.triton import wire
 from reroom.triton.errors import failure, from_message, from_transport
-from reroom.triton.messages import RestyleEvent, RestyleRequest, Result
+from reroom.triton.messages import Analysed, RestyleEvent, RestyleRequest, Result
 
 MODEL = "restyle"
 MAX_MESSAGE = 64 * 1024 * 1024
@@ -66,17 +70,9 @@ class TritonClient:
         stops the work on the server within one step. Note that ``break`` alone closes an async generator only when it
         is collected: wrap it in ``contextlib.aclosing``. Raises RestyleError.
         """
-        inputs = wire.encode(request)
-
-        async def requests() -> AsyncIterator[dict[str, Any]]:
-            yield {"model_name": MODEL, "inputs": inputs, "outputs": wire.wanted()}
-
-        responses = self._connected().stream_infer(requests(), stream_timeout=deadline)
         result: Result | None = None
-        try:
-            async for response, error in responses:
-                if error is not None:
-                    raise from_message(str(error.message()))
+        async with aclosing(self._stream(wire.encode(request), wire.wanted(), deadline)) as responses:
+            async for response in responses:
                 event = wire.decode(response)
                 if isinstance(event, Result):
                     # Kept until the stream has ended: who leaves at the result would cancel a request that is just
@@ -84,15 +80,47 @@ class TritonClient:
                     result = event
                 elif event is not None:
                     yield event
+        if result is None:
+            raise failure("model_error", "the stream ended without a result")
+        yield result
+
+    async def analyse(self, image: NDArray[uint8], *, deadline: float | None = None) -> Analysed:
+        """What the models see in a photo, RGB uint8 [H, W, 3]: depth, edges, objects and the kind of room.
+
+        It changes nothing on the server, so it may be repeated. Cancelling the task, or the passing of ``deadline``
+        seconds, gives the request up, but its networks, which run once, run to their end; and Triton 2.51 may crash
+        when many requests are cancelled just as they end. Raises RestyleError.
+        """
+        found: Analysed | None = None
+        outputs = wire.wanted_of_analysis()
+        async with aclosing(self._stream(wire.encode_analysis(image), outputs, deadline)) as responses:
+            # To the end of the stream, for the reason that restyle() gives.
+            async for response in responses:
+                found = wire.decode_analysis(response) or found
+        if found is None:
+            raise failure("model_error", "the stream ended without an analysis")
+        return found
+
+    async def _stream(
+        self, inputs: list[InferInput], outputs: list[InferRequestedOutput], deadline: float | None
+    ) -> AsyncGenerator[InferResult, None]:
+        """The responses to one request, which ends with the iterator. Raises RestyleError."""
+
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            yield {"model_name": MODEL, "inputs": inputs, "outputs": outputs}
+
+        responses = self._connected().stream_infer(requests(), stream_timeout=deadline)
+        try:
+            async for response, error in responses:
+                if error is not None:
+                    raise from_message(str(error.message()))
+                yield response
         except grpc.aio.AioRpcError as error:
             raise from_transport(error) from error
         except asyncio.CancelledError:
             raise self._cancelled() from None
         finally:
             responses.cancel()
-        if result is None:
-            raise failure("model_error", "the stream ended without a result")
-        yield result
 
     def _cancelled(self) -> BaseException:
         """What a CancelledError was: gRPC raises it too, in tasks that nobody cancelled, when the channel is closed."""

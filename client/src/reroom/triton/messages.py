@@ -52,6 +52,9 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     objects: list[dict[str, Any]]
     room_type: str
     progress: float
+    room_confidence: float | None = None
+    """0 … 1, how sure ``room_type`` is; None from models that do not say."""
+    release: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="step"):
@@ -82,6 +85,22 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """True when the prompt was longer than the text encoder reads."""
     timings: dict[str, float]
     """Seconds per stage."""
+    release: str
+
+
+class Analysed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What the models see in a photo. The pictures have its aspect, at the area that the model works on."""
+
+    depth: NDArray[np.uint8]
+    """[H, W], white = near, scaled so that the nearest is 255 and the farthest 0."""
+    edges: NDArray[np.uint8]
+    """[H, W], 0 or 255."""
+    objects: list[dict[str, Any]]
+    """[{label, score, box}], score 0 … 1, box = [x0, y0, x1, y1] in 0 … 1 of the photo."""
+    room_type: str
+    """"room" when nothing speaks for a kind of room."""
+    room_confidence: float
+    """0 … 1, how sure ``room_type`` is; 0 when nothing speaks for one."""
     release: str
 
 

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 
 from reroom.triton.errors import failure
-from reroom.triton.messages import Analysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
+from reroom.triton.messages import (
+    Analysed,
+    Analysis,
+    Preview,
+    RestyleEvent,
+    RestyleRequest,
+    Result,
+    Stage,
+    Step,
+)
 
 _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("image", np.uint8, "UINT8"),
@@ -53,6 +62,11 @@ def wanted() -> list[InferRequestedOutput]:
     return [InferRequestedOutput("event"), InferRequestedOutput("image")]
 
 
+def wanted_of_analysis() -> list[InferRequestedOutput]:
+    """The outputs to ask for when only the analysis is wanted."""
+    return [InferRequestedOutput(name) for name in ("event", "depth", "edges")]
+
+
 def encode(request: RestyleRequest) -> list[InferInput]:
     """The request's tensors; what is left at its default is left out.
 
@@ -66,9 +80,27 @@ def encode(request: RestyleRequest) -> list[InferInput]:
     ]
 
 
+def encode_analysis(image: NDArray[np.uint8]) -> list[InferInput]:
+    """The tensors of a request that ends after the analysis of ``image``, RGB [H, W, 3].
+
+    Raises RestyleError (invalid_request) where shape or dtype cannot be right.
+    """
+    _check_image(image)
+    return [
+        _input("image", image, np.uint8, "UINT8"),
+        # The model requires one, though it plays no part.
+        _input("prompt", "", np.object_, "BYTES"),
+        _input("analysis_only", True, np.bool_, "BOOL"),
+    ]
+
+
+def _check_image(image: NDArray[np.uint8]) -> None:
+    _is("image", image, np.uint8, image.ndim == 3 and image.shape[2] == 3 and image.size > 0, "[H, W, 3]")
+
+
 def _check(request: RestyleRequest) -> None:
     image, mask, latents = request.image, request.keep_mask, request.latents
-    _is("image", image, np.uint8, image.ndim == 3 and image.shape[2] == 3 and image.size > 0, "[H, W, 3]")
+    _check_image(image)
     if mask is not None:
         _is("keep_mask", mask, np.uint8, mask.shape == image.shape[:2], str(list(image.shape[:2])))
     if latents is not None:
@@ -118,6 +150,24 @@ def decode(response: InferResult) -> RestyleEvent | None:
     except msgspec.MsgspecError as error:
         raise failure("model_error", f"an event was not understood: {error}") from error
     return _with_image(known, response) if isinstance(known, _Result) else known
+
+
+def decode_analysis(response: InferResult) -> Analysed | None:
+    """The analysis, if that is the response's event. Raises RestyleError (model_error) when it cannot be understood."""
+    event = decode(response)
+    if not isinstance(event, Analysis):
+        return None
+    depth, edges = response.as_numpy("depth"), response.as_numpy("edges")
+    if depth is None or edges is None or event.room_confidence is None:
+        raise failure("model_error", "the analysis came without its pictures or its confidence")
+    return Analysed(
+        depth=depth,
+        edges=edges,
+        objects=event.objects,
+        room_type=event.room_type,
+        room_confidence=event.room_confidence,
+        release=event.release,
+    )
 
 
 def _with_image(result: _Result, response: InferResult) -> Result:

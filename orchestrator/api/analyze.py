@@ -1,0 +1,81 @@
+"""``POST /analyze``: what is in a photo."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Controller, Request, post
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+
+from orchestrator.analysis import Analysis
+from orchestrator.api.context import FromApp
+from orchestrator.api.errors import Problem, problems
+from orchestrator.api.forms import read_photo_form
+
+T = TypeVar("T")
+
+
+class Analyzed(msgspec.Struct, frozen=True, kw_only=True):
+    success: bool = True
+    data: Analysis
+
+
+@dataclass
+class AnalyzeOperation(Operation):
+    """Tells OpenAPI about the form, which Litestar does not see since we read it ourselves."""
+
+    def __post_init__(self) -> None:
+        photo = Schema(
+            type=OpenAPIType.STRING,
+            content_media_type="application/octet-stream",
+            description="A JPEG, PNG or WebP photo of a room",
+        )
+        form = Schema(type=OpenAPIType.OBJECT, properties={"file": photo}, required=["file"])
+        self.request_body = RequestBody(
+            content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True
+        )
+
+
+class AnalyzeController(Controller):
+    path = "/analyze"
+    tags = ("analyze",)
+
+    @post(
+        "/",
+        status_code=200,
+        summary="What is in a photo: depth, edges, objects, the kind of room. Nothing is stored",
+        operation_class=AnalyzeOperation,
+        responses=problems(400, 408, 413, 415, 422, 502, 503, 504),
+    )
+    async def analyze(self, request: Request[Any, Any, Any], context: FromApp) -> Analyzed:
+        with context.uploads.hold() as take:
+            file = await read_photo_form(request, context.settings.max_upload_bytes, take)
+            photo = await context.gate.accept(file)
+            seen = await unless_gone(request, context.analyst.analyse(photo.jpeg))
+        return Analyzed(data=seen)
+
+
+async def unless_gone(request: Request[Any, Any, Any], work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` comes to; it is cancelled when the client goes away, since the answer would reach nobody.
+
+    For requests whose body has been read.
+    """
+    working, gone = asyncio.create_task(work), asyncio.create_task(_hang_up(request))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Problem(400, "client_gone", "the client went away before the answer")
+        return working.result()
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.wait((working, gone))
+
+
+async def _hang_up(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,117 @@
+"""Photos that go to storage directly, not through this API: ``POST /uploads``, then PUT, then submit by key."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Controller, Request, post
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+from msgspec import Meta
+
+from orchestrator.api.context import Context, FromApp
+from orchestrator.api.errors import Problem, problems
+from orchestrator.api.presenters import rfc3339
+from orchestrator.jobs.incoming import Incoming
+from orchestrator.ports import PortError
+from orchestrator.uploads import Photo, PhotoRejected
+
+TYPES = ("image/jpeg", "image/png", "image/webp")
+
+log = logging.getLogger(__name__)
+
+
+class UploadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    content_type: Literal["image/jpeg", "image/png", "image/webp"]
+    size: Annotated[int, Meta(ge=1)]
+
+
+class UploadOffer(msgspec.Struct, frozen=True, kw_only=True):
+    success: bool = True
+    key: str
+    """For the field ``key`` of POST /transform/submit, once the photo has been put; good for one submission."""
+    method: Literal["PUT"] = "PUT"
+    url: str
+    headers: dict[str, str]
+    """To be sent with exactly ``size`` bytes."""
+    expires_at: str
+
+
+class UploadOperation(Operation):
+    """Tells OpenAPI about the body, which is decoded here so that errors name the field."""
+
+    def __post_init__(self) -> None:
+        properties = {
+            "content_type": Schema(type=OpenAPIType.STRING, enum=list(TYPES)),
+            "size": Schema(type=OpenAPIType.INTEGER, minimum=1, description="Bytes of the file"),
+        }
+        body = Schema(type=OpenAPIType.OBJECT, properties=properties, required=list(properties))  # type: ignore[arg-type]
+        self.request_body = RequestBody(
+            content={"application/json": OpenAPIMediaType(schema=body)}, required=True
+        )
+
+
+class UploadsController(Controller):
+    path = "/uploads"
+    tags = ("transform",)
+
+    @post(
+        "/",
+        status_code=201,
+        summary="A link to put a photo straight into storage",
+        operation_class=UploadOperation,
+        responses=problems(400, 413, 422, 503),
+        request_max_body_size=4096,
+    )
+    async def offer(self, request: Request[Any, Any, Any], context: FromApp) -> UploadOffer:
+        asked = decode_upload(await request.body(), context.settings.max_upload_bytes)
+        expires_at = time.time() + context.incoming.ttl
+        offer = await context.incoming.offer(asked.content_type, asked.size)
+        return UploadOffer(
+            key=offer.key,
+            url=offer.link.url,
+            headers=offer.link.headers,
+            expires_at=rfc3339(expires_at),
+        )
+
+
+def decode_upload(body: bytes, max_size: int) -> UploadRequest:
+    """Raises Problem, whose field names the member."""
+    try:
+        asked = msgspec.json.decode(body, type=UploadRequest)
+    except msgspec.ValidationError as error:
+        # "Expected `int`, got `str` - at `$.size`"
+        sentence, _, place = str(error).partition(" - at ")
+        member = re.search(r"\$\.(\w+)", place) or re.search(r"field `(\w+)`", sentence)
+        raise Problem(422, "invalid_upload", sentence, field=member[1] if member else "body") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Problem(
+            400, "invalid_upload", "the body must be a JSON object in UTF-8", field="body"
+        ) from None
+    if asked.size > max_size:
+        raise Problem(413, "body_too_large", f"a photo may have at most {max_size} bytes", field="size")
+    return asked
+
+
+async def accept_upload(context: Context, key: str) -> Photo:
+    """The photo under ``key`` through the gate; what the gate refuses is deleted.
+
+    Raises PhotoRejected, NoSuchUpload, ObjectTooLarge, Unavailable.
+    """
+    data = await context.incoming.read(key, context.settings.max_upload_bytes)
+    try:
+        return await context.gate.accept(data)
+    except PhotoRejected:
+        await discard(context.incoming, key)
+        raise
+
+
+async def discard(incoming: Incoming, key: str) -> None:
+    """Delete an upload that has served; if that fails now, a worker's retention does it later."""
+    try:
+        await incoming.discard(key)
+    except PortError as error:
+        log.warning("%s stays until it is old: %s", key, error)

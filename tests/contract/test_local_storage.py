@@ -1,0 +1,50 @@
+"""What storage on local disk promises beyond its port's contract."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.ports import Unavailable
+from orchestrator.storage.local import LEFTOVER_SECONDS, LocalStorage
+from orchestrator.storage.signing import UrlSigner
+
+
+def local(folder: Path) -> LocalStorage:
+    return LocalStorage(folder / "storage", UrlSigner(b"0123456789abcdef", "http://localhost:1"))
+
+
+def test_local_disk_leaves_no_temporary_file(tmp_path: Path) -> None:
+    storage = local(tmp_path)
+    asyncio.run(storage.put("a/b", b"x", "image/jpeg"))
+    asyncio.run(storage.ping())
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["b"]
+
+
+def test_local_disk_forgets_old_unfinished_writes_when_opened(tmp_path: Path) -> None:
+    incoming = tmp_path / "storage" / "incoming"
+    incoming.mkdir(parents=True)
+    for name in ("old", "new"):
+        (incoming / name).touch()
+    old = time.time() - LEFTOVER_SECONDS - 1
+    os.utime(incoming / "old", (old, old))
+    local(tmp_path)
+    assert [path.name for path in incoming.iterdir()] == ["new"]
+
+
+async def test_local_disk_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    storage = local(in_the_way(tmp_path))
+    with pytest.raises(Unavailable):
+        await storage.ping()
+    with pytest.raises(Unavailable):
+        await storage.put("a/b", b"x", "image/jpeg")
+
+
+def in_the_way(folder: Path) -> Path:
+    """The folder, with a file where the storage's folder should be."""
+    (folder / "storage").write_text("in the way")
+    return folder

@@ -1,0 +1,81 @@
+"""``/files``: links of storage on local disk lead to the API, which holds uploads to what R2 would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from orchestrator.storage.signing import UrlSigner
+from tests.api_server import ALLOWED_ORIGIN, SIGNING_KEY, Api, a_redis, problem, running_api
+from tests.servers import RedisServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with a_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with running_api(redis.url, tmp_path_factory.mktemp("api")) as api:
+        yield api
+
+
+async def offer(api: Api, size: int) -> str:
+    answer = await api.http.post("/uploads", json={"content_type": "image/jpeg", "size": size})
+    return str(answer.json()["url"])
+
+
+async def put(api: Api, url: str, data: bytes, content_type: str = "image/jpeg") -> httpx2.Response:
+    return await api.http.put(url, content=data, headers={"Content-Type": content_type})
+
+
+async def test_a_link_takes_what_it_was_made_for_only(api: Api) -> None:
+    url, before = await offer(api, 5), api.stored()
+    problem(await put(api, url, b"123456"), 403, "bad_signature")
+    problem(await put(api, url, b"12345", "image/png"), 403, "bad_signature")
+    problem(await put(api, url.replace("/photo", "/other"), b"12345"), 403, "bad_signature")
+    problem(await put(api, urlsplit(url).path, b"12345"), 403, "bad_signature")
+    problem(await api.http.get(url), 403, "bad_signature")
+    assert api.stored() == before
+    assert (await put(api, url, b"12345")).status_code == 200
+    assert len(api.stored()) == len(before) + 1
+
+
+async def test_a_link_to_read_does_not_write(api: Api) -> None:
+    job_id = await api.submit()
+    url = UrlSigner(SIGNING_KEY.encode(), api.base_url).url(f"uploads/{job_id}/original.jpg", 60)
+    photo = await api.http.get(url)
+    assert photo.status_code == 200
+    problem(await put(api, url, b"12345"), 403, "bad_signature")
+    assert (await api.http.get(url)).content == photo.content
+
+
+async def test_the_length_must_be_known(api: Api) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"12345"
+
+    headers = {"Content-Type": "image/jpeg"}
+    answer = await api.http.put(await offer(api, 5), content=pieces(), headers=headers)
+    problem(answer, 411, "length_required", "content-length")
+
+
+async def test_links_to_write_expire(api: Api) -> None:
+    then = UrlSigner(SIGNING_KEY.encode(), api.base_url, lambda: time.time() - 10)
+    url = then.upload_url(f"incoming/{'0' * 32}/photo", "image/jpeg", 5, 5)
+    problem(await put(api, url, b"12345"), 403, "link_expired")
+
+
+async def test_pages_of_allowed_origins_may_put(api: Api) -> None:
+    preflight = {"Origin": ALLOWED_ORIGIN, "Access-Control-Request-Method": "PUT"}
+    answer = await api.http.options("/files/incoming/a/photo", headers=preflight)
+    assert answer.status_code == 204
+    assert "PUT" in answer.headers["access-control-allow-methods"]

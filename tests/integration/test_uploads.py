@@ -1,0 +1,185 @@
+"""Uploading straight to storage and submitting by key, on either storage, from the link to the job's photo."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from orchestrator.jobs.events import Completed
+from orchestrator.jobs.models import JobResult
+from orchestrator.ports import Storage
+from orchestrator.storage.local import LocalStorage
+from orchestrator.storage.signing import UrlSigner
+from tests.api_server import Api, a_redis, photo, problem, running_api
+from tests.s3_server import S3Server
+from tests.servers import RedisServer
+
+MAX_UPLOAD = 200_000
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with a_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+class Place:
+    """An API, and the storage that it uses."""
+
+    def __init__(self, api: Api, storage: Storage) -> None:
+        self.api, self.storage = api, storage
+
+    async def offer(self, data: bytes, content_type: str = "image/jpeg") -> dict[str, Any]:
+        answer = await self.api.http.post("/uploads", json={"content_type": content_type, "size": len(data)})
+        assert answer.status_code == 201, answer.text
+        offer: dict[str, Any] = answer.json()
+        return offer
+
+    async def upload(self, data: bytes, content_type: str = "image/jpeg") -> str:
+        """The key of the photo, which is stored."""
+        offer = await self.offer(data, content_type)
+        async with httpx2.AsyncClient() as http:
+            answer = await http.put(offer["url"], content=data, headers=offer["headers"])
+        assert answer.status_code == 200, answer.text
+        return str(offer["key"])
+
+    async def submit(self, key: str, **fields: str) -> httpx2.Response:
+        form = {name: (None, value.encode()) for name, value in {"key": key, **fields}.items()}
+        return await self.api.http.post("/transform/submit", files=form)
+
+    async def incoming(self) -> list[str]:
+        return [key async for key in self.storage.older("incoming/", -60)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["local", "s3"])
+async def place(
+    request: pytest.FixtureRequest, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Place]:
+    folder, limits = tmp_path_factory.mktemp("api"), {"REROOM_MAX_UPLOAD_BYTES": str(MAX_UPLOAD)}
+    if request.param == "local":
+        async with running_api(redis.url, folder, **limits) as api:
+            yield Place(api, LocalStorage(api.storage_dir, UrlSigner(b"", "")))
+        return
+    s3: S3Server = request.getfixturevalue("s3")
+    bucket = s3.bucket()
+    async with (
+        running_api(redis.url, folder, **limits, **s3.environment(bucket)) as api,
+        s3.open(bucket) as storage,
+    ):
+        yield Place(api, storage)
+
+
+async def test_upload_then_submit_by_key(place: Place) -> None:
+    key = await place.upload(photo(format="PNG"), "image/png")
+    assert await place.incoming() == [key]
+    answer = await place.submit(key, style="boho", preferences='{"seed": 3}')
+    assert answer.status_code == 202, answer.text
+    job = await place.api.store.get(answer.json()["job_id"])
+    assert (job.style, job.preferences.seed) == ("boho", 3)
+    with Image.open(io.BytesIO(await place.storage.get(job.original_key))) as stored:
+        assert (stored.format, stored.size) == ("JPEG", (96, 64))
+    assert await place.incoming() == []
+    problem(await place.submit(key), 409, "no_such_upload", "key")
+    await place.api.http.delete(f"/transform/{job.id}")
+
+
+async def test_results_are_reached_by_their_links_and_erased(place: Place) -> None:
+    job_id = await place.api.submit()
+    lease = await place.api.take(job_id)
+    keys = [f"results/{job_id}/1/{name}.jpg" for name in ("transformed", "thumbnail")]
+    for key in keys:
+        await place.storage.put(key, key.encode(), "image/jpeg")
+    result = JobResult(transformed_key=keys[0], thumbnail_key=keys[1], metadata={})
+    await place.api.store.finish(lease, Completed(result=result))
+    data = (await place.api.http.get(f"/transform/status/{job_id}")).json()["data"]["result"]
+    async with httpx2.AsyncClient() as http:
+        for url, content in ((data["transformed_url"], keys[0]), (data["thumbnail_url"], keys[1])):
+            answer = await http.get(url)
+            assert (answer.status_code, answer.content) == (200, content.encode())
+            assert answer.headers["content-type"] == "image/jpeg"
+        assert (await http.get(data["original_url"])).content.startswith(b"\xff\xd8\xff")
+    assert (await place.api.http.delete(f"/transform/{job_id}/files")).status_code == 200
+    for kind in ("uploads/", "results/"):
+        assert not [key async for key in place.storage.older(kind, -60) if job_id in key]
+
+
+async def test_an_offer_says_how_to_use_it(place: Place) -> None:
+    offer = await place.offer(b"12345")
+    assert set(offer) == {"success", "key", "method", "url", "headers", "expires_at"}
+    assert (offer["method"], offer["headers"]) == ("PUT", {"Content-Type": "image/jpeg"})
+    expires = datetime.fromisoformat(offer["expires_at"]).timestamp()
+    assert abs(expires - time.time() - 3600) < 60
+    assert offer["key"] != (await place.offer(b"12345"))["key"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "field"),
+    [
+        (b"{", 400, "invalid_upload", "body"),
+        (b"\xff", 400, "invalid_upload", "body"),
+        (b"[]", 422, "invalid_upload", "body"),
+        (b'{"size": 1}', 422, "invalid_upload", "content_type"),
+        (b'{"content_type": "image/jpeg"}', 422, "invalid_upload", "size"),
+        (b'{"content_type": "image/gif", "size": 1}', 422, "invalid_upload", "content_type"),
+        (b'{"content_type": "image/jpeg", "size": 0}', 422, "invalid_upload", "size"),
+        (b'{"content_type": "image/jpeg", "size": "1"}', 422, "invalid_upload", "size"),
+        (b'{"content_type": "image/jpeg", "size": 1, "name": ""}', 422, "invalid_upload", "name"),
+        (b'{"content_type": "image/jpeg", "size": 200001}', 413, "body_too_large", "size"),
+        (b" " * 5000, 413, "body_too_large", "file"),
+    ],
+)
+async def test_bad_wishes_are_named(place: Place, body: bytes, status: int, code: str, field: str) -> None:
+    problem(await place.api.http.post("/uploads", content=body), status, code, field)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "incoming/x/photo", f"incoming/{'0' * 32}/photo", "uploads/../incoming", "\0", "é"]
+)
+async def test_a_key_that_was_not_put_is_refused(place: Place, key: str) -> None:
+    problem(await place.submit(key), 409, "no_such_upload", "key")
+
+
+async def test_the_key_of_a_jobs_photo_is_no_upload(place: Place) -> None:
+    job_id = await place.api.submit()
+    problem(await place.submit(f"uploads/{job_id}/original.jpg"), 409, "no_such_upload", "key")
+    await place.api.http.delete(f"/transform/{job_id}")
+    await place.storage.delete_prefix("uploads/")
+
+
+async def test_a_photo_comes_as_file_or_by_key(place: Place) -> None:
+    key = await place.upload(photo())
+    form = {"key": (None, key.encode()), "file": ("a.jpg", photo())}
+    problem(await place.api.http.post("/transform/submit", files=form), 422, "file_and_key", "key")
+    assert await place.incoming() == [key]
+    await place.storage.delete_prefix("incoming/")
+
+
+async def test_what_the_gate_refuses_is_not_kept(place: Place) -> None:
+    key = await place.upload(b"<html>not a photo</html>")
+    problem(await place.submit(key), 415, "unsupported_image", "file")
+    assert await place.incoming() == []
+
+
+async def test_a_wrong_style_does_not_cost_the_upload(place: Place) -> None:
+    key = await place.upload(photo())
+    problem(await place.submit(key, style="gothic"), 422, "unknown_style", "style")
+    assert await place.incoming() == [key]
+    await place.storage.delete_prefix("incoming/")
+
+
+async def test_more_than_was_allowed_is_refused_at_the_latest_when_submitted(place: Place) -> None:
+    key = (await place.offer(b"12345"))["key"]
+    # As a client would that does not keep to its link, on a server that lets it.
+    await place.storage.put(key, bytes(MAX_UPLOAD + 1), "image/jpeg")
+    problem(await place.submit(key), 413, "body_too_large", "key")
+    await place.storage.delete_prefix("incoming/")
