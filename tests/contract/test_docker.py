@@ -99,8 +99,10 @@ def docker_compose() -> list[str]:
     pytest.skip("there is no Docker Compose 2.20 or newer on PATH")
 
 
-@pytest.mark.parametrize("profile", ["cpu", "gpu"])
-def test_docker_compose_reads_it(profile: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("profile", "tritons"), [("cpu", {"triton-cpu"}), ("gpu", {"triton-gpu"}), ("remote", set())]
+)
+def test_docker_compose_reads_it(profile: str, tritons: set[str], tmp_path: Path) -> None:
     command = [
         *docker_compose(),
         "-f",
@@ -119,7 +121,7 @@ def test_docker_compose_reads_it(profile: str, tmp_path: Path) -> None:
         text = text.replace(f"{name}=", f"{name}=0123456789abcdef")
     (tmp_path / ".env").write_text(text)
     listed = subprocess.run([*command, "config", "--services"], capture_output=True, text=True, timeout=60)
-    assert set(listed.stdout.split()) == {"redis", "api", "worker", f"triton-{profile}"}
+    assert set(listed.stdout.split()) == {"redis", "api", "worker", *tritons}
 
 
 # --- settings -------------------------------------------------------------------------------------------------------
@@ -294,7 +296,7 @@ def test_tritons_tag_is_pinned_in_one_place_and_its_table_names_it() -> None:
         "triton.Dockerfile": found["triton.Dockerfile"]
     }
     (tag,) = found["triton.Dockerfile"]
-    assert f"| Triton | 2.64.0 ({tag}) |" in (DOCKER / "README.md").read_text()
+    assert f"| Triton's container | {tag}-py3 |" in (DOCKER / "README.md").read_text()
 
 
 def test_the_build_context_holds_what_the_images_copy() -> None:
