@@ -37,7 +37,7 @@ class S3Server:
         """A storage on a bucket; ``options`` as of open_s3, such as another ``endpoint``."""
         return open_s3(**{"endpoint": self.url, "region": "auto", "bucket": bucket, **CREDENTIALS, **options})
 
-    def environment(self, bucket: str) -> dict[str, str]:
+    def environment(self, bucket: str) -> dict[str, Any]:
         """What makes the service store there."""
         return {
             "R2_BUCKET_NAME": bucket,

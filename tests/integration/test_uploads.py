@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+import reroom
 from orchestrator.jobs.events import Completed
 from orchestrator.jobs.models import JobResult
 from orchestrator.ports import Storage
@@ -111,6 +113,23 @@ async def test_results_are_reached_by_their_links_and_erased(place: Place) -> No
     assert (await place.api.http.delete(f"/transform/{job_id}/files")).status_code == 200
     for kind in ("uploads/", "results/"):
         assert not [key async for key in place.storage.older(kind, -60) if job_id in key]
+
+
+@pytest.mark.parametrize("shell", [reroom.Client, reroom.AsyncClient])
+async def test_the_client_uploads_and_submits(place: Place, shell: Any) -> None:
+    data = photo(format="WEBP")
+    if shell is reroom.AsyncClient:
+        async with reroom.AsyncClient(place.api.base_url) as client:
+            job = await client.submit(await client.upload(data), "boho", reroom.Preferences(seed=3))
+    else:
+        with reroom.Client(place.api.base_url) as blocking:
+            uploaded = await asyncio.to_thread(blocking.upload, data)
+            assert uploaded.expires_at is not None
+            job = await asyncio.to_thread(blocking.submit, uploaded, "boho", reroom.Preferences(seed=3))
+    queued = await place.api.store.get(job.job_id)
+    assert (queued.style, queued.preferences.seed) == ("boho", 3)
+    assert await place.incoming() == []
+    await place.api.http.delete(f"/transform/{job.job_id}")
 
 
 async def test_an_offer_says_how_to_use_it(place: Place) -> None:

@@ -40,6 +40,7 @@ from reroom.models import (
     Preferences,
     SeenObject,
     Submitted,
+    Uploaded,
 )
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "ServerError",
     "Submitted",
     "Timeout",
+    "Uploaded",
     "errors",
     "events",
 ]

@@ -24,6 +24,7 @@ from reroom._effects import (
     Expired,
     Failure,
     Fetch,
+    Put,
     Receive,
     Reply,
     Send,
@@ -35,7 +36,7 @@ from reroom._effects import (
 from reroom._files import Photo, atomic, read_photo
 from reroom._http import RetryPolicy
 from reroom.events import Event
-from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Submitted
+from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Submitted, Uploaded
 
 
 class AsyncClient:
@@ -65,15 +66,18 @@ class AsyncClient:
         await self._http.aclose()
 
     async def submit(
-        self, photo: Photo, style: str = "modern", preferences: PreferencesLike | None = None
+        self,
+        photo: Photo | Uploaded,
+        style: str = "modern",
+        preferences: PreferencesLike | None = None,
     ) -> Submitted:
-        """Send a photo (path, bytes or open file) to be restyled; the job's receipt.
+        """Send a photo (path, bytes or open file) to be restyled, or one that was uploaded; the job's receipt.
 
-        Sent again only when the service cannot have taken it. Raises also OSError when the photo cannot be read.
+        An upload is good for one job. Sent again only when the service cannot have taken it. Raises also OSError when
+        the photo cannot be read.
         """
-        return await self._call(
-            operations.submit(await asyncio.to_thread(read_photo, photo), style, preferences, self._retry)
-        )
+        source = photo if isinstance(photo, Uploaded) else await asyncio.to_thread(read_photo, photo)
+        return await self._call(operations.submit(source, style, preferences, self._retry))
 
     async def analyze(self, photo: Photo) -> Analysis:
         """What is in a photo (path, bytes or open file): depth, edges, objects and the kind of room.
@@ -82,6 +86,13 @@ class AsyncClient:
         cannot be read.
         """
         return await self._call(operations.analyze(await asyncio.to_thread(read_photo, photo), self._retry))
+
+    async def upload(self, photo: Photo) -> Uploaded:
+        """Put a photo (path, bytes or open file) straight into the service's storage, past its API, to submit it then.
+
+        Raises also OSError when the photo cannot be read.
+        """
+        return await self._call(operations.upload(await asyncio.to_thread(read_photo, photo), self._retry))
 
     async def status(self, job: JobRef) -> JobStatus:
         """The job as of now, with freshly signed URLs when it is completed."""
@@ -161,6 +172,8 @@ class _Line:
             match effect:
                 case Send():
                     return await self._send(effect)
+                case Put():
+                    return await self._put(effect)
                 case Fetch():
                     return await self._fetch(effect)
                 case Sleep(seconds):
@@ -180,6 +193,11 @@ class _Line:
         response = await self._http.request(
             effect.method, self._url + effect.path, **transport.request_options(effect)
         )
+        return transport.reply(response, response.content)
+
+    async def _put(self, effect: Put) -> Reply:
+        url = transport.absolute(self._url, effect.url)
+        response = await self._http.put(url, content=effect.body, headers=dict(effect.headers))
         return transport.reply(response, response.content)
 
     async def _fetch(self, effect: Fetch) -> Reply:

@@ -24,8 +24,17 @@ class Send(msgspec.Struct, frozen=True):
     method: str
     path: str
     form: Mapping[str, str] | None = None
-    """Text fields of a multipart form, sent with ``file``."""
+    """Text fields of a multipart form, sent with ``file`` if there is one."""
     file: bytes | None = None
+    json: bytes | None = None
+
+
+class Put(msgspec.Struct, frozen=True):
+    """PUT bytes to a URL, which may be another server's → Reply."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class Fetch(msgspec.Struct, frozen=True):
@@ -58,7 +67,7 @@ class Emit(msgspec.Struct, frozen=True):
     event: Event
 
 
-Effect = Send | Fetch | Sleep | Connect | Receive | Emit
+Effect = Send | Put | Fetch | Sleep | Connect | Receive | Emit
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -22,6 +22,13 @@ def read_photo(photo: Photo) -> bytes:
     return photo.read()
 
 
+def content_type(photo: bytes) -> str:
+    """The media type that a photo's first bytes tell; what they do not tell, the service will refuse."""
+    if photo.startswith(b"\x89PNG"):
+        return "image/png"
+    return "image/webp" if photo[8:12] == b"WEBP" else "image/jpeg"
+
+
 @contextmanager
 def atomic(target: Path) -> Iterator[BinaryIO]:
     """A file to write that takes its place when all is written, and leaves nothing behind when anything fails."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from reroom._effects import Expired, Failure, Fetch, Lost, Reply, Send, Sleep, Steps, Unreached
+from reroom._effects import Expired, Failure, Fetch, Lost, Put, Reply, Send, Sleep, Steps, Unreached
 from reroom.errors import (
     ApiError,
     Conflict,
@@ -118,7 +118,7 @@ def costly(cause: Failure | ApiError) -> bool:
 
 
 def request(
-    effect: Send | Fetch, policy: RetryPolicy, again: Callable[[Failure | ApiError], bool]
+    effect: Send | Put | Fetch, policy: RetryPolicy, again: Callable[[Failure | ApiError], bool]
 ) -> Steps[Reply]:
     """Send until it succeeds, ``again`` says no or the policy gives up; raises the last error."""
     failures = 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
 from reroom import events
-from reroom._effects import Fetch, Send, Steps
+from reroom._effects import Fetch, Put, Send, Steps
+from reroom._files import content_type
 from reroom._http import RetryPolicy, costly, decode, once, repeatable, request
 from reroom._watch import Outcome, watch
 from reroom.errors import Conflict, JobCancelled, JobFailed, JobNotFinished
@@ -22,6 +24,7 @@ from reroom.models import (
     JobStatus,
     PreferencesLike,
     Submitted,
+    Uploaded,
     job_id,
 )
 
@@ -38,14 +41,34 @@ class _Index(msgspec.Struct):
     supported_styles: list[str]
 
 
+class _Offer(msgspec.Struct):
+    key: str
+    url: str
+    headers: dict[str, str]
+    expires_at: datetime | None = None
+
+
 def submit(
-    photo: bytes, style: str, preferences: PreferencesLike | None, policy: RetryPolicy
+    photo: bytes | Uploaded, style: str, preferences: PreferencesLike | None, policy: RetryPolicy
 ) -> Steps[Submitted]:
     form = {"style": style}
     if preferences is not None:
         form["preferences"] = msgspec.json.encode(preferences).decode()
-    reply = yield from request(Send("POST", "/transform/submit", form, photo), policy, once)
+    if isinstance(photo, Uploaded):
+        effect = Send("POST", "/transform/submit", {**form, "key": photo.key})
+    else:
+        effect = Send("POST", "/transform/submit", form, photo)
+    reply = yield from request(effect, policy, once)
     return decode(reply, Submitted)
+
+
+def upload(photo: bytes, policy: RetryPolicy) -> Steps[Uploaded]:
+    wish = msgspec.json.encode({"content_type": content_type(photo), "size": len(photo)})
+    # An offer that is not used costs nothing, so a second one does no harm.
+    reply = yield from request(Send("POST", "/uploads", json=wish), policy, repeatable)
+    offer = decode(reply, _Offer)
+    yield from request(Put(offer.url, offer.headers, photo), policy, repeatable)
+    return Uploaded(key=offer.key, expires_at=offer.expires_at)
 
 
 def analyze(photo: bytes, policy: RetryPolicy) -> Steps[Analysis]:

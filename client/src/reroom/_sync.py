@@ -24,6 +24,7 @@ from reroom._effects import (
     Expired,
     Failure,
     Fetch,
+    Put,
     Receive,
     Reply,
     Send,
@@ -35,7 +36,7 @@ from reroom._effects import (
 from reroom._files import Photo, atomic, read_photo
 from reroom._http import RetryPolicy
 from reroom.events import Event
-from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Submitted
+from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Submitted, Uploaded
 
 
 class Client:
@@ -65,13 +66,18 @@ class Client:
         self._http.close()
 
     def submit(
-        self, photo: Photo, style: str = "modern", preferences: PreferencesLike | None = None
+        self,
+        photo: Photo | Uploaded,
+        style: str = "modern",
+        preferences: PreferencesLike | None = None,
     ) -> Submitted:
-        """Send a photo (path, bytes or open file) to be restyled; the job's receipt.
+        """Send a photo (path, bytes or open file) to be restyled, or one that was uploaded; the job's receipt.
 
-        Sent again only when the service cannot have taken it. Raises also OSError when the photo cannot be read.
+        An upload is good for one job. Sent again only when the service cannot have taken it. Raises also OSError when
+        the photo cannot be read.
         """
-        return self._call(operations.submit(read_photo(photo), style, preferences, self._retry))
+        source = photo if isinstance(photo, Uploaded) else read_photo(photo)
+        return self._call(operations.submit(source, style, preferences, self._retry))
 
     def analyze(self, photo: Photo) -> Analysis:
         """What is in a photo (path, bytes or open file): depth, edges, objects and the kind of room.
@@ -80,6 +86,13 @@ class Client:
         cannot be read.
         """
         return self._call(operations.analyze(read_photo(photo), self._retry))
+
+    def upload(self, photo: Photo) -> Uploaded:
+        """Put a photo (path, bytes or open file) straight into the service's storage, past its API, to submit it then.
+
+        Raises also OSError when the photo cannot be read.
+        """
+        return self._call(operations.upload(read_photo(photo), self._retry))
 
     def status(self, job: JobRef) -> JobStatus:
         """The job as of now, with freshly signed URLs when it is completed."""
@@ -159,6 +172,8 @@ class _Line:
             match effect:
                 case Send():
                     return self._send(effect)
+                case Put():
+                    return self._put(effect)
                 case Fetch():
                     return self._fetch(effect)
                 case Sleep(seconds):
@@ -178,6 +193,11 @@ class _Line:
         response = self._http.request(
             effect.method, self._url + effect.path, **transport.request_options(effect)
         )
+        return transport.reply(response, response.content)
+
+    def _put(self, effect: Put) -> Reply:
+        url = transport.absolute(self._url, effect.url)
+        response = self._http.put(url, content=effect.body, headers=dict(effect.headers))
         return transport.reply(response, response.content)
 
     def _fetch(self, effect: Fetch) -> Reply:

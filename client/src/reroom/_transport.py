@@ -49,13 +49,16 @@ def ws_options(timeout: float) -> dict[str, Any]:
 
 
 def request_options(effect: Send) -> dict[str, Any]:
-    if effect.file is None:
+    if effect.json is not None:
+        return {"content": effect.json, "headers": {"content-type": "application/json"}}
+    if effect.form is None and effect.file is None:
         return {}
-    # The name is a form's formality: what the user's file is called is nobody's business.
-    return {
-        "data": dict(effect.form or {}),
-        "files": {"file": ("photo", effect.file, "application/octet-stream")},
-    }
+    # Fields as nameless files, since a form without a file would not become multipart.
+    parts: dict[str, Any] = {name: (None, value.encode()) for name, value in (effect.form or {}).items()}
+    if effect.file is not None:
+        # The name is a form's formality: what the user's file is called is nobody's business.
+        parts["file"] = ("photo", effect.file, "application/octet-stream")
+    return {"files": parts}
 
 
 def ws_url(base: str, path: str) -> str:

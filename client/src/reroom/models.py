@@ -52,6 +52,13 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
                 raise ValueError(f"{name} must be a finite number, not {value}")
 
 
+class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A photo in the service's storage, to be submitted once, before it expires."""
+
+    key: str
+    expires_at: datetime | None = None
+
+
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """The service's receipt for a job."""
 
