@@ -74,7 +74,7 @@ $(SERVER): pyproject.toml client/pyproject.toml requirements/constraints.txt
 	@$(call need_python)
 	@echo 'installing the server into .venv …'
 	@test -x $(VENV) || $(PYTHON) -m venv .venv
-	@$(VENV) $(PIP_INSTALL) -c requirements/constraints.txt -e './client[triton]' -e .
+	@$(VENV) $(PIP_INSTALL) -c requirements/constraints.txt -e './client[triton]' -e '.[embedded]'
 	@touch $@
 
 # torch comes alone: an index of PyTorch's has its dependencies in other versions, so they come with the rest.

@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(20.0, ge=0, validation_alias="REROOM_DRAIN")
     """How long a process that was told to stop lets its work go on: a worker its jobs, the API its requests."""
 
+    heartbeat_file: Path | None = Field(None, validation_alias="REROOM_HEARTBEAT_FILE")
+    """A worker touches it every few seconds while it lives; for a container's health check."""
+
     @field_validator("allowed_origins", "triton_urls", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:

@@ -14,6 +14,7 @@ import socket
 import sys
 import uuid
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from orchestrator.adapters import open_storage
 from orchestrator.inference import TritonPool
@@ -30,6 +31,9 @@ TAKE_SECONDS = 1.0
 HALT_SECONDS = 30.0
 """How long jobs may take to stop after the drain."""
 
+BEAT_SECONDS = 10.0
+"""How old the heartbeat file of a living worker may become."""
+
 RETENTION_SECONDS = 1800.0
 """How often old pictures are looked for, at most."""
 
@@ -37,7 +41,10 @@ _log = logging.getLogger("reroom.worker")
 
 
 class Worker:
-    """Takes jobs while the model is ready and fewer than ``jobs`` run; each worker process needs its own ``name``."""
+    """Takes jobs while the model is ready and fewer than ``jobs`` run; each worker process needs its own ``name``.
+
+    ``heartbeat``: a file that is touched at least every BEAT_SECONDS for as long as the event loop runs.
+    """
 
     def __init__(
         self,
@@ -50,11 +57,13 @@ class Worker:
         jobs: int,
         lease_seconds: float,
         drain_seconds: float,
+        heartbeat: Path | None = None,
     ) -> None:
         self._store, self._inference, self._runner = store, inference, runner
         self._retention = retention
         self._name, self._jobs = name, jobs
         self._lease_seconds, self._drain_seconds = lease_seconds, drain_seconds
+        self._heartbeat = heartbeat
         self._running: set[asyncio.Task[None]] = set()
         self._halt = asyncio.Event()
         self._trouble = ""
@@ -131,7 +140,8 @@ class Worker:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._lease_seconds / 4)
+            await asyncio.sleep(min(self._lease_seconds / 4, BEAT_SECONDS))
+            self._beat()
             try:
                 await self._store.sweep(self._name)
             except Unavailable:
@@ -139,6 +149,13 @@ class Worker:
                 continue
             except Exception:
                 _log.exception("housekeeping broke; trying again")
+
+    def _beat(self) -> None:
+        if self._heartbeat:
+            try:
+                self._heartbeat.touch()
+            except OSError as error:
+                _log.warning("no heartbeat: %s", error)
 
     async def _retain(self) -> None:
         while True:
@@ -186,6 +203,7 @@ async def serve(settings: Settings) -> None:
             jobs=settings.worker_jobs,
             lease_seconds=settings.lease_seconds,
             drain_seconds=settings.drain_seconds,
+            heartbeat=settings.heartbeat_file,
         )
         await _check_access(store)
         await worker.run(stop_on_signals())

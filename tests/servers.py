@@ -15,6 +15,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from orchestrator.embedded.redis import SETTINGS
+
 START_SECONDS = 20.0
 
 
@@ -70,15 +72,11 @@ class RedisServer:
             "port": str(self.port),
             "bind": "127.0.0.1",
             "dir": str(self.folder),
-            "save": "",
-            "appendonly": "yes",
-            "appendfsync": "always",
-            "maxmemory-policy": "noeviction",
             "daemonize": "no",
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         with self._log.open("ab") as out:
-            self._process = subprocess.Popen([self.binary, *arguments], stdout=out, stderr=out)
+            self._process = subprocess.Popen([self.binary, SETTINGS, *arguments], stdout=out, stderr=out)
         deadline = time.monotonic() + START_SECONDS
         with redis.Redis(port=self.port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
             while True:

@@ -14,15 +14,14 @@ from typing import Self
 
 from orchestrator.embedded.process import EmbeddedError, Part, Process, free_ports, retry_taken_ports
 
+SETTINGS = Path(__file__).resolve().parents[2] / "servers" / "redis.conf"
+"""What the container's Redis is told too."""
 CONFIGURATION = """\
+include "{settings}"
 bind 127.0.0.1
 port {port}
 requirepass {password}
 dir "{folder}"
-save ""
-appendonly yes
-appendfsync always
-maxmemory-policy noeviction
 """
 
 
@@ -49,7 +48,9 @@ def redis_part(folder: Path, port: int, *, password: str, binary: Path | None = 
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "redis.conf"
     configuration.touch(mode=0o600)
-    configuration.write_text(CONFIGURATION.format(port=port, password=password, folder=folder.resolve()))
+    configuration.write_text(
+        CONFIGURATION.format(settings=SETTINGS, port=port, password=password, folder=folder.resolve())
+    )
     return Part(
         name="redis",
         command=[binary, configuration],

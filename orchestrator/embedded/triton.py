@@ -37,7 +37,17 @@ from orchestrator.embedded.process import (
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = Path(__file__).with_name("backends")
 ENVIRONMENT = ROOT / ".triton"
-EXIT_SECONDS = 5
+OPTIONS = [
+    line
+    for line in (ROOT / "servers" / "tritonserver.options").read_text().splitlines()
+    if line and not line.startswith("#")
+]
+"""What the container's Triton is told too."""
+EXIT_SECONDS = next(
+    int(option.removeprefix("--exit-timeout-secs="))
+    for option in OPTIONS
+    if option.startswith("--exit-timeout-secs=")
+)
 GLIBC = (2, 35)
 
 PROBE = """
@@ -89,9 +99,7 @@ def triton_part(
         *("--http-address=127.0.0.1", f"--http-port={http}"),
         *("--grpc-address=127.0.0.1", f"--grpc-port={grpc}"),
         *("--metrics-address=127.0.0.1", f"--metrics-port={metrics}"),
-        f"--exit-timeout-secs={EXIT_SECONDS}",
-        # Completing a configuration costs a second process per model at start, and the exporter writes all of it.
-        "--disable-auto-complete-config",
+        *OPTIONS,
         f"--backend-config=python,shm-region-prefix-name={shared_memory}",
         *options,
     ]

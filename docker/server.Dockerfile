@@ -1,0 +1,29 @@
+# The API and the worker: one image, two commands.
+ARG PYTHON=python:3.12.13-slim-bookworm
+
+FROM ${PYTHON} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
+RUN ["python", "-m", "venv", "/opt/venv"]
+WORKDIR /build
+COPY pyproject.toml ./
+COPY requirements/constraints.txt requirements/
+COPY client client
+COPY orchestrator orchestrator
+# A package index of your own: docker build --secret id=pip.conf,src=…
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    /opt/venv/bin/python -m pip install -c requirements/constraints.txt './client[triton]' . \
+    && /opt/venv/bin/python -m compileall -q /opt/venv/lib
+
+FROM ${PYTHON}
+LABEL org.opencontainers.image.title="reroom server" \
+      org.opencontainers.image.description="The API and the worker that restyle photos of rooms" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# The folder's owner becomes that of a volume that is mounted there for the first time.
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reroom \
+    && install --directory --owner=reroom --group=reroom --mode=0750 /var/lib/reroom
+COPY --from=build /opt/venv /opt/venv
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 8000
+CMD ["python", "-m", "orchestrator.app"]

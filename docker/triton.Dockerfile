@@ -1,0 +1,30 @@
+# NVIDIA's Triton with the models that are code, one release, and the packages that they run on.
+# The tag stands here alone; README.md has the versions in it and why it is this one.
+ARG TRITON=nvcr.io/nvidia/tritonserver:25.12-py3
+
+FROM ${TRITON}
+ARG BUNDLE=dollhouse
+LABEL org.opencontainers.image.title="reroom triton" \
+      org.opencontainers.image.description="Triton Inference Server with reroom's models and the bundle ${BUNDLE}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY requirements/serving.txt /opt/reroom/requirements/serving.txt
+# An environment of its own: what the image has, some of it from Debian packages that pip cannot replace, stays as it is.
+# onnxruntime is installed too and not used: the image's own backend brings another.
+# A package index of your own: docker build --secret id=pip.conf,src=…
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    python3 -m venv --without-pip /opt/reroom/python \
+    && python3 -m pip --python /opt/reroom/python/bin/python install --no-cache-dir --root-user-action=ignore \
+        --no-deps --only-binary=:all: -r /opt/reroom/requirements/serving.txt
+COPY servers/tritonserver.options docker/serve_triton.sh /opt/reroom/
+COPY model_repository /opt/reroom/model_repository
+COPY releases/${BUNDLE} /opt/reroom/releases/${BUNDLE}
+# The process of a Python model finds its packages through the first python on PATH; it does not look at PYTHONPATH.
+ENV REROOM_RELEASE=/opt/reroom/releases/${BUNDLE} \
+    PATH=/opt/reroom/python/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 8000 8001 8002
+# NVIDIA's entry point stays: it checks the driver and then runs this.
+CMD ["/bin/sh", "/opt/reroom/serve_triton.sh"]

@@ -1,0 +1,332 @@
+"""The containers and the embedded stack are told the same, and docker/ is what its tools and readers expect."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import yaml  # type: ignore[import-untyped]
+
+from orchestrator.embedded.redis import SETTINGS, RedisServer
+from orchestrator.embedded.stack import Stack
+from orchestrator.embedded.triton import EXIT_SECONDS, OPTIONS, triton_part
+from orchestrator.settings import Settings
+from tests.conftest import RELEASE, ROOT
+from tests.servers import free_port, redis_binaries
+
+DOCKER = ROOT / "docker"
+COMPOSE = DOCKER / "compose.yml"
+DOCKERFILES = [DOCKER / "server.Dockerfile", DOCKER / "triton.Dockerfile"]
+
+COMING = {"REROOM_API_PROCESSES"}
+"""Settings that compose passes on and that settings.py does not have yet."""
+
+Model = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Model]:
+    loaded: Model = yaml.safe_load(COMPOSE.read_text())
+    found: dict[str, Model] = loaded["services"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def example() -> dict[str, str]:
+    """Every variable in .env.example with the value that stands there, commented out or not."""
+    return dict(
+        re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", (DOCKER / ".env.example").read_text(), re.MULTILINE)
+    )
+
+
+def aliases() -> dict[str, str]:
+    """The environment's name of every setting, and its attribute."""
+    return {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
+
+
+def interpolated() -> dict[str, str | None]:
+    """Variables that compose.yml itself reads, with their defaults; None = it must be set."""
+    found = re.findall(r"\$\{([A-Z0-9_]+)(?::-([^}]*)|:\?[^}]+)\}", COMPOSE.read_text())
+    return {name: default or None for name, default in found}
+
+
+def tool(name: str) -> str:
+    """A program that came with the test packages."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    assert found, f"{name} is not installed: run `make .venv/.tests-installed`"
+    return found
+
+
+# --- what tools say -------------------------------------------------------------------------------------------------
+
+
+def fits_the_specification(file: Path) -> bool:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+    return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+
+
+def test_the_compose_file_fits_the_specification(tmp_path: Path) -> None:
+    assert fits_the_specification(COMPOSE)
+    misspelt = tmp_path / "compose.yml"
+    misspelt.write_text(COMPOSE.read_text().replace("read_only: true", "readonly: true"))
+    assert not fits_the_specification(misspelt)
+
+
+def test_the_dockerfiles_pass_hadolint(tmp_path: Path) -> None:
+    hadolint = tool("hadolint")
+    assert subprocess.run([hadolint, *DOCKERFILES], capture_output=True, text=True, timeout=60).stdout == ""
+    careless = tmp_path / "Dockerfile"
+    careless.write_text("FROM debian\nCMD python -m orchestrator.app\n")
+    assert subprocess.run([hadolint, careless], capture_output=True, timeout=60).returncode != 0
+
+
+def docker_compose() -> list[str]:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            said = subprocess.run([*command, "version"], capture_output=True, text=True, timeout=60)
+            if re.search(r"version v?2\.[2-9]\d", said.stdout):
+                return command
+    pytest.skip("there is no Docker Compose 2.20 or newer on PATH")
+
+
+@pytest.mark.parametrize(
+    ("profile", "tritons"), [("cpu", {"triton-cpu"}), ("gpu", {"triton-gpu"}), ("remote", set())]
+)
+def test_docker_compose_reads_it(profile: str, tritons: set[str], tmp_path: Path) -> None:
+    command = [
+        *docker_compose(),
+        "-f",
+        str(COMPOSE),
+        "--env-file",
+        str(tmp_path / ".env"),
+        "--profile",
+        profile,
+    ]
+    text = (DOCKER / ".env.example").read_text().replace("COMPOSE_PROFILES=cpu", "")
+    (tmp_path / ".env").write_text(text)
+    refused = subprocess.run([*command, "config"], capture_output=True, text=True, timeout=60)
+    assert refused.returncode != 0
+    assert "in docker/.env" in refused.stderr
+    for name in ("REROOM_SIGNING_KEY", "REDIS_PASSWORD"):
+        text = text.replace(f"{name}=", f"{name}=0123456789abcdef")
+    (tmp_path / ".env").write_text(text)
+    listed = subprocess.run([*command, "config", "--services"], capture_output=True, text=True, timeout=60)
+    assert set(listed.stdout.split()) == {"redis", "api", "worker", *tritons}
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_is_in_the_example_or_set_by_compose(
+    services: dict[str, Model], example: dict[str, str]
+) -> None:
+    names = {name for service in ("api", "worker") for name in services[service]["environment"]}
+    assert set(aliases()) <= names
+    assert names - set(aliases()) <= COMING
+    # Passed on from .env, so an operator must be able to read about it.
+    passed = {
+        name
+        for service in ("api", "worker")
+        for name, value in services[service]["environment"].items()
+        if value is None or str(value).startswith(f"${{{name}:")
+    }
+    assert set(example) == passed | set(interpolated()) | {"COMPOSE_PROFILES"}
+
+
+def test_the_examples_values_are_the_defaults(
+    example: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in aliases():
+        monkeypatch.delenv(name, raising=False)
+    fields = aliases()
+    by_compose = interpolated()
+    for name, value in example.items():
+        if name in by_compose:
+            assert value == (by_compose[name] or ""), name
+        elif name in fields:
+            given = Settings.model_validate(
+                {"REROOM_SIGNING_KEY": "x" * 16} | ({name: value} if value else {})
+            )
+            assert getattr(given, fields[name]) == Settings.model_fields[fields[name]].default, name
+
+
+def test_secrets_have_no_default() -> None:
+    assert {name for name, default in interpolated().items() if default is None} == {
+        "REROOM_SIGNING_KEY",
+        "REDIS_PASSWORD",
+    }
+
+
+# --- start commands and options -------------------------------------------------------------------------------------
+
+
+def test_the_api_and_the_worker_start_alike(services: dict[str, Model], tmp_path: Path) -> None:
+    parts = {part.name: part for part in Stack(tmp_path, release=RELEASE)._parts()}
+    for service, part in (("api", parts["api"]), ("worker", parts["worker-1"])):
+        assert services[service]["command"] == ["python", *part.command[1:]]
+        assert str(part.command[0]) == sys.executable
+
+
+def test_triton_starts_alike(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.mkdir()
+    for file in (DOCKER / "serve_triton.sh", ROOT / "servers" / "tritonserver.options"):
+        shutil.copy(file, image)
+    server = tmp_path / "bin" / "tritonserver"
+    server.parent.mkdir()
+    server.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    server.chmod(0o755)
+    env = {"PATH": f"{server.parent}:{os.environ['PATH']}", "REROOM_RELEASE": "/release"}
+    said = subprocess.run(
+        ["/bin/sh", image / "serve_triton.sh", "--id=x"],
+        env=env, capture_output=True, text=True, check=True, timeout=10,
+    )  # fmt: skip
+    models = [f"--model-repository={image}/model_repository", "--model-repository=/release/models"]
+    assert said.stdout.splitlines() == [*OPTIONS, *models, "--id=x"]
+    assert len(OPTIONS) > 1
+    embedded = triton_part([tmp_path], tmp_path, (1, 2, 3)).command
+    assert set(OPTIONS) < {str(argument) for argument in embedded}
+
+
+def test_the_images_first_command_is_the_services(services: dict[str, Model]) -> None:
+    command = re.search(r"^CMD (.*)$", DOCKERFILES[0].read_text(), re.MULTILINE)
+    assert command
+    assert yaml.safe_load(command[1]) == services["api"]["command"]
+
+
+SAID = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
+
+
+def test_the_embedded_redis_is_told_what_the_file_says(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
+        assert {name: client.config_get(name)[name] for name in SAID} == SAID
+
+
+@pytest.fixture
+def containers_redis(services: dict[str, Model], tmp_path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """The container's own command, with this machine's paths and a free port; its port and environment."""
+    service = services["redis"]
+    (mount,) = (volume for volume in service["volumes"] if volume.endswith(":ro"))
+    source, target, _ = mount.split(":")
+    assert (DOCKER / source).resolve() == SETTINGS
+    binary = next(binary for binary in redis_binaries().values() if binary)
+    port = free_port()
+    script = str(service["command"][2]).replace("$$", "$")
+    for theirs, ours in (
+        (target, str(SETTINGS)),
+        ("dir /data", f"dir {tmp_path}\nport {port}"),
+        ("redis-server", str(binary)),
+    ):
+        assert theirs in script
+        script = script.replace(theirs, ours)
+    env = {**os.environ, "REDISCLI_AUTH": "a-password"}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([*service["command"][:2], script], env=env, stdout=log, stderr=log)
+    try:
+        yield port, env
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_the_containers_redis_is_told_what_the_file_says(
+    containers_redis: tuple[int, dict[str, str]], services: dict[str, Model]
+) -> None:
+    port, env = containers_redis
+    with redis.Redis(port=port, password="a-password", decode_responses=True) as client:
+        assert client.ping()
+        assert {name: client.config_get(name)[name] for name in SAID} == SAID
+    with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+    if not shutil.which("redis-cli"):
+        pytest.skip("there is no redis-cli on PATH: the health check was not run")
+    kind, check = services["redis"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    check = check.replace("$$", "$").replace("redis-cli", f"redis-cli -p {port}")
+    assert subprocess.run(["/bin/sh", "-c", check], env=env, timeout=10).returncode == 0
+    env["REDISCLI_AUTH"] = "another"
+    assert subprocess.run(["/bin/sh", "-c", check], env=env, timeout=10, capture_output=True).returncode != 0
+
+
+# --- the rest of what a reader counts on ----------------------------------------------------------------------------
+
+
+def test_every_service_is_checked_restarted_and_confined(services: dict[str, Model]) -> None:
+    assert set(services) == {"redis", "triton-cpu", "triton-gpu", "api", "worker"}
+    for name, service in services.items():
+        assert service["healthcheck"]["test"], name
+        assert service["restart"] == "unless-stopped", name
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service.keys() & {"user", "build"}, name
+    assert [name for name, service in services.items() if "ports" in service] == ["api"]
+    assert services["api"]["ports"] == ["${REROOM_PUBLISH:-127.0.0.1:8000}:8000"]
+    for file in DOCKERFILES:
+        users = re.findall(r"^USER (.*)$", file.read_text(), re.MULTILINE)
+        assert users == ["10001:10001"], file
+
+
+def test_whoever_stops_a_service_waits_for_it(services: dict[str, Model]) -> None:
+    def seconds(service: str) -> int:
+        found = re.search(r"(\d+)s\}?$", services[service]["stop_grace_period"])
+        assert found
+        return int(found[1])
+
+    drain = Settings.model_fields["drain_seconds"].default
+    assert min(seconds("api"), seconds("worker")) >= 2 * drain
+    assert min(seconds("triton-cpu"), seconds("triton-gpu")) > 2 * EXIT_SECONDS
+
+
+def test_tritons_tag_is_pinned_in_one_place_and_its_table_names_it() -> None:
+    pin = r"tritonserver:(\d\d\.\d\d)-py3"
+    files = [*DOCKER.iterdir(), *ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"]
+    found = {file.name: re.findall(pin, file.read_text()) for file in files if file.is_file()}
+    assert {name: tags for name, tags in found.items() if tags} == {
+        "triton.Dockerfile": found["triton.Dockerfile"]
+    }
+    (tag,) = found["triton.Dockerfile"]
+    assert f"| Triton's container | {tag}-py3 |" in (DOCKER / "README.md").read_text()
+
+
+def test_the_build_context_holds_what_the_images_copy() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert lines[1] == "*"
+    let_in = [line[1:] for line in lines if line.startswith("!")]
+    for file in DOCKERFILES:
+        for arguments in re.findall(r"^COPY (?!--from)(.*)$", file.read_text(), re.MULTILINE):
+            for source in arguments.split()[:-1]:
+                known = [path for path in let_in if source == path or source.startswith(f"{path}/")]
+                known += [path for path in let_in if path.startswith(f"{source}/")]
+                assert known, f"{file.name} copies {source}, which .dockerignore leaves out"
+
+
+# --- health checks --------------------------------------------------------------------------------------------------
+
+
+def test_a_heartbeat_is_healthy_for_a_minute(services: dict[str, Model], tmp_path: Path) -> None:
+    heartbeat = services["worker"]["environment"]["REROOM_HEARTBEAT_FILE"]
+    kind, check = services["worker"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    file = tmp_path / "alive"
+    check = check.replace("$$", "$").replace(heartbeat, str(file))
+
+    def healthy() -> bool:
+        return subprocess.run(["/bin/sh", "-c", check], capture_output=True, timeout=10).returncode == 0
+
+    assert not healthy()
+    file.touch()
+    assert healthy()
+    old = time.time() - 90
+    os.utime(file, (old, old))
+    assert not healthy()
