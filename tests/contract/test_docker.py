@@ -27,9 +27,6 @@ DOCKER = ROOT / "docker"
 COMPOSE = DOCKER / "compose.yml"
 DOCKERFILES = [DOCKER / "server.Dockerfile", DOCKER / "triton.Dockerfile"]
 
-COMING = {"REROOM_API_PROCESSES"}
-"""Settings that compose passes on and that settings.py does not have yet."""
-
 Model = dict[str, Any]
 
 
@@ -131,8 +128,7 @@ def test_every_setting_is_in_the_example_or_set_by_compose(
     services: dict[str, Model], example: dict[str, str]
 ) -> None:
     names = {name for service in ("api", "worker") for name in services[service]["environment"]}
-    assert set(aliases()) <= names
-    assert names - set(aliases()) <= COMING
+    assert set(aliases()) == names
     # Passed on from .env, so an operator must be able to read about it.
     passed = {
         name
