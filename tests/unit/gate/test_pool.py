@@ -1,0 +1,353 @@
+"""The decoders as processes: warm, bounded, replaced when they die, and gone when nobody needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from orchestrator.ports import Unavailable
+from orchestrator.uploads import PhotoGate, PhotoRejected, pool
+from tests.unit.gate.files import accepted, encoded, noise, picture, quadrants, refused, shows_quadrants
+
+GOOD = encoded(quadrants())
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[PhotoGate]:
+    async with PhotoGate(40_000_000, processes=1) as gate:
+        yield gate
+
+
+def decoders() -> list[psutil.Process]:
+    """This process's decoders, zombies included."""
+    return [child for child in psutil.Process().children() if is_decoder(child)]
+
+
+def is_decoder(process: psutil.Process) -> bool:
+    try:
+        return process.status() == "zombie" or "orchestrator.decoder" in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def slow_picture() -> bytes:
+    """Takes a second or more of processor time."""
+    return encoded(picture("RGBA", (6300, 6300), (1, 2, 3, 128)), "PNG", compress_level=1)
+
+
+SLOW = slow_picture()
+FAILURES = 40
+"""Each costs the start of a process. A hundred gave the same when this was written."""
+
+
+async def in_the_middle(gate: PhotoGate, data: bytes = SLOW) -> tuple[asyncio.Task[Any], psutil.Process]:
+    """An upload under way, and the process that has it."""
+    used = {process.pid: process.cpu_times().user for process in decoders()}
+    task = asyncio.create_task(gate.accept(data))
+    found: list[psutil.Process] = []
+
+    def busy() -> bool:
+        assert not task.done()
+        found[:] = [
+            process
+            for process in decoders()
+            if process.pid in used and process.cpu_times().user > used[process.pid] + 0.02
+        ]
+        return bool(found)
+
+    await until(busy)
+    return task, found[0]
+
+
+async def test_all_are_warm_before_the_first_upload() -> None:
+    async with PhotoGate(40_000_000, processes=2) as gate:
+        before = {process.pid for process in decoders()}
+        assert len(before) == 3  # and one to take the place of another
+        await asyncio.gather(*(gate.accept(GOOD) for _ in range(20)))
+        assert {process.pid for process in decoders()} == before
+    assert decoders() == []
+
+
+async def test_answers_do_not_mix() -> None:
+    sizes = [(64 + n, 64) for n in range(30)]
+    async with PhotoGate(40_000_000, processes=2) as gate:
+        photos = await asyncio.gather(*(gate.accept(encoded(picture(size=size))) for size in sizes))
+        assert [(photo.width, photo.height) for photo in photos] == sizes
+
+
+async def test_one_that_was_killed_idle_is_replaced_before_it_is_needed(gate: PhotoGate) -> None:
+    before = decoders()
+    for process in before:
+        process.kill()
+    await until(lambda: len(decoders()) == 2 and not set(decoders()) & set(before))
+    assert shows_quadrants(await accepted(gate, GOOD))
+
+
+async def test_a_dead_one_that_nobody_has_noticed_costs_no_photo(gate: PhotoGate) -> None:
+    for process in decoders():
+        process.kill()
+    assert shows_quadrants(await accepted(gate, GOOD))
+
+
+async def test_one_killed_at_work_costs_no_photo(gate: PhotoGate) -> None:
+    upload, process = await in_the_middle(gate)
+    process.kill()
+    assert (await upload).width == 2048
+
+
+async def test_a_picture_that_the_system_kills_for_is_refused(gate: PhotoGate) -> None:
+    upload, first = await in_the_middle(gate)
+    first.kill()
+    await until(lambda: first.pid not in [process.pid for process in decoders()])
+    second = next(process for process in decoders() if process.cpu_times().user > 0)
+    await asyncio.sleep(0.05)
+    for process in decoders():
+        process.kill()
+    assert second.pid != first.pid
+    with pytest.raises(PhotoRejected) as caught:
+        await upload
+    assert caught.value.code == "image_too_large"
+    assert shows_quadrants(await accepted(gate, GOOD))
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
+async def test_a_crash_is_the_pictures_fault(gate: PhotoGate, number: int) -> None:
+    upload, process = await in_the_middle(gate)
+    process.send_signal(number)
+    with pytest.raises(PhotoRejected) as caught:
+        await upload
+    assert caught.value.code == "broken_image"
+    assert shows_quadrants(await accepted(gate, GOOD))
+
+
+async def test_processor_time_is_bounded() -> None:
+    async with PhotoGate(40_000_000, processes=1, seconds=0.2) as gate:
+        rejected = await refused(gate, SLOW)
+        assert rejected.code == "broken_image"
+        assert "too long" in rejected.detail
+        # The spare one takes over at once, and the time of one picture is not counted for the next.
+        for _ in range(30):
+            await gate.accept(GOOD)
+        await until(lambda: len(decoders()) == 2)
+
+
+async def test_one_that_hangs_is_given_up(gate: PhotoGate) -> None:
+    async with PhotoGate(40_000_000, processes=1, seconds=0.5) as quick:
+        own = decoders()[-2:]
+        for process in own:
+            process.suspend()
+        begin = time.monotonic()
+        with pytest.raises(Unavailable):
+            await quick.accept(GOOD)
+        assert time.monotonic() - begin < 10
+        await until(lambda: not own[0].is_running() or not own[1].is_running())
+        for process in own:
+            if process.is_running():
+                process.resume()
+        assert shows_quadrants(await accepted(quick, GOOD))
+
+
+async def test_memory_is_bounded() -> None:
+    """The picture needs some 300 MB, the limit leaves it 100."""
+    async with PhotoGate(40_000_000, processes=1, memory=140 * 2**20) as gate:
+        before = {process.pid for process in decoders()}
+        for _ in range(3):
+            rejected = await refused(gate, SLOW)
+            assert (rejected.code, "memory" in rejected.detail) == ("image_too_large", True)
+        assert shows_quadrants(await accepted(gate, GOOD))
+        # Such a refusal costs no process, and leaves no memory behind.
+        assert {process.pid for process in decoders()} == before
+        assert max(process.memory_info().rss for process in decoders()) < 80 * 2**20
+
+
+async def test_the_largest_pictures_fit_into_the_memory_that_is_given(gate: PhotoGate) -> None:
+    """The two kinds that need the most; see ``MEMORY_A_PIXEL``."""
+    assert (await gate.accept(SLOW)).width == 2048
+    image = picture("RGBA", (6300, 6300), (1, 2, 3, 128))
+    assert (await gate.accept(encoded(image, "WEBP", lossless=True, quality=0, method=0))).width == 2048
+
+
+async def test_uploads_wait_their_turn_and_not_for_ever() -> None:
+    async with PhotoGate(40_000_000, processes=1, patience=0.3) as gate:
+        first, _ = await in_the_middle(gate)
+        begin = time.monotonic()
+        endings = await asyncio.gather(*(gate.accept(GOOD) for _ in range(50)), return_exceptions=True)
+        assert {type(ending) for ending in endings} == {Unavailable}
+        assert time.monotonic() - begin < 5
+        assert (await first).width == 2048
+        assert shows_quadrants(await accepted(gate, GOOD))
+
+
+async def test_a_cancelled_upload_frees_its_place(gate: PhotoGate) -> None:
+    waiting = [asyncio.create_task(gate.accept(SLOW)) for _ in range(20)]
+    await asyncio.sleep(0.1)
+    for task in waiting:
+        task.cancel()
+    assert all(
+        isinstance(ending, asyncio.CancelledError)
+        for ending in await asyncio.gather(*waiting, return_exceptions=True)
+    )
+    begin = time.monotonic()
+    assert shows_quadrants(await accepted(gate, GOOD))
+    assert time.monotonic() - begin < 3
+    await until(lambda: len(decoders()) == 2)
+
+
+async def test_nothing_is_left_of_many_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "RESTART_SECONDS", 0.05)  # one may be killed while it starts
+    async with PhotoGate(40_000_000, processes=2, seconds=0.3) as gate:
+        await gate.accept(GOOD)
+        await until(lambda: len(decoders()) == 3)
+        before = descriptors()
+        large = encoded(noise((1500, 1500)), quality=100)  # a large answer: some of it stays in the pipe
+        for round in range(FAILURES):
+            upload = asyncio.create_task(gate.accept(large))
+            await asyncio.sleep(0.0005 * (round % 20))
+            if round % 2:
+                upload.cancel()
+            else:
+                for process in decoders()[:1]:
+                    process.kill()
+            await asyncio.gather(upload, return_exceptions=True)
+        assert shows_quadrants(await accepted(gate, GOOD))
+        await until(lambda: descriptors() <= before and len(decoders()) == 3)
+    assert decoders() == []
+
+
+async def test_closing_ends_all_of_them_even_at_work() -> None:
+    gate = PhotoGate(40_000_000, processes=2)
+    before = descriptors()
+    async with gate:
+        upload, _ = await in_the_middle(gate)
+    assert decoders() == []
+    with pytest.raises(Unavailable):
+        await upload
+    with pytest.raises(Unavailable):
+        await gate.accept(GOOD)
+    assert descriptors() <= before
+
+
+async def test_a_fresh_one_after_many_pictures(gate: PhotoGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "PICTURES", 3)
+    before = {process.pid for process in decoders()}
+    for _ in range(8):
+        await gate.accept(GOOD)
+    await until(lambda: len(decoders()) == 2 and not before & {process.pid for process in decoders()})
+
+
+async def test_what_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(Unavailable, match="could not be started: No such file"):
+        await PhotoGate(40_000_000).__aenter__()
+    monkeypatch.undo()
+    monkeypatch.setattr(pool, "_ROOT", Path("/nowhere"))
+    with pytest.raises(Unavailable, match=r"could not be started: .*orchestrator"):
+        await PhotoGate(40_000_000).__aenter__()
+    assert decoders() == []
+
+
+async def test_a_death_is_told_to_the_operator(gate: PhotoGate, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    victim = decoders()[0]
+    victim.send_signal(signal.SIGSEGV)
+    await until(lambda: "ended by itself, status -11" in caplog.text)
+    caplog.clear()
+    (await accepted(gate, GOOD)).close()
+    assert not caplog.records
+
+
+# What a decoder has
+
+
+async def test_it_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REROOM_SIGNING_KEY", "R2_SECRET_ACCESS_KEY", "REDIS_URL", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "a-secret-that-nobody-may-know")
+    async with PhotoGate(40_000_000, processes=1):
+        for process in decoders():
+            assert set(process.environ()) <= {"PYTHONPATH", "LD_LIBRARY_PATH"}
+            assert process.cwd() == "/"
+
+
+async def test_it_can_open_nothing(gate: PhotoGate) -> None:
+    for data in (GOOD, encoded(picture(), "PNG"), encoded(picture(), "WEBP")):
+        await gate.accept(data)
+    for process in decoders():
+        root = Path(f"/proc/{process.pid}")
+        assert sorted(os.listdir(root / "fd")) == ["0", "1", "2"]
+        limits = {
+            line[:26].strip(): line[26:].split()[:2] for line in (root / "limits").read_text().splitlines()
+        }
+        assert limits["Max open files"] == ["3", "3"]
+        assert (
+            limits["Max file size"] == limits["Max processes"] == limits["Max core file size"] == ["0", "0"]
+        )
+        assert limits["Max address space"] == [str(256 * 2**20 + 20 * 40_000_000)] * 2
+        assert process.num_threads() == 1
+
+
+async def test_it_ignores_what_is_sent_to_the_group(gate: PhotoGate) -> None:
+    """Ctrl-C, a closed terminal and a service manager's stop are for its parent, which may want to finish."""
+    before = {process.pid for process in decoders()}
+    for process in decoders():
+        assert os.getpgid(process.pid) != os.getpgid(0)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            process.send_signal(number)
+    assert shows_quadrants(await accepted(gate, GOOD))
+    assert {process.pid for process in decoders()} == before
+
+
+PARENT = """
+import asyncio, sys
+from orchestrator.uploads import PhotoGate
+
+async def main():
+    async with PhotoGate(40_000_000, processes=1):
+        print("ready", flush=True)
+        await asyncio.sleep(60)
+
+LOOP.run(main())
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_it_ends_with_its_parent(loop: str) -> None:
+    code = (
+        PARENT.replace("LOOP", loop)
+        if loop == "asyncio"
+        else f"import uvloop\n{PARENT.replace('LOOP', loop)}"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        children = psutil.Process(parent.pid).children()
+        assert len(children) == 2
+        parent.kill()
+        gone, alive = psutil.wait_procs(children, timeout=10)
+        assert (len(gone), alive) == (2, [])
+    finally:
+        parent.kill()
+        parent.wait()
+        if parent.stdout:
+            parent.stdout.close()
