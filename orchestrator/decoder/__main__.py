@@ -1,9 +1,9 @@
 """Serves pictures on standard input and output: ``python -m orchestrator.decoder MAX_PIXELS MEMORY CPU_SECONDS``.
 
-A request is a 4-byte big-endian length and the file's bytes. An answer is a length and a JSON head,
-``{"ok": true, "width", "height"}`` or ``{"ok": false, "code", "detail"}``, then a length and the JPEG's bytes (none
-on failure). The first answer comes unasked, when the process is warm. It ends at the end of standard input, so
-it never outlives its parent; SIGPROF ends it over a picture that takes more than CPU_SECONDS.
+A request is a 4-byte big-endian length and the file's bytes. An answer is the byte 1 as soon as all has come in, a
+length and a JSON head, ``{"ok": true, "width", "height"}`` or ``{"ok": false, "code", "detail"}``, then a length and
+the JPEG's bytes (none on failure). A first one comes unasked, when the process is warm. It ends at the end
+of standard input, so it never outlives its parent; SIGPROF ends it over a picture that takes more than CPU_SECONDS.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from PIL import Image, ImageCms
 from orchestrator.decoder.limits import MIN_SIDE, Rejected
 from orchestrator.decoder.picture import SRGB, normalise
 
+RECEIVED = b"\1"
+
 
 def answer(data: bytes, max_pixels: int) -> tuple[dict[str, object], bytes]:
     try:
@@ -35,12 +37,16 @@ def answer(data: bytes, max_pixels: int) -> tuple[dict[str, object], bytes]:
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, max_pixels: int, cpu_seconds: float) -> None:
+    answers.write(RECEIVED)
     send(answers, {"ok": True}, b"")
     while len(head := requests.read(4)) == 4:
         (length,) = struct.unpack(">I", head)
+        data = requests.read(length)
+        answers.write(RECEIVED)
+        answers.flush()
         # Of processor time, and not to be caught: libraries may loop where no Python runs.
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-        fields, jpeg = answer(requests.read(length), max_pixels)
+        fields, jpeg = answer(data, max_pixels)
         signal.setitimer(signal.ITIMER_PROF, 0)
         send(answers, fields, jpeg)
 

@@ -12,12 +12,14 @@ from orchestrator.uploads.pool import Answer, DecoderDied, DecoderPool, Limits
 
 DECODE_SECONDS = 10.0
 """Of processor time. A photo at the limits takes about 2 s; a picture made to be slow is stopped here."""
-HANG_FACTOR = 4
-"""So many times longer may it take by the clock, where other work has the processors."""
+HANG_SECONDS = 60.0
+"""By the clock, for a machine on which other work has the processors."""
 MEMORY = 256 * 2**20
 """Of a decoder, in bytes: Python, the libraries, and the upload in a few copies."""
 MEMORY_A_PIXEL = 20
 """A WebP with alpha needs 18 bytes a pixel, a PNG 13, a progressive JPEG 8."""
+TRIES = 8
+"""With decoders that somebody else kills."""
 PATIENCE = 30.0
 """How long an upload waits for its turn, in seconds."""
 
@@ -43,9 +45,9 @@ class PhotoGate:
     """Checks and normalises uploads in a few warm processes of bounded memory and time.
 
     Open it as an async context manager; it raises Unavailable when decoders cannot be started. ``max_pixels``
-    limits width × height, ``seconds`` the processor time for one picture, ``patience`` the seconds that an upload
-    waits for its turn, ``memory`` the bytes of address space of one decoder. At most ``processes`` pictures are
-    decoded at once.
+    limits width × height. At most ``processes`` pictures are decoded at once, each with ``memory`` bytes of address
+    space, for ``seconds`` of processor time and ``hang_seconds`` by the clock. An upload waits ``patience`` seconds
+    for its turn.
     """
 
     def __init__(
@@ -53,12 +55,13 @@ class PhotoGate:
         max_pixels: int,
         processes: int | None = None,
         seconds: float = DECODE_SECONDS,
+        hang_seconds: float = HANG_SECONDS,
         patience: float = PATIENCE,
         memory: int | None = None,
     ) -> None:
         processes = processes or min(4, len(os.sched_getaffinity(0)))
         limits = Limits(max_pixels, memory or MEMORY + MEMORY_A_PIXEL * max_pixels, seconds)
-        self._pool = DecoderPool(processes, limits, HANG_FACTOR * seconds, patience)
+        self._pool = DecoderPool(processes, limits, hang_seconds, patience)
 
     async def __aenter__(self) -> PhotoGate:
         await self._pool.__aenter__()
@@ -79,20 +82,26 @@ class PhotoGate:
         return Photo(jpeg, answer.width, answer.height)
 
     async def _decode(self, data: bytes | bytearray) -> tuple[Answer, bytes]:
-        for _ in range(2):
+        killed = 0
+        for _ in range(TRIES):
             try:
                 return await self._pool.decode(data)
             except TimeoutError:
                 raise Unavailable("a decoder did not answer in time") from None
             except DecoderDied as death:
                 if death.took_too_long:
+                    what = "the picture takes too long to read"
                     raise PhotoRejected(
-                        "broken_image",
-                        "the picture takes too long to read; save it again as an ordinary JPEG",
+                        "broken_image", f"{what}; save it again as an ordinary JPEG"
                     ) from None
                 if not death.by_others:
+                    what = "the picture cannot be read"
                     raise PhotoRejected(
-                        "broken_image", "the picture cannot be read; save it again as an ordinary JPEG"
+                        "broken_image", f"{what}; save it again as an ordinary JPEG"
                     ) from None
-        # Once may be chance. Twice is a picture that the system kills decoders for.
-        raise PhotoRejected("image_too_large", "the picture needs too much memory to decode; scale it down")
+                killed += death.begun
+            # Once may be chance. Twice is a picture that the system kills decoders for.
+            if killed == 2:
+                what = "the picture needs too much memory to decode"
+                raise PhotoRejected("image_too_large", f"{what}; scale it down")
+        raise Unavailable("the decoders are being killed")

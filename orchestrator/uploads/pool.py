@@ -47,11 +47,11 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class DecoderDied(Exception):
-    """``status`` as a process's: negative for a signal."""
+    """``status`` as a process's: negative for a signal. ``begun``: it had the picture when it died."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, begun: bool) -> None:
         super().__init__(f"a decoder ended with status {status}")
-        self.status = status
+        self.status, self.begun = status, begun
 
     @property
     def took_too_long(self) -> bool:
@@ -72,6 +72,8 @@ class _Decoder:
         assert process.stderr is not None
         self._process = process
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        self._at_work = asyncio.Lock()
+        self._received = False
         self.pictures = 0
         self.dismissed = False
         """Whether it was ended on purpose."""
@@ -118,18 +120,22 @@ class _Decoder:
 
     async def decode(self, data: bytes | bytearray) -> tuple[Answer, bytes]:
         """Raises DecoderDied."""
-        self.pictures += 1
-        try:
-            self._stdin.write(struct.pack(">I", len(data)))
-            # In pieces, since the pipe's buffer would become a second copy of the whole.
-            for start in range(0, len(data), _PIECE):
-                self._stdin.write(data[start : start + _PIECE])
-                await self._stdin.drain()
-            return await self._answer()
-        except (EOFError, ConnectionError):
-            raise DecoderDied(await self._process.wait()) from None
+        async with self._at_work:
+            self.pictures += 1
+            self._received = False
+            try:
+                self._stdin.write(struct.pack(">I", len(data)))
+                # In pieces, since the pipe's buffer would become a second copy of the whole.
+                for start in range(0, len(data), _PIECE):
+                    self._stdin.write(data[start : start + _PIECE])
+                    await self._stdin.drain()
+                return await self._answer()
+            except (EOFError, ConnectionError):
+                raise DecoderDied(await self._process.wait(), self._received) from None
 
     async def _answer(self) -> tuple[Answer, bytes]:
+        await self._stdout.readexactly(1)
+        self._received = True
         parts = []
         for _ in range(2):
             (length,) = struct.unpack(">I", await self._stdout.readexactly(4))
@@ -152,7 +158,7 @@ class _Decoder:
                 async with asyncio.timeout(ENDING_SECONDS):
                     return await self._process.wait()
         self.kill()
-        with contextlib.suppress(ConnectionError):
+        async with self._at_work:
             # A pipe that was left half read would stay open, and the process be waited for in vain.
             while await self._stdout.read(_PIECE) or await self._stderr.read(_PIECE):
                 pass

@@ -64,7 +64,8 @@ def opened(photo: Photo) -> Image.Image:
 
 def segments_of(jpeg: bytes) -> list[int]:
     """The markers of a baseline JPEG's segments, its scan last."""
-    found, position = [], 2
+    found: list[int] = []
+    position = 2
     while not found or found[-1] != 0xDA:
         assert jpeg[position] == 0xFF
         found.append(jpeg[position + 1])

@@ -9,6 +9,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -48,7 +49,7 @@ from tests.unit.gate.files import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def jpeg_claiming(width: int, height: int, **options: object) -> bytes:
+def jpeg_claiming(width: int, height: int, **options: Any) -> bytes:
     parts, scans = jpeg_parts(encoded(picture(size=(16, 16)), **options))
     frame = next(kind for kind in (0xC0, 0xC2) if kind in parts)
     parts[frame] = parts[frame][:1] + struct.pack(">HH", height, width) + parts[frame][5:]
