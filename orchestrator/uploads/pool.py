@@ -152,12 +152,17 @@ class _Decoder:
     async def stop(self) -> int:
         """Ends it if need be, closes its pipes and gives its status."""
         self._stdin.close()
-        if self._stderr.at_eof():
-            # It is ending by itself; to kill it now would take its status from the one who waits for it.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ENDING_SECONDS):
-                    return await self._process.wait()
-        self.kill()
+        # One that is ending by itself is left alone: a kill could take its status from those who wait for it.
+        if not self._stderr.at_eof():
+            self.kill()
+        try:
+            async with asyncio.timeout(ENDING_SECONDS):
+                return await self._rest()
+        except TimeoutError:
+            self.kill()
+            return await self._rest()
+
+    async def _rest(self) -> int:
         async with self._at_work:
             # A pipe that was left half read would stay open, and the process be waited for in vain.
             while await self._stdout.read(_PIECE) or await self._stderr.read(_PIECE):
@@ -177,11 +182,13 @@ class DecoderPool:
         self._slots = asyncio.Semaphore(processes)
         self._idle: asyncio.Queue[_Decoder] = asyncio.Queue()
         self._keepers: list[asyncio.Task[None]] = []
+        self._living: set[_Decoder] = set()
 
     async def __aenter__(self) -> DecoderPool:
         starts = (_Decoder.start(self._limits) for _ in range(self._count))
         started = await asyncio.gather(*starts, return_exceptions=True)
         decoders = [decoder for decoder in started if isinstance(decoder, _Decoder)]
+        self._living.update(decoders)
         self._keepers = [asyncio.create_task(self._keep(decoder)) for decoder in decoders]
         for failure in started:
             if isinstance(failure, BaseException):
@@ -194,6 +201,9 @@ class DecoderPool:
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
+        # A keeper that was cancelled before its first step has ended nothing.
+        while self._living:
+            await self._living.pop().stop()
 
     async def decode(self, data: bytes | bytearray) -> tuple[Answer, bytes]:
         """A decoder's answer; raises DecoderDied, TimeoutError when one says nothing for ``seconds``, and Unavailable
@@ -235,11 +245,10 @@ class DecoderPool:
     async def _keep(self, decoder: _Decoder) -> None:
         """One place of the pool: hands the decoder out, and starts another whenever it has ended."""
         while True:
-            try:
-                self._idle.put_nowait(decoder)
-                complaints = await decoder.complaints()
-            finally:
-                status = await decoder.stop()
+            self._idle.put_nowait(decoder)
+            complaints = await decoder.complaints()
+            status = await decoder.stop()
+            self._living.remove(decoder)
             if not decoder.dismissed:
                 log.warning(
                     "a decoder ended by itself, status %d, after %d pictures: %r",
@@ -248,6 +257,7 @@ class DecoderPool:
                     complaints,
                 )
             decoder = await self._replacement()
+            self._living.add(decoder)
 
     async def _replacement(self) -> _Decoder:
         while True:
