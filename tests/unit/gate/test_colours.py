@@ -324,7 +324,7 @@ async def test_a_useless_profile_does_not_cost_the_photo(gate: PhotoGate, format
 
 
 async def test_a_profile_that_explodes(gate: PhotoGate) -> None:
-    for body in (b"x\0\0" + zlib.compress(bytes(200_000_000), 9), b"x\0\0" + b"\xff" * 100, b"x", b""):
+    for body in (b"x\0\0" + zlib.compress(bytes(50_000_000), 9), b"x\0\0" + b"\xff" * 100, b"x", b""):
         data = flat_png(8, 2, bytes(RED), png_chunk(b"iCCP", body))
         assert distance(colour_at(await accepted(gate, data)), RED) <= 4
 
