@@ -34,14 +34,13 @@ _JPEG_TABLES = {0xC4, 0xCC, 0xDB, 0xDD}
 # In coded data 0xFF is followed by 0, or by a restart marker, or else begins what comes after the data.
 _JPEG_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _JPEG_MARKER = re.compile(rb"\xff[^\xff]")
-_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b")
 
 
 @dataclass
 class Parts:
     """A file in parts: ``stream`` is a file of the same format that holds pixels only.
 
-    ``orientation`` is EXIF's, 1 to 8. ``grey`` means that the pixels have one colour channel.
+    ``grey`` means that the pixels have one colour channel; ``exif`` and ``xmp`` are as they stood in the file.
     """
 
     format: str
@@ -54,13 +53,6 @@ class Parts:
     grey: bool = False
     icc_pieces: list[bytes] = field(default_factory=list)
 
-    def orientation(self) -> int:
-        found = exif_orientation(self.exif)
-        if not 1 <= found <= 8:
-            match = _XMP_ORIENTATION.search(self.xmp)
-            found = int(match[1]) if match else 1
-        return found
-
 
 def take_apart(data: bytes) -> Parts:
     """Raises Rejected for what is no whole, single picture of the three formats."""
@@ -71,26 +63,6 @@ def take_apart(data: bytes) -> Parts:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp(data)
     raise Rejected("unsupported_image", "the file is not a JPEG, PNG or WebP picture; save the photo as one")
-
-
-def exif_orientation(exif: bytes) -> int:
-    """The tag Orientation of an EXIF block's first directory; 0 when there is none that can be read."""
-    for _ in range(2):  # some write the beginning twice
-        exif = exif.removeprefix(_EXIF)
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None:
-        return 0
-    try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        for index in range(count):
-            tag, kind, values = struct.unpack_from(order + "HHI", exif, start + 2 + 12 * index)
-            if tag == 0x0112 and values == 1 and kind in (1, 3, 4):  # a byte, a short, a long
-                code = {1: "B", 3: "H", 4: "I"}[kind]
-                return int(struct.unpack_from(order + code, exif, start + 10 + 12 * index)[0])
-    except struct.error:
-        pass
-    return 0
 
 
 def _jpeg(data: bytes) -> Parts:

@@ -8,6 +8,7 @@ from PIL import Image, ImageCms
 
 from orchestrator.decoder.containers import Parts, animated, take_apart
 from orchestrator.decoder.limits import STORED_SIDE, Rejected, broken, check_size
+from orchestrator.decoder.orientation import orientation
 
 QUALITY = 95
 SRGB = ImageCms.createProfile("sRGB")
@@ -37,7 +38,7 @@ def normalise(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
             if getattr(image, "is_animated", False):
                 raise animated()
             picture = to_srgb(shrink(image), parts)
-        turn = _TURNS.get(parts.orientation())
+        turn = _TURNS.get(orientation(parts.exif, parts.xmp))
         if turn is not None:
             picture = picture.transpose(turn)
         picture.info = {}

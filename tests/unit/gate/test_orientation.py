@@ -7,16 +7,14 @@ import pytest
 from PIL import Image
 
 from orchestrator.uploads import PhotoGate
+from tests.unit.gate.colour import P3_PRIMARIES, curve, in_srgb, rgb_profile, srgb_to_linear
 from tests.unit.gate.files import (
-    P3_PRIMARIES,
     accepted,
     colour_at,
-    curve,
     distance,
     encoded,
     exif,
     exif_segment,
-    in_srgb,
     jpeg_segment,
     jpeg_with,
     noise,
@@ -24,9 +22,7 @@ from tests.unit.gate.files import (
     png_chunk,
     png_with,
     quadrants,
-    rgb_profile,
     shows_quadrants,
-    srgb_to_linear,
     webp_chunk,
     webp_with,
     xmp,
