@@ -67,10 +67,16 @@ async def test_one_that_was_killed_idle_is_replaced_before_it_is_needed(gate: Ph
     assert shows_quadrants(await accepted(gate, GOOD))
 
 
-async def test_a_dead_one_that_nobody_has_noticed_costs_no_photo(gate: PhotoGate) -> None:
-    for process in decoders():
+async def test_those_that_die_before_they_have_the_picture_do_not_speak_against_it(gate: PhotoGate) -> None:
+    both = decoders()
+    for process in both:
+        process.send(signal.SIGSTOP)
+    upload = asyncio.create_task(gate.accept(GOOD))
+    for process in both:
+        await asyncio.sleep(0.3)
+        assert not upload.done()
         process.kill()
-    assert shows_quadrants(await accepted(gate, GOOD))
+    assert (await upload).width == 160
 
 
 async def test_one_killed_at_work_costs_no_photo(gate: PhotoGate) -> None:
