@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import struct
-import sys
-from pathlib import Path
 
 import msgspec
 
 from orchestrator.ports import Unavailable
+from orchestrator.uploads.kinds import is_taken, why_not
+from orchestrator.uploads.pool import Answer, DecoderDied, DecoderPool, Limits
 
-DECODE_SECONDS = 20.0
-"""A photo at the limits takes about 2 s; a picture made to be slow is stopped here."""
-_PIECE = 64 * 1024
-_SCRIPT = Path(__file__).with_name("decoder.py")
+DECODE_SECONDS = 10.0
+"""Of processor time. A photo at the limits takes about 2 s; a picture made to be slow is stopped here."""
+HANG_SECONDS = 60.0
+"""By the clock, for a machine on which other work has the processors."""
+MEMORY = 256 * 2**20
+"""Of a decoder, in bytes: Python, the libraries, and the upload in a few copies."""
+MEMORY_A_PIXEL = 20
+"""A WebP with alpha needs 18 bytes a pixel, a PNG 13, a progressive JPEG 8."""
+TRIES = 8
+"""With decoders that somebody else kills."""
+PATIENCE = 30.0
+"""How long an upload waits for its turn, in seconds."""
 
 
 class Photo(msgspec.Struct, frozen=True):
@@ -28,126 +34,74 @@ class Photo(msgspec.Struct, frozen=True):
 
 class PhotoRejected(Exception):
     """The upload is not taken: ``code`` is empty_file, unsupported_image, broken_image, animated_image,
-    image_too_large, image_too_small or image_too_narrow; ``detail`` is a sentence for the user."""
+    image_too_large, image_too_small or image_too_narrow; ``detail`` is a sentence that tells the user what to do."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code, self.detail = code, detail
 
 
-class _Answer(msgspec.Struct):
-    ok: bool
-    width: int = 0
-    height: int = 0
-    code: str = ""
-    detail: str = ""
-
-
-class _Decoder:
-    """One warm decoder process."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    async def start(cls, max_pixels: int) -> _Decoder:
-        # Pixels are held up to three times at four bytes while they are converted.
-        memory = 512 * 2**20 + 16 * max_pixels
-        arguments = (str(value) for value in (max_pixels, memory, int(DECODE_SECONDS)))
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", str(_SCRIPT), *arguments,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-        except OSError as error:
-            raise Unavailable(f"a decoder could not be started: {error.strerror}") from error
-        return cls(process)
-
-    @property
-    def alive(self) -> bool:
-        return self._process.returncode is None
-
-    async def decode(self, data: bytes | bytearray) -> tuple[_Answer, bytes]:
-        """Raises EOFError or ConnectionError when the process died over it."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(struct.pack(">I", len(data)))
-        # In pieces, since the pipe's buffer would become a second copy of the whole.
-        for start in range(0, len(data), _PIECE):
-            stdin.write(data[start : start + _PIECE])
-            await stdin.drain()
-        parts = []
-        for _ in range(2):
-            (length,) = struct.unpack(">I", await stdout.readexactly(4))
-            parts.append(await stdout.readexactly(length))
-        return msgspec.json.decode(parts[0], type=_Answer), parts[1]
-
-    async def stop(self) -> None:
-        if self.alive:
-            self._process.kill()
-        await self._process.wait()
-
-
 class PhotoGate:
     """Checks and normalises uploads in a few warm processes of bounded memory and time.
 
-    Open it as an async context manager. ``max_pixels`` limits width × height, ``seconds`` the
-    time for one picture.
+    Open it as an async context manager; it raises Unavailable when decoders cannot be started. ``max_pixels``
+    limits width × height. At most ``processes`` pictures are decoded at once, each with ``memory`` bytes of address
+    space, for ``seconds`` of processor time and ``hang_seconds`` by the clock. An upload waits ``patience`` seconds
+    for its turn.
     """
 
     def __init__(
-        self, max_pixels: int, processes: int | None = None, seconds: float = DECODE_SECONDS
+        self,
+        max_pixels: int,
+        processes: int | None = None,
+        seconds: float = DECODE_SECONDS,
+        hang_seconds: float = HANG_SECONDS,
+        patience: float = PATIENCE,
+        memory: int | None = None,
     ) -> None:
-        self._max_pixels, self._seconds = max_pixels, seconds
-        self._slots = asyncio.Semaphore(processes or min(4, os.cpu_count() or 1))
-        self._idle: list[_Decoder] = []
+        processes = processes or min(4, len(os.sched_getaffinity(0)))
+        limits = Limits(max_pixels, memory or MEMORY + MEMORY_A_PIXEL * max_pixels, seconds)
+        self._pool = DecoderPool(processes, limits, hang_seconds, patience)
 
     async def __aenter__(self) -> PhotoGate:
-        self._idle.append(await _Decoder.start(self._max_pixels))
+        await self._pool.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        while self._idle:
-            await self._idle.pop().stop()
+        await self._pool.__aexit__()
 
     async def accept(self, data: bytes | bytearray) -> Photo:
-        """The normalised photo; raises PhotoRejected, or Unavailable when no decoder can be started."""
+        """The normalised photo; raises PhotoRejected, or Unavailable when no decoder is free or answers in time."""
         if not data:
-            raise PhotoRejected("empty_file", "the file is empty")
-        if not _looks_like_a_picture(data):
-            raise PhotoRejected("unsupported_image", "the file is not a JPEG, PNG or WebP picture")
-        async with self._slots:
-            answer, jpeg = await self._decode(data)
+            raise PhotoRejected("empty_file", "the file is empty; choose the photo again")
+        if not is_taken(data):
+            raise PhotoRejected("unsupported_image", why_not(data))
+        answer, jpeg = await self._decode(data)
         if not answer.ok:
             raise PhotoRejected(answer.code, answer.detail)
         return Photo(jpeg, answer.width, answer.height)
 
-    async def _decode(self, data: bytes | bytearray) -> tuple[_Answer, bytes]:
-        decoder = await self._take()
-        finished = False
-        try:
-            async with asyncio.timeout(self._seconds):
-                result = await decoder.decode(data)
-            finished = True
-            return result
-        except (TimeoutError, EOFError, ConnectionError):
-            raise PhotoRejected("broken_image", "the picture takes too much time or memory to read") from None
-        finally:
-            # One that was interrupted still has an answer under way and cannot be used again.
-            if finished:
-                self._idle.append(decoder)
-            else:
-                await asyncio.shield(decoder.stop())
-
-    async def _take(self) -> _Decoder:
-        while self._idle:
-            decoder = self._idle.pop()
-            if decoder.alive:
-                return decoder
-        return await _Decoder.start(self._max_pixels)
-
-
-def _looks_like_a_picture(data: bytes | bytearray) -> bool:
-    jpeg, png = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-    return data.startswith((jpeg, png)) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    async def _decode(self, data: bytes | bytearray) -> tuple[Answer, bytes]:
+        killed = 0
+        for _ in range(TRIES):
+            try:
+                return await self._pool.decode(data)
+            except TimeoutError:
+                raise Unavailable("a decoder did not answer in time") from None
+            except DecoderDied as death:
+                if death.took_too_long:
+                    what = "the picture takes too long to read"
+                    raise PhotoRejected(
+                        "broken_image", f"{what}; save it again as an ordinary JPEG"
+                    ) from None
+                if not death.by_others:
+                    what = "the picture cannot be read"
+                    raise PhotoRejected(
+                        "broken_image", f"{what}; save it again as an ordinary JPEG"
+                    ) from None
+                killed += death.begun
+            # Once may be chance. Twice is a picture that the system kills decoders for.
+            if killed == 2:
+                what = "the picture needs too much memory to decode"
+                raise PhotoRejected("image_too_large", f"{what}; scale it down")
+        raise Unavailable("the decoders are being killed")

@@ -12,7 +12,7 @@ import solver
 from orchestrator.analysis import Analysis
 from orchestrator.jobs.models import JobState
 from orchestrator.styles import DEFAULT_STYLE, STYLES
-from orchestrator.uploads import decoder
+from orchestrator.decoder import limits as decoder
 from tests.conftest import RELEASE
 
 

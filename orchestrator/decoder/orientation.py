@@ -1,0 +1,37 @@
+"""How a photo lies, as its camera or an editor wrote it down (Exif 2.32, tag 274; XMP part 1)."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b")
+
+
+def orientation(exif: bytes, xmp: bytes) -> int:
+    """EXIF's value from 1 (upright) to 8; XMP's where EXIF has none that makes sense, and 1 where neither has."""
+    found = exif_orientation(exif)
+    if not 1 <= found <= 8:
+        match = _XMP_ORIENTATION.search(xmp)
+        found = int(match[1]) if match else 1
+    return found
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The tag Orientation of an EXIF block's first directory; 0 when there is none that can be read."""
+    for _ in range(2):  # some write the beginning twice
+        exif = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 0
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        for index in range(count):
+            tag, kind, values = struct.unpack_from(order + "HHI", exif, start + 2 + 12 * index)
+            if tag == 0x0112 and values == 1 and kind in (1, 3, 4):  # a byte, a short, a long
+                code = {1: "B", 3: "H", 4: "I"}[kind]
+                return int(struct.unpack_from(order + code, exif, start + 10 + 12 * index)[0])
+    except struct.error:
+        pass
+    return 0

@@ -1,0 +1,53 @@
+"""Tells what kind of file somebody sent, from its first bytes."""
+
+from __future__ import annotations
+
+SAVE_AS = "save the photo as JPEG, PNG or WebP and send that"
+_BRANDS_AT = 8
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"miaf")
+_OTHERS = {
+    b"GIF8": "a GIF",
+    b"II*\0": "a TIFF or a camera's raw file",
+    b"MM\0*": "a TIFF or a camera's raw file",
+    b"BM": "a BMP",
+    b"%PDF": "a PDF",
+    b"8BPS": "a Photoshop document",
+    b"\xff\x0a": "a JPEG XL",
+    b"\0\0\0\x0cJXL ": "a JPEG XL",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000",
+    b"PK\x03\x04": "a ZIP archive",
+}
+
+
+def is_taken(data: bytes | bytearray) -> bool:
+    """Whether the file begins like a JPEG, a PNG or a WebP."""
+    jpeg, png = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+    return data.startswith((jpeg, png)) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+
+
+def why_not(data: bytes | bytearray) -> str:
+    """A sentence for the sender of a file that is not taken."""
+    if data[4:8] == b"ftyp":
+        brands = {bytes(data[start : start + 4]) for start in range(_BRANDS_AT, _box_end(data), 4)}
+        if brands & {b"avif", b"avis"}:
+            return f"the file is an AVIF, which is not taken; {SAVE_AS}"
+        if brands.intersection(_HEIF):
+            return (
+                "the file is a HEIC photo, which is not taken; share or export it as JPEG "
+                "(an iPhone takes JPEG itself with Settings > Camera > Formats > Most Compatible)"
+            )
+        return f"the file is a video, not a photo; {SAVE_AS}"
+    start = bytes(data[:512]).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<svg" in start:
+        return f"the file is an SVG drawing, not a photo; {SAVE_AS}"
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<script")):
+        return f"the file is a web page, not a photo; {SAVE_AS}"
+    for beginning, name in _OTHERS.items():
+        if data.startswith(beginning):
+            return f"the file is {name}, which is not taken; {SAVE_AS}"
+    return f"the file is not a JPEG, PNG or WebP picture; {SAVE_AS}"
+
+
+def _box_end(data: bytes | bytearray) -> int:
+    """Where the brands end, of which there are a few."""
+    return min(int.from_bytes(data[:4], "big"), len(data), 128)
