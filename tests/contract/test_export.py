@@ -162,7 +162,7 @@ def test_a_version_is_published_beside_the_ones_before(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_bundle_says_how_far_floats_may_differ(tmp_path: Path) -> None:
     strict = msgspec.structs.replace(load_bundle("tiny"), tolerance=0.0)
-    with pytest.raises(ParityError, match="differs from torch by .*, allowed 0"):
+    with pytest.raises(ParityError, match=r"differs from torch by .*, allowed 0"):
         build_release(strict, tmp_path, version=1)
     assert not list(tmp_path.iterdir())
 
