@@ -17,9 +17,10 @@ VENV := .venv/bin/python
 SERVER := .venv/.server-installed
 TESTS := .venv/.tests-installed
 TRITON := .triton/.installed
+PERF := .perf/.installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo up test check lint export dollhouse clean .venv .triton redis
+.PHONY: help demo up test check lint export dollhouse bench clean .venv .triton .perf redis
 .DELETE_ON_ERROR:
 
 help:  ## print this
@@ -29,13 +30,15 @@ help:  ## print this
 	@echo 'make test                                             run every test'
 	@echo 'make check                                            lint, types, import arrows, tests'
 	@echo 'make export BUNDLE=tiny                               make releases/BUNDLE from its weights'
+	@echo 'make bench                                            measure speed, into benchmarks/results: about 20 minutes on'
+	@echo '                                                      two idle CPU cores'
 	@echo 'make dollhouse [MINUTES=130]                          train the small models anew and publish them: 2.5 hours on'
 	@echo '                                                      two CPU cores, about 15 minutes on a GPU; goes on when'
 	@echo '                                                      run again'
 	@echo 'make clean                                            remove what make made: environments, logs, caches, also'
 	@echo '                                                      the checkpoints of the training'
 	@echo
-	@echo 'demo and up serve the small trained models in releases/dollhouse; BUNDLE names another release. test, export and'
+	@echo 'demo and up serve the small trained models in releases/dollhouse; BUNDLE names another release. test, export, bench and'
 	@echo 'dollhouse install torch: from the package index as it is, or from TORCH_INDEX=URL, such as that of PyTorch for'
 	@echo 'machines without a GPU. PYTHON chooses the interpreter.'
 
@@ -64,11 +67,18 @@ export: $(TESTS)
 dollhouse: $(TESTS)
 	$(VENV) -m export.dollhouse $(if $(MINUTES),--minutes '$(MINUTES)')
 
+bench: $(TESTS) $(TRITON) $(PERF)
+	$(VENV) -m benchmarks.end_to_end
+	$(VENV) -m benchmarks.batching
+	$(VENV) -m benchmarks.perf
+	$(VENV) -m benchmarks.overhead
+
 clean:
-	rm -rf .venv .triton .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .triton .perf .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .venv: $(SERVER)
 .triton: $(TRITON)
+.perf: $(PERF)
 
 $(SERVER): pyproject.toml client/pyproject.toml requirements/constraints.txt
 	@$(call need_python)
@@ -92,6 +102,12 @@ $(TRITON): requirements/serving.txt requirements/tritonserver.txt
 	@test -x .triton/bin/python || $(PYTHON) -m venv .triton
 	@.triton/bin/python $(PIP_INSTALL) -r requirements/serving.txt
 	@.triton/bin/python $(PIP_INSTALL) --no-deps -r requirements/tritonserver.txt
+	@touch $@
+
+$(PERF): requirements/perf_analyzer.txt | $(SERVER)
+	@echo 'installing perf_analyzer into .perf …'
+	@rm -rf .perf
+	@$(VENV) $(PIP_INSTALL) --no-deps --target .perf -r requirements/perf_analyzer.txt
 	@touch $@
 
 redis:

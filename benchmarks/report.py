@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gates import Gate
 from export.dollhouse.machine import cpu_model, usable_cores
 
 
@@ -35,6 +36,11 @@ def write(file: Path, document: dict[str, Any]) -> None:
     part = file.with_suffix(".part")
     part.write_text(json.dumps(_rounded(document), indent=2, ensure_ascii=False) + "\n")
     part.replace(file)
+
+
+def reached(gate: Gate, value: float) -> str:
+    """The gate, and a mark that says whether ``value`` passes it, for a rich table."""
+    return f"{gate} {'[green]✓[/]' if gate.passes(value, gate.bound) else '[red]✗[/]'}"
 
 
 def _rounded(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,16 +10,17 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.grpc import InferInput
+from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 
+from benchmarks.counters import Counters, read_counters
 from benchmarks.releases import Release
 from export.dollhouse.metrics import Found
 from export.dollhouse.rooms import LABELS
 from orchestrator.jobs.models import Job, Preferences
 from orchestrator.jobs.translate import request
 from orchestrator.styles import STYLES
-from reroom.triton import Analysis, Result, TritonClient
+from reroom.triton import Analysis, RestyleRequest, Result, TritonClient, wire
 
 DEADLINE = 600.0
 """Seconds that one request may take."""
@@ -84,6 +85,33 @@ class Service:
                     case Result():
                         return Restyled(event, room_type)
         raise AssertionError("the stream ended without a result")
+
+    async def answer(self, asked: RestyleRequest) -> Result:
+        """A request as internal tools send it; its last event. Raises RestyleError."""
+        async with aclosing(self._restyling.restyle(asked, deadline=DEADLINE)) as events:
+            async for event in events:
+                if isinstance(event, Result):
+                    return event
+        raise AssertionError("the stream ended without a result")
+
+    async def exact(self, asked: RestyleRequest) -> NDArray[np.float32]:
+        """The picture of a request before rounding, FP32 [H,W,3] in 0..255."""
+        wanted = [InferRequestedOutput("event"), InferRequestedOutput("image_exact")]
+
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            yield {"model_name": "restyle", "inputs": wire.encode(asked), "outputs": wanted}
+
+        async for response, error in self._models.stream_infer(requests()):
+            if error is not None:
+                raise error
+            picture: NDArray[np.float32] | None = response.as_numpy("image_exact")
+            if picture is not None:
+                return picture
+        raise AssertionError("the stream ended without a picture")
+
+    async def counters(self) -> dict[str, Counters]:
+        """Triton's statistics by model; to be read while no request is running."""
+        return await read_counters(self._models)
 
     async def analyse(self, picture: NDArray[np.uint8]) -> Seen:
         """What ``depth``, ``edges`` and ``detector`` say of UINT8 [H,W,3]; objects that LABELS lacks are left out."""

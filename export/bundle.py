@@ -95,6 +95,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     in FP32, so this halves the files and nothing else."""
     made_by: str | None = None
     """The command that makes the local weights, for those who do not have them yet."""
+    tolerance: float = 2e-5
+    """By how much a float output of a graph may differ from torch, relative to the largest magnitude (at least 1)."""
     seed: int = 0
 
 

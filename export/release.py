@@ -76,7 +76,7 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
     modules = _modules(bundle, networks)
     # The modules hold the networks now, and each is gone before its ONNX twin is loaded: both together would not fit.
     del networks
-    facts = _export_graphs(modules, sizes, staging / "models", version, bundle.stored)
+    facts = _export_graphs(modules, sizes, staging / "models", version, bundle)
     folder = Path("versions", str(version))
     (staging / folder).mkdir(parents=True)
     tokenizer = load_tokenizer(bundle.tokenizer)
@@ -139,24 +139,24 @@ def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Modul
 
 
 def _export_graphs(
-    modules: dict[str, nn.Module], sizes: Sizes, folder: Path, version: int, stored: Stored
+    modules: dict[str, nn.Module], sizes: Sizes, folder: Path, version: int, bundle: Bundle
 ) -> dict[str, ModelFacts]:
     """Export all of ``modules``, emptying it."""
     specs = graph_specs(sizes)
     return {
-        name: _export_graph(modules.pop(name).eval(), specs[name], folder / name, version, stored)
+        name: _export_graph(modules.pop(name).eval(), specs[name], folder / name, version, bundle)
         for name in list(modules)
     }
 
 
 def _export_graph(
-    module: nn.Module, spec: ModelSpec, folder: Path, version: int, stored: Stored
+    module: nn.Module, spec: ModelSpec, folder: Path, version: int, bundle: Bundle
 ) -> ModelFacts:
     path = folder / str(version) / "model.onnx"
     cases = parity.references(module, spec)
-    folded = export_onnx(module, spec, path, stored)
+    folded = export_onnx(module, spec, path, bundle.stored)
     del module
-    differences = parity.check_outputs(spec, path, cases)
+    differences = parity.check_outputs(spec, path, cases, bundle.tolerance)
     (folder / "config.pbtxt").write_text(config_text(spec))
     files = sorted(path.parent.iterdir())
     return ModelFacts(
@@ -165,7 +165,7 @@ def _export_graph(
         bytes=sum(file.stat().st_size for file in files),
         parity=differences,
         folded=folded,
-        stored=stored,
+        stored=bundle.stored,
     )
 
 

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(None, min_length=16, validation_alias="REROOM_ADMIN_TOKEN")
     """Opens the /debug endpoints; without it they are closed."""
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
-    max_pixels: int = Field(40_000_000, ge=64 * 64, validation_alias="REROOM_MAX_PIXELS")
+    max_pixels: int = Field(50_000_000, ge=64 * 64, validation_alias="REROOM_MAX_PIXELS")
 
     analyses_at_once: int = Field(2, ge=1, le=64, validation_alias="REROOM_ANALYSES_AT_ONCE")
     """Photos that one API process has looked at at a time by `POST /analyze`; more wait, or are answered 503."""

@@ -159,6 +159,14 @@ def test_a_version_is_published_beside_the_ones_before(tmp_path: Path) -> None:
     assert (target / "release.json").read_text() == "release 2"
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_bundle_says_how_far_floats_may_differ(tmp_path: Path) -> None:
+    strict = msgspec.structs.replace(load_bundle("tiny"), tolerance=0.0)
+    with pytest.raises(ParityError, match=r"differs from torch by .*, allowed 0"):
+        build_release(strict, tmp_path, version=1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_hints_that_shrink_otherwise_than_the_vae_are_refused() -> None:
     bundle = load_bundle("tiny")
     wrong = dict(
@@ -223,7 +231,8 @@ def test_axes_are_minus_one_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [(["nosuch"], "there is no bundle 'nosuch'; there are: dollhouse, tiny")]
+    ("arguments", "words"),
+    [(["nosuch"], "there is no bundle 'nosuch'; there are: dollhouse, sd15_quarter, tiny")],
 )
 def test_a_wrong_bundle_is_one_sentence(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]

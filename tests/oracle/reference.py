@@ -8,35 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
-    StableDiffusionControlNetImg2ImgPipeline,
-    StableDiffusionControlNetPipeline,
-)
+from diffusers import StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline
 from numpy.typing import NDArray
 
-from export.bundle import load_bundle
-from export.models.load import load_networks
-from export.tokenizer import load_tokenizer
+from benchmarks import peer
 
-SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-
-SCHEDULERS: dict[str, Any] = {
-    "ddim": (DDIMScheduler, {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}),
-    "euler": (EulerDiscreteScheduler, {}),
-    "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
-    "dpmpp_2m": (DPMSolverMultistepScheduler, {}),
-    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
-}
+SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012}
 
 
 def scheduler(solver: str, prediction: str = "epsilon") -> Any:
     """diffusers' scheduler of the same name, as Stable Diffusion 1.5 configures it but for the prediction."""
-    kind, options = SCHEDULERS[solver]
-    return kind(**SCHEDULE, **options, prediction_type=prediction)
+    return peer.scheduler(solver, **SCHEDULE, prediction=prediction)
 
 
 @dataclass(frozen=True)
@@ -68,24 +50,12 @@ class _Img2Img(StableDiffusionControlNetImg2ImgPipeline):
         return self.scheduler.add_noise(image, self.noise, timestep)
 
 
-@cache
-def _parts(bundle: str) -> dict[str, Any]:
-    networks = load_networks(load_bundle(bundle))
-    return {
-        "vae": networks["vae"],
-        "text_encoder": networks["text_encoder"],
-        "tokenizer": load_tokenizer(load_bundle(bundle).tokenizer),
-        "unet": networks["unet"],
-        "controlnet": [networks["controlnet_depth"], networks["controlnet_canny"]],
-        "safety_checker": None,
-        "feature_extractor": None,
-        "requires_safety_checker": False,
-    }
+_parts = cache(peer.parts)
 
 
 def diffusers_picture(case: Case, bundle: str = "tiny") -> NDArray[np.float64]:
     """FP64 [H,W,3] in 0..255, before rounding."""
-    hints = [_hint(case.depth), _hint(case.edges)]
+    hints = [peer.hint(case.depth), peer.hint(case.edges)]
     common: dict[str, Any] = {
         "prompt": case.prompt,
         "negative_prompt": case.negative_prompt,
@@ -108,8 +78,7 @@ def diffusers_picture(case: Case, bundle: str = "tiny") -> NDArray[np.float64]:
             "strength": case.strength,
         }
     pipeline.set_progress_bar_config(disable=True)
-    picture: torch.Tensor = pipeline(**common).images[0]
-    return picture.permute(1, 2, 0).double().numpy() * 255.0
+    return peer.pixels(pipeline(**common).images)
 
 
 def photo_latents(photo: NDArray[np.uint8], bundle: str = "tiny") -> NDArray[np.float32]:
@@ -119,8 +88,3 @@ def photo_latents(photo: NDArray[np.uint8], bundle: str = "tiny") -> NDArray[np.
     with torch.no_grad():
         mean: torch.Tensor = vae.encode(signal).latent_dist.mean * vae.config.scaling_factor
     return mean.numpy()
-
-
-def _hint(picture: NDArray[np.uint8]) -> torch.Tensor:
-    # Copied: what Triton returned is read-only, which torch warns of.
-    return torch.from_numpy(np.array(picture))[None, None].expand(1, 3, -1, -1).float() / 255.0

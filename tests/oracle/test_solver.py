@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from solver import PREDICTIONS, SOLVERS, A, B, C, D, P, Q, Table, alphas_cumprod, solver_table
 
-from .reference import SCHEDULE, SCHEDULERS, scheduler
+from benchmarks.peer import SCHEDULERS
+
+from .reference import SCHEDULE, scheduler
 
 TOLERANCE = 2e-6
 """Relative. The schedulers round their σ to float32; closer is not to be had."""
