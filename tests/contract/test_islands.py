@@ -10,9 +10,9 @@ import request
 import solver
 
 from orchestrator.analysis import Analysis
+from orchestrator.decoder import limits as decoder
 from orchestrator.jobs.models import JobState
 from orchestrator.styles import DEFAULT_STYLE, STYLES
-from orchestrator.decoder import limits as decoder
 from tests.conftest import RELEASE
 
 

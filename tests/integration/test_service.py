@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput
 
+from orchestrator.decoder.picture import normalise
 from orchestrator.embedded.stack import signing_key
 from orchestrator.storage.signing import UrlSigner
-from orchestrator.uploads.decoder import normalise
 from reroom import Client, Forbidden, JobResult, JobStatus, NotFound, events
 from reroom.events import Event, seq_key
 from tests.running_stack import RELEASE, SECONDS, RunningStack, photo, running_stack
