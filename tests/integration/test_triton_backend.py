@@ -28,7 +28,7 @@ max_batch_size: {batch}
 input [{{ name: "x" data_type: {type} dims: [{dims}] }}]
 output [{{ name: "y" data_type: TYPE_FP32 dims: [{dims}] }}, {{ name: "rows" data_type: TYPE_INT64 dims: [1] }}]
 instance_group [{{ kind: KIND_CPU count: 1 }}]
-parameters [{{ key: "intra_op_thread_count" value: {{ string_value: "{threads}" }} }}]
+parameters [{{ key: "intra_op_thread_count" value: {{ string_value: "1" }} }}]
 {more}
 """
 
@@ -74,10 +74,9 @@ def write_model(
     type: str = "TYPE_FP32",
     more: str = "",
     file: str = "model.onnx",
-    threads: int = 1,
 ) -> None:
     graph(repository / name / "1" / file, batched=batch > 0)
-    text = CONFIG.format(name=name, batch=batch, dims=dims, type=type, more=more, threads=threads)
+    text = CONFIG.format(name=name, batch=batch, dims=dims, type=type, more=more)
     (repository / name / "config.pbtxt").write_text(text)
 
 
@@ -88,7 +87,6 @@ BATCHING = "dynamic_batching { max_queue_delay_microseconds: 300000 }"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp("models")
     write_model(repository, "batching", batch=8, more=BATCHING)
-    write_model(repository, "shared", batch=8, more=BATCHING, threads=2)
     write_model(repository, "plain", more='default_model_filename: "other.onnx"', file="other.onnx")
     with TritonServer([repository], tmp_path_factory.mktemp("triton")) as running:
         yield running
@@ -137,31 +135,6 @@ def test_requests_are_merged_into_one_run_and_split_back(
     while metric(server, names[0], "batching") - before[0] < 7 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [metric(server, name, "batching") - old for name, old in zip(names, before, strict=True)] == [7, 1]
-
-
-def test_two_threads_share_a_batch(server: TritonServer, client: grpc.InferenceServerClient) -> None:
-    before = metric(server, "nv_inference_exec_count", "shared")
-    inputs = [np.full((1, 5), i % 4, np.float32) for i in range(5)]
-    with ThreadPoolExecutor(5) as pool:
-        answers = list(pool.map(lambda x: ask(client, "shared", x), inputs))
-    for x, (y, _) in zip(inputs, answers, strict=True):
-        assert np.array_equal(y, x * 10)
-    assert sorted(rows for _, rows in answers) == [2, 2, 3, 3, 3]
-    assert metric(server, "nv_inference_exec_count", "shared") - before <= 1
-
-
-def test_a_bad_request_in_a_shared_batch_fails_alone(client: grpc.InferenceServerClient) -> None:
-    def outcome(value: int) -> float | str:
-        try:
-            return float(ask(client, "shared", np.full((1, 2), value, np.float32))[0][0, 0])
-        except InferenceServerException as error:
-            return str(error.message())
-
-    with ThreadPoolExecutor(4) as pool:
-        good, bad, other, last = pool.map(outcome, [1, 99, 2, 3])
-    assert (good, other, last) == (10, 20, 30)
-    assert isinstance(bad, str)
-    assert "99" in bad
 
 
 def test_different_shapes_in_flight_at_once_are_each_answered(client: grpc.InferenceServerClient) -> None:
