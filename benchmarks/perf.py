@@ -55,6 +55,9 @@ LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.s
 JOBS = (1, 4)
 FEWEST, MOST = 8, 2000
 """Requests of a measurement."""
+MEMORY, EXPANSION = 2e9, 18
+"""Bytes that perf_analyzer may take. It keeps every tensor of every request for its profile export, and while it writes
+that holds 18 times what comes out: 1.5 GB for 100 requests of a small picture."""
 LIMIT = 600.0
 """Seconds that one perf_analyzer may take."""
 
@@ -72,6 +75,8 @@ class Timed:
     """Of the last response."""
     firsts: list[float]
     """Of the first response."""
+    exported: int
+    """Bytes of the profile export."""
 
     @property
     def latencies(self) -> list[float]:
@@ -87,9 +92,9 @@ class Timed:
         return len(self.starts) / (max(self.ends) - min(self.starts))
 
 
-def read_profile(profile: Mapping[str, Any]) -> Timed:
+def read_profile(text: str) -> Timed:
     """A profile export of one experiment. Raises PerfError when a request has no response."""
-    (experiment,) = profile["experiments"]
+    (experiment,) = json.loads(text)["experiments"]
     requests = sorted(experiment["requests"], key=lambda request: request["timestamp"])
     if not requests or not all(request["response_timestamps"] for request in requests):
         raise PerfError("perf_analyzer had requests without a response: the server's log has more")
@@ -97,6 +102,7 @@ def read_profile(profile: Mapping[str, Any]) -> Timed:
         [request["timestamp"] / 1e9 for request in requests],
         [max(request["response_timestamps"]) / 1e9 for request in requests],
         [min(request["response_timestamps"]) / 1e9 for request in requests],
+        len(text),
     )
 
 
@@ -164,12 +170,13 @@ class Analyzer:
                     [f"perf_analyzer ended with status {done.returncode} on {spec.name}:", *said[:20]]
                 )
             )
-        return read_profile(json.loads(export.read_text()))
+        return read_profile(export.read_text())
 
     def measure(self, spec: ModelSpec, jobs: int, seconds: float) -> dict[str, float]:
         """Figures of one model with ``jobs`` requests at once, for about ``seconds``, after a warm-up."""
         warm = self.run(spec, jobs, 2 * jobs)
-        requests = round(min(MOST, max(FEWEST, 2 * jobs, seconds * warm.throughput)))
+        fitting = MEMORY / (EXPANSION * warm.exported / len(warm.starts))
+        requests = round(min(MOST, max(FEWEST, 2 * jobs, min(fitting, seconds * warm.throughput))))
         timed = self.run(spec, jobs, requests)
         figures = {
             "throughput": timed.throughput,

@@ -1,15 +1,44 @@
-"""Which adapters the settings choose, for the API and for the worker."""
+"""The adapters that the settings choose, for the API and for the worker."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
-from orchestrator.ports import Storage
-from orchestrator.settings import Settings
+from orchestrator.inference import TritonPool
+from orchestrator.ports import Inference, JobStore, Storage
+from orchestrator.redis_jobs import RedisJobStore
+from orchestrator.settings import Settings, SettingsError
 from orchestrator.storage.local import LocalStorage
 from orchestrator.storage.s3 import open_s3
 from orchestrator.storage.signing import UrlSigner
+
+
+@dataclass(frozen=True)
+class Adapters:
+    store: JobStore
+    storage: Storage
+    inference: Inference
+
+
+@asynccontextmanager
+async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
+    """Open while in use; whether what is behind them answers shows in the first calls. Raises SettingsError."""
+    async with AsyncExitStack() as stack:
+        try:
+            store = RedisJobStore(
+                settings.redis_url,
+                prefix=settings.redis_prefix,
+                lease_seconds=settings.lease_seconds,
+                job_ttl=settings.job_ttl,
+            )
+            stack.push_async_callback(store.aclose)
+            inference = TritonPool(settings.triton_urls)
+            stack.push_async_callback(inference.aclose)
+        except ValueError as error:
+            raise SettingsError(f"wrong settings in the environment: {error}") from error
+        yield Adapters(store, await stack.enter_async_context(open_storage(settings)), inference)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The API, ``python -m orchestrator.app``, in one process or several. Here and in ``worker.py`` adapters are chosen."""
+"""The API, ``python -m orchestrator.app``, in one process or several."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
@@ -21,7 +21,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 
-from orchestrator.adapters import open_storage
+from orchestrator.adapters import open_adapters
 from orchestrator.analysis import Analyst
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.context import Context
@@ -35,12 +35,10 @@ from orchestrator.api.root import RootController, package_version
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
-from orchestrator.inference import TritonPool
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
 from orchestrator.ports import SignedFiles
 from orchestrator.processes import bound, serve_in_processes
-from orchestrator.redis_jobs import RedisJobStore
 from orchestrator.settings import Settings, SettingsError, load_settings
 from orchestrator.uploads import PhotoGate
 
@@ -98,19 +96,9 @@ def _lifespan(settings: Settings) -> Any:
 
 @asynccontextmanager
 async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
-    store = RedisJobStore(
-        settings.redis_url,
-        prefix=settings.redis_prefix,
-        lease_seconds=settings.lease_seconds,
-        job_ttl=settings.job_ttl,
-    )
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(store.aclose)
-        storage = await stack.enter_async_context(open_storage(settings))
-        inference = TritonPool(settings.triton_urls)
-        stack.push_async_callback(inference.aclose)
-        gate = PhotoGate(settings.max_pixels, max(1, DECODERS // settings.api_processes))
-        await stack.enter_async_context(gate)
+    gate = PhotoGate(settings.max_pixels, max(1, DECODERS // settings.api_processes))
+    async with open_adapters(settings) as adapters, gate:
+        store, storage, inference = adapters.store, adapters.storage, adapters.inference
         yield Context(
             settings=settings,
             store=store,

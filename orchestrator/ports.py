@@ -1,4 +1,4 @@
-"""The ports: what jobs need from the outside. Adapters implement them; only ``app.py`` and ``worker.py`` choose.
+"""The ports: what jobs need from the outside. Adapters implement them; only ``adapters.py`` chooses.
 
 Exceptions::
 

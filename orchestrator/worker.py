@@ -13,15 +13,13 @@ import signal
 import socket
 import sys
 import uuid
-from contextlib import AsyncExitStack
 from pathlib import Path
 
-from orchestrator.adapters import open_storage
-from orchestrator.inference import TritonPool
+from orchestrator.adapters import open_adapters
 from orchestrator.jobs.retention import Retention
 from orchestrator.jobs.runner import Runner
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
-from orchestrator.redis_jobs import AccessDenied, RedisJobStore
+from orchestrator.redis_jobs import AccessDenied
 from orchestrator.settings import Settings, SettingsError, load_settings
 from orchestrator.styles import STYLES
 
@@ -171,34 +169,22 @@ class Worker:
 
 
 async def serve(settings: Settings) -> None:
-    """Wire the adapters and work until SIGTERM or SIGINT. Raises SettingsError."""
-    try:
-        store = RedisJobStore(
-            settings.redis_url,
-            prefix=settings.redis_prefix,
-            lease_seconds=settings.lease_seconds,
-            job_ttl=settings.job_ttl,
-        )
-        inference = TritonPool(settings.triton_urls)
-    except ValueError as error:
-        raise SettingsError(f"wrong settings in the environment: {error}") from error
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(store.aclose)
-        stack.push_async_callback(inference.aclose)
-        storage = await stack.enter_async_context(open_storage(settings))
+    """Work until SIGTERM or SIGINT. Raises SettingsError."""
+    async with open_adapters(settings) as adapters:
+        store = adapters.store
         runner = Runner(
             store,
-            storage,
-            inference,
+            adapters.storage,
+            adapters.inference,
             STYLES,
             lease_seconds=settings.lease_seconds,
             retry_delay=settings.retry_delay,
         )
         worker = Worker(
             store,
-            inference,
+            adapters.inference,
             runner,
-            Retention(store, storage, upload_ttl=settings.upload_ttl, job_ttl=settings.job_ttl),
+            Retention(store, adapters.storage, upload_ttl=settings.upload_ttl, job_ttl=settings.job_ttl),
             name=process_name(),
             jobs=settings.worker_jobs,
             lease_seconds=settings.lease_seconds,

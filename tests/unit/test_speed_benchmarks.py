@@ -108,7 +108,7 @@ def test_a_stream_is_timed_to_its_last_response() -> None:
         {"timestamp": 1_000_000_000, "response_timestamps": [1_100_000_000, 1_500_000_000]},
         {"timestamp": 500_000_000, "response_timestamps": [900_000_000]},
     ]
-    timed = perf.read_profile({"experiments": [{"requests": requests}]})
+    timed = perf.read_profile(json.dumps({"experiments": [{"requests": requests}]}))
     assert timed.latencies == pytest.approx([0.4, 0.5])
     assert timed.first_latencies == pytest.approx([0.4, 0.1])
     assert timed.throughput == pytest.approx(2 / 1.0)
@@ -117,7 +117,7 @@ def test_a_stream_is_timed_to_its_last_response() -> None:
 def test_a_request_without_response_is_an_error() -> None:
     requests = [{"timestamp": 1, "response_timestamps": []}]
     with pytest.raises(perf.PerfError, match="without a response"):
-        perf.read_profile({"experiments": [{"requests": requests}]})
+        perf.read_profile(json.dumps({"experiments": [{"requests": requests}]}))
 
 
 def test_without_perf_analyzer_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
