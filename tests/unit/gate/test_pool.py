@@ -226,13 +226,15 @@ async def test_a_fresh_one_after_many_pictures(gate: PhotoGate, monkeypatch: pyt
     await until(lambda: len(decoders()) == 2 and not before & set(decoders()))
 
 
-async def test_what_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(Unavailable, match="could not be started: No such file"):
         await PhotoGate(40_000_000).__aenter__()
-    monkeypatch.undo()
-    monkeypatch.setattr(pool, "_ROOT", Path("/nowhere"))
-    with pytest.raises(Unavailable, match=r"could not be started: .*orchestrator"):
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'Traceback' >&2\necho 'there is no Pillow' >&2\nexit 1\n")
+    broken.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    with pytest.raises(Unavailable, match="could not be started: there is no Pillow"):
         await PhotoGate(40_000_000).__aenter__()
     assert decoders() == []
 
