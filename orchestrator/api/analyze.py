@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Controller, Request, post
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 
 from orchestrator.analysis import Analysis
+from orchestrator.api.bodies import PHOTO, operation_with
 from orchestrator.api.context import FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_photo_form
@@ -24,22 +23,6 @@ class Analyzed(msgspec.Struct, frozen=True, kw_only=True):
     data: Analysis
 
 
-@dataclass
-class AnalyzeOperation(Operation):
-    """Tells OpenAPI about the form, which Litestar does not see since we read it ourselves."""
-
-    def __post_init__(self) -> None:
-        photo = Schema(
-            type=OpenAPIType.STRING,
-            content_media_type="application/octet-stream",
-            description="A JPEG, PNG or WebP photo of a room",
-        )
-        form = Schema(type=OpenAPIType.OBJECT, properties={"file": photo}, required=["file"])
-        self.request_body = RequestBody(
-            content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True
-        )
-
-
 class AnalyzeController(Controller):
     path = "/analyze"
     tags = ("analyze",)
@@ -48,7 +31,7 @@ class AnalyzeController(Controller):
         "/",
         status_code=200,
         summary="What is in a photo: depth, edges, objects, the kind of room. Nothing is stored",
-        operation_class=AnalyzeOperation,
+        operation_class=operation_with("multipart/form-data", {"file": PHOTO}, ["file"]),
         responses=problems(400, 408, 413, 415, 422, 502, 503, 504),
     )
     async def analyze(self, request: Request[Any, Any, Any], context: FromApp) -> Analyzed:

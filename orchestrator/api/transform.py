@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from litestar import Controller, Request, delete, get, post
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import FromPath
 
+from orchestrator.api.bodies import PHOTO, operation_with
 from orchestrator.api.context import FromApp
 from orchestrator.api.errors import problems
 from orchestrator.api.forms import read_submit_form
@@ -24,32 +24,19 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
 
 
-@dataclass
-class SubmitOperation(Operation):
-    """Tells OpenAPI about the form, which Litestar does not see since we read it ourselves."""
-
-    def __post_init__(self) -> None:
-        properties = {
-            "file": Schema(
-                type=OpenAPIType.STRING,
-                content_media_type="application/octet-stream",
-                description="A JPEG, PNG or WebP photo of a room",
-            ),
-            "key": Schema(
-                type=OpenAPIType.STRING,
-                description="In place of file: the key of POST /uploads, once the photo has been put there",
-            ),
-            "style": Schema(type=OpenAPIType.STRING, enum=list(STYLES), default=DEFAULT_STYLE),
-            "preferences": Schema(
-                type=OpenAPIType.STRING,
-                content_media_type="application/json",
-                description="A JSON object: " + ", ".join(PREFERENCES) + "; all optional",
-            ),
-        }
-        form = Schema(type=OpenAPIType.OBJECT, properties=properties)  # type: ignore[arg-type]
-        self.request_body = RequestBody(
-            content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True
-        )
+FORM = {
+    "file": PHOTO,
+    "key": Schema(
+        type=OpenAPIType.STRING,
+        description="In place of file: the key of POST /uploads, once the photo has been put there",
+    ),
+    "style": Schema(type=OpenAPIType.STRING, enum=list(STYLES), default=DEFAULT_STYLE),
+    "preferences": Schema(
+        type=OpenAPIType.STRING,
+        content_media_type="application/json",
+        description="A JSON object: " + ", ".join(PREFERENCES) + "; all optional",
+    ),
+}
 
 
 class TransformController(Controller):
@@ -60,7 +47,7 @@ class TransformController(Controller):
         "/submit",
         status_code=202,
         summary="Queue the transformation of a photo",
-        operation_class=SubmitOperation,
+        operation_class=operation_with("multipart/form-data", FORM),
         responses=problems(400, 408, 409, 413, 415, 422, 503),
     )
     async def submit(self, request: Request[Any, Any, Any], context: FromApp) -> Submitted:

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, Request, post
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIType, Schema
 from msgspec import Meta
 
+from orchestrator.api.bodies import operation_with
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.presenters import rfc3339
@@ -40,18 +41,10 @@ class UploadOffer(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str
 
 
-class UploadOperation(Operation):
-    """Tells OpenAPI about the body, which is decoded here so that errors name the field."""
-
-    def __post_init__(self) -> None:
-        properties = {
-            "content_type": Schema(type=OpenAPIType.STRING, enum=list(TYPES)),
-            "size": Schema(type=OpenAPIType.INTEGER, minimum=1, description="Bytes of the file"),
-        }
-        body = Schema(type=OpenAPIType.OBJECT, properties=properties, required=list(properties))  # type: ignore[arg-type]
-        self.request_body = RequestBody(
-            content={"application/json": OpenAPIMediaType(schema=body)}, required=True
-        )
+WISH = {
+    "content_type": Schema(type=OpenAPIType.STRING, enum=list(TYPES)),
+    "size": Schema(type=OpenAPIType.INTEGER, minimum=1, description="Bytes of the file"),
+}
 
 
 class UploadsController(Controller):
@@ -62,7 +55,7 @@ class UploadsController(Controller):
         "/",
         status_code=201,
         summary="A link to put a photo straight into storage",
-        operation_class=UploadOperation,
+        operation_class=operation_with("application/json", WISH, list(WISH)),
         responses=problems(400, 413, 422, 503),
         request_max_body_size=4096,
     )

@@ -7,31 +7,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import pytest_asyncio
 
 from orchestrator.jobs.events import Completed, Failed, Step
 from orchestrator.jobs.models import JobError, JobResult
-from tests.api_server import ADMIN_TOKEN, ALLOWED_ORIGIN, Api, a_redis, photo, problem, running_api
+from tests.api_server import ADMIN_TOKEN, ALLOWED_ORIGIN, Api, photo, problem, running_api
 from tests.servers import RedisServer, free_port
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with a_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def api(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    folder = tmp_path_factory.mktemp("api")
-    async with running_api(redis.url, folder) as api:
-        yield api
-
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,23 +9,17 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.api_server import Api, a_redis, running_api, said
+from tests.api_server import Api, running_api, said
 from tests.running_stack import api_processes
 from tests.servers import RedisServer
 
 SECONDS = 30.0
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with a_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-import pytest_asyncio
 
 from orchestrator.storage.signing import UrlSigner
-from tests.api_server import ALLOWED_ORIGIN, SIGNING_KEY, Api, a_redis, problem, running_api
-from tests.servers import RedisServer
+from tests.api_server import ALLOWED_ORIGIN, SIGNING_KEY, Api, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with a_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def api(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    async with running_api(redis.url, tmp_path_factory.mktemp("api")) as api:
-        yield api
 
 
 async def offer(api: Api, size: int) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
 import pytest_asyncio
 
-from tests.api_server import Api, a_redis, photo, problem, running_api
+from tests.api_server import Api, photo, problem, running_api
 from tests.running_stack import until
 from tests.servers import RedisServer
 
@@ -20,12 +20,6 @@ GIVEN_UP = "POST /transform/submit 400"
 """What the API logs for a form that ends too soon."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with a_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

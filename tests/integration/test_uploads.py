@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -20,19 +20,13 @@ from orchestrator.jobs.models import JobResult
 from orchestrator.ports import Storage
 from orchestrator.storage.local import LocalStorage
 from orchestrator.storage.signing import UrlSigner
-from tests.api_server import Api, a_redis, photo, problem, running_api
+from tests.api_server import Api, photo, problem, running_api
 from tests.s3_server import S3Server
 from tests.servers import RedisServer
 
 MAX_UPLOAD = 200_000
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with a_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 class Place:
