@@ -156,9 +156,7 @@ def measure(release: Release, rounds: int) -> dict[str, Any]:
         / documents["1"]["cpu_seconds_per_job"],
         "levels": documents,
         "rounds": rounds,
-        "release": release.facts["release"],
-        "side": release.side,
-        **release.facts["defaults"],
+        **release.described,
         **around,
     }
 

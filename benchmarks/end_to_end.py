@@ -126,9 +126,7 @@ def measure(release: Release, rounds: int) -> dict[str, Any]:
         "torch_threads": {"default": default, "best": found.best_threads},
         "picture": {"max_difference": float(apart.max()), "mean_difference": float(apart.mean())},
         "all": {"ours": found.ours, "diffusers": {str(count): all for count, all in found.theirs.items()}},
-        "release": release.facts["release"],
-        "side": release.side,
-        **release.facts["defaults"],
+        **release.described,
         **around,
     }
 

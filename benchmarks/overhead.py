@@ -107,9 +107,7 @@ def measure(release: Release) -> dict[str, Any]:
         found = asyncio.run(ask(server.grpc))
     return {
         **found,
-        "release": release.facts["release"],
-        "side": release.side,
-        **release.facts["defaults"],
+        **release.described,
         **around,
     }
 

@@ -210,9 +210,7 @@ def measure(
     return {
         "models": found,
         "jobs": list(jobs),
-        "release": release.facts["release"],
-        "side": release.side,
-        **release.facts["defaults"],
+        **release.described,
         **around,
     }
 

@@ -37,6 +37,11 @@ class Release:
         return int(self.facts["sizes"]["native_size"])
 
     @property
+    def described(self) -> dict[str, Any]:
+        """What a benchmark's JSON says of it: name, side, and what it does where a request is silent."""
+        return {"release": self.facts["release"], "side": self.side, **self.facts["defaults"]}
+
+    @property
     def megabytes(self) -> float:
         """All of its files, in units of 10⁶ bytes."""
         return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file()) / 1e6

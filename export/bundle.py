@@ -16,6 +16,10 @@ SIGHT = ("depth", "detector")
 """Those that look at photos and need none of the others; the rest belong together."""
 
 
+FLOAT_TOLERANCE = 2e-5
+"""For graphs whose bundle says nothing else; see ``Bundle.tolerance``."""
+
+
 class BundleError(ValueError):
     """The bundle cannot be used; the message says which field and why."""
 
@@ -95,7 +99,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     in FP32, so this halves the files and nothing else."""
     made_by: str | None = None
     """The command that makes the local weights, for those who do not have them yet."""
-    tolerance: float = 2e-5
+    tolerance: float = FLOAT_TOLERANCE
     """By how much a float output of a graph may differ from torch, relative to the largest magnitude (at least 1)."""
     seed: int = 0
 

@@ -16,12 +16,10 @@ import onnxruntime
 import torch
 from torch import nn
 
+from export.bundle import FLOAT_TOLERANCE
 from export.spec import Axis, ModelSpec
 from export.stored import weights_of
 
-FLOAT_TOLERANCE = 2e-5
-"""Largest difference of a float output, relative to the largest magnitude of the reference (at least 1); a bundle may
-say otherwise."""
 BYTE_TOLERANCE = 1
 """UINT8 outputs are rounded: one step either way is rounding."""
 
@@ -62,7 +60,10 @@ def _other_sizes(axes: set[Axis]) -> dict[str, int]:
 def check_outputs(
     spec: ModelSpec, path: Path, cases: list[Reference], float_tolerance: float = FLOAT_TOLERANCE
 ) -> dict[str, float]:
-    """The largest difference per output over all cases, in its own units. Raises ParityError beyond the tolerance."""
+    """The largest difference per output over all cases, in its own units. Raises ParityError beyond the tolerance.
+
+    That of float outputs is relative to the largest magnitude of the reference (at least 1).
+    """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     worst: dict[str, float] = {tensor.name: 0.0 for tensor in spec.outputs}
     for case in cases:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
@@ -40,13 +39,10 @@ from orchestrator.jobs.service import JobService
 from orchestrator.ports import SignedFiles
 from orchestrator.processes import bound, serve_in_processes
 from orchestrator.settings import Settings, SettingsError, load_settings
-from orchestrator.uploads import PhotoGate
+from orchestrator.uploads import PROCESSES, PhotoGate
 
 UPLOADS_AT_ONCE = 16
 """As many uploads of the largest size as the API's processes hold in memory together; many more of an ordinary size."""
-
-DECODERS = min(4, os.cpu_count() or 1)
-"""How many photos they decode at once."""
 
 ENDING_SECONDS = 10.0
 """How long one of several processes may take to close its connections after the drain; then it is killed."""
@@ -96,7 +92,7 @@ def _lifespan(settings: Settings) -> Any:
 
 @asynccontextmanager
 async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
-    gate = PhotoGate(settings.max_pixels, max(1, DECODERS // settings.api_processes))
+    gate = PhotoGate(settings.max_pixels, max(1, PROCESSES // settings.api_processes))
     async with open_adapters(settings) as adapters, gate:
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         yield Context(

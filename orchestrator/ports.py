@@ -186,6 +186,10 @@ class StorageStats(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+CACHE_CONTROL = "private, max-age=60"
+"""What a link gives. It is a secret: shared caches may not keep it, nor browsers for long what may be erased."""
+
+
 class UploadLink(msgspec.Struct, frozen=True, kw_only=True):
     """How whoever has it may store one object: ``PUT url`` with exactly these headers and ``Content-Length``."""
 

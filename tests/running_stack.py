@@ -111,8 +111,7 @@ class RunningStack:
 
     def results(self, job_id: str) -> list[str]:
         """Keys of the stored results of a job, those of lost attempts included."""
-        found = (path for path in (self.objects_folder / "results" / job_id).rglob("*") if path.is_file())
-        return sorted(str(path.relative_to(self.objects_folder)) for path in found)
+        return [key for key in self.stored() if key.startswith(f"results/{job_id}/")]
 
     def stored(self) -> list[str]:
         """Keys of everything that is stored."""

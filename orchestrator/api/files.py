@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
 from typing import Any
 
 from litestar import Controller, Request, Response, get, put
-from litestar.exceptions import InternalServerException
 from litestar.params import FromPath, FromQuery
 
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
-from orchestrator.api.forms import READ_SECONDS
-from orchestrator.ports import SignedFiles
+from orchestrator.api.reading import read_body
+from orchestrator.ports import CACHE_CONTROL, SignedFiles
 
 
 class FilesController(Controller):
@@ -36,8 +34,7 @@ class FilesController(Controller):
         key = key.removeprefix("/")
         content = await signed_files(context).open(key, expires, signature)
         media_type = mimetypes.guess_type(key)[0] or "application/octet-stream"
-        # The link is a secret: shared caches may not keep what it gives, nor browsers for long what may be erased.
-        return Response(content, media_type=media_type, headers={"Cache-Control": "private, max-age=60"})
+        return Response(content, media_type=media_type, headers={"Cache-Control": CACHE_CONTROL})
 
     @put(
         "/{key:path}",
@@ -76,15 +73,3 @@ def content_length(request: Request[Any, Any, Any]) -> int:
             411, "length_required", "send the number of bytes as Content-Length", field="content-length"
         )
     return int(length)
-
-
-async def read_body(request: Request[Any, Any, Any]) -> bytes:
-    """All of it; the server gives no more than Content-Length says. Raises Problem."""
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            return await request.body()
-    except TimeoutError:
-        raise Problem(408, "upload_too_slow", f"the upload took more than {READ_SECONDS} s") from None
-    except InternalServerException:
-        # Litestar's name for a client that went away; nobody reads this answer.
-        raise Problem(400, "incomplete_body", "the connection ended before the photo did") from None

@@ -5,14 +5,12 @@ Litestar's own form parser answers 500 to several malformed forms and spools par
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import InternalServerException
 from multipart import (  # type: ignore[import-untyped]
     MultipartError,
     MultipartSegment,
@@ -22,12 +20,12 @@ from multipart import (  # type: ignore[import-untyped]
 
 from orchestrator.api.errors import RETRY_AFTER, Problem
 from orchestrator.api.preferences import decode_preferences
+from orchestrator.api.reading import reading
 from orchestrator.jobs.models import Preferences
 from orchestrator.styles import DEFAULT_STYLE, STYLES
 
 FORM_OVERHEAD = 128 * 1024
 """What a form may hold beside the file's own bytes."""
-READ_SECONDS = 300
 _TEXT_LIMITS = {"key": 100, "style": 100, "preferences": 64 * 1024}
 
 Take = Callable[[int], None]
@@ -120,19 +118,14 @@ async def _read_parts(
     parser = PushMultipartParser(_boundary(request), max_segment_count=2 * len(limits))
     form = _Form(limits, check)
     try:
-        async with asyncio.timeout(READ_SECONDS):
+        async with reading(_malformed("the connection ended before the form did")):
             async for chunk in request.stream():
                 take(len(chunk))
                 for event in parser.parse(chunk) if chunk else ():
                     form.feed(event)
         parser.close()
-    except TimeoutError:
-        raise Problem(408, "upload_too_slow", f"the upload took more than {READ_SECONDS} s") from None
     except MultipartError as error:
         raise _malformed(str(error.args[0])) from None
-    except InternalServerException:
-        # Litestar's name for a client that went away; nobody reads this answer.
-        raise _malformed("the connection ended before the form did") from None
     return form.parts
 
 

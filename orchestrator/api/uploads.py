@@ -16,6 +16,7 @@ from orchestrator.api.bodies import operation_with
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.presenters import rfc3339
+from orchestrator.api.reading import read_body
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.ports import PortError
 from orchestrator.uploads import Photo, PhotoRejected
@@ -56,11 +57,11 @@ class UploadsController(Controller):
         status_code=201,
         summary="A link to put a photo straight into storage",
         operation_class=operation_with("application/json", WISH, list(WISH)),
-        responses=problems(400, 413, 422, 503),
+        responses=problems(400, 408, 413, 422, 503),
         request_max_body_size=4096,
     )
     async def offer(self, request: Request[Any, Any, Any], context: FromApp) -> UploadOffer:
-        asked = decode_upload(await request.body(), context.settings.max_upload_bytes)
+        asked = decode_upload(await read_body(request), context.settings.max_upload_bytes)
         expires_at = time.time() + context.incoming.ttl
         offer = await context.incoming.offer(asked.content_type, asked.size)
         return UploadOffer(

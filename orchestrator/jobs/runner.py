@@ -149,16 +149,13 @@ class Runner:
         folder = f"{RESULTS}{job.id}/{lease.attempt}"
         transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"
         for key, picture in ((transformed_key, full), (thumbnail_key, thumbnail)):
-            await self._patiently(partial(self._put_result, key, picture))
+            # The attempt is this lease's alone, so another picture there is a fault that must not hide.
+            await self._patiently(partial(self._storage.put, key, picture, "image/jpeg", overwrite=False))
         return JobResult(
             transformed_key=transformed_key,
             thumbnail_key=thumbnail_key,
             metadata=metadata(job, result, narration, time.monotonic() - started),
         )
-
-    async def _put_result(self, key: str, jpeg: bytes) -> None:
-        # The attempt is this lease's alone, so another picture there is a fault that must not hide.
-        await self._storage.put(key, jpeg, "image/jpeg", overwrite=False)
 
     async def _infer(self, lease: Lease, asked: triton.RestyleRequest, narration: Narration) -> triton.Result:
         """Runs the model and publishes what it says; raises InferenceError."""

@@ -14,6 +14,7 @@ from aiohttp import ClientError as TransferError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestrator.ports import (
+    CACHE_CONTROL,
     ObjectExists,
     ObjectNotFound,
     ObjectTooLarge,
@@ -33,8 +34,6 @@ ATTEMPTS = 3
 """How often a call is made in all; what has then not worked is Unavailable."""
 
 _CONNECTIONS = 32
-_CACHE = "private, max-age=60"
-"""Links are secrets: shared caches may not keep what they give, nor browsers for long what may be erased."""
 _PROBE = "probe/none"
 
 
@@ -58,7 +57,7 @@ class S3Storage(Storage):
                     **self._object(key),
                     Body=data,
                     ContentType=content_type,
-                    CacheControl=_CACHE,
+                    CacheControl=CACHE_CONTROL,
                     **condition,
                 )
         except _PreconditionFailed:

@@ -1,5 +1,5 @@
 """The gate that every uploaded photo passes; only the bytes it returns go further."""
 
-from orchestrator.uploads.gate import Photo, PhotoGate, PhotoRejected
+from orchestrator.uploads.gate import PROCESSES, Photo, PhotoGate, PhotoRejected
 
-__all__ = ["Photo", "PhotoGate", "PhotoRejected"]
+__all__ = ["PROCESSES", "Photo", "PhotoGate", "PhotoRejected"]

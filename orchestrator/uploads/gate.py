@@ -20,6 +20,8 @@ MEMORY_A_PIXEL = 20
 """A WebP with alpha needs 18 bytes a pixel, a PNG 13, a progressive JPEG 8."""
 TRIES = 8
 """With decoders that somebody else kills."""
+PROCESSES = min(4, len(os.sched_getaffinity(0)))
+"""How many pictures this machine decodes at once."""
 PATIENCE = 30.0
 """How long an upload waits for its turn, in seconds."""
 
@@ -53,13 +55,12 @@ class PhotoGate:
     def __init__(
         self,
         max_pixels: int,
-        processes: int | None = None,
+        processes: int = PROCESSES,
         seconds: float = DECODE_SECONDS,
         hang_seconds: float = HANG_SECONDS,
         patience: float = PATIENCE,
         memory: int | None = None,
     ) -> None:
-        processes = processes or min(4, len(os.sched_getaffinity(0)))
         limits = Limits(max_pixels, memory or MEMORY + MEMORY_A_PIXEL * max_pixels, seconds)
         self._pool = DecoderPool(processes, limits, hang_seconds, patience)
 
