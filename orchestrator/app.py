@@ -36,8 +36,9 @@ from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
+from orchestrator.listening import bound
 from orchestrator.ports import SignedFiles
-from orchestrator.processes import bound, serve_in_processes
+from orchestrator.processes import serve_in_processes
 from orchestrator.settings import Settings, SettingsError, load_settings
 from orchestrator.uploads import PROCESSES, PhotoGate
 

@@ -111,17 +111,3 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
-
-
-def bound(host: str, port: int) -> list[socket.socket]:
-    """Sockets at all addresses of ``host``, as a single process has them (asyncio's create_server). Raises OSError."""
-    made = []
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, kind, protocol, _, address in dict.fromkeys(found):
-        each = socket.socket(family, kind, protocol)
-        made.append(each)
-        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        each.bind(address)
-    return made

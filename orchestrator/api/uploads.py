@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from litestar import Controller, Request, post
@@ -21,13 +21,13 @@ from orchestrator.jobs.incoming import Incoming
 from orchestrator.ports import PortError
 from orchestrator.uploads import Photo, PhotoRejected
 
-TYPES = ("image/jpeg", "image/png", "image/webp")
+ContentType = Literal["image/jpeg", "image/png", "image/webp"]
 
 log = logging.getLogger(__name__)
 
 
 class UploadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    content_type: Literal["image/jpeg", "image/png", "image/webp"]
+    content_type: ContentType
     size: Annotated[int, Meta(ge=1)]
 
 
@@ -43,7 +43,7 @@ class UploadOffer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 WISH = {
-    "content_type": Schema(type=OpenAPIType.STRING, enum=list(TYPES)),
+    "content_type": Schema(type=OpenAPIType.STRING, enum=list(get_args(ContentType))),
     "size": Schema(type=OpenAPIType.INTEGER, minimum=1, description="Bytes of the file"),
 }
 

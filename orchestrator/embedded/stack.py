@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from orchestrator.embedded.process import EmbeddedError, Part, free_ports
 from orchestrator.embedded.redis import redis_part
 from orchestrator.embedded.supervisor import Say, Supervisor, say
 from orchestrator.embedded.triton import ROOT, answers, triton_part
+from orchestrator.listening import bound
 
 DRAIN_SECONDS = 2
 """How long jobs and requests may go on after Ctrl-C; jobs that have not ended by then go on at the next start."""
@@ -124,13 +124,8 @@ def signing_key(run: Path) -> str:
 def check_port_free(host: str, port: int) -> None:
     """Raises EmbeddedError when the API could not listen there."""
     try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    # As asyncio's servers do; without it, "::" would ask for the IPv4 port too.
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(address)
+        for probe in bound(host, port):
+            probe.close()
     except OSError as error:
         raise EmbeddedError(
             f"cannot listen on {host_in_url(host)}:{port} ({error.strerror}): stop what uses it or choose another "

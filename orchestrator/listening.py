@@ -1,0 +1,26 @@
+"""Sockets to listen at."""
+
+from __future__ import annotations
+
+import socket
+
+
+def bound(host: str, port: int) -> list[socket.socket]:
+    """Sockets at all addresses of ``host``, as asyncio's create_server makes them for a single process. Raises OSError,
+    having closed those that it made."""
+    made: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            each = socket.socket(family, kind, protocol)
+            made.append(each)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # Without it, "::" would ask for the IPv4 port too.
+                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            each.bind(address)
+    except OSError:
+        for each in made:
+            each.close()
+        raise
+    return made
