@@ -76,6 +76,13 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class ResultWarning(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was asked for and did not do what it says: a stable code and one sentence."""
+
+    code: str
+    detail: str
+
+
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """Signed URLs, which expire (ask for the status again for fresh ones), and how the picture was made."""
 
@@ -83,7 +90,15 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_url: str | None = None
     original_url: str | None = None
     metadata: dict[str, Any] = {}
-    """style, processing_time (s), quality_score, room_type, room_confidence, seed and more."""
+    """style, processing_time (s), quality_score, room_type, room_confidence, seed, prompt_truncated and more."""
+
+    @property
+    def warnings(self) -> list[ResultWarning]:
+        """Preferences that had no effect, or another one than was asked for; [] from services that do not say."""
+        try:
+            return msgspec.convert(self.metadata.get("warnings") or [], list[ResultWarning])
+        except msgspec.ValidationError:
+            return []
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@
                     ...
 """
 
+from reroom.models import ResultWarning
 from reroom.triton.client import TritonClient
 from reroom.triton.errors import RestyleError
 from reroom.triton.messages import (
@@ -32,6 +33,7 @@ __all__ = [
     "RestyleEvent",
     "RestyleRequest",
     "Result",
+    "ResultWarning",
     "Stage",
     "Step",
     "TritonClient",
