@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from reroom._files import atomic
+from reroom._files import write
 
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
@@ -169,8 +169,7 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         target.mkdir(exist_ok=True)
         paths = target / "depth.png", target / "edges.png"
         for path, picture in zip(paths, (self.depth_png, self.edges_png), strict=True):
-            with atomic(path) as file:
-                file.write(picture)
+            write(path, picture)
         return paths
 
 
