@@ -83,8 +83,7 @@ def write(path: Path, data: bytes) -> None:
     """
     descriptor = named_descriptor(path)
     if descriptor is not None:
-        with open(os.dup(descriptor), "wb") as file:
-            file.write(data)
+        write_descriptor(descriptor, data)
         return
     place = Path(os.path.realpath(path))
     try:
@@ -95,6 +94,12 @@ def write(path: Path, data: bytes) -> None:
         _write_plain(place, data, before)
     else:
         place.write_bytes(data)
+
+
+def write_descriptor(descriptor: int, data: bytes) -> None:
+    """Put bytes into an open descriptor, all of them: sys.stdout.buffer, when unbuffered, would write what fits."""
+    with open(os.dup(descriptor), "wb") as file:
+        file.write(data)
 
 
 def named_descriptor(path: Path) -> int | None:
@@ -112,13 +117,18 @@ def named_descriptor(path: Path) -> int | None:
     return None
 
 
+def may_write(path: Path) -> bool:
+    """Whether this process may write to a file, or make files in a folder."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
 def _is_special(path: Path) -> bool:
     """Whether it is there, and neither a plain file nor a folder."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _write_plain(place: Path, data: bytes, before: os.stat_result | None) -> None:
-    if before is not None and not os.access(place, os.W_OK):
+    if before is not None and not may_write(place):
         # Replacing would do what its permissions forbid.
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
     try:

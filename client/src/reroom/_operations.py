@@ -94,18 +94,19 @@ def cancel(job: JobRef, policy: RetryPolicy) -> Steps[JobStatus]:
 
 
 def erase(job: JobRef, policy: RetryPolicy) -> Steps[None]:
-    received = False
+    maybe_erased = False
 
     def again(cause: Failure | ApiError) -> bool:
-        nonlocal received
-        received = received or not isinstance(cause, Unreached)
-        return repeatable(cause)
+        nonlocal maybe_erased
+        passing = repeatable(cause)
+        maybe_erased = maybe_erased or (passing and not isinstance(cause, Unreached))
+        return passing
 
     try:
         yield from request(Send("DELETE", f"/transform/{_segment(job)}/files"), policy, again)
     except NotFound:
-        # The answer to an earlier try may have been lost, which erased it.
-        if not received:
+        # Gone by an earlier try, whose answer was lost.
+        if not maybe_erased:
             raise
 
 

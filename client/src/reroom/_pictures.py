@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from reroom.errors import ProtocolError
 
@@ -39,7 +40,8 @@ def converted(picture: bytes, wanted: str | None) -> bytes:
     out = io.BytesIO()
     try:
         with Image.open(io.BytesIO(picture), formats=("JPEG", "PNG", "WEBP")) as image:
-            kept = {name: image.info[name] for name in ("exif", "xmp", "icc_profile") if name in image.info}
+            names = frozenset({"exif", "xmp", "icc_profile"})
+            kept: dict[str, Any] = {name: image.info[name] for name in names & image.info.keys()}
             if wanted == "PNG" and "xmp" in kept:
                 kept["pnginfo"] = PngImagePlugin.PngInfo()
                 kept["pnginfo"].add_itxt("XML:com.adobe.xmp", kept.pop("xmp").decode("utf-8", "replace"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from reroom import errors
 from reroom._async import AsyncClient
 from reroom._cli.common import FAILED, OK, Problem, exit_code, problem, say, sentence, warn
 from reroom._cli.display import Display
-from reroom._cli.outputs import STDOUT, is_stdout
+from reroom._cli.outputs import STDOUT, is_stdout, write_stdout
 from reroom._http import RetryPolicy
 from reroom.models import JobStatus, Preferences, Submitted
 
@@ -93,8 +92,6 @@ class Batch:
         async with self._places:
             try:
                 return Outcome(order, await self._restyle(client, order, label))
-            except BrokenPipeError:
-                raise
             except (errors.ReroomError, OSError) as error:
                 say(f"reroom: {label}{sentence(error)}")
                 return Outcome(order, error=error)
@@ -119,8 +116,7 @@ class Batch:
         assert done.result is not None, "a completed job has a result"
         url = done.result.transformed_url
         if output == STDOUT:
-            sys.stdout.buffer.write(await client.picture(url))
-            sys.stdout.buffer.flush()
+            write_stdout(await client.picture(url))
         else:
             await client.download(url, output)
             if not is_stdout(output):

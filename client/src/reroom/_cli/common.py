@@ -37,6 +37,8 @@ stderr = Console(stderr=True)
 def exit_code(error: Problem) -> int:
     """The documented exit code for an error."""
     match error:
+        case BrokenPipeError():
+            return FAILED
         case errors.InvalidRequest() | OSError():
             return BAD_INPUT
         case errors.ConnectionFailed() | errors.Timeout() | errors.ServerError(status=502 | 503 | 504):
@@ -89,9 +91,6 @@ def reporting(*, as_json: bool) -> Iterator[None]:
     """Turns what went wrong into a sentence and an exit code."""
     try:
         yield
-    except BrokenPipeError:
-        # Whoever read our stdout has enough; click ends the command.
-        raise
     except (errors.ReroomError, OSError) as error:
         fail(sentence(error), exit_code(error), as_json=as_json, error=error)
     except KeyboardInterrupt:

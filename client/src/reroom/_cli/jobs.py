@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from reroom._cli.common import (
@@ -18,7 +16,7 @@ from reroom._cli.common import (
     warn,
 )
 from reroom._cli.display import display
-from reroom._cli.outputs import STDOUT, check_output, is_stdout
+from reroom._cli.outputs import STDOUT, check_output, is_stdout, write_stdout
 from reroom.models import JobStatus
 
 
@@ -67,8 +65,7 @@ def download(job: str, output: str, url: str, as_json: bool) -> None:
     check_output(output)
     with client_at(url) as client, reporting(as_json=as_json):
         if output == STDOUT:
-            sys.stdout.buffer.write(client.picture(job))
-            sys.stdout.buffer.flush()
+            write_stdout(client.picture(job))
             return
         saved = client.download(job, output)
     if as_json:

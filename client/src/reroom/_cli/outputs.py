@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from reroom._files import is_folder, named_descriptor, wanted_format
+from reroom._files import is_folder, may_write, named_descriptor, wanted_format, write_descriptor
 from reroom._pictures import FORMATS
 
 STDOUT = "-"
@@ -27,6 +27,12 @@ output_option = click.option(
 def is_stdout(output: str) -> bool:
     """Whether the picture goes to stdout, where nothing else may go then."""
     return output == STDOUT or named_descriptor(Path(output)) == 1
+
+
+def write_stdout(picture: bytes) -> None:
+    """Raises OSError, BrokenPipeError among them when nobody reads on."""
+    sys.stdout.flush()
+    write_descriptor(sys.stdout.fileno(), picture)
 
 
 def outputs_for(photos: Sequence[Path], style: str, output: str) -> list[str]:
@@ -62,7 +68,7 @@ def check_output(output: str) -> None:
     path = Path(output)
     if not path.parent.is_dir():
         _bad(f"there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not may_write(path if path.exists() else path.parent):
         _bad(f"{output} may not be written")
 
 

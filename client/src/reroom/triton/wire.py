@@ -125,7 +125,7 @@ def _is_default(name: str, value: Any) -> bool:
 
 def _input(name: str, value: Any, dtype: type[np.generic], datatype: str) -> InferInput:
     try:
-        whole = value if isinstance(value, np.ndarray | tuple) else (value,)
+        whole: Any = value if isinstance(value, np.ndarray | tuple) else (value,)
         if dtype is np.object_:
             whole = [text.encode() for text in whole]
         array = np.asarray(whole, dtype)
