@@ -1,4 +1,4 @@
-"""Direct access to the model ``restyle`` over gRPC, for internal tools: ``pip install reroom[triton]``.
+"""Direct access to the model ``restyle`` over gRPC, for internal tools; needs the extra ``triton``.
 
 ::
 
