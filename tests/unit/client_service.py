@@ -77,6 +77,8 @@ class Service:
 
     def __init__(self) -> None:
         self.faults: dict[tuple[str, str], list[Any]] = {}
+        self.delays: dict[tuple[str, str], float] = {}
+        """Seconds before an answer."""
         self.plans: list[tuple[int, Any]] = []
         self.repeat = 0
         self.events = EVENTS
@@ -109,6 +111,7 @@ class Service:
                 break
         self.requests.append((method, path))
         self.bodies.append(body)
+        await asyncio.sleep(self.delays.get((method, path), 0.0))
         queue = self.faults.get((method, path), [])
         code, headers, content = queue.pop(0) if queue else self._answer(method, path)
         raw = content if isinstance(content, bytes) else json.dumps(content).encode()

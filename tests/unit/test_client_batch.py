@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,23 @@ def test_so_many_at_a_time_and_ctrl_c_cancels_them(
     assert service.requests.count(("DELETE", f"/transform/{JOB}")) == 2
     assert service.requests.count(SUBMIT) == 2
     assert err.count(f"cancelled job {JOB}") == 2
+
+
+def test_ctrl_c_while_the_service_takes_the_photo(
+    service: Service, photos: list[Path], tmp_path: Path
+) -> None:
+    """The job is there, its id is not yet here."""
+    service.delays[SUBMIT] = 1.0
+    process = start(service.url, "restyle", photos[0], "-o", tmp_path)
+    end = time.monotonic() + 15
+    while SUBMIT not in service.requests:
+        assert time.monotonic() < end, "no submission"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert f"cancelled job {JOB}" in err
+    assert service.requests[-1] == ("DELETE", f"/transform/{JOB}")
 
 
 def test_all_preferences_are_sent(service: Service, photos: list[Path], tmp_path: Path) -> None:

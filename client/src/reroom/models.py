@@ -32,8 +32,9 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     color_palette: list[str] = []
     """Colours in words, at most 8."""
     prompt: str = ""
-    """Words that go before the style's own."""
+    """Words that go before the style's own; when they are too many, their end is cut and the result says so."""
     negative_prompt: str = ""
+    """What is not wanted; without effect at a guidance scale of at most 1."""
     seed: int | None = None
     """0 … 2**63−1; None = random. The one that was used comes back in the result's metadata."""
     steps: int | None = None

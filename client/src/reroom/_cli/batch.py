@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from reroom._cli.outputs import STDOUT, is_stdout, write_stdout
 from reroom._http import RetryPolicy
 from reroom.models import JobStatus, Preferences, Submitted
 
-CANCEL_SECONDS = 5.0
+CANCEL_SECONDS, ANSWER_SECONDS = 5.0, 2.0
+"""After Ctrl-C: how long cancelling a job may take, and the answer to a submission that was on its way."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Batch:
                 return Outcome(order, error=error)
 
     async def _restyle(self, client: AsyncClient, order: Order, label: str) -> Submitted | JobStatus:
-        job = await client.submit(order.photo, self._style, self._preferences)
+        job = await self._submit(client, order.photo)
         if order.output is None:
             self._print(job.job_id)
             return job
@@ -111,6 +113,17 @@ class Batch:
         warn(done, label)
         await self._save(client, done, order.output)
         return done
+
+    async def _submit(self, client: AsyncClient, photo: Path) -> Submitted:
+        submitting = asyncio.ensure_future(client.submit(photo, self._style, self._preferences))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            # The service may have the job already; only its answer has the id to cancel it by.
+            with suppress(errors.ReroomError, OSError, TimeoutError):
+                job = await asyncio.wait_for(submitting, ANSWER_SECONDS)
+                await cancel_after_interrupt(self._url, job.job_id)
+            raise
 
     async def _save(self, client: AsyncClient, done: JobStatus, output: str) -> None:
         assert done.result is not None, "a completed job has a result"
