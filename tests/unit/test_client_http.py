@@ -285,7 +285,7 @@ def test_erase(client: Any, service: Service) -> None:
 
 
 def test_an_erasure_whose_answer_was_lost(client: Any, service: Service) -> None:
-    gone = (404, {}, problem(404, "job_not_found"))
+    gone: Any = (404, {}, problem(404, "job_not_found"))
     service.faults[ERASE] = [(CUT, {}, b""), gone]
     client.erase(JOB)
     service.faults[ERASE] = [gone]

@@ -4,7 +4,6 @@ A prompt comes in parts (the user's words, the style's), which are read as one t
 encoder reads, every part keeps its share, so that no part is lost because another is long.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,19 +41,23 @@ class Prompts:
     def encode(self, *parts: str) -> tuple[NDArray[np.int64], list[Cut]]:
         """Token ids INT64 [77] of the parts, separated by commas, and what did not fit and was left out.
 
-        Parts that do not fit together share the room equally; what a short one leaves is for the others. Words are kept
-        whole, except in a prompt of one part, which is cut where diffusers cuts it, so that pictures can be compared.
+        Parts that do not fit together share the room equally; what a short one leaves is for the others. The longest
+        comes last then, and the others stay near the beginning, where a network knows them from ordinary prompts. Words
+        are kept whole, except in a prompt of one part, which is cut where diffusers cuts it, so that pictures can be
+        compared.
         """
         parts = tuple(part.strip() for part in parts if part.strip())
         whole = self._tokens(f"{SEPARATOR} ".join(parts))
         if len(whole) <= ROOM:
             return self._framed(whole.ids), []
         separator = self._tokens(SEPARATOR).ids
-        encodings = [self._tokens(part) for part in parts]
-        shares = _fair_shares(list(map(len, encodings)), ROOM - len(separator) * (len(parts) - 1))
+        by_length = sorted(((part, self._tokens(part)) for part in parts), key=lambda pair: len(pair[1]))
+        room = ROOM - len(separator) * (len(parts) - 1)
         ids: list[int] = []
         cuts: list[Cut] = []
-        for part, encoding, share in zip(parts, encodings, shares, strict=True):
+        for place, (part, encoding) in enumerate(by_length):
+            share = min(len(encoding), room // (len(parts) - place))
+            room -= share
             keep = share if len(parts) == 1 else _whole_words(encoding, share, separator)
             if keep < len(encoding):
                 cuts.append(Cut(part[encoding.offsets[keep][0] :], part))
@@ -67,16 +70,6 @@ class Prompts:
     def _framed(self, words: list[int]) -> NDArray[np.int64]:
         ids = [self._begin, *words, self._end]
         return np.array(ids + [self._pad] * (LENGTH - len(ids)), np.int64)
-
-
-def _fair_shares(needs: Sequence[int], room: int) -> list[int]:
-    """Max-min fair: each gets what it needs up to an equal share of what those with smaller needs leave."""
-    shares = [0] * len(needs)
-    by_need = sorted(range(len(needs)), key=lambda index: needs[index])
-    for place, index in enumerate(by_need):
-        shares[index] = min(needs[index], room // (len(needs) - place))
-        room -= shares[index]
-    return shares
 
 
 def _whole_words(encoding: Encoding, share: int, separator: list[int]) -> int:
