@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import click
 
 from reroom import errors
 from reroom._async import AsyncClient
-from reroom._cli.common import FAILED, OK, Problem, exit_code, problem, say, sentence, warn
+from reroom._cli.common import FAILED, OK, Problem, exit_code, problem, say, sentence, stderr, warn
 from reroom._cli.display import Display
 from reroom._cli.outputs import STDOUT, is_stdout, write_stdout
 from reroom._http import RetryPolicy
@@ -136,7 +137,12 @@ class Batch:
                 self._print(output)
 
     def _print(self, line: str) -> None:
-        if not self._quiet:
+        if self._quiet:
+            return
+        if sys.stdout.isatty() and stderr.is_terminal:
+            # The same terminal: above the bars, not through them.
+            say(line)
+        else:
             click.echo(line)
 
 

@@ -94,5 +94,6 @@ def display(console: Console) -> Iterator[Callable[[str], Display]]:
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    # Results go to stdout, which may be no terminal although stderr is one.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         yield partial(Bar, bar)
