@@ -94,12 +94,15 @@ def measure(release: Release, rounds: int) -> dict[str, Any]:
     """Everything that goes into the JSON."""
     around = report.circumstances()
     asked = sample_request(release)
+    prompt, negative_prompt = asked.prompt, asked.negative_prompt
+    assert isinstance(prompt, str)
+    assert isinstance(negative_prompt, str)
     assert asked.latents is not None
     noise = asked.latents[None]
     peer = Peer(release.facts["bundle"])
 
     def theirs() -> np.ndarray[Any, Any]:
-        return peer.restyle(asked.image, asked.prompt, asked.negative_prompt, noise)
+        return peer.restyle(asked.image, prompt, negative_prompt, noise)
 
     default = torch.get_num_threads()
     with served(release) as server, asyncio.Runner() as runner:

@@ -106,11 +106,12 @@ def python_specs() -> dict[str, ModelSpec]:
             "python",
             (
                 photo,
-                Tensor("prompt", "STRING", (1,)),
+                # Prompts come in parts, of which each keeps a share of the text encoder's tokens.
+                Tensor("prompt", "STRING", (_any("parts"),)),
                 *(
                     Tensor(name, dtype, dims, optional=True)
                     for name, dtype, dims in (
-                        ("negative_prompt", "STRING", (1,)),
+                        ("negative_prompt", "STRING", (_any("negative_parts"),)),
                         ("seed", "INT64", (1,)),
                         ("steps", "INT32", (1,)),
                         ("solver", "STRING", (1,)),

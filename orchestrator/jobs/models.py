@@ -77,7 +77,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_key: str
     metadata: dict[str, Any]
     """style, processing_time, quality_score, quality, room_type, room_confidence, objects, seed, attempts,
-    prompt_truncated, timings, release, width, height."""
+    prompt_truncated, warnings, timings, release, width, height; warnings = [{code, detail}] about preferences that did
+    not do what they say."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

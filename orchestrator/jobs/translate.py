@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.jobs import events
-from orchestrator.jobs.models import MESSAGES, TERMINAL, Job, JobState
+from orchestrator.jobs.models import MESSAGES, TERMINAL, Job, JobState, Preferences
 from orchestrator.styles import Style
 from reroom import triton
 
@@ -23,7 +23,7 @@ _STAGES = {state.value: state for state in JobState if state not in TERMINAL | {
 
 
 def request(job: Job, style: Style, photo: NDArray[np.uint8]) -> triton.RestyleRequest:
-    """What the model is asked. The user's words come first: text encoders cut the end off."""
+    """What the model is asked. The user's words come first; each part keeps a share of what a text encoder reads."""
     wishes = job.preferences
     palette = f"colour palette of {', '.join(wishes.color_palette)}" if wishes.color_palette else ""
     strength = wishes.strength
@@ -31,8 +31,8 @@ def request(job: Job, style: Style, photo: NDArray[np.uint8]) -> triton.RestyleR
         strength = KEEP_FURNITURE_STRENGTH
     return triton.RestyleRequest(
         image=photo,
-        prompt=_words(wishes.prompt, palette, style.prompt),
-        negative_prompt=_words(wishes.negative_prompt, style.negative_prompt),
+        prompt=_parts(wishes.prompt, palette, style.prompt),
+        negative_prompt=_parts(wishes.negative_prompt, style.negative_prompt),
         seed=wishes.seed,
         steps=wishes.steps,
         guidance_scale=wishes.guidance_scale,
@@ -41,8 +41,22 @@ def request(job: Job, style: Style, photo: NDArray[np.uint8]) -> triton.RestyleR
     )
 
 
-def _words(*parts: str) -> str:
-    return ", ".join(part.strip() for part in parts if part.strip())
+def _parts(*parts: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _warnings(wishes: Preferences, result: triton.Result) -> list[dict[str, str]]:
+    """What the user asked for that had no effect, or another one: [{code, detail}]."""
+    found = [
+        {"code": warning.code, "detail": warning.detail}
+        for warning in result.warnings
+        # Every style has a negative prompt; who gave none of their own need not hear about it.
+        if warning.code != "negative_prompt_unused" or wishes.negative_prompt.strip()
+    ]
+    if wishes.keep_furniture and wishes.strength is not None:
+        detail = f"keep_furniture has no effect beside strength, which is {wishes.strength:g}"
+        found.append({"code": "keep_furniture_unused", "detail": detail})
+    return found
 
 
 class Narration:
@@ -104,6 +118,7 @@ def metadata(job: Job, result: triton.Result, narration: Narration, processing_t
         "seed": result.seed,
         "attempts": result.attempts,
         "prompt_truncated": result.prompt_truncated,
+        "warnings": _warnings(job.preferences, result),
         "timings": result.timings,
         "release": result.release,
         "width": width,

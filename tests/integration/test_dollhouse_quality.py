@@ -125,6 +125,17 @@ async def test_words_and_seed_change_the_picture_and_the_same_seed_gives_the_sam
     assert difference(await picture(seed=1, prompt="a bathroom"), plain) > 4.0
 
 
+async def test_a_long_prompt_leaves_the_style_recognisable(service: Service, restyled: list[Answers]) -> None:
+    long = "a grand piano beside the tall window and a red sofa with cushions " * 10
+    pictures = [
+        (await service.restyle(each.room.photo, style, Preferences(seed=1, prompt=long))).result.image
+        for each in restyled[:2]
+        for style in STYLES
+    ]
+    seen = read_judge().name_styles(np.stack(pictures))
+    assert sum(one == other for one, other in zip(seen, STYLES * 2, strict=True)) >= 9
+
+
 def test_the_committed_benchmark_is_of_the_committed_release(release: Release) -> None:
     document = report.read(RESULTS / "dollhouse.json")
     assert document["release"]["name"] == release.facts["release"]

@@ -217,6 +217,22 @@ def test_links_expire_and_cannot_be_forged(client: Client, stack: RunningStack, 
     assert fetched(client, url, tmp_path)
 
 
+def test_one_call_restyles_and_warns_and_erase_leaves_nothing(client: Client, tmp_path: Path) -> None:
+    seen: list[Event] = []
+    wishes = {"steps": 2, "prompt": "a tall window " * 60, "negative_prompt": "dark", "guidance_scale": 1}
+    done = client.restyle(
+        photo(96, 128), "boho", wishes, out=tmp_path / "out.png", timeout=SECONDS, on_event=seen.append
+    )
+    assert opened((tmp_path / "out.png").read_bytes()).format == "PNG"
+    warned = [warning.code for warning in result_of(done).warnings]
+    assert warned == ["prompt_truncated", "negative_prompt_unused"]
+    assert isinstance(seen[-1], events.Completed)
+    assert [warning.code for warning in result_of(seen[-1].data).warnings] == warned
+    client.erase(done)
+    with pytest.raises(NotFound):
+        client.status(done)
+
+
 def test_an_erased_job_leaves_neither_record_nor_picture(
     client: Client, stack: RunningStack, tmp_path: Path
 ) -> None:

@@ -146,9 +146,9 @@ async def run_here(
     release = replace(load_release(), prediction=case.prediction)
     values = {
         "image": photo,
-        "prompt": case.prompt,
-        "negative_prompt": case.negative_prompt,
-        "solver": case.solver,
+        "prompt": (case.prompt,),
+        "negative_prompt": (case.negative_prompt,),
+        "solver": (case.solver,),
         "steps": [case.steps],
         "guidance_scale": [case.guidance_scale],
         "strength": [case.strength],

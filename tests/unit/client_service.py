@@ -33,8 +33,8 @@ def status(state: str, **more: Any) -> dict[str, Any]:
     return {**data, **times, "error": None, "result_url": None, "invented_later": [1], **more}
 
 
-def completed() -> dict[str, Any]:
-    result = {"transformed_url": "/files/result.jpg?signature=ab", "metadata": {"seed": 0}}
+def completed(**metadata: Any) -> dict[str, Any]:
+    result = {"transformed_url": "/files/result.jpg?signature=ab", "metadata": {"seed": 0, **metadata}}
     return status("completed", progress=1.0, result=result)
 
 
@@ -77,6 +77,8 @@ class Service:
 
     def __init__(self) -> None:
         self.faults: dict[tuple[str, str], list[Any]] = {}
+        self.delays: dict[tuple[str, str], float] = {}
+        """Seconds before an answer."""
         self.plans: list[tuple[int, Any]] = []
         self.repeat = 0
         self.events = EVENTS
@@ -85,6 +87,7 @@ class Service:
         self.state = "transforming"
         self.analysis: dict[str, Any] = {}
         """Fields of the analysis that differ."""
+        self.picture = PICTURE
         self.requests: list[tuple[str, str]] = []
         self.afters: list[str | None] = []
         self.bodies: list[bytes] = []
@@ -108,6 +111,7 @@ class Service:
                 break
         self.requests.append((method, path))
         self.bodies.append(body)
+        await asyncio.sleep(self.delays.get((method, path), 0.0))
         queue = self.faults.get((method, path), [])
         code, headers, content = queue.pop(0) if queue else self._answer(method, path)
         raw = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -136,8 +140,10 @@ class Service:
                 return 200, {}, {"success": True, "data": data}
             case "DELETE", "/transform/job-1":
                 return 200, {}, {"success": True, "data": status("cancelled")}
+            case "DELETE", "/transform/job-1/files":
+                return 200, {}, {"success": True, "job_id": JOB}
             case "GET", "/files/result.jpg":
-                return 200, {}, PICTURE
+                return 200, {}, self.picture
             case "GET", "/":
                 return 200, {}, {"name": "reroom", "supported_styles": ["modern", "boho"]}
             case "GET", "/health":

@@ -22,17 +22,15 @@ ANALYZE = ("POST", "/analyze")
 SUBMIT = ("POST", "/transform/submit")
 
 
-def start(service_url: str, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+def start(service_url: str, *arguments: str | Path, **options: Any) -> subprocess.Popen[Any]:
     env = {
         **os.environ,
         "REROOM_URL": service_url,
         "PYTHONPATH": str(ROOT / "client" / "src"),
         "COLUMNS": "120",
     }
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen(
-        [sys.executable, "-m", "reroom", *map(str, arguments)], env=env, text=True, **options
-    )
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return subprocess.Popen([sys.executable, "-m", "reroom", *map(str, arguments)], env=env, **options)
 
 
 def run(service_url: str, *arguments: str | Path) -> tuple[int, str, str]:

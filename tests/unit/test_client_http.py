@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 import reroom
@@ -17,6 +18,7 @@ from reroom._http import retry_after
 from tests.unit.client_service import CUT, JOB, PICTURE, PNGS, QUICK, Driven, Service, problem
 
 ANALYZE = ("POST", "/analyze")
+ERASE = ("DELETE", f"/transform/{JOB}/files")
 SUBMIT, STATUS = ("POST", "/transform/submit"), ("GET", f"/transform/status/{JOB}")
 BUSY = (503, {"retry-after": "0"}, problem(503, "unavailable"))
 
@@ -275,6 +277,92 @@ def test_download_without_a_result(
     service.state = state
     with pytest.raises(kind):
         client.download(JOB, tmp_path / "result.jpg")
+
+
+def test_erase(client: Any, service: Service) -> None:
+    assert client.erase(JOB) is None
+    assert service.requests == [ERASE]
+
+
+def test_an_erasure_whose_answer_was_lost(client: Any, service: Service) -> None:
+    gone: Any = (404, {}, problem(404, "job_not_found"))
+    service.faults[ERASE] = [(CUT, {}, b""), gone]
+    client.erase(JOB)
+    service.faults[ERASE] = [gone]
+    with pytest.raises(reroom.NotFound):
+        client.erase(JOB)
+
+
+def test_a_job_that_runs_cannot_be_erased(client: Any, service: Service) -> None:
+    service.faults[ERASE] = [(409, {}, problem(409, "job_not_finished"))]
+    with pytest.raises(reroom.Conflict):
+        client.erase(JOB)
+
+
+def test_restyle_is_one_call(client: Any, service: Service, tmp_path: Path) -> None:
+    service.plans = [(3, CUT)]
+    seen: list[reroom.events.Event] = []
+    done = client.restyle(
+        b"JPEG-BYTES", "boho", reroom.Preferences(seed=0), out=tmp_path / "out.jpg", on_event=seen.append
+    )
+    assert (done.job_id, done.status, done.result.warnings) == (JOB, "completed", [])
+    assert (tmp_path / "out.jpg").read_bytes() == PICTURE
+    assert [type(event).__name__ for event in seen] == [
+        "StatusChanged", "Analysis", "Unknown", "Step", "Preview", "Step", "Completed",
+    ]  # fmt: skip
+    assert b'{"seed":0}' in service.bodies[0]
+
+
+def test_restyle_without_a_file(client: Any, service: Service) -> None:
+    assert client.restyle(reroom.Uploaded(key="k")).result.metadata == {"seed": 0}
+    assert ("GET", "/files/result.jpg") not in service.requests
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"),
+    [
+        ({"type": "failed", "error": {"code": "model_error", "detail": "it broke"}}, reroom.JobFailed),
+        ({"type": "cancelled"}, reroom.JobCancelled),
+    ],
+)
+def test_a_restyle_that_ends_badly(
+    client: Any, service: Service, tmp_path: Path, ending: Any, kind: type[Exception]
+) -> None:
+    service.events = [ending]
+    with pytest.raises(kind):
+        client.restyle(b"JPEG-BYTES", out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_on_event_is_the_callers(client: Any, service: Service) -> None:
+    def broken(event: reroom.events.Event) -> None:
+        # One that the client itself would take for a lost connection.
+        raise httpx2.ReadError("the caller's own")
+
+    with pytest.raises(httpx2.ReadError):
+        client.restyle(b"JPEG-BYTES", on_event=broken)
+
+
+def test_on_event_may_be_a_coroutine_function(service: Service) -> None:
+    seen: list[reroom.events.Event] = []
+
+    async def note(event: reroom.events.Event) -> None:
+        await asyncio.sleep(0)
+        seen.append(event)
+
+    async def watch() -> None:
+        async with reroom.AsyncClient(service.url, retry=QUICK) as client:
+            await client.wait(JOB, after="0", on_event=note)
+
+    asyncio.run(watch())
+    assert isinstance(seen[-1], reroom.events.Completed)
+
+
+def test_warnings_of_a_result() -> None:
+    warning = {"code": "strength_raised", "detail": "one step was run", "invented_later": 1}
+    result = reroom.JobResult(transformed_url="u", metadata={"warnings": [warning]})
+    assert result.warnings == [reroom.ResultWarning(code="strength_raised", detail="one step was run")]
+    assert reroom.JobResult(transformed_url="u", metadata={"warnings": "none"}).warnings == []
 
 
 def test_a_job_id_cannot_leave_its_route(client: Any, service: Service) -> None:

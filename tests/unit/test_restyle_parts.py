@@ -14,46 +14,12 @@ from hypothesis import strategies as st
 from images import Fit
 from objects import EVIDENCE, UNKNOWN, objects_in_photo, room_confidence, room_type
 from pipeline import philox_noise
-from prompt import LENGTH, Prompts
+from prompt import Prompts
 from quality import cleanliness, depth_agreement, edge_agreement, measure_quality, sharpness
 from release import load_release
 
 from tests.conftest import RELEASE
 from tests.pictures import room
-
-
-@pytest.fixture
-def prompts(monkeypatch: pytest.MonkeyPatch) -> Prompts:
-    monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
-    release = load_release()
-    return Prompts(release.tokenizer, release.frame)
-
-
-def test_a_prompt_is_framed_and_padded(prompts: Prompts) -> None:
-    ids, truncated = prompts.encode("a cosy room")
-    assert ids.shape == (LENGTH,)
-    assert ids.dtype == np.int64
-    assert not truncated
-    empty, _ = prompts.encode("")
-    assert list(empty[:3]) == [0, 1, 1]
-    assert list(ids).count(0) == 1
-
-
-def test_a_long_prompt_loses_its_end_and_says_so(prompts: Prompts) -> None:
-    short, _ = prompts.encode("red " * 10)
-    ids, truncated = prompts.encode("red " * 200)
-    assert truncated
-    assert ids[0] == 0
-    assert ids[-1] == 1
-    np.testing.assert_array_equal(ids[:11], short[:11])
-
-
-def test_special_words_of_the_tokenizer_are_no_way_out_of_the_frame(prompts: Prompts) -> None:
-    """A user may write <|endoftext|>; the frame is still ours."""
-    ids, _ = prompts.encode("a <|endoftext|> b " * 100)
-    assert len(ids) == LENGTH
-    assert ids[0] == 0
-    assert ids[-1] == 1
 
 
 def edges_of(picture: np.ndarray) -> np.ndarray:

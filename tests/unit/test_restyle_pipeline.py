@@ -60,7 +60,7 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Release:
 
 def parse(release: Release, **changes: Any) -> Request:
     arrays = {name: np.array([value]) for name, value in changes.items() if np.isscalar(value)}
-    given = {"image": PHOTO, "prompt": "a room", "seed": [3], "steps": [2]}
+    given = {"image": PHOTO, "prompt": ("a room",), "seed": [3], "steps": [2]}
     return parse_request(given | changes | arrays, release)
 
 
@@ -173,7 +173,7 @@ async def test_stages_begin_in_order(release: Release) -> None:
 async def test_an_analysis_alone_calls_no_other_network(release: Release) -> None:
     models = PlayedModels([])
     photo = room(90, 160)
-    events = await run(release, models, image=photo, prompt="", analysis_only=np.array([True]))
+    events = await run(release, models, image=photo, prompt=(), analysis_only=np.array([True]))
     assert [type(event) for event in events] == [Stage, Analysis]
     assert (models.steps, models.encoded_photos) == ([], 0)
     analysis = events[-1]
@@ -198,7 +198,7 @@ async def test_analysis_only_may_be_false(release: Release) -> None:
 def test_drawn_seeds_survive_javascript(release: Release) -> None:
     seeds = set()
     for _ in range(50):
-        request = parse_request({"image": PHOTO, "prompt": ""}, release)
+        request = parse_request({"image": PHOTO, "prompt": ()}, release)
         seeds.add(request.seed)
     assert len(seeds) == 50
     assert max(seeds) < 2**53

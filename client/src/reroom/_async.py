@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,16 +26,20 @@ from reroom._effects import (
     Put,
     Receive,
     Reply,
+    Save,
     Send,
     Sleep,
     Steps,
     T,
     advance,
 )
-from reroom._files import Photo, atomic, read_photo
+from reroom._files import Output, Photo, read_photo, save
 from reroom._http import RetryPolicy
 from reroom.events import Event
 from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Submitted, Uploaded
+
+OnEvent = Callable[[Event], Awaitable[None] | None]
+"""Is called with what happens to a job; may be a coroutine function."""
 
 
 class AsyncClient:
@@ -118,9 +121,19 @@ class AsyncClient:
         finally:
             await line.close()
 
-    async def wait(self, job: JobRef, *, timeout: float | None = None) -> JobStatus:
-        """Wait until the job is completed. Raises JobFailed, JobCancelled, or Timeout after ``timeout`` seconds."""
-        return await self._call(operations.wait(job, timeout, self._retry))
+    async def wait(
+        self,
+        job: JobRef,
+        *,
+        after: str | None = None,
+        timeout: float | None = None,
+        on_event: OnEvent | None = None,
+    ) -> JobStatus:
+        """Wait until the job is completed. Raises JobFailed, JobCancelled, or Timeout after ``timeout`` seconds.
+
+        ``on_event`` is called with everything that :meth:`events` would give.
+        """
+        return await self._call(operations.wait(job, after, timeout, self._retry), on_event)
 
     async def cancel(self, job: JobRef) -> JobStatus:
         """Cancel the job, work on the GPU included; no error when it is cancelled already.
@@ -129,12 +142,46 @@ class AsyncClient:
         """
         return await self._call(operations.cancel(job, self._retry))
 
-    async def download(self, source: JobRef, file: str | os.PathLike[str]) -> Path:
-        """Save a job's picture, or what a URL of its result gives, as ``file``, which appears whole or not at all.
+    async def erase(self, job: JobRef) -> None:
+        """Erase a finished job and its pictures. Raises Conflict while it is not finished: cancel it first."""
+        await self._call(operations.erase(job, self._retry))
 
-        Raises JobNotFinished, JobFailed, JobCancelled, and OSError when the file cannot be written.
+    async def restyle(
+        self,
+        photo: Photo | Uploaded,
+        style: str = "modern",
+        preferences: PreferencesLike | None = None,
+        *,
+        out: Output | None = None,
+        timeout: float | None = None,
+        on_event: OnEvent | None = None,
+    ) -> JobStatus:
+        """Submit a photo, wait for the result and save it to ``out``, if that is given; the completed job.
+
+        ``out`` is a file or a folder as for :meth:`download`; ``on_event`` is called with every event of the job. Who
+        leaves early (a timeout, Ctrl-C, an error of ``on_event``) leaves the job running; every event has its id.
+        Raises what :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
-        return await self._call(operations.download(source, Path(file), self._retry))
+        source = photo if isinstance(photo, Uploaded) else await asyncio.to_thread(read_photo, photo)
+        steps = operations.restyle(source, style, preferences, out, timeout, self._retry)
+        return await self._call(steps, on_event)
+
+    async def picture(self, source: JobRef) -> bytes:
+        """A job's picture, or what a URL of its result gives, as the service has it: a JPEG file.
+
+        Raises JobNotFinished, JobFailed, JobCancelled.
+        """
+        return await self._call(operations.picture(source, self._retry))
+
+    async def download(self, source: JobRef, file: Output) -> Path:
+        """Save a job's picture, or what a URL of its result gives; the path of the file.
+
+        The extension of ``file`` names the format: .jpg, .jpeg, .png or .webp; without one it is the service's, JPEG.
+        In a folder the file is called after the job. A plain file appears whole or not at all; symbolic links are
+        followed, pipes and devices written to. Raises JobNotFinished, JobFailed, JobCancelled, OSError when the file
+        cannot be written, and ValueError for another extension.
+        """
+        return await self._call(operations.download(source, file, self._retry))
 
     async def styles(self) -> list[str]:
         """The names of the styles that the service knows."""
@@ -144,11 +191,15 @@ class AsyncClient:
         """How the service and its parts are; no error when it is degraded."""
         return await self._call(operations.health(self._retry))
 
-    async def _call(self, steps: Steps[T]) -> T:
+    async def _call(self, steps: Steps[T], on_event: OnEvent | None = None) -> T:
         line = _Line(self._http, self._url)
         try:
             effect = advance(steps, None)
             while not isinstance(effect, Done):
+                if isinstance(effect, Emit) and on_event is not None:
+                    pending = on_event(effect.event)
+                    if pending is not None:
+                        await pending
                 effect = advance(steps, await line.perform(effect))
             return effect.value
         finally:
@@ -176,6 +227,8 @@ class _Line:
                     return await self._put(effect)
                 case Fetch():
                     return await self._fetch(effect)
+                case Save(picture, output, stem):
+                    return save(picture, output, stem)
                 case Sleep(seconds):
                     return await asyncio.sleep(seconds)
                 case Connect():
@@ -201,13 +254,8 @@ class _Line:
         return transport.reply(response, response.content)
 
     async def _fetch(self, effect: Fetch) -> Reply:
-        async with self._http.stream("GET", transport.absolute(self._url, effect.url)) as response:
-            if not response.is_success:
-                return transport.reply(response, await response.aread())
-            with atomic(effect.target) as file:
-                async for chunk in response.aiter_bytes():
-                    file.write(chunk)
-            return transport.reply(response, b"")
+        response = await self._http.get(transport.absolute(self._url, effect.url))
+        return transport.reply(response, response.content)
 
     async def _connect(self, effect: Connect) -> None:
         await self.close()

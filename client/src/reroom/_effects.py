@@ -8,11 +8,11 @@ shells perform effects, one with blocking calls, one with awaits.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from reroom._files import Output
 from reroom.events import Event
 
 T = TypeVar("T")
@@ -38,10 +38,17 @@ class Put(msgspec.Struct, frozen=True):
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """GET a URL into a file, which appears whole or not at all → Reply, with the body only when it is an error."""
+    """GET a URL, which may be another server's, and read the whole answer → Reply."""
 
     url: str
-    target: Path
+
+
+class Save(msgspec.Struct, frozen=True):
+    """Write a picture to a local file → its path; see :func:`reroom._files.save`."""
+
+    picture: bytes
+    output: Output
+    stem: str
 
 
 class Sleep(msgspec.Struct, frozen=True):
@@ -67,7 +74,7 @@ class Emit(msgspec.Struct, frozen=True):
     event: Event
 
 
-Effect = Send | Put | Fetch | Sleep | Connect | Receive | Emit
+Effect = Send | Put | Fetch | Save | Sleep | Connect | Receive | Emit
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
-from urllib.parse import quote
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from reroom import events
-from reroom._effects import Fetch, Put, Send, Steps
-from reroom._files import content_type
+from reroom._effects import Failure, Fetch, Put, Save, Send, Steps, Unreached
+from reroom._files import Output, content_type, wanted_format
 from reroom._http import RetryPolicy, costly, decode, once, repeatable, request
 from reroom._watch import Outcome, watch
-from reroom.errors import Conflict, JobCancelled, JobFailed, JobNotFinished
+from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound
 from reroom.models import (
     CANCELLED,
     FAILED,
@@ -93,6 +93,23 @@ def cancel(job: JobRef, policy: RetryPolicy) -> Steps[JobStatus]:
     return decode(reply, _Status).data
 
 
+def erase(job: JobRef, policy: RetryPolicy) -> Steps[None]:
+    maybe_erased = False
+
+    def again(cause: Failure | ApiError) -> bool:
+        nonlocal maybe_erased
+        passing = repeatable(cause)
+        maybe_erased = maybe_erased or (passing and not isinstance(cause, Unreached))
+        return passing
+
+    try:
+        yield from request(Send("DELETE", f"/transform/{_segment(job)}/files"), policy, again)
+    except NotFound:
+        # Gone by an earlier try, whose answer was lost.
+        if not maybe_erased:
+            raise
+
+
 def styles(policy: RetryPolicy) -> Steps[list[str]]:
     reply = yield from request(Send("GET", "/"), policy, repeatable)
     return decode(reply, _Index).supported_styles
@@ -107,8 +124,8 @@ def follow(job: JobRef, after: str | None, timeout: float | None, policy: RetryP
     return watch(_segment(job), after, timeout, policy)
 
 
-def wait(job: JobRef, timeout: float | None, policy: RetryPolicy) -> Steps[JobStatus]:
-    outcome = yield from follow(job, None, timeout, policy)
+def wait(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Steps[JobStatus]:
+    outcome = yield from follow(job, after, timeout, policy)
     return conclude(job_id(job), outcome)
 
 
@@ -126,13 +143,41 @@ def conclude(job: str, outcome: Outcome) -> JobStatus:
             return outcome
 
 
-def download(source: JobRef, target: Path, policy: RetryPolicy) -> Steps[Path]:
-    if isinstance(source, str) and source.startswith(("http://", "https://", "/")):
-        url = source
-    else:
-        url = _result_url((yield from status(source, policy)))
-    yield from request(Fetch(url, target), policy, repeatable)
-    return target
+def restyle(
+    photo: bytes | Uploaded,
+    style: str,
+    preferences: PreferencesLike | None,
+    out: Output | None,
+    timeout: float | None,
+    policy: RetryPolicy,
+) -> Steps[JobStatus]:
+    if out is not None:
+        wanted_format(out)  # before the work, not after it
+    job = yield from submit(photo, style, preferences, policy)
+    done = yield from wait(job, "0", timeout, policy)
+    if out is not None:
+        yield Save((yield from picture(_result_url(done), policy)), out, done.job_id)
+    return done
+
+
+def picture(source: JobRef, policy: RetryPolicy) -> Steps[bytes]:
+    url = _as_url(source) or _result_url((yield from status(source, policy)))
+    reply = yield from request(Fetch(url), policy, repeatable)
+    return reply.body
+
+
+def download(source: JobRef, output: Output, policy: RetryPolicy) -> Steps[Path]:
+    wanted_format(output)
+    found = yield from picture(source, policy)
+    url = _as_url(source)
+    stem = job_id(source) if url is None else PurePosixPath(urlsplit(url).path).stem
+    path: Path = yield Save(found, output, stem)
+    return path
+
+
+def _as_url(source: JobRef) -> str | None:
+    is_url = isinstance(source, str) and source.startswith(("http://", "https://", "/"))
+    return str(source) if is_url else None
 
 
 def _result_url(job: JobStatus) -> str:

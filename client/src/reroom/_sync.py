@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,16 +26,20 @@ from reroom._effects import (
     Put,
     Receive,
     Reply,
+    Save,
     Send,
     Sleep,
     Steps,
     T,
     advance,
 )
-from reroom._files import Photo, atomic, read_photo
+from reroom._files import Output, Photo, read_photo, save
 from reroom._http import RetryPolicy
 from reroom.events import Event
 from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Submitted, Uploaded
+
+OnEvent = Callable[[Event], None]
+"""Is called with what happens to a job."""
 
 
 class Client:
@@ -118,9 +121,19 @@ class Client:
         finally:
             line.close()
 
-    def wait(self, job: JobRef, *, timeout: float | None = None) -> JobStatus:
-        """Wait until the job is completed. Raises JobFailed, JobCancelled, or Timeout after ``timeout`` seconds."""
-        return self._call(operations.wait(job, timeout, self._retry))
+    def wait(
+        self,
+        job: JobRef,
+        *,
+        after: str | None = None,
+        timeout: float | None = None,
+        on_event: OnEvent | None = None,
+    ) -> JobStatus:
+        """Wait until the job is completed. Raises JobFailed, JobCancelled, or Timeout after ``timeout`` seconds.
+
+        ``on_event`` is called with everything that :meth:`events` would give.
+        """
+        return self._call(operations.wait(job, after, timeout, self._retry), on_event)
 
     def cancel(self, job: JobRef) -> JobStatus:
         """Cancel the job, work on the GPU included; no error when it is cancelled already.
@@ -129,12 +142,46 @@ class Client:
         """
         return self._call(operations.cancel(job, self._retry))
 
-    def download(self, source: JobRef, file: str | os.PathLike[str]) -> Path:
-        """Save a job's picture, or what a URL of its result gives, as ``file``, which appears whole or not at all.
+    def erase(self, job: JobRef) -> None:
+        """Erase a finished job and its pictures. Raises Conflict while it is not finished: cancel it first."""
+        self._call(operations.erase(job, self._retry))
 
-        Raises JobNotFinished, JobFailed, JobCancelled, and OSError when the file cannot be written.
+    def restyle(
+        self,
+        photo: Photo | Uploaded,
+        style: str = "modern",
+        preferences: PreferencesLike | None = None,
+        *,
+        out: Output | None = None,
+        timeout: float | None = None,
+        on_event: OnEvent | None = None,
+    ) -> JobStatus:
+        """Submit a photo, wait for the result and save it to ``out``, if that is given; the completed job.
+
+        ``out`` is a file or a folder as for :meth:`download`; ``on_event`` is called with every event of the job. Who
+        leaves early (a timeout, Ctrl-C, an error of ``on_event``) leaves the job running; every event has its id.
+        Raises what :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
-        return self._call(operations.download(source, Path(file), self._retry))
+        source = photo if isinstance(photo, Uploaded) else read_photo(photo)
+        steps = operations.restyle(source, style, preferences, out, timeout, self._retry)
+        return self._call(steps, on_event)
+
+    def picture(self, source: JobRef) -> bytes:
+        """A job's picture, or what a URL of its result gives, as the service has it: a JPEG file.
+
+        Raises JobNotFinished, JobFailed, JobCancelled.
+        """
+        return self._call(operations.picture(source, self._retry))
+
+    def download(self, source: JobRef, file: Output) -> Path:
+        """Save a job's picture, or what a URL of its result gives; the path of the file.
+
+        The extension of ``file`` names the format: .jpg, .jpeg, .png or .webp; without one it is the service's, JPEG.
+        In a folder the file is called after the job. A plain file appears whole or not at all; symbolic links are
+        followed, pipes and devices written to. Raises JobNotFinished, JobFailed, JobCancelled, OSError when the file
+        cannot be written, and ValueError for another extension.
+        """
+        return self._call(operations.download(source, file, self._retry))
 
     def styles(self) -> list[str]:
         """The names of the styles that the service knows."""
@@ -144,11 +191,13 @@ class Client:
         """How the service and its parts are; no error when it is degraded."""
         return self._call(operations.health(self._retry))
 
-    def _call(self, steps: Steps[T]) -> T:
+    def _call(self, steps: Steps[T], on_event: OnEvent | None = None) -> T:
         line = _Line(self._http, self._url)
         try:
             effect = advance(steps, None)
             while not isinstance(effect, Done):
+                if isinstance(effect, Emit) and on_event is not None:
+                    on_event(effect.event)
                 effect = advance(steps, line.perform(effect))
             return effect.value
         finally:
@@ -176,6 +225,8 @@ class _Line:
                     return self._put(effect)
                 case Fetch():
                     return self._fetch(effect)
+                case Save(picture, output, stem):
+                    return save(picture, output, stem)
                 case Sleep(seconds):
                     return time.sleep(seconds)
                 case Connect():
@@ -201,13 +252,8 @@ class _Line:
         return transport.reply(response, response.content)
 
     def _fetch(self, effect: Fetch) -> Reply:
-        with self._http.stream("GET", transport.absolute(self._url, effect.url)) as response:
-            if not response.is_success:
-                return transport.reply(response, response.read())
-            with atomic(effect.target) as file:
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-            return transport.reply(response, b"")
+        response = self._http.get(transport.absolute(self._url, effect.url))
+        return transport.reply(response, response.content)
 
     def _connect(self, effect: Connect) -> None:
         self.close()

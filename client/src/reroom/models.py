@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from reroom._files import atomic
+from reroom._files import write
 
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
@@ -32,8 +32,9 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     color_palette: list[str] = []
     """Colours in words, at most 8."""
     prompt: str = ""
-    """Words that go before the style's own."""
+    """Words that go before the style's own; when they are too many, their end is cut and the result says so."""
     negative_prompt: str = ""
+    """What is not wanted; without effect at a guidance scale of at most 1."""
     seed: int | None = None
     """0 … 2**63−1; None = random. The one that was used comes back in the result's metadata."""
     steps: int | None = None
@@ -76,6 +77,13 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class ResultWarning(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was asked for and did not do what it says: a stable code and one sentence."""
+
+    code: str
+    detail: str
+
+
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """Signed URLs, which expire (ask for the status again for fresh ones), and how the picture was made."""
 
@@ -83,7 +91,15 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_url: str | None = None
     original_url: str | None = None
     metadata: dict[str, Any] = {}
-    """style, processing_time (s), quality_score, room_type, room_confidence, seed and more."""
+    """style, processing_time (s), quality_score, room_type, room_confidence, seed, prompt_truncated and more."""
+
+    @property
+    def warnings(self) -> list[ResultWarning]:
+        """Preferences that had no effect, or another one than was asked for; [] from services that do not say."""
+        try:
+            return msgspec.convert(self.metadata.get("warnings") or [], list[ResultWarning])
+        except msgspec.ValidationError:
+            return []
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,8 +170,7 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         target.mkdir(exist_ok=True)
         paths = target / "depth.png", target / "edges.png"
         for path, picture in zip(paths, (self.depth_png, self.edges_png), strict=True):
-            with atomic(path) as file:
-                file.write(picture)
+            write(path, picture)
         return paths
 
 

@@ -49,6 +49,14 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class ResultWarning:
+    """Something of the request that did not do what it says: a stable code and one sentence."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class Result:
     """The picture: ``pixels`` FP32 [H,W,3] in 0..255 before rounding, and how it was made."""
 
@@ -57,6 +65,8 @@ class Result:
     quality: dict[str, float]
     attempts: int
     prompt_truncated: bool
+    """Whether words of ``prompt`` or ``negative_prompt`` were left out; the warnings say which."""
+    warnings: list[ResultWarning]
     timings: dict[str, float]
     """Seconds per stage."""
     release: str

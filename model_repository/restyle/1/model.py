@@ -54,6 +54,7 @@ def _send(responses: Responses, event: Event) -> None:
     match event:
         case Result():
             fields = {key: value for key, value in vars(event).items() if key != "pixels"}
+            fields["warnings"] = [asdict(warning) for warning in event.warnings]
             responses.send(
                 {"type": "result", **fields}, image=to_bytes(event.pixels), image_exact=event.pixels
             )

@@ -5,12 +5,12 @@ the work.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from clock import Clock
 from events import Analysis, Event, Preview, Result, Stage, Step
 from images import (
     Bytes,
@@ -29,10 +29,11 @@ from images import (
     to_signal,
 )
 from objects import objects_in_photo, room_confidence, room_type
-from prompt import Prompts
+from prompt import Cut, Prompts
 from quality import measure_quality
 from release import Release
 from request import MAX_CONTROL, InvalidRequest, Request
+from result_warnings import result_warnings
 from solver import B, D, Table, solver_table
 
 STRONGER = 1.4
@@ -63,7 +64,8 @@ class _Scene:
     edges: Bytes
     text: Floats
     """[1,K,77,D]: (unconditional, conditional), or the conditional alone."""
-    prompt_truncated: bool
+    prompt_cuts: list[Cut]
+    negative_prompt_cuts: list[Cut]
     photo_latents: Floats
     """[1,4,h,w]; zeros where neither the start nor a mask needs them."""
     keep: Floats | None
@@ -80,21 +82,6 @@ class _Picture:
     @property
     def score(self) -> float:
         return self.quality["score"]
-
-
-@dataclass
-class _Clock:
-    """Seconds per stage, summed over attempts."""
-
-    timings: dict[str, float] = field(default_factory=dict)
-    _stage: str = ""
-    _since: float = 0.0
-
-    def enter(self, stage: str) -> None:
-        now = time.perf_counter()
-        if self._stage:
-            self.timings[self._stage] = round(self.timings.get(self._stage, 0.0) + now - self._since, 4)
-        self._stage, self._since = stage, now
 
 
 def philox_noise(seed: int, step: int, shape: tuple[int, ...]) -> Floats:
@@ -119,7 +106,7 @@ class Restyler:
 
         Raises InvalidRequest, or what ``models`` raises.
         """
-        clock = _Clock()
+        clock = Clock()
         clock.enter("analyzing")
         yield Stage("analyzing", 0.0)
         fit = fit_photo(*request.image.shape[:2], self.release.buckets)
@@ -161,7 +148,10 @@ class Restyler:
             seed=request.seed,
             quality=best.quality,
             attempts=attempt,
-            prompt_truncated=scene.prompt_truncated,
+            prompt_truncated=bool(scene.prompt_cuts or scene.negative_prompt_cuts),
+            warnings=result_warnings(
+                request, scene.prompt_cuts, scene.negative_prompt_cuts, len(self._table(request))
+            ),
             timings=clock.timings,
             release=self.release.name,
             solver=request.solver,
@@ -169,7 +159,7 @@ class Restyler:
         )
 
     async def _attempt(
-        self, request: Request, scene: _Scene, attempt: int, clock: _Clock
+        self, request: Request, scene: _Scene, attempt: int, clock: Clock
     ) -> AsyncIterator[Event | _Picture]:
         """Steps and decoding, once; the last item is the picture."""
         first, last = self._span(attempt, request.attempts)
@@ -217,12 +207,11 @@ class Restyler:
         return objects_in_photo(boxes[0], scores[0], labels[0], self.release.labels, fit)
 
     async def _scene(self, request: Request, fit: Fit, photo: Bytes, depth: Bytes, edges: Bytes) -> _Scene:
-        ids, truncated = self.prompts.encode(request.prompt)
-        rows = [ids]
-        # Without guidance the unconditional half would be computed and multiplied by nothing.
-        if request.guidance_scale > 1.0:
-            unwanted, also_truncated = self.prompts.encode(request.negative_prompt)
-            rows, truncated = [unwanted, ids], truncated or also_truncated
+        ids, cuts = self.prompts.encode(*request.prompt)
+        rows, negative_cuts = [ids], []
+        if request.guided:
+            unwanted, negative_cuts = self.prompts.encode(*request.negative_prompt)
+            rows = [unwanted, ids]
         (text,), photo_latents = await asyncio.gather(
             self.models("text_encoder", ("hidden_states",), input_ids=np.stack(rows)),
             self._photo_latents(request, fit, photo),
@@ -230,7 +219,7 @@ class Restyler:
         keep = None
         if request.keep_mask is not None:
             keep = await asyncio.to_thread(latent_mask, request.keep_mask, fit, self.release.vae_factor)
-        return _Scene(fit, photo, depth, edges, text[None], truncated, photo_latents, keep)
+        return _Scene(fit, photo, depth, edges, text[None], cuts, negative_cuts, photo_latents, keep)
 
     async def _photo_latents(self, request: Request, fit: Fit, photo: Bytes) -> Floats:
         if request.strength >= 1.0 and request.keep_mask is None:
@@ -242,10 +231,7 @@ class Restyler:
         self, request: Request, scene: _Scene, attempt: int
     ) -> AsyncIterator[tuple[int, int, Floats, Floats]]:
         """The diffusion loop: (step from 1, of, latents, x0) after every guided step."""
-        release = self.release
-        table = solver_table(
-            request.solver, request.steps, request.strength, release.alphas, release.prediction
-        )
+        table = self._table(request)
         shape = self._latent_shape(scene.fit)
         noise = philox_noise(request.seed, 0, shape) if request.latents is None else request.latents[None]
         latents = (table.start[0] * scene.photo_latents + table.start[1] * noise).astype(np.float32)
@@ -262,6 +248,12 @@ class Restyler:
                 x0 = x0 + change
                 latents = (latents + table.rows[index, B] * change).astype(np.float32)
             yield index + 1, len(table), latents, x0
+
+    def _table(self, request: Request) -> Table:
+        release = self.release
+        return solver_table(
+            request.solver, request.steps, request.strength, release.alphas, release.prediction
+        )
 
     async def _guided_step(
         self,

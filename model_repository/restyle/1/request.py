@@ -13,12 +13,12 @@ from solver import MAX_STEPS, SOLVERS
 
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 32, 8192, 4
 MAX_LATENT = 1e4
-MAX_PROMPT = 4000
+MAX_PARTS, MAX_PROMPT = 8, 4000
 MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
 
 Number = TypeVar("Number", int, float, bool)
 Values = dict[str, Any]
-"""Tensors of a request by name: arrays, and str for strings; optional ones may be missing."""
+"""Tensors of a request by name: arrays, and tuples of str for strings; optional ones may be missing."""
 
 
 class InvalidRequest(ValueError):
@@ -30,8 +30,9 @@ class Request:
     """See DESIGN §3 for every field; all are checked and filled in."""
 
     image: NDArray[np.uint8]
-    prompt: str
-    negative_prompt: str
+    prompt: tuple[str, ...]
+    """Its parts; see :mod:`prompt`."""
+    negative_prompt: tuple[str, ...]
     seed: int
     steps: int
     solver: str
@@ -45,6 +46,11 @@ class Request:
     analysis_only: bool
     """End after the analysis; what the picture would be made with is checked all the same."""
 
+    @property
+    def guided(self) -> bool:
+        """Whether the negative prompt takes part: at most 1, it would be computed and multiplied by nothing."""
+        return self.guidance_scale > 1.0
+
 
 def parse_request(values: Values, release: Release) -> Request:
     """Fill in the release's defaults and check every range. Raises InvalidRequest."""
@@ -53,12 +59,12 @@ def parse_request(values: Values, release: Release) -> Request:
     control = values.get("control_scale", defaults.control_scale)
     request = Request(
         image=image,
-        prompt=_text(values, "prompt"),
-        negative_prompt=_text(values, "negative_prompt"),
+        prompt=_parts(values, "prompt"),
+        negative_prompt=_parts(values, "negative_prompt"),
         # A seed of 0 is a seed; a drawn one survives JavaScript, whose integers end at 2**53.
         seed=int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53),
         steps=_number(values, "steps", int, defaults.steps),
-        solver=values.get("solver", defaults.solver),
+        solver=values["solver"][0] if "solver" in values else defaults.solver,
         guidance_scale=_number(values, "guidance_scale", float, defaults.guidance_scale),
         strength=_number(values, "strength", float, 1.0),
         control_scale=(float(control[0]), float(control[1])),
@@ -73,11 +79,14 @@ def parse_request(values: Values, release: Release) -> Request:
     return request
 
 
-def _text(values: Values, name: str) -> str:
-    text: str = values.get(name, "")
-    if len(text) > MAX_PROMPT:
-        raise InvalidRequest(f"{name} must be at most {MAX_PROMPT} characters, not {len(text)}")
-    return text
+def _parts(values: Values, name: str) -> tuple[str, ...]:
+    parts: tuple[str, ...] = values.get(name, ())
+    if len(parts) > MAX_PARTS:
+        raise InvalidRequest(f"{name} must be at most {MAX_PARTS} strings, not {len(parts)}")
+    length = sum(map(len, parts))
+    if length > MAX_PROMPT:
+        raise InvalidRequest(f"{name} must be at most {MAX_PROMPT} characters, not {length}")
+    return parts
 
 
 def _number(values: Values, name: str, kind: Callable[[Any], Number], default: Number) -> Number:

@@ -12,11 +12,15 @@ class ModelFailed(Exception):
 
 
 def read_values(pb_utils: Any, request: Any) -> Values:
-    """The request's tensors by name; strings as str (what is not UTF-8 is replaced, not refused)."""
+    """The request's tensors by name; strings as a tuple of str (what is not UTF-8 is replaced, not refused)."""
     values: Values = {}
     for tensor in request.inputs():
         array = tensor.as_numpy()
-        values[tensor.name()] = array[0].decode("utf-8", "replace") if array.dtype == np.object_ else array
+        values[tensor.name()] = (
+            tuple(text.decode("utf-8", "replace") for text in array.ravel())
+            if array.dtype == np.object_
+            else array
+        )
     return values
 
 

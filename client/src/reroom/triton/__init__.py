@@ -1,4 +1,4 @@
-"""Direct access to the model ``restyle`` over gRPC, for internal tools: ``pip install reroom[triton]``.
+"""Direct access to the model ``restyle`` over gRPC, for internal tools; needs the extra ``triton``.
 
 ::
 
@@ -11,6 +11,7 @@
                     ...
 """
 
+from reroom.models import ResultWarning
 from reroom.triton.client import TritonClient
 from reroom.triton.errors import RestyleError
 from reroom.triton.messages import (
@@ -32,6 +33,7 @@ __all__ = [
     "RestyleEvent",
     "RestyleRequest",
     "Result",
+    "ResultWarning",
     "Stage",
     "Step",
     "TritonClient",

@@ -8,14 +8,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from reroom.models import ResultWarning
+
 
 class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One request. Fields left at None take the server's defaults; values are judged by the server."""
 
     image: NDArray[np.uint8]
     """The photo, RGB [H, W, 3]."""
-    prompt: str
-    negative_prompt: str = ""
+    prompt: str | tuple[str, ...]
+    """The words, or several parts of them: the user's, a style's. When the parts together are longer than the text
+    encoder reads, each keeps a share of it, so that none is lost because another is long."""
+    negative_prompt: str | tuple[str, ...] = ""
+    """Words or parts of what is not wanted; without effect at a guidance scale of at most 1."""
     seed: int | None = None
     """0 … 2**63−1; None = random. The one that was used comes back in the result."""
     steps: int | None = None
@@ -82,10 +87,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """edge_agreement, depth_agreement (0..1 each), sharpness, exposure, cleanliness and one score."""
     attempts: int
     prompt_truncated: bool
-    """True when the prompt was longer than the text encoder reads."""
+    """True when a prompt was longer than the text encoder reads; the warnings say what was left out."""
     timings: dict[str, float]
     """Seconds per stage."""
     release: str
+    warnings: list[ResultWarning] = []
+    """What of the request did not do what it says."""
 
 
 class Analysed(msgspec.Struct, frozen=True, kw_only=True, eq=False):

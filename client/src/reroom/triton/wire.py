@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 
+from reroom.models import ResultWarning
 from reroom.triton.errors import failure
 from reroom.triton.messages import (
     Analysed,
@@ -50,6 +51,7 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     prompt_truncated: bool
     timings: dict[str, float]
     release: str
+    warnings: list[ResultWarning] = []
 
 
 _head = msgspec.json.Decoder(_Head).decode
@@ -123,9 +125,9 @@ def _is_default(name: str, value: Any) -> bool:
 
 def _input(name: str, value: Any, dtype: type[np.generic], datatype: str) -> InferInput:
     try:
-        if isinstance(value, str):
-            value = value.encode()
-        whole = value if isinstance(value, np.ndarray | tuple) else [value]
+        whole: Any = value if isinstance(value, np.ndarray | tuple) else (value,)
+        if dtype is np.object_:
+            whole = [text.encode() for text in whole]
         array = np.asarray(whole, dtype)
     except (OverflowError, ValueError, TypeError) as error:
         raise failure("invalid_request", f"{name}: {error}") from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 from rich.console import Console
@@ -53,37 +54,38 @@ def progress(event: events.Event) -> float | None:
 class Lines:
     """A line for every event that says something, with the seconds since the start: for logs and pipes."""
 
-    def __init__(self, console: Console) -> None:
-        self._console, self._began, self._progress = console, time.monotonic(), 0.0
+    def __init__(self, console: Console, label: str) -> None:
+        self._console, self._label = console, label
+        self._began, self._progress = time.monotonic(), 0.0
 
     def show(self, event: events.Event) -> None:
         done = progress(event)
         self._progress = self._progress if done is None else done
         if text := words(event):
             elapsed = time.monotonic() - self._began
-            line = f"{elapsed:7.1f} s {self._progress:4.0%}  {text}"
+            line = f"{elapsed:7.1f} s {self._progress:4.0%}  {self._label}{text}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar:
     """A live bar: for terminals."""
 
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._task = bar.add_task("sent", total=1.0)
+    def __init__(self, bar: Progress, label: str) -> None:
+        self._bar, self._label = bar, label
+        self._task = bar.add_task(f"{label}sent", total=1.0)
 
     def show(self, event: events.Event) -> None:
         if (done := progress(event)) is not None:
             self._bar.update(self._task, completed=done)
         if text := words(event):
-            self._bar.update(self._task, description=text)
+            self._bar.update(self._task, description=f"{self._label}{text}")
 
 
 @contextmanager
-def display(console: Console) -> Iterator[Display]:
-    """The fitting display for where stderr goes."""
+def display(console: Console) -> Iterator[Callable[[str], Display]]:
+    """Makes the fitting display for where stderr goes; what it shows of a job begins with a label."""
     if not console.is_terminal:
-        yield Lines(console)
+        yield partial(Lines, console)
         return
     # Texts come from a server: shown as they are, never as markup.
     columns = (
@@ -92,5 +94,6 @@ def display(console: Console) -> Iterator[Display]:
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
-        yield Bar(bar)
+    # Results go to stdout, which may be no terminal although stderr is one.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        yield partial(Bar, bar)

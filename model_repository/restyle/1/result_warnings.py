@@ -1,0 +1,59 @@
+"""What of a request had no effect, or another one than was asked for: said with the result, since it is no error."""
+
+from collections.abc import Sequence
+
+from events import ResultWarning
+from prompt import ROOM, Cut
+from request import Request
+
+QUOTED = 40
+"""Characters of a prompt that are quoted to show where it was cut."""
+
+
+def result_warnings(
+    request: Request, prompt: Sequence[Cut], negative_prompt: Sequence[Cut], steps_run: int
+) -> list[ResultWarning]:
+    """Warnings for a finished request: what its prompts lost, and its numbers that did not do what they say."""
+    found = []
+    for name, cuts in (("prompt", prompt), ("negative_prompt", negative_prompt)):
+        if cuts:
+            found.append(ResultWarning(f"{name}_truncated", _left_out(name, cuts)))
+    if any(part.strip() for part in request.negative_prompt) and not request.guided:
+        found.append(
+            ResultWarning(
+                "negative_prompt_unused",
+                f"negative_prompt has no effect at guidance_scale {request.guidance_scale:g}: it needs one above 1, "
+                "which takes about twice as long",
+            )
+        )
+    # Rounded like the solver's table, for FP32.
+    if round(request.strength, 6) * request.steps < 1 - 1e-9:
+        found.append(
+            ResultWarning(
+                "strength_raised",
+                f"strength {request.strength:g} of {request.steps} steps is less than one step: one was run, as at "
+                f"strength {1 / request.steps:.2g}",
+            )
+        )
+    if request.preview_every >= steps_run:
+        found.append(
+            ResultWarning(
+                "preview_every_unused",
+                f"preview_every {request.preview_every} gave no preview: the picture took {steps_run} "
+                f"step{'' if steps_run == 1 else 's'}, and after the last one comes the result",
+            )
+        )
+    return found
+
+
+def _left_out(name: str, cuts: Sequence[Cut]) -> str:
+    ends = "; ".join(
+        f"the last {len(cut.text.split())} of {len(cut.part.split())} words, from “{_quoted(cut.text)}” on"
+        for cut in cuts
+    )
+    return f"{name} is longer than the {ROOM} tokens that the model reads; left out: {ends}"
+
+
+def _quoted(text: str) -> str:
+    text = " ".join(text.lstrip(" ,").split())
+    return text if len(text) <= QUOTED else text[:QUOTED].rstrip() + "…"

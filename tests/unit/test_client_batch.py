@@ -1,0 +1,275 @@
+"""The command ``reroom`` on several photos, its outputs, and the commands about a job."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from reroom._cli import main
+from tests.unit.client_service import EVENTS, JOB, PICTURE, Service, completed, problem
+from tests.unit.test_client_command import SUBMIT, start
+
+ERASE = ("DELETE", f"/transform/{JOB}/files")
+
+
+def run(service_url: str, *arguments: str | Path) -> tuple[int, str, str]:
+    """The command in this process, which starts faster than another; for signals and stdout there is ``start``."""
+    said = CliRunner().invoke(main, [*map(str, arguments), "--url", service_url])
+    return said.exit_code, said.stdout, said.stderr
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / name for name in ("hall.jpg", "kitchen.png", "attic.webp")]
+    for path in paths:
+        path.write_bytes(f"bytes of {path.name}".encode())
+    return paths
+
+
+def preferences_sent(service: Service) -> Any:
+    sent = service.bodies[0].decode()
+    return json.loads(sent.split('name="preferences"\r\n\r\n')[1].split("\r\n")[0])
+
+
+def test_several_photos_into_a_folder(service: Service, photos: list[Path], tmp_path: Path) -> None:
+    code, out, err = run(service.url, "restyle", *photos, "--style", "boho", "-o", f"{tmp_path}/out/")
+    names = ["attic-boho.jpg", "hall-boho.jpg", "kitchen-boho.jpg"]
+    assert code == 0, err
+    assert sorted(out.splitlines()) == [f"{tmp_path}/out/{name}" for name in names]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert all((tmp_path / "out" / name).read_bytes() == PICTURE for name in names)
+    assert {body for body in (b"hall.jpg", b"kitchen.png", b"attic.webp")} == {
+        name
+        for name in (b"hall.jpg", b"kitchen.png", b"attic.webp")
+        if any(name in b for b in service.bodies)
+    }
+    assert f"{photos[0]}: step 2 of 2" in err
+
+
+def test_a_name_with_the_photos_in_it(service: Service, photos: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    twin = tmp_path / "two" / "hall.jpg"
+    twin.write_bytes(b"another")
+    out_name = f"{tmp_path}/{{style}}-{{name}}.jpg"
+    assert run(service.url, "restyle", photos[0], twin, "-o", out_name)[0] == 0
+    assert (tmp_path / "modern-hall.jpg").exists()
+    assert (tmp_path / "modern-hall-2.jpg").exists()
+
+
+def test_one_of_several_fails(service: Service, photos: list[Path], tmp_path: Path) -> None:
+    service.faults[SUBMIT] = [(415, {}, problem(415, "unsupported_image"))]
+    code, out, err = run(service.url, "restyle", *photos, "-o", tmp_path, "--at-once", "1", "--json")
+    told = json.loads(out)
+    assert code == told["exit_code"] == 2, "all that failed say so"
+    assert not told["success"]
+    assert [each["success"] for each in told["results"]] == [False, True, True]
+    assert (told["results"][0]["photo"], told["results"][0]["code"]) == (str(photos[0]), "unsupported_image")
+    assert told["results"][1]["output"] == f"{tmp_path}/kitchen-modern.jpg"
+    assert f"reroom: {photos[0]}: about unsupported_image" in err
+    assert not (tmp_path / "hall-modern.jpg").exists()
+
+
+def test_failures_of_different_kinds(service: Service, photos: list[Path], tmp_path: Path) -> None:
+    service.faults[SUBMIT] = [
+        (415, {}, problem(415, "unsupported_image")),
+        (504, {}, problem(504, "slow")),
+    ]
+    assert run(service.url, "restyle", *photos, "-o", tmp_path, "--at-once", "1")[0] == 1
+
+
+def test_so_many_at_a_time_and_ctrl_c_cancels_them(
+    service: Service, photos: list[Path], tmp_path: Path
+) -> None:
+    service.plans = [(4, "wait")] * 3
+    process = start(service.url, "restyle", *photos, "-o", tmp_path, "--at-once", "2")
+    assert process.stderr is not None
+    steps = 0
+    for line in process.stderr:
+        steps += "step 1 of 2" in line
+        if steps == 2:
+            break
+    assert service.requests.count(SUBMIT) == 2
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert service.requests.count(("DELETE", f"/transform/{JOB}")) == 2
+    assert service.requests.count(SUBMIT) == 2
+    assert err.count(f"cancelled job {JOB}") == 2
+
+
+def test_ctrl_c_while_the_service_takes_the_photo(
+    service: Service, photos: list[Path], tmp_path: Path
+) -> None:
+    """The job is there, its id is not yet here."""
+    service.delays[SUBMIT] = 1.0
+    process = start(service.url, "restyle", photos[0], "-o", tmp_path)
+    end = time.monotonic() + 15
+    while SUBMIT not in service.requests:
+        assert time.monotonic() < end, "no submission"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert f"cancelled job {JOB}" in err
+    assert service.requests[-1] == ("DELETE", f"/transform/{JOB}")
+
+
+def test_all_preferences_are_sent(service: Service, photos: list[Path], tmp_path: Path) -> None:
+    more = ["--negative-prompt", "plants", "--guidance-scale", "7.5"]
+    assert run(service.url, "restyle", photos[0], "-o", tmp_path, *more)[0] == 0
+    assert preferences_sent(service) == {"negative_prompt": "plants", "guidance_scale": 7.5}
+
+
+def test_detach_prints_the_job_and_waits_for_nothing(service: Service, photos: list[Path]) -> None:
+    code, out, err = run(service.url, "restyle", photos[0], "--detach")
+    assert (code, out, err) == (0, f"{JOB}\n", "")
+    assert service.requests == [SUBMIT]
+    told = json.loads(run(service.url, "restyle", photos[0], "--detach", "--json")[1])
+    assert (told["success"], told["data"]["job_id"]) == (True, JOB)
+
+
+WARNING = {"code": "negative_prompt_unused", "detail": "negative_prompt has no effect at guidance_scale 1"}
+
+
+def test_warnings_are_shown(service: Service, photos: list[Path], tmp_path: Path) -> None:
+    last = {"type": "completed", "progress": 1.0, "data": completed(warnings=[WARNING])}
+    service.events = [*EVENTS[:-1], last]
+    code, out, err = run(service.url, "restyle", photos[0], "-o", tmp_path / "out.jpg")
+    assert (code, out) == (0, f"{tmp_path}/out.jpg\n")
+    assert f"reroom: warning: {WARNING['detail']} [negative_prompt_unused]" in err
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout"])
+def test_the_picture_on_stdout_is_alone_there(service: Service, photos: list[Path], output: str) -> None:
+    service.state = "completed"
+    for arguments in (["restyle", photos[0]], ["download", JOB]):
+        process = start(service.url, *arguments, "-o", output, text=False)
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 0, err
+        assert out == PICTURE
+    assert Path("/dev/stdout").is_symlink()
+    assert not Path("-").exists()
+
+
+def test_a_picture_is_not_written_to_a_terminal(service: Service, photos: list[Path]) -> None:
+    master, slave = pty.openpty()
+    process = start(service.url, "restyle", photos[0], "-o", "-", stdout=slave)
+    _, err = process.communicate(timeout=20)
+    os.close(slave)
+    os.close(master)
+    assert process.returncode == 2
+    assert "nothing for a terminal" in err
+    assert service.requests == []
+
+
+def test_a_reader_that_has_enough(service: Service, photos: list[Path], tmp_path: Path) -> None:
+    """As in ``reroom … -o - | head -c 10``."""
+    service.picture = PICTURE * 50
+    read, write = os.pipe()
+    process = start(service.url, "restyle", photos[0], "-o", "-", stdout=write)
+    os.close(write)
+    assert os.read(read, 10) == PICTURE[:10]
+    os.close(read)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1, err
+    assert "Traceback" not in err
+
+
+def test_png(service: Service, photos: list[Path], tmp_path: Path) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (16, 8)).save(out, "JPEG")
+    service.picture = out.getvalue()
+    assert run(service.url, "restyle", photos[0], "-o", tmp_path / "out.png")[0] == 0
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["restyle", "hall.jpg", "-o", "x.tiff"], "ends in one of"),
+        (["restyle", "hall.jpg", "-o", "hall.jpg"], "is the photo itself"),
+        (["restyle", "hall.jpg", "kitchen.png", "-o", "x.jpg"], "need a folder"),
+        (["restyle", "hall.jpg", "kitchen.png", "-o", "-"], "need a folder"),
+        (["restyle", "hall.jpg", "kitchen.png", "-o", "{style}.jpg"], "{name}"),
+        (["restyle", "hall.jpg", "-o", "-", "--json"], "cannot both go to stdout"),
+        (["restyle", "hall.jpg", "--detach", "-o", "x.jpg"], "--detach waits for nothing"),
+        (["restyle", "hall.jpg", "-o", "x.jpg", "--guidance-scale", "nan"], "--guidance-scale"),
+        (["restyle"], "PHOTO"),
+        (["download", JOB], "--output"),
+        (["download", JOB, "-o", "x.gif"], "ends in one of"),
+    ],
+)
+def test_wrong_usage(
+    service: Service, photos: list[Path], monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(photos[0].parent)
+    code, out, err = run(service.url, *arguments)
+    assert code == 2
+    assert words in err
+    assert out == ""
+    assert service.requests == []
+    assert len(list(photos[0].parent.iterdir())) == len(photos)
+
+
+def test_watch(service: Service) -> None:
+    code, out, err = run(service.url, "watch", JOB)
+    assert code == 0
+    assert "step 2 of 2" in err
+    assert out.startswith("completed  100%")
+    assert json.loads(run(service.url, "watch", JOB, "--json")[1])["status"] == "completed"
+
+
+def test_ctrl_c_ends_the_watching_not_the_job(service: Service) -> None:
+    service.plans = [(4, "wait")]
+    process = start(service.url, "watch", JOB)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "step 1" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert f"job {JOB} goes on" in err
+    assert ("DELETE", f"/transform/{JOB}") not in service.requests
+
+
+def test_download(service: Service, tmp_path: Path) -> None:
+    assert run(service.url, "download", JOB, "-o", tmp_path)[0] == 1, "it is not finished"
+    service.state = "completed"
+    code, out, _ = run(service.url, "download", JOB, "-o", tmp_path)
+    assert (code, out) == (0, f"{tmp_path}/{JOB}.jpg\n")
+    assert (tmp_path / f"{JOB}.jpg").read_bytes() == PICTURE
+    told = json.loads(run(service.url, "download", JOB, "-o", tmp_path / "x.jpg", "--json")[1])
+    assert told == {"success": True, "job_id": JOB, "output": str(tmp_path / "x.jpg")}
+
+
+def test_erase(service: Service) -> None:
+    assert run(service.url, "erase", JOB)[:2] == (0, f"erased {JOB}\n")
+    assert service.requests == [ERASE]
+    service.faults[ERASE] = [(409, {}, problem(409, "job_not_finished"))]
+    code, out, _ = run(service.url, "erase", JOB, "--json")
+    assert (code, json.loads(out)["code"]) == (1, "job_not_finished")
+
+
+def test_health_says_what_is_down(service: Service) -> None:
+    assert run(service.url, "health")[:2] == (3, "degraded\ntriton: down\n")
+
+
+def test_every_command_has_help() -> None:
+    names = ["restyle", "status", "watch", "download", "cancel", "erase", "analyze", "styles", "health"]
+    listed = CliRunner().invoke(main, ["--help"]).stdout
+    for name in names:
+        assert f"\n  {name} " in listed
+        told = CliRunner().invoke(main, [name, "--help"]).stdout
+        assert "--url" in told
+        assert "no such job" in told
