@@ -16,8 +16,8 @@ from reroom.triton import Analysed
 WAIT_SECONDS = 5.0
 """How long an analysis may wait for others to end."""
 
-MODEL_SECONDS = 20.0
-"""How long the model may take. With the wait before it, less than the 30 s for which the client waits by default."""
+MODEL_SECONDS = 15.0
+"""How long the model may take. With the wait before it, less than REROOM_ANSWER_SECONDS."""
 
 
 Box = Annotated[

@@ -14,6 +14,7 @@ from orchestrator.api.bodies import PHOTO, operation_with
 from orchestrator.api.context import FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_photo_form
+from orchestrator.api.reading import address
 
 T = TypeVar("T")
 
@@ -32,10 +33,10 @@ class AnalyzeController(Controller):
         status_code=200,
         summary="What is in a photo: depth, edges, objects, the kind of room. Nothing is stored",
         operation_class=operation_with("multipart/form-data", {"file": PHOTO}, ["file"]),
-        responses=problems(400, 408, 413, 415, 422, 502, 503, 504),
+        responses=problems(400, 408, 413, 415, 422, 429, 502, 503, 504),
     )
     async def analyze(self, request: Request[Any, Any, Any], context: FromApp) -> Analyzed:
-        with context.uploads.hold() as take:
+        with context.uploads.hold(address(request)) as take:
             file = await read_photo_form(request, context.settings.max_upload_bytes, take)
             photo = await context.gate.accept(file)
             seen = await unless_gone(request, context.analyst.analyse(photo.jpeg))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Controller, Request, delete, get, post
+from litestar import Controller, Request, Response, delete, get, post
+from litestar.background_tasks import BackgroundTask
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import FromPath
 
@@ -15,6 +16,7 @@ from orchestrator.api.errors import problems
 from orchestrator.api.forms import read_submit_form
 from orchestrator.api.preferences import PREFERENCES
 from orchestrator.api.presenters import Status, Submitted
+from orchestrator.api.reading import address
 from orchestrator.api.uploads import accept_upload, discard
 from orchestrator.styles import DEFAULT_STYLE, STYLES
 
@@ -48,22 +50,21 @@ class TransformController(Controller):
         status_code=202,
         summary="Queue the transformation of a photo",
         operation_class=operation_with("multipart/form-data", FORM),
-        responses=problems(400, 408, 409, 413, 415, 422, 503),
+        responses=problems(400, 408, 409, 413, 415, 422, 429, 503),
     )
-    async def submit(self, request: Request[Any, Any, Any], context: FromApp) -> Submitted:
+    async def submit(self, request: Request[Any, Any, Any], context: FromApp) -> Response[Submitted]:
         limit = context.settings.max_upload_bytes
-        with context.uploads.hold() as take:
+        with context.uploads.hold(address(request)) as take:
             form = await read_submit_form(request, limit, take)
             if isinstance(form.photo, str):
-                # Its size is not known before it is here.
-                take(limit)
-                photo = await accept_upload(context, form.photo)
+                photo = await accept_upload(context, form.photo, take)
             else:
                 photo = await context.gate.accept(form.photo)
             view = await context.jobs.submit(photo.jpeg, form.style, form.preferences)
-        if isinstance(form.photo, str):
-            await discard(context.incoming, form.photo)
-        return context.presenter.submitted(view)
+        # After the answer, which says what has been decided.
+        done = isinstance(form.photo, str)
+        rest = BackgroundTask(discard, context.incoming, form.photo) if done else None
+        return Response(context.presenter.submitted(view), background=rest)
 
     @get("/status/{job_id:str}", summary="A job as of now", responses=problems(400, 404, 503))
     async def status(self, job_id: FromPath[str], context: FromApp) -> Status:

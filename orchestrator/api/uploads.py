@@ -13,10 +13,11 @@ from litestar.openapi.spec import OpenAPIType, Schema
 from msgspec import Meta
 
 from orchestrator.api.bodies import operation_with
+from orchestrator.api.budget import Take
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.presenters import rfc3339
-from orchestrator.api.reading import read_body
+from orchestrator.api.reading import address, read_body
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.ports import PortError
 from orchestrator.uploads import Photo, PhotoRejected
@@ -57,11 +58,12 @@ class UploadsController(Controller):
         status_code=201,
         summary="A link to put a photo straight into storage",
         operation_class=operation_with("application/json", WISH, list(WISH)),
-        responses=problems(400, 408, 413, 422, 503),
+        responses=problems(400, 408, 413, 422, 429, 503),
         request_max_body_size=4096,
     )
     async def offer(self, request: Request[Any, Any, Any], context: FromApp) -> UploadOffer:
-        asked = decode_upload(await read_body(request), context.settings.max_upload_bytes)
+        with context.uploads.hold(address(request)) as take:
+            asked = decode_upload(await read_body(request, take), context.settings.max_upload_bytes)
         expires_at = time.time() + context.incoming.ttl
         offer = await context.incoming.offer(asked.content_type, asked.size)
         return UploadOffer(
@@ -90,12 +92,12 @@ def decode_upload(body: bytes, max_size: int) -> UploadRequest:
     return asked
 
 
-async def accept_upload(context: Context, key: str) -> Photo:
-    """The photo under ``key`` through the gate; what the gate refuses is deleted.
+async def accept_upload(context: Context, key: str, take: Take) -> Photo:
+    """The photo under ``key`` through the gate, its bytes counted with ``take``; what the gate refuses is deleted.
 
-    Raises PhotoRejected, NoSuchUpload, ObjectTooLarge, Unavailable.
+    Raises Problem, PhotoRejected, NoSuchUpload, ObjectTooLarge, Unavailable.
     """
-    data = await context.incoming.read(key, context.settings.max_upload_bytes)
+    data = await context.incoming.read(key, context.settings.max_upload_bytes, take)
     try:
         return await context.gate.accept(data)
     except PhotoRejected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 
 import msgspec
 
@@ -36,12 +37,15 @@ class Incoming:
         link = await self._storage.upload_link(key, content_type=content_type, size=size, expires_in=self.ttl)
         return Offer(key=key, link=link)
 
-    async def read(self, key: str, limit: int) -> bytes:
-        """What was put there; raises NoSuchUpload, ObjectTooLarge (more than ``limit`` bytes), Unavailable."""
+    async def read(self, key: str, limit: int, take: Callable[[int], None] | None = None) -> bytes:
+        """What was put there; raises NoSuchUpload, ObjectTooLarge (more than ``limit`` bytes), Unavailable.
+
+        ``take`` hears how many bytes it has, as of :meth:`orchestrator.ports.Storage.get`.
+        """
         if not _KEY.fullmatch(key):
             raise NoSuchUpload(key)
         try:
-            return await self._storage.get(key, limit=limit)
+            return await self._storage.get(key, limit=limit, take=take)
         except ObjectNotFound:
             raise NoSuchUpload(key) from None
 

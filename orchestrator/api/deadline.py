@@ -1,0 +1,92 @@
+"""Every answer comes within a time, whatever is slow behind it: a store, a model server, a queue for decoders."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestrator.api.errors import RETRY_AFTER, Problem, send_problem
+
+WITH_BODY = ("POST", "PUT", "PATCH")
+"""Methods whose bodies handlers read."""
+
+log = logging.getLogger(__name__)
+
+
+class AnswerWithin:
+    """ASGI middleware: 503 when nothing was answered ``seconds`` after a request's last byte.
+
+    The handler is then cancelled. What it does to leave nothing behind goes on after the answer, and the server waits
+    for it when it stops.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self._app, self._seconds = app, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        await _Exchange(scope, receive, send, self._seconds).run(self._app)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, seconds: float) -> None:
+        self._scope, self._receive, self._send, self._seconds = scope, receive, send, seconds
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._refusal: asyncio.Task[None] | None = None
+        self._answered = False
+
+    async def run(self, app: ASGIApp) -> None:
+        self._task = asyncio.current_task()
+        if self._scope["method"] not in WITH_BODY or not _has_body(self._scope):
+            self._begin()
+        try:
+            await app(self._scope, self._from_client, self._to_client)
+        except asyncio.CancelledError:
+            # Ours alone, or also that of a server that stops?
+            if self._refusal is None or self._task is None or self._task.uncancel():
+                raise
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+        if self._refusal is not None:
+            await self._refusal
+
+    def _begin(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._answered or self._task is None:
+            return
+        path = self._scope["raw_path"].decode("ascii", "replace")
+        log.warning("%s: no answer after %g s, so 503", path, self._seconds)
+        detail = f"there was no answer within {self._seconds:g} s; try again soon"
+        problem = Problem(503, "unavailable", detail, headers=RETRY_AFTER)
+        self._refusal = asyncio.create_task(send_problem(problem, self._scope, self._send))
+        self._task.cancel()
+
+    async def _from_client(self) -> Message:  # type: ignore[override]
+        message = await self._receive()
+        if message["type"] == "http.request" and not message["more_body"]:
+            self._begin()
+        return message
+
+    async def _to_client(self, message: Message) -> None:
+        if self._refusal is None:
+            self._answered = True
+            await self._send(message)
+
+
+def _has_body(scope: Scope) -> bool:
+    """Whether the request has one, by its headers (RFC 9112, 6.3)."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 "))
+        for name, value in scope["headers"]
+    )
