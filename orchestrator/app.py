@@ -60,6 +60,9 @@ OTHER_FILES = 500
 ENDING_SECONDS = 10.0
 """How long one of several processes may take to close its connections after the drain; then it is killed."""
 
+INVALID_REQUEST = "Invalid HTTP request received."
+"""uvicorn's line of log for each."""
+
 log = logging.getLogger("orchestrator.access")
 
 
@@ -184,6 +187,8 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
     )
+    # Said by orchestrator.connections, with the reason and less often.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != INVALID_REQUEST)
 
 
 def _uvicorn(settings: Settings) -> dict[str, Any]:

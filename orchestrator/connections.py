@@ -42,6 +42,7 @@ LONE_CHUNKS, LEAST_CHUNK = 1000, 64
 """Beyond a body's first thousand chunks, they must have so many bytes on average: each costs as much to parse."""
 
 _PIECE = 16 * 1024
+_LAST = ((b"x-content-type-options", b"nosniff"), (b"connection", b"close"))
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 
 log = logging.getLogger("orchestrator.connections")
@@ -49,10 +50,13 @@ log = logging.getLogger("orchestrator.connections")
 
 @dataclass
 class Limits:
-    """What all connections of a process share: how many there may be, and how many were refused."""
+    """What all connections of a process share: how many there may be, how long they wait, how many were refused."""
 
     connections: int
     clients: Clients
+    header_seconds: float = HEADER_SECONDS
+    rest_seconds: float = REST_SECONDS
+    take_seconds: float = TAKE_SECONDS
     lingering: int = 0
     _noted: dict[str, tuple[float, int]] = field(default_factory=dict)
 
@@ -140,8 +144,10 @@ class BoundedProtocol(H11Protocol):
     def _others(self, client: str) -> bool:
         """Whether the client has its share already."""
         name = self._limits.clients.connected
-        held = sum(each.client is not None and name(each.client[0]) == client for each in self.connections)
-        return held > self._limits.connections // SHARE
+        peers = [getattr(each, "client", None) for each in self.connections]
+        return (
+            sum(bool(peer) and name(peer[0]) == client for peer in peers) > self._limits.connections // SHARE
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._refused:
@@ -175,27 +181,33 @@ class BoundedProtocol(H11Protocol):
             self._timer.cancel()
             self._timer = None
         if awaited is not None:
-            seconds = HEADER_SECONDS if awaited[0] == "headers" else REST_SECONDS
+            limits = self._limits
+            seconds = limits.header_seconds if awaited[0] == "headers" else limits.rest_seconds
             self._timer = self.loop.call_later(seconds, self._late, awaited[0])
 
     def _awaited(self) -> tuple[str, object] | None:
         """What the client owes, and after which request. Bodies that are being read have a clock of their own."""
+        if self.transport.get_protocol() is not self:
+            return None  # it is a WebSocket's by now
         state = self.conn.their_state
         # Between requests uvicorn's keep-alive timer runs.
         if state is h11.IDLE and (self.cycle is None or self.conn.trailing_data[0]):
             return "headers", self.cycle
-        if state is h11.SEND_BODY and self.cycle.response_complete:
+        if state is h11.SEND_BODY and self.cycle is not None and self.cycle.response_complete:
             return "rest", self.cycle
         return None
 
     def _late(self, what: str) -> None:
         if what == "rest":
-            self._abort(f"the rest of an answered request took more than {REST_SECONDS:g} s")
+            self._abort(f"the rest of an answered request took more than {self._limits.rest_seconds:g} s")
         elif self.conn.trailing_data[0]:
-            slow = f"the headers of a request must come within {HEADER_SECONDS:g} s"
+            slow = f"the headers of a request must come within {self._limits.header_seconds:g} s"
             self._refuse(Problem(408, "headers_too_slow", slow))
         else:
             self.transport.close()  # browsers open connections on suspicion, and expect no word
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """curl and Java offer HTTP/2 with every request: that an offer is not taken is no news."""
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when h11 refuses what came."""
@@ -230,7 +242,7 @@ class BoundedProtocol(H11Protocol):
         headers, body = encode_problem(problem, "/")
         response = h11.Response(
             status_code=problem.status,
-            headers=[*self.server_state.default_headers, *headers, (b"connection", b"close")],
+            headers=[*self.server_state.default_headers, *headers, *_LAST],
             reason=HTTPStatus(problem.status).phrase.encode(),
         )
         events = (response, h11.Data(data=body), h11.EndOfMessage())
@@ -255,11 +267,11 @@ class BoundedProtocol(H11Protocol):
         if self._taking is not None:
             self._taking.cancel()
         left = self.transport.get_write_buffer_size()
-        self._taking = self.loop.call_later(TAKE_SECONDS, self._check_taken, left)
+        self._taking = self.loop.call_later(self._limits.take_seconds, self._check_taken, left)
 
     def _check_taken(self, before: int) -> None:
         left = self.transport.get_write_buffer_size()
-        if left and before - left < LEAST_RATE * TAKE_SECONDS:
+        if left and before - left < LEAST_RATE * self._limits.take_seconds:
             self._abort(f"it took less than {LEAST_RATE} bytes a second of its answer")
         elif left:
             self._expect_to_take()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import cast
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from orchestrator.api.errors import Problem, send_problem
 
@@ -32,19 +34,20 @@ class CrossOrigin:
         self._app, self._origins = app, frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
+        http = cast(HTTPScope, scope)
         asked = {name: value.decode("latin-1") for name, value in scope["headers"]}
         origin = asked.get(b"origin")
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*_with_vary(message["headers"]), *self._headers(origin)]
+                message["headers"] = [*_with_vary(list(message["headers"])), *self._headers(origin)]
             await send(message)
 
         method = asked.get(b"access-control-request-method")
-        if scope["method"] == "OPTIONS" and origin is not None and method is not None:
+        if http["method"] == "OPTIONS" and origin is not None and method is not None:
             wanted = asked.get(b"access-control-request-headers", "").strip()
             await self._preflight(origin, method, wanted, scope, with_headers)
         else:

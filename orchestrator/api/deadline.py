@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any, cast
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from orchestrator.api.errors import RETRY_AFTER, Problem, send_problem
 
@@ -26,16 +28,16 @@ class AnswerWithin:
         self._app, self._seconds = app, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        await _Exchange(scope, receive, send, self._seconds).run(self._app)
+        await _Exchange(cast(HTTPScope, scope), receive, send, self._seconds).run(self._app)
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, seconds: float) -> None:
+    def __init__(self, scope: HTTPScope, receive: Receive, send: Send, seconds: float) -> None:
         self._scope, self._receive, self._send, self._seconds = scope, receive, send, seconds
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -72,7 +74,7 @@ class _Exchange:
         self._refusal = asyncio.create_task(send_problem(problem, self._scope, self._send))
         self._task.cancel()
 
-    async def _from_client(self) -> Message:  # type: ignore[override]
+    async def _from_client(self) -> Any:
         message = await self._receive()
         if message["type"] == "http.request" and not message["more_body"]:
             self._begin()
@@ -84,7 +86,7 @@ class _Exchange:
             await self._send(message)
 
 
-def _has_body(scope: Scope) -> bool:
+def _has_body(scope: HTTPScope) -> bool:
     """Whether the request has one, by its headers (RFC 9112, 6.3)."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 "))

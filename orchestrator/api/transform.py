@@ -61,9 +61,10 @@ class TransformController(Controller):
             else:
                 photo = await context.gate.accept(form.photo)
             view = await context.jobs.submit(photo.jpeg, form.style, form.preferences)
-        # After the answer, which says what has been decided.
-        done = isinstance(form.photo, str)
-        rest = BackgroundTask(discard, context.incoming, form.photo) if done else None
+        rest = None
+        if isinstance(form.photo, str):
+            # After the answer, so that it does not wait for a slow storage once all is decided.
+            rest = BackgroundTask(discard, context.incoming, form.photo)
         return Response(context.presenter.submitted(view), background=rest)
 
     @get("/status/{job_id:str}", summary="A job as of now", responses=problems(400, 404, 503))

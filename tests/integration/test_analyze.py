@@ -17,8 +17,8 @@ import uvicorn
 
 from orchestrator.analysis import Analyst
 from orchestrator.api.budget import UploadBudget
-from orchestrator.clients import Clients
 from orchestrator.app import create_app
+from orchestrator.clients import Clients
 from orchestrator.ports import InferenceError
 from orchestrator.settings import Settings
 from tests.api_server import ALLOWED_ORIGIN, photo, problem
