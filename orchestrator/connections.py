@@ -144,10 +144,8 @@ class BoundedProtocol(H11Protocol):
     def _others(self, client: str) -> bool:
         """Whether the client has its share already."""
         name = self._limits.clients.connected
-        peers = [getattr(each, "client", None) for each in self.connections]
-        return (
-            sum(bool(peer) and name(peer[0]) == client for peer in peers) > self._limits.connections // SHARE
-        )
+        peers = [peer for each in self.connections if (peer := getattr(each, "client", None))]
+        return sum(name(peer[0]) == client for peer in peers) > self._limits.connections // SHARE
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._refused:

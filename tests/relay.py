@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 
 
 class Relay:
     """Passes everything on to ``target``; ``accepted`` counts its connections so far, ``sent`` is what clients sent.
 
-    ``lose_answers``: so many answers are not passed back, but their connections cut.
+    ``lose_answers``: so many answers are not passed back, but their connections cut. ``delay``: seconds by which each
+    piece of an answer is late.
     """
 
     def __init__(self, target: str) -> None:
@@ -20,6 +21,7 @@ class Relay:
         self._target = (parts.hostname, parts.port)
         self._writers: set[asyncio.StreamWriter] = set()
         self.accepted = self.lose_answers = 0
+        self.delay = 0.0
         self.sent = bytearray()
         self.url = ""
 
@@ -30,7 +32,7 @@ class Relay:
         both = {writer, back_writer}
         self._writers |= both
         ways = (
-            asyncio.ensure_future(self._copy(reader, back_writer, self.sent.extend)),
+            asyncio.ensure_future(self._copy(reader, back_writer, self._question)),
             asyncio.ensure_future(self._copy(back_reader, writer, self._answer)),
         )
         try:
@@ -48,17 +50,25 @@ class Relay:
         for writer in self._writers:
             writer.transport.abort()
 
-    def _answer(self, data: bytes) -> None:
+    async def _question(self, data: bytes) -> None:
+        self.sent += data
+
+    async def _answer(self, data: bytes) -> None:
         if self.lose_answers:
             self.lose_answers -= 1
             raise ConnectionAbortedError
+        if self.delay:
+            await asyncio.sleep(self.delay)
 
     async def _copy(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Callable[[bytes], None]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        look: Callable[[bytes], Awaitable[None]],
     ) -> None:
         try:
             while data := await reader.read(65536):
-                look(data)
+                await look(data)
                 writer.write(data)
                 await writer.drain()
         finally:

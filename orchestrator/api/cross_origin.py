@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import cast
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.api.errors import Problem, send_problem
 
@@ -37,7 +36,6 @@ class CrossOrigin:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        http = cast(HTTPScope, scope)
         asked = {name: value.decode("latin-1") for name, value in scope["headers"]}
         origin = asked.get(b"origin")
 
@@ -47,7 +45,7 @@ class CrossOrigin:
             await send(message)
 
         method = asked.get(b"access-control-request-method")
-        if http["method"] == "OPTIONS" and origin is not None and method is not None:
+        if scope["method"] == "OPTIONS" and origin is not None and method is not None:
             wanted = asked.get(b"access-control-request-headers", "").strip()
             await self._preflight(origin, method, wanted, scope, with_headers)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, cast
+from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -31,7 +31,7 @@ class AnswerWithin:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        await _Exchange(cast(HTTPScope, scope), receive, send, self._seconds).run(self._app)
+        await _Exchange(scope, receive, send, self._seconds).run(self._app)
 
 
 class _Exchange:
