@@ -7,6 +7,7 @@ import mimetypes
 from typing import Any
 
 from litestar import Controller, Request, Response, get, put
+from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery
 
 from orchestrator.api.context import Context, FromApp
@@ -23,7 +24,10 @@ class FilesController(Controller):
         "/{key:path}",
         summary="A stored picture, by a signed link that expires",
         media_type="image/jpeg",
-        responses=problems(400, 403, 404, 503),
+        responses={
+            304: ResponseSpec(None, description="It is as If-None-Match has it", generate_examples=False),
+            **problems(400, 403, 404, 503),
+        },
     )
     async def read(
         self,

@@ -27,9 +27,13 @@ class ReadingLinks:
 
     def url(self, path: str, expires_in: int) -> str:
         """For the object at ``path``, its bucket and key; see :meth:`orchestrator.ports.Storage.url`."""
-        begin = datetime.fromtimestamp(link_begin(path, self._clock(), expires_in), UTC)
+        return self.signed(path, link_begin(path, self._clock(), expires_in), expires_in)
+
+    def signed(self, path: str, begin: int, expires_in: int) -> str:
+        """As if it were asked for at ``begin``, in UNIX seconds."""
         request = AWSRequest("GET", f"{self._endpoint}/{quote(path)}")
-        _SignedAt(begin, self._credentials, "s3", self._region, expires=expires_in).add_auth(request)
+        at = datetime.fromtimestamp(begin, UTC)
+        _SignedAt(at, self._credentials, "s3", self._region, expires=expires_in).add_auth(request)
         return str(request.url)
 
 

@@ -120,6 +120,18 @@ async def test_without_triton_nothing_can_be_looked_at(api: Api) -> None:
     assert (api.stored(), (await api.store.stats()).queued) == (stored, waiting)
 
 
+async def test_who_asks_again_is_given_the_same_links(api: Api) -> None:
+    job_id = await api.submit()
+    original = f"uploads/{job_id}/original.jpg"
+    result = JobResult(transformed_key=original, thumbnail_key=original, metadata={})
+    await api.store.finish(await api.take(job_id), Completed(result=result))
+    seen = set()
+    for _ in range(4):
+        seen.add((await api.http.get(f"/transform/status/{job_id}")).json()["data"]["result_url"])
+        await asyncio.sleep(0.4)
+    assert len(seen) <= 2, "two, when the time has come for another"
+
+
 async def test_cancel(api: Api) -> None:
     job_id = await api.submit()
     body = (await api.http.delete(f"/transform/{job_id}")).json()
@@ -196,7 +208,7 @@ async def test_the_schema_declares_every_route_and_its_problems(api: Api) -> Non
     paths = (await api.http.get("/schema")).json()["paths"]
     submit = paths["/transform/submit"]["post"]
     assert set(submit["requestBody"]["content"]) == {"multipart/form-data"}
-    assert set(submit["responses"]) == {"202", "400", "408", "409", "413", "415", "422", "503"}
+    assert set(submit["responses"]) == {"202", "400", "408", "409", "413", "415", "422", "429", "503"}
     analyze = paths["/analyze"]["post"]
     assert list(analyze["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]) == ["file"]
     assert set(analyze["responses"]) == {"200", "400", "408", "413", "415", "422", "502", "503", "504"}
