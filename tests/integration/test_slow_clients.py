@@ -90,7 +90,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def answer(reader: asyncio.StreamReader) -> httpx2.Response:
     async with asyncio.timeout(10):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        headers = httpx2.Headers([line.split(": ", 1) for line in head.split("\r\n")[1:] if line])
+        lines = head.split("\r\n")[1:-2]
+        headers = httpx2.Headers([(name, value) for line in lines for name, _, value in [line.partition(": ")]])
         body = await reader.readexactly(int(headers["content-length"]))
     return httpx2.Response(int(head.split()[1]), headers=headers, content=body)
 
