@@ -91,7 +91,9 @@ async def answer(reader: asyncio.StreamReader) -> httpx2.Response:
     async with asyncio.timeout(10):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         lines = head.split("\r\n")[1:-2]
-        headers = httpx2.Headers([(name, value) for line in lines for name, _, value in [line.partition(": ")]])
+        headers = httpx2.Headers(
+            [(name, value) for line in lines for name, _, value in [line.partition(": ")]]
+        )
         body = await reader.readexactly(int(headers["content-length"]))
     return httpx2.Response(int(head.split()[1]), headers=headers, content=body)
 
