@@ -28,12 +28,11 @@ from orchestrator.ports import (
 from orchestrator.storage.common import check_key, check_prefix, to_its_end
 from orchestrator.storage.s3_links import ReadingLinks
 
-CONNECT_SECONDS = 3.0
-READ_SECONDS = 8.0
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 10.0
 """How long the store may say nothing."""
-CALL_SECONDS = 20.0
-"""How long one call may take, its repetitions included: a server may also stop reading, or answer a byte at a time.
-Less than REROOM_ANSWER_SECONDS, so that who waits for it hears what was slow."""
+CALL_SECONDS = 60.0
+"""How long one call may take, its repetitions included: a server may also stop reading, or answer a byte at a time."""
 ATTEMPTS = 3
 """How often a call is made in all; what has then not worked is Unavailable."""
 
