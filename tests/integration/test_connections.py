@@ -167,7 +167,12 @@ async def test_refusals_do_not_fill_the_log(served: Served, caplog: pytest.LogCa
 async def test_an_endless_header_does_not_hold_others_up(served: Served) -> None:
     async def attack() -> None:
         while True:
-            await served.ask(GET + b"X: " + b"a" * 1_000_000)
+            connection = await served.open()
+            await connection.send(GET + b"X: ")
+            while not connection.reader.at_eof():
+                await connection.send(b"a" * 1_000_000)
+                await asyncio.sleep(0)
+            connection.close()
 
     attacks = [asyncio.create_task(attack()) for _ in range(4)]
     try:
