@@ -9,7 +9,7 @@ clients are processes of this machine (127.0.0.2 and 127.0.0.3), whose processor
 
 endless_headers   four connections that send one header without end, again as soon as they are closed
 giant_pictures    twenty at a time submit a 7071×7071 lossless WebP of 34 bytes, again and again
-idle_uploads      sixteen PUTs and sixteen submits of 20 MB, of which no byte comes, again as soon as they are closed
+idle_uploads      sixteen PUTs and sixteen submits of 20 MiB, of which no byte comes, again as soon as they are closed
 
 worst_p99_s       the largest 99th percentile beside an attack, in seconds
 api_peak_mb       the most memory that the API's own process held (VmHWM); with_decoders_peak_mb adds the peaks of
@@ -55,7 +55,8 @@ LEAD_SECONDS = 2.0
 PATIENCE = 30.0
 """Seconds after which a client gives up."""
 HONEST, ATTACKER = "127.0.0.3", "127.0.0.2"
-LARGEST = 20_000_000
+LARGEST = 20 * 2**20
+"""Bytes: what an upload may have."""
 
 
 @dataclass
