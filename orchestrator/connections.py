@@ -32,8 +32,9 @@ REST_SECONDS = 60.0
 TAKE_SECONDS = 30.0
 """A client must take LEAST_RATE bytes a second of its answer over so long, or all of it."""
 LEAST_RATE = 8_000
-LINGER_SECONDS = 2.0
-"""After a refusal. A connection that is closed while bytes wait to be read is reset, and the answer lost."""
+LINGER_SECONDS, LINGER_BYTES = 2.0, 256 * 1024
+"""After a refusal. A connection that is closed while bytes wait to be read is reset, and the answer may be lost; what
+comes beyond so many bytes is left unread all the same, as it costs the processor."""
 LINGERING = 100
 """Connections that may linger at a time."""
 SHARE = 4
@@ -123,7 +124,7 @@ class BoundedProtocol(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         self.conn: _Connection = _Connection()
         self._limits = limits
-        self._refused = False
+        self._refused, self._dropped = False, 0
         self._awaiting: tuple[str, object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
@@ -161,6 +162,10 @@ class BoundedProtocol(H11Protocol):
             if self._refused or self.transport.is_closing() or self.transport.get_protocol() is not self:
                 break
             super().data_received(data[start : start + _PIECE])
+        if self._refused:
+            self._dropped += len(data)
+            if self._dropped > LINGER_BYTES:
+                self.flow.pause_reading()
         self._watch()
 
     def on_response_complete(self) -> None:

@@ -80,10 +80,10 @@ class Served:
         return connection
 
     async def ask(self, *parts: bytes) -> bytes:
-        """Everything that is answered to these bytes until the server ends the connection."""
+        """Everything that is answered to these bytes, taken or not, until the server ends the connection."""
         connection = await self.open()
         for part in parts:
-            await connection.send(part)
+            connection.writer.write(part)
         return await connection.end()
 
 
