@@ -51,14 +51,21 @@ class _Exchange:
         try:
             await app(self._scope, self._from_client, self._to_client)
         except asyncio.CancelledError:
-            # Ours alone, or also that of a server that stops?
-            if self._refusal is None or self._task is None or self._task.uncancel():
+            if self._refusal is None:
                 raise
         finally:
             if self._timer is not None:
                 self._timer.cancel()
         if self._refusal is not None:
-            await self._refusal
+            await self._refused()
+
+    async def _refused(self) -> None:
+        assert self._refusal is not None
+        # Ours alone, or also that of a server that stops?
+        cancelled = self._task is not None and self._task.uncancel() > 0
+        await self._refusal
+        if cancelled:
+            raise asyncio.CancelledError
 
     def _begin(self) -> None:
         if self._timer is None:
