@@ -11,7 +11,7 @@ from orchestrator.ports import Inference, JobStore, Storage
 from orchestrator.redis_jobs import RedisJobStore
 from orchestrator.settings import Settings, SettingsError
 from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.s3 import CALL_SECONDS, open_s3
+from orchestrator.storage.s3 import open_s3
 from orchestrator.storage.signing import UrlSigner
 
 
@@ -23,11 +23,8 @@ class Adapters:
 
 
 @asynccontextmanager
-async def open_adapters(settings: Settings, storage_seconds: float = CALL_SECONDS) -> AsyncIterator[Adapters]:
-    """Open while in use; whether what is behind them answers shows in the first calls. Raises SettingsError.
-
-    ``storage_seconds`` is how long one call of a bucket may take.
-    """
+async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
+    """Open while in use; whether what is behind them answers shows in the first calls. Raises SettingsError."""
     async with AsyncExitStack() as stack:
         try:
             store = RedisJobStore(
@@ -41,13 +38,11 @@ async def open_adapters(settings: Settings, storage_seconds: float = CALL_SECOND
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
             raise SettingsError(f"wrong settings in the environment: {error}") from error
-        yield Adapters(
-            store, await stack.enter_async_context(open_storage(settings, storage_seconds)), inference
-        )
+        yield Adapters(store, await stack.enter_async_context(open_storage(settings)), inference)
 
 
 @asynccontextmanager
-async def open_storage(settings: Settings, seconds: float = CALL_SECONDS) -> AsyncIterator[Storage]:
+async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
     """R2 (or another S3) when R2_BUCKET_NAME is set, local disk otherwise, which is also ``SignedFiles``."""
     if settings.r2_bucket_name is None:
         key = settings.signing_key.get_secret_value().encode()
@@ -64,6 +59,5 @@ async def open_storage(settings: Settings, seconds: float = CALL_SECONDS) -> Asy
         secret_key=settings.r2_secret_access_key.get_secret_value(),
         bucket=settings.r2_bucket_name,
         prefix=settings.s3_prefix,
-        call_seconds=seconds,
     ) as storage:
         yield storage

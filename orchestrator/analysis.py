@@ -96,6 +96,8 @@ class Analyst:
     def _ended(self, look: asyncio.Task[Analysis]) -> None:
         self._looks.discard(look)
         self._slots.release()
+        if not look.cancelled():
+            look.exception()  # whoever asked may be gone, and nobody else fetches it
 
     async def _look(self, jpeg: bytes) -> Analysis:
         began = time.monotonic()

@@ -54,9 +54,6 @@ UPLOADS_AT_ONCE = 16
 CLIENTS = 4
 """One client may hold a quarter of that."""
 
-STORAGE_SHARE = 0.8
-"""Of the time for an answer, how much one call of a bucket may take."""
-
 OTHER_FILES = 500
 """Open files beside connections: those of Redis, S3, Triton and the decoders."""
 
@@ -115,8 +112,7 @@ def _lifespan(settings: Settings) -> Any:
 @asynccontextmanager
 async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
     gate = PhotoGate(settings.max_pixels, max(1, PROCESSES // settings.api_processes))
-    # Who waits for a bucket hears that it was slow, rather than that something was.
-    async with open_adapters(settings, STORAGE_SHARE * settings.answer_seconds) as adapters, gate:
+    async with open_adapters(settings) as adapters, gate:
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         yield Context(
             settings=settings,
