@@ -58,6 +58,7 @@ class Limits:
     header_seconds: float = HEADER_SECONDS
     rest_seconds: float = REST_SECONDS
     take_seconds: float = TAKE_SECONDS
+    linger_seconds: float = LINGER_SECONDS
     lingering: int = 0
     _noted: dict[str, tuple[float, int]] = field(default_factory=dict)
 
@@ -239,7 +240,7 @@ class BoundedProtocol(H11Protocol):
             return
         self.transport.write_eof()
         self.flow.resume_reading()
-        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        self._timer = self.loop.call_later(self._limits.linger_seconds, self.transport.abort)
 
     def _answer(self, problem: Problem) -> bytes:
         headers, body = encode_problem(problem, "/")

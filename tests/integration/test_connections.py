@@ -27,7 +27,9 @@ class Served:
 
     def __init__(self) -> None:
         clients = Clients(["127.0.0.1"])
-        self.limits = Limits(CONNECTIONS, clients, header_seconds=1.0, rest_seconds=0.6, take_seconds=0.6)
+        self.limits = Limits(
+            CONNECTIONS, clients, header_seconds=1.0, rest_seconds=0.6, take_seconds=0.6, linger_seconds=0.6
+        )
         self.seen: list[tuple[str, bytes]] = []
         self.opened: list[Connection] = []
         self.port = 0

@@ -69,6 +69,8 @@ async def test_pages_may_read_what_they_need(api: Api) -> None:
     assert answer.headers["access-control-allow-origin"] == ALLOWED_ORIGIN
     exposed = answer.headers["access-control-expose-headers"].split(", ")
     assert {"Retry-After", "ETag"} <= set(exposed)
+    other = await api.http.get("/", headers={"Origin": OTHER})
+    assert "access-control-allow-origin" not in other.headers
 
 
 async def preflight(
