@@ -23,8 +23,8 @@ import asyncio
 import multiprocessing
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -74,13 +74,15 @@ def client(url: str, address: str) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(base_url=url, transport=transport, timeout=PATIENCE)
 
 
-async def submit(http: httpx2.AsyncClient, photo: bytes) -> bool:
-    """Whether the photo became a job, which is then cancelled without delay."""
-    answer = await http.post("/transform/submit", files={"file": ("photo", photo)})
-    if answer.status_code != 202:
-        return False
-    await http.delete(f"/transform/{answer.json()['job_id']}")
-    return True
+async def submit(http: httpx2.AsyncClient, photo: bytes) -> float | None:
+    """When the photo became a job, which is then cancelled without delay; None if it did not."""
+    accepted = None
+    with suppress(httpx2.TransportError):
+        answer = await http.post("/transform/submit", files={"file": ("photo", photo)})
+        if answer.status_code == 202:
+            accepted = time.perf_counter()
+            await http.delete(f"/transform/{answer.json()['job_id']}")
+    return accepted
 
 
 async def submit_steadily(url: str, seconds: float) -> Honest:
@@ -89,24 +91,15 @@ async def submit_steadily(url: str, seconds: float) -> Honest:
 
     async def one(http: httpx2.AsyncClient, due: float) -> None:
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        status, job = 0, ""
-        with suppress(httpx2.TransportError):
-            answer = await http.post("/transform/submit", files={"file": ("photo.jpg", photo)})
-            status, job = answer.status_code, answer.json().get("job_id", "")
-        found.seconds.append(time.perf_counter() - due if status == 202 else PATIENCE)
-        found.refused += status != 202
-        if job:
-            with suppress(httpx2.TransportError):
-                await http.delete(f"/transform/{job}")
+        accepted = await submit(http, photo)
+        found.seconds.append(PATIENCE if accepted is None else accepted - due)
+        found.refused += accepted is None
 
     async with client(url, HONEST) as http:
         await submit(http, photo)
         begun = time.perf_counter()
         await asyncio.gather(*(one(http, begun + n / RATE) for n in range(round(seconds * RATE))))
     return found
-
-
-Attack = Callable[[str], Awaitable[None]]
 
 
 async def again(act: Callable[[], Awaitable[None]], at_once: int) -> None:
@@ -136,7 +129,7 @@ async def giant_pictures(url: str) -> None:
     async with client(url, ATTACKER) as http:
 
         async def send() -> None:
-            if not await submit(http, photo):
+            if await submit(http, photo) is None:
                 await asyncio.sleep(0.1)
 
         await again(send, 20)
@@ -156,19 +149,15 @@ async def idle_uploads(url: str) -> None:
         await asyncio.gather(again(put, 16), again(form, 16))
 
 
-class connection:
+@asynccontextmanager
+async def connection(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A socket of the attacker's."""
-
-    def __init__(self, url: str) -> None:
-        self._address = urlsplit(url)
-
-    async def __aenter__(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        host, port = self._address.hostname, self._address.port
-        reader, self._writer = await asyncio.open_connection(host, port, local_addr=(ATTACKER, 0))
-        return reader, self._writer
-
-    async def __aexit__(self, *_: object) -> None:
-        self._writer.transport.abort()
+    at = urlsplit(url)
+    reader, writer = await asyncio.open_connection(at.hostname, at.port, local_addr=(ATTACKER, 0))
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
 
 
 async def idle(url: str, request: str, content_type: str) -> None:
@@ -196,6 +185,7 @@ def giant_webp(side: int) -> bytes:
     return b"RIFF" + len(chunk).to_bytes(4, "little") + chunk
 
 
+Attack = Callable[[str], Coroutine[Any, Any, None]]
 ATTACKS: tuple[Attack, ...] = (endless_headers, giant_pictures, idle_uploads)
 
 
@@ -218,7 +208,7 @@ def attacked(url: str, attack: Attack | None) -> Iterator[None]:
 
 
 def _run(attack: Attack, url: str) -> None:
-    asyncio.run(attack(url))  # type: ignore[arg-type]
+    asyncio.run(attack(url))
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -21,10 +20,8 @@ from uvicorn.server import ServerState
 
 from orchestrator.api.errors import RETRY_AFTER, Problem, encode_problem
 from orchestrator.clients import Clients
+from orchestrator.parsing import MAX_HEADER_BYTES, MAX_HEADERS, BoundedParser
 
-MAX_HEADER_BYTES = 64 * 1024
-"""Of a request line and its headers together."""
-MAX_HEADERS = 200
 HEADER_SECONDS = 10.0
 """From a connection's beginning, or a later request's first byte, until the headers are whole."""
 REST_SECONDS = 60.0
@@ -39,12 +36,8 @@ LINGERING = 100
 """Connections that may linger at a time."""
 SHARE = 4
 """One client may have a quarter of the connections."""
-LONE_CHUNKS, LEAST_CHUNK = 1000, 64
-"""Beyond a body's first thousand chunks, they must have so many bytes on average: each costs as much to parse."""
-
 _PIECE = 16 * 1024
 _LAST = ((b"x-content-type-options", b"nosniff"), (b"connection", b"close"))
-_BLANK_LINE = re.compile(rb"\n\r?\n")
 
 log = logging.getLogger("orchestrator.connections")
 
@@ -74,42 +67,6 @@ class Limits:
         log.warning("refused %s: %s%s", client, what, more)
 
 
-class _Connection(h11.Connection):
-    """h11's, held to the limits before anything is parsed. ``fault`` is why the last ``next_event`` failed."""
-
-    def __init__(self) -> None:
-        super().__init__(h11.SERVER, MAX_HEADER_BYTES)
-        self.fault: h11.RemoteProtocolError | None = None
-        self._chunks = self._body = 0
-
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        try:
-            if self.their_state is h11.IDLE:
-                self._chunks = self._body = 0
-                _check_head(self.trailing_data[0])
-            event = super().next_event()
-            if isinstance(event, h11.Data):
-                self._check_chunk(event)
-        except h11.RemoteProtocolError as error:
-            self.fault = error
-            raise
-        return event
-
-    def _check_chunk(self, data: h11.Data) -> None:
-        self._chunks += data.chunk_start
-        self._body += len(data.data)
-        if self._chunks > LONE_CHUNKS + self._body // LEAST_CHUNK:
-            raise h11.RemoteProtocolError("the body's chunks are too small")
-
-
-def _check_head(data: bytes) -> None:
-    """Raises RemoteProtocolError when what begins here is more than a request's headers may be."""
-    end = _BLANK_LINE.search(data, 0, MAX_HEADER_BYTES)
-    headers = data.count(b"\n", 0, end.start()) if end else data.count(b"\n", 0, MAX_HEADER_BYTES) - 1
-    if headers > MAX_HEADERS or (end is None and len(data) > MAX_HEADER_BYTES):
-        raise h11.RemoteProtocolError("too many headers", error_status_hint=431)
-
-
 class BoundedProtocol(H11Protocol):
     """A connection. What is refused gets problem details, a line in the log, and a moment to read them."""
 
@@ -123,7 +80,7 @@ class BoundedProtocol(H11Protocol):
         limits: Limits,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.conn: _Connection = _Connection()
+        self.conn: BoundedParser = BoundedParser()
         self._limits = limits
         self._refused, self._dropped = False, 0
         self._awaiting: tuple[str, object] | None = None
@@ -209,6 +166,18 @@ class BoundedProtocol(H11Protocol):
             self._refuse(Problem(408, "headers_too_slow", slow))
         else:
             self.transport.close()  # browsers open connections on suspicion, and expect no word
+
+    def _should_upgrade(self) -> bool:
+        # uvicorn hands any request on that offers it, and loses the body. An offer may be passed over (RFC 9110, 7.8).
+        names = {name for name, _ in self.headers}
+        plain = self.scope["method"] == "GET" and not names & {b"content-length", b"transfer-encoding"}
+        return plain and super()._should_upgrade()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        super().handle_websocket_upgrade(event)
+        # It has been given the whole of the request. What it does not understand then leaves it waiting for ever.
+        if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
+            self._abort("a WebSocket's handshake was not understood")
 
     def _unsupported_upgrade_warning(self) -> None:
         """curl and Java offer HTTP/2 with every request: that an offer is not taken is no news."""

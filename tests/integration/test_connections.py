@@ -262,6 +262,32 @@ async def test_a_body_arrives_whole_beside_an_offer_of_http_2(served: Served, me
     assert answer.count(b"HTTP/1.1 200 OK") == 2
 
 
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+async def test_a_body_arrives_whole_beside_an_offer_of_a_websocket(served: Served, method: bytes) -> None:
+    head = method + b" / HTTP/1.1\r\nHost: x\r\n" + WEBSOCKET + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED)
+    answer = await served.ask(head + SMUGGLED + GET + LAST + b"\r\n")
+    assert served.seen == [(method.decode(), SMUGGLED), ("GET", b"")]
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+
+
+async def test_a_handshake_that_is_not_understood_is_ended(served: Served) -> None:
+    # websockets takes 128 headers.
+    for headers in (WEBSOCKET, WEBSOCKET + b"X: a\r\n" * 150, WEBSOCKET + b"X: " + b"a" * 20_000 + b"\r\n"):
+        assert not (await served.ask(GET + headers + b"\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert served.seen == []
+
+
+async def test_a_body_of_two_lengths_is_refused(served: Served) -> None:
+    lengths = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await served.ask(b"POST / HTTP/1.1\r\nHost: x\r\n" + lengths + b"0\r\n\r\n" + SMUGGLED)
+    refused(answer, 400, "malformed_request")
+    assert served.seen == []
+
+
 async def test_who_asks_may_go_on(served: Served) -> None:
     connection = await served.open()
     head = b"PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n" + LAST
