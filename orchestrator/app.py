@@ -34,12 +34,13 @@ from orchestrator.api.root import RootController, package_version
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
+from orchestrator.command import no_arguments
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
 from orchestrator.listening import bound
 from orchestrator.ports import SignedFiles
 from orchestrator.processes import serve_in_processes
-from orchestrator.settings import Settings, SettingsError, load_settings
+from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.uploads import PROCESSES, PhotoGate
 
 UPLOADS_AT_ONCE = 16
@@ -145,6 +146,7 @@ async def _finish_response(message: Message, scope: Scope) -> None:
 
 
 def main() -> None:
+    no_arguments("orchestrator.app", "The API: serves until SIGTERM or Ctrl-C.", variables())
     _log_to_stderr()
     try:
         settings = load_settings()

@@ -174,6 +174,16 @@ def origin_of(url: str) -> str | None:
     return f"{parts.scheme}://{host}" + (f":{port}" if shown else "")
 
 
+def variables() -> str:
+    """The names that :class:`Settings` reads, a line each with the default, for a program's help."""
+    lines = ["It takes its settings from the environment (orchestrator/settings.py says more):"]
+    for field in Settings.model_fields.values():
+        default = "no default" if field.is_required() else field.get_default(call_default_factory=True)
+        shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
+        lines.append(f"  {field.validation_alias}" + (f" ({shown})" if shown else ""))
+    return "\n".join(lines)
+
+
 def load_settings() -> Settings:
     """The settings from the environment; raises SettingsError."""
     try:

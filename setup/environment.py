@@ -67,13 +67,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     # An environment may be a link to another checkout's: that one is completed, the link stays.
     parser.add_argument("folder", type=lambda text: Path(text).resolve())
     parser.add_argument(
-        "--stamp", action="append", required=True, help="file in the folder; of several, the last is the newest"
+        "--stamp",
+        action="append",
+        required=True,
+        help="file in the folder; of several, the last is the newest",
     )
     parser.add_argument(
-        "--needs", nargs="+", type=Path, default=[], help="nothing is done when the last stamp is newer than these"
+        "--needs",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="nothing is done when the last stamp is newer than these",
     )
     parser.add_argument(
-        "--pip", action="append", required=True, metavar="ARGUMENTS", help="of one `pip install`; may be repeated"
+        "--pip",
+        action="append",
+        required=True,
+        metavar="ARGUMENTS",
+        help="of one `pip install`; may be repeated",
     )
     parser.add_argument(
         "--target-of",

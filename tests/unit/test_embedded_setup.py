@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import socket
 from pathlib import Path
 
@@ -60,6 +61,22 @@ def test_a_missing_bundle_is_one_sentence(capsys: pytest.CaptureFixture[str]) ->
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: there is no bundle nowhere in ")
     assert "run `make export BUNDLE=nowhere`" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--style", "nordic"], "there is no style 'nordic'; there are: modern, scandinavian, boho,"),
+        (["--photo", __file__], "the file is not a JPEG, PNG or WebP picture; save the photo as JPEG"),
+        (["--out", f"{__file__}/out"], "cannot write to .*/out: Not a directory"),
+    ],
+)
+def test_what_a_demo_cannot_do_is_said_before_anything_starts(
+    arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Stack, "start", lambda stack: pytest.fail("it was started"))
+    assert main(["demo", "--bundle", "tiny", *arguments]) == 1
+    assert re.search(f"^error: .*{sentence}", capsys.readouterr().err)
 
 
 def test_a_missing_model_folder_is_one_sentence(tmp_path: Path) -> None:

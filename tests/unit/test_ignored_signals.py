@@ -13,7 +13,9 @@ from export.dollhouse.processes import Part, ending_on_signals, run_lanes
 
 ROOT = Path(__file__).parents[2]
 IGNORABLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-IGNORED = f"import signal; print([n for n in {[*map(int, IGNORABLE)]} if signal.getsignal(n) == signal.SIG_IGN])"
+IGNORED = (
+    f"import signal; print([n for n in {[*map(int, IGNORABLE)]} if signal.getsignal(n) == signal.SIG_IGN])"
+)
 
 
 def ignore_all() -> None:
@@ -29,7 +31,9 @@ def test_children_of_a_test_ignore_nothing() -> None:
 def test_that_holds_where_pytest_ignores_them() -> None:
     test = f"{Path(__file__).relative_to(ROOT)}::{test_children_of_a_test_ignore_nothing.__name__}"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
-    done = subprocess.run(command, cwd=ROOT, preexec_fn=ignore_all, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=ROOT, preexec_fn=ignore_all, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout
 
 
