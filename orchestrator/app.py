@@ -123,11 +123,9 @@ def _context(state: State) -> Context:
     return context
 
 
-def _cors(settings: Settings) -> CORSConfig | None:
-    if not settings.allowed_origins:
-        return None
+def _cors(settings: Settings) -> CORSConfig:
     return CORSConfig(
-        allow_origins=list(settings.allowed_origins),
+        allow_origins=list(settings.origins),
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type"],
         expose_headers=["Retry-After"],

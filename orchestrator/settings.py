@@ -11,6 +11,10 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Names of this machine that people and browsers take for the same."""
+
+
 class SettingsError(Exception):
     """A variable is missing or wrong; the message names each one and says what it must be."""
 
@@ -29,7 +33,7 @@ class Settings(BaseSettings):
     api_base_url: str = Field("http://127.0.0.1:8000", validation_alias="API_BASE_URL")
     """Where clients reach this API; every URL that it hands out begins with it."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="ALLOWED_ORIGINS")
-    """Origins of other sites whose pages may call this API, separated by commas; ``*`` allows all."""
+    """Origins of other sites whose pages may call this API, separated by commas; ``*`` allows all. See ``origins``."""
     r2_bucket_name: str | None = Field(None, validation_alias="R2_BUCKET_NAME")
     """Store on R2, or another server of the S3 protocol; without it, on local disk under ``storage_dir``."""
     r2_endpoint_url: str | None = Field(None, validation_alias="R2_ENDPOINT_URL")
@@ -149,6 +153,18 @@ class Settings(BaseSettings):
                 "on local disk"
             )
         return self
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Every origin whose pages may call this API: those of ``allowed_origins``, its own, and where that is this
+        machine's, its other names (localhost, 127.0.0.1, [::1]) with the same port."""
+        own = origin_of(self.api_base_url) or ""
+        parts = urlsplit(own)
+        names = {own}
+        if parts.hostname in LOOPBACK:
+            port = f":{parts.port}" if parts.port else ""
+            names |= {f"{parts.scheme}://{f'[{name}]' if ':' in name else name}{port}" for name in LOOPBACK}
+        return (*self.allowed_origins, *sorted(names - {*self.allowed_origins}))
 
     @property
     def warnings(self) -> list[str]:
