@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Names of this machine that people and browsers take for the same."""
 
