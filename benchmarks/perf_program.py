@@ -21,9 +21,9 @@ class PerfError(Exception):
 def find_perf_analyzer(program: Path | None, folder: Path) -> tuple[Path, dict[str, str]]:
     """The program and the variables that it needs, links to its libraries made in ``folder``. Raises PerfError."""
     if program is not None:
-        if (found := shutil.which(program)) is None:
+        if (named := shutil.which(program)) is None:
             raise PerfError(f"there is no program {program}")
-        return Path(found).absolute(), {}
+        return Path(named).absolute(), {}
     program = PERF / "bin" / "perf_analyzer"
     if not program.is_file():
         raise PerfError(f"there is no {program}: run `make .perf`")

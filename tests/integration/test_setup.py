@@ -48,9 +48,12 @@ def test_killed_at_any_moment_it_is_completed_by_the_next_call(checkout: Checkou
         """pip takes the package for installed: its METADATA is there."""
         return (checkout.site(".triton") / f"big/part{FILES // 2}.py").exists()
 
-    for moment in (python_without_pip, half_copied, after, after):
-        chosen = after(random_moments.uniform(0, 3)) if moment is after else moment
-        checkout.kill_when(chosen, ".triton")
+    def soon() -> Callable[[], bool]:
+        return after(random_moments.uniform(0, 3))
+
+    moments = [lambda: python_without_pip, lambda: half_copied, soon, soon]
+    for moment in moments:
+        checkout.kill_when(moment(), ".triton")
         assert not (checkout.folder / ".triton" / ".installed").exists(), "it ended before it was killed"
     status, said = checkout.make(".triton")
     assert status == 0, said
