@@ -3,12 +3,11 @@
 #
 #     setup/system.sh redis-server libseccomp2
 set -u
-PATH="$PATH:/usr/sbin:/sbin"
 
 there() {
 	case $1 in
 		redis-server) command -v redis-server ;;
-		libseccomp2) ldconfig -p | grep -F 'libseccomp.so.2' ;;
+		libseccomp2) PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -F 'libseccomp.so.2' ;;
 	esac >/dev/null 2>&1
 }
 
