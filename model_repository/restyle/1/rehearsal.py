@@ -128,7 +128,7 @@ def _request(release: Release) -> Values:
     photo: NDArray[np.uint8] = np.stack(
         [rows * 255 // height, columns * 255 // width, 128 + 64 * (rows > height // 2)], axis=-1
     ).astype(np.uint8)
-    return {"image": photo, "prompt": "a modern living room", "negative_prompt": "blurry"}
+    return {"image": photo, "prompt": ("a modern living room",), "negative_prompt": ("blurry",)}
 
 
 def rehearse(folder: Path, settings_only: bool) -> None:
