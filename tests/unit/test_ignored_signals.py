@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from export.dollhouse.processes import Part, ending_on_signals, run_lanes
+from orchestrator.embedded.process import Part as StackPart
+from orchestrator.embedded.process import Process
 
 ROOT = Path(__file__).parents[2]
 IGNORABLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -46,6 +49,23 @@ def test_parts_of_a_training_ignore_nothing(tmp_path: Path) -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
     assert part.log.read_text() == "[]\n"
+
+
+def test_parts_of_the_stack_ignore_nothing(tmp_path: Path) -> None:
+    """Their guard handles these signals, which puts the defaults back for the command that it starts."""
+    part = StackPart(name="part", command=[sys.executable, "-c", IGNORED], ready=lambda: True)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in IGNORABLE}
+    try:
+        process = Process(part, tmp_path / "log")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    end = time.monotonic() + 20
+    while process.exit_status is None:
+        assert time.monotonic() < end, "it did not end"
+        time.sleep(0.01)
+    process.stop()
+    assert process.log.read_text() == "[]\n"
 
 
 def test_a_training_under_nohup_outlives_its_terminal() -> None:
