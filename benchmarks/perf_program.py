@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -36,6 +35,4 @@ def find_perf_analyzer(program: Path | None, folder: Path) -> tuple[Path, dict[s
         link = folder / name
         link.unlink(missing_ok=True)
         link.symlink_to(found[0].resolve())
-    return program, {
-        "LD_LIBRARY_PATH": ":".join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))
-    }
+    return program, {"LD_LIBRARY_PATH": str(folder)}
