@@ -34,12 +34,13 @@ from orchestrator.api.root import RootController, package_version
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
+from orchestrator.command import no_arguments
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
 from orchestrator.listening import bound
 from orchestrator.ports import SignedFiles
 from orchestrator.processes import serve_in_processes
-from orchestrator.settings import Settings, SettingsError, load_settings
+from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.uploads import PROCESSES, PhotoGate
 
 UPLOADS_AT_ONCE = 16
@@ -122,11 +123,9 @@ def _context(state: State) -> Context:
     return context
 
 
-def _cors(settings: Settings) -> CORSConfig | None:
-    if not settings.allowed_origins:
-        return None
+def _cors(settings: Settings) -> CORSConfig:
     return CORSConfig(
-        allow_origins=list(settings.allowed_origins),
+        allow_origins=list(settings.origins),
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type"],
         expose_headers=["Retry-After"],
@@ -145,6 +144,7 @@ async def _finish_response(message: Message, scope: Scope) -> None:
 
 
 def main() -> None:
+    no_arguments("orchestrator.app", "The API: serves until SIGTERM or Ctrl-C.", variables())
     _log_to_stderr()
     try:
         settings = load_settings()

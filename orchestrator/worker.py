@@ -16,11 +16,12 @@ import uuid
 from pathlib import Path
 
 from orchestrator.adapters import open_adapters
+from orchestrator.command import no_arguments
 from orchestrator.jobs.retention import Retention
 from orchestrator.jobs.runner import Runner
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
 from orchestrator.redis_jobs import AccessDenied
-from orchestrator.settings import Settings, SettingsError, load_settings
+from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.styles import STYLES
 
 TAKE_SECONDS = 1.0
@@ -218,6 +219,7 @@ def stop_on_signals() -> asyncio.Event:
 
 
 def main() -> int:
+    no_arguments("orchestrator.worker", __doc__ or "", variables())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = load_settings()

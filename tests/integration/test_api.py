@@ -172,6 +172,9 @@ async def test_only_listed_origins_may_read(api: Api) -> None:
     assert allowed.headers["access-control-allow-origin"] == ALLOWED_ORIGIN
     other = await api.http.get("/", headers={"Origin": "https://elsewhere.example"})
     assert "access-control-allow-origin" not in other.headers
+    same = api.base_url.replace("127.0.0.1", "localhost")
+    this_machine = await api.http.get("/", headers={"Origin": same})
+    assert this_machine.headers["access-control-allow-origin"] == same
     preflight = {"Origin": ALLOWED_ORIGIN, "Access-Control-Request-Method": "DELETE"}
     assert (await api.http.options("/transform/x", headers=preflight)).status_code == 204
 
