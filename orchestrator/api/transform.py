@@ -56,9 +56,7 @@ class TransformController(Controller):
         with context.uploads.hold() as take:
             form = await read_submit_form(request, limit, take)
             if isinstance(form.photo, str):
-                # Its size is not known before it is here.
-                take(limit)
-                async with accepted_upload(context, form.photo) as (photo, claim):
+                async with accepted_upload(context, form.photo, take) as (photo, claim):
                     view = await context.jobs.submit(photo.jpeg, form.style, form.preferences, claim)
             else:
                 photo = await context.gate.accept(form.photo)

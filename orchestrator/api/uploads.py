@@ -16,6 +16,7 @@ from msgspec import Meta
 from orchestrator.api.bodies import operation_with
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
+from orchestrator.api.forms import Take
 from orchestrator.api.presenters import rfc3339
 from orchestrator.api.reading import read_body
 from orchestrator.ports import Claim, ObjectTooLarge
@@ -90,14 +91,17 @@ def decode_upload(body: bytes, max_size: int) -> UploadRequest:
 
 
 @asynccontextmanager
-async def accepted_upload(context: Context, key: str) -> AsyncGenerator[tuple[Photo, Claim]]:
+async def accepted_upload(context: Context, key: str, take: Take) -> AsyncGenerator[tuple[Photo, Claim]]:
     """The photo under ``key`` through the gate, to be submitted with the claim. What the gate refuses is used up too.
 
-    Raises PhotoRejected, NoSuchUpload, UploadUsed, ObjectTooLarge, Unavailable.
+    ``take`` counts its bytes. Raises PhotoRejected, NoSuchUpload, UploadUsed, ObjectTooLarge, Problem, Unavailable.
     """
+    limit = context.settings.max_upload_bytes
     async with context.incoming.claimed(key) as claim:
+        # Its size is not known before it is here.
+        take(limit)
         try:
-            data = await context.incoming.read(key, context.settings.max_upload_bytes)
+            data = await context.incoming.read(key, limit)
             photo = await context.gate.accept(data)
         except (PhotoRejected, ObjectTooLarge):
             await context.incoming.discard(key)

@@ -42,7 +42,7 @@ def to_fields(job: Job) -> list[str]:
     fields: list[str] = []
     for name in job.__struct_fields__:
         value = getattr(job, name)
-        if value is None or name == "last_seq":
+        if value in (None, []) or name == "last_seq":
             continue
         fields += [name, _text(value).decode() if name in _JSON else _plain(value)]
     return fields

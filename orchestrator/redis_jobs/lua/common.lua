@@ -105,14 +105,14 @@ local function closing(lease, act)
   return 'closed', lease.attempt .. ' ' .. lease.worker .. ' ' .. act
 end
 
--- The rate at which jobs end while workers have all they can do: counts and seconds, both fading by a fiftieth an end.
+-- The rate at which jobs end while workers have all they can do: counts and seconds, both fading by three hundredths an end.
 -- 'since' is from when they had: the last end that left jobs waiting, or when the first of them began. An interval
 -- counts if jobs still wait at its end. Times without work, or without workers, count for nothing.
 local function measure_end(id)
   local begun_at = tonumber(redis.call('HGET', JOB .. id, 'begun_at'))
   local stats = redis.call('HMGET', STATS, 'since', 'ends', 'span', 'mean_seconds')
   local since, now = tonumber(stats[1]), tonumber(NOW)
-  local fade = 0.98
+  local fade = 0.97
   if since and ready() > 0 then
     local ends, span = (tonumber(stats[2]) or 0) * fade + 1, (tonumber(stats[3]) or 0) * fade + now - since
     redis.call('HSET', STATS, 'ends', tostring(ends), 'span', tostring(span))

@@ -12,8 +12,11 @@ each_expired(function(id, entry)
 end)
 -- What no worker understands waits for a newer one, but not for ever.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DECLINED, '-inf', NOW_MS - args.decline_ms)) do
-  dead_letter(id, args.not_understood.code, args.not_understood.detail)
-  terminate(id, redis.call('HGET', JOB .. id, 'entry'), args.not_understood)
+  local entry = redis.call('HGET', JOB .. id, 'entry') or '0-0'
+  if not settle(id, entry) then
+    dead_letter(id, args.not_understood.code, args.not_understood.detail)
+    terminate(id, entry, args.not_understood)
+  end
   ended = ended + 1
 end
 for _, worker in ipairs(consumers()) do
