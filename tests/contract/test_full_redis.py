@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 import redis.asyncio
@@ -40,11 +40,13 @@ async def a_replica(client: redis.asyncio.Redis) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("state", [full, a_replica])
 async def test_what_is_new_is_refused_and_the_probe_says_so(
-    store: RedisJobStore, client: redis.asyncio.Redis, state: object
+    store: RedisJobStore,
+    client: redis.asyncio.Redis,
+    state: Callable[[redis.asyncio.Redis], AbstractAsyncContextManager[None]],
 ) -> None:
     await store.probe()
     claim = Claim(name="k", owner="o", seconds=9)
-    async with state(client):  # type: ignore[operator]
+    async with state(client):
         await store.ping()
         for call in (store.probe(), store.submit(a_job()), store.claim(claim, 9)):
             with pytest.raises(Unavailable):
