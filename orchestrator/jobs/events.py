@@ -85,7 +85,7 @@ def seq_key(seq: str) -> tuple[int, int]:
 
 
 encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(Event)
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def decode(text: str | bytes) -> Event | None:

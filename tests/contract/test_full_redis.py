@@ -31,11 +31,11 @@ async def full(client: redis.asyncio.Redis) -> AsyncIterator[None]:
 @asynccontextmanager
 async def a_replica(client: redis.asyncio.Redis) -> AsyncIterator[None]:
     """As after a failover that clients have not noticed."""
-    await client.execute_command("REPLICAOF", "127.0.0.1", free_port())
+    await client.replicaof("127.0.0.1", free_port())
     try:
         yield
     finally:
-        await client.execute_command("REPLICAOF", "NO", "ONE")
+        await client.replicaof("NO", "ONE")
 
 
 @pytest.mark.parametrize("state", [full, a_replica])

@@ -25,7 +25,7 @@ async def newer(store: RedisJobStore, client: redis.asyncio.Redis, **fields: Any
     """A job that a newer version submitted: its id. ``fields`` of the record are not as this version writes them."""
     job = a_job(preferences=Preferences(seed=0))
     await store.submit(job)
-    encoded = {
+    encoded: dict[Any, Any] = {
         name: value if isinstance(value, str) else msgspec.json.encode(value)
         for name, value in fields.items()
     }
