@@ -21,7 +21,7 @@ from orchestrator.jobs.models import TERMINAL
 from orchestrator.ports import Unavailable
 from orchestrator.redis_jobs.connection import MAX_BLOCK, redis_calls
 from orchestrator.redis_jobs.keys import Keys
-from orchestrator.redis_jobs.scripts import Scripts
+from orchestrator.redis_jobs.scripts import Scripts, pairs
 
 QUEUE_LIMIT = 256
 """Events that a slow subscriber may leave lying; after that it reads them from the stream itself."""
@@ -124,7 +124,7 @@ class Hub:
         status, entries = await self._call("catch_up", job=job_id, after=after)
         if status is None or (status in TERMINAL and not entries):
             return None
-        return [(seq, dict(zip(flat[::2], flat[1::2], strict=True))) for seq, flat in entries]
+        return [(seq, pairs(flat)) for seq, flat in entries]
 
     async def _follow(self, job_id: str) -> None:
         """Make the hub read the job's stream. Before any reading of a subscriber: each then reaches the position."""

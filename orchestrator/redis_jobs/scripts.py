@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import redis.asyncio as redis
 
+from orchestrator.ports import Claim, Lease
 from orchestrator.redis_jobs.connection import redis_calls
 from orchestrator.redis_jobs.keys import Keys
 
@@ -39,3 +40,23 @@ class Scripts:
         given = {key: value for key, value in args.items() if value is not None}
         with redis_calls():
             return await self._scripts[name](keys=self._keys, args=[_encode(given)])
+
+
+def pairs(flat: list[str]) -> dict[str, str]:
+    """What Lua returns for a hash: name, value, name, value …"""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def claim_names(claim: Claim, seconds: float) -> dict[str, Any]:
+    """A claim as the scripts get it, to last so long."""
+    return {"name": claim.name, "owner": claim.owner, "ms": int(seconds * 1000)}
+
+
+def names(lease: Lease) -> dict[str, str]:
+    """A lease as the scripts get it."""
+    return {
+        "job": lease.job.id,
+        "entry": lease.entry_id,
+        "worker": lease.worker,
+        "attempt": str(lease.attempt),
+    }

@@ -27,7 +27,7 @@ from orchestrator.redis_jobs import record
 from orchestrator.redis_jobs.connection import MAX_BLOCK, connect, redis_calls
 from orchestrator.redis_jobs.hub import Hub
 from orchestrator.redis_jobs.keys import PARKED, Keys
-from orchestrator.redis_jobs.scripts import Scripts
+from orchestrator.redis_jobs.scripts import Scripts, claim_names, names, pairs
 
 EVENTS_TTL = 3600
 """Seconds that a finished job's events, previews among them, are kept; its record lives on and says how it ended."""
@@ -104,7 +104,7 @@ class RedisJobStore(JobStore):
             record=record.to_fields(job),
             change=record.status_change(JobState.QUEUED),
             max_waiting=max_waiting,
-            claim=_claim(claim, claim.seconds) if claim else None,
+            claim=claim_names(claim, claim.seconds) if claim else None,
         )
         match reply:
             case ["full", waiting]:
@@ -113,10 +113,10 @@ class RedisJobStore(JobStore):
                 raise ClaimLost(claim.name if claim else "")
 
     async def claim(self, claim: Claim, seconds: float) -> bool:
-        return bool(await self._call("claim", claim=_claim(claim, seconds)))
+        return bool(await self._call("claim", claim=claim_names(claim, seconds)))
 
     async def unclaim(self, claim: Claim) -> None:
-        await self._call("unclaim", claim=_claim(claim, 0))
+        await self._call("unclaim", claim=claim_names(claim, 0))
 
     async def get(self, job_id: str) -> Job:
         with redis_calls():
@@ -131,7 +131,7 @@ class RedisJobStore(JobStore):
             raise JobNotFound(job_id)
         if reply == "finished":
             raise JobFinished(job_id)
-        return record.from_hash(_pairs(reply)).job
+        return record.from_hash(pairs(reply)).job
 
     async def erase(self, job_id: str) -> None:
         reply = await self._call("erase", job=job_id, nonce=uuid.uuid4().hex)
@@ -154,7 +154,7 @@ class RedisJobStore(JobStore):
         while True:
             reply = await self._call("take", nonce=uuid.uuid4().hex, **named, **self._expiry)
             if isinstance(reply, list):
-                if lease := await self._lease(worker, kind, _pairs(reply)):
+                if lease := await self._lease(worker, kind, pairs(reply)):
                     return lease
                 continue
             left = deadline - time.monotonic()
@@ -198,7 +198,7 @@ class RedisJobStore(JobStore):
         await self._call("finish", lease=lease, change=change, completed=False, **self._ending)
 
     async def renew(self, lease: Lease) -> bool:
-        reply = await self._call("renew", lease=_names(lease))
+        reply = await self._call("renew", lease=names(lease))
         if reply < 0:
             raise LeaseLost(lease.job.id)
         return bool(reply)
@@ -208,7 +208,7 @@ class RedisJobStore(JobStore):
         preview = isinstance(event, Preview)
         if not await self._call(
             "publish",
-            lease=_names(lease),
+            lease=names(lease),
             number=number,
             progress=event.progress,
             change=change,
@@ -220,7 +220,7 @@ class RedisJobStore(JobStore):
         change = record.terminal_change(outcome)
         completed = change["fields"][1] == JobState.COMPLETED
         if not await self._call(
-            "finish", lease=_names(lease), change=change, completed=completed, **self._ending
+            "finish", lease=names(lease), change=change, completed=completed, **self._ending
         ):
             raise LeaseLost(lease.job.id)
 
@@ -237,7 +237,7 @@ class RedisJobStore(JobStore):
     async def _give_back(self, lease: Lease, act: str, delay: float, **more: Any) -> str:
         reply: str = await self._call(
             "give_back",
-            lease=_names(lease),
+            lease=names(lease),
             act=act,
             delay_ms=int(delay * 1000),
             queued=record.status_change(JobState.QUEUED),
@@ -284,20 +284,3 @@ class RedisJobStore(JobStore):
 
     async def probe(self) -> None:
         await self._call("probe")
-
-
-def _pairs(flat: list[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _claim(claim: Claim, seconds: float) -> dict[str, Any]:
-    return {"name": claim.name, "owner": claim.owner, "ms": int(seconds * 1000)}
-
-
-def _names(lease: Lease) -> dict[str, str]:
-    return {
-        "job": lease.job.id,
-        "entry": lease.entry_id,
-        "worker": lease.worker,
-        "attempt": str(lease.attempt),
-    }

@@ -51,7 +51,7 @@ local function running()
   return redis.call('XPENDING', QUEUE, GROUP)[1] - redis.call('ZCARD', DELAYED) - redis.call('ZCARD', DECLINED)
 end
 
--- A change = {event = JSON text, fields = {name, value, ...} of the job record}: told and recorded together.
+-- A change = {event = JSON text, fields = {name, value, ...} of the job record}: announced and recorded together.
 local function apply(id, change, ...)
   local seq = redis.call('XADD', EVENTS .. id, '*', 'event', change.event)
   redis.call('HSET', JOB .. id, 'last_seq', seq, 'updated_at', NOW, unpack(change.fields))
@@ -160,7 +160,7 @@ local function settle(id, entry)
   return false
 end
 
--- While Redis was down nobody could renew: after a start, workers that live get a lease's length to do so.
+-- While Redis was down no worker could renew: after a start, workers that live get a lease's length to do so.
 local function just_started()
   local uptime = string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
   return uptime * 1000 < args.lease_ms
