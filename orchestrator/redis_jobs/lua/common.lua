@@ -94,7 +94,7 @@ local function holds(lease)
   return pending ~= nil and pending[2] == lease.worker
 end
 
--- Which of its own acts ended this lease ('finish', 'release', 'retry', 'exhausted')? False: none of its own.
+-- Which of its own acts ended this lease ('finish', 'release', 'decline', 'retry', 'exhausted')? False: none of its own.
 local function closed_as(lease)
   local closed = redis.call('HGET', JOB .. lease.job, 'closed')
   local mine = lease.attempt .. ' ' .. lease.worker .. ' '
@@ -105,7 +105,7 @@ local function closing(lease, act)
   return 'closed', lease.attempt .. ' ' .. lease.worker .. ' ' .. act
 end
 
--- The rate at which jobs end while workers have all they can do: counts and seconds, both fading by three hundredths an end.
+-- The rate at which jobs end while workers have all they can do: counts and seconds, both fading by 3 % at each end.
 -- 'since' is from when they had: the last end that left jobs waiting, or when the first of them began. An interval
 -- counts if jobs still wait at its end. Times without work, or without workers, count for nothing.
 local function measure_end(id)

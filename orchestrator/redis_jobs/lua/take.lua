@@ -1,4 +1,5 @@
--- args: worker, kind, nonce, begin and queued (changes), cancelled, exhausted, lease_ms, max_deliveries, ttl, dead_letters.
+-- args: worker, kind, nonce, begin and queued (changes), cancelled, exhausted, lease_ms, max_deliveries, ttl,
+-- dead_letters.
 -- Returns the record of the job that was begun, or the id after which the queue's next entry will come.
 even_when_full()
 ensure_queue()
