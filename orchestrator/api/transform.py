@@ -15,7 +15,7 @@ from orchestrator.api.errors import problems
 from orchestrator.api.forms import read_submit_form
 from orchestrator.api.preferences import PREFERENCES
 from orchestrator.api.presenters import Status, Submitted
-from orchestrator.api.uploads import accepted_upload
+from orchestrator.api.uploads import accepted_upload, discard
 from orchestrator.styles import DEFAULT_STYLE, STYLES
 
 
@@ -61,6 +61,8 @@ class TransformController(Controller):
             else:
                 photo = await context.gate.accept(form.photo)
                 view = await context.jobs.submit(photo.jpeg, form.style, form.preferences)
+        if isinstance(form.photo, str):
+            await discard(context.incoming, form.photo)
         return context.presenter.submitted(view)
 
     @get("/status/{job_id:str}", summary="A job as of now", responses=problems(400, 404, 503))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import AsyncGenerator
@@ -19,10 +20,13 @@ from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import Take
 from orchestrator.api.presenters import rfc3339
 from orchestrator.api.reading import read_body
-from orchestrator.ports import Claim, ObjectTooLarge
+from orchestrator.jobs.incoming import Incoming
+from orchestrator.ports import Claim, ObjectTooLarge, PortError
 from orchestrator.uploads import Photo, PhotoRejected
 
 ContentType = Literal["image/jpeg", "image/png", "image/webp"]
+
+log = logging.getLogger(__name__)
 
 
 class UploadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,7 +108,14 @@ async def accepted_upload(context: Context, key: str, take: Take) -> AsyncGenera
             data = await context.incoming.read(key, limit)
             photo = await context.gate.accept(data)
         except (PhotoRejected, ObjectTooLarge):
-            await context.incoming.discard(key)
+            await discard(context.incoming, key)
             raise
         yield photo, claim
-        await context.incoming.discard(key)
+
+
+async def discard(incoming: Incoming, key: str) -> None:
+    """Forget an upload that has served; if that fails now, a worker's retention does it later."""
+    try:
+        await incoming.discard(key)
+    except PortError as error:
+        log.warning("%s stays until it is old: %s", key, error)

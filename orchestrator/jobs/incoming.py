@@ -86,11 +86,8 @@ class Incoming:
         return photo
 
     async def discard(self, key: str) -> None:
-        """Forget the photo, once it has become a job's or was refused. If that fails, retention does it later."""
-        try:
-            await self._storage.put(key, b"", "application/octet-stream")
-        except PortError as error:
-            _log.warning("%s stays until it is old: %s", key, error)
+        """Forget the photo, once it has become a job's or was refused; raises Unavailable."""
+        await self._storage.put(key, b"", "application/octet-stream")
 
     async def _free(self, claim: Claim) -> None:
         try:
