@@ -105,8 +105,8 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
             inference=inference,
             uploads=UploadBudget(upload_budget(settings)),
             gate=gate,
-            incoming=Incoming(storage, settings.upload_ttl),
-            jobs=JobService(store, storage),
+            incoming=Incoming(store, storage, settings.upload_ttl),
+            jobs=JobService(store, storage, max_queue=settings.max_queue),
             analyst=Analyst(inference, settings.analyses_at_once),
             presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
         )

@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
     job_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_JOB_TTL")
     """How long a finished job is remembered, in seconds."""
+    max_queue: int = Field(1000, ge=1, validation_alias="REROOM_MAX_QUEUE")
+    """Jobs that may wait; a submission beyond is answered 503 ``queue_full``."""
     lease_seconds: float = Field(10.0, ge=0.5, validation_alias="REROOM_LEASE_SECONDS")
     """A worker that has been silent for so long is taken for dead."""
     worker_jobs: int = Field(4, ge=1, le=256, validation_alias="REROOM_WORKER_JOBS")

@@ -33,6 +33,9 @@ HALT_SECONDS = 30.0
 BEAT_SECONDS = 10.0
 """How old the heartbeat file of a living worker may become."""
 
+CLEAN_SECONDS = 5.0
+"""How often it is looked for what failed and cancelled jobs left, at most."""
+
 RETENTION_SECONDS = 1800.0
 """How often old pictures are looked for, at most."""
 
@@ -69,7 +72,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set and the running jobs have ended or were released."""
-        keepers = {asyncio.create_task(self._sweep()), asyncio.create_task(self._retain())}
+        keepers = {asyncio.create_task(keep()) for keep in (self._sweep, self._clean, self._retain)}
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -89,7 +92,7 @@ class Worker:
         try:
             # Not while the model is away: its absence would use up the attempts of one job after the other.
             await self._inference.ping()
-            lease = await self._store.take(self._name, TAKE_SECONDS)
+            lease = await self._store.take(self._name, TAKE_SECONDS, self._runner.kind)
             self._tell("")
         except Unavailable as error:
             self._tell(str(error))
@@ -155,6 +158,16 @@ class Worker:
                 self._heartbeat.touch()
             except OSError as error:
                 _log.warning("no heartbeat: %s", error)
+
+    async def _clean(self) -> None:
+        while True:
+            await asyncio.sleep(CLEAN_SECONDS * random.uniform(0.5, 1.0))
+            try:
+                await self._retention.clean()
+            except Unavailable as error:
+                _log.warning("photos of ended jobs stay for now: %s", error)
+            except Exception:
+                _log.exception("deleting photos of ended jobs broke; trying again")
 
     async def _retain(self) -> None:
         while True:

@@ -40,7 +40,7 @@ class FilesController(Controller):
         "/{key:path}",
         status_code=200,
         summary="Put a photo, by the link of POST /uploads",
-        responses=problems(400, 403, 404, 408, 411, 503),
+        responses=problems(400, 403, 404, 408, 409, 411, 503),
     )
     async def write(
         self,
@@ -56,7 +56,7 @@ class FilesController(Controller):
         with context.uploads.hold() as take:
             take(size)
             data = await read_body(request)
-            await context.storage.put(key, data, content_type)
+            await context.storage.put(key, data, content_type, overwrite=False)
 
 
 def signed_files(context: Context) -> SignedFiles:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import redis as redis_client
 from PIL import Image
 
 from export.dollhouse.data import SPLITS
@@ -141,6 +142,17 @@ def test_a_tritonserver_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.
 def test_a_missing_redis_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis, "binaries", list)
     with pytest.raises(EmbeddedError, match=r"^there is no redis-server: install one"):
+        redis_part(tmp_path, 1, password="x")
+
+
+def test_what_redis_may_use_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(redis.MAXMEMORY, "64mb")
+    with redis.RedisServer(tmp_path) as server, redis_client.from_url(server.url) as client:
+        assert client.config_get("maxmemory") == {"maxmemory": "67108864"}
+    monkeypatch.setenv(redis.MAXMEMORY, "much")
+    with pytest.raises(EmbeddedError, match="REROOM_REDIS_MAXMEMORY must be like 512mb"):
         redis_part(tmp_path, 1, password="x")
 
 
