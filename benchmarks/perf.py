@@ -8,11 +8,12 @@ perf_analyzer is the one in tritonclient 2.50.0, which ``make .perf`` installs i
 needs are those of the wheel in .triton. Where the system has it and them (NVIDIA's SDK container), --perf-analyzer
 names it.
 
-With --inputs, FOLDER gets a <model>.json for each model (its inputs, see benchmarks.perf_inputs) and commands.txt
-with a command line for each; they run against any server of that bundle, at --url:
+With --inputs, FOLDER gets a <model>.json for each model (its inputs, see benchmarks.perf_inputs), lib/ with links to
+those two libraries, and commands.txt with a command line for each model, as it is printed too. They run as they stand,
+in any folder, against any server of that bundle at --url, which is where `make up` has its first Triton:
 
-    perf_analyzer -m denoiser -x 1 -i grpc -u 127.0.0.1:8001 --input-data FOLDER/denoiser.json \\
-        --concurrency-range 4 --request-count 100
+    LD_LIBRARY_PATH=FOLDER/lib .perf/bin/perf_analyzer -m denoiser -x 1 -i grpc -u 127.0.0.1:8001 \\
+        --input-data FOLDER/denoiser.json --concurrency-range 4 --request-count 100
 
 `restyle` answers one request with many responses and so takes --async --streaming. perf_analyzer itself counts the
 time to the *first* response there, and rounds the length of a short measurement up to seconds. So the figures here
@@ -41,17 +42,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, ROOT, report
+from benchmarks import RESULTS, report
 from benchmarks.batching import percentile
 from benchmarks.perf_inputs import specs, write_inputs
+from benchmarks.perf_program import PerfError, find_perf_analyzer
 from benchmarks.releases import Release, ready_release
 from benchmarks.serving import served
 from export.spec import ModelSpec
-from orchestrator.embedded.triton import ENVIRONMENT
 
-PERF = ROOT / ".perf"
-LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}
-"""By the name that perf_analyzer looks for: the wheel's file."""
 JOBS = (1, 4)
 FEWEST, MOST = 8, 2000
 """Requests of a measurement."""
@@ -60,10 +58,6 @@ MEMORY, EXPANSION = 2e9, 18
 that holds 18 times what comes out: 1.5 GB for 100 requests of a small picture."""
 LIMIT = 600.0
 """Seconds that one perf_analyzer may take."""
-
-
-class PerfError(Exception):
-    """perf_analyzer is missing or failed; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -122,32 +116,13 @@ def arguments(
     ]
 
 
-def find_perf_analyzer(program: Path | None, folder: Path) -> tuple[Path, dict[str, str]]:
-    """The program and the environment that it needs, links to its libraries made in ``folder``. Raises PerfError."""
-    if program is not None:
-        if not program.is_file():
-            raise PerfError(f"there is no {program}")
-        return program, dict(os.environ)
-    program = PERF / "bin" / "perf_analyzer"
-    if not program.is_file():
-        raise PerfError(f"there is no {program}: run `make .perf`")
-    for name, pattern in LIBRARIES.items():
-        found = sorted(ENVIRONMENT.glob(f"lib/python3*/site-packages/nvidia_pytriton.libs/{pattern}"))
-        if not found:
-            raise PerfError(
-                f"perf_analyzer needs {name}, which the wheel in {ENVIRONMENT} has: run `make .triton`"
-            )
-        (folder / name).symlink_to(found[0].resolve())
-    search = ":".join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH", "")]))
-    return program, {**os.environ, "LD_LIBRARY_PATH": search}
-
-
 @dataclass(frozen=True)
 class Analyzer:
     """perf_analyzer against a running server."""
 
     program: Path
     env: Mapping[str, str]
+    """Added to our own."""
     url: str
     release: Release
     inputs: Mapping[str, Path]
@@ -161,7 +136,12 @@ class Analyzer:
         given = arguments(spec, self.release, self.inputs[spec.name], self.url, jobs, requests)
         given += ["--profile-export-file", str(export)]
         done = subprocess.run(
-            [self.program, *given], env=self.env, capture_output=True, text=True, timeout=LIMIT, check=False
+            [self.program, *given],
+            env={**os.environ, **self.env},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
         )
         if done.returncode:
             said = (done.stdout + done.stderr).strip().splitlines()
@@ -216,15 +196,27 @@ def measure(
 
 
 def write_commands(
-    release: Release, models: Sequence[str], folder: Path, url: str, jobs: Sequence[int]
+    release: Release,
+    models: Sequence[str],
+    folder: Path,
+    url: str,
+    jobs: Sequence[int],
+    requests: int,
+    program: Path | None,
 ) -> Path:
-    """Input files and commands.txt for people; returns the latter."""
+    """Input files, libraries and commands.txt for people; returns the latter. Raises PerfError."""
+    folder = folder.resolve()
+    libraries = folder / "lib"
+    libraries.mkdir(parents=True, exist_ok=True)
+    program, env = find_perf_analyzer(program, libraries)
     inputs = write_inputs(release, folder)
+    begin = [*(f"{name}={shlex.quote(value)}" for name, value in env.items()), shlex.quote(str(program))]
     lines = []
     for model in models:
         for count in jobs:
-            given = arguments(specs(release)[model], release, inputs[model], url, count, 100)
-            lines.append(shlex.join(["perf_analyzer", *given]))
+            # perf_analyzer wants a request for each that runs at once.
+            given = arguments(specs(release)[model], release, inputs[model], url, count, max(requests, count))
+            lines.append(" ".join([*begin, shlex.join(given)]))
     commands = folder / "commands.txt"
     commands.write_text("\n".join(lines) + "\n")
     return commands
@@ -259,7 +251,10 @@ def main() -> int:
     parser.add_argument(
         "--url", default="127.0.0.1:8001", help="of the server that the commands of --inputs name"
     )
-    parser.add_argument("--perf-analyzer", type=Path, help="another one than that in .perf")
+    parser.add_argument(
+        "--requests", type=int, default=100, help="of each command of --inputs, at least one a job (100)"
+    )
+    parser.add_argument("--perf-analyzer", type=Path, help="another one than that in .perf, by path or name")
     parser.add_argument("--out", type=Path, default=RESULTS / "perf_analyzer.json")
     given = parser.parse_args()
     release, console = ready_release(given.bundle), Console()
@@ -268,11 +263,13 @@ def main() -> int:
         parser.error(
             f"there is no model {', '.join(sorted(unknown))}; there are: {', '.join(specs(release))}"
         )
-    if given.inputs:
-        commands = write_commands(release, models, given.inputs, given.url, jobs)
-        print(commands.read_text(), end="")
-        return 0
     try:
+        if given.inputs:
+            commands = write_commands(
+                release, models, given.inputs, given.url, jobs, given.requests, given.perf_analyzer
+            )
+            print(commands.read_text(), end="")
+            return 0
         document = measure(release, models, jobs, given.seconds, given.perf_analyzer)
     except PerfError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from export.bundle import BundleError, load_bundle
         from export.parity import ParityError
+        from export.rehearsal import RehearsalError
         from export.release import build_release, write_python_configs
     except ModuleNotFoundError as error:
         print(
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (BundleError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    except ParityError as error:
+    except (ParityError, RehearsalError) as error:
         print(f"not published: {error}", file=sys.stderr)
         return 1
     print(f"published {release}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 BUNDLES = Path(__file__).parent / "bundles"
 
@@ -80,13 +81,14 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     name: str
     description: str
-    native_size: int
+    native_size: Annotated[int, Meta(ge=64)]
     """Side in pixels of the square that the networks were made for."""
-    max_batch_size: int
-    objects: int
+    max_batch_size: Annotated[int, Meta(ge=2)]
+    """At least 2: `restyle` gives the text encoder both prompts at once."""
+    objects: Annotated[int, Meta(ge=1)]
     """K: how many boxes the detector returns."""
-    object_threshold: float
-    quality_threshold: float
+    object_threshold: Annotated[float, Meta(ge=0.0, le=1.0)]
+    quality_threshold: Annotated[float, Meta(ge=0.0, le=1.0)]
     """Below this score a result is tried once more, when the request allows it."""
     networks: dict[str, Weights]
     tokenizer: Weights
@@ -114,6 +116,8 @@ def load_bundle(name: str) -> Bundle:
         bundle = msgspec.convert(tomllib.loads(path.read_text()), Bundle)
     except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
         raise BundleError(f"{path.name}: {error}") from error
+    if bundle.name != path.stem:
+        raise BundleError(f"{path.name}: name is {bundle.name!r}: it must be that of the file, {path.stem!r}")
     for name, weights in (bundle.networks | {"tokenizer": bundle.tokenizer}).items():
         if weights.repo is not None and weights.revision is None:
             raise BundleError(

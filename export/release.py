@@ -8,18 +8,21 @@ import shutil
 from importlib.metadata import version as package_version
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import msgspec
 from torch import nn
 
 from export import parity
-from export.bundle import NETWORKS, Bundle, Stored, preview_matrix
+from export.bundle import NETWORKS, Bundle, BundleError, Stored, preview_matrix
+from export.checks import check_bundle
 from export.contract import Sizes, graph_specs, python_specs
 from export.models.denoiser import Denoiser
 from export.models.load import Network, load_networks, unet_factor, vae_factor
 from export.models.pictures import CentreDetector, Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
 from export.onnx import export_onnx
 from export.publish import check_unpublished, publish
+from export.rehearsal import RehearsalError, rehearse
 from export.spec import ModelSpec
 from export.tokenizer import load_tokenizer, save_tokenizer
 from export.triton_config import config_text
@@ -54,8 +57,9 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
     """Export every graph of ``bundle`` as ``version`` and make it the live release; returns its folder.
 
-    Raises FileExistsError when that version was published before (a version never changes), ParityError when a graph
-    does not do what its source does; neither leaves anything behind.
+    Raises FileExistsError when that version was published before (a version never changes), BundleError when the
+    bundle's parts do not fit together or `restyle` cannot do its defaults, ParityError when a graph does not do what
+    its source does, RehearsalError when `restyle` cannot paint with them; none leaves anything behind.
     """
     target = releases / bundle.name
     check_unpublished(target, version)
@@ -72,16 +76,16 @@ def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
 def _build(bundle: Bundle, staging: Path, version: int) -> None:
     preview = preview_matrix(bundle)
     networks = load_networks(bundle)
+    tokenizer = load_tokenizer(bundle.tokenizer)
+    check_bundle(bundle, networks, tokenizer)
     sizes, labels = _sizes(bundle, networks), networks["detector"].config.id2label
     modules = _modules(bundle, networks)
     # The modules hold the networks now, and each is gone before its ONNX twin is loaded: both together would not fit.
     del networks
-    facts = _export_graphs(modules, sizes, staging / "models", version, bundle)
     folder = Path("versions", str(version))
     (staging / folder).mkdir(parents=True)
-    tokenizer = load_tokenizer(bundle.tokenizer)
     framing = save_tokenizer(tokenizer, staging / folder / "tokenizer.json")
-    document = {
+    document: dict[str, Any] = {
         "release": f"{bundle.name}-{version}",
         "bundle": bundle.name,
         "precision": "fp32",
@@ -93,12 +97,25 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
         "preview_matrix": preview,
         "labels": [labels[index] for index in range(len(labels))],
         "tokenizer": {"file": str(folder / "tokenizer.json"), **msgspec.structs.asdict(framing)},
-        "models": facts,
+        "models": {},
         "sources": {name: _source(bundle, name) for name in NETWORKS},
         "tools": {name: package_version(name) for name in TOOLS},
     }
+    _write(document, staging, folder)
+    try:
+        rehearse(staging, settings_only=True)
+    except RehearsalError as error:
+        raise BundleError(f"{bundle.name}.toml: {error}") from error
+    document["models"] = _export_graphs(modules, sizes, staging / "models", version, bundle)
+    _write(document, staging, folder)
+    rehearse(staging)
+
+
+def _write(document: dict[str, Any], staging: Path, folder: Path) -> None:
+    """As a published release has it: of its version, and live."""
     text = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
-    (staging / folder / "release.json").write_bytes(text)
+    for place in (folder, Path()):
+        (staging / place / "release.json").write_bytes(text)
 
 
 def write_python_configs(repository: Path) -> None:

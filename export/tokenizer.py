@@ -6,7 +6,7 @@ chance, so its result is committed (``bundles/tokenizer``) and not made anew at 
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import msgspec
@@ -52,5 +52,15 @@ def _learn(corpus: Path, folder: Path) -> None:
     learnt.save_pretrained(folder)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.tokenizer", description="Learn a small tokenizer from a text."
+    )
+    parser.add_argument("corpus", type=Path, help="a text, a phrase a line")
+    parser.add_argument("folder", type=Path, help="where the tokenizer is written")
+    given = parser.parse_args()
+    _learn(given.corpus, given.folder)
+
+
 if __name__ == "__main__":
-    _learn(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

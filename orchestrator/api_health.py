@@ -10,10 +10,13 @@ import sys
 import urllib.request
 from http.client import HTTPException
 
+from orchestrator.command import no_arguments
+
 ANSWER_SECONDS = 4.0
 
 
 def main() -> int:
+    no_arguments("orchestrator.api_health", __doc__ or "")
     port = os.environ.get("REROOM_PORT") or "8000"
     url = f"http://127.0.0.1:{port}/health/live"
     try:

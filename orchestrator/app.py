@@ -39,13 +39,14 @@ from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
 from orchestrator.clients import Clients
+from orchestrator.command import no_arguments
 from orchestrator.connections import BoundedProtocol, Limits
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
 from orchestrator.listening import bound
 from orchestrator.ports import SignedFiles
 from orchestrator.processes import serve_in_processes
-from orchestrator.settings import Settings, SettingsError, load_settings
+from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.uploads import PROCESSES, PhotoGate
 
 UPLOADS_AT_ONCE = 16
@@ -95,7 +96,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     )
     # Around everything that answers, unlike middleware of Litestar's, which stands around what has a route.
     timed = AnswerWithin(app.asgi_handler, settings.answer_seconds)
-    app.asgi_handler = CrossOrigin(timed, settings.allowed_origins)
+    app.asgi_handler = CrossOrigin(timed, settings.origins)
     return app
 
 
@@ -122,8 +123,8 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
             inference=inference,
             uploads=upload_budget(settings),
             gate=gate,
-            incoming=Incoming(storage, settings.upload_ttl),
-            jobs=JobService(store, storage),
+            incoming=Incoming(store, storage, settings.upload_ttl),
+            jobs=JobService(store, storage, max_queue=settings.max_queue),
             analyst=Analyst(inference, settings.analyses_at_once),
             presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
         )
@@ -153,6 +154,7 @@ async def _finish_response(message: Message, scope: Scope) -> None:
 
 
 def main() -> None:
+    no_arguments("orchestrator.app", "The API: serves until SIGTERM or Ctrl-C.", variables())
     _log_to_stderr()
     try:
         settings = load_settings()

@@ -6,6 +6,8 @@ Exceptions::
     ├── Unavailable        the thing behind the port cannot be reached now; trying again later is right
     ├── JobNotFound        no job has that id
     ├── JobFinished        the job is in a terminal state already
+    ├── QueueFull          as many jobs wait as may
+    ├── ClaimLost          a submission's upload has been claimed by another, or used
     ├── LeaseLost          another worker owns the job now (or it was finished): stop, commit nothing
     ├── ObjectNotFound     no object has that key
     ├── ObjectExists       another object has that key already
@@ -43,6 +45,18 @@ class JobNotFound(PortError):
 
 class JobFinished(PortError):
     """The job is in a terminal state already."""
+
+
+class QueueFull(PortError):
+    """As many jobs wait as may: ``waiting``."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} jobs wait")
+        self.waiting = waiting
+
+
+class ClaimLost(PortError):
+    """The upload of a submission has been claimed by another, or used."""
 
 
 class LeaseLost(PortError):
@@ -86,16 +100,38 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     """Number of this run of the job, from 1. Never used twice, not even after ``release``: results are stored under
     it. ``job.attempts`` counts only the runs that were not released."""
+    kind: str = ""
+    """As it was given to :meth:`JobStore.take`."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A submission's right to use something that is good for one job. Each submission is an ``owner`` of its own."""
+
+    name: str
+    owner: str
+    seconds: float
+    """How long it is remembered that it was used."""
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     queued: int
+    """Jobs that a worker could begin now."""
     running: int
     delayed: int
+    """Jobs that were given back, to be begun again a little later."""
+    declined: int
+    """Waiting jobs that some worker did not understand (:meth:`JobStore.decline`)."""
     dead_letters: int
     workers: int
     mean_seconds: float | None
     """Mean processing time of recent jobs, for estimates; None before the first."""
+    rate: float | None
+    """Jobs that end in a second while others wait, a slowly moving mean; None before any ended while others waited."""
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that no worker runs."""
+        return self.queued + self.delayed + self.declined
 
 
 class JobStore(ABC):
@@ -106,8 +142,20 @@ class JobStore(ABC):
     """
 
     @abstractmethod
-    async def submit(self, job: Job) -> None:
-        """Store a new job and queue it. Submitting the same id again changes nothing."""
+    async def submit(self, job: Job, *, max_waiting: int | None = None, claim: Claim | None = None) -> None:
+        """Store a new job and queue it. Submitting the same id again changes nothing.
+
+        All in one moment with what may stand in its way: QueueFull when ``max_waiting`` jobs wait already, ClaimLost
+        unless ``claim`` is held, which is used up otherwise.
+        """
+
+    @abstractmethod
+    async def claim(self, claim: Claim, seconds: float) -> bool:
+        """Whether its owner has it now, for ``seconds``: of several owners one does. Its owner may repeat it."""
+
+    @abstractmethod
+    async def unclaim(self, claim: Claim) -> None:
+        """Let others have it, unless it was used or is not its owner's."""
 
     @abstractmethod
     async def get(self, job_id: str) -> Job:
@@ -129,11 +177,12 @@ class JobStore(ABC):
         """How many jobs are before it in the queue (0 = next); None when it is not waiting."""
 
     @abstractmethod
-    async def take(self, worker: str, wait: float) -> Lease | None:
+    async def take(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         """Begin the next job, or one whose worker has died; None after ``wait`` seconds (≤ 2) without one.
 
-        A job delivered more than MAX_DELIVERIES times is not given out: it becomes failed (code ``too_many_attempts``)
-        and its entry goes to the dead letters. A job cancelled meanwhile is not given out either.
+        ``kind`` is the same for workers that understand the same jobs. What this version does not understand of a
+        record is declined. A job delivered more than MAX_DELIVERIES times is not given out: it becomes failed (code
+        ``too_many_attempts``) and its entry goes to the dead letters. One cancelled meanwhile is not given out either.
         """
 
     @abstractmethod
@@ -161,6 +210,12 @@ class JobStore(ABC):
         """Give the job back at once without counting the attempt (a worker that shuts down). Raises LeaseLost."""
 
     @abstractmethod
+    async def decline(self, lease: Lease, unknown: list[str]) -> None:
+        """Give the job back, without counting the attempt, to workers of another kind than the lease's: this kind does
+        not understand ``unknown``. After DECLINE_SECONDS without one that does, it becomes failed (``not_understood``).
+        Raises LeaseLost."""
+
+    @abstractmethod
     async def sweep(self, worker: str) -> int:
         """Housekeeping, to be called by every worker each quarter of a lease: notes that it lives, and ends jobs
         of dead workers that are cancelled or used up also while no worker is free to take; returns how many."""
@@ -169,8 +224,17 @@ class JobStore(ABC):
     def events(self, job_id: str, after: str) -> AsyncGenerator[EventRecord, None]:
         """Every event with seq > ``after`` ("0-0" = all), once and in order, then live ones, until the terminal event.
 
-        Survives a restart of the store. Ends (without a terminal event) when the job is erased.
+        Of previews those that had been followed by another one are left out, and events of types that this version does
+        not know. Survives a restart of the store. Ends (without a terminal event) when the job is erased.
         """
+
+    @abstractmethod
+    async def to_clean(self) -> list[str]:
+        """Ids of jobs, up to 100, that ended without a picture, failed or cancelled, and are not :meth:`cleaned`."""
+
+    @abstractmethod
+    async def cleaned(self, job_ids: list[str]) -> None:
+        """Their objects have been deleted."""
 
     @abstractmethod
     async def stats(self) -> QueueStats:
@@ -179,6 +243,10 @@ class JobStore(ABC):
     @abstractmethod
     async def ping(self) -> None:
         """Raises Unavailable when the store does not answer."""
+
+    @abstractmethod
+    async def probe(self) -> None:
+        """Raises Unavailable when the store would not take a job now, as one that is full or a replica. It writes."""
 
 
 class StorageStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,7 +309,8 @@ class Storage(ABC):
 
     @abstractmethod
     async def upload_link(self, key: str, *, content_type: str, size: int, expires_in: int) -> UploadLink:
-        """Lets others store one object of exactly ``size`` bytes and ``content_type``, for ``expires_in`` seconds."""
+        """Lets others store one object of exactly ``size`` bytes and ``content_type``, for ``expires_in`` seconds,
+        while there is none under the key: where one is, a PUT of other bytes is refused (409 or 412)."""
 
     @abstractmethod
     async def stats(self) -> StorageStats:

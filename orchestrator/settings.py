@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Names of this machine that people and browsers take for the same."""
+
 
 class SettingsError(Exception):
     """A variable is missing or wrong; the message names each one and says what it must be."""
@@ -30,7 +33,7 @@ class Settings(BaseSettings):
     api_base_url: str = Field("http://127.0.0.1:8000", validation_alias="API_BASE_URL")
     """Where clients reach this API; every URL that it hands out begins with it."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="ALLOWED_ORIGINS")
-    """Origins of other sites whose pages may call this API, separated by commas; ``*`` allows all."""
+    """Origins of other sites whose pages may call this API, separated by commas; ``*`` allows all. See ``origins``."""
     r2_bucket_name: str | None = Field(None, validation_alias="R2_BUCKET_NAME")
     """Store on R2, or another server of the S3 protocol; without it, on local disk under ``storage_dir``."""
     r2_endpoint_url: str | None = Field(None, validation_alias="R2_ENDPOINT_URL")
@@ -80,6 +83,8 @@ class Settings(BaseSettings):
     redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
     job_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_JOB_TTL")
     """How long a finished job is remembered, in seconds."""
+    max_queue: int = Field(1000, ge=1, validation_alias="REROOM_MAX_QUEUE")
+    """Jobs that may wait; a submission beyond is answered 503 ``queue_full``."""
     lease_seconds: float = Field(10.0, ge=0.5, validation_alias="REROOM_LEASE_SECONDS")
     """A worker that has been silent for so long is taken for dead."""
     worker_jobs: int = Field(4, ge=1, le=256, validation_alias="REROOM_WORKER_JOBS")
@@ -172,6 +177,18 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        """Every origin whose pages may call this API: those of ``allowed_origins``, its own, and where that is this
+        machine's, its other names (localhost, 127.0.0.1, [::1]) with the same port."""
+        own = origin_of(self.api_base_url) or ""
+        parts = urlsplit(own)
+        names = {own}
+        if parts.hostname in LOOPBACK:
+            port = f":{parts.port}" if parts.port else ""
+            names |= {f"{parts.scheme}://{f'[{name}]' if ':' in name else name}{port}" for name in LOOPBACK}
+        return (*self.allowed_origins, *sorted(names - {*self.allowed_origins}))
+
+    @property
     def warnings(self) -> list[str]:
         """What an operator should know about settings that are taken all the same, a sentence each."""
         if self.cdn_domain is None:
@@ -193,6 +210,16 @@ def origin_of(url: str) -> str | None:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     shown = port is not None and port != {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{host}" + (f":{port}" if shown else "")
+
+
+def variables() -> str:
+    """The names that :class:`Settings` reads, a line each with the default, for a program's help."""
+    lines = ["It takes its settings from the environment (orchestrator/settings.py says more):"]
+    for field in Settings.model_fields.values():
+        default = "no default" if field.is_required() else field.get_default(call_default_factory=True)
+        shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
+        lines.append(f"  {field.validation_alias}" + (f" ({shown})" if shown else ""))
+    return "\n".join(lines)
 
 
 def load_settings() -> Settings:

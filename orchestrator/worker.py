@@ -16,11 +16,12 @@ import uuid
 from pathlib import Path
 
 from orchestrator.adapters import open_adapters
+from orchestrator.command import no_arguments
 from orchestrator.jobs.retention import Retention
 from orchestrator.jobs.runner import Runner
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
 from orchestrator.redis_jobs import AccessDenied
-from orchestrator.settings import Settings, SettingsError, load_settings
+from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.styles import STYLES
 
 TAKE_SECONDS = 1.0
@@ -31,6 +32,9 @@ HALT_SECONDS = 30.0
 
 BEAT_SECONDS = 10.0
 """How old the heartbeat file of a living worker may become."""
+
+CLEAN_SECONDS = 5.0
+"""How often it is looked for what failed and cancelled jobs left, at most."""
 
 RETENTION_SECONDS = 1800.0
 """How often old pictures are looked for, at most."""
@@ -68,7 +72,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set and the running jobs have ended or were released."""
-        keepers = {asyncio.create_task(self._sweep()), asyncio.create_task(self._retain())}
+        keepers = {asyncio.create_task(keep()) for keep in (self._sweep, self._clean, self._retain)}
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -88,7 +92,7 @@ class Worker:
         try:
             # Not while the model is away: its absence would use up the attempts of one job after the other.
             await self._inference.ping()
-            lease = await self._store.take(self._name, TAKE_SECONDS)
+            lease = await self._store.take(self._name, TAKE_SECONDS, self._runner.kind)
             self._tell("")
         except Unavailable as error:
             self._tell(str(error))
@@ -155,6 +159,16 @@ class Worker:
             except OSError as error:
                 _log.warning("no heartbeat: %s", error)
 
+    async def _clean(self) -> None:
+        while True:
+            await asyncio.sleep(CLEAN_SECONDS * random.uniform(0.5, 1.0))
+            try:
+                await self._retention.clean()
+            except Unavailable as error:
+                _log.warning("photos of ended jobs stay for now: %s", error)
+            except Exception:
+                _log.exception("deleting photos of ended jobs broke; trying again")
+
     async def _retain(self) -> None:
         while True:
             # Workers that were started together need not all look at the same time.
@@ -218,6 +232,7 @@ def stop_on_signals() -> asyncio.Event:
 
 
 def main() -> int:
+    no_arguments("orchestrator.worker", __doc__ or "", variables())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = load_settings()

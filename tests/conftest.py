@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,17 @@ from tests.s3_server import S3Server, running_s3
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASE = ROOT / "releases" / "tiny"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give children the defaults of signals that whoever started pytest ignores, as in ``nohup make test &``.
+
+    An ignored signal stays ignored in every program that is started, a handled one does not; pytest itself goes on
+    ignoring them.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="module")

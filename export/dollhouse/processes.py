@@ -94,14 +94,19 @@ def only_one(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """Within the block, the first of SIGNALS is a KeyboardInterrupt; further ones do not disturb the ending."""
+    """Within the block, the first of SIGNALS is a KeyboardInterrupt; further ones do not disturb the ending.
+
+    A hang-up is ignored where it already was (nohup).
+    """
+    hang_up_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    numbers = [each for each in SIGNALS if not (each == signal.SIGHUP and hang_up_ignored)]
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in SIGNALS:
+        for each in numbers:
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
@@ -124,7 +129,7 @@ class _Running:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **environment},
                 start_new_session=True,
-                preexec_fn=_end_with(os.getpid()) if _prctl else None,
+                preexec_fn=_prepare(os.getpid()),
             )
         self.part = part
 
@@ -159,16 +164,18 @@ def _stop(parts: Sequence[_Running]) -> None:
         part.process.wait()
 
 
-def _end_with(starter: int) -> Callable[[], None]:
-    """What a child does before it becomes a part: ask for SIGINT at the death of ``starter``.
+def _prepare(starter: int) -> Callable[[], None]:
+    """What a child does before it becomes a part: ask for SIGINT at the death of ``starter``, where Linux can do that.
 
-    SIGINT, because Python's process pools take their workers along on a KeyboardInterrupt only; a part that was
-    started with SIGINT ignored, in the background of a shell, would not hear it.
+    SIGINT, because Python's process pools take their workers along on a KeyboardInterrupt only. A part whose starter
+    ignores signals, in the background of a shell or under nohup, would not hear them without their defaults.
     """
 
     def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        assert _prctl is not None
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        if _prctl is None:
+            return
         _prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
         if os.getppid() != starter:
             os._exit(1)

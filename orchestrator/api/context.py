@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from litestar.di import NamedDependency
 
@@ -13,7 +14,11 @@ from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
 from orchestrator.ports import Inference, JobStore, SignedFiles, Storage
 from orchestrator.settings import Settings
+from orchestrator.sharing import Shared
 from orchestrator.uploads import PhotoGate
+
+HEALTH_SECONDS = 1.0
+"""How old an answer about the health of the parts may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,8 @@ class Context:
     jobs: JobService
     analyst: Analyst
     presenter: Presenter
+    health: Shared[Any] = field(default_factory=lambda: Shared(HEALTH_SECONDS))
+    """The health of every part: its checks cost a write in Redis and calls of every other part."""
 
 
 FromApp = NamedDependency[Context]

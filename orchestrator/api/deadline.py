@@ -11,15 +11,13 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from orchestrator.api.errors import RETRY_AFTER, Problem, send_problem
 
-WITH_BODY = ("POST", "PUT", "PATCH")
-"""Methods whose bodies handlers read."""
-
 log = logging.getLogger(__name__)
 
 
 class AnswerWithin:
     """ASGI middleware: 503 when nothing was answered ``seconds`` after a request's last byte.
 
+    The clock stands still only while the handler waits for the client's bytes, so that what is slow before counts too.
     The handler is then cancelled. What it does to leave nothing behind goes on after the answer, and the server waits
     for it when it stops.
     """
@@ -39,6 +37,7 @@ class _Exchange:
 
     def __init__(self, scope: HTTPScope, receive: Receive, send: Send, seconds: float) -> None:
         self._scope, self._receive, self._send, self._seconds = scope, receive, send, seconds
+        self._left, self._since, self._complete = seconds, 0.0, False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: asyncio.Task[None] | None = None
@@ -46,8 +45,7 @@ class _Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         self._task = asyncio.current_task()
-        if self._scope["method"] not in WITH_BODY or not _has_body(self._scope):
-            self._begin()
+        self._run_clock()
         try:
             await app(self._scope, self._from_client, self._to_client)
         except asyncio.CancelledError:
@@ -67,9 +65,15 @@ class _Exchange:
         if cancelled:
             raise asyncio.CancelledError
 
-    def _begin(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._give_up)
+    def _run_clock(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        self._timer = loop.call_later(self._left, self._give_up)
+
+    def _stop_clock(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._left -= asyncio.get_running_loop().time() - self._since
 
     def _give_up(self) -> None:
         if self._answered or self._task is None:
@@ -82,20 +86,17 @@ class _Exchange:
         self._task.cancel()
 
     async def _from_client(self) -> Any:
-        message = await self._receive()
-        if message["type"] == "http.request" and not message["more_body"]:
-            self._begin()
+        if self._complete:
+            return await self._receive()
+        self._stop_clock()
+        try:
+            message = await self._receive()
+        finally:
+            self._run_clock()
+        self._complete = message["type"] != "http.request" or not message["more_body"]
         return message
 
     async def _to_client(self, message: Message) -> None:
         if self._refusal is None:
             self._answered = True
             await self._send(message)
-
-
-def _has_body(scope: HTTPScope) -> bool:
-    """Whether the request has one, by its headers (RFC 9112, 6.3)."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 "))
-        for name, value in scope["headers"]
-    )

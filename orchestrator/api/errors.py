@@ -14,14 +14,16 @@ from litestar.openapi import ResponseSpec
 from litestar.types import Scope, Send
 
 from orchestrator.analysis import TooBusy, TooSlow
-from orchestrator.jobs.incoming import NoSuchUpload
-from orchestrator.jobs.service import JobNotFinished
+from orchestrator.jobs.incoming import NoSuchUpload, UploadUsed
+from orchestrator.jobs.service import JobNotFinished, TooManyJobs
 from orchestrator.ports import (
     BadSignature,
+    ClaimLost,
     InferenceError,
     JobFinished,
     JobNotFound,
     LinkExpired,
+    ObjectExists,
     ObjectNotFound,
     ObjectTooLarge,
     Unavailable,
@@ -120,6 +122,15 @@ def to_problem(error: Exception) -> Problem:
                 "there is no photo under this key: put it to the link of POST /uploads, then submit it once"
             )
             return Problem(409, "no_such_upload", detail, field="key")
+        case UploadUsed() | ClaimLost():
+            used = "this key has been submitted before, and is good once: ask POST /uploads for another"
+            return Problem(409, "upload_used", used, field="key")
+        case ObjectExists():
+            put = "another photo has been put by this link, which takes one: ask POST /uploads for another"
+            return Problem(409, "upload_used", put)
+        case TooManyJobs(waiting=waiting, retry_after=seconds):
+            full = f"{waiting} jobs wait already, which is as many as may; try again in {seconds} s"
+            return Problem(503, "queue_full", full, headers={"Retry-After": str(seconds)})
         case ObjectTooLarge():
             return Problem(413, "body_too_large", "the uploaded photo has too many bytes", field="key")
         case BadSignature():

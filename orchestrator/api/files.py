@@ -49,7 +49,7 @@ class FilesController(Controller):
         "/{key:path}",
         status_code=200,
         summary="Put a photo, by the link of POST /uploads",
-        responses=problems(400, 403, 404, 408, 411, 429, 503),
+        responses=problems(400, 403, 404, 408, 409, 411, 429, 503),
     )
     async def write(
         self,
@@ -64,7 +64,7 @@ class FilesController(Controller):
         signed_files(context).check_upload(key, content_type, size, expires, signature)
         with context.uploads.hold(address(request)) as take:
             data = await read_body(request, take)
-            await context.storage.put(key, data, content_type)
+            await context.storage.put(key, data, content_type, overwrite=False)
 
 
 def etag(content: bytes) -> str:

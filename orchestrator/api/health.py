@@ -51,7 +51,8 @@ class HealthController(Controller):
 
     @get("/", summary="The health of every part; 200 also when degraded")
     async def health(self, context: FromApp) -> Health:
-        return await check_all(context)
+        health: Health = await context.health(lambda: check_all(context))
+        return health
 
     @get("/live", summary="200 as long as this process answers")
     async def live(self) -> Alive:
@@ -63,7 +64,7 @@ class HealthController(Controller):
         responses={503: ResponseSpec(Health, description="A part is down", generate_examples=False)},
     )
     async def ready(self, context: FromApp) -> Response[Health]:
-        health = await check_all(context)
+        health: Health = await context.health(lambda: check_all(context))
         needed = (health.services.redis, health.services.triton, health.services.storage)
         return Response(health, status_code=200 if all(part.status == "up" for part in needed) else 503)
 
@@ -71,7 +72,7 @@ class HealthController(Controller):
 async def check_all(context: Context) -> Health:
     """Every part at once, each within CHECK_SECONDS."""
     parts = await asyncio.gather(
-        check(context.store.ping),
+        check(context.store.probe),
         check(context.inference.ping, context.inference.trouble),
         check(context.storage.ping),
         check(lambda: reach_events(context.store)),

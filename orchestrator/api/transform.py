@@ -17,7 +17,7 @@ from orchestrator.api.forms import read_submit_form
 from orchestrator.api.preferences import PREFERENCES
 from orchestrator.api.presenters import Status, Submitted
 from orchestrator.api.reading import address
-from orchestrator.api.uploads import accept_upload, discard
+from orchestrator.api.uploads import accepted_upload, discard
 from orchestrator.styles import DEFAULT_STYLE, STYLES
 
 
@@ -54,13 +54,15 @@ class TransformController(Controller):
     )
     async def submit(self, request: Request[Any, Any, Any], context: FromApp) -> Response[Submitted]:
         limit = context.settings.max_upload_bytes
+        await context.jobs.make_sure_of_a_place()
         with context.uploads.hold(address(request)) as take:
             form = await read_submit_form(request, limit, take)
             if isinstance(form.photo, str):
-                photo = await accept_upload(context, form.photo, take)
+                async with accepted_upload(context, form.photo, take) as (photo, claim):
+                    view = await context.jobs.submit(photo.jpeg, form.style, form.preferences, claim)
             else:
                 photo = await context.gate.accept(form.photo)
-            view = await context.jobs.submit(photo.jpeg, form.style, form.preferences)
+                view = await context.jobs.submit(photo.jpeg, form.style, form.preferences)
         rest = None
         if isinstance(form.photo, str):
             # After the answer, so that it does not wait for a slow storage once all is decided.

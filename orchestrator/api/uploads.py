@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -19,7 +21,7 @@ from orchestrator.api.errors import Problem, problems
 from orchestrator.api.presenters import rfc3339
 from orchestrator.api.reading import address, read_body
 from orchestrator.jobs.incoming import Incoming
-from orchestrator.ports import PortError
+from orchestrator.ports import Claim, ObjectTooLarge, PortError
 from orchestrator.uploads import Photo, PhotoRejected
 
 ContentType = Literal["image/jpeg", "image/png", "image/webp"]
@@ -35,7 +37,8 @@ class UploadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class UploadOffer(msgspec.Struct, frozen=True, kw_only=True):
     success: bool = True
     key: str
-    """For the field ``key`` of POST /transform/submit, once the photo has been put; good for one submission."""
+    """For the field ``key`` of POST /transform/submit, once the photo has been put; good for one submission, also one
+    whose photo is refused, but not one that is answered with 503."""
     method: Literal["PUT"] = "PUT"
     url: str
     headers: dict[str, str]
@@ -92,21 +95,25 @@ def decode_upload(body: bytes, max_size: int) -> UploadRequest:
     return asked
 
 
-async def accept_upload(context: Context, key: str, take: Take) -> Photo:
-    """The photo under ``key`` through the gate, its bytes counted with ``take``; what the gate refuses is deleted.
+@asynccontextmanager
+async def accepted_upload(context: Context, key: str, take: Take) -> AsyncGenerator[tuple[Photo, Claim]]:
+    """The photo under ``key`` through the gate, to be submitted with the claim. What the gate refuses is used up too.
 
-    Raises Problem, PhotoRejected, NoSuchUpload, ObjectTooLarge, Unavailable.
+    ``take`` counts its bytes. Raises PhotoRejected, NoSuchUpload, UploadUsed, ObjectTooLarge, Problem, Unavailable.
     """
-    data = await context.incoming.read(key, context.settings.max_upload_bytes, take)
-    try:
-        return await context.gate.accept(data)
-    except PhotoRejected:
-        await discard(context.incoming, key)
-        raise
+    limit = context.settings.max_upload_bytes
+    async with context.incoming.claimed(key) as claim:
+        try:
+            data = await context.incoming.read(key, limit, take)
+            photo = await context.gate.accept(data)
+        except (PhotoRejected, ObjectTooLarge):
+            await discard(context.incoming, key)
+            raise
+        yield photo, claim
 
 
 async def discard(incoming: Incoming, key: str) -> None:
-    """Delete an upload that has served; if that fails now, a worker's retention does it later."""
+    """Forget an upload that has served; if that fails now, a worker's retention does it later."""
     try:
         await incoming.discard(key)
     except PortError as error:

@@ -21,7 +21,7 @@ from orchestrator.api.context import FromApp
 from orchestrator.jobs.events import Completed, EventRecord, seq_key
 from orchestrator.jobs.models import TERMINAL
 from orchestrator.ports import JobNotFound, Unavailable
-from orchestrator.settings import Settings, origin_of
+from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +142,7 @@ class _Watcher:
 
 def check_origin(origin: str | None, settings: Settings) -> None:
     """CORS does not guard WebSockets. Raises _Close; programs other than browsers send no Origin and pass."""
-    allowed = (*settings.allowed_origins, origin_of(settings.api_base_url))
-    if origin is not None and "*" not in allowed and origin not in allowed:
+    if origin is not None and not {"*", origin} & {*settings.origins}:
         raise _Close(FORBIDDEN_ORIGIN, "this origin is not allowed")
 
 

@@ -8,6 +8,7 @@ of standard input, so it never outlives its parent; SIGPROF ends it over a pictu
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import resource
@@ -80,8 +81,21 @@ def give_up_rights(memory: int) -> None:
         resource.setrlimit(kind, (limit, limit))
 
 
+def parse(arguments: list[str]) -> tuple[int, int, float]:
+    """(pixels, bytes, seconds); a usage message and exit status 2 for anything else."""
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator.decoder",
+        description="Decodes pictures from standard input. The API starts it.",
+    )
+    parser.add_argument("max_pixels", type=int, help="width × height of a picture, at most")
+    parser.add_argument("memory", type=int, help="bytes of address space")
+    parser.add_argument("cpu_seconds", type=float, help="processor time of a picture, at most")
+    given = parser.parse_args(arguments)
+    return given.max_pixels, given.memory, given.cpu_seconds
+
+
 def main() -> None:
-    max_pixels, memory, cpu_seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    max_pixels, memory, cpu_seconds = parse(sys.argv[1:])
     # Ctrl-C and a service manager's stop reach every process of a group; the end of standard input ends this one.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -21,6 +21,7 @@ from orchestrator.embedded.triton import ROOT
 
 RUN = ROOT / ".run"
 INTERRUPTED = 130
+LAST_PORT = 65535
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +50,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="keep the stack running until Ctrl-C")
     up.add_argument("--host", default="127.0.0.1", help="where the API listens (127.0.0.1)")
-    up.add_argument("--port", type=int, default=8000, help="(8000; 0 = a free one)")
+    up.add_argument("--port", type=port, default=8000, help="(8000; 0 = a free one)")
+    up.add_argument(
+        "--triton-port",
+        type=port,
+        default=8001,
+        help="of the first Triton's gRPC, on 127.0.0.1; the others' follow (8001; 0 = free ones)",
+    )
     up.add_argument("--workers", type=count, default=1, help="(1)")
     up.add_argument("--tritons", type=count, default=1, help="(1)")
     up.add_argument("--apis", type=count, default=1, help="processes of the API (1)")
@@ -62,7 +69,23 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (out)")
     for each in (up, demo):
         each.add_argument("--bundle", default="dollhouse", help="a folder under releases/ (dollhouse)")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.command == "up" and given.triton_port:
+        last = given.triton_port + given.tritons - 1
+        if last > LAST_PORT:
+            parser.error(f"argument --triton-port: {last} is needed too, and {LAST_PORT} is the last one")
+        if given.triton_port <= given.port <= last:
+            parser.error(
+                f"argument --triton-port: {given.port} is the API's: choose another, or 0 for a free one"
+            )
+    return given
+
+
+def port(text: str) -> int:
+    """0 … LAST_PORT; raises ValueError."""
+    if not 0 <= (number := int(text)) <= LAST_PORT:
+        raise ValueError(text)
+    return number
 
 
 def count(text: str) -> int:
@@ -80,6 +103,7 @@ def up(options: argparse.Namespace) -> int:
             release=find_release(options.bundle),
             host=options.host,
             port=options.port,
+            triton_port=options.triton_port,
             workers=options.workers,
             tritons=options.tritons,
             apis=options.apis,
@@ -87,6 +111,7 @@ def up(options: argparse.Namespace) -> int:
         say("starting …")
         with stack:
             say(f"reroom serves at {stack.url} (logs in {run / 'logs'}); Ctrl-C ends it")
+            say(f"{', '.join(stack.triton_urls)}: gRPC at {', '.join(stack.triton_urls.values())}")
             if options.host in WILDCARDS and not os.environ.get("API_BASE_URL"):
                 say(
                     f"warning: every URL in its answers begins with {stack.url}, which other machines cannot reach: "

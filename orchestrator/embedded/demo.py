@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from rich.table import Table
 
 from orchestrator.embedded.process import EmbeddedError
 from orchestrator.embedded.stack import Stack
+from orchestrator.styles import STYLES
+from orchestrator.uploads.kinds import is_taken, why_not
 from reroom import Client, ReroomError, events
 
 GAP = 16
@@ -37,11 +40,9 @@ def demo(stack: Stack, *, photo: Path | None, style: str, out: Path) -> None:
     """
     before = time.monotonic()
     console = Console()
+    check_style(style)
     data = read_photo(photo)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EmbeddedError(f"cannot write to {out}: {error.strerror}") from None
+    make_writable(out)
     timings: Timings = {}
     with console.status("starting Redis, Triton, the API and a worker …"), timed(timings, "start the stack"):
         stack.start()
@@ -58,13 +59,34 @@ def demo(stack: Stack, *, photo: Path | None, style: str, out: Path) -> None:
     console.print(f"wrote {out / 'result.jpg'}, {out / 'thumbnail.jpg'} and {out / 'before-after.png'}")
 
 
+# What can be seen to be wrong is said before anything is started.
+
+
+def check_style(style: str) -> None:
+    if style not in STYLES:
+        raise EmbeddedError(f"there is no style {style!r}; there are: {', '.join(STYLES)}")
+
+
 def read_photo(photo: Path | None) -> bytes:
     """The photo's bytes, SAMPLE's without one."""
     photo = photo or SAMPLE
     try:
-        return photo.read_bytes()
+        data = photo.read_bytes()
     except OSError as error:
         raise EmbeddedError(f"cannot read the photo {photo}: {error.strerror}") from None
+    if not is_taken(data):
+        raise EmbeddedError(f"cannot take {photo}: {why_not(data)}")
+    return data
+
+
+def make_writable(out: Path) -> None:
+    """Make the folder unless it is there; it must take files."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise EmbeddedError(f"cannot write to {out}: {error.strerror}") from None
 
 
 def restyle(url: str, photo: bytes, style: str, out: Path, timings: Timings, console: Console) -> None:

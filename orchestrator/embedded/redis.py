@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -23,6 +24,8 @@ port {port}
 requirepass {password}
 dir "{folder}"
 """
+MAXMEMORY = "REROOM_REDIS_MAXMEMORY"
+"""Environment variable: what the server may use instead of what SETTINGS say, as Redis writes it (``512mb``)."""
 
 
 def binaries() -> list[Path]:
@@ -36,7 +39,8 @@ def binaries() -> list[Path]:
 
 
 def redis_part(folder: Path, port: int, *, password: str, binary: Path | None = None) -> Part:
-    """A server that keeps its data in ``folder``; raises EmbeddedError when there is no redis-server.
+    """A server that keeps its data in ``folder``; raises EmbeddedError when there is no redis-server,
+    or MAXMEMORY is not a size.
 
     Every write is on disk before it is answered: a job that was accepted survives a crash.
     """
@@ -48,9 +52,12 @@ def redis_part(folder: Path, port: int, *, password: str, binary: Path | None = 
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "redis.conf"
     configuration.touch(mode=0o600)
-    configuration.write_text(
-        CONFIGURATION.format(settings=SETTINGS, port=port, password=password, folder=folder.resolve())
-    )
+    text = CONFIGURATION.format(settings=SETTINGS, port=port, password=password, folder=folder.resolve())
+    if maxmemory := os.environ.get(MAXMEMORY):
+        if not re.fullmatch(r"\d+([kmg]b?)?", maxmemory, re.IGNORECASE):
+            raise EmbeddedError(f"{MAXMEMORY} must be like 512mb or 4gb, not {maxmemory!r}")
+        text += f"maxmemory {maxmemory}\n"
+    configuration.write_text(text)
     return Part(
         name="redis",
         command=[binary, configuration],

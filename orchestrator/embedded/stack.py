@@ -26,9 +26,10 @@ WILDCARDS = {"0.0.0.0": LOCALHOST, "::": "::1"}
 class Stack(Supervisor):
     """Everything that serves, as parts named redis, triton (several: triton-1, …), api, worker-1, worker-2, …
 
-    ``run`` is a folder for logs, stored pictures and Redis's data; ``port`` 0 = a free one; ``apis`` are the processes
-    of the part api; ``env`` is added to the environment of the API and the workers. Once started, every part is ready,
-    ``url`` is the API's and ``triton_urls`` has host:port of each Triton's gRPC endpoint under its part's name.
+    ``run`` is a folder for logs, stored pictures and Redis's data; ``port`` is the API's; ``triton_port`` is the first
+    Triton's for gRPC, those of the others follow it; 0 = free ones. ``apis`` are the processes of the part api;
+    ``env`` is added to the environment of the API and the workers. Once started, every part is ready, ``url`` is the
+    API's and ``triton_urls`` has host:port of each Triton's gRPC endpoint under its part's name.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Stack(Supervisor):
         repositories: Sequence[Path] = (ROOT / "model_repository",),
         host: str = LOCALHOST,
         port: int = 0,
+        triton_port: int = 0,
         workers: int = 1,
         tritons: int = 1,
         apis: int = 1,
@@ -48,13 +50,19 @@ class Stack(Supervisor):
         super().__init__(self._parts, run / "logs", say)
         self.run, self.release, self.repositories = run, release, repositories
         self.host, self.port, self._env = host or LOCALHOST, port, env or {}
+        self.triton_port = triton_port
         self.workers, self.tritons, self.apis = workers, tritons, apis
         self.url = self.redis_url = ""
         self.triton_urls: dict[str, str] = {}
 
     def _parts(self) -> Iterator[Part]:
+        grpc_ports = (
+            range(self.triton_port, self.triton_port + self.tritons) if self.triton_port else range(0)
+        )
         if self.port:
-            check_port_free(self.host, self.port)
+            check_port_free(self.host, self.port, "`make up PORT=8080`")
+        for each in grpc_ports:
+            check_port_free(LOCALHOST, each, "`make up TRITON_PORT=0` for a free one")
         self.run.mkdir(parents=True, exist_ok=True)
         self.triton_urls = {}
         names = [f"triton-{n}" for n in range(1, self.tritons + 1)] if self.tritons > 1 else ["triton"]
@@ -64,6 +72,7 @@ class Stack(Supervisor):
         self.url = f"http://{host_in_url(WILDCARDS.get(self.host, self.host))}:{port}"
         self.redis_url = f"redis://:{password}@127.0.0.1:{redis}/0"
         yield redis_part(self.run / "redis", redis, password=password)
+        ports[1::3] = grpc_ports or ports[1::3]
         for name, http, grpc, metrics in zip(names, ports[0::3], ports[1::3], ports[2::3], strict=True):
             self.triton_urls[name] = f"127.0.0.1:{grpc}"
             yield triton_part(
@@ -121,13 +130,13 @@ def signing_key(run: Path) -> str:
     return file.read_text()
 
 
-def check_port_free(host: str, port: int) -> None:
-    """Raises EmbeddedError when the API could not listen there."""
+def check_port_free(host: str, port: int, instead: str) -> None:
+    """Raises EmbeddedError when nothing could listen there; ``instead`` is what it advises."""
     try:
         for probe in bound(host, port):
             probe.close()
     except OSError as error:
         raise EmbeddedError(
             f"cannot listen on {host_in_url(host)}:{port} ({error.strerror}): stop what uses it or choose another "
-            "port, e.g. `make up PORT=8001`"
+            f"port, e.g. {instead}"
         ) from None

@@ -5,11 +5,14 @@ The same JSON goes into the job's event stream in Redis and over the WebSocket (
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import msgspec
 
 from orchestrator.jobs.models import JobError, JobResult, JobState
+
+_log = logging.getLogger("reroom.events")
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -82,4 +85,13 @@ def seq_key(seq: str) -> tuple[int, int]:
 
 
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(Event).decode
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def decode(text: str | bytes) -> Event | None:
+    """The event, or None for one that this version does not know: a newer worker may say more than an older API."""
+    try:
+        return _decoder.decode(text)
+    except msgspec.DecodeError as error:
+        _log.warning("skips an event that it does not understand: %s", error)
+        return None

@@ -6,7 +6,7 @@ Every comparison of states goes through the names in this file.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -20,6 +20,11 @@ class JobState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self:
+        """A state of a newer version: none that a job never leaves, or two releases would have brought it."""
+        return cls("transforming")
 
 
 TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
@@ -43,8 +48,12 @@ MAX_DELIVERIES = 3
 """How often a job is given to a worker before it goes to the dead letters."""
 
 
-class Preferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the user may say beside the style. Ranges are enforced where it is decoded (:mod:`orchestrator.api`)."""
+class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the user may say beside the style. Names and ranges are enforced at the HTTP door (:mod:`orchestrator.api`).
+
+    A record holds those that the user gave, no defaults: a worker of an older version can run a job as long as it says
+    nothing that is new.
+    """
 
     keep_furniture: bool = False
     """Start from the photo rather than from noise, so that furniture keeps its shape and much of its colour."""
@@ -61,6 +70,10 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     guidance_scale: float | None = None
     preview_every: int = 0
     """A preview event every so many steps; 0 = none."""
+
+
+FEATURES: frozenset[str] = frozenset()
+"""What this version's workers can do that a job's ``requires`` may name."""
 
 
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,5 +112,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None
+    requires: list[str] = []
+    """What a worker must be able to do beside understanding style and preferences: names out of its FEATURES."""
     last_seq: str = "0-0"
     """``seq`` of the newest event that this record reflects."""

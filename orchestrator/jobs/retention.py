@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.jobs.incoming import INCOMING
+from orchestrator.jobs.leftovers import clean
 from orchestrator.jobs.models import RESULTS, UPLOADS
 from orchestrator.ports import JobNotFound, JobStore, Storage
 
@@ -14,6 +15,16 @@ class Retention:
     def __init__(self, store: JobStore, storage: Storage, *, upload_ttl: int, job_ttl: int) -> None:
         self._store, self._storage = store, storage
         self._upload_ttl, self._job_ttl = upload_ttl, job_ttl
+
+    async def clean(self) -> int:
+        """Delete at once what jobs left that ended without a picture; returns how many objects. Raises Unavailable.
+
+        The store remembers such jobs until this was done, so none is missed, whoever dies meanwhile.
+        """
+        count = 0
+        while job_ids := await self._store.to_clean():
+            count += await clean(self._store, self._storage, job_ids)
+        return count
 
     async def sweep(self) -> int:
         """Delete what is due; returns how many objects. Any number of processes may do so. Raises Unavailable."""

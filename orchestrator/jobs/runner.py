@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,9 +11,11 @@ from contextlib import aclosing
 from functools import partial
 from typing import TypeVar
 
+import msgspec
+
 from orchestrator.jobs import pictures
 from orchestrator.jobs.events import Cancelled, Completed, Failed, Terminal
-from orchestrator.jobs.models import RESULTS, Job, JobError, JobResult
+from orchestrator.jobs.models import FEATURES, RESULTS, JobError, JobResult, Preferences
 from orchestrator.jobs.translate import Narration, metadata, request
 from orchestrator.ports import (
     Inference,
@@ -62,9 +65,16 @@ class Runner:
         self._styles = styles
         self._renew_every = lease_seconds / _RENEWALS_PER_LEASE
         self._retry_delay = retry_delay
+        self.kind = kind_of_worker(styles)
 
     async def run(self, lease: Lease, halt: asyncio.Event) -> None:
-        """Run the lease to its end, whatever that is; when ``halt`` is set, stop and release the job."""
+        """Run the lease to its end, whatever that is; when ``halt`` is set, stop and release the job.
+
+        A job in a style that is not known here is left to workers of another version.
+        """
+        if lease.job.style not in self._styles:
+            await self._leave(lease)
+            return
         work = asyncio.create_task(self._work(lease))
         watch = asyncio.create_task(self._watch(lease))
         halted = asyncio.create_task(halt.wait())
@@ -88,6 +98,12 @@ class Runner:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=STOP_SECONDS)
+
+    async def _leave(self, lease: Lease) -> None:
+        try:
+            await self._store.decline(lease, [f"style {lease.job.style}"])
+        except (LeaseLost, Unavailable) as error:
+            _log.warning("job %s: not left to others, its lease will run out: %s", lease.job.id, error)
 
     async def _commit(self, lease: Lease, outcome: Terminal | JobError) -> None:
         _log.info("job %s, attempt %d: %s", lease.job.id, lease.attempt, _summary(outcome))
@@ -144,7 +160,7 @@ class Runner:
         original = await self._patiently(lambda: self._storage.get(job.original_key))
         photo = await asyncio.to_thread(pictures.decode, original)
         narration = Narration()
-        result = await self._infer(lease, request(job, self._style(job), photo), narration)
+        result = await self._infer(lease, request(job, self._styles[job.style], photo), narration)
         full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)
         folder = f"{RESULTS}{job.id}/{lease.attempt}"
         transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"
@@ -177,14 +193,6 @@ class Runner:
             raise InferenceError("stalled", detail, retryable=True) from error
         raise InferenceError("model_error", "The model ended without a result.", retryable=True)
 
-    def _style(self, job: Job) -> Style:
-        try:
-            return self._styles[job.style]
-        except KeyError:
-            raise InferenceError(
-                "unknown_style", f"There is no style {job.style!r}.", retryable=False
-            ) from None
-
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Calls again through an outage; raises Unavailable after OUTAGE_PATIENCE seconds of it."""
         give_up, pause = time.monotonic() + OUTAGE_PATIENCE, 0.1
@@ -196,6 +204,16 @@ class Runner:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
+
+
+def kind_of_worker(styles: Mapping[str, Style]) -> str:
+    """The same for workers that understand the same jobs: a digest of all that they know."""
+    known = [
+        sorted((field.name, str(field.type)) for field in msgspec.structs.fields(Preferences)),
+        sorted(FEATURES),
+        sorted(styles),
+    ]
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
 
 async def _stop(work: asyncio.Task[Terminal | JobError]) -> None:

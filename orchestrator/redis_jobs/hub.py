@@ -21,6 +21,7 @@ from orchestrator.jobs.models import TERMINAL
 from orchestrator.ports import Unavailable
 from orchestrator.redis_jobs.connection import MAX_BLOCK, redis_calls
 from orchestrator.redis_jobs.keys import Keys
+from orchestrator.redis_jobs.scripts import Scripts, pairs
 
 QUEUE_LIMIT = 256
 """Events that a slow subscriber may leave lying; after that it reads them from the stream itself."""
@@ -70,8 +71,10 @@ class Hub:
     includes a new subscriber's job at once.
     """
 
-    def __init__(self, client: redis.Redis, blocking: redis.Redis, keys: Keys, wake_key: str) -> None:
-        self._client, self._blocking = client, blocking
+    def __init__(
+        self, client: redis.Redis, blocking: redis.Redis, call: Scripts, keys: Keys, wake_key: str
+    ) -> None:
+        self._client, self._blocking, self._call = client, blocking, call
         self._keys = keys
         self._wake_key = wake_key
         self._subscribers: dict[str, set[_Subscriber]] = {}
@@ -94,7 +97,8 @@ class Hub:
                     event = decode(fields["event"])
                     if seq_key(seq) > seen:
                         after, seen = seq, seq_key(seq)
-                        yield EventRecord(seq=seq, event=event)
+                        if event is not None:
+                            yield EventRecord(seq=seq, event=event)
                     if isinstance(event, Terminal):
                         return
                 fresh = await self._next(subscriber, job_id, after)
@@ -117,14 +121,10 @@ class Hub:
     async def _catch_up(self, job_id: str, after: str) -> list[Entry] | None:
         """Everything after ``after`` up to now; None when nothing is there and nothing can come any more."""
         await self._follow(job_id)
-        with redis_calls():
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.hget(self._keys.job + job_id, "status")
-                pipe.xrange(self._keys.events + job_id, min=f"({after}")
-                status, entries = await pipe.execute()
+        status, entries = await self._call("catch_up", job=job_id, after=after)
         if status is None or (status in TERMINAL and not entries):
             return None
-        return list(entries)
+        return [(seq, pairs(flat)) for seq, flat in entries]
 
     async def _follow(self, job_id: str) -> None:
         """Make the hub read the job's stream. Before any reading of a subscriber: each then reaches the position."""
@@ -152,11 +152,7 @@ class Hub:
                 self._positions.pop(key, None)
 
     async def _wake(self) -> None:
-        with redis_calls():
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.xadd(self._wake_key, {"wake": "1"}, maxlen=1, approximate=False)
-                pipe.expire(self._wake_key, _WAKE_TTL)
-                await pipe.execute()
+        await self._call("wake", key=self._wake_key, seconds=_WAKE_TTL)
 
     async def _read(self) -> None:
         down = False

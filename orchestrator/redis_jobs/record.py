@@ -1,4 +1,8 @@
-"""The job record: a :class:`Job` as the fields of a Redis hash, and changes to it."""
+"""The job record: a :class:`Job` as the fields of a Redis hash, and changes to it.
+
+Records are read by older and newer versions than the one that wrote them: what is unknown is left out, what is missing
+has its default, and :class:`Reading` says whether a worker may run what is left.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,21 @@ from orchestrator.jobs.events import (
     Terminal,
     encode,
 )
-from orchestrator.jobs.models import MESSAGES, Job, JobError, JobResult, JobState, Preferences
+from orchestrator.jobs.models import FEATURES, MESSAGES, Job, JobError, JobState, Preferences
 
-_JSON = {"preferences": Preferences, "error": JobError, "result": JobResult}
+_JSON = {"preferences", "requires", "error", "result"}
+_PREFERENCES = {field.name: field.type for field in msgspec.structs.fields(Preferences)}
 _text = msgspec.json.Encoder().encode
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A job as far as its record could be read."""
+
+    job: Job
+    unknown: list[str] = []
+    """What this version does not understand of what the job asks for."""
+    damage: str = ""
+    """Why the record is not one that any version wrote."""
 
 
 def to_fields(job: Job) -> list[str]:
@@ -27,20 +42,38 @@ def to_fields(job: Job) -> list[str]:
     fields: list[str] = []
     for name in job.__struct_fields__:
         value = getattr(job, name)
-        if value is None or name == "last_seq":
+        if value in (None, []) or name == "last_seq":
             continue
         fields += [name, _text(value).decode() if name in _JSON else _plain(value)]
     return fields
 
 
-def from_hash(fields: dict[str, str]) -> Job:
-    """The job of a hash; fields that only the store needs are ignored. Raises msgspec.ValidationError."""
+def from_hash(fields: dict[str, str]) -> Reading:
+    """The job of a hash. Raises msgspec.ValidationError when what every version needs is missing or wrong."""
     values: dict[str, Any] = {name: fields[name] for name in Job.__struct_fields__ if name in fields}
-    for name, kind in _JSON.items():
-        if name in values:
-            values[name] = msgspec.json.decode(values[name], type=kind)
     values["cancel_requested"] = fields.get("cancel_requested") == "1"
-    return msgspec.convert(values, Job, strict=False)
+    damage = []
+    for name in _JSON & values.keys():
+        try:
+            values[name] = msgspec.json.decode(values[name])
+        except msgspec.DecodeError as error:
+            damage.append(f"{name}: {error}")
+            del values[name]
+    asked = values.get("preferences", {})
+    values["preferences"], unknown = _understood(asked if isinstance(asked, dict) else {"": asked})
+    unknown += [feature for feature in values.get("requires", ()) if feature not in FEATURES]
+    return Reading(msgspec.convert(values, Job, strict=False), unknown, "; ".join(damage))
+
+
+def _understood(asked: dict[str, Any]) -> tuple[Preferences, list[str]]:
+    """The preferences that this version knows, and the names of the others."""
+    known, unknown = {}, []
+    for name, value in asked.items():
+        try:
+            known[name] = msgspec.convert(value, _PREFERENCES[name])
+        except (KeyError, msgspec.ValidationError):
+            unknown.append(f"preferences.{name}")
+    return Preferences(**known), unknown
 
 
 def change(event: Event, **fields: str) -> dict[str, Any]:

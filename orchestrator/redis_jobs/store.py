@@ -5,19 +5,29 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import msgspec
 
-from orchestrator.jobs.events import Cancelled, EventRecord, Failed, Progress, Terminal
+from orchestrator.jobs.events import Cancelled, EventRecord, Failed, Preview, Progress, Terminal
 from orchestrator.jobs.models import MAX_DELIVERIES, Job, JobError, JobState
-from orchestrator.ports import JobFinished, JobNotFound, JobStore, Lease, LeaseLost, QueueStats
+from orchestrator.ports import (
+    Claim,
+    ClaimLost,
+    JobFinished,
+    JobNotFound,
+    JobStore,
+    Lease,
+    LeaseLost,
+    QueueFull,
+    QueueStats,
+)
 from orchestrator.redis_jobs import record
 from orchestrator.redis_jobs.connection import MAX_BLOCK, connect, redis_calls
 from orchestrator.redis_jobs.hub import Hub
 from orchestrator.redis_jobs.keys import PARKED, Keys
-from orchestrator.redis_jobs.scripts import Scripts
+from orchestrator.redis_jobs.scripts import Scripts, claim_names, names, pairs
 
 EVENTS_TTL = 3600
 """Seconds that a finished job's events, previews among them, are kept; its record lives on and says how it ended."""
@@ -25,9 +35,17 @@ EVENTS_TTL = 3600
 DEAD_LETTERS = 10_000
 """About how many dead letters are kept."""
 
+DECLINE_SECONDS = 1800.0
+"""How long a job waits for a worker that understands it. Longer than a rolling upgrade takes."""
+
 _CONNECTIONS = 32
+_CLEAN_AT_ONCE = 100
 _EXHAUSTED = JobError(
     code="too_many_attempts", detail="The job stopped its worker too often and was given up."
+)
+_NOT_UNDERSTOOD = JobError(
+    code="not_understood",
+    detail="The job was made by a newer version of the service, and no worker of that version came by.",
 )
 _BROKEN_RECORD = JobError(code="broken_record", detail="The job's record was damaged.")
 _log = logging.getLogger("reroom.store")
@@ -38,17 +56,26 @@ class RedisJobStore(JobStore):
 
     ``lease_seconds``: a worker that has been silent for so long is taken for dead.
     ``job_ttl``: how long a job is remembered after its end, in seconds.
+    ``clock``: what to measure the speed of jobs by, in a simulation; the server's own clock otherwise.
     Raises ValueError for an URL that is not Redis's.
     """
 
     def __init__(
-        self, url: str, *, prefix: str = "reroom:", lease_seconds: float = 10.0, job_ttl: int = 7 * 86400
+        self,
+        url: str,
+        *,
+        prefix: str = "reroom:",
+        lease_seconds: float = 10.0,
+        job_ttl: int = 7 * 86400,
+        decline_seconds: float = DECLINE_SECONDS,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._client = connect(url, max_connections=_CONNECTIONS, retries=3)
         self._blocking = connect(url, max_connections=_CONNECTIONS, retries=0)
         self._keys = Keys.under(prefix)
-        self._call = Scripts(self._client, self._keys)
-        self._hub = Hub(self._client, self._blocking, self._keys, f"{prefix}hub:{uuid.uuid4().hex}")
+        self._call = Scripts(self._client, self._keys, clock)
+        wake_key = f"{prefix}hub:{uuid.uuid4().hex}"
+        self._hub = Hub(self._client, self._blocking, self._call, self._keys, wake_key)
         self._lease_seconds = lease_seconds
         self._ending: dict[str, Any] = {
             "ttl": job_ttl,
@@ -60,6 +87,8 @@ class RedisJobStore(JobStore):
         self._expiry: dict[str, Any] = self._ending | {
             "lease_ms": int(lease_seconds * 1000),
             "exhausted": record.failure(_EXHAUSTED),
+            "not_understood": record.failure(_NOT_UNDERSTOOD),
+            "decline_ms": int(decline_seconds * 1000),
         }
 
     async def aclose(self) -> None:
@@ -68,16 +97,33 @@ class RedisJobStore(JobStore):
         await self._client.aclose()
         await self._blocking.aclose()
 
-    async def submit(self, job: Job) -> None:
-        change = record.status_change(JobState.QUEUED)
-        await self._call("submit", job=job.id, record=record.to_fields(job), change=change)
+    async def submit(self, job: Job, *, max_waiting: int | None = None, claim: Claim | None = None) -> None:
+        reply = await self._call(
+            "submit",
+            job=job.id,
+            record=record.to_fields(job),
+            change=record.status_change(JobState.QUEUED),
+            max_waiting=max_waiting,
+            claim=claim_names(claim, claim.seconds) if claim else None,
+        )
+        match reply:
+            case ["full", waiting]:
+                raise QueueFull(waiting)
+            case ["claimed"]:
+                raise ClaimLost(claim.name if claim else "")
+
+    async def claim(self, claim: Claim, seconds: float) -> bool:
+        return bool(await self._call("claim", claim=claim_names(claim, seconds)))
+
+    async def unclaim(self, claim: Claim) -> None:
+        await self._call("unclaim", claim=claim_names(claim, 0))
 
     async def get(self, job_id: str) -> Job:
         with redis_calls():
             fields: Any = await self._client.hgetall(self._keys.job + job_id)
         if not fields:
             raise JobNotFound(job_id)
-        return record.from_hash(fields)
+        return record.from_hash(fields).job
 
     async def cancel(self, job_id: str) -> Job:
         reply = await self._call("cancel", job=job_id, nonce=uuid.uuid4().hex, **self._ending)
@@ -85,7 +131,7 @@ class RedisJobStore(JobStore):
             raise JobNotFound(job_id)
         if reply == "finished":
             raise JobFinished(job_id)
-        return record.from_hash(_pairs(reply))
+        return record.from_hash(pairs(reply)).job
 
     async def erase(self, job_id: str) -> None:
         reply = await self._call("erase", job=job_id, nonce=uuid.uuid4().hex)
@@ -99,20 +145,18 @@ class RedisJobStore(JobStore):
             rank: Any = await self._client.zrank(self._keys.waiting, job_id)
         return None if rank is None else int(rank)
 
-    async def take(self, worker: str, wait: float) -> Lease | None:
+    async def take(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         if not worker or worker == PARKED or " " in worker:
             raise ValueError(f"{worker!r} cannot be a worker's name")
         deadline = time.monotonic() + min(wait, MAX_BLOCK)
-        begin = record.status_change(JobState.ANALYZING)
+        begin, queued = record.status_change(JobState.ANALYZING), record.status_change(JobState.QUEUED)
+        named = {"worker": worker, "kind": kind, "begin": begin, "queued": queued}
         while True:
-            nonce = uuid.uuid4().hex
-            reply = await self._call("take", worker=worker, nonce=nonce, begin=begin, **self._expiry)
+            reply = await self._call("take", nonce=uuid.uuid4().hex, **named, **self._expiry)
             if isinstance(reply, list):
-                try:
-                    return _lease(worker, _pairs(reply))
-                except msgspec.DecodeError as error:
-                    await self._fail_broken(worker, _pairs(reply), error)
-                    continue
+                if lease := await self._lease(worker, kind, pairs(reply)):
+                    return lease
+                continue
             left = deadline - time.monotonic()
             if left <= 0.001:
                 return None
@@ -120,7 +164,29 @@ class RedisJobStore(JobStore):
             with redis_calls():
                 await self._blocking.xread({self._keys.queue: reply}, count=1, block=int(left * 1000) or 1)
 
-    async def _fail_broken(self, worker: str, fields: dict[str, str], error: Exception) -> None:
+    async def _lease(self, worker: str, kind: str, fields: dict[str, str]) -> Lease | None:
+        """The lease of a job that was begun; None when it must not be run here, and has been given back or failed."""
+        try:
+            reading = record.from_hash(fields)
+        except msgspec.ValidationError as error:
+            await self._fail_broken(worker, fields, str(error))
+            return None
+        if reading.damage:
+            await self._fail_broken(worker, fields, reading.damage)
+            return None
+        lease = Lease(
+            job=reading.job,
+            entry_id=fields["entry"],
+            worker=worker,
+            attempt=int(fields["begun"]),
+            kind=kind,
+        )
+        if reading.unknown:
+            await self.decline(lease, reading.unknown)
+            return None
+        return lease
+
+    async def _fail_broken(self, worker: str, fields: dict[str, str], error: str) -> None:
         _log.error("job %s: its record cannot be read: %s", fields["id"], error)
         lease = {
             "job": fields["id"],
@@ -132,15 +198,21 @@ class RedisJobStore(JobStore):
         await self._call("finish", lease=lease, change=change, completed=False, **self._ending)
 
     async def renew(self, lease: Lease) -> bool:
-        reply = await self._call("renew", lease=_names(lease))
+        reply = await self._call("renew", lease=names(lease))
         if reply < 0:
             raise LeaseLost(lease.job.id)
         return bool(reply)
 
     async def publish(self, lease: Lease, number: int, event: Progress) -> None:
         change = record.progress_change(event)
+        preview = isinstance(event, Preview)
         if not await self._call(
-            "publish", lease=_names(lease), number=number, progress=event.progress, change=change
+            "publish",
+            lease=names(lease),
+            number=number,
+            progress=event.progress,
+            change=change,
+            preview=preview,
         ):
             raise LeaseLost(lease.job.id)
 
@@ -148,7 +220,7 @@ class RedisJobStore(JobStore):
         change = record.terminal_change(outcome)
         completed = change["fields"][1] == JobState.COMPLETED
         if not await self._call(
-            "finish", lease=_names(lease), change=change, completed=completed, **self._ending
+            "finish", lease=names(lease), change=change, completed=completed, **self._ending
         ):
             raise LeaseLost(lease.job.id)
 
@@ -158,10 +230,14 @@ class RedisJobStore(JobStore):
     async def release(self, lease: Lease) -> None:
         await self._give_back(lease, "release", 0.0)
 
+    async def decline(self, lease: Lease, unknown: list[str]) -> None:
+        _log.warning("job %s: left to newer workers, for %s", lease.job.id, ", ".join(unknown))
+        await self._give_back(lease, "decline", 0.0, kind=lease.kind)
+
     async def _give_back(self, lease: Lease, act: str, delay: float, **more: Any) -> str:
         reply: str = await self._call(
             "give_back",
-            lease=_names(lease),
+            lease=names(lease),
             act=act,
             delay_ms=int(delay * 1000),
             queued=record.status_change(JobState.QUEUED),
@@ -181,34 +257,30 @@ class RedisJobStore(JobStore):
 
     async def stats(self) -> QueueStats:
         silence_ms = int((self._lease_seconds + MAX_BLOCK) * 1000)
-        queued, running, delayed, dead, workers, mean = await self._call("stats", silence_ms=silence_ms)
+        reply = await self._call("stats", silence_ms=silence_ms)
+        queued, running, delayed, declined, dead, workers, mean, ends, span = reply
         return QueueStats(
             queued=queued,
             running=running,
             delayed=delayed,
+            declined=declined,
             dead_letters=dead,
             workers=workers,
             mean_seconds=float(mean) if mean else None,
+            rate=float(ends) / float(span) if span and float(span) > 0 else None,
         )
+
+    async def to_clean(self) -> list[str]:
+        with redis_calls():
+            found: Any = await self._client.zrange(self._keys.cleanup, 0, _CLEAN_AT_ONCE - 1)
+        return list(found)
+
+    async def cleaned(self, job_ids: list[str]) -> None:
+        await self._call("cleaned", jobs=job_ids)
 
     async def ping(self) -> None:
         with redis_calls():
             await self._client.ping()
 
-
-def _pairs(flat: list[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _lease(worker: str, fields: dict[str, str]) -> Lease:
-    job = record.from_hash(fields)
-    return Lease(job=job, entry_id=fields["entry"], worker=worker, attempt=int(fields["begun"]))
-
-
-def _names(lease: Lease) -> dict[str, str]:
-    return {
-        "job": lease.job.id,
-        "entry": lease.entry_id,
-        "worker": lease.worker,
-        "attempt": str(lease.attempt),
-    }
+    async def probe(self) -> None:
+        await self._call("probe")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import shutil
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 LEFTOVER_SECONDS = 3600.0
 """An unfinished write that is older was left by a process that died."""
+LEAST_FREE = 64 * 2**20
+"""Bytes below which the disk counts as full: a handful of photos and their pictures."""
 _RENAME_TRIES = 10
 
 
@@ -99,6 +102,8 @@ class LocalStorage(Storage, SignedFiles):
                 probe.write_bytes(b"probe")
                 if probe.read_bytes() != b"probe":
                     raise OSError("read back something else than was written")
+                if shutil.disk_usage(self._incoming).free < LEAST_FREE:
+                    raise OSError(errno.ENOSPC, f"less than {LEAST_FREE >> 20} MiB are free")
             finally:
                 probe.unlink(missing_ok=True)
 

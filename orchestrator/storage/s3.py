@@ -106,12 +106,17 @@ class S3Storage(Storage):
 
     async def upload_link(self, key: str, *, content_type: str, size: int, expires_in: int) -> UploadLink:
         # R2 has no POST policies, but holds a PUT to the headers that were signed, its length among them.
-        put = {**self._object(check_key(key)), "ContentType": content_type, "ContentLength": size}
+        put = {
+            **self._object(check_key(key)),
+            "ContentType": content_type,
+            "ContentLength": size,
+            "IfNoneMatch": "*",
+        }
         async with self._call():
             url: str = await self._client.generate_presigned_url(
                 "put_object", Params=put, ExpiresIn=expires_in
             )
-        return UploadLink(url=url, headers={"Content-Type": content_type})
+        return UploadLink(url=url, headers={"Content-Type": content_type, "If-None-Match": "*"})
 
     async def stats(self) -> StorageStats:
         sizes = [found["Size"] async for found in self._list("")]

@@ -200,7 +200,13 @@ def test_the_images_first_command_is_the_services(services: dict[str, Model]) ->
     assert yaml.safe_load(command[1]) == services["api"]["command"]
 
 
-SAID = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
+SAID = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "save": "",
+    "maxmemory": str(2**30),
+    "maxmemory-policy": "noeviction",
+}
 
 
 def test_the_embedded_redis_is_told_what_the_file_says(tmp_path: Path) -> None:

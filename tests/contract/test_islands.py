@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import get_type_hints
 
 import objects
 import request
-import solver
 
 from orchestrator.analysis import Analysis
 from orchestrator.decoder import limits as decoder
 from orchestrator.jobs.models import JobState
 from orchestrator.styles import DEFAULT_STYLE, STYLES
-from tests.conftest import RELEASE
 
 
 def test_a_photo_that_passes_the_gate_is_taken_by_the_model() -> None:
@@ -38,10 +35,3 @@ def test_the_api_tells_the_models_name_of_no_room_in_particular() -> None:
 def test_the_models_stages_are_states_of_a_job() -> None:
     stages = {"analyzing", "generating", "transforming", "finalizing"}
     assert stages < {state.value for state in JobState}
-
-
-def test_the_release_asks_for_what_the_model_has() -> None:
-    defaults = json.loads((RELEASE / "release.json").read_text())["defaults"]
-    assert defaults["solver"] in solver.SOLVERS
-    assert 1 <= defaults["steps"] <= solver.MAX_STEPS
-    assert all(0 <= scale <= request.MAX_CONTROL for scale in defaults["control_scale"])

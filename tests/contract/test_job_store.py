@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import redis.asyncio
@@ -15,29 +14,17 @@ from orchestrator.jobs.models import MAX_DELIVERIES, JobError, JobState
 from orchestrator.ports import JobFinished, JobNotFound, LeaseLost, Unavailable
 from orchestrator.redis_jobs import AccessDenied, RedisJobStore
 from orchestrator.redis_jobs.store import EVENTS_TTL
+from tests.contract.conftest import LEASE, prefixes
 from tests.jobs import a_job, collect, result, take
-from tests.servers import RedisServer, redis_binaries, running_redis
+from tests.servers import RedisServer
 
-LEASE = 0.6
 BROKEN = JobError(code="model_error", detail="The model broke.")
-_prefixes = itertools.count()
 
 
-@pytest.fixture(scope="module", params=["7", "6.2"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    binary = redis_binaries()[request.param]
-    if binary is None:
-        pytest.skip(f"no redis-server {request.param} here")
-    with running_redis(binary, tmp_path_factory.mktemp("redis")) as running:
-        time.sleep(LEASE + 1.0)  # after a start nothing is reclaimed for the length of a lease
-        yield running
-
-
-@pytest.fixture
-async def store(server: RedisServer) -> AsyncIterator[RedisJobStore]:
-    opened = RedisJobStore(server.url, prefix=f"t{next(_prefixes)}:", lease_seconds=LEASE, job_ttl=60)
-    yield opened
-    await opened.aclose()
+@pytest.fixture(scope="module", autouse=True)
+def settled(server: RedisServer) -> None:
+    """After a start nothing is reclaimed for the length of a lease."""
+    time.sleep(LEASE + 1.0)
 
 
 async def test_a_job_goes_from_submit_to_completed(store: RedisJobStore) -> None:
@@ -335,7 +322,7 @@ async def test_nothing_stays_for_ever(store: RedisJobStore, server: RedisServer)
 
 async def test_events_go_before_the_record_does(server: RedisServer) -> None:
     """Previews are large, and what is remembered must fit into memory."""
-    lasting = RedisJobStore(server.url, prefix=f"t{next(_prefixes)}:", job_ttl=7 * 86400)
+    lasting = RedisJobStore(server.url, prefix=next(prefixes), job_ttl=7 * 86400)
     try:
         lease = await take(lasting, job=a_job())
         await lasting.finish(lease, Completed(result=result()))
@@ -378,16 +365,6 @@ async def test_a_wrong_password_is_told_apart(server: RedisServer) -> None:
     with pytest.raises(AccessDenied):
         await denied.ping()
     await denied.aclose()
-
-
-async def test_a_full_server_is_unavailable(store: RedisJobStore, server: RedisServer) -> None:
-    async with redis.asyncio.Redis(port=server.port) as client:
-        await client.config_set("maxmemory", "300kb")
-        try:
-            with pytest.raises(Unavailable):
-                await store.submit(a_job())
-        finally:
-            await client.config_set("maxmemory", "0")
 
 
 async def test_a_job_whose_record_is_damaged_fails_and_holds_up_nobody(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.ports import Unavailable
+from orchestrator.storage import local as local_module
 from orchestrator.storage.local import LEFTOVER_SECONDS, LocalStorage
 from orchestrator.storage.signing import UrlSigner
 
@@ -48,3 +49,13 @@ def in_the_way(folder: Path) -> Path:
     """The folder, with a file where the storage's folder should be."""
     (folder / "storage").write_text("in the way")
     return folder
+
+
+async def test_a_disk_that_is_almost_full_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = local(tmp_path)
+    await storage.ping()
+    monkeypatch.setattr(local_module, "LEAST_FREE", 2**60)
+    with pytest.raises(Unavailable, match="are free"):
+        await storage.ping()

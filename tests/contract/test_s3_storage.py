@@ -94,7 +94,7 @@ async def test_links_sign_what_r2_holds_them_to(s3: S3Server) -> None:
         link = await storage.upload_link("a/b", content_type="image/png", size=5, expires_in=77)
         read = await storage.url("a/b", 88)
     put, get = (parse_qs(urlsplit(url).query) for url in (link.url, read))
-    assert put["X-Amz-SignedHeaders"] == ["content-length;content-type;host"]
+    assert put["X-Amz-SignedHeaders"] == ["content-length;content-type;host;if-none-match"]
     assert (put["X-Amz-Expires"], get["X-Amz-Expires"]) == (["77"], ["88"])
     assert put["X-Amz-Algorithm"] == get["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     assert "/auto/s3/aws4_request" in put["X-Amz-Credential"][0]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +15,19 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import np_to_triton_dtype
 
+from benchmarks import perf
 from benchmarks.counters import difference
 from benchmarks.perf_inputs import inputs_of, specs
+from benchmarks.perf_program import PERF
 from benchmarks.releases import find_release
 from benchmarks.sample import sample_request
 from benchmarks.service import Service
+from export.contract import python_specs
 from orchestrator.embedded.triton import TritonServer
 
 TINY = find_release("tiny")
 SPECS = specs(TINY)
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("model", SPECS)
@@ -48,6 +55,26 @@ async def test_the_model_answers(triton: TritonServer, model: str) -> None:
             assert error is None, error
             events.append(json.loads(response.as_numpy("event")[0])["type"])
         assert events[-1] == "result"
+
+
+@pytest.mark.skipif(not PERF.exists(), reason="perf_analyzer is not installed: run `make .perf`")
+@pytest.mark.parametrize("model", SPECS)
+def test_the_command_that_is_printed_runs_as_it_stands(
+    triton: TritonServer, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    folder = tmp_path / "in puts"
+    asked = ["--bundle", "tiny", "--model", model, "--jobs", "1", "--requests", "1", "--url", triton.grpc]
+    for _ in range(2):  # the folder may be there already
+        monkeypatch.setattr(sys, "argv", ["perf", *asked, "--inputs", str(folder)])
+        assert perf.main() == 0
+    (command,) = set(capfd.readouterr().out.splitlines())
+    assert (" -x 1 " in command) == (model not in python_specs())
+    assert ("--async --streaming" in command) == SPECS[model].decoupled
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Request count: 1\n" in done.stdout
 
 
 async def test_tritons_statistics_tell_what_a_restyle_did(triton: TritonServer) -> None:

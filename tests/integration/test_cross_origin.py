@@ -71,6 +71,9 @@ async def test_pages_may_read_what_they_need(api: Api) -> None:
     assert {"Retry-After", "ETag"} <= set(exposed)
     other = await api.http.get("/", headers={"Origin": OTHER})
     assert "access-control-allow-origin" not in other.headers
+    same = api.base_url.replace("127.0.0.1", "localhost")
+    this_machine = await api.http.get("/", headers={"Origin": same})
+    assert this_machine.headers["access-control-allow-origin"] == same
 
 
 async def preflight(

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tritonclient.grpc import InferenceServerClient
 
 from orchestrator.embedded.demo import SAMPLE
 from orchestrator.embedded.triton import answers
@@ -34,7 +35,9 @@ def assert_nothing_left(run: Path, seconds: float) -> None:
 
 @contextmanager
 def command(name: str, *arguments: str | Path, **options: str) -> Iterator[subprocess.Popen[str]]:
-    """``python -m orchestrator.embedded NAME --bundle tiny …``, with its output as text."""
+    """``python -m orchestrator.embedded NAME --bundle tiny …``, with its output as text; Triton on a free port."""
+    if name == "up":
+        arguments = ("--triton-port", "0", *arguments)
     with subprocess.Popen(
         [sys.executable, "-m", "orchestrator.embedded", name, "--bundle", "tiny", *arguments],
         stdout=subprocess.PIPE,
@@ -64,6 +67,9 @@ def read_until(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
 def test_one_signal_ends_a_running_stack(tmp_path: Path, number: signal.Signals) -> None:
     with command("up", "--port", "0", "--run", tmp_path) as process:
         url = read_until(process, r"serves at (http\S+)")[1]
+        grpc = read_until(process, r"^triton: gRPC at (\S+)$")[1]
+        with InferenceServerClient(grpc) as triton:
+            assert triton.is_model_ready("restyle")
         assert answers(f"{url}/health/live")
         assert len(processes_of(tmp_path)) > 8
         process.send_signal(number)

@@ -159,17 +159,17 @@ async def test_readings_whose_replies_come_out_of_order_lose_nothing(
 ) -> None:
     lease = await take(store, job=a_job())
     read, go_on = asyncio.Event(), asyncio.Event()
-    execute = redis.asyncio.client.Pipeline.execute
+    call = store._hub._call
 
-    async def late_once(pipe: redis.asyncio.client.Pipeline, *args: bool) -> list[object]:
-        first = not read.is_set() and any(command[0][0] == "XRANGE" for command in pipe.command_stack)
-        reply = await execute(pipe, *args)
+    async def late_once(name: str, **args: object) -> object:
+        first = not read.is_set() and name == "catch_up"
+        reply = await call(name, **args)
         if first:
             read.set()
             await go_on.wait()
         return reply
 
-    monkeypatch.setattr(redis.asyncio.client.Pipeline, "execute", late_once)
+    monkeypatch.setattr(store._hub, "_call", late_once)
     late = asyncio.create_task(collect(store, lease.job.id))
     await read.wait()
     await store.publish(lease, 1, Step(step=1, of=2, progress=0.5))

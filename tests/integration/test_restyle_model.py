@@ -150,7 +150,7 @@ async def test_kept_pixels_are_the_photos_own(client: TritonClient) -> None:
     assert np.abs(result.image[:30].astype(int) - photo[:30]).mean() > 5
 
 
-async def test_eight_at_once_are_merged_and_each_equals_its_solo_run(
+async def test_eight_at_once_are_merged_and_no_value_differs_from_its_solo_run_by_more_than_one(
     client: TritonClient, raw: InferenceServerClient
 ) -> None:
     requests = [ask(seed=seed, image=room(112, 144, seed), steps=8) for seed in range(8)]
@@ -162,8 +162,10 @@ async def test_eight_at_once_are_merged_and_each_equals_its_solo_run(
     # Merged perfectly they would be 8 executions, not merged at all 64.
     assert executions_after - executions <= 40
     for one, other in zip(alone, together, strict=True):
-        # Sums of another batch size round differently in the last bit, which may tip a pixel.
-        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+        # Sums of another batch size round differently in the last bit, which may tip a value over, rarely.
+        differences = np.abs(one.image.astype(int) - other.image)
+        assert differences.max() <= 1
+        assert differences.mean() <= 1e-3
 
 
 async def test_leaving_the_stream_stops_the_steps(client: TritonClient, raw: InferenceServerClient) -> None:

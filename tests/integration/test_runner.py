@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from orchestrator import worker as worker_module
 from orchestrator.jobs import events
 from orchestrator.jobs.models import MAX_DELIVERIES, Job, JobState, Preferences
 from orchestrator.jobs.retention import Retention
@@ -265,3 +266,48 @@ async def test_a_worker_takes_nothing_while_the_model_is_away(bench: Bench) -> N
     assert isinstance(told[-1].event, events.Completed)
     stop.set()
     await asyncio.wait_for(working, 5)
+
+
+async def test_a_style_that_is_not_known_here_is_left_to_other_workers(bench: Bench) -> None:
+    job = await bench.submit(a_job(style="of-a-newer-version"))
+    old, new = FakeInference(a_script()), FakeInference(a_script())
+    older = bench.runner(old)
+    for _ in range(3):
+        if lease := await bench.store.take("w", 0.05, older.kind):
+            await older.run(lease, bench.halt)
+    left = await bench.store.get(job.id)
+    assert (left.status, left.attempts, old.requests) == (JobState.QUEUED, 0, [])
+    styles = {**STYLES, "of-a-newer-version": STYLES["boho"]}
+    newer = Runner(bench.store, bench.storage, new, styles, lease_seconds=LEASE, retry_delay=0.05)
+    assert newer.kind != older.kind
+    lease = await bench.store.take("v2", 0.5, newer.kind)
+    assert lease is not None
+    await newer.run(lease, bench.halt)
+    done = await bench.store.get(job.id)
+    assert (done.status, done.attempts) == (JobState.COMPLETED, 1)
+
+
+async def test_a_worker_deletes_the_photo_of_a_job_that_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "CLEAN_SECONDS", 0.1)
+    inference = FakeInference(a_script())
+    worker = Worker(
+        bench.store,
+        inference,
+        bench.runner(inference),
+        Retention(bench.store, bench.storage, upload_ttl=60, job_ttl=60),
+        name="w",
+        jobs=1,
+        lease_seconds=LEASE,
+        drain_seconds=5,
+    )
+    job = await bench.submit(a_job(), b"not a picture")
+    stop = asyncio.Event()
+    working = asyncio.create_task(worker.run(stop))
+    async with asyncio.timeout(5):
+        while bench.storage.objects:  # noqa: ASYNC110  (the storage tells of no news)
+            await asyncio.sleep(0.05)
+    assert (await bench.store.get(job.id)).status == JobState.FAILED
+    stop.set()
+    await asyncio.wait_for(working, 10)

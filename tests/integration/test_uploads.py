@@ -62,7 +62,9 @@ class Place:
         raise AssertionError("an upload stays")
 
     async def incoming(self) -> list[str]:
-        return [key async for key in self.storage.older("incoming/", -60)]
+        """Keys of the uploads that hold a photo: of one that was used, only an empty object is left."""
+        found = [key async for key in self.storage.older("incoming/", -60)]
+        return [key for key in found if await self.storage.get(key)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["local", "s3"])
@@ -93,8 +95,45 @@ async def test_upload_then_submit_by_key(place: Place) -> None:
     with Image.open(io.BytesIO(await place.storage.get(job.original_key))) as stored:
         assert (stored.format, stored.size) == ("JPEG", (96, 64))
     await place.used_up()
-    problem(await place.submit(key), 409, "no_such_upload", "key")
+    problem(await place.submit(key), 409, "upload_used", "key")
     await place.api.http.delete(f"/transform/{job.id}")
+
+
+async def test_of_many_submissions_of_one_upload_one_gets_in(place: Place) -> None:
+    key = await place.upload(photo())
+    answers = await asyncio.gather(*(place.submit(key) for _ in range(40)))
+    assert sorted(answer.status_code for answer in answers) == [202] + 39 * [409]
+    assert (await place.api.store.stats()).queued == 1
+    (taken,) = [answer for answer in answers if answer.status_code == 202]
+    await place.api.http.delete(f"/transform/{taken.json()['job_id']}")
+
+
+async def test_a_link_takes_no_other_photo_once_one_is_there(place: Place) -> None:
+    data = photo()
+    offer = await place.offer(data)
+    other = data[:-1] + bytes([data[-1] ^ 1])
+    async with httpx2.AsyncClient() as http:
+        for put, allowed in ((data, (200,)), (other, (409, 412))):
+            answer = await http.put(offer["url"], content=put, headers=offer["headers"])
+            assert answer.status_code in allowed, answer.text
+        taken = await place.submit(offer["key"])
+        assert taken.status_code == 202, taken.text
+        for put in (data, other):
+            answer = await http.put(offer["url"], content=put, headers=offer["headers"])
+            assert answer.status_code in (409, 412), answer.text
+    assert await place.incoming() == []
+    await place.api.http.delete(f"/transform/{taken.json()['job_id']}")
+
+
+async def test_a_submission_before_the_photo_does_not_cost_the_key(place: Place) -> None:
+    data = photo()
+    offer = await place.offer(data)
+    problem(await place.submit(offer["key"]), 409, "no_such_upload", "key")
+    async with httpx2.AsyncClient() as http:
+        assert (await http.put(offer["url"], content=data, headers=offer["headers"])).status_code == 200
+    taken = await place.submit(offer["key"])
+    assert taken.status_code == 202
+    await place.api.http.delete(f"/transform/{taken.json()['job_id']}")
 
 
 async def test_results_are_reached_by_their_links_and_erased(place: Place) -> None:
@@ -137,7 +176,8 @@ async def test_the_client_uploads_and_submits(place: Place, shell: Any) -> None:
 async def test_an_offer_says_how_to_use_it(place: Place) -> None:
     offer = await place.offer(b"12345")
     assert set(offer) == {"success", "key", "method", "url", "headers", "expires_at"}
-    assert (offer["method"], offer["headers"]) == ("PUT", {"Content-Type": "image/jpeg"})
+    assert offer["method"] == "PUT"
+    assert offer["headers"]["Content-Type"] == "image/jpeg"
     expires = datetime.fromisoformat(offer["expires_at"]).timestamp()
     assert abs(expires - time.time() - 3600) < 60
     assert offer["key"] != (await place.offer(b"12345"))["key"]
@@ -189,6 +229,7 @@ async def test_what_the_gate_refuses_is_not_kept(place: Place) -> None:
     key = await place.upload(b"<html>not a photo</html>")
     problem(await place.submit(key), 415, "unsupported_image", "file")
     assert await place.incoming() == []
+    problem(await place.submit(key), 409, "upload_used", "key")
 
 
 async def test_a_wrong_style_does_not_cost_the_upload(place: Place) -> None:

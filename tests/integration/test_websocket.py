@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from orchestrator.jobs.events import Cancelled, Completed, Preview, StatusChanged, Step
+from orchestrator.jobs.events import Analysis, Cancelled, Completed, StatusChanged, Step
 from orchestrator.jobs.models import JobResult, JobState
 from orchestrator.ports import Lease
 from tests.api_server import ALLOWED_ORIGIN, Api, a_redis, running_api
@@ -104,13 +104,17 @@ async def test_watchers_see_the_same_and_hold_up_nobody(api: Api) -> None:
     async with watch(api, job_id, max_queue=1) as stuck, watch(api, job_id) as one, watch(api, job_id) as two:
         await asyncio.gather(received(one, 2), received(two, 2))
         lease = await api.take(job_id)
-        jpeg = "x" * 200_000
+        filler = "x" * 200_000
         for number in range(1, 41):
-            await api.store.publish(lease, number, Preview(step=number, jpeg=jpeg, progress=number / 50))
+            seen = Analysis(
+                objects=[{"number": number, "filler": filler}], room_type="", progress=number / 50
+            )
+            await api.store.publish(lease, number, seen)
         await api.store.finish(lease, Cancelled())
         first, second = await asyncio.gather(closing(one), closing(two))
         assert first == second
-        assert [message.get("step") for message in first[1]][-41:] == [*range(1, 41), None]
+        numbers = [message["objects"][0]["number"] for message in first[1] if message["type"] == "analysis"]
+        assert numbers == list(range(1, 41))
         stuck.transport.abort()
 
 
@@ -171,7 +175,7 @@ async def test_foreign_origins_are_turned_away(api: Api) -> None:
     for origin in ("https://elsewhere.example", "null", f"{ALLOWED_ORIGIN}.elsewhere.example"):
         async with watch(api, job_id, additional_headers={"Origin": origin}) as socket:
             assert await closing(socket) == (4403, [])
-    for origin in (ALLOWED_ORIGIN, api.base_url):
+    for origin in (ALLOWED_ORIGIN, api.base_url, api.base_url.replace("127.0.0.1", "localhost")):
         async with watch(api, job_id, additional_headers={"Origin": origin}) as socket:
             assert (await received(socket, 1))[0]["type"] == "connected"
     await api.http.delete(f"/transform/{job_id}")

@@ -13,7 +13,8 @@ import httpx2
 import pytest
 
 import reroom
-from reroom._effects import Reply
+from reroom import _operations as operations
+from reroom._effects import Lost, Put, Reply, Send, Sleep
 from reroom._http import retry_after
 from tests.unit.client_service import CUT, JOB, PICTURE, PNGS, QUICK, Driven, Service, problem
 
@@ -383,3 +384,16 @@ def test_a_url_that_is_none(url: str) -> None:
 )
 def test_retry_after(header: str, seconds: float | None) -> None:
     assert retry_after(Reply(503, {"retry-after": header}, b"")) == seconds
+
+
+def test_an_upload_whose_answer_was_lost_has_succeeded() -> None:
+    """A link takes one photo: the second try finds that of the first."""
+    steps = operations.upload(b"\xff\xd8\xff", QUICK)
+    assert isinstance(next(steps), Send)
+    offer = b'{"key": "k", "url": "http://there/k", "headers": {"If-None-Match": "*"}}'
+    assert isinstance(steps.send(Reply(201, {}, offer)), Put)
+    assert isinstance(steps.throw(Lost("no answer")), Sleep)
+    assert isinstance(steps.send(None), Put)
+    with pytest.raises(StopIteration) as done:
+        steps.send(Reply(412, {}, b""))
+    assert done.value.value.key == "k"

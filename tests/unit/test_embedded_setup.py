@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+import re
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
+import redis as redis_client
 from PIL import Image
 
 from export.dollhouse.data import SPLITS
@@ -15,7 +17,7 @@ from export.dollhouse.photo import take_photo
 from orchestrator.embedded import redis
 from orchestrator.embedded.__main__ import main, parse
 from orchestrator.embedded.demo import SAMPLE
-from orchestrator.embedded.process import EmbeddedError
+from orchestrator.embedded.process import EmbeddedError, free_ports
 from orchestrator.embedded.redis import redis_part
 from orchestrator.embedded.stack import Stack, check_port_free, signing_key
 from orchestrator.embedded.triton import ENVIRONMENT, check_machine, triton_part
@@ -33,7 +35,44 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
             EmbeddedError, match=rf"^cannot listen on 127.0.0.1:{port} \(Address already in use\): stop"
         ):
             Stack(tmp_path, release=tmp_path, port=port).start()
-    check_port_free("127.0.0.1", port)
+    check_port_free("127.0.0.1", port, "")
+
+
+def test_tritons_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        sentence = rf"^cannot listen on 127.0.0.1:{port} .*, e.g. `make up TRITON_PORT=0` for a free one$"
+        with pytest.raises(EmbeddedError, match=sentence):
+            Stack(tmp_path, release=RELEASE, triton_port=port - 1, tritons=2).start()
+
+
+def test_tritons_listen_on_the_port_asked_for_and_those_after_it(tmp_path: Path) -> None:
+    first, *_ = free_ports(1)
+    stack = Stack(tmp_path, release=RELEASE, triton_port=first, tritons=2)
+    parts = {part.name: part for part in stack._parts()}
+    assert list(stack.triton_urls.values()) == [f"127.0.0.1:{first}", f"127.0.0.1:{first + 1}"]
+    for name, number in (("triton-1", first), ("triton-2", first + 1)):
+        assert f"--grpc-port={number}" in parts[name].command
+    assert parse(["up"]).triton_port == 8001
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--port", "70000"], "argument --port: invalid port value: '70000'"),
+        (
+            ["--port", "8002", "--tritons", "2"],
+            "--triton-port: 8002 is the API's: choose another, or 0 for a",
+        ),
+        (["--triton-port", "65535", "--tritons", "2"], "65536 is needed too, and 65535 is the last one"),
+    ],
+)
+def test_ports_that_cannot_be_are_refused(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(["up", *arguments])
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("host", ["::1", "::"])
@@ -41,8 +80,8 @@ def test_a_port_in_use_on_ipv6_is_seen(host: str) -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(EmbeddedError, match=rf"^cannot listen on \[{host}\]:{port} \(Address already"):
-            check_port_free(host, port)
-    check_port_free(host, port)
+            check_port_free(host, port, "")
+    check_port_free(host, port, "")
 
 
 def test_the_signing_key_is_kept_and_an_empty_one_replaced(tmp_path: Path) -> None:
@@ -60,6 +99,22 @@ def test_a_missing_bundle_is_one_sentence(capsys: pytest.CaptureFixture[str]) ->
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: there is no bundle nowhere in ")
     assert "run `make export BUNDLE=nowhere`" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--style", "nordic"], "there is no style 'nordic'; there are: modern, scandinavian, boho,"),
+        (["--photo", __file__], "the file is not a JPEG, PNG or WebP picture; save the photo as JPEG"),
+        (["--out", f"{__file__}/out"], "cannot write to .*/out: Not a directory"),
+    ],
+)
+def test_what_a_demo_cannot_do_is_said_before_anything_starts(
+    arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Stack, "start", lambda stack: pytest.fail("it was started"))
+    assert main(["demo", "--bundle", "tiny", *arguments]) == 1
+    assert re.search(f"^error: .*{sentence}", capsys.readouterr().err)
 
 
 def test_a_missing_model_folder_is_one_sentence(tmp_path: Path) -> None:
@@ -87,6 +142,17 @@ def test_a_tritonserver_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.
 def test_a_missing_redis_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis, "binaries", list)
     with pytest.raises(EmbeddedError, match=r"^there is no redis-server: install one"):
+        redis_part(tmp_path, 1, password="x")
+
+
+def test_what_redis_may_use_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(redis.MAXMEMORY, "64mb")
+    with redis.RedisServer(tmp_path) as server, redis_client.from_url(server.url) as client:
+        assert client.config_get("maxmemory") == {"maxmemory": "67108864"}
+    monkeypatch.setenv(redis.MAXMEMORY, "much")
+    with pytest.raises(EmbeddedError, match="REROOM_REDIS_MAXMEMORY must be like 512mb"):
         redis_part(tmp_path, 1, password="x")
 
 

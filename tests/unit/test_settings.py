@@ -152,3 +152,20 @@ def test_no_secret_shows_in_a_message_or_a_representation(monkeypatch: pytest.Mo
 )
 def test_origins(url: str, origin: Any) -> None:
     assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize(
+    ("base", "others"),
+    [
+        ("http://127.0.0.1:8000", ["http://[::1]:8000", "http://localhost:8000"]),
+        ("http://localhost:8000/api", ["http://127.0.0.1:8000", "http://[::1]:8000"]),
+        ("http://[::1]", ["http://127.0.0.1", "http://localhost"]),
+        ("https://rooms.example", []),
+    ],
+)
+def test_pages_of_this_service_may_call_it_by_any_name_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, base: str, others: list[str]
+) -> None:
+    monkeypatch.setenv("API_BASE_URL", base)
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://else.example")
+    assert set(load_settings().origins) == {"https://else.example", origin_of(base), *others}

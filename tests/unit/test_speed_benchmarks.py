@@ -14,13 +14,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import overhead, perf, releases, report
+from benchmarks import overhead, perf, perf_program, releases, report
 from benchmarks.attack import giant_webp
 from benchmarks.batching import Level, Round, gain, percentile
 from benchmarks.counters import Counters, difference, parse
 from benchmarks.end_to_end import Comparison
 from benchmarks.gates import Gate
 from benchmarks.perf_inputs import REQUESTS, UnfitInputs, check, document, inputs_of, specs, write_inputs
+from benchmarks.perf_program import PerfError, find_perf_analyzer
 from benchmarks.releases import Release, find_release, ready_release
 from export.bundle import BundleError, load_bundle
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
@@ -97,15 +98,6 @@ def test_words_stay_words() -> None:
     assert sent["prompt"] == {"content": ["ein Stuhl, grün"], "shape": [1]}
 
 
-def test_the_commands_call_the_releases_versions_and_stream_what_is_decoupled(tmp_path: Path) -> None:
-    commands = perf.write_commands(TINY, ["restyle", "denoiser"], tmp_path, "host:1", [4]).read_text()
-    restyle, denoiser = commands.splitlines()
-    assert restyle.startswith("perf_analyzer -m restyle -i grpc -u host:1 --async --streaming ")
-    assert denoiser.startswith("perf_analyzer -m denoiser -x 1 -i grpc -u host:1 ")
-    assert f"--input-data {tmp_path / 'denoiser.json'} --concurrency-range 4" in denoiser
-    assert (tmp_path / "denoiser.json").is_file()
-
-
 def test_a_stream_is_timed_to_its_last_response() -> None:
     requests = [
         {"timestamp": 1_000_000_000, "response_timestamps": [1_100_000_000, 1_500_000_000]},
@@ -119,19 +111,21 @@ def test_a_stream_is_timed_to_its_last_response() -> None:
 
 def test_a_request_without_response_is_an_error() -> None:
     requests = [{"timestamp": 1, "response_timestamps": []}]
-    with pytest.raises(perf.PerfError, match="without a response"):
+    with pytest.raises(PerfError, match="without a response"):
         perf.read_profile(json.dumps({"experiments": [{"requests": requests}]}))
 
 
 def test_without_perf_analyzer_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perf, "PERF", tmp_path)
-    with pytest.raises(perf.PerfError, match=r"run `make \.perf`"):
-        perf.find_perf_analyzer(None, tmp_path)
+    monkeypatch.setattr(perf_program, "PERF", tmp_path)
+    with pytest.raises(PerfError, match=r"run `make \.perf`"):
+        find_perf_analyzer(None, tmp_path)
+    with pytest.raises(PerfError, match=r"^there is no program .*/none$"):
+        find_perf_analyzer(tmp_path / "none", tmp_path)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "perf_analyzer").touch()
-    monkeypatch.setattr(perf, "ENVIRONMENT", tmp_path / "nothing")
-    with pytest.raises(perf.PerfError, match=r"needs libb64\.so\.0d.* run `make \.triton`"):
-        perf.find_perf_analyzer(None, tmp_path)
+    monkeypatch.setattr(perf_program, "ENVIRONMENT", tmp_path / "nothing")
+    with pytest.raises(PerfError, match=r"needs libb64\.so\.0d.* run `make \.triton`"):
+        find_perf_analyzer(None, tmp_path)
 
 
 def duration(milliseconds: int, count: int) -> dict[str, str]:

@@ -106,9 +106,9 @@ def repeatable(cause: Failure | ApiError) -> bool:
 
 def once(cause: Failure | ApiError) -> bool:
     """When to send again what must not be done twice: nothing of it was received, or the service itself (no proxy
-    before it) says with 503 ``unavailable`` that it stored nothing."""
+    before it) says with 503 that it stored nothing."""
     if isinstance(cause, ApiError):
-        return (cause.status, cause.code) == (503, "unavailable")
+        return cause.status == 503 and cause.code in ("unavailable", "queue_full")
     return isinstance(cause, Unreached)
 
 

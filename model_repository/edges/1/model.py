@@ -1,10 +1,7 @@
-"""Canny edges of a photo (OpenCV), white on black, as the Canny ControlNet was trained with."""
+"""`edges`: see canny.py, which knows no Triton."""
 
-import cv2
 import triton_python_backend_utils as pb_utils
-
-LOW, HIGH = 100, 200
-"""Hysteresis thresholds that the ControlNet's training pictures were made with."""
+from canny import canny
 
 
 class TritonPythonModel:
@@ -18,4 +15,4 @@ class TritonPythonModel:
         if image.size == 0:
             error = pb_utils.TritonError(f"edges: image must not be empty, as {list(image.shape)} is")
             return pb_utils.InferenceResponse(error=error)
-        return pb_utils.InferenceResponse([pb_utils.Tensor("edges", cv2.Canny(image, LOW, HIGH))])
+        return pb_utils.InferenceResponse([pb_utils.Tensor("edges", canny(image))])

@@ -1,4 +1,5 @@
 -- args: job, nonce, cancelled, ttl. Returns 'missing', 'finished' or the job's record.
+even_when_full()
 local id = args.job
 local job = redis.call('HMGET', JOB .. id, 'status', 'entry')
 if not job[1] then

@@ -1,4 +1,5 @@
 -- args: job, nonce. Returns 'erased', 'missing' or 'running'.
+even_when_full()
 if redis.call('EXISTS', DONE .. args.nonce) == 1 then
   return 'erased'
 end

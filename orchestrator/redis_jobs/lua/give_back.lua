@@ -1,6 +1,8 @@
--- args: lease, act ('retry' counts the attempt, 'release' does not), delay_ms, queued (a change), failed (a change with
--- code and detail; only with 'retry'), cancelled, max_deliveries, ttl, dead_letters.
--- Returns what happened: 'retry', 'release', 'exhausted', or 'lost'.
+-- args: lease, act ('retry' counts the attempt, 'release' and 'decline' do not), delay_ms, kind (with 'decline': of
+-- workers that are not given the job again), queued (a change), failed (a change with code and detail; only with
+-- 'retry'), cancelled, max_deliveries, ttl, dead_letters.
+-- Returns what happened: 'retry', 'release', 'decline', 'exhausted', or 'lost'.
+even_when_full()
 local lease, act = args.lease, args.act
 local before = closed_as(lease)
 if before and before ~= 'finish' then
@@ -14,16 +16,22 @@ if cancel_requested(id) then
   terminate(id, lease.entry, args.cancelled, closing(lease, act))
   return act
 end
-if act == 'release' then
+if act ~= 'retry' then
   redis.call('HINCRBY', JOB .. id, 'attempts', -1)
 elseif tonumber(redis.call('HGET', JOB .. id, 'attempts')) >= args.max_deliveries then
   dead_letter(id, args.failed.code, args.failed.detail)
   terminate(id, lease.entry, args.failed, closing(lease, 'exhausted'))
+  measure_end(id)
   return 'exhausted'
 end
--- The entry stays where it is, so that the job keeps its place before those that came later.
-redis.call('XCLAIM', QUEUE, GROUP, PARKED, 0, lease.entry, 'IDLE', 0, 'JUSTID')
-redis.call('ZADD', DELAYED, NOW_MS + args.delay_ms, id)
-redis.call('ZADD', WAITING, redis.call('HGET', JOB .. id, 'order'), id)
+if act == 'decline' then
+  redis.call('HSET', JOB .. id, 'declined_by:' .. args.kind, '1')
+  leave_to_others(id, lease.entry)
+else
+  -- The entry stays where it is, so that the job keeps its place before those that came later.
+  redis.call('XCLAIM', QUEUE, GROUP, PARKED, 0, lease.entry, 'IDLE', 0, 'JUSTID')
+  redis.call('ZADD', DELAYED, NOW_MS + args.delay_ms, id)
+  redis.call('ZADD', WAITING, redis.call('HGET', JOB .. id, 'order'), id)
+end
 apply(id, args.queued, closing(lease, act))
 return act

@@ -1,11 +1,25 @@
--- args: lease, number, progress, change. Returns 0 when the lease is lost.
+-- args: lease, number, progress, change, preview. Returns 0 when the lease is lost.
+even_when_full()
 if not holds(args.lease) then
   return 0
 end
-local job = redis.call('HMGET', JOB .. args.lease.job, 'number', 'progress')
+local id = args.lease.job
+local job = redis.call('HMGET', JOB .. id, 'number', 'progress', 'preview_seq')
 if tonumber(job[1]) >= args.number then
   return 1
 end
+if args.preview then
+  -- What is deleted from a stream is freed by nodes of 4096 bytes, so a preview gets one of its own: spaces after JSON
+  -- mean nothing.
+  args.change.event = args.change.event .. string.rep(' ', 4096 - #args.change.event)
+end
 local progress = math.max(tonumber(job[2]), args.progress)
-apply(args.lease.job, args.change, 'number', args.number, 'progress', tostring(progress))
+apply(id, args.change, 'number', args.number, 'progress', tostring(progress))
+if args.preview then
+  -- They are large, and the newest one shows all that its predecessors did.
+  if job[3] then
+    redis.call('XDEL', EVENTS .. id, job[3])
+  end
+  redis.call('HSET', JOB .. id, 'preview_seq', redis.call('HGET', JOB .. id, 'last_seq'))
+end
 return 1

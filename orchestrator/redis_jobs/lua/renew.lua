@@ -1,4 +1,5 @@
 -- args: lease. Returns -1 when the lease is lost, else 1 when a cancel was requested, else 0.
+even_when_full()
 if not holds(args.lease) then
   return -1
 end

@@ -1,8 +1,9 @@
 -- args: silence_ms (a worker that has been silent for longer is not counted).
--- Returns queued, running, delayed, dead letters, workers, mean seconds ('' = none yet).
+-- Returns queued, running, delayed, declined, dead letters, workers, mean seconds, ends and in how many seconds they
+-- were ('' = none yet).
 ensure_queue()
-local delayed = redis.call('ZCARD', DELAYED)
-local pending = redis.call('XPENDING', QUEUE, GROUP)[1]
+local delayed, declined = redis.call('ZCARD', DELAYED), redis.call('ZCARD', DECLINED)
 local workers = redis.call('ZCOUNT', WORKERS, NOW_MS - args.silence_ms, '+inf')
-return {redis.call('ZCARD', WAITING) - delayed, pending - delayed, delayed, redis.call('XLEN', DEAD), workers,
-  redis.call('HGET', STATS, 'mean_seconds') or ''}
+local measured = redis.call('HMGET', STATS, 'mean_seconds', 'ends', 'span')
+return {ready(), running(), delayed, declined, redis.call('XLEN', DEAD), workers,
+  measured[1] or '', measured[2] or '', measured[3] or ''}

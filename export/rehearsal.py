@@ -1,0 +1,35 @@
+"""Asks `restyle` itself whether it can run a release, before anybody else does.
+
+Its rehearsal is a program of the model repository (``restyle/1/rehearsal.py``), and what passes between it and the
+exporter is a folder and a sentence: neither imports the other.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+PROGRAM = Path("restyle", "1", "rehearsal.py")
+
+
+class RehearsalError(Exception):
+    """`restyle` cannot run the release; the message says why."""
+
+
+def rehearse(release: Path, *, settings_only: bool = False, repository: Path = REPOSITORY) -> None:
+    """Check the settings of ``release`` and paint a picture with its graphs, unless ``settings_only``.
+
+    Raises RehearsalError, OSError when ``repository`` has no `restyle`.
+    """
+    program = repository / PROGRAM
+    if not program.is_file():
+        raise FileNotFoundError(
+            f"there is no {program}: export from a checkout that has the model repository"
+        )
+    command = [sys.executable, str(program), str(release), *(["--settings"] if settings_only else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+        raise RehearsalError(f"restyle cannot run it: {said[-1]}")

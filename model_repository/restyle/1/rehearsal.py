@@ -1,0 +1,163 @@
+"""Whether `restyle` can run a release: checks its settings and paints one picture, without a server.
+
+    python model_repository/restyle/1/rehearsal.py RELEASE [--settings]
+
+The exporter calls it before it publishes. It ends with 0, or with 1 and one sentence that says what does not work.
+RELEASE is laid out like a published release; with --settings its graphs need not be there yet.
+"""
+
+import argparse
+import asyncio
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from events import Result
+from numpy.typing import NDArray
+from pipeline import BrokenPicture, Restyler
+from prompt import Prompts
+from release import Release, load_release
+from request import MAX_GUIDANCE, InvalidRequest, Values, parse_request
+from solver import MAX_STEPS, SOLVERS, solver_table
+from triton_io import ModelFailed
+
+STEPS = 2
+"""Enough for every graph to run on what the one before it made."""
+
+GUIDANCE = 2.0
+"""Above 1: the text encoder is given two prompts at once, the denoiser two rows of text."""
+
+
+class Unfit(Exception):
+    """The release does not work; the message is one sentence."""
+
+
+class Graphs:
+    """The models of a release in ONNX Runtime, each loaded when it is first called, and `edges`."""
+
+    def __init__(self, folder: Path, release: Release) -> None:
+        self._folder, self._versions = folder / "models", release.versions
+        self._sessions: dict[str, Any] = {}
+        self._canny = _load_canny()
+
+    async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: np.ndarray) -> list[np.ndarray]:
+        """Run ``model``; returns ``outputs`` in that order. Raises ModelFailed."""
+        if model == "edges":
+            return [self._canny(tensors["image"])]
+        try:
+            found: list[np.ndarray] = self._session(model).run(list(outputs), tensors)
+            return found
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ModelFailed(f"{model}: {error}") from error
+
+    def _session(self, model: str) -> Any:
+        import onnxruntime  # late: settings are checked without it
+
+        if model not in self._sessions:
+            file = self._folder / model / str(self._versions[model]) / "model.onnx"
+            self._sessions[model] = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        return self._sessions[model]
+
+
+def _load_canny() -> Any:
+    file = Path(__file__).parents[2] / "edges" / "1" / "canny.py"
+    spec = importlib.util.spec_from_file_location("canny", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.canny
+
+
+def check_settings(release: Release) -> None:
+    """Whether a request that says nothing, and every solver, can be done with the release's numbers. Raises Unfit."""
+    try:
+        parse_request(_request(release), release)
+    except InvalidRequest as error:
+        raise Unfit(f"defaults: {error}") from error
+    rows = len(release.preview_matrix), release.latent_channels + 1
+    if release.preview_matrix.shape[1:] != (3,) or rows[0] != rows[1]:
+        given = "×".join(map(str, release.preview_matrix.shape))
+        raise Unfit(f"preview_matrix must be {rows[1]}×3 for {rows[1] - 1} latent channels, not {given}")
+    for solver in SOLVERS:
+        for steps in (1, release.defaults.steps, MAX_STEPS):
+            with np.errstate(all="ignore"):
+                try:
+                    table = solver_table(solver, steps, 1.0, release.alphas, release.prediction)
+                    finite = bool(np.isfinite(table.rows).all())
+                except (ArithmeticError, IndexError, ValueError):
+                    finite = False
+            if not finite:
+                raise Unfit(
+                    f"schedule: {solver} with {steps} steps has no finite table on it; train_steps must be more "
+                    f"than {MAX_STEPS}, and the betas between 0 and 1"
+                )
+
+
+async def paint(release: Release, models: Graphs) -> None:
+    """One picture, with a part of the photo kept, so that every graph is called. Raises Unfit."""
+    request = _request(release)
+    height, width, _ = request["image"].shape
+    mask = np.zeros((height, width), np.uint8)
+    mask[: height // 2] = 255
+    guidance = min(max(GUIDANCE, release.defaults.guidance_scale), MAX_GUIDANCE)
+    request |= {
+        "keep_mask": mask,
+        "steps": np.array([STEPS]),
+        "guidance_scale": np.array([guidance]),
+        "preview_every": np.array([1]),
+        "seed": np.array([0]),
+    }
+    try:
+        restyler = Restyler(release, Prompts(release.tokenizer, release.frame), models)
+        async for event in restyler.restyle(parse_request(request, release)):
+            # The lower quarter, which has nothing of the part that is kept.
+            if isinstance(event, Result) and np.ptp(event.pixels[3 * height // 4 :], axis=(0, 1)).max() < 1.0:
+                raise Unfit("the picture is all of one colour: the networks do not work together")
+    except (InvalidRequest, ModelFailed, BrokenPicture) as error:
+        raise Unfit(str(error)) from error
+
+
+def _request(release: Release) -> Values:
+    """A photo of the largest bucket, a plain room, and words."""
+    height, width = max(release.buckets)
+    rows, columns = np.mgrid[:height, :width]
+    photo: NDArray[np.uint8] = np.stack(
+        [rows * 255 // height, columns * 255 // width, 128 + 64 * (rows > height // 2)], axis=-1
+    ).astype(np.uint8)
+    return {"image": photo, "prompt": ("a modern living room",), "negative_prompt": ("blurry",)}
+
+
+def rehearse(folder: Path, settings_only: bool) -> None:
+    """Raises Unfit."""
+    os.environ["REROOM_RELEASE"] = str(folder)
+    try:
+        release = load_release()
+        Prompts(release.tokenizer, release.frame)
+    except ValueError as error:
+        raise Unfit(str(error)) from error
+    check_settings(release)
+    if not settings_only:
+        asyncio.run(paint(release, Graphs(folder, release)))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="rehearsal.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("release", type=Path)
+    parser.add_argument("--settings", action="store_true", help="check these alone")
+    given = parser.parse_args()
+    try:
+        rehearse(given.release, given.settings)
+    except Unfit as error:
+        print(*str(error).split(), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+-- args: jobs (ids).
+even_when_full()
+for _, id in ipairs(args.jobs) do
+  redis.call('ZREM', CLEANUP, id)
+end
+return 1

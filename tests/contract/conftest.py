@@ -1,0 +1,38 @@
+"""A Redis of every generation that jobs must run on, and a store of its own for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis.asyncio
+
+from orchestrator.redis_jobs import RedisJobStore
+from tests.servers import RedisServer, redis_binaries, running_redis
+
+LEASE = 0.6
+"""Seconds."""
+prefixes = (f"t{number}:" for number in itertools.count())
+
+
+@pytest.fixture(scope="module", params=["7", "6.2"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    binary = redis_binaries()[request.param]
+    if binary is None:
+        pytest.skip(f"no redis-server {request.param} here")
+    with running_redis(binary, tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+async def store(server: RedisServer) -> AsyncIterator[RedisJobStore]:
+    opened = RedisJobStore(server.url, prefix=next(prefixes), lease_seconds=LEASE, job_ttl=60)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def client(server: RedisServer) -> AsyncIterator[redis.asyncio.Redis]:
+    async with redis.asyncio.Redis(port=server.port, decode_responses=True) as opened:
+        yield opened

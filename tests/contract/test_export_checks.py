@@ -1,0 +1,207 @@
+"""A bundle that the service could not run is not published; each of these was, and failed at its first job."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from export import bundle as bundles
+from export.bundle import Bundle, BundleError, Weights, load_bundle
+from export.checks import check_schedule
+from export.models.load import load_networks
+from export.rehearsal import RehearsalError, rehearse
+from export.release import build_release
+from tests.conftest import RELEASE, ROOT
+
+SD15 = {
+    "_class_name": "PNDMScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+}
+
+
+def refused(bundle: Bundle, releases: Path) -> str:
+    """What the exporter says to it."""
+    with pytest.raises(BundleError) as caught:
+        build_release(bundle, releases, version=1)
+    assert list(releases.iterdir()) == [], "something was left behind"
+    return str(caught.value)
+
+
+def with_network(bundle: Bundle, name: str, **config: Any) -> Bundle:
+    weights = bundle.networks[name]
+    changed = msgspec.structs.replace(weights, config={**(weights.config or {}), **config})
+    return msgspec.structs.replace(bundle, networks=bundle.networks | {name: changed})
+
+
+@pytest.mark.parametrize(
+    ("defaults", "sentence"),
+    [
+        ({"solver": "plms"}, "defaults: solver must be one of ddim, euler, .*, not 'plms'"),
+        ({"steps": 1000}, "defaults: steps must be 1 to 100, not 1000"),
+        ({"guidance_scale": 99.0}, "defaults: guidance_scale must be 0 to 50, not 99"),
+        ({"control_scale": (0.8, -1.0)}, "defaults: control_scale must be 0 to 2, not -1"),
+    ],
+)
+def test_defaults_that_restyle_cannot_do(defaults: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    tiny = load_bundle("tiny")
+    bundle = msgspec.structs.replace(tiny, defaults=msgspec.structs.replace(tiny.defaults, **defaults))
+    assert re.fullmatch(f"tiny.toml: restyle cannot run it: {sentence}", refused(bundle, tmp_path))
+
+
+def test_a_tokenizer_that_is_larger_than_the_vocabulary(tmp_path: Path) -> None:
+    said = refused(with_network(load_bundle("tiny"), "text_encoder", vocab_size=512), tmp_path)
+    assert re.match("tiny.toml: tokenizer .*tokenizer gives ids up to 768, the text encoder knows 512", said)
+
+
+def test_a_text_encoder_for_shorter_prompts(tmp_path: Path) -> None:
+    said = refused(with_network(load_bundle("tiny"), "text_encoder", max_position_embeddings=64), tmp_path)
+    assert "prompts are 77 tokens long, the text encoder (max_position_embeddings) takes 64 only" in said
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a diffusers pipeline, with tiny's UNet."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    load_networks(load_bundle("tiny"))["unet"].save_pretrained(folder / "unet")
+    (folder / "scheduler").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"beta_end": 0.03},
+            "schedule.beta_end is 0.012, but .*/scheduler_config.json says beta_end 0.03: write",
+        ),
+        (
+            {"prediction_type": "v_prediction"},
+            "schedule.prediction is 'epsilon', but .* prediction_type 'v_pred",
+        ),
+        ({"num_train_timesteps": 500}, "schedule.train_steps is 1000, but .* says num_train_timesteps 500"),
+        ({"beta_schedule": None}, ".* says beta_schedule 'linear', and restyle can do 'scaled_linear' only"),
+        (
+            {"rescale_betas_zero_snr": True},
+            ".* says rescale_betas_zero_snr True, and restyle can do False only",
+        ),
+    ],
+)
+@pytest.mark.parametrize("subfolder", ["", "unet"])
+def test_a_schedule_that_the_networks_were_not_trained_with(
+    change: dict[str, Any], sentence: str, subfolder: str, pipeline: Path
+) -> None:
+    config = {name: value for name, value in (SD15 | change).items() if value is not None}
+    (pipeline / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
+    weights = Weights(path=str(pipeline / ("" if subfolder else "unet")), subfolder=subfolder)
+    tiny = load_bundle("tiny")
+    bundle = msgspec.structs.replace(tiny, networks=tiny.networks | {"unet": weights})
+    with pytest.raises(BundleError, match=f"^tiny.toml: .*{sentence}"):
+        check_schedule(bundle)
+    (pipeline / "scheduler" / "scheduler_config.json").write_text(json.dumps(SD15))
+    check_schedule(bundle)
+
+
+def test_a_schedule_is_compared_before_anything_is_published(pipeline: Path, tmp_path: Path) -> None:
+    (pipeline / "scheduler" / "scheduler_config.json").write_text(json.dumps(SD15 | {"beta_end": 0.03}))
+    tiny = load_bundle("tiny")
+    bundle = msgspec.structs.replace(
+        tiny, networks=tiny.networks | {"unet": Weights(path=str(pipeline / "unet"))}
+    )
+    assert "schedule.beta_end is 0.012" in refused(bundle, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("max_batch_size = 1", "Expected `int` >= 2 - at `$.max_batch_size`"),
+        ("quality_threshold = 1.5", "Expected `float` <= 1.0 - at `$.quality_threshold`"),
+        ('name = "big"', "name is 'big': it must be that of the file, 'tiny'"),
+    ],
+)
+def test_values_that_no_release_can_have(
+    line: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (bundles.BUNDLES / "tiny.toml").read_text()
+    field = line.partition(" ")[0]
+    (tmp_path / "tiny.toml").write_text(re.sub(rf"^{field} = .*", line, text, count=1, flags=re.MULTILINE))
+    monkeypatch.setattr(bundles, "BUNDLES", tmp_path)
+    with pytest.raises(BundleError, match=re.escape(f"tiny.toml: {sentence}")):
+        load_bundle("tiny")
+
+
+Change = Callable[[Path, dict[str, Any]], None]
+
+
+def of_nothing(folder: Path, document: dict[str, Any]) -> None:
+    """The decoder's last weights are not numbers, as after an overflow."""
+    change_weights(folder, "vae_decoder", np.nan)
+
+
+def of_one_colour(folder: Path, document: dict[str, Any]) -> None:
+    change_weights(folder, "vae_decoder", 0.0)
+
+
+def of_other_size(folder: Path, document: dict[str, Any]) -> None:
+    """Another bundle's text encoder, of another width."""
+    shutil.copy(ROOT / "releases/dollhouse/models/text_encoder/1/model.onnx", graph(folder, "text_encoder"))
+
+
+def with_too_few_colours(folder: Path, document: dict[str, Any]) -> None:
+    del document["preview_matrix"][0]
+
+
+def with_too_few_steps(folder: Path, document: dict[str, Any]) -> None:
+    document["schedule"]["train_steps"] = 50
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (of_nothing, "vae_decoder made no finite picture"),
+        (of_one_colour, "the picture is all of one colour"),
+        (of_other_size, "denoiser: .*INVALID_ARGUMENT"),
+        (with_too_few_colours, "preview_matrix must be 5×3 for 4 latent channels, not 4×3"),
+        (with_too_few_steps, r"schedule: \w+ with 100 steps has no finite table on it"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_release_that_restyle_cannot_paint_with(change: Change, sentence: str, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(RELEASE, folder)
+    document = json.loads((folder / "release.json").read_text())
+    change(folder, document)
+    (folder / "release.json").write_text(json.dumps(document))
+    with pytest.raises(RehearsalError, match=f"^restyle cannot run it: {sentence}"):
+        rehearse(folder)
+
+
+@pytest.mark.parametrize("name", ["tiny", "dollhouse"])
+def test_the_published_releases_paint(name: str) -> None:
+    rehearse(ROOT / "releases" / name)
+
+
+def graph(folder: Path, model: str) -> Path:
+    return folder / "models" / model / "1" / "model.onnx"
+
+
+def change_weights(folder: Path, model: str, factor: float) -> None:
+    """Multiply every floating-point weight."""
+    loaded = onnx.load(graph(folder, model))
+    for tensor in loaded.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32 and array.ndim > 1:
+            tensor.CopyFrom(numpy_helper.from_array(array * np.float32(factor), tensor.name))
+    onnx.save(loaded, graph(folder, model))

@@ -1,0 +1,91 @@
+"""A Redis that takes no writes: what is refused, that it shows, and that jobs which are there run to their end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+import redis.asyncio
+
+from orchestrator.jobs.events import Completed, Failed, Preview, Step
+from orchestrator.jobs.models import MAX_DELIVERIES, JobError, JobState
+from orchestrator.ports import Claim, Unavailable
+from orchestrator.redis_jobs import RedisJobStore
+from tests.jobs import a_job, collect, result, take
+from tests.servers import free_port
+
+BROKEN = JobError(code="model_error", detail="The model broke.")
+
+
+@asynccontextmanager
+async def full(client: redis.asyncio.Redis) -> AsyncIterator[None]:
+    await client.config_set("maxmemory", "300kb")
+    try:
+        yield
+    finally:
+        await client.config_set("maxmemory", "0")
+
+
+@asynccontextmanager
+async def a_replica(client: redis.asyncio.Redis) -> AsyncIterator[None]:
+    """As after a failover that clients have not noticed."""
+    await client.replicaof("127.0.0.1", free_port())
+    try:
+        yield
+    finally:
+        await client.replicaof("NO", "ONE")
+
+
+@pytest.mark.parametrize("state", [full, a_replica])
+async def test_what_is_new_is_refused_and_the_probe_says_so(
+    store: RedisJobStore,
+    client: redis.asyncio.Redis,
+    state: Callable[[redis.asyncio.Redis], AbstractAsyncContextManager[None]],
+) -> None:
+    await store.probe()
+    claim = Claim(name="k", owner="o", seconds=9)
+    async with state(client):
+        await store.ping()
+        for call in (store.probe(), store.submit(a_job()), store.claim(claim, 9)):
+            with pytest.raises(Unavailable):
+                await call
+    await store.probe()
+    await store.submit(a_job())
+
+
+async def test_jobs_run_and_end_while_redis_is_full(
+    store: RedisJobStore, client: redis.asyncio.Redis
+) -> None:
+    running, waiting, unwanted, used = [a_job() for _ in range(4)]
+    claim = Claim(name="k", owner="o", seconds=9)
+    assert await store.claim(claim, 9)
+    first = await take(store, job=running)
+    for job in (waiting, unwanted, used):
+        await store.submit(job)
+    async with full(client):
+        watching = asyncio.create_task(collect(store, running.id))
+        await store.renew(first)
+        await store.publish(first, 1, Step(step=1, of=2, progress=0.5))
+        await store.publish(first, 2, Preview(step=1, jpeg="x" * 6000, progress=0.5))
+        await store.finish(first, Completed(result=result()))
+        told = await asyncio.wait_for(watching, 5)
+        assert [type(record.event) for record in told[-3:]] == [Step, Preview, Completed]
+        await store.cancel(unwanted.id)
+        second = await take(store)
+        await store.release(second)
+        for _ in range(MAX_DELIVERIES):
+            second = await take(store, "w2")
+            assert second.job.id == waiting.id
+            await store.retry(second, BROKEN, 0)
+        await store.decline(await take(store), ["a test"])
+        await store.sweep("w")
+        await store.unclaim(claim)
+        assert sorted(await store.to_clean()) == sorted([unwanted.id, waiting.id])
+        await store.cleaned([unwanted.id, waiting.id])
+        await store.erase(running.id)
+    assert isinstance((await collect(store, waiting.id))[-1].event, Failed)
+    assert (await store.get(used.id)).status == JobState.QUEUED
+    stats = await store.stats()
+    assert (stats.queued, stats.running, stats.declined, stats.dead_letters) == (0, 0, 1, 1)

@@ -1,0 +1,106 @@
+"""What bounds the jobs that wait, what each of them costs in Redis, and how often an upload counts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import redis.asyncio
+
+from orchestrator.jobs.events import Completed, Preview, StatusChanged, Step
+from orchestrator.ports import Claim, ClaimLost, Lease, QueueFull
+from orchestrator.redis_jobs import RedisJobStore
+from tests.jobs import a_job, collect, result, take
+
+STEPS = 100
+
+
+async def test_no_more_jobs_wait_than_may(store: RedisJobStore) -> None:
+    jobs = [a_job() for _ in range(20)]
+    answers = await asyncio.gather(
+        *(store.submit(job, max_waiting=5) for job in jobs), return_exceptions=True
+    )
+    refused = [answer for answer in answers if answer is not None]
+    assert all(isinstance(answer, QueueFull) and answer.waiting == 5 for answer in refused)
+    assert (len(refused), (await store.stats()).waiting) == (15, 5)
+    queued = next(job for job, answer in zip(jobs, answers, strict=True) if answer is None)
+    await store.submit(queued, max_waiting=5)  # a repetition is no new job
+    lease = await take(store)
+    await store.submit(a_job(), max_waiting=5)
+    await store.release(lease)
+    with pytest.raises(QueueFull):
+        await store.submit(a_job(), max_waiting=5)
+
+
+async def test_a_claim_has_one_owner_until_it_is_given_back_or_used(store: RedisJobStore) -> None:
+    claims = [Claim(name="key", owner=str(owner), seconds=60) for owner in range(20)]
+    got = await asyncio.gather(*(store.claim(claim, 60) for claim in claims))
+    assert sum(got) == 1
+    mine = claims[got.index(True)]
+    other = claims[got.index(False)]
+    assert await store.claim(mine, 60), "its owner may repeat it"
+    await store.unclaim(other)
+    with pytest.raises(ClaimLost):
+        await store.submit(a_job(), claim=other)
+    await store.unclaim(mine)
+    assert await store.claim(other, 60)
+    job = a_job()
+    await store.submit(job, claim=other)
+    await store.submit(job, claim=other)
+    await store.unclaim(other)
+    for claim in (mine, other):
+        assert not await store.claim(claim, 60)
+        with pytest.raises(ClaimLost):
+            await store.submit(a_job(), claim=claim)
+    assert (await store.stats()).queued == 1
+
+
+async def test_a_claim_of_a_submission_that_died_runs_out(store: RedisJobStore) -> None:
+    dead, other = [Claim(name="key", owner=owner, seconds=60) for owner in ("dead", "other")]
+    assert await store.claim(dead, 0.1)
+    await asyncio.sleep(0.15)
+    assert await store.claim(other, 60)
+    with pytest.raises(ClaimLost):
+        await store.submit(a_job(), claim=dead)
+
+
+async def publish_steps(store: RedisJobStore, lease: Lease, bytes_each: int, pause: float = 0.0) -> None:
+    for step in range(1, STEPS + 1):
+        progress = step / STEPS
+        await store.publish(lease, 2 * step - 1, Step(step=step, of=STEPS, progress=progress))
+        preview = Preview(step=step, jpeg="x" * bytes_each, progress=progress)
+        await store.publish(lease, 2 * step, preview)
+        await asyncio.sleep(pause)
+
+
+@pytest.mark.parametrize("bytes_each", [1_500, 10_000])
+async def test_of_previews_only_the_newest_is_kept(
+    store: RedisJobStore, client: redis.asyncio.Redis, bytes_each: int
+) -> None:
+    lease = await take(store, job=a_job())
+    await publish_steps(store, lease, bytes_each)
+    key = store._keys.events + lease.job.id
+    used = await client.memory_usage(key, samples=0)
+    assert used is not None
+    assert used < 100_000
+    told = asyncio.create_task(collect(store, lease.job.id))
+    await asyncio.sleep(0.1)
+    await store.finish(lease, Completed(result=result()))
+    kinds = [record.event for record in await asyncio.wait_for(told, 5)]
+    assert [event.step for event in kinds if isinstance(event, Step)] == list(range(1, STEPS + 1))
+    assert [event.step for event in kinds if isinstance(event, Preview)] == [STEPS]
+    assert [type(event) for event in kinds[:2]] == [StatusChanged, StatusChanged]
+
+
+async def test_who_watches_live_gets_every_preview(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    watching = asyncio.create_task(collect(store, lease.job.id))
+    await asyncio.sleep(0.3)
+    await publish_steps(store, lease, 2_000, pause=0.02)
+    await store.finish(lease, Completed(result=result()))
+    events = [record.event for record in await asyncio.wait_for(watching, 10)]
+    assert [event.step for event in events if isinstance(event, Step)] == list(range(1, STEPS + 1))
+    previews = [event.step for event in events if isinstance(event, Preview)]
+    # One may be followed by the next before a busy machine has read it.
+    assert previews == sorted(set(previews))
+    assert len(previews) > STEPS / 2

@@ -1,0 +1,72 @@
+"""Every program of the project says with ``--help`` what it is for, and does nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PLACES = (ROOT, ROOT / "client" / "src")
+NO_MODULES = {"guard"}
+"""Started by its path, by our own code only."""
+
+DRIVER = """
+import contextlib, io, json, runpy, sys
+for module in sys.argv[1:]:
+    said, sys.argv = io.StringIO(), [module, "--help"]
+    try:
+        with contextlib.redirect_stdout(said):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        status = "no exit"
+    except SystemExit as end:
+        status = end.code
+    except Exception as error:
+        status = repr(error)
+    print(json.dumps([module, status, said.getvalue()]), flush=True)
+"""
+
+
+def programs() -> list[str]:
+    """What ``python -m`` runs, as packages (``__main__.py``) or modules."""
+    found = []
+    for place in PLACES:
+        for package in ("orchestrator", "export", "benchmarks", "reroom"):
+            for file in (place / package).rglob("*.py"):
+                runs = file.name == "__main__.py" or '__name__ == "__main__"' in file.read_text()
+                if runs and file.stem not in NO_MODULES:
+                    parts = file.relative_to(place).with_suffix("").parts
+                    found.append(".".join(part for part in parts if part != "__main__"))
+    return sorted(found)
+
+
+def test_every_program_tells_its_usage_and_ends() -> None:
+    names = programs()
+    assert {"orchestrator.app", "orchestrator.worker", "orchestrator.embedded", "export", "reroom"} <= set(
+        names
+    )
+    # One process, because many of them would load torch, each for five seconds. A server would start, with these.
+    env = {**os.environ, "REROOM_SIGNING_KEY": "k" * 32, "REROOM_PORT": "0"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", DRIVER, *names],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    answers = {name: (status, said) for name, status, said in map(json.loads, done.stdout.splitlines())}
+    wrong = {name: answers.get(name) for name in names if answers.get(name, (None, ""))[0] != 0}
+    assert wrong == {}, done.stderr[-2000:]
+    assert all("usage:" in said.lower() for _, said in answers.values())
+
+
+def test_servers_take_no_arguments() -> None:
+    for module in ("orchestrator.app", "orchestrator.worker", "orchestrator.api_health"):
+        done = subprocess.run(
+            [sys.executable, "-m", module, "now"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 2
+        assert "unrecognized arguments: now" in done.stderr

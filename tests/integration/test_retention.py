@@ -1,0 +1,117 @@
+"""What is deleted when its time is over, and what is not."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from orchestrator.jobs.events import Cancelled, Completed, Failed, Terminal
+from orchestrator.jobs.models import MAX_DELIVERIES, JobError
+from orchestrator.jobs.retention import Retention
+from orchestrator.ports import Unavailable
+from orchestrator.redis_jobs import RedisJobStore
+from tests.fakes import MemoryStorage
+from tests.jobs import a_job, result, take
+from tests.servers import RedisServer, free_port
+
+BROKEN = JobError(code="model_error", detail="The model broke.")
+_prefixes = itertools.count()
+UPLOAD_TTL, JOB_TTL = 100, 1000
+
+
+class Bench:
+    def __init__(self, store: RedisJobStore) -> None:
+        self.store, self.storage = store, MemoryStorage()
+        self.retention = Retention(self.store, self.storage, upload_ttl=UPLOAD_TTL, job_ttl=JOB_TTL)
+
+    async def put(self, key: str, age: float) -> None:
+        await self.storage.put(key, b"x", "image/jpeg")
+        self.storage.written[key] = time.time() - age
+
+    async def left(self) -> list[str]:
+        """What a sweep leaves."""
+        before = len(self.storage.objects)
+        assert await self.retention.sweep() == before - len(self.storage.objects)
+        return sorted(self.storage.objects)
+
+
+@pytest.fixture
+async def bench(redis: RedisServer) -> AsyncIterator[Bench]:
+    store = RedisJobStore(redis.url, prefix=f"r{next(_prefixes)}:")
+    yield Bench(store)
+    await store.aclose()
+
+
+async def test_pictures_of_forgotten_jobs_go_together(bench: Bench) -> None:
+    for key in ("uploads/a/original.jpg", "results/a/1/transformed.jpg", "results/a/2/thumbnail.jpg"):
+        await bench.put(key, JOB_TTL + 1)
+    await bench.put("results/b/1/transformed.jpg", JOB_TTL - 1)
+    assert await bench.left() == ["results/b/1/transformed.jpg"]
+
+
+async def test_a_job_that_is_remembered_keeps_its_pictures_however_old(bench: Bench) -> None:
+    await bench.store.submit(a_job("a"))
+    await bench.put("uploads/a/original.jpg", 100 * JOB_TTL)
+    assert await bench.left() == ["uploads/a/original.jpg"]
+
+
+async def test_photos_that_nobody_submitted_go(bench: Bench) -> None:
+    await bench.put("incoming/a/photo", 2 * UPLOAD_TTL + 1)
+    await bench.put("incoming/b/photo", UPLOAD_TTL + 1)
+    assert await bench.left() == ["incoming/b/photo"]
+
+
+async def test_what_it_does_not_know_stays(bench: Bench) -> None:
+    await bench.put("exports/a/b.jpg", 100 * JOB_TTL)
+    assert await bench.left() == ["exports/a/b.jpg"]
+
+
+async def test_nothing_is_deleted_while_it_is_not_known_which_jobs_there_are() -> None:
+    away = RedisJobStore(f"redis://127.0.0.1:{free_port()}/0")
+    bench = Bench(away)
+    await bench.put("uploads/a/original.jpg", JOB_TTL + 1)
+    with pytest.raises(Unavailable):
+        await bench.retention.sweep()
+    assert list(bench.storage.objects) == ["uploads/a/original.jpg"]
+    await away.aclose()
+
+
+@pytest.mark.parametrize("outcome", [Failed(error=BROKEN), Cancelled()])
+async def test_a_job_that_ends_without_a_picture_leaves_nothing(bench: Bench, outcome: Terminal) -> None:
+    lease = await take(bench.store, job=a_job())
+    for key in (lease.job.original_key, f"results/{lease.job.id}/1/transformed.jpg"):
+        await bench.put(key, 0)
+    assert await bench.retention.clean() == 0, "it still runs"
+    await bench.store.finish(lease, outcome)
+    assert await bench.retention.clean() == 2
+    assert not bench.storage.objects
+
+
+async def test_a_job_that_is_given_up_leaves_nothing(bench: Bench) -> None:
+    await bench.store.submit(job := a_job())
+    await bench.put(job.original_key, 0)
+    for _ in range(MAX_DELIVERIES):
+        await bench.store.retry(await take(bench.store), BROKEN, 0)
+    assert await bench.retention.clean() == 1
+
+
+async def test_a_job_with_a_picture_keeps_it(bench: Bench) -> None:
+    lease = await take(bench.store, job=a_job())
+    await bench.put(lease.job.original_key, 0)
+    await bench.store.finish(lease, Completed(result=result()))
+    assert await bench.retention.clean() == 0
+    assert list(bench.storage.objects) == [lease.job.original_key]
+
+
+async def test_what_could_not_be_deleted_is_deleted_later(bench: Bench) -> None:
+    lease = await take(bench.store, job=a_job())
+    await bench.put(lease.job.original_key, 0)
+    await bench.store.finish(lease, Failed(error=BROKEN))
+    bench.storage.outages = 1
+    with pytest.raises(Unavailable):
+        await bench.retention.clean()
+    assert await bench.retention.clean() == 1
+    assert await bench.store.to_clean() == []
