@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from orchestrator.ports import Unavailable
+from orchestrator.uploads.size import stated_pixels
+from orchestrator.uploads.turns import Turns
 
 START_SECONDS = 30.0
 """A decoder starts in about 0.1 s on an idle machine."""
@@ -23,6 +25,8 @@ RESTART_SECONDS = 1.0
 PICTURES = 200
 """Of one process; a fresh one then takes its place, so that nothing piles up in a library's heap."""
 ENDING_SECONDS = 2.0
+MAX_ANSWER = 2**25
+"""Bytes. No JPEG of 2048 × 2048 is as large; a decoder that sends more has been taken over."""
 _PIECE = 64 * 1024
 _STDERR_KEPT = 2048
 _ROOT = Path(__file__).resolve().parents[2]
@@ -39,11 +43,15 @@ class Answer(msgspec.Struct):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a decoder may use for one picture: memory in bytes of address space, seconds of processor time."""
+    """What a decoder may use for one picture: memory in bytes of address space, seconds of processor time.
+
+    ``sandbox`` is "require" or "prefer": whether one that cannot filter its system calls may serve.
+    """
 
     max_pixels: int
     memory: int
     cpu_seconds: float
+    sandbox: str = "prefer"
 
 
 class DecoderDied(Exception):
@@ -63,6 +71,10 @@ class DecoderDied(Exception):
         return self.status in (-signal.SIGKILL, -signal.SIGTERM)
 
 
+class _Nonsense(Exception):
+    """A decoder's answer is none: a stranger's code may run in it."""
+
+
 class _Decoder:
     """One process, for one picture at a time. ``stop`` must be awaited in the end."""
 
@@ -75,6 +87,8 @@ class _Decoder:
         self._at_work = asyncio.Lock()
         self._received = False
         self.pictures = 0
+        self.missing = ""
+        """What of its sandbox cannot be had on this machine, in words."""
         self.dismissed = False
         """Whether it was ended on purpose."""
 
@@ -82,10 +96,10 @@ class _Decoder:
     async def start(cls, limits: Limits) -> _Decoder:
         """Returns when it is warm; raises Unavailable."""
         # Its environment is made from nothing: it has no use for keys and passwords.
-        environment = {"PYTHONPATH": str(_ROOT)}
+        environment = {"PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1"}
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-        arguments = (str(value) for value in (limits.max_pixels, limits.memory, limits.cpu_seconds))
+        arguments = (str(value) for value in msgspec.structs.astuple(limits))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-Ps", "-m", "orchestrator.decoder", *arguments,
@@ -97,8 +111,8 @@ class _Decoder:
         decoder = cls(process)
         try:
             async with asyncio.timeout(START_SECONDS):
-                await decoder._answer()
-        except (TimeoutError, EOFError, ConnectionError):
+                decoder.missing = (await decoder._answer())[0].detail
+        except (TimeoutError, EOFError, ConnectionError, _Nonsense):
             decoder.kill()
             complaints = (await decoder.complaints()).strip().rpartition("\n")[2] or "it does not answer"
             await decoder.stop()
@@ -118,18 +132,22 @@ class _Decoder:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
-    async def decode(self, data: bytes | bytearray) -> tuple[Answer, bytes]:
+    async def decode(self, data: bytes | bytearray, pixels: int) -> tuple[Answer, bytes]:
         """Raises DecoderDied."""
         async with self._at_work:
             self.pictures += 1
             self._received = False
             try:
-                self._stdin.write(struct.pack(">I", len(data)))
+                self._stdin.write(struct.pack(">II", pixels, len(data)))
                 # In pieces, since the pipe's buffer would become a second copy of the whole.
                 for start in range(0, len(data), _PIECE):
                     self._stdin.write(data[start : start + _PIECE])
                     await self._stdin.drain()
                 return await self._answer()
+            except _Nonsense:
+                self.kill()
+                await self._process.wait()
+                raise DecoderDied(-signal.SIGABRT, self._received) from None
             except (EOFError, ConnectionError):
                 raise DecoderDied(await self._process.wait(), self._received) from None
 
@@ -139,8 +157,13 @@ class _Decoder:
         parts = []
         for _ in range(2):
             (length,) = struct.unpack(">I", await self._stdout.readexactly(4))
+            if length > MAX_ANSWER:
+                raise _Nonsense
             parts.append(await self._stdout.readexactly(length))
-        return msgspec.json.decode(parts[0], type=Answer), parts[1]
+        try:
+            return msgspec.json.decode(parts[0], type=Answer), parts[1]
+        except msgspec.DecodeError:
+            raise _Nonsense from None
 
     async def complaints(self) -> str:
         """Waits for its end; what it wrote to standard error last."""
@@ -171,15 +194,15 @@ class _Decoder:
 
 
 class DecoderPool:
-    """Runs at most ``processes`` decoders at once, and keeps one more warm to take the place of one that dies.
+    """Decodes at most ``processes`` photos at once and one giant (see ``Turns``), each in a process of its own.
 
-    Open it as an async context manager, which raises Unavailable when decoders cannot be started.
+    There are ``processes + 1`` of them, all warm: without a giant, one waits to take the place of one that dies. Open it as an async context manager, which raises Unavailable when decoders cannot be started.
     """
 
     def __init__(self, processes: int, limits: Limits, seconds: float, patience: float) -> None:
         self._limits, self._seconds, self._patience = limits, seconds, patience
         self._count = processes + 1
-        self._slots = asyncio.Semaphore(processes)
+        self._turns = Turns(processes)
         self._idle: asyncio.Queue[_Decoder] = asyncio.Queue()
         self._keepers: list[asyncio.Task[None]] = []
         self._living: set[_Decoder] = set()
@@ -194,6 +217,8 @@ class DecoderPool:
             if isinstance(failure, BaseException):
                 await self.__aexit__()
                 raise failure
+        if missing := decoders[0].missing:
+            log.warning("the decoders' sandbox has no filter of system calls: %s", missing)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -205,19 +230,20 @@ class DecoderPool:
         while self._living:
             await self._living.pop().stop()
 
-    async def decode(self, data: bytes | bytearray) -> tuple[Answer, bytes]:
-        """A decoder's answer; raises DecoderDied, TimeoutError when one says nothing for ``seconds``, and Unavailable
+    async def decode(self, data: bytes | bytearray, client: str) -> tuple[Answer, bytes]:
+        """A decoder's answer; ``client`` names who takes turns with whom. Raises DecoderDied, TimeoutError when one says nothing for ``seconds``, and Unavailable
         when none is free for ``patience`` seconds."""
-        async with self._taken() as decoder, asyncio.timeout(self._seconds):
-            return await decoder.decode(data)
+        pixels = stated_pixels(data)
+        async with self._taken(client, pixels) as decoder, asyncio.timeout(self._seconds):
+            return await decoder.decode(data, pixels)
 
     @contextlib.asynccontextmanager
-    async def _taken(self) -> AsyncGenerator[_Decoder]:
+    async def _taken(self, client: str, pixels: int) -> AsyncGenerator[_Decoder]:
         waiting = asyncio.timeout(self._patience)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 async with waiting:
-                    await stack.enter_async_context(self._slots)
+                    await stack.enter_async_context(self._turns.turn(client, pixels))
                     decoder = await self._next()
                 try:
                     yield decoder

@@ -1,0 +1,97 @@
+"""Who is next at the decoders: turns cost what pictures cost, and no client's many or large ones keep others waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+GIANT = 12_500_000
+"""Pixels. A camera's photo of 12 MP, and all below it, never waits for a larger picture."""
+LEAST = 1_000_000
+"""What the smallest picture costs, in pixels: its bytes go through pipes, and its JPEG is written, all the same."""
+
+
+class Turns:
+    """Two queues: photos share ``photos`` turns at a time; giants, of more than GIANT pixels, have one of their own.
+
+    In each, the clients take turns by the pixels that they have had (weighted fair queueing), and a client's own
+    uploads come in their order. Of the photos' turns a client holds at most all but one, so that one that comes
+    new finds a decoder that is free, or soon is.
+    """
+
+    def __init__(self, photos: int) -> None:
+        self._photos = _Lane(photos, max(1, photos - 1))
+        self._giants = _Lane(1, 1)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, client: str, pixels: int) -> AsyncGenerator[None]:
+        """Waits, without end; hold it while the picture is decoded."""
+        lane = self._photos if pixels <= GIANT else self._giants
+        await lane.enter(client, max(pixels, LEAST))
+        try:
+            yield
+        finally:
+            lane.leave(client)
+
+
+@dataclass
+class _Client:
+    used: float
+    """Pixels that it has had, on the scale of those that are served at the same time."""
+    running: int = 0
+    waiting: deque[tuple[asyncio.Future[None], int]] = field(default_factory=deque)
+
+
+class _Lane:
+    def __init__(self, turns: int, share: int) -> None:
+        self._free, self._share = turns, share
+        self._clients: dict[str, _Client] = {}
+        self._level = 0.0
+        """Where the client stands that was served last: a newcomer begins there, and has saved nothing up."""
+
+    async def enter(self, client: str, pixels: int) -> None:
+        entry = self._clients.setdefault(client, _Client(self._level))
+        waiter = (asyncio.get_running_loop().create_future(), pixels)
+        entry.waiting.append(waiter)
+        self._serve()
+        try:
+            await waiter[0]
+        except asyncio.CancelledError:
+            if waiter in entry.waiting:
+                entry.waiting.remove(waiter)
+                self._tidy()
+            elif not waiter[0].cancelled():  # its turn had just come
+                self.leave(client)
+            raise
+
+    def leave(self, client: str) -> None:
+        self._clients[client].running -= 1
+        self._free += 1
+        self._serve()
+        self._tidy()
+
+    def _serve(self) -> None:
+        while self._free:
+            able = [one for one in self._clients.values() if one.waiting and one.running < self._share]
+            if not able:
+                return
+            entry = min(able, key=lambda one: one.used)
+            future, pixels = entry.waiting.popleft()
+            if future.cancelled():
+                continue
+            self._level = max(self._level, entry.used)
+            entry.used = max(entry.used, self._level) + pixels
+            entry.running += 1
+            self._free -= 1
+            future.set_result(None)
+
+    def _tidy(self) -> None:
+        """Forget clients that have nothing here any more and no more than their share behind them."""
+        for name, entry in list(self._clients.items()):
+            if not entry.running and not entry.waiting and entry.used <= self._level:
+                del self._clients[name]
+        if not any(entry.running or entry.waiting for entry in self._clients.values()):
+            self._clients.clear()
