@@ -23,16 +23,15 @@ from typing import BinaryIO
 import numpy
 from PIL import Image, ImageCms
 
-from orchestrator.decoder import sandbox
+from orchestrator.decoder import picture, sandbox
 from orchestrator.decoder.limits import MIN_SIDE, Rejected
-from orchestrator.decoder.picture import SRGB, normalise
 
 RECEIVED = b"\1"
 
 
 def answer(data: bytes, max_pixels: int) -> tuple[dict[str, object], bytes]:
     try:
-        jpeg, width, height = normalise(data, max_pixels)
+        jpeg, width, height = picture.normalise(data, max_pixels)
     except Rejected as error:
         return {"ok": False, "code": error.code, "detail": error.detail}, b""
     except MemoryError:
@@ -65,7 +64,7 @@ def warm_up(max_pixels: int) -> None:
     Image.init()
     with contextlib.suppress(MemoryError):
         numpy.empty(2**60, numpy.uint8)
-    profile = ImageCms.ImageCmsProfile(SRGB).tobytes()
+    profile = ImageCms.ImageCmsProfile(picture.SRGB).tobytes()
     for format in ("JPEG", "PNG", "WEBP"):
         out = io.BytesIO()
         Image.new("RGB", (MIN_SIDE, MIN_SIDE)).save(out, format, icc_profile=profile)

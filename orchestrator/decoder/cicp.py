@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from typing import Any
 
-Curve = Callable[[float], float]
-Matrix = tuple[tuple[float, float, float], ...]
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Curve = Callable[[Array], Array]
 
 _D65, _C, _DCI = (0.3127, 0.3290), (0.310, 0.316), (0.314, 0.351)
 _P3 = ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))
@@ -26,33 +29,33 @@ _PRIMARIES = {
     12: (*_P3, _D65),
 }
 """x and y of red, green, blue and white, by H.273's ColourPrimaries (table 2)."""
-_D50 = (0.9642, 1.0, 0.8249)
-_BRADFORD: Matrix = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
+_D50 = np.array([0.9642, 1.0, 0.8249])
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _SAMPLES = 16 * 255 + 1
 """Of a curve; every 16th is one of the 256 values of a channel."""
 _DIFFUSE_WHITE = 203.0
 
 
-def _srgb(value: float) -> float:
-    return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+def _srgb(value: Array) -> Array:
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
-def _bt709(value: float) -> float:
+def _bt709(value: Array) -> Array:
     """The inverse of the camera's curve, as browsers read it."""
-    return value / 4.5 if value < 0.081 else ((value + 0.099) / 1.099) ** (1 / 0.45)
+    return np.where(value < 0.081, value / 4.5, ((value + 0.099) / 1.099) ** (1 / 0.45))
 
 
-def _pq(value: float) -> float:
+def _pq(value: Array) -> Array:
     power = value ** (1 / 78.84375)
-    nits = 10000 * (max(0.0, power - 0.8359375) / (18.8515625 - 18.6875 * power)) ** (1 / 0.1593017578125)
-    return min(1.0, nits / _DIFFUSE_WHITE)
+    light = np.maximum(0, power - 0.8359375) / (18.8515625 - 18.6875 * power)
+    return np.minimum(1, 10_000 * light ** (1 / 0.1593017578125) / _DIFFUSE_WHITE)
 
 
-def _hlg(value: float) -> float:
-    """On a display of 1000 cd/m²; its gamma is applied to each channel."""
+def _hlg(value: Array) -> Array:
+    """On a display of 1000 cd/m², whose gamma is applied to each channel."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
-    scene = value**2 / 3 if value <= 0.5 else (2.718281828459045 ** ((value - c) / a) + b) / 12
-    return min(1.0, 1000 * scene**1.2 / _DIFFUSE_WHITE)
+    scene = np.where(value <= 0.5, value**2 / 3, (np.exp((value - c) / a) + b) / 12)
+    return np.minimum(1, 1000 * scene**1.2 / _DIFFUSE_WHITE)
 
 
 _TRANSFERS: dict[int, Curve] = {
@@ -76,78 +79,46 @@ def profile_of(chunk: bytes) -> bytes | None:
         return None
     if (primaries, transfer, full_range) == (1, 13, 1):
         return b""
-    return _profile(_colorants(*_PRIMARIES[primaries]), _TRANSFERS[transfer], bool(full_range))
+    values = np.linspace(0, 1, _SAMPLES)
+    if not full_range:  # black is 16 and white 235, as in video
+        values = np.clip((255 * values - 16) / 219, 0, 1)
+    return _profile(_colorants(*_PRIMARIES[primaries]), _TRANSFERS[transfer](values))
 
 
-def _colorants(
-    red: tuple[float, float], green: tuple[float, float], blue: tuple[float, float], white: tuple[float, float]
-) -> Matrix:
-    """XYZ of red, green and blue, in columns, with the white adapted to ICC's D50 (Bradford)."""
-    rows = [(x / y, 1.0, (1 - x - y) / y) for x, y in (red, green, blue)]
-    unscaled: Matrix = tuple(zip(*rows, strict=True))  # type: ignore[assignment]
-    seen = (white[0] / white[1], 1.0, (1 - white[0] - white[1]) / white[1])
-    strengths = _times(_inverse(unscaled), seen)
-    to_xyz: Matrix = tuple(
-        tuple(value * strength for value, strength in zip(row, strengths, strict=True)) for row in unscaled
-    )  # type: ignore[assignment]
-    gains = [new / old for new, old in zip(_times(_BRADFORD, _D50), _times(_BRADFORD, seen), strict=True)]
-    columns = []
-    for column in zip(*to_xyz, strict=True):
-        cones = [gain * value for gain, value in zip(gains, _times(_BRADFORD, column), strict=True)]
-        columns.append(_times(_inverse(_BRADFORD), cones))
-    return tuple(zip(*columns, strict=True))  # type: ignore[return-value]
+def _colorants(*places: tuple[float, float]) -> Array:
+    """XYZ of red, green and blue, a row each, with the white (the fourth place) adapted to ICC's D50 (Bradford)."""
+    red, green, blue, white = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in places)
+    unscaled = np.stack([red, green, blue])
+    to_xyz = unscaled * np.linalg.solve(unscaled.T, white)[:, None]
+    gains = (_BRADFORD @ _D50) / (_BRADFORD @ white)
+    adapted: Array = to_xyz @ _BRADFORD.T * gains @ np.linalg.inv(_BRADFORD).T
+    return adapted
 
 
-def _times(matrix: Matrix, vector: tuple[float, ...] | list[float]) -> tuple[float, ...]:
-    return tuple(sum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix)
-
-
-def _inverse(matrix: Matrix) -> Matrix:
-    (a, b, c), (d, e, f), (g, h, i) = matrix
-    determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
-    adjugate = (
-        (e * i - f * h, c * h - b * i, b * f - c * e),
-        (f * g - d * i, a * i - c * g, c * d - a * f),
-        (d * h - e * g, b * g - a * h, a * e - b * d),
-    )
-    return tuple(tuple(value / determinant for value in row) for row in adjugate)  # type: ignore[return-value]
-
-
-def _profile(colorants: Matrix, curve: Curve, full_range: bool) -> bytes:
-    """A display's profile of three colorants and one curve (ICC.1:2001-04, version 2.4)."""
-    curve_tag = b"curv" + bytes(4) + struct.pack(">I", _SAMPLES)
-    curve_tag += struct.pack(f">{_SAMPLES}H", *(round(65535 * light) for light in _samples(curve, full_range)))
+def _profile(colorants: Array, curve: Array) -> bytes:
+    """A display's profile (ICC.1:2001-04, version 2.4) of three colorants, and light by value, from 0 to 1."""
+    steps = np.round(65535 * curve).astype(">u2").tobytes()
+    light = b"curv" + struct.pack(">4xI", len(curve)) + steps
     tags = [(b"wtpt", _xyz(_D50))]
+    tags += [(name, _xyz(row)) for name, row in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants, strict=True)]
+    tags += [(name, light) for name in (b"rTRC", b"gTRC", b"bTRC")]
     tags += [
-        (name, _xyz(column))
-        for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), zip(*colorants, strict=True), strict=True)
+        (b"desc", b"desc" + struct.pack(">4xI", 5) + b"cICP\0" + bytes(78)),
+        (b"cprt", b"text\0\0\0\0none\0"),
     ]
-    tags += [(b"desc", b"desc" + bytes(4) + struct.pack(">I", 5) + b"cICP\0" + bytes(78))]
-    tags += [(b"cprt", b"text" + bytes(4) + b"none\0")]
-    tags += [(name, curve_tag) for name in (b"rTRC", b"gTRC", b"bTRC")]
-    offset = 128 + 4 + 12 * len(tags)
-    table, bodies, places = struct.pack(">I", len(tags)), b"", dict[bytes, int]()
+    start = 128 + 4 + 12 * len(tags)
+    table, bodies = struct.pack(">I", len(tags)), b""
     for name, body in tags:
-        if body not in places:
-            places[body] = offset + len(bodies)
-            bodies += body + bytes(-len(body) % 4)
-        table += struct.pack(">4sII", name, places[body], len(body))
-    size = 128 + len(table) + len(bodies)
-    header = struct.pack(">I4sI4s4s4s", size, b"", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
-    header += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + _numbers(_D50)
+        table += struct.pack(">4sII", name, start + len(bodies), len(body))
+        bodies += body + bytes(-len(body) % 4)
+    header = struct.pack(">I4xI4s4s4s", start + len(bodies), 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    header += struct.pack(">6H4s28x", 2026, 1, 1, 0, 0, 0, b"acsp") + _numbers(_D50)
     return header.ljust(128, b"\0") + table + bodies
 
 
-def _samples(curve: Curve, full_range: bool) -> list[float]:
-    values = [index / (_SAMPLES - 1) for index in range(_SAMPLES)]
-    if not full_range:  # black is 16 and white 235, as in video
-        values = [min(1.0, max(0.0, (255 * value - 16) / 219)) for value in values]
-    return [curve(value) for value in values]
-
-
-def _xyz(values: tuple[float, ...]) -> bytes:
+def _xyz(values: Array) -> bytes:
     return b"XYZ " + bytes(4) + _numbers(values)
 
 
-def _numbers(values: tuple[float, ...]) -> bytes:
-    return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+def _numbers(values: Array) -> bytes:
+    return np.round(values * 65536).astype(">i4").tobytes()

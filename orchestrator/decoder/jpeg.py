@@ -68,7 +68,9 @@ class _Reader:
         # A component whose scan is missing would be grey, without a warning.
         if not parts.width or not self._scans or self._components - self._begun:
             raise broken()
-        first = [_head(marker, body) + body for marker, body in ((0xE0, self._jfif), (0xEE, self._adobe)) if body]
+        first = [
+            _head(marker, body) + body for marker, body in ((0xE0, self._jfif), (0xEE, self._adobe)) if body
+        ]
         parts.stream = b"".join((b"\xff\xd8", *first, *self._kept, b"\xff\xd9"))
         parts.profile = _joined(self._icc)
         return parts

@@ -9,7 +9,15 @@ from collections.abc import Iterator
 
 from orchestrator.decoder.cicp import profile_of
 from orchestrator.decoder.limits import broken
-from orchestrator.decoder.parts import MAX_BLOCKS, MAX_PIECES, MAX_PROFILE, MAX_TEXT, Parts, animated, inflated
+from orchestrator.decoder.parts import (
+    MAX_BLOCKS,
+    MAX_PIECES,
+    MAX_PROFILE,
+    MAX_TEXT,
+    Parts,
+    animated,
+    inflated,
+)
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}

@@ -10,7 +10,8 @@ import msgspec
 
 from orchestrator.ports import Unavailable
 from orchestrator.uploads.kinds import is_taken, why_not
-from orchestrator.uploads.pool import Answer, DecoderDied, DecoderPool, Limits
+from orchestrator.uploads.pool import DecoderPool
+from orchestrator.uploads.process import Answer, DecoderDied, Limits
 
 DECODE_SECONDS = 8.0
 """Of processor time. A photo at the limits takes about 2 s; a picture made to be slow is stopped here."""
@@ -77,8 +78,9 @@ class PhotoGate:
     async def __aexit__(self, *_: object) -> None:
         await self._pool.__aexit__()
 
-    async def accept(self, data: bytes | bytearray, client: str = "") -> Photo:
-        """The normalised photo; ``client`` is whoever sent it, by address. Raises PhotoRejected, or Unavailable when no decoder is free or answers in time."""
+    async def accept(self, data: bytes | bytearray, client: str | None = None) -> Photo:
+        """The normalised photo; ``client`` is whoever sent it, by address. Raises PhotoRejected, or
+        Unavailable when no decoder is free or answers in time."""
         if not data:
             raise PhotoRejected("empty_file", "the file is empty; choose the photo again")
         if not is_taken(data):
@@ -92,7 +94,7 @@ class PhotoGate:
             raise PhotoRejected(answer.code, answer.detail)
         return Photo(jpeg, answer.width, answer.height)
 
-    async def _decode(self, data: bytes | bytearray, client: str) -> tuple[Answer, bytes]:
+    async def _decode(self, data: bytes | bytearray, client: str | None) -> tuple[Answer, bytes]:
         killed = 0
         for _ in range(TRIES):
             try:

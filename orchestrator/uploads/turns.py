@@ -1,4 +1,4 @@
-"""Who is next at the decoders: turns cost what pictures cost, and no client's many or large ones keep others waiting."""
+"""Who is next at the decoders: turns cost what pictures cost, and one client's do not keep others waiting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Turns:
         self._giants = _Lane(1, 1)
 
     @contextlib.asynccontextmanager
-    async def turn(self, client: str, pixels: int) -> AsyncGenerator[None]:
+    async def turn(self, client: str | None, pixels: int) -> AsyncGenerator[None]:
         """Waits, without end; hold it while the picture is decoded."""
         lane = self._photos if pixels <= GIANT else self._giants
         await lane.enter(client, max(pixels, LEAST))
@@ -48,11 +48,11 @@ class _Client:
 class _Lane:
     def __init__(self, turns: int, share: int) -> None:
         self._free, self._share = turns, share
-        self._clients: dict[str, _Client] = {}
+        self._clients: dict[str | None, _Client] = {}
         self._level = 0.0
         """Where the client stands that was served last: a newcomer begins there, and has saved nothing up."""
 
-    async def enter(self, client: str, pixels: int) -> None:
+    async def enter(self, client: str | None, pixels: int) -> None:
         entry = self._clients.setdefault(client, _Client(self._level))
         waiter = (asyncio.get_running_loop().create_future(), pixels)
         entry.waiting.append(waiter)
@@ -67,7 +67,7 @@ class _Lane:
                 self.leave(client)
             raise
 
-    def leave(self, client: str) -> None:
+    def leave(self, client: str | None) -> None:
         self._clients[client].running -= 1
         self._free += 1
         self._serve()

@@ -18,6 +18,7 @@ import socket
 from collections.abc import Callable
 
 from orchestrator.decoder import __main__ as decoder
+from orchestrator.decoder import picture
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PARENT = os.getppid()
@@ -116,7 +117,7 @@ DOORS: dict[str, Callable[[], object]] = {
     "exec": _exec,
 }
 
-_decode = decoder.normalise
+_decode = picture.normalise
 
 
 def _try(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
@@ -146,7 +147,7 @@ def main() -> None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    decoder.normalise = _try  # type: ignore[attr-defined]
+    picture.normalise = _try
     decoder.main()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orchestrator.ports import Unavailable
-from orchestrator.uploads import PhotoGate, pool
+from orchestrator.uploads import PhotoGate, process
 from tests.unit.gate.breaking_out import DOORS
 from tests.unit.gate.files import encoded, picture, refused
 from tests.unit.gate.processes import decoders
@@ -64,9 +64,11 @@ async def test_without_libseccomp(
 ) -> None:
     (tmp_path / "pyseccomp.py").write_text("raise RuntimeError('Unable to find libseccomp')")
     (tmp_path / "orchestrator").symlink_to(ROOT / "orchestrator")
-    monkeypatch.setattr(pool, "_ROOT", tmp_path)
+    monkeypatch.setattr(process, "_ROOT", tmp_path)
     if sandbox == "require":
-        with pytest.raises(Unavailable, match="the sandbox is required, but Unable to find libseccomp; install"):
+        with pytest.raises(
+            Unavailable, match="the sandbox is required, but Unable to find libseccomp; install"
+        ):
             await PhotoGate(40_000_000, processes=1, sandbox=sandbox).__aenter__()
         return
     async with PhotoGate(40_000_000, processes=1, sandbox=sandbox) as gate:
@@ -86,7 +88,9 @@ async def test_without_libseccomp(
         struct.pack(">I", 12) + b'{"ok":"true"' + struct.pack(">I", 0),
     ],
 )
-async def test_an_answer_that_no_decoder_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes) -> None:
+async def test_an_answer_that_no_decoder_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes
+) -> None:
     taken_over = tmp_path / "decoder.py"
     taken_over.write_text(
         "import sys, time\n"
