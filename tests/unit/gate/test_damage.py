@@ -242,11 +242,7 @@ def webp_cut(image: Image.Image, kept: float, **options: Any) -> bytes:
 async def test_a_webp_whose_pixels_end_early(gate: PhotoGate, kept: float) -> None:
     clear = noise(SIZE)
     clear.putalpha(noise(SIZE).convert("L"))
-    for image, options in (
-        (noise(SIZE), {}),
-        (noise(SIZE), {"lossless": True}),
-        (clear, {}),
-        (clear, {"lossless": True}),
-    ):
+    kinds: list[tuple[Image.Image, dict[str, Any]]] = [(noise(SIZE), {}), (noise(SIZE), {"lossless": True})]
+    for image, options in (*kinds, (clear, {}), (clear, {"lossless": True})):
         assert await refusal(gate, webp_cut(image, kept, **options)) == "broken_image"
         assert (await accepted(gate, webp_cut(image, 1, **options))).size == SIZE
