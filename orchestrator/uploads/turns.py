@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 GIANT = 12_500_000
 """Pixels. A camera's photo of 12 MP, and all below it, never waits for a larger picture."""
+COMPANY_SECONDS = 60.0
+"""How long a client that was alone counts as one of several, once another has come."""
 LEAST = 1_000_000
 """What the smallest picture costs, in pixels: its bytes go through pipes, and its JPEG is written, all the same."""
 
@@ -17,9 +19,9 @@ LEAST = 1_000_000
 class Turns:
     """Two queues: photos share ``photos`` turns at a time; giants, of more than GIANT pixels, have one of their own.
 
-    In each, the clients take turns by the pixels that they have had (weighted fair queueing), and a client's own
-    uploads come in their order. Of the photos' turns a client holds at most all but one, so that one that comes
-    new finds a decoder that is free, or soon is.
+    Clients are told apart by name; None is one that speaks for many, such as a proxy. In each queue the clients take turns by the pixels that they have had (weighted fair queueing), and a client's own
+    uploads come in their order. Where there are several clients, none holds more than all but one of the photos'
+    turns: also photos can be made to be slow.
     """
 
     def __init__(self, photos: int) -> None:
@@ -47,12 +49,17 @@ class _Client:
 
 class _Lane:
     def __init__(self, turns: int, share: int) -> None:
-        self._free, self._share = turns, share
+        self._turns, self._free, self._share = turns, turns, share
         self._clients: dict[str | None, _Client] = {}
+        self._latest: tuple[str | None] | None = None
+        self._shared_until = 0.0
         self._level = 0.0
         """Where the client stands that was served last: a newcomer begins there, and has saved nothing up."""
 
     async def enter(self, client: str | None, pixels: int) -> None:
+        if self._latest not in (None, (client,)):
+            self._shared_until = asyncio.get_running_loop().time() + COMPANY_SECONDS
+        self._latest = (client,)
         entry = self._clients.setdefault(client, _Client(self._level))
         waiter = (asyncio.get_running_loop().create_future(), pixels)
         entry.waiting.append(waiter)
@@ -74,8 +81,14 @@ class _Lane:
         self._tidy()
 
     def _serve(self) -> None:
+        shared = asyncio.get_running_loop().time() < self._shared_until
+        share = self._share if shared else self._turns
         while self._free:
-            able = [one for one in self._clients.values() if one.waiting and one.running < self._share]
+            able = [
+                entry
+                for client, entry in self._clients.items()
+                if entry.waiting and (client is None or entry.running < share)
+            ]
             if not able:
                 return
             entry = min(able, key=lambda one: one.used)

@@ -32,7 +32,7 @@ def slow_picture() -> bytes:
 
 
 SLOW = slow_picture()
-FAILURES = 40
+FAILURES = 25
 """Each costs the start of a process. A hundred gave the same when this was written."""
 
 

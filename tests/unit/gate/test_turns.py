@@ -39,12 +39,12 @@ class Queue:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.begun: list[str] = []
 
-    async def ask(self, name: str, client: str, pixels: int = PHOTO) -> None:
+    async def ask(self, name: str, client: str | None, pixels: int = PHOTO) -> None:
         self._ends[name] = asyncio.Event()
         self._tasks[name] = asyncio.create_task(self._hold(name, client, pixels))
         await asyncio.sleep(0)
 
-    async def _hold(self, name: str, client: str, pixels: int) -> None:
+    async def _hold(self, name: str, client: str | None, pixels: int) -> None:
         async with self._turns.turn(client, pixels):
             self.begun.append(name)
             await self._ends[name].wait()
@@ -80,6 +80,9 @@ async def test_photos_never_wait_for_giants(photos: int) -> None:
 
 async def test_of_several_turns_one_client_leaves_one() -> None:
     queue = Queue(3)
+    await queue.ask("b", "b")
+    await queue.finish("b")
+    queue.begun.clear()
     for number in range(4):
         await queue.ask(f"a{number}", "a")
     assert queue.begun == ["a0", "a1"]
@@ -91,6 +94,18 @@ async def test_of_several_turns_one_client_leaves_one() -> None:
     assert sorted(queue.begun[3:]) == ["a2", "b1"]
     await queue.finish_all()
     assert sorted(queue.begun) == ["a0", "a1", "a2", "a3", "b0", "b1"]
+
+
+@pytest.mark.parametrize("client", ["a", None])
+async def test_a_client_that_is_alone_or_is_many_has_all(client: str | None) -> None:
+    queue = Queue(3)
+    if client is None:
+        await queue.ask("b", "b")
+        await queue.finish("b")
+    for number in range(4):
+        await queue.ask(f"a{number}", client)
+    assert queue.begun[-3:] == ["a0", "a1", "a2"]
+    await queue.finish_all()
 
 
 async def test_a_turn_costs_what_its_picture_does() -> None:
