@@ -201,6 +201,8 @@ def decode_jpeg(stream: bytes, width: int, height: int) -> Image.Image:
     try:
         pixels = simplejpeg.decode_jpeg(stream, space, **sizes)
     except ValueError as error:
+        if "Insufficient memory" in str(error):
+            raise MemoryError from error
         if not _only_padded(stream, str(error)):
             raise broken() from error
         pixels = simplejpeg.decode_jpeg(stream, space, strict=False, **sizes)

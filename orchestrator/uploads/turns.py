@@ -19,9 +19,10 @@ LEAST = 1_000_000
 class Turns:
     """Two queues: photos share ``photos`` turns at a time; giants, of more than GIANT pixels, have one of their own.
 
-    Clients are told apart by name; None is one that speaks for many, such as a proxy. In each queue the clients take turns by the pixels that they have had (weighted fair queueing), and a client's own
-    uploads come in their order. Where there are several clients, none holds more than all but one of the photos'
-    turns: also photos can be made to be slow.
+    Clients are told apart by name; None is one that speaks for many, such as a proxy. In each queue the clients take
+    turns by the pixels that they have had (weighted fair queueing), and a client's own uploads come in their order.
+    Where there are several clients, none holds more than all but one of the photos' turns: also photos can be made
+    to be slow.
     """
 
     def __init__(self, photos: int) -> None:
