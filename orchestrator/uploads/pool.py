@@ -65,16 +65,16 @@ class DecoderPool:
         ``patience`` seconds.
         """
         pixels = stated_pixels(data)
-        async with self._taken(client, pixels) as decoder, asyncio.timeout(self._seconds):
+        async with self._taken(client, pixels, len(data)) as decoder, asyncio.timeout(self._seconds):
             return await decoder.decode(data, pixels)
 
     @contextlib.asynccontextmanager
-    async def _taken(self, client: str | None, pixels: int) -> AsyncGenerator[Decoder]:
+    async def _taken(self, client: str | None, pixels: int, size: int) -> AsyncGenerator[Decoder]:
         waiting = asyncio.timeout(self._patience)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 async with waiting:
-                    await stack.enter_async_context(self._turns.turn(client, pixels))
+                    await stack.enter_async_context(self._turns.turn(client, pixels, size))
                     decoder = await self._next()
                 try:
                     yield decoder

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 
 GIANT = 12_500_000
 """Pixels. A camera's photo of 12 MP, and all below it, never waits for a larger picture."""
+EMPTY = 200
+"""Pixels of a byte. Photos have 2 to 50: what has more costs its sender next to nothing, so it queues with the giants,
+where it has EMPTY_MATTERS pixels."""
+EMPTY_MATTERS = 2_000_000
 COMPANY_SECONDS = 60.0
 """How long a client that was alone counts as one of several, once another has come."""
 LEAST = 1_000_000
@@ -17,7 +21,7 @@ LEAST = 1_000_000
 
 
 class Turns:
-    """Two queues: photos share ``photos`` turns at a time; giants, of more than GIANT pixels, have one of their own.
+    """Two queues: photos share ``photos`` turns at a time; giants have one of their own, see GIANT and EMPTY.
 
     Clients are told apart by name; None is one that speaks for many, such as a proxy. In each queue the clients take
     turns by the pixels that they have had (weighted fair queueing), and a client's own uploads come in their order.
@@ -30,9 +34,10 @@ class Turns:
         self._giants = _Lane(1, 1)
 
     @contextlib.asynccontextmanager
-    async def turn(self, client: str | None, pixels: int) -> AsyncGenerator[None]:
-        """Waits, without end; hold it while the picture is decoded."""
-        lane = self._photos if pixels <= GIANT else self._giants
+    async def turn(self, client: str | None, pixels: int, size: int) -> AsyncGenerator[None]:
+        """Waits, without end, with a file of ``size`` bytes; hold it while the picture is decoded."""
+        is_photo = pixels <= min(GIANT, max(EMPTY_MATTERS, size * EMPTY))
+        lane = self._photos if is_photo else self._giants
         await lane.enter(client, max(pixels, LEAST))
         try:
             yield

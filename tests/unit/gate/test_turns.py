@@ -39,13 +39,13 @@ class Queue:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.begun: list[str] = []
 
-    async def ask(self, name: str, client: str | None, pixels: int = PHOTO) -> None:
+    async def ask(self, name: str, client: str | None, pixels: int = PHOTO, size: int = 10**6) -> None:
         self._ends[name] = asyncio.Event()
-        self._tasks[name] = asyncio.create_task(self._hold(name, client, pixels))
+        self._tasks[name] = asyncio.create_task(self._hold(name, client, pixels, size))
         await asyncio.sleep(0)
 
-    async def _hold(self, name: str, client: str | None, pixels: int) -> None:
-        async with self._turns.turn(client, pixels):
+    async def _hold(self, name: str, client: str | None, pixels: int, size: int) -> None:
+        async with self._turns.turn(client, pixels, size):
             self.begun.append(name)
             await self._ends[name].wait()
 
@@ -75,6 +75,16 @@ async def test_photos_never_wait_for_giants(photos: int) -> None:
     assert queue.begun == ["giant 0", *(f"photo {number}" for number in range(photos))]
     await queue.finish("giant 0")
     assert queue.begun[-1] == "giant 1"
+    await queue.finish_all()
+
+
+async def test_what_is_all_size_and_no_bytes_queues_with_the_giants() -> None:
+    queue = Queue(2)
+    await queue.ask("giant", "a", LARGE)
+    await queue.ask("empty", "a", 12_000_000, size=34)
+    await queue.ask("photo", "a", 12_000_000, size=300_000)
+    await queue.ask("small", "a", 1_500_000, size=34)  # a flat drawing; it costs little
+    assert queue.begun == ["giant", "photo", "small"]
     await queue.finish_all()
 
 
