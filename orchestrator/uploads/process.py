@@ -9,6 +9,7 @@ import signal
 import struct
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -19,15 +20,20 @@ START_SECONDS = 30.0
 ENDING_SECONDS = 2.0
 MAX_ANSWER = 2**25
 """Bytes. No JPEG of 2048 × 2048 is as large; a decoder that sends more has been taken over."""
+MAX_SIDE = 2048
+"""Of the photos that decoders make, in pixels."""
 _PIECE = 64 * 1024
 _STDERR_KEPT = 2048
 _ROOT = Path(__file__).resolve().parents[2]
 
 
+Side = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIDE)]
+
+
 class Answer(msgspec.Struct):
     ok: bool
-    width: int = 0
-    height: int = 0
+    width: Side = 0
+    height: Side = 0
     code: str = ""
     detail: str = ""
 

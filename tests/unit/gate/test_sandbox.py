@@ -86,6 +86,7 @@ async def test_without_libseccomp(
         struct.pack(">I", 2) + b"{}" + struct.pack(">I", 2**31),
         struct.pack(">I", 3) + b"{x}" + struct.pack(">I", 0),
         struct.pack(">I", 12) + b'{"ok":"true"' + struct.pack(">I", 0),
+        struct.pack(">I", 24) + b'{"ok":true,"width":9999}' + struct.pack(">I", 0),
     ],
 )
 async def test_an_answer_that_no_decoder_gives(
