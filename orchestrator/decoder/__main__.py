@@ -11,6 +11,7 @@ SIGPROF ends it over a picture that takes more than CPU_SECONDS.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
@@ -90,23 +91,36 @@ def confine(memory: int, required: bool) -> str:
     return missing
 
 
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """A usage message and exit status 2 for what is none."""
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator.decoder",
+        description="Decodes pictures from standard input. The API starts it.",
+    )
+    parser.add_argument("max_pixels", type=int, help="width × height of a picture, at most")
+    parser.add_argument("memory", type=int, help="bytes of address space")
+    parser.add_argument("cpu_seconds", type=float, help="processor time of a picture, at most")
+    parser.add_argument("sandbox", choices=("require", "prefer"), help="whether it serves without all of it")
+    return parser.parse_args(arguments)
+
+
 def main() -> None:
-    max_pixels, memory, cpu_seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    given = parse(sys.argv[1:])
     # Ctrl-C and a service manager's stop reach every process of a group; the end of standard input ends this one.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    Image.MAX_IMAGE_PIXELS = max_pixels
+    Image.MAX_IMAGE_PIXELS = given.max_pixels
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
-    warm_up(max_pixels)
+    warm_up(given.max_pixels)
     try:
-        missing = confine(memory, sys.argv[4] == "require")
+        missing = confine(given.memory, given.sandbox == "require")
     except sandbox.SandboxMissing as error:
         sys.exit(f"the sandbox is required, but {error}")
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     answers.write(RECEIVED)
     send(answers, {"ok": True, "detail": missing}, b"")
-    serve(requests, answers, max_pixels, cpu_seconds)
+    serve(requests, answers, given.max_pixels, given.cpu_seconds)
 
 
 if __name__ == "__main__":
