@@ -88,6 +88,16 @@ async def test_what_is_all_size_and_no_bytes_queues_with_the_giants() -> None:
     await queue.finish_all()
 
 
+async def test_a_large_photo_does_not_wait_for_all_that_is_empty() -> None:
+    queue = Queue(2)
+    for number in range(5):
+        await queue.ask(f"empty {number}", "a", 50_000_000, size=34)
+    await queue.ask("photo", "a", 24_000_000, size=3_000_000)
+    await queue.finish("empty 0")
+    assert queue.begun == ["empty 0", "photo"]
+    await queue.finish_all()
+
+
 async def test_of_several_turns_one_client_leaves_one() -> None:
     queue = Queue(3)
     await queue.ask("b", "b")
