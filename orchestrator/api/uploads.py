@@ -100,7 +100,8 @@ async def accepted_upload(
 ) -> AsyncGenerator[tuple[Photo, Claim]]:
     """The photo under ``key`` through the gate, to be submitted with the claim. What the gate refuses is used up too.
 
-    ``take`` counts its bytes, ``client`` sent them. Raises PhotoRejected, NoSuchUpload, UploadUsed, ObjectTooLarge, Problem, Unavailable.
+    ``take`` counts its bytes; ``client`` is the submitter's address. Raises PhotoRejected, NoSuchUpload, UploadUsed,
+    ObjectTooLarge, Problem, Unavailable.
     """
     limit = context.settings.max_upload_bytes
     async with context.incoming.claimed(key) as claim:
