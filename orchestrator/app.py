@@ -41,6 +41,7 @@ from orchestrator.listening import bound
 from orchestrator.ports import SignedFiles
 from orchestrator.processes import serve_in_processes
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
+from orchestrator.undumpable import make_undumpable
 from orchestrator.uploads import PROCESSES, PhotoGate
 
 UPLOADS_AT_ONCE = 16
@@ -94,7 +95,8 @@ def _lifespan(settings: Settings) -> Any:
 
 @asynccontextmanager
 async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
-    gate = PhotoGate(settings.max_pixels, max(1, PROCESSES // settings.api_processes))
+    processes = max(1, PROCESSES // settings.api_processes)
+    gate = PhotoGate(settings.max_pixels, processes, sandbox=settings.sandbox)
     async with open_adapters(settings) as adapters, gate:
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         yield Context(
@@ -145,6 +147,7 @@ async def _finish_response(message: Message, scope: Scope) -> None:
 
 def main() -> None:
     no_arguments("orchestrator.app", "The API: serves until SIGTERM or Ctrl-C.", variables())
+    make_undumpable()
     _log_to_stderr()
     try:
         settings = load_settings()
@@ -165,6 +168,7 @@ def main() -> None:
 
 def serve_in_process(sockets: Sequence[socket.socket]) -> None:
     """What each of several processes does."""
+    make_undumpable()
     _log_to_stderr()
     settings = load_settings()
     try:

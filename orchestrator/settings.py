@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     """Opens the /debug endpoints; without it they are closed."""
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
     max_pixels: int = Field(50_000_000, ge=64 * 64, validation_alias="REROOM_MAX_PIXELS")
+    sandbox: Literal["require", "prefer"] = Field("prefer", validation_alias="REROOM_SANDBOX")
+    """Whether uploads may be decoded where system calls cannot be filtered, for lack of libseccomp or of the kernel's
+    leave. ``prefer`` goes on with the other layers and logs a warning; the containers require it."""
 
     analyses_at_once: int = Field(2, ge=1, le=64, validation_alias="REROOM_ANALYSES_AT_ONCE")
     """Photos that one API process has looked at at a time by `POST /analyze`; more wait, or are answered 503."""

@@ -14,6 +14,7 @@ from orchestrator.api.bodies import PHOTO, operation_with
 from orchestrator.api.context import FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_photo_form
+from orchestrator.api.reading import address
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class AnalyzeController(Controller):
     async def analyze(self, request: Request[Any, Any, Any], context: FromApp) -> Analyzed:
         with context.uploads.hold() as take:
             file = await read_photo_form(request, context.settings.max_upload_bytes, take)
-            photo = await context.gate.accept(file)
+            photo = await context.gate.accept(file, client=address(request))
             seen = await unless_gone(request, context.analyst.analyse(photo.jpeg))
         return Analyzed(data=seen)
 

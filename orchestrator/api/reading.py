@@ -32,3 +32,8 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
     """All of it; the server gives no more than Content-Length says. Raises Problem."""
     async with reading(Problem(400, "incomplete_body", "the connection ended before the body did")):
         return await request.body()
+
+
+def address(request: Request[Any, Any, Any]) -> str | None:
+    """Of the client, or of a proxy that does not name it."""
+    return request.client.host if request.client else None

@@ -15,6 +15,7 @@ from orchestrator.api.errors import problems
 from orchestrator.api.forms import read_submit_form
 from orchestrator.api.preferences import PREFERENCES
 from orchestrator.api.presenters import Status, Submitted
+from orchestrator.api.reading import address
 from orchestrator.api.uploads import accepted_upload, discard
 from orchestrator.styles import DEFAULT_STYLE, STYLES
 
@@ -53,13 +54,14 @@ class TransformController(Controller):
     async def submit(self, request: Request[Any, Any, Any], context: FromApp) -> Submitted:
         limit = context.settings.max_upload_bytes
         await context.jobs.make_sure_of_a_place()
+        client = address(request)
         with context.uploads.hold() as take:
             form = await read_submit_form(request, limit, take)
             if isinstance(form.photo, str):
-                async with accepted_upload(context, form.photo, take) as (photo, claim):
+                async with accepted_upload(context, form.photo, take, client) as (photo, claim):
                     view = await context.jobs.submit(photo.jpeg, form.style, form.preferences, claim)
             else:
-                photo = await context.gate.accept(form.photo)
+                photo = await context.gate.accept(form.photo, client=client)
                 view = await context.jobs.submit(photo.jpeg, form.style, form.preferences)
         if isinstance(form.photo, str):
             await discard(context.incoming, form.photo)

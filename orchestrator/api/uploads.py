@@ -95,10 +95,13 @@ def decode_upload(body: bytes, max_size: int) -> UploadRequest:
 
 
 @asynccontextmanager
-async def accepted_upload(context: Context, key: str, take: Take) -> AsyncGenerator[tuple[Photo, Claim]]:
+async def accepted_upload(
+    context: Context, key: str, take: Take, client: str | None
+) -> AsyncGenerator[tuple[Photo, Claim]]:
     """The photo under ``key`` through the gate, to be submitted with the claim. What the gate refuses is used up too.
 
-    ``take`` counts its bytes. Raises PhotoRejected, NoSuchUpload, UploadUsed, ObjectTooLarge, Problem, Unavailable.
+    ``take`` counts its bytes; ``client`` is the submitter's address. Raises PhotoRejected, NoSuchUpload, UploadUsed,
+    ObjectTooLarge, Problem, Unavailable.
     """
     limit = context.settings.max_upload_bytes
     async with context.incoming.claimed(key) as claim:
@@ -106,7 +109,7 @@ async def accepted_upload(context: Context, key: str, take: Take) -> AsyncGenera
         take(limit)
         try:
             data = await context.incoming.read(key, limit)
-            photo = await context.gate.accept(data)
+            photo = await context.gate.accept(data, client=client)
         except (PhotoRejected, ObjectTooLarge):
             await discard(context.incoming, key)
             raise
