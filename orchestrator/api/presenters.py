@@ -103,7 +103,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FOR_USERS = frozenset(
-    {"invalid_request", "original_missing", "unknown_style", "too_many_attempts", "broken_record", "stalled"}
+    {
+        "broken_record",
+        "invalid_request",
+        "not_understood",
+        "original_missing",
+        "stalled",
+        "too_many_attempts",
+        "too_many_outages",
+        "unknown_style",
+    }
 )
 """Codes whose stored sentence is written for the user. That of others may hold addresses and what libraries say: it is
 for the worker's log."""
