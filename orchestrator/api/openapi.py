@@ -37,6 +37,9 @@ _ANSWERS = (
     Submitted, UploadOffer,
 )  # fmt: skip
 
+_RETRY_AFTER: dict[str, JsonSchema] = {
+    "Retry-After": {"description": "Seconds until another try", "schema": {"type": "integer", "minimum": 0}}
+}
 _HEADERS: dict[str, dict[str, JsonSchema]] = {
     "401": {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}},
     "405": {"Allow": {"description": "The methods of this address", "schema": {"type": "string"}}},
@@ -46,12 +49,8 @@ _HEADERS: dict[str, dict[str, JsonSchema]] = {
             "schema": {"type": "string"},
         }
     },
-    "503": {
-        "Retry-After": {
-            "description": "Seconds until another try",
-            "schema": {"type": "integer", "minimum": 0},
-        }
-    },
+    "429": _RETRY_AFTER,
+    "503": _RETRY_AFTER,
 }
 _EVERYWHERE = (400, 405, 431, 500)
 """Answers that no route gives by itself: to requests that are no HTTP, and where we broke."""

@@ -56,6 +56,7 @@ def test_every_problem_is_typed_and_says_what_its_headers_are() -> None:
                 "401": "WWW-Authenticate",
                 "405": "Allow",
                 "415": "Accept-Encoding",
+                "429": "Retry-After",
                 "503": "Retry-After",
             }
             assert list(response.get("headers", ())) == ([header[status]] if status in header else [])
