@@ -6,10 +6,12 @@ import json
 
 from orchestrator.api.openapi import document
 from orchestrator.app import ROUTES
+from orchestrator.command import no_arguments
 from orchestrator.settings import Settings
 
 
 def main() -> None:
+    no_arguments("orchestrator.describe", __doc__ or "")
     described = document(ROUTES, Settings.model_fields["max_upload_bytes"].default)
     print(json.dumps(described, indent=1, ensure_ascii=False))
 
