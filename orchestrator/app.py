@@ -16,8 +16,6 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.enums import ScopeType
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 
 from orchestrator.adapters import open_adapters
@@ -29,8 +27,10 @@ from orchestrator.api.errors import handle_error
 from orchestrator.api.files import FilesController
 from orchestrator.api.forms import FORM_OVERHEAD, UploadBudget
 from orchestrator.api.health import HealthController
+from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
-from orchestrator.api.root import RootController, package_version
+from orchestrator.api.root import RootController
+from orchestrator.api.semantics import Methods, refuse_coded_body
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
@@ -50,37 +50,37 @@ UPLOADS_AT_ONCE = 16
 ENDING_SECONDS = 10.0
 """How long one of several processes may take to close its connections after the drain; then it is killed."""
 
+ROUTES = (
+    RootController,
+    HealthController,
+    TransformController,
+    UploadsController,
+    AnalyzeController,
+    FilesController,
+    DebugController,
+)
+"""What the API answers over HTTP, beside its own description."""
+
 log = logging.getLogger("orchestrator.access")
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
     """The ASGI application; ``settings`` come from the environment unless given. Raises SettingsError."""
     settings = settings or load_settings()
-    return Litestar(
-        route_handlers=[
-            RootController,
-            HealthController,
-            TransformController,
-            UploadsController,
-            AnalyzeController,
-            FilesController,
-            DebugController,
-            watch,
-        ],
+    app = Litestar(
+        route_handlers=[*ROUTES, schema_controller(ROUTES, settings.max_upload_bytes), watch],
         lifespan=[_lifespan(settings)],
         dependencies={"context": Provide(_context, sync_to_thread=False)},
+        guards=[refuse_coded_body],
         exception_handlers={Exception: handle_error},
         request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD,
         cors_config=_cors(settings),
         before_send=[_finish_response],
-        openapi_config=OpenAPIConfig(
-            title="reroom",
-            version=package_version(),
-            path="/schema",
-            render_plugins=[JsonRenderPlugin(path="/")],
-        ),
+        openapi_config=None,
         logging_config=None,
     )
+    app.asgi_handler = Methods(app.asgi_handler, app.routes)
+    return app
 
 
 def _lifespan(settings: Settings) -> Any:

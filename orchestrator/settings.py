@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     api_processes: int = Field(1, ge=1, le=64, validation_alias="REROOM_API_PROCESSES")
     """Processes that answer at the API's address; one that dies is replaced."""
     admin_token: SecretStr | None = Field(None, min_length=16, validation_alias="REROOM_ADMIN_TOKEN")
-    """Opens the /debug endpoints; without it they are closed."""
+    """Opens the /debug endpoints, closed without it, and shows in /health why a part is down."""
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
     max_pixels: int = Field(50_000_000, ge=64 * 64, validation_alias="REROOM_MAX_PIXELS")
     sandbox: Literal["require", "prefer"] = Field("prefer", validation_alias="REROOM_SANDBOX")
