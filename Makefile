@@ -20,9 +20,10 @@ SERVER := .venv/.server-installed
 TESTS := .venv/.tests-installed
 TRITON := .triton/.installed
 PERF := .perf/.installed
+TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
 INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
-.PHONY: help demo up test check lint export dollhouse bench clean .venv .triton .perf
+.PHONY: help demo up test check lint export dollhouse bench clean .venv .triton .perf typescript
 .DELETE_ON_ERROR:
 
 help:  ## print this
@@ -57,7 +58,7 @@ up: $(SERVER) $(TRITON)
 	$(VENV) -m orchestrator.embedded up --bundle '$(BUNDLE)' --host '$(HOST)' --port '$(PORT)' \
 		--triton-port '$(TRITON_PORT)' --workers '$(WORKERS)' --tritons '$(TRITONS)' --apis '$(APIS)'
 
-test: $(TESTS) $(TRITON) $(PERF)
+test: $(TESTS) $(TRITON) $(PERF) typescript
 	@setup/system.sh redis-server libseccomp2
 	$(VENV) -m pytest
 
@@ -82,7 +83,7 @@ bench: $(TESTS) $(TRITON) $(PERF)
 	$(VENV) -m benchmarks.overhead
 
 clean:
-	rm -rf .venv .triton .perf .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .triton .perf .run tests/typescript/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .venv: $(SERVER)
 .triton: $(TRITON)
@@ -111,6 +112,16 @@ $(TRITON): requirements/serving.txt requirements/tritonserver.txt $(call gone,.t
 $(PERF): requirements/perf_analyzer.txt | $(SERVER)
 	@$(call INSTALL,perf_analyzer into .perf) .perf --stamp .installed --needs $^ --target-of $(VENV) \
 		--pip '--no-deps -r requirements/perf_analyzer.txt'
+
+typescript:
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+		{ echo 'there is no node with npm on PATH: the test of a TypeScript client is skipped'; exit 0; }; \
+	$(MAKE) --silent $(TYPESCRIPT) || echo 'openapi-typescript could not be installed: its test is skipped'
+
+$(TYPESCRIPT): tests/typescript/package-lock.json
+	@echo 'installing openapi-typescript into tests/typescript …'
+	@npm ci --prefix tests/typescript --no-audit --no-fund --silent
+	@touch $@
 
 define need_python
 test -n '$(PYTHON)' || { echo 'reroom needs Python 3.11 or 3.12 with venv, and there is none on PATH: install one \

@@ -17,8 +17,6 @@ from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.enums import ScopeType
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 
 from orchestrator.adapters import open_adapters
@@ -33,8 +31,10 @@ from orchestrator.api.errors import handle_error
 from orchestrator.api.files import FilesController
 from orchestrator.api.forms import FORM_OVERHEAD
 from orchestrator.api.health import HealthController
+from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
-from orchestrator.api.root import RootController, package_version
+from orchestrator.api.root import RootController
+from orchestrator.api.semantics import Methods, refuse_coded_body
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
@@ -47,6 +47,7 @@ from orchestrator.listening import bound
 from orchestrator.ports import SignedFiles
 from orchestrator.processes import serve_in_processes
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
+from orchestrator.undumpable import make_undumpable
 from orchestrator.uploads import PROCESSES, PhotoGate
 
 UPLOADS_AT_ONCE = 16
@@ -63,6 +64,16 @@ ENDING_SECONDS = 10.0
 
 INVALID_REQUEST = "Invalid HTTP request received."
 """uvicorn's line of log for each."""
+ROUTES = (
+    RootController,
+    HealthController,
+    TransformController,
+    UploadsController,
+    AnalyzeController,
+    FilesController,
+    DebugController,
+)
+"""What the API answers over HTTP, beside its own description."""
 
 log = logging.getLogger("orchestrator.access")
 
@@ -71,31 +82,18 @@ def create_app(settings: Settings | None = None) -> Litestar:
     """The ASGI application; ``settings`` come from the environment unless given. Raises SettingsError."""
     settings = settings or load_settings()
     app = Litestar(
-        route_handlers=[
-            RootController,
-            HealthController,
-            TransformController,
-            UploadsController,
-            AnalyzeController,
-            FilesController,
-            DebugController,
-            watch,
-        ],
+        route_handlers=[*ROUTES, schema_controller(ROUTES, settings.max_upload_bytes), watch],
         lifespan=[_lifespan(settings)],
         dependencies={"context": Provide(_context, sync_to_thread=False)},
+        guards=[refuse_coded_body],
         exception_handlers={Exception: handle_error},
         request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD,
         before_send=[_finish_response],
-        openapi_config=OpenAPIConfig(
-            title="reroom",
-            version=package_version(),
-            path="/schema",
-            render_plugins=[JsonRenderPlugin(path="/")],
-        ),
+        openapi_config=None,
         logging_config=None,
     )
     # Around everything that answers, unlike middleware of Litestar's, which stands around what has a route.
-    timed = AnswerWithin(app.asgi_handler, settings.answer_seconds)
+    timed = AnswerWithin(Methods(app.asgi_handler, app.routes), settings.answer_seconds)
     app.asgi_handler = CrossOrigin(timed, settings.origins)
     return app
 
@@ -112,7 +110,8 @@ def _lifespan(settings: Settings) -> Any:
 
 @asynccontextmanager
 async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
-    gate = PhotoGate(settings.max_pixels, max(1, PROCESSES // settings.api_processes))
+    processes = max(1, PROCESSES // settings.api_processes)
+    gate = PhotoGate(settings.max_pixels, processes, sandbox=settings.sandbox)
     async with open_adapters(settings) as adapters, gate:
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         yield Context(
@@ -155,6 +154,7 @@ async def _finish_response(message: Message, scope: Scope) -> None:
 
 def main() -> None:
     no_arguments("orchestrator.app", "The API: serves until SIGTERM or Ctrl-C.", variables())
+    make_undumpable()
     _log_to_stderr()
     try:
         settings = load_settings()
@@ -175,6 +175,7 @@ def main() -> None:
 
 def serve_in_process(sockets: Sequence[socket.socket]) -> None:
     """What each of several processes does."""
+    make_undumpable()
     _log_to_stderr()
     settings = load_settings()
     try:

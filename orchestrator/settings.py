@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -73,9 +73,12 @@ class Settings(BaseSettings):
     answer_seconds: float = Field(22.0, ge=1, le=300, validation_alias="REROOM_ANSWER_SECONDS")
     """From a request's last byte to 503 when there is no answer yet. Clients, and proxies, give up at 30 or so."""
     admin_token: SecretStr | None = Field(None, min_length=16, validation_alias="REROOM_ADMIN_TOKEN")
-    """Opens the /debug endpoints; without it they are closed."""
+    """Opens the /debug endpoints, closed without it, and shows in /health why a part is down."""
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
     max_pixels: int = Field(50_000_000, ge=64 * 64, validation_alias="REROOM_MAX_PIXELS")
+    sandbox: Literal["require", "prefer"] = Field("prefer", validation_alias="REROOM_SANDBOX")
+    """Whether uploads may be decoded where system calls cannot be filtered, for lack of libseccomp or of the kernel's
+    leave. ``prefer`` goes on with the other layers and logs a warning; the containers require it."""
 
     analyses_at_once: int = Field(2, ge=1, le=64, validation_alias="REROOM_ANALYSES_AT_ONCE")
     """Photos that one API process has looked at at a time by `POST /analyze`; more wait, or are answered 503."""

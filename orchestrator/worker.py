@@ -23,6 +23,7 @@ from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailabl
 from orchestrator.redis_jobs import AccessDenied
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.styles import STYLES
+from orchestrator.undumpable import make_undumpable
 
 TAKE_SECONDS = 1.0
 """How long one look for a job waits, and so how late a worker may notice a job that was given back."""
@@ -233,6 +234,7 @@ def stop_on_signals() -> asyncio.Event:
 
 def main() -> int:
     no_arguments("orchestrator.worker", __doc__ or "", variables())
+    make_undumpable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = load_settings()

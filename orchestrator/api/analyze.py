@@ -10,7 +10,7 @@ import msgspec
 from litestar import Controller, Request, post
 
 from orchestrator.analysis import Analysis
-from orchestrator.api.bodies import PHOTO, operation_with
+from orchestrator.api.bodies import PHOTO_FORM, operation_with
 from orchestrator.api.context import FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_photo_form
@@ -31,14 +31,15 @@ class AnalyzeController(Controller):
     @post(
         "/",
         status_code=200,
+        operation_id="analyze",
         summary="What is in a photo: depth, edges, objects, the kind of room. Nothing is stored",
-        operation_class=operation_with("multipart/form-data", {"file": PHOTO}, ["file"]),
+        operation_class=operation_with(PHOTO_FORM),
         responses=problems(400, 408, 413, 415, 422, 429, 502, 503, 504),
     )
     async def analyze(self, request: Request[Any, Any, Any], context: FromApp) -> Analyzed:
         with context.uploads.hold(address(request)) as take:
             file = await read_photo_form(request, context.settings.max_upload_bytes, take)
-            photo = await context.gate.accept(file)
+            photo = await context.gate.accept(file, client=address(request))
             seen = await unless_gone(request, context.analyst.analyse(photo.jpeg))
         return Analyzed(data=seen)
 

@@ -168,6 +168,9 @@ def _from_framework(error: HTTPException) -> Problem:
     match error.status_code:
         case 404:
             return Problem(404, "not_found", "there is nothing at this address")
+        case 405 if headers and headers.get("allow") == "websocket":
+            detail = "this address speaks WebSocket only"
+            return Problem(426, "upgrade_required", detail, headers={"Upgrade": "websocket"})
         case 405:
             return Problem(
                 405, "method_not_allowed", "this address does not take this method", headers=headers

@@ -10,6 +10,7 @@ from litestar import Controller, Request, Response, get, put
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery
 
+from orchestrator.api.bodies import PHOTO_FILE, operation_with
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.reading import address, read_body
@@ -22,6 +23,7 @@ class FilesController(Controller):
 
     @get(
         "/{key:path}",
+        operation_id="read_file",
         summary="A stored picture, by a signed link that expires",
         media_type="image/jpeg",
         responses={
@@ -48,6 +50,8 @@ class FilesController(Controller):
     @put(
         "/{key:path}",
         status_code=200,
+        operation_id="write_file",
+        operation_class=operation_with(PHOTO_FILE),
         summary="Put a photo, by the link of POST /uploads",
         responses=problems(400, 403, 404, 408, 409, 411, 429, 503),
     )

@@ -27,7 +27,9 @@ from orchestrator.styles import DEFAULT_STYLE, STYLES
 
 FORM_OVERHEAD = 128 * 1024
 """What a form may hold beside the file's own bytes."""
-_TEXT_LIMITS = {"key": 100, "style": 100, "preferences": 64 * 1024}
+_PART_HEADER_BYTES = 16 * 1024
+"""A header line of a part, which holds the file's name: not used, so it may be as long as this and in any charset."""
+_TEXT_LIMITS = {"key": 400, "style": 100, "preferences": 64 * 1024}
 
 
 class SubmitForm(msgspec.Struct, frozen=True):
@@ -41,7 +43,9 @@ async def read_submit_form(request: Request[Any, Any, Any], max_file_bytes: int,
     """The checked form, its bytes counted with ``take``; raises Problem."""
     parts = await _read_parts(request, {"file": max_file_bytes, **_TEXT_LIMITS}, take, _check_part)
     preferences = decode_preferences(bytes(parts.get("preferences", b"")))
-    return SubmitForm(_photo(parts), _style(parts.get("style", bytearray())), preferences)
+    return SubmitForm(
+        _photo(parts), _style(parts["style"]) if "style" in parts else DEFAULT_STYLE, preferences
+    )
 
 
 async def read_photo_form(request: Request[Any, Any, Any], max_file_bytes: int, take: Take) -> bytearray:
@@ -70,7 +74,12 @@ def _check_part(name: str, part: bytearray) -> None:
 
 
 def _style(part: bytearray) -> str:
-    style = part.decode("utf-8", "replace").strip() or DEFAULT_STYLE
+    return known_style(part.decode("utf-8-sig", "replace"))
+
+
+def known_style(text: str) -> str:
+    """The style's name for how it was written: case and spaces around it do not count. Raises Problem."""
+    style = text.strip().lower()
     if style not in STYLES:
         known = ", ".join(STYLES)
         raise Problem(422, "unknown_style", f"there is no such style; there are {known}", field="style")
@@ -88,7 +97,13 @@ async def _read_parts(
     ``limits`` are the bytes of each part that there may be; ``check`` sees each as soon as it is whole. The whole
     body's limit is the app's ``request_max_body_size``.
     """
-    parser = PushMultipartParser(_boundary(request), max_segment_count=2 * len(limits))
+    parser = PushMultipartParser(
+        _boundary(request),
+        max_segment_count=2 * len(limits),
+        max_header_size=_PART_HEADER_BYTES,
+        # Every byte is a character of Latin-1: what a file is called, in whatever charset, refuses no form.
+        header_charset="latin-1",
+    )
     form = _Form(limits, check)
     gone = _malformed("the connection ended before the form did")
     try:
@@ -112,7 +127,7 @@ class _Form:
 
     def feed(self, event: MultipartSegment | bytes | bytearray | None) -> None:
         if isinstance(event, MultipartSegment):
-            self._begin(event.name or "")
+            self._begin((event.name or "").encode("latin-1").decode("utf-8", "replace"))
         elif event is not None:
             part = self.parts[self._current]
             if len(part) + len(event) > self._limits[self._current]:

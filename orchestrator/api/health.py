@@ -1,18 +1,19 @@
-"""Whether each part works, found out by using it."""
+"""Whether each part works, found out by using it. Everyone sees up and down, the administrator also why."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, Request, Response, get
 from litestar.openapi import ResponseSpec
 
+from orchestrator.api.admin import is_admin
 from orchestrator.api.context import Context, FromApp
-from orchestrator.api.presenters import rfc3339
+from orchestrator.api.presenters import Time, rfc3339
 from orchestrator.ports import JobStore, PortError, Unavailable
 
 CHECK_SECONDS = 2.0
@@ -25,6 +26,7 @@ class ServiceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     status: Literal["up", "down"]
     latency_ms: float
     detail: str | None = None
+    """For the administrator only: it names addresses and what libraries say."""
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ class Services(msgspec.Struct, frozen=True):
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["healthy", "degraded"]
-    timestamp: str
+    timestamp: Time
     services: Services
 
 
@@ -49,24 +51,33 @@ class HealthController(Controller):
     path = "/health"
     tags = ("service",)
 
-    @get("/", summary="The health of every part; 200 also when degraded")
-    async def health(self, context: FromApp) -> Health:
-        health: Health = await context.health(lambda: check_all(context))
-        return health
+    @get("/", operation_id="get_health", summary="The health of every part; 200 also when degraded")
+    async def health(self, request: Request[Any, Any, Any], context: FromApp) -> Health:
+        return shown(await context.health(lambda: check_all(context)), request)
 
-    @get("/live", summary="200 as long as this process answers")
+    @get("/live", operation_id="get_alive", summary="200 as long as this process answers")
     async def live(self) -> Alive:
         return Alive()
 
     @get(
         "/ready",
+        operation_id="get_ready",
         summary="200 when jobs are accepted and the models are ready, 503 otherwise",
         responses={503: ResponseSpec(Health, description="A part is down", generate_examples=False)},
     )
-    async def ready(self, context: FromApp) -> Response[Health]:
-        health: Health = await context.health(lambda: check_all(context))
+    async def ready(self, request: Request[Any, Any, Any], context: FromApp) -> Response[Health]:
+        health = shown(await context.health(lambda: check_all(context)), request)
         needed = (health.services.redis, health.services.triton, health.services.storage)
         return Response(health, status_code=200 if all(part.status == "up" for part in needed) else 503)
+
+
+def shown(health: Health, request: Request[Any, Any, Any]) -> Health:
+    """What this request may see of it."""
+    if is_admin(request):
+        return health
+    parts = msgspec.structs.asdict(health.services).values()
+    public = Services(*(msgspec.structs.replace(part, detail=None) for part in parts))
+    return msgspec.structs.replace(health, services=public)
 
 
 async def check_all(context: Context) -> Health:

@@ -1,7 +1,12 @@
-"""The user's ``preferences``: decoded, and every range checked, here and nowhere else."""
+"""The user's ``preferences``: decoded, and every range checked, here and nowhere else.
+
+What passes here must run: the ranges lie within those of the model ``restyle``, which reads numbers as FP32, and a test
+takes the ends of each through it.
+"""
 
 from __future__ import annotations
 
+import codecs
 import math
 from typing import Annotated, Any
 
@@ -9,34 +14,48 @@ import msgspec
 from msgspec import Meta
 
 from orchestrator.api.errors import Problem
+from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.jobs.models import Preferences
 
-_Colour = Annotated[str, Meta(min_length=1, max_length=40)]
+MAX_STEPS = 100
+MIN_STRENGTH = 1 / MAX_STEPS
+"""One step of MAX_STEPS. The model always runs at least one, so less would change nothing."""
+
+_COLOURS, _COLOUR_LENGTH = 8, 40
+_Colour = Annotated[str, Meta(max_length=_COLOUR_LENGTH)]
+PALETTE_TEXT = f"^[^,]{{0,{_COLOUR_LENGTH}}}(,[^,]{{0,{_COLOUR_LENGTH}}}){{0,{_COLOURS - 1}}}$"
+"""A palette as one string: colours separated by commas."""
+
 PREFERENCES: dict[str, Any] = {
     "keep_furniture": bool,
-    "color_palette": Annotated[list[_Colour], Meta(max_length=8)],
+    "color_palette": Annotated[list[_Colour], Meta(max_length=_COLOURS)],
     "prompt": Annotated[str, Meta(max_length=1000)],
     "negative_prompt": Annotated[str, Meta(max_length=1000)],
     "seed": Annotated[int, Meta(ge=0, le=2**63 - 1)],
-    "steps": Annotated[int, Meta(ge=1, le=100)],
-    "strength": Annotated[float, Meta(gt=0, le=1)],
+    "steps": Annotated[int, Meta(ge=1, le=MAX_STEPS)],
+    "strength": Annotated[float, Meta(ge=MIN_STRENGTH, le=1)],
     "guidance_scale": Annotated[float, Meta(ge=0, le=30)],
-    "preview_every": Annotated[int, Meta(ge=0, le=100)],
+    "preview_every": Annotated[int, Meta(ge=0, le=MAX_STEPS)],
 }
 """A member's type and limits. null is the same as leaving the member out."""
 
 
 def decode_preferences(text: bytes) -> Preferences:
-    """The preferences in a JSON object (empty text = none).
+    """The preferences in a JSON object (empty text = none); see :func:`decode_json` for what counts as JSON.
 
     Raises Problem 422 ``invalid_preferences``, whose field names the member.
     """
-    if not text.strip():
+    if not text.removeprefix(codecs.BOM_UTF8).strip():
         return Preferences()
     try:
-        members = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        members = decode_json(text)
+    except NotJson:
         raise _invalid("preferences must be JSON in UTF-8") from None
+    return to_preferences(members)
+
+
+def to_preferences(members: Any) -> Preferences:
+    """The preferences that are the members of a JSON object, decoded by :func:`decode_json`; raises as above."""
     if not isinstance(members, dict):
         raise _invalid("preferences must be a JSON object")
     return Preferences(**{name: _member(name, value) for name, value in members.items() if value is not None})
@@ -46,24 +65,21 @@ def _member(name: str, value: Any) -> Any:
     if name not in PREFERENCES:
         known = ", ".join(PREFERENCES)
         raise _invalid(f"there is no such preference; there are {known}", name[:100])
-    if name == "color_palette":
-        value = _colours(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _invalid("the number is too large", name)
     try:
-        converted = msgspec.convert(value, PREFERENCES[name])
+        if name == "color_palette":
+            return _colours(value)
+        return msgspec.convert(value, PREFERENCES[name])
     except msgspec.ValidationError as error:
         raise _invalid(str(error), name) from None
-    if isinstance(converted, float) and not math.isfinite(converted):
-        raise _invalid("must be a finite number", name)
-    return converted
 
 
-def _colours(value: Any) -> Any:
-    """Items without the spaces around them; one string holds them separated by commas."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    if isinstance(value, list):
-        return [part.strip() if isinstance(part, str) else part for part in value]
-    return value
+def _colours(value: Any) -> list[str]:
+    """The colours without the spaces around them and without blank ones. Raises ValidationError."""
+    listed = value.split(",") if isinstance(value, str) else value
+    colours = [colour.strip() for colour in msgspec.convert(listed, PREFERENCES["color_palette"])]
+    return [colour for colour in colours if colour]
 
 
 def _invalid(detail: str, name: str | None = None) -> Problem:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, cast
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
-from orchestrator.jobs.events import Completed, EventRecord
+from orchestrator.analysis import SeenObject
 from orchestrator.jobs.models import JobError, JobResult, JobState
 from orchestrator.jobs.service import JobView
 from orchestrator.ports import Storage
@@ -22,14 +23,56 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     status_url: str
 
 
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""RFC 3339 in UTC."""
+Score = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Quality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Measures of the picture, 0 to 1 each, and one score of them all."""
+
+    edge_agreement: Score | UnsetType = UNSET
+    depth_agreement: Score | UnsetType = UNSET
+    sharpness: Score | UnsetType = UNSET
+    exposure: Score | UnsetType = UNSET
+    cleanliness: Score | UnsetType = UNSET
+    score: Score | UnsetType = UNSET
+
+
+class ResultWarning(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was asked for and not done: a stable code and one sentence."""
+
+    code: str
+    detail: str
+
+
+class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the picture was made. Other releases of the service may leave members out, or add some."""
+
+    style: str | UnsetType = UNSET
+    processing_time: Annotated[float, Meta(ge=0, description="Seconds")] | UnsetType = UNSET
+    quality_score: Score | UnsetType | None = UNSET
+    quality: Quality | UnsetType = UNSET
+    room_type: str | UnsetType = UNSET
+    room_confidence: Score | UnsetType | None = UNSET
+    objects: list[SeenObject] | UnsetType = UNSET
+    seed: Annotated[int, Meta(ge=0, description="Repeats the picture when given again")] | UnsetType = UNSET
+    attempts: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    prompt_truncated: bool | UnsetType = UNSET
+    warnings: list[ResultWarning] | UnsetType = UNSET
+    timings: Annotated[dict[str, float], Meta(description="Seconds by stage")] | UnsetType = UNSET
+    release: Annotated[str, Meta(description="The models that made it")] | UnsetType = UNSET
+    width: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    height: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+
+
 class ResultData(msgspec.Struct, frozen=True, kw_only=True):
     """URLs that expire; ask again for new ones."""
 
     transformed_url: str
     thumbnail_url: str
     original_url: str
-    metadata: dict[str, Any]
-    """style, processing_time, quality_score, room_type, room_confidence, seed and more."""
+    metadata: ResultMetadata
 
 
 class StatusData(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +82,8 @@ class StatusData(msgspec.Struct, frozen=True, kw_only=True):
     """0 to 1."""
     message: str
     style: str
-    created_at: str
-    updated_at: str
+    created_at: Time
+    updated_at: Time
     estimated_time: float | None
     """Seconds from submission to the end; null once the job is finished."""
     estimated_time_remaining: float | None
@@ -50,13 +93,42 @@ class StatusData(msgspec.Struct, frozen=True, kw_only=True):
     error: JobError | None
     result_url: str | None
     """The same as result.transformed_url."""
-    result: ResultData | msgspec.UnsetType = msgspec.UNSET
+    result: ResultData | UnsetType = UNSET
     """Only when the job is completed."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     success: bool = True
     data: StatusData
+
+
+FOR_USERS = frozenset(
+    {
+        "broken_record",
+        "invalid_request",
+        "not_understood",
+        "original_missing",
+        "stalled",
+        "too_many_attempts",
+        "too_many_outages",
+        "unknown_style",
+    }
+)
+"""Codes whose stored sentence is written for the user. That of others may hold addresses and what libraries say: it is
+for the worker's log."""
+
+_PUBLIC = {
+    "broken_image": "The photo cannot be decoded.",
+    "model_error": "The model broke over this photo.",
+    "unavailable": "A part of the service was out of reach for too long.",
+}
+
+
+def public_error(error: JobError) -> JobError:
+    """A failed job's error as everyone may see it."""
+    if error.code in FOR_USERS:
+        return error
+    return JobError(code=error.code, detail=_PUBLIC.get(error.code, "Something went wrong on our side."))
 
 
 class Presenter:
@@ -77,7 +149,7 @@ class Presenter:
 
     async def status(self, view: JobView) -> StatusData:
         job = view.job
-        result = await self._result(job.original_key, job.result) if job.result else msgspec.UNSET
+        result = await self._result(job.original_key, job.result) if job.result else UNSET
         return StatusData(
             job_id=job.id,
             status=job.status,
@@ -90,29 +162,10 @@ class Presenter:
             estimated_time_remaining=view.estimated_time_remaining,
             queue_position=view.queue_position,
             attempts=job.attempts,
-            error=job.error,
+            error=public_error(job.error) if job.error else None,
             result_url=result.transformed_url if isinstance(result, ResultData) else None,
             result=result,
         )
-
-    def snapshot(self, data: StatusData, seq: str) -> dict[str, Any]:
-        """The WebSocket's first picture of the job; events after ``seq`` follow."""
-        return {"type": "snapshot", "job_id": data.job_id, "seq": seq, "data": msgspec.to_builtins(data)}
-
-    def event(self, job_id: str, record: EventRecord) -> dict[str, Any]:
-        """An event as a WebSocket message. Not for Completed, whose storage keys are nobody's business."""
-        fields: dict[str, Any] = msgspec.to_builtins(record.event)
-        return {"type": fields.pop("type"), "job_id": job_id, "seq": record.seq, **fields}
-
-    def completed(self, record: EventRecord, data: StatusData) -> dict[str, Any]:
-        assert isinstance(record.event, Completed)
-        return {
-            "type": "completed",
-            "job_id": data.job_id,
-            "seq": record.seq,
-            "progress": record.event.progress,
-            "data": msgspec.to_builtins(data),
-        }
 
     async def _result(self, original_key: str, result: JobResult) -> ResultData:
         keys = (result.transformed_key, result.thumbnail_key, original_key)
@@ -121,7 +174,8 @@ class Presenter:
             transformed_url=transformed,
             thumbnail_url=thumbnail,
             original_url=original,
-            metadata=result.metadata,
+            # As stored, so that what another release says of its pictures passes through.
+            metadata=cast(ResultMetadata, result.metadata),
         )
 
 

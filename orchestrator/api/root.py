@@ -12,6 +12,7 @@ from orchestrator.styles import STYLES
 ENDPOINTS = {
     "upload": "POST /uploads",
     "submit": "POST /transform/submit",
+    "submit_upload": "POST /transform/submit-upload",
     "status": "GET /transform/status/{job_id}",
     "cancel": "DELETE /transform/{job_id}",
     "erase": "DELETE /transform/{job_id}/files",
@@ -34,7 +35,7 @@ class RootController(Controller):
     path = "/"
     tags = ("service",)
 
-    @get("/", summary="What this service is and offers")
+    @get("/", operation_id="get_service", summary="What this service is and offers")
     async def root(self) -> Root:
         return Root(version=package_version(), endpoints=ENDPOINTS, supported_styles=list(STYLES))
 

@@ -11,20 +11,18 @@ from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from litestar import Controller, Request, post
-from litestar.openapi.spec import OpenAPIType, Schema
 from msgspec import Meta
 
-from orchestrator.api.bodies import operation_with
+from orchestrator.api.bodies import UPLOAD_REQUEST, ContentType, operation_with
 from orchestrator.api.budget import Take
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
-from orchestrator.api.presenters import rfc3339
+from orchestrator.api.json_text import NotJson, decode_json
+from orchestrator.api.presenters import Time, rfc3339
 from orchestrator.api.reading import address, read_body
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.ports import Claim, ObjectTooLarge, PortError
 from orchestrator.uploads import Photo, PhotoRejected
-
-ContentType = Literal["image/jpeg", "image/png", "image/webp"]
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +41,7 @@ class UploadOffer(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     headers: dict[str, str]
     """To be sent with exactly ``size`` bytes."""
-    expires_at: str
-
-
-WISH = {
-    "content_type": Schema(type=OpenAPIType.STRING, enum=list(get_args(ContentType))),
-    "size": Schema(type=OpenAPIType.INTEGER, minimum=1, description="Bytes of the file"),
-}
+    expires_at: Time
 
 
 class UploadsController(Controller):
@@ -59,8 +51,9 @@ class UploadsController(Controller):
     @post(
         "/",
         status_code=201,
+        operation_id="request_upload",
         summary="A link to put a photo straight into storage",
-        operation_class=operation_with("application/json", WISH, list(WISH)),
+        operation_class=operation_with(UPLOAD_REQUEST),
         responses=problems(400, 408, 413, 422, 429, 503),
         request_max_body_size=4096,
     )
@@ -80,32 +73,41 @@ class UploadsController(Controller):
 def decode_upload(body: bytes, max_size: int) -> UploadRequest:
     """Raises Problem, whose field names the member."""
     try:
-        asked = msgspec.json.decode(body, type=UploadRequest)
+        wish = decode_json(body)
+    except NotJson:
+        raise Problem(
+            400, "invalid_upload", "the body must be a JSON object in UTF-8", field="body"
+        ) from None
+    if isinstance(wish, dict) and isinstance(kind := wish.get("content_type"), str):
+        wish |= {"content_type": kind.strip().lower()}
+    try:
+        asked = msgspec.convert(wish, UploadRequest)
     except msgspec.ValidationError as error:
         # "Expected `int`, got `str` - at `$.size`"
         sentence, _, place = str(error).partition(" - at ")
         member = re.search(r"\$\.(\w+)", place) or re.search(r"field `(\w+)`", sentence)
+        if sentence.startswith("Invalid enum value"):
+            sentence += f": a photo is {' or '.join(get_args(ContentType))}"
         raise Problem(422, "invalid_upload", sentence, field=member[1] if member else "body") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Problem(
-            400, "invalid_upload", "the body must be a JSON object in UTF-8", field="body"
-        ) from None
     if asked.size > max_size:
         raise Problem(413, "body_too_large", f"a photo may have at most {max_size} bytes", field="size")
     return asked
 
 
 @asynccontextmanager
-async def accepted_upload(context: Context, key: str, take: Take) -> AsyncGenerator[tuple[Photo, Claim]]:
+async def accepted_upload(
+    context: Context, key: str, take: Take, client: str | None
+) -> AsyncGenerator[tuple[Photo, Claim]]:
     """The photo under ``key`` through the gate, to be submitted with the claim. What the gate refuses is used up too.
 
-    ``take`` counts its bytes. Raises PhotoRejected, NoSuchUpload, UploadUsed, ObjectTooLarge, Problem, Unavailable.
+    ``take`` counts its bytes; ``client`` is the submitter's address. Raises PhotoRejected, NoSuchUpload, UploadUsed,
+    ObjectTooLarge, Problem, Unavailable.
     """
     limit = context.settings.max_upload_bytes
     async with context.incoming.claimed(key) as claim:
         try:
             data = await context.incoming.read(key, limit, take)
-            photo = await context.gate.accept(data)
+            photo = await context.gate.accept(data, client=client)
         except (PhotoRejected, ObjectTooLarge):
             await discard(context.incoming, key)
             raise

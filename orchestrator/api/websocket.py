@@ -18,6 +18,14 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 
 from orchestrator.api.context import FromApp
+from orchestrator.api.messages import (
+    CompletedMessage,
+    ConnectedMessage,
+    Message,
+    PongMessage,
+    SnapshotMessage,
+    event_message,
+)
 from orchestrator.jobs.events import Completed, EventRecord, seq_key
 from orchestrator.jobs.models import TERMINAL
 from orchestrator.ports import JobNotFound, Unavailable
@@ -25,12 +33,26 @@ from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
 
+PATH = "/ws/transform/{job_id}"
+
 NORMAL = 1000
 INTERNAL_ERROR = 1011
+SERVICE_RESTART = 1012
 TRY_AGAIN_LATER = 1013
 BAD_AFTER = 4400
 FORBIDDEN_ORIGIN = 4403
 JOB_NOT_FOUND = 4404
+
+CLOSE_CODES = {
+    NORMAL: "The job has ended, and every event was sent",
+    INTERNAL_ERROR: "Something went wrong on our side; connect again with after",
+    SERVICE_RESTART: "This server stops; connect again with after",
+    TRY_AGAIN_LATER: "A part of the service cannot be reached; connect again with after, not at once",
+    BAD_AFTER: "after is not a seq",
+    FORBIDDEN_ORIGIN: "The page's origin is not in ALLOWED_ORIGINS",
+    JOB_NOT_FOUND: "No job has this id, or it was erased",
+}
+"""Why the server ends a connection. SERVICE_RESTART is uvicorn's."""
 
 SEND_SECONDS = 20.0
 """A client that takes nothing for so long is given up."""
@@ -94,7 +116,7 @@ class _Watcher:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise _ClientGone
-            await self._send({"type": "pong"})
+            await self._send(PongMessage())
 
     async def _tell(self) -> None:
         check_origin(self._socket.headers.get("origin"), self._context.settings)
@@ -109,8 +131,9 @@ class _Watcher:
     async def _tell_events(self, after: str | None) -> None:
         jobs, presenter = self._context.jobs, self._context.presenter
         view = await jobs.status(self._job_id)
-        await self._send({"type": "connected", "job_id": self._job_id})
-        await self._send(presenter.snapshot(await presenter.status(view), view.job.last_seq))
+        await self._send(ConnectedMessage(job_id=self._job_id))
+        data = await presenter.status(view)
+        await self._send(SnapshotMessage(job_id=self._job_id, seq=view.job.last_seq, data=data))
         start = view.job.last_seq if after is None else after
         if view.job.status in TERMINAL and seq_key(start) >= seq_key(view.job.last_seq):
             raise _Close(NORMAL, "the job is finished")
@@ -121,14 +144,16 @@ class _Watcher:
         await jobs.status(self._job_id)
         raise _Close(NORMAL, "the job is finished")
 
-    async def _message(self, record: EventRecord) -> dict[str, Any]:
-        presenter = self._context.presenter
+    async def _message(self, record: EventRecord) -> Message:
         if not isinstance(record.event, Completed):
-            return presenter.event(self._job_id, record)
+            return event_message(self._job_id, record)
         view = await self._context.jobs.status(self._job_id)
-        return presenter.completed(record, await presenter.status(view))
+        data = await self._context.presenter.status(view)
+        return CompletedMessage(
+            job_id=self._job_id, seq=record.seq, progress=record.event.progress, data=data
+        )
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         async with self._sending:
             await self._within_time(self._socket.send_text(_encode(message).decode()))
 

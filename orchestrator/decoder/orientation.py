@@ -8,17 +8,14 @@ import struct
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b")
 
 
-def orientation(exif: bytes, xmp: bytes) -> int:
-    """EXIF's value from 1 (upright) to 8; XMP's where EXIF has none that makes sense, and 1 where neither has."""
-    found = exif_orientation(exif)
-    if not 1 <= found <= 8:
-        match = _XMP_ORIENTATION.search(xmp)
-        found = int(match[1]) if match else 1
-    return found
+def xmp_orientation(text: bytes) -> int:
+    """From 1 to 8, or 0 when an XMP packet says nothing about it."""
+    match = _XMP_ORIENTATION.search(text)
+    return int(match[1]) if match else 0
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The tag Orientation of an EXIF block's first directory; 0 when there is none that can be read."""
+    """The tag Orientation of an EXIF block's first directory, from 1 to 8; 0 when there is none that makes sense."""
     for _ in range(2):  # some write the beginning twice
         exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
@@ -31,7 +28,8 @@ def exif_orientation(exif: bytes) -> int:
             tag, kind, values = struct.unpack_from(order + "HHI", exif, start + 2 + 12 * index)
             if tag == 0x0112 and values == 1 and kind in (1, 3, 4):  # a byte, a short, a long
                 code = {1: "B", 3: "H", 4: "I"}[kind]
-                return int(struct.unpack_from(order + code, exif, start + 10 + 12 * index)[0])
+                found = int(struct.unpack_from(order + code, exif, start + 10 + 12 * index)[0])
+                return found if 1 <= found <= 8 else 0
     except struct.error:
         pass
     return 0

@@ -6,9 +6,11 @@ import io
 
 from PIL import Image, ImageCms
 
-from orchestrator.decoder.containers import Parts, animated, take_apart
+from orchestrator.decoder.containers import take_apart
+from orchestrator.decoder.jpeg import decode_jpeg
 from orchestrator.decoder.limits import STORED_SIDE, Rejected, broken, check_size
-from orchestrator.decoder.orientation import orientation
+from orchestrator.decoder.parts import Parts, animated
+from orchestrator.decoder.png import has_all_rows
 
 QUALITY = 95
 SRGB = ImageCms.createProfile("sRGB")
@@ -25,6 +27,8 @@ _TURNS = {
 _TO_8_BIT = [(value * 255 + 32767) // 65535 for value in range(65536)]
 _INPUT_CLASSES = ("scnr", "mntr", "prtr", "spac")
 """Classes of profiles that describe a device or a space; the others describe conversions and names."""
+_BAND = 2**20
+"""Pixels that are converted and scaled at a time."""
 
 
 def normalise(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
@@ -32,15 +36,12 @@ def normalise(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
     parts = take_apart(data)
     check_size(parts.width, parts.height, max_pixels)
     try:
-        with Image.open(io.BytesIO(parts.stream), formats=(parts.format,)) as image:
-            if image.size != (parts.width, parts.height):
-                raise broken()
-            if getattr(image, "is_animated", False):
-                raise animated()
-            picture = to_srgb(shrink(image), parts)
-        turn = _TURNS.get(orientation(parts.exif, parts.xmp))
+        picture = to_srgb(_decoded(parts), parts)
+        turn = _TURNS.get(parts.orientation)
         if turn is not None:
             picture = picture.transpose(turn)
+        # A copy is no file any more: Pillow would ask for the working directory to see whether it writes over it.
+        picture = picture.copy()
         picture.info = {}
         out = io.BytesIO()
         picture.save(out, "JPEG", quality=QUALITY)
@@ -51,15 +52,56 @@ def normalise(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
     return out.getvalue(), *picture.size
 
 
-def shrink(image: Image.Image) -> Image.Image:
-    """The decoded picture in a mode that colour management takes, at most STORED_SIDE long."""
-    # A JPEG is decoded at a fraction of its size where that is enough: a quarter of the time and memory.
-    longest = max(image.size)
-    image.draft(None, (-(-image.width * STORED_SIDE // longest), -(-image.height * STORED_SIDE // longest)))
-    image.load()
-    picture = to_8_bit(image)
-    picture.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.LANCZOS)
+def _decoded(parts: Parts) -> Image.Image:
+    """The pixels in a mode that colour management takes, at most STORED_SIDE long."""
+    width, height = parts.width, parts.height
+    longest = max(width, height, STORED_SIDE)
+    size = (max(1, round(width * STORED_SIDE / longest)), max(1, round(height * STORED_SIDE / longest)))
+    if parts.format == "JPEG":
+        picture = decode_jpeg(parts.stream, *size)
+        # Of eighths of the sides, rounded up: the last column and row may be there in part.
+        eighths = next(n for n in range(1, 9) if -(-width * n // 8) == picture.width or n == 8)
+        return _scaled(to_8_bit(picture), (width * eighths / 8, height * eighths / 8), size)
+    with Image.open(io.BytesIO(parts.stream), formats=(parts.format,)) as image:
+        if image.size != (width, height):
+            raise broken()
+        if getattr(image, "is_animated", False):
+            raise animated()
+        image.load()
+        if parts.format == "PNG" and _may_lack_rows(image) and not has_all_rows(parts.stream):
+            raise broken()
+        factor = longest // STORED_SIDE
+        return _scaled(_reduced(image, factor), (width / factor, height / factor), size)
+
+
+def _may_lack_rows(image: Image.Image) -> bool:
+    """Rows that never came are zeros. The last one to come is the last but one in some interlaced pictures."""
+    rows = (image.crop((0, top, image.width, top + 1)) for top in range(image.height - 2, image.height))
+    return any(not row.tobytes().strip(b"\0") for row in rows)
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """In a mode of ``to_8_bit``, and of each square of ``factor`` pixels the mean; in bands, which saves memory."""
+    if factor == 1:
+        return to_8_bit(image)
+    height = max(1, _BAND // (factor * image.width)) * factor
+    bands = []
+    for top in range(0, image.height, height):
+        band = image.crop((0, top, image.width, min(image.height, top + height)))
+        bands.append(to_8_bit(band).reduce(factor))
+    picture = Image.new(bands[0].mode, (bands[0].width, sum(band.height for band in bands)))
+    top = 0
+    for band in bands:
+        picture.paste(band, (0, top))
+        top += band.height
     return picture
+
+
+def _scaled(picture: Image.Image, covered: tuple[float, float], size: tuple[int, int]) -> Image.Image:
+    """The part from the upper left corner on that is ``covered``, brought to ``size``."""
+    if picture.size == size:
+        return picture
+    return picture.resize(size, Image.Resampling.BICUBIC, box=(0, 0, *covered))
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:

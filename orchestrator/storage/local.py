@@ -24,6 +24,7 @@ from orchestrator.ports import (
     UploadLink,
 )
 from orchestrator.storage.common import check_key, check_prefix, to_its_end
+from orchestrator.storage.private import close_to_others, make_folder, new_file
 from orchestrator.storage.signing import UrlSigner
 
 T = TypeVar("T")
@@ -36,12 +37,15 @@ _RENAME_TRIES = 10
 
 
 class LocalStorage(Storage, SignedFiles):
-    """Objects are files under ``root``; URLs lead to this API, which checks the signature."""
+    """Objects are files under ``root``, for this process's user alone; URLs lead to this API, which checks the
+    signature."""
 
     def __init__(self, root: Path, signer: UrlSigner) -> None:
         # Unfinished writes lie beside the objects: a rename is atomic only within one file system.
         self._objects, self._incoming = root / "objects", root / "incoming"
         self._signer = signer
+        for folder in (self._objects, self._incoming):
+            close_to_others(folder)
         _remove_leftovers(self._incoming)
 
     async def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = True) -> None:
@@ -97,9 +101,10 @@ class LocalStorage(Storage, SignedFiles):
         probe = self._incoming / f"probe-{uuid.uuid4().hex}"
 
         def write_and_read() -> None:
-            self._incoming.mkdir(parents=True, exist_ok=True)
+            make_folder(self._incoming)
             try:
-                probe.write_bytes(b"probe")
+                with new_file(probe) as file:
+                    file.write(b"probe")
                 if probe.read_bytes() != b"probe":
                     raise OSError("read back something else than was written")
                 if shutil.disk_usage(self._incoming).free < LEAST_FREE:
@@ -110,10 +115,10 @@ class LocalStorage(Storage, SignedFiles):
         await self._run(write_and_read)
 
     def _write(self, target: Path, data: bytes, overwrite: bool) -> None:
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        make_folder(self._incoming)
         temporary = self._incoming / uuid.uuid4().hex
         try:
-            with temporary.open("xb") as file:
+            with new_file(temporary) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -160,7 +165,7 @@ def _move(temporary: Path, target: Path, move: Callable[[Path, Path], None]) -> 
     """Move into place; again when a delete took the new folder away meanwhile."""
     for left in reversed(range(_RENAME_TRIES)):
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             move(temporary, target)
             return
         except FileExistsError:

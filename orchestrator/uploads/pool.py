@@ -5,195 +5,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import signal
-import struct
-import sys
 from collections.abc import AsyncGenerator
-from pathlib import Path
-
-import msgspec
 
 from orchestrator.ports import Unavailable
+from orchestrator.uploads.process import Answer, Decoder, Limits
+from orchestrator.uploads.size import stated_pixels
+from orchestrator.uploads.turns import Turns
 
-START_SECONDS = 30.0
-"""A decoder starts in about 0.1 s on an idle machine."""
 RESTART_SECONDS = 1.0
 """Between attempts when decoders cannot be started at all."""
 PICTURES = 200
 """Of one process; a fresh one then takes its place, so that nothing piles up in a library's heap."""
-ENDING_SECONDS = 2.0
-_PIECE = 64 * 1024
-_STDERR_KEPT = 2048
-_ROOT = Path(__file__).resolve().parents[2]
 
 log = logging.getLogger(__name__)
 
 
-class Answer(msgspec.Struct):
-    ok: bool
-    width: int = 0
-    height: int = 0
-    code: str = ""
-    detail: str = ""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """What a decoder may use for one picture: memory in bytes of address space, seconds of processor time."""
-
-    max_pixels: int
-    memory: int
-    cpu_seconds: float
-
-
-class DecoderDied(Exception):
-    """``status`` as a process's: negative for a signal. ``begun``: it had the picture when it died."""
-
-    def __init__(self, status: int, begun: bool) -> None:
-        super().__init__(f"a decoder ended with status {status}")
-        self.status, self.begun = status, begun
-
-    @property
-    def took_too_long(self) -> bool:
-        return self.status == -signal.SIGPROF
-
-    @property
-    def by_others(self) -> bool:
-        """Killed from outside: by an operator, or by the system for lack of memory."""
-        return self.status in (-signal.SIGKILL, -signal.SIGTERM)
-
-
-class _Decoder:
-    """One process, for one picture at a time. ``stop`` must be awaited in the end."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._process = process
-        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
-        self._at_work = asyncio.Lock()
-        self._received = False
-        self.pictures = 0
-        self.dismissed = False
-        """Whether it was ended on purpose."""
-
-    @classmethod
-    async def start(cls, limits: Limits) -> _Decoder:
-        """Returns when it is warm; raises Unavailable."""
-        # Its environment is made from nothing: it has no use for keys and passwords.
-        environment = {"PYTHONPATH": str(_ROOT)}
-        if "LD_LIBRARY_PATH" in os.environ:
-            environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-        arguments = (str(value) for value in (limits.max_pixels, limits.memory, limits.cpu_seconds))
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-Ps", "-m", "orchestrator.decoder", *arguments,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                env=environment, cwd="/", start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            raise Unavailable(f"a decoder could not be started: {error.strerror}") from error
-        decoder = cls(process)
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                await decoder._answer()
-        except (TimeoutError, EOFError, ConnectionError):
-            decoder.kill()
-            complaints = (await decoder.complaints()).strip().rpartition("\n")[2] or "it does not answer"
-            await decoder.stop()
-            raise Unavailable(f"a decoder could not be started: {complaints}") from None
-        except BaseException:
-            await decoder.stop()
-            raise
-        return decoder
-
-    @property
-    def alive(self) -> bool:
-        return self._process.returncode is None
-
-    def kill(self) -> None:
-        if self.alive:
-            self.dismissed = True
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-
-    async def decode(self, data: bytes | bytearray) -> tuple[Answer, bytes]:
-        """Raises DecoderDied."""
-        async with self._at_work:
-            self.pictures += 1
-            self._received = False
-            try:
-                self._stdin.write(struct.pack(">I", len(data)))
-                # In pieces, since the pipe's buffer would become a second copy of the whole.
-                for start in range(0, len(data), _PIECE):
-                    self._stdin.write(data[start : start + _PIECE])
-                    await self._stdin.drain()
-                return await self._answer()
-            except (EOFError, ConnectionError):
-                raise DecoderDied(await self._process.wait(), self._received) from None
-
-    async def _answer(self) -> tuple[Answer, bytes]:
-        await self._stdout.readexactly(1)
-        self._received = True
-        parts = []
-        for _ in range(2):
-            (length,) = struct.unpack(">I", await self._stdout.readexactly(4))
-            parts.append(await self._stdout.readexactly(length))
-        return msgspec.json.decode(parts[0], type=Answer), parts[1]
-
-    async def complaints(self) -> str:
-        """Waits for its end; what it wrote to standard error last."""
-        kept = b""
-        while piece := await self._stderr.read(_PIECE):
-            kept = (kept + piece)[-_STDERR_KEPT:]
-        return kept.decode("utf-8", "replace")
-
-    async def stop(self) -> int:
-        """Ends it if need be, closes its pipes and gives its status."""
-        self._stdin.close()
-        # One that is ending by itself is left alone: a kill could take its status from those who wait for it.
-        if not self._stderr.at_eof():
-            self.kill()
-        try:
-            async with asyncio.timeout(ENDING_SECONDS):
-                return await self._rest()
-        except TimeoutError:
-            self.kill()
-            return await self._rest()
-
-    async def _rest(self) -> int:
-        async with self._at_work:
-            # A pipe that was left half read would stay open, and the process be waited for in vain.
-            while await self._stdout.read(_PIECE) or await self._stderr.read(_PIECE):
-                pass
-        return await self._process.wait()
-
-
 class DecoderPool:
-    """Runs at most ``processes`` decoders at once, and keeps one more warm to take the place of one that dies.
+    """Decodes at most ``processes`` photos at once and one giant (see ``Turns``), each in a process of its own.
 
-    Open it as an async context manager, which raises Unavailable when decoders cannot be started.
+    There are ``processes + 1`` of them, all warm: without a giant, one waits to take the place of one that dies. Open
+    it as an async context manager, which raises Unavailable when decoders cannot be started.
     """
 
     def __init__(self, processes: int, limits: Limits, seconds: float, patience: float) -> None:
         self._limits, self._seconds, self._patience = limits, seconds, patience
         self._count = processes + 1
-        self._slots = asyncio.Semaphore(processes)
-        self._idle: asyncio.Queue[_Decoder] = asyncio.Queue()
+        self._turns = Turns(processes)
+        self._idle: asyncio.Queue[Decoder] = asyncio.Queue()
         self._keepers: list[asyncio.Task[None]] = []
-        self._living: set[_Decoder] = set()
+        self._living: set[Decoder] = set()
 
     async def __aenter__(self) -> DecoderPool:
-        starts = (_Decoder.start(self._limits) for _ in range(self._count))
+        starts = (Decoder.start(self._limits) for _ in range(self._count))
         started = await asyncio.gather(*starts, return_exceptions=True)
-        decoders = [decoder for decoder in started if isinstance(decoder, _Decoder)]
+        decoders = [decoder for decoder in started if isinstance(decoder, Decoder)]
         self._living.update(decoders)
         self._keepers = [asyncio.create_task(self._keep(decoder)) for decoder in decoders]
         for failure in started:
             if isinstance(failure, BaseException):
                 await self.__aexit__()
                 raise failure
+        if missing := decoders[0].missing:
+            log.warning("the decoders' sandbox has no filter of system calls: %s", missing)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -205,19 +58,23 @@ class DecoderPool:
         while self._living:
             await self._living.pop().stop()
 
-    async def decode(self, data: bytes | bytearray) -> tuple[Answer, bytes]:
-        """A decoder's answer; raises DecoderDied, TimeoutError when one says nothing for ``seconds``, and Unavailable
-        when none is free for ``patience`` seconds."""
-        async with self._taken() as decoder, asyncio.timeout(self._seconds):
-            return await decoder.decode(data)
+    async def decode(self, data: bytes | bytearray, client: str | None) -> tuple[Answer, bytes]:
+        """A decoder's answer; ``client`` names who takes turns with whom.
+
+        Raises DecoderDied, TimeoutError when one says nothing for ``seconds``, and Unavailable when no turn comes for
+        ``patience`` seconds.
+        """
+        pixels = stated_pixels(data)
+        async with self._taken(client, pixels, len(data)) as decoder, asyncio.timeout(self._seconds):
+            return await decoder.decode(data, pixels)
 
     @contextlib.asynccontextmanager
-    async def _taken(self) -> AsyncGenerator[_Decoder]:
+    async def _taken(self, client: str | None, pixels: int, size: int) -> AsyncGenerator[Decoder]:
         waiting = asyncio.timeout(self._patience)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 async with waiting:
-                    await stack.enter_async_context(self._slots)
+                    await stack.enter_async_context(self._turns.turn(client, pixels, size))
                     decoder = await self._next()
                 try:
                     yield decoder
@@ -234,7 +91,7 @@ class DecoderPool:
                 raise Unavailable(f"no decoder was free for {self._patience} s") from None
             raise
 
-    async def _next(self) -> _Decoder:
+    async def _next(self) -> Decoder:
         if not self._keepers:
             raise Unavailable("the decoders have been stopped")
         while True:
@@ -242,7 +99,7 @@ class DecoderPool:
             if decoder.alive:
                 return decoder
 
-    async def _keep(self, decoder: _Decoder) -> None:
+    async def _keep(self, decoder: Decoder) -> None:
         """One place of the pool: hands the decoder out, and starts another whenever it has ended."""
         while True:
             self._idle.put_nowait(decoder)
@@ -259,10 +116,10 @@ class DecoderPool:
             decoder = await self._replacement()
             self._living.add(decoder)
 
-    async def _replacement(self) -> _Decoder:
+    async def _replacement(self) -> Decoder:
         while True:
             try:
-                return await _Decoder.start(self._limits)
+                return await Decoder.start(self._limits)
             except Unavailable as error:
                 log.error("%s; trying again in %s s", error, RESTART_SECONDS)
                 await asyncio.sleep(RESTART_SECONDS)

@@ -11,10 +11,11 @@ from orchestrator.analysis import Analysis
 from orchestrator.decoder import limits as decoder
 from orchestrator.jobs.models import JobState
 from orchestrator.styles import DEFAULT_STYLE, STYLES
+from orchestrator.uploads import process
 
 
 def test_a_photo_that_passes_the_gate_is_taken_by_the_model() -> None:
-    assert decoder.STORED_SIDE <= request.MAX_SIDE
+    assert decoder.STORED_SIDE == process.MAX_SIDE <= request.MAX_SIDE
     assert decoder.MAX_ASPECT <= request.MAX_ASPECT
     # The longest strip that is taken keeps this short a side when it is stored.
     assert min(decoder.MIN_SIDE, decoder.STORED_SIDE // decoder.MAX_ASPECT) >= request.MIN_SIDE

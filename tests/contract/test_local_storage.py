@@ -59,3 +59,42 @@ async def test_a_disk_that_is_almost_full_is_unavailable(
     monkeypatch.setattr(local_module, "LEAST_FREE", 2**60)
     with pytest.raises(Unavailable, match="are free"):
         await storage.ping()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mode & 0o777 for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o377])
+async def test_what_is_stored_is_for_its_owner_alone(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        storage = local(tmp_path / "data")
+        await storage.put("jobs/one/photo.jpg", b"photo", "image/jpeg")
+        await storage.ping()
+    finally:
+        os.umask(before)
+    found = modes(tmp_path)
+    assert found == {
+        "data": 0o700,
+        "data/storage": 0o700,
+        "data/storage/incoming": 0o700,
+        "data/storage/objects": 0o700,
+        "data/storage/objects/jobs": 0o700,
+        "data/storage/objects/jobs/one": 0o700,
+        "data/storage/objects/jobs/one/photo.jpg": 0o600,
+    }
+
+
+async def test_what_an_older_version_left_open_is_closed(tmp_path: Path) -> None:
+    root = tmp_path / "storage"
+    folder = root / "objects" / "jobs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "photo.jpg").write_bytes(b"photo")
+    for path in (root, *root.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    storage = local(tmp_path)
+    assert await storage.get("jobs/one/photo.jpg") == b"photo"
+    assert set(modes(root).values()) == {0o700, 0o600}
+    # The folder itself is the operator's.
+    assert root.stat().st_mode & 0o777 == 0o755

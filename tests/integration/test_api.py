@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
@@ -16,6 +15,8 @@ from orchestrator.jobs.events import Completed, Failed, Step
 from orchestrator.jobs.models import JobError, JobResult
 from tests.api_server import ADMIN_TOKEN, Api, photo, problem, running_api
 from tests.servers import RedisServer, free_port
+
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -102,14 +103,24 @@ async def test_a_job_from_queue_to_erasure(api: Api) -> None:
     assert not [path for path in api.stored() if job_id in str(path)]
 
 
-async def test_a_failed_job_says_why(api: Api) -> None:
+@pytest.mark.parametrize(
+    ("code", "detail", "shown"),
+    [
+        ("invalid_request", "steps must be 1 to 100", "steps must be 1 to 100"),
+        ("model_error", "denoiser: /models/denoiser/1/model.onnx: bad shape", "The model broke over this photo."),
+        ("unavailable", "out of reach: redis://10.0.0.7:6379", "A part of the service was out of reach for too long."),
+        ("broken_image", "cannot identify <_io.BytesIO at 0x7f>", "The photo cannot be decoded."),
+        ("KeyError", "KeyError in restyle", "Something went wrong on our side."),
+    ],
+)  # fmt: skip
+async def test_a_failed_job_says_why_but_nothing_internal(
+    api: Api, code: str, detail: str, shown: str
+) -> None:
     job_id = await api.submit()
-    await api.store.finish(
-        await api.take(job_id), Failed(error=JobError(code="model_error", detail="It broke."))
-    )
+    await api.store.finish(await api.take(job_id), Failed(error=JobError(code=code, detail=detail)))
     data = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]
     assert data["status"] == "failed"
-    assert data["error"] == {"code": "model_error", "detail": "It broke."}
+    assert data["error"] == {"code": code, "detail": shown}
 
 
 async def test_without_triton_nothing_can_be_looked_at(api: Api) -> None:
@@ -152,7 +163,7 @@ async def test_links_cannot_be_made_up(api: Api) -> None:
     await api.http.delete(f"/transform/{job_id}")
 
 
-@pytest.mark.parametrize("path", ["/transform/status/", "/nope", "/files/", "/debug"])
+@pytest.mark.parametrize("path", ["/transform/status/", "/nope", "/files/", "/debug", "/schema/nope"])
 async def test_unknown_routes(api: Api, path: str) -> None:
     problem(await api.http.get(path), 404, "not_found")
 
@@ -167,6 +178,9 @@ async def test_unknown_jobs(api: Api, job_id: str) -> None:
 async def test_wrong_methods(api: Api) -> None:
     problem(await api.http.get("/transform/submit"), 405, "method_not_allowed")
     problem(await api.http.post("/health"), 405, "method_not_allowed")
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        answer = await api.http.request(method, f"/ws/transform/{'0' * 32}")
+        assert (answer.status_code, answer.headers["upgrade"]) == (426, "websocket")
 
 
 async def test_debug_is_for_the_administrator(api: Api) -> None:
@@ -190,24 +204,8 @@ async def test_health_tells_the_parts_apart(api: Api) -> None:
         "websocket": "up",
     }
     assert body["status"] == "degraded"
-    assert body["services"]["triton"]["detail"]
     assert (await api.http.get("/health/live")).status_code == 200
     assert (await api.http.get("/health/ready")).status_code == 503
-
-
-async def test_the_schema_declares_every_route_and_its_problems(api: Api) -> None:
-    paths = (await api.http.get("/schema")).json()["paths"]
-    submit = paths["/transform/submit"]["post"]
-    assert set(submit["requestBody"]["content"]) == {"multipart/form-data"}
-    assert set(submit["responses"]) == {"202", "400", "408", "409", "413", "415", "422", "429", "503"}
-    analyze = paths["/analyze"]["post"]
-    assert list(analyze["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]) == ["file"]
-    assert set(analyze["responses"]) == {"200", "400", "408", "413", "415", "422", "429", "502", "503", "504"}
-    for route in paths.values():
-        for operation in route.values():
-            for status, response in operation["responses"].items():
-                problems = int(status) >= 400 and "Health" not in json.dumps(response)
-                assert ("application/problem+json" in response.get("content", {})) == problems
 
 
 async def test_without_redis_the_api_says_so_and_stores_nothing(tmp_path: Path) -> None:
@@ -233,7 +231,7 @@ async def test_health_answers_in_time_when_a_part_hangs(tmp_path: Path) -> None:
         port = silent.sockets[0].getsockname()[1]
         async with running_api(f"redis://127.0.0.1:{port}", tmp_path) as api:
             async with asyncio.timeout(4):
-                services = (await api.http.get("/health")).json()["services"]
+                services = (await api.http.get("/health", headers=ADMIN)).json()["services"]
     assert services["redis"]["status"] == "down"
     assert "no answer" in services["redis"]["detail"]
     assert services["storage"]["status"] == "up"

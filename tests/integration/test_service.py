@@ -20,6 +20,7 @@ from orchestrator.embedded.stack import signing_key
 from orchestrator.storage.signing import UrlSigner
 from reroom import Client, Forbidden, JobResult, JobStatus, NotFound, events
 from reroom.events import Event, seq_key
+from tests.generated_client import GeneratedClient
 from tests.running_stack import RELEASE, SECONDS, RunningStack, photo, running_stack
 
 STEPS = 4
@@ -280,3 +281,21 @@ def assert_health(client: Client, stack: RunningStack, down: set[str]) -> None:
     assert {name for name, part in health.services.items() if part["status"] != "up"} == down
     assert httpx2.get(f"{stack.url}/health/ready").status_code == (503 if down else 200)
     assert httpx2.get(f"{stack.url}/health/live").status_code == 200
+
+
+def test_a_generated_client_restyles_a_photo(
+    stack: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    generated = GeneratedClient(tmp_path)
+    wishes = {"steps": STEPS, "seed": 7, "color_palette": ["oak"]}
+    status = generated.restyle(stack.url, photo(), "boho", wishes, seconds=SECONDS)
+    metadata = status.result.metadata
+    assert (status.style, metadata.style, metadata.seed) == ("boho", "boho", 7)
+    assert 0 <= metadata.quality.score <= 1
+    # Every member that a result has is described.
+    assert metadata.additional_properties == {}
+    with opened(httpx2.get(status.result_url).content) as picture:
+        assert picture.size == (metadata.width, metadata.height)
+    refused = generated.submit(stack.url, b"no photo", "boho", {})
+    assert (refused.status, refused.code, refused.field) == (415, "unsupported_image", "file")

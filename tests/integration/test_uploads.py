@@ -195,12 +195,59 @@ async def test_an_offer_says_how_to_use_it(place: Place) -> None:
         (b'{"content_type": "image/jpeg", "size": 0}', 422, "invalid_upload", "size"),
         (b'{"content_type": "image/jpeg", "size": "1"}', 422, "invalid_upload", "size"),
         (b'{"content_type": "image/jpeg", "size": 1, "name": ""}', 422, "invalid_upload", "name"),
+        (b'{"content_type": "image/jpeg", "size": 1.5}', 422, "invalid_upload", "size"),
+        (b'{"content_type": "image/jpeg", "size": 1e400}', 422, "invalid_upload", "size"),
         (b'{"content_type": "image/jpeg", "size": 200001}', 413, "body_too_large", "size"),
         (b" " * 5000, 413, "body_too_large", "file"),
     ],
 )
 async def test_bad_wishes_are_named(place: Place, body: bytes, status: int, code: str, field: str) -> None:
     problem(await place.api.http.post("/uploads", content=body), status, code, field)
+
+
+async def test_a_wish_as_other_programs_write_it(place: Place) -> None:
+    body = b'\xef\xbb\xbf{"content_type": "IMAGE/JPEG", "size": 5.0}'
+    answer = await place.api.http.post("/uploads", content=body)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["headers"]["Content-Type"] == "image/jpeg"
+
+
+async def test_submitted_as_json(place: Place) -> None:
+    key = await place.upload(photo())
+    wishes = {"key": key, "style": " Boho", "preferences": {"seed": 3.0}}
+    answer = await place.api.http.post("/transform/submit-upload", json=wishes)
+    assert answer.status_code == 202, answer.text
+    job = await place.api.store.get(answer.json()["job_id"])
+    assert (job.style, job.preferences.seed) == ("boho", 3)
+    await place.api.http.delete(f"/transform/{job.id}")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "field"),
+    [
+        (b"{", 400, "malformed_json", "body"),
+        (b"[]", 400, "malformed_json", "body"),
+        (b'"\xff"', 400, "malformed_json", "body"),
+        (b"{}", 422, "missing_file", "key"),
+        (b'{"key": 1}', 422, "missing_file", "key"),
+        (b'{"key": "x", "file": "x"}', 422, "unknown_field", "file"),
+        (b'{"key": "x", "style": null}', 422, "unknown_style", "style"),
+        (b'{"key": "x", "style": "gothic"}', 422, "unknown_style", "style"),
+        (b'{"key": "x", "preferences": "{}"}', 422, "invalid_preferences", "preferences"),
+        (b'{"key": "x", "preferences": {"steps": 0}}', 422, "invalid_preferences", "preferences.steps"),
+        (b'{"key": "x"}', 409, "no_such_upload", "key"),
+        (b'{"key": "' + b"x" * 70_000 + b'"}', 413, "body_too_large", "file"),
+    ],
+)
+async def test_bad_json_is_named(place: Place, body: bytes, status: int, code: str, field: str) -> None:
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    answer = await place.api.http.post("/transform/submit-upload", content=body, headers=headers)
+    problem(answer, status, code, field)
+
+
+async def test_json_is_called_json(place: Place) -> None:
+    answer = await place.api.http.post("/transform/submit-upload", content=b"{}")
+    problem(answer, 415, "unsupported_media_type", "content-type")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from orchestrator.jobs.events import Analysis, Cancelled, Completed, StatusChanged, Step
-from orchestrator.jobs.models import JobResult, JobState
+from orchestrator.jobs.events import Analysis, Cancelled, Completed, Failed, StatusChanged, Step
+from orchestrator.jobs.models import JobError, JobResult, JobState
 from orchestrator.ports import Lease
+from tests.api_schema import check
 from tests.api_server import ALLOWED_ORIGIN, Api, a_redis, running_api
 from tests.servers import RedisServer, free_port
 
@@ -30,12 +31,13 @@ def watch(api: Api, job_id: str, query: str = "", **options: Any) -> connect:
 
 
 async def received(socket: ClientConnection, count: int | None = None) -> list[dict[str, Any]]:
-    """So many messages, or all until the server closes."""
+    """So many messages, or all until the server closes; each is as the description says."""
     messages: list[dict[str, Any]] = []
     async with asyncio.timeout(15):
         while count is None or len(messages) < count:
             try:
                 messages.append(json.loads(await socket.recv()))
+                check("Message", messages[-1])
             except ConnectionClosed:
                 break
     return messages
@@ -106,15 +108,13 @@ async def test_watchers_see_the_same_and_hold_up_nobody(api: Api) -> None:
         lease = await api.take(job_id)
         filler = "x" * 200_000
         for number in range(1, 41):
-            seen = Analysis(
-                objects=[{"number": number, "filler": filler}], room_type="", progress=number / 50
-            )
+            seen = Analysis(objects=[], room_type=f"{number} {filler}", progress=number / 50)
             await api.store.publish(lease, number, seen)
         await api.store.finish(lease, Cancelled())
         first, second = await asyncio.gather(closing(one), closing(two))
         assert first == second
-        numbers = [message["objects"][0]["number"] for message in first[1] if message["type"] == "analysis"]
-        assert numbers == list(range(1, 41))
+        types = [message["room_type"] for message in first[1] if message["type"] == "analysis"]
+        assert types == [f"{number} {filler}" for number in range(1, 41)]
         stuck.transport.abort()
 
 
@@ -214,3 +214,16 @@ async def test_a_watch_goes_on_after_redis_was_killed(tmp_path: Path) -> None:
                 await api.store.finish(lease, Completed(result=RESULT))
                 code, messages = await closing(socket)
     assert (code, steps(messages), messages[-1]["type"]) == (1000, [2], "completed")
+
+
+async def test_how_a_job_failed_is_shown_without_what_only_operators_may_know(api: Api) -> None:
+    job_id = await api.submit()
+    internal = JobError(
+        code="unavailable", detail="Error 111 connecting to 10.0.0.7:6379. Connection refused."
+    )
+    async with watch(api, job_id) as socket:
+        await received(socket, 2)
+        await api.store.finish(await api.take(job_id), Failed(error=internal))
+        _, messages = await closing(socket)
+    assert messages[-1]["error"]["code"] == "unavailable"
+    assert "10.0.0.7" not in json.dumps(messages)

@@ -40,7 +40,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     steps: int | None = None
     """Solver steps, 1 … 100; None = the service's default."""
     strength: float | None = None
-    """0 < strength ≤ 1; 1 starts from noise, less starts from the photo."""
+    """0.01 … 1; 1 starts from noise, less starts from the photo."""
     guidance_scale: float | None = None
     """How closely to follow the words."""
     preview_every: int = 0

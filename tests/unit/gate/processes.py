@@ -35,7 +35,7 @@ class Process:
 
     def status(self, name: str) -> int:
         """A number of /proc/PID/status, such as VmRSS in kB."""
-        return int(self._read("status").split(f"{name}:")[1].split()[0])
+        return int(self._read("status").split(f"{name}:")[1].split()[0], 16 if name.startswith("Cap") else 10)
 
     def children(self) -> list[Process]:
         return [Process(int(pid)) for pid in self._read(f"task/{self.pid}/children").split()]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import zlib
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from orchestrator.uploads import PhotoGate
 from tests.unit.gate.colour import P3_PRIMARIES, curve, in_srgb, rgb_profile, srgb_to_linear
@@ -158,3 +161,91 @@ async def test_damage_elsewhere_in_the_exif_does_not_matter(gate: PhotoGate) -> 
 async def test_detail_is_not_lost_by_turning(gate: PhotoGate) -> None:
     upright, turned = encoded(noise(), "PNG"), stored(lying(noise(), 6), "PNG", exif(6))
     assert (await gate.accept(upright)).jpeg == (await gate.accept(turned)).jpeg
+
+
+def raw_profile(name: str, block: bytes) -> bytes:
+    """As ImageMagick writes into a PNG's text what PNG had no chunk for."""
+    digits = block.hex()
+    lines = [digits[start : start + 72] for start in range(0, len(digits), 72)]
+    return "\n".join(("", name, f"{len(block):8d}", *lines, "")).encode()
+
+
+def text_chunk(kind: str, keyword: str, text: bytes) -> bytes:
+    packed = zlib.compress(text)
+    body = {"tEXt": text, "zTXt": b"\0" + packed, "iTXt": b"\1\0en\0\0" + packed}[kind]
+    return png_chunk(kind.encode(), keyword.encode() + b"\0" + body)
+
+
+@pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt"])
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("exif", b"Exif\0\0" + exif(6)),
+        ("exif", exif(6, order=">")),
+        ("APP1", b"Exif\0\0" + exif(6)),
+        ("APP1", b"http://ns.adobe.com/xap/1.0/\0" + xmp(6)),
+        ("xmp", xmp(6)),
+    ],
+)
+async def test_a_profile_in_a_pngs_text(gate: PhotoGate, kind: str, name: str, block: bytes) -> None:
+    chunk = text_chunk(kind, f"Raw profile type {name}", raw_profile(name.lower(), block))
+    data = encoded(lying(quadrants(), 6), "PNG")
+    for written in (png_with(data, chunk), data[:-12] + chunk + data[-12:]):
+        assert shows_quadrants(await accepted(gate, written))
+    # The chunk that is made for it wins.
+    upright = encoded(quadrants(), "PNG")
+    assert shows_quadrants(await accepted(gate, png_with(upright, chunk, png_chunk(b"eXIf", exif(1)))))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\nexif\n",
+        b"\nexif\n 10\nxyz",
+        b"\nexif\n 3\n454",
+        b"\nexif\n 99999999\n" + b"45" * 90,
+        b"\xff" * 99,
+    ],
+)
+async def test_a_damaged_profile_in_a_pngs_text(gate: PhotoGate, text: bytes) -> None:
+    for kind in ("tEXt", "zTXt", "iTXt"):
+        chunk = text_chunk(kind, "Raw profile type exif", text)
+        assert shows_quadrants(await accepted(gate, png_with(encoded(quadrants(), "PNG"), chunk)))
+
+
+USELESS = [b"", bytes(50), b"II*\0", exif(None), exif(0), exif(9), exif(6)[:14]]
+
+
+@pytest.mark.parametrize("block", USELESS)
+async def test_a_useless_block_before_the_real_one(gate: PhotoGate, block: bytes) -> None:
+    image = lying(quadrants(), 6)
+    jpeg = jpeg_with(encoded(image, quality=95), exif_segment(block), exif_segment(exif(6)))
+    png = png_with(encoded(image, "PNG"), png_chunk(b"eXIf", block), png_chunk(b"eXIf", exif(6)))
+    webp = webp_with(image, 0x08, webp_chunk(b"EXIF", block), webp_chunk(b"EXIF", b"Exif\0\0" + exif(6)))
+    for data in (jpeg, png, webp):
+        assert shows_quadrants(await accepted(gate, data))
+
+
+async def test_useless_xmp_before_the_real_one(gate: PhotoGate) -> None:
+    image = lying(quadrants(), 6)
+    start = b"http://ns.adobe.com/xap/1.0/\0"
+    jpeg = jpeg_with(
+        encoded(image, quality=95),
+        jpeg_segment(0xE1, start),
+        jpeg_segment(0xE1, start + xmp(6)),
+        exif_segment(b""),
+    )
+    webp = webp_with(image, 0x04, webp_chunk(b"XMP ", b"<x/>"), webp_chunk(b"XMP ", xmp(6)))
+    for data in (jpeg, webp):
+        assert shows_quadrants(await accepted(gate, data))
+
+
+async def test_pillow_turns_them_too() -> None:
+    """What these files mean is not our opinion alone."""
+    image = lying(quadrants(), 6)
+    chunk = text_chunk("zTXt", "Raw profile type exif", raw_profile("exif", b"Exif\0\0" + exif(6)))
+    empty_first = jpeg_with(encoded(image, quality=95), exif_segment(b""), exif_segment(exif(6)))
+    for data in (png_with(encoded(image, "PNG"), chunk), empty_first):
+        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        assert shows_quadrants(upright)

@@ -1,0 +1,37 @@
+"""Who the administrator is: whoever sends ``Authorization: Bearer REROOM_ADMIN_TOKEN``."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from orchestrator.api.context import Context
+from orchestrator.api.errors import Problem
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+def require_admin(connection: Connection, handler: BaseRouteHandler) -> None:
+    """A guard: lets the administrator pass, and whoever asks for the methods only; raises Problem."""
+    if connection.scope.get("method") == "OPTIONS":
+        return
+    context: Context = connection.app.state.context
+    if context.settings.admin_token is None:
+        raise Problem(403, "admin_disabled", "REROOM_ADMIN_TOKEN is not set, so there is no administrator")
+    if not is_admin(connection):
+        headers = {"WWW-Authenticate": "Bearer"}
+        raise Problem(401, "unauthorized", "this needs the administrator's bearer token", headers=headers)
+
+
+def is_admin(connection: Connection) -> bool:
+    context: Context = connection.app.state.context
+    token = context.settings.admin_token
+    if token is None:
+        return False
+    scheme, _, given = connection.headers.get("authorization", "").partition(" ")
+    expected = token.get_secret_value().encode()
+    same = hmac.compare_digest(expected, given.strip().encode("utf-8", "replace"))
+    return scheme.lower() == "bearer" and same

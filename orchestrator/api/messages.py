@@ -1,0 +1,142 @@
+"""What a WebSocket sends: a tagged union, ``type`` saying which. Described in docs/websocket.md.
+
+The public twins of :mod:`orchestrator.jobs.events`, which are what the store keeps: storage keys and internal sentences
+have no place here, the place among the job's events has.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, assert_never, cast
+
+import msgspec
+from msgspec import Meta
+
+from orchestrator.analysis import SeenObject
+from orchestrator.api.presenters import StatusData, public_error
+from orchestrator.jobs import events
+from orchestrator.jobs.models import JobError, JobState
+
+Seq = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9]+-[0-9]+$",
+        description="The event's place among the job's: watch again with ?after=seq and nothing is missed or repeated",
+    ),
+]
+Share = Annotated[float, Meta(ge=0, le=1, description="0 to 1; it falls only when the job is begun again")]
+
+
+class ConnectedMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="connected"):
+    """The first message: the job exists and is watched."""
+
+    job_id: str
+
+
+class PongMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="pong"):
+    """The answer to whatever the client sends."""
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    job_id: str
+    seq: Seq
+
+
+class SnapshotMessage(_Event, frozen=True, kw_only=True, tag="snapshot"):
+    """The second message: the job as of now. Events after ``seq`` follow (after ``after``, if that was given)."""
+
+    data: StatusData
+
+
+class StatusMessage(_Event, frozen=True, kw_only=True, tag="status"):
+    """The job entered a state that is not its last."""
+
+    status: JobState
+    progress: Share
+    message: str
+
+
+class AnalysisMessage(_Event, frozen=True, kw_only=True, tag="analysis", omit_defaults=True):
+    """What is in the photo."""
+
+    objects: list[SeenObject]
+    room_type: str
+    progress: Share
+    room_confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+class StepMessage(_Event, frozen=True, kw_only=True, tag="step"):
+    """A step of the solver was done."""
+
+    step: Annotated[int, Meta(ge=1)]
+    of: Annotated[int, Meta(ge=1, description="So many will be run")]
+    progress: Share
+
+
+class PreviewMessage(_Event, frozen=True, kw_only=True, tag="preview"):
+    """The picture so far; only with the preference preview_every."""
+
+    step: Annotated[int, Meta(ge=1)]
+    jpeg: Annotated[
+        str, Meta(extra_json_schema={"contentEncoding": "base64", "contentMediaType": "image/jpeg"})
+    ]
+    progress: Share
+
+
+class CompletedMessage(_Event, frozen=True, kw_only=True, tag="completed"):
+    """The end: ``data`` has the result, with links that expire."""
+
+    progress: Share
+    data: StatusData
+
+
+class FailedMessage(_Event, frozen=True, kw_only=True, tag="failed"):
+    """The end: the job failed."""
+
+    error: JobError
+
+
+class CancelledMessage(_Event, frozen=True, kw_only=True, tag="cancelled"):
+    """The end: the job was cancelled."""
+
+
+Message = (
+    ConnectedMessage
+    | SnapshotMessage
+    | StatusMessage
+    | AnalysisMessage
+    | StepMessage
+    | PreviewMessage
+    | CompletedMessage
+    | FailedMessage
+    | CancelledMessage
+    | PongMessage
+)
+
+
+def event_message(job_id: str, record: events.EventRecord) -> Message:
+    """The message for an event, other than the one that a job is completed: that needs the job's status."""
+    event, place = record.event, {"job_id": job_id, "seq": record.seq}
+    match event:
+        case events.StatusChanged():
+            return StatusMessage(**place, status=event.status, progress=event.progress, message=event.message)
+        case events.Analysis():
+            return AnalysisMessage(
+                **place,
+                # As stored, so that what another release says of an object passes through.
+                objects=cast(list[SeenObject], event.objects),
+                room_type=event.room_type,
+                room_confidence=event.room_confidence,
+                progress=event.progress,
+            )
+        case events.Step():
+            return StepMessage(**place, step=event.step, of=event.of, progress=event.progress)
+        case events.Preview():
+            return PreviewMessage(**place, step=event.step, jpeg=event.jpeg, progress=event.progress)
+        case events.Failed():
+            return FailedMessage(**place, error=public_error(event.error))
+        case events.Cancelled():
+            return CancelledMessage(**place)
+        case events.Completed():
+            raise TypeError("a completed job is shown by its status")
+        case _:
+            assert_never(event)

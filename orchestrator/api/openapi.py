@@ -1,0 +1,184 @@
+"""``GET /schema``: the OpenAPI document. Litestar lists the routes; what it cannot know is added here."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Controller, Litestar, Response, get
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.types import ControllerRouterHandler
+
+from orchestrator.api.analyze import Analyzed
+from orchestrator.api.bodies import BINARY, JsonSchema, components
+from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
+from orchestrator.api.health import Alive, Health
+from orchestrator.api.messages import Message
+from orchestrator.api.presenters import ResultMetadata, Status, Submitted
+from orchestrator.api.root import Root, package_version
+from orchestrator.api.transform import Erased
+from orchestrator.api.uploads import UploadOffer
+from orchestrator.api.websocket import CLOSE_CODES, PATH
+from orchestrator.ports import QueueStats, StorageStats
+
+DESCRIPTION = """Restyles photos of rooms: submit a photo, follow its job, fetch the picture.
+
+Errors are problem details (RFC 9457) with a stable `code` and the offending `field`. HEAD answers wherever GET does,
+OPTIONS at every address; 405 lists the methods in `Allow`. A body with `Content-Encoding` is answered 415.
+
+A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
+
+_ANSWERS = (
+    Alive, Analyzed, Erased, Health, Message, ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats,
+    Submitted, UploadOffer,
+)  # fmt: skip
+
+_RETRY_AFTER: dict[str, JsonSchema] = {
+    "Retry-After": {"description": "Seconds until another try", "schema": {"type": "integer", "minimum": 0}}
+}
+_HEADERS: dict[str, dict[str, JsonSchema]] = {
+    "401": {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}},
+    "405": {"Allow": {"description": "The methods of this address", "schema": {"type": "string"}}},
+    "415": {
+        "Accept-Encoding": {
+            "description": "With unsupported_encoding: identity",
+            "schema": {"type": "string"},
+        }
+    },
+    "429": _RETRY_AFTER,
+    "503": _RETRY_AFTER,
+}
+_EVERYWHERE = (400, 405, 431, 500)
+"""Answers that no route gives by itself: to requests that are no HTTP, and where we broke."""
+_WITH_BODY = (408, 413, 415)
+
+_ADMIN: dict[str, list[str]] = {"adminToken": []}
+
+
+def document(handlers: Sequence[ControllerRouterHandler], max_upload_bytes: int) -> dict[str, Any]:
+    """OpenAPI 3.1 of the API that has these route handlers."""
+    described = Litestar(
+        route_handlers=handlers,
+        dependencies={"context": Provide(_nothing, sync_to_thread=False)},
+        openapi_config=OpenAPIConfig(title="reroom", version=package_version(), description=DESCRIPTION),
+        logging_config=None,
+    ).openapi_schema.to_schema()
+    described["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+    described["components"] = {
+        "schemas": dict(sorted((_answers() | components(max_upload_bytes)).items())),
+        "securitySchemes": {
+            "adminToken": {"type": "http", "scheme": "bearer", "description": "REROOM_ADMIN_TOKEN"}
+        },
+    }
+    for path, item in described["paths"].items():
+        for operation in item.values():
+            _complete(path, operation)
+    described["x-websockets"] = {PATH: _websocket()}
+    return described
+
+
+def _nothing() -> None:
+    """In the context's place: nothing is called here."""
+
+
+def _complete(path: str, operation: dict[str, Any]) -> None:
+    operation.pop("deprecated", None)
+    responses = operation["responses"]
+    for status in (*_EVERYWHERE, *(_WITH_BODY if "requestBody" in operation else ())):
+        responses[str(status)] = _problem(HTTPStatus(status))
+    for status, response in responses.items():
+        headers = _HEADERS.get(status, {}) if MEDIA_TYPE in response.get("content", {}) else {}
+        response.pop("headers", None)
+        if headers:
+            response["headers"] = headers
+    operation["responses"] = dict(sorted(responses.items()))
+    if path.startswith("/debug"):
+        operation["security"] = [_ADMIN]
+    elif path in ("/health", "/health/ready"):
+        operation["security"] = [{}, _ADMIN]
+    if path == "/files/{key}" and "image/jpeg" in responses["200"].get("content", {}):
+        responses["200"]["content"]["image/jpeg"]["schema"] = BINARY
+    for parameter in operation.get("parameters", ()):
+        for default in ("deprecated", "allowEmptyValue", "allowReserved"):
+            parameter.pop(default, None)
+
+
+def _problem(status: HTTPStatus) -> JsonSchema:
+    return {
+        "description": status.phrase,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}},
+    }
+
+
+def _answers() -> dict[str, JsonSchema]:
+    whole, answers = msgspec.json.schema_components(_ANSWERS, ref_template="#/components/schemas/{name}")
+    message = whole[_ANSWERS.index(Message)]
+    answers["Message"] = {
+        "oneOf": message.pop("anyOf"),
+        **message,
+        "description": "What the WebSocket sends",
+    }
+    answers["ResultMetadata"]["additionalProperties"] = True
+    _always_sent(answers)
+    typed: dict[str, JsonSchema] = _typed(answers)
+    return typed
+
+
+def _always_sent(answers: dict[str, JsonSchema]) -> None:
+    """A default is what we send when nothing else is to be said: for whoever reads, the member is always there."""
+    for component in answers.values():
+        for name, member in component.get("properties", {}).items():
+            if member.pop("default", None) is not None:
+                component["required"] = [*component.get("required", ()), name]
+
+
+def _typed(schema: Any) -> Any:
+    """With the type beside each enum, which msgspec leaves out and generators look for."""
+    if isinstance(schema, list):
+        return [_typed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    typed = {name: _typed(each) for name, each in schema.items()}
+    choices = schema.get("enum")
+    if isinstance(choices, list) and all(isinstance(choice, str) for choice in choices):
+        typed = {"type": "string"} | typed
+    return typed
+
+
+def _websocket() -> JsonSchema:
+    return {
+        "summary": "A job's events as they happen, each once and in order",
+        "parameters": [
+            {
+                "name": "after",
+                "in": "query",
+                "required": False,
+                "description": "Events after this seq; 0 = from the first; without it those from now on",
+                "schema": {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9]{1,18})?$"},
+            }
+        ],
+        "messages": {"$ref": "#/components/schemas/Message"},
+        "closeCodes": {str(code): meaning for code, meaning in CLOSE_CODES.items()},
+    }
+
+
+def schema_controller(handlers: Sequence[ControllerRouterHandler], max_upload_bytes: int) -> type[Controller]:
+    """The route that serves the document of these handlers."""
+
+    @functools.cache
+    def encoded() -> bytes:
+        return msgspec.json.encode(document(handlers, max_upload_bytes))
+
+    class SchemaController(Controller):
+        path = "/schema"
+        include_in_schema = False
+
+        @get(["/", "/openapi.json"])
+        async def schema(self) -> Response[bytes]:
+            return Response(encoded(), media_type="application/vnd.oai.openapi+json")
+
+    return SchemaController

@@ -1,0 +1,66 @@
+"""What RFC 9110 asks of every route, and Litestar leaves to the application: HEAD, Allow, and coded bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.datastructures import MutableScopeHeaders
+from litestar.handlers import BaseRouteHandler
+from litestar.routes import BaseRoute
+from litestar.types import ASGIApp, HTTPScope, Message, Send
+
+from orchestrator.api.errors import Problem
+
+METHODS_WITH_BODY = ("POST", "PUT")
+
+
+class Methods:
+    """Stands around an application's ``asgi_handler``: HEAD is answered as GET (servers leave the body out), and every
+    ``Allow`` lists all methods of the address."""
+
+    def __init__(self, handler: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+        self._handler, self._routes = handler, routes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._handler(scope, receive, send)
+            return
+        # A copy where it is changed: the server's own scope tells it what was asked.
+        inner = scope | {"method": "GET"} if scope["method"] == "HEAD" else scope
+        await self._handler(inner, receive, self._with_allow(inner, send))
+
+    def _with_allow(self, scope: HTTPScope, send: Send) -> Send:
+        async def with_allow(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableScopeHeaders.from_message(message)
+                if "allow" in headers:
+                    headers["allow"] = ", ".join(sorted(self._allowed(scope, headers["allow"])))
+            await send(message)
+
+        return with_allow
+
+    def _allowed(self, scope: HTTPScope, said: str) -> set[str]:
+        """Litestar's own answer to OPTIONS misses methods whose handlers it met after the first."""
+        methods = {method.strip() for method in said.split(",")}
+        if scope["method"] == "OPTIONS":
+            for route in self._routes:
+                if route.path_format == scope.get("path_template"):
+                    methods |= getattr(route, "methods", set())
+        return methods | {"HEAD"} if "GET" in methods else methods
+
+
+def refuse_coded_body(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A guard: bodies are taken as they are, not compressed. Raises Problem 415."""
+    if connection.scope.get("method") not in METHODS_WITH_BODY:
+        return
+    coding = ", ".join(connection.headers.getall("content-encoding", []))
+    if coding.strip().lower() not in ("", "identity"):
+        raise Problem(
+            415,
+            "unsupported_encoding",
+            f"a body with Content-Encoding {coding[:100]} is not taken: send it as it is, without the header",
+            field="content-encoding",
+            headers={"Accept-Encoding": "identity"},
+        )

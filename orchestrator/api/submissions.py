@@ -1,0 +1,50 @@
+"""The body of ``POST /transform/submit-upload``: JSON, with the key of a photo that is in storage already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request
+
+from orchestrator.api.budget import Take
+from orchestrator.api.errors import Problem
+from orchestrator.api.forms import SubmitForm, known_style
+from orchestrator.api.json_text import NotJson, decode_json
+from orchestrator.api.preferences import to_preferences
+from orchestrator.api.reading import read_body
+from orchestrator.jobs.models import Preferences
+from orchestrator.styles import DEFAULT_STYLE
+
+MAX_JSON_BYTES = 64 * 1024
+_MEMBERS = ("key", "style", "preferences")
+
+
+async def read_upload_submission(request: Request[Any, Any, Any], take: Take) -> SubmitForm:
+    """The checked submission, its bytes counted with ``take``; raises Problem."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        detail = "the body must be application/json; a photo goes to /transform/submit, as a form"
+        raise Problem(415, "unsupported_media_type", detail, field="content-type")
+    return _from_json(await read_body(request, take))
+
+
+def _from_json(body: bytes) -> SubmitForm:
+    try:
+        members = decode_json(body)
+    except NotJson:
+        members = None
+    if not isinstance(members, dict):
+        raise Problem(400, "malformed_json", "the body must be a JSON object in UTF-8", field="body")
+    for name in members:
+        if name not in _MEMBERS:
+            known = ", ".join(_MEMBERS)
+            raise Problem(
+                422, "unknown_field", f"there is no such field; there are {known}", field=name[:100]
+            )
+    key, style = members.get("key"), members.get("style", DEFAULT_STYLE)
+    if not isinstance(key, str):
+        raise Problem(422, "missing_file", "key must be a string: the key of an upload", field="key")
+    if not isinstance(style, str):
+        raise Problem(422, "unknown_style", "style must be a string", field="style")
+    wishes = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
+    return SubmitForm(key.strip(), known_style(style), wishes)

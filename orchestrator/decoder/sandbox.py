@@ -1,0 +1,121 @@
+"""What the decoder gives up before it sees a stranger's file, so that code that runs in it by a fault reaches nothing.
+
+Each layer holds by itself against most of it; the last one holds as root too:
+
+- limits: no further descriptor, not even in place of one that was closed; memory; no files, no core, no processes;
+- identity: where it is root and may, it becomes ``nobody`` of no group; every capability goes, for good;
+- no new privileges by programs, and nobody of the same user may look into it;
+- a filter of system calls (seccomp): memory, waiting, and the three pipes. Everything else fails with EPERM.
+
+What remains is what no sandbox takes away: it sees the pictures that it is given from then on, and answers for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import mmap
+import os
+import resource
+import struct
+
+NOBODY = 65534
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 4, 24, 38, 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAP_KILL, _CAP_SETGID, _CAP_SETUID, _CAP_LAST = 5, 6, 7, 63
+_CAPABILITY_VERSION_3 = 0x20080522
+_ALLOWED = (
+    "brk", "munmap", "mremap", "madvise", "futex", "sched_yield", "restart_syscall",
+    "rt_sigreturn", "rt_sigprocmask", "setitimer", "exit", "exit_group",
+    "clock_gettime", "clock_getres", "gettimeofday", "getpid", "gettid", "sysinfo",
+)  # fmt: skip
+"""Beside reading, writing and memory that is not for code. Memory, time, and what ends a process."""
+
+
+class SandboxMissing(Exception):
+    """The filter of system calls cannot be set up here; the message says why."""
+
+
+def load_libraries() -> None:
+    """While files can still be opened; raises SandboxMissing."""
+    try:
+        import pyseccomp  # noqa: F401
+    except (ImportError, RuntimeError, OSError) as error:
+        raise SandboxMissing(f"{error}; install libseccomp (Debian's libseccomp2)") from None
+
+
+def confine(memory: int) -> None:
+    """All but the filter: keep so many bytes of address space and the three open pipes."""
+    _drop_identity()
+    for kind, limit in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 0),
+        (resource.RLIMIT_NPROC, 0),
+    ):
+        resource.setrlimit(kind, (limit, limit))
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def filter_system_calls() -> None:
+    """The filter stays until the process ends; raises SandboxMissing."""
+    import pyseccomp as seccomp
+
+    calls = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
+    for name in _ALLOWED:
+        calls.add_rule(seccomp.ALLOW, name)
+    calls.add_rule(seccomp.ALLOW, "read", seccomp.Arg(0, seccomp.EQ, 0))
+    for descriptor in (1, 2):
+        calls.add_rule(seccomp.ALLOW, "write", seccomp.Arg(0, seccomp.EQ, descriptor))
+    # Memory for data only: no new code.
+    for name in ("mmap", "mprotect"):
+        calls.add_rule(seccomp.ALLOW, name, seccomp.Arg(2, seccomp.MASKED_EQ, mmap.PROT_EXEC, 0))
+    # Of signals its own: abort() shall say what it is.
+    calls.add_rule(seccomp.ALLOW, "tgkill", seccomp.Arg(0, seccomp.EQ, os.getpid()))
+    try:
+        calls.load()
+    except OSError as error:
+        raise SandboxMissing(f"the kernel takes no filter of system calls: {error.strerror}") from None
+
+
+def _drop_identity() -> None:
+    held = _capabilities()
+    for capability in range(_CAP_LAST + 1):
+        with contextlib.suppress(OSError):  # not without CAP_SETPCAP, and there are not as many
+            _prctl(_PR_CAPBSET_DROP, capability)
+    with contextlib.suppress(OSError):  # kernels before 4.3
+        _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    # Without CAP_KILL, which the parent has or lacks as we do, it could not end us as somebody else.
+    if os.geteuid() == 0 and all(held >> one & 1 for one in (_CAP_KILL, _CAP_SETGID, _CAP_SETUID)):
+        with contextlib.suppress(OSError):  # a namespace of users that knows no nobody
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+    _set_no_capabilities()
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _capabilities() -> int:
+    """Those in force, a bit each."""
+    data = ctypes.create_string_buffer(24)
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    if _libc.capget(header, data) != 0:
+        return 0
+    low, _, _, high, _, _ = struct.unpack("6I", data.raw)
+    return int(low | high << 32)
+
+
+def _set_no_capabilities() -> None:
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    if _libc.capset(header, bytes(24)) != 0:
+        raise OSError(ctypes.get_errno(), "capabilities cannot be given up")

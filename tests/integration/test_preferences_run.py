@@ -1,0 +1,75 @@
+"""What passes the API's door runs: the ends of every preference's range, through the real model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from orchestrator.api.preferences import PREFERENCES, decode_preferences
+from orchestrator.embedded.triton import TritonServer
+from orchestrator.jobs import translate
+from orchestrator.jobs.models import Job
+from orchestrator.styles import STYLES
+from reroom.triton import Result, Step, TritonClient
+from tests.pictures import room
+
+PHOTO = room(96, 120)
+NUMBERS = {
+    name: (schema["minimum"], schema["maximum"])
+    for name, kind in PREFERENCES.items()
+    if "minimum" in (schema := msgspec.json.schema(kind))
+}
+LONG = "ж😀 \t\x01" * 200
+
+
+@pytest.fixture
+async def client(triton: TritonServer) -> AsyncIterator[TritonClient]:
+    async with TritonClient(triton.grpc) as client:
+        yield client
+
+
+async def steps_of(client: TritonClient, preferences: dict[str, Any]) -> int:
+    """How many steps a job with these preferences takes; it must end with a picture."""
+    job = Job(
+        id="a", style="modern", preferences=decode_preferences(json.dumps({"steps": 2} | preferences).encode()),
+        original_key="", created_at=0, updated_at=0,
+    )  # fmt: skip
+    request = translate.request(job, STYLES["modern"], PHOTO)
+    events = [event async for event in client.restyle(request, deadline=60)]
+    assert isinstance(events[-1], Result)
+    return sum(isinstance(event, Step) for event in events)
+
+
+def test_every_number_has_ends() -> None:
+    assert set(NUMBERS) == {"seed", "steps", "strength", "guidance_scale", "preview_every"}
+
+
+@pytest.mark.parametrize(("name", "end"), [(name, end) for name, ends in NUMBERS.items() for end in ends])
+async def test_the_ends_of_each_range_run(client: TritonClient, name: str, end: float) -> None:
+    assert await steps_of(client, {name: end}) == (end if name == "steps" else 1 if end == 0.01 else 2)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 99, 100])
+@pytest.mark.parametrize("keep_furniture", [False, True])
+async def test_the_least_strength_is_one_step(client: TritonClient, steps: int, keep_furniture: bool) -> None:
+    wishes = {"strength": NUMBERS["strength"][0], "steps": steps, "keep_furniture": keep_furniture}
+    assert await steps_of(client, wishes) == 1
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"strength": 1 - 1e-12},
+        {"guidance_scale": 5e-324},
+        {"guidance_scale": 1 + 1e-12},
+        {"prompt": LONG, "negative_prompt": LONG, "color_palette": ["x" * 40] * 8, "guidance_scale": 30},
+        {"prompt": "", "negative_prompt": "", "color_palette": ""},
+    ],
+    ids=str,
+)
+async def test_what_fp32_makes_something_else_of_runs(client: TritonClient, wishes: dict[str, Any]) -> None:
+    assert await steps_of(client, wishes) == 2

@@ -1,0 +1,41 @@
+"""schemathesis, with every check that it has, on a real API with a real Triton: requests that the description allows
+are taken, others are refused, and every answer is as described."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.embedded.triton import TritonServer
+from tests.api_server import ADMIN_TOKEN, running_api
+from tests.servers import RedisServer
+
+FUZZING = Path(__file__).resolve().parents[1] / "fuzzing"
+EXAMPLES = 25
+"""Requests for each operation in each phase; with --max-examples 100 and other seeds, to look for more by hand."""
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_schemathesis_finds_nothing(redis: RedisServer, triton: TritonServer, tmp_path: Path) -> None:
+    async with running_api(redis.url, tmp_path, REROOM_TRITON_URL=triton.grpc) as api:
+        process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).with_name("schemathesis")),
+            *("--no-color", "--config-file", str(FUZZING / "schemathesis.toml")),
+            *("run", f"{api.base_url}/schema", "--checks", "all", "--continue-on-failure"),
+            *("--seed", "1", "--max-examples", str(EXAMPLES), "--request-timeout", "20", "--warnings", "off"),
+            *("-H", f"Authorization: Bearer {ADMIN_TOKEN}"),
+            cwd=tmp_path,
+            env=os.environ | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(FUZZING)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 240)
+    said = output.decode(errors="replace")
+    assert process.returncode == 0, said
+    assert "Tested: 15" in said
+    for phase in ("Coverage", "Fuzzing", "Stateful"):
+        assert f"✅ {phase}" in said, said

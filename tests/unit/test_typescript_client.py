@@ -1,0 +1,40 @@
+"""openapi-typescript and tsc on the API's description: what it makes is what tests/typescript/client.ts relies on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.api_schema import described
+
+FOLDER = Path(__file__).resolve().parents[1] / "typescript"
+NODE = shutil.which("node")
+OPENAPI_TYPESCRIPT = FOLDER / "node_modules" / "openapi-typescript" / "bin" / "cli.js"
+TSC = FOLDER / "node_modules" / "typescript" / "bin" / "tsc"
+
+if NODE is None:
+    pytest.skip("there is no node on PATH", allow_module_level=True)
+if not OPENAPI_TYPESCRIPT.exists():
+    pytest.skip("not installed: npm ci --prefix tests/typescript", allow_module_level=True)
+
+
+def node(script: Path, folder: Path, *arguments: str) -> str:
+    assert NODE is not None
+    ran = subprocess.run(
+        [NODE, str(script), *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def test_a_typescript_client_compiles(tmp_path: Path) -> None:
+    (tmp_path / "openapi.json").write_text(json.dumps(described()))
+    options = ("--default-non-nullable", "false", "--output", "api.d.ts")
+    said = node(OPENAPI_TYPESCRIPT, tmp_path, "openapi.json", *options)
+    assert "warn" not in said.lower()
+    shutil.copy(FOLDER / "client.ts", tmp_path)
+    node(TSC, tmp_path, "--noEmit", "--strict", "client.ts")
