@@ -187,18 +187,6 @@ async def test_redis_killed_mid_job_loses_nothing(stack: RunningStack) -> None:
     assert stack.queue_length() == 0
 
 
-async def test_a_killed_triton_is_started_again_and_the_job_retried(stack: RunningStack) -> None:
-    with stack.supervised():
-        async with watching(stack.url) as (client, [watcher]):
-            await watcher.reach(10)
-            stack.kill("triton")
-            job = await assert_completed_once(client, stack, watcher)
-            assert job.attempts == 2
-            assert (await client.health()).healthy
-    assert "triton runs again" in stack.said
-    assert stack.queue_length() == 0
-
-
 async def test_a_websocket_that_drops_resumes(stack: RunningStack) -> None:
     async with relaying(stack.url) as relay, watching(relay.url) as (client, [watcher]):
         accepted = []
