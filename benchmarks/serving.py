@@ -74,6 +74,20 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def stubs_of(pid: int) -> dict[str, int]:
+    """The process ids of the Python models of a Triton that ``pid`` is, or has started, by the models' names."""
+    found = {}
+    for each in descendants(pid):
+        try:
+            words = Path(f"/proc/{each}/cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue  # it has ended meanwhile
+        if words[0].endswith("triton_python_backend_stub"):
+            # …/restyle/1/model.py
+            found[Path(words[1]).parent.parent.name] = each
+    return found
+
+
 def _kilobytes(file: str, field: str) -> int:
     found = re.search(rf"^{field}:\s+(\d+) kB", Path(file).read_text(), re.MULTILINE)
     assert found is not None

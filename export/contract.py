@@ -123,6 +123,7 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("attempts", "INT32", (1,)),
                         ("latents", "FP32", (_any("C"), _any("h"), _any("w"))),
                         ("analysis_only", "BOOL", (1,)),
+                        ("probe", "BOOL", (1,)),
                     )
                 ),
             ),

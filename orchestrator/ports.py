@@ -83,6 +83,10 @@ class LinkExpired(PortError):
     """A link to an object was ours, but its time is over."""
 
 
+UNAVAILABLE = "unavailable"
+"""The code of an InferenceError that says that the server, or a model of it, went away or could not be reached."""
+
+
 class InferenceError(PortError):
     """The model refused or broke. ``retryable`` says whether another try may succeed."""
 
@@ -204,6 +208,12 @@ class JobStore(ABC):
     async def retry(self, lease: Lease, error: JobError, delay: float) -> bool:
         """Give the job back, to be begun again after ``delay`` seconds; False when its attempts are used up and it was
         failed with ``error`` (and dead-lettered) instead. Raises LeaseLost."""
+
+    @abstractmethod
+    async def postpone(self, lease: Lease, error: JobError, delay: float) -> bool:
+        """Like ``retry`` for an attempt that an outage cut short: it is not counted among the attempts, but as one of
+        ``job.outages``. False when those are MAX_OUTAGES now and the job was failed with ``error`` (and dead-lettered).
+        """
 
     @abstractmethod
     async def release(self, lease: Lease) -> None:
@@ -353,7 +363,10 @@ class Inference(ABC):
 
     @abstractmethod
     async def ping(self) -> None:
-        """Raises Unavailable unless the ``restyle`` model is ready to serve."""
+        """Raises Unavailable unless the ``restyle`` model, and every model that it calls, can serve.
+
+        Cheap enough to be called by everybody once a second.
+        """
 
     def trouble(self) -> str:
         """What is amiss, as far as the last ``ping`` saw, although the model is served: "1 of 2 down: HOST:PORT".

@@ -24,6 +24,8 @@ from reroom import Client, ReroomError, events
 GAP = 16
 """Pixels between the two pictures of before-after.png."""
 JOB_SECONDS = 600.0
+PATIENCE_SECONDS = 20.0
+"""How long a part that crashed may be away before the demo gives up."""
 SAMPLE = Path(__file__).with_name("room.jpg")
 """A boho living room that no network was trained on, made with
 
@@ -169,7 +171,7 @@ def watched(stack: Stack) -> Iterator[None]:
 
     def watch() -> None:
         try:
-            stack.watch(done)
+            stack.watch(done, patience=PATIENCE_SECONDS)
         except EmbeddedError as error:
             failures.append(error)
             # Without the rest of the stack, the client's calls fail soon instead of waiting for a part that is gone.

@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +14,16 @@ from typing import Self
 
 from orchestrator.embedded.process import EmbeddedError, Part, Process, describe, retry_taken_ports
 
-CRASHES_ALLOWED = 3
-CRASH_WINDOW_SECONDS = 60.0
-FIRST_RESTART_SECONDS = 0.5
+FAILURES_ALLOWED = 3
+"""A part that ends so often with an error of its own, and has never run well, cannot run here: wrong settings, say."""
+
+WELL_SECONDS = 5.0
+"""A part that has served for so long runs well: its next crash is the first again."""
+
+FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS = 0.5, 5.0
+"""How long the first restart waits; each further one twice as long, up to the last: nobody should wait for a part that
+could serve, and starting one every five seconds is no load."""
+
 POLL_SECONDS = 0.1
 
 Say = Callable[[str], None]
@@ -32,43 +38,71 @@ def say(line: str) -> None:
 
 
 class Supervised:
-    """One part that is started again when it ends by itself, later and later, and not for ever."""
+    """One part that is started again when it ends by itself, later and later, as long as anybody looks after it."""
 
     def __init__(self, part: Part, log: Path, say: Say) -> None:
         self.part, self._log, self._say = part, log, say
-        self._crashes: deque[float] = deque(maxlen=CRASHES_ALLOWED)
+        self._crashes = 0
+        """In a row, without having run well between them."""
+        self._failures = 0
+        """How often it ended with an error of its own."""
+        self._proved = False
+        """Whether it has ever run well."""
         self._restart_at = 0.0
-        self._ready = False
+        self._ready_since = 0.0
+        self._down_since = time.monotonic()
+        self._why = ""
         self.process = Process(part, log)
 
     def starting(self) -> bool:
         """Whether it does not serve yet. Raises EmbeddedError when it will not."""
-        self._ready = self._ready or self.process.ready()
-        return not self._ready
+        if not self._ready_since and self.process.ready():
+            self._ready_since = time.monotonic()
+        return not self._ready_since
 
     def check(self) -> None:
-        """Look after it; does not block. Raises EmbeddedError when it has crashed too often."""
-        now = time.monotonic()
-        if self._restart_at:
-            if now >= self._restart_at:
-                self._restart_at, self._ready, self.process = 0.0, False, Process(self.part, self._log)
-        elif (status := self.process.exit_status) is not None:
-            self._crashed(now, status)
-        elif not self._ready and not self.starting():
-            self._say(f"{self.part.name} runs again")
+        """Look after it; does not block for long. Raises EmbeddedError when it has failed from the start on."""
+        try:
+            if self._restart_at:
+                self._start_again()
+            elif (status := self.process.exit_status) is not None:
+                self._failures += 0 < status < 128
+                raise EmbeddedError(f"{self.part.name} {describe(status)}\n{self.process.tail()}")
+            elif self._ready_since:
+                self._runs_on()
+            elif not self.starting():
+                self._say(f"{self.part.name} runs again")
+        except (EmbeddedError, OSError) as error:
+            # OSError: no memory for a process, a log that was deleted. The rest goes on serving.
+            self._crashed(str(error))
 
-    def _crashed(self, now: float, status: int) -> None:
+    def missing(self, seconds: float) -> str:
+        """Why it is down, if it has been for so long, although it served before."""
+        down = not self._ready_since and time.monotonic() - self._down_since > seconds
+        return self._why if down else ""
+
+    def _start_again(self) -> None:
+        if time.monotonic() >= self._restart_at:
+            self._restart_at = 0.0
+            self.process = Process(self.part, self._log)
+
+    def _runs_on(self) -> None:
+        if time.monotonic() - self._ready_since >= WELL_SECONDS:
+            self._crashes, self._proved = 0, True
+
+    def _crashed(self, why: str) -> None:
         self.process.stop()
-        what = f"{self.part.name} {describe(status)}"
-        self._crashes.append(now)
-        if len(self._crashes) == CRASHES_ALLOWED and now - self._crashes[0] < CRASH_WINDOW_SECONDS:
-            raise EmbeddedError(
-                f"{what}, {CRASHES_ALLOWED} times within a minute: giving up\n{self.process.tail()}"
-            )
-        recent = sum(now - crash < CRASH_WINDOW_SECONDS for crash in self._crashes)
-        delay = FIRST_RESTART_SECONDS * 4 ** (recent - 1)
-        self._say(f"{what}; starting it again in {delay:g} s\n{self.process.tail()}")
-        self._restart_at = now + delay
+        self._crashes += 1
+        if self._ready_since:
+            self._ready_since, self._down_since = 0.0, time.monotonic()
+        self._why = why
+        what, _, log = why.partition("\n")
+        if self._failures >= FAILURES_ALLOWED and not self._proved:
+            raise EmbeddedError(f"{what}, {self._failures} times since the start: giving up\n{log}")
+        # The exponent is bounded too: a part may crash for weeks.
+        delay = min(FIRST_RESTART_SECONDS * 2 ** min(self._crashes - 1, 16), LAST_RESTART_SECONDS)
+        self._say(f"{what}; starting it again in {delay:g} s\n{log}")
+        self._restart_at = time.monotonic() + delay
 
 
 class Supervisor:
@@ -99,14 +133,20 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
 
     def check(self) -> None:
-        """Look after every part once; does not block. Raises EmbeddedError when one has crashed too often."""
+        """Look after every part once. Raises EmbeddedError when one has failed from the start on."""
         for each in self._supervised:
             each.check()
 
-    def watch(self, until: threading.Event | None = None) -> None:
-        """Look after every part until ``until`` is set, or for ever."""
+    def watch(self, until: threading.Event | None = None, *, patience: float | None = None) -> None:
+        """Look after every part until ``until`` is set, or for ever.
+
+        Raises EmbeddedError as :meth:`check` does, and when a part was down for ``patience`` seconds.
+        """
         while not (until is not None and until.is_set()):
             self.check()
+            for each in self._supervised:
+                if patience is not None and (why := each.missing(patience)):
+                    raise EmbeddedError(why)
             time.sleep(POLL_SECONDS)
 
     def pid(self, name: str) -> int:

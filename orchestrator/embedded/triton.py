@@ -43,6 +43,8 @@ OPTIONS = [
     if line and not line.startswith("#")
 ]
 """What the container's Triton is told too."""
+WATCH = ROOT / "servers" / "watch_triton.py"
+"""What starts it, there too, and ends it when a model's process has died."""
 EXIT_SECONDS = next(
     int(option.removeprefix("--exit-timeout-secs="))
     for option in OPTIONS
@@ -79,7 +81,8 @@ def triton_part(
 
     ``run`` is a folder for its own files. ``release`` reaches the models as REROOM_RELEASE, ``options`` are appended
     to the command line. The server is the tritonserver of PATH with its own backends, else that of the
-    nvidia-pytriton wheel in ``environment``. Raises EmbeddedError when something is missing.
+    nvidia-pytriton wheel in ``environment``. It ends when the process of a Python model has died. Raises EmbeddedError
+    when something is missing.
     """
     for folder in repositories if release is None else [*repositories, release]:
         if not folder.is_dir():
@@ -94,6 +97,7 @@ def triton_part(
         env |= wheel_env
         command = [server, f"--backend-directory={backends}"]
     http, grpc, metrics = ports
+    command = [sys.executable, "-I", "-S", WATCH, *command]
     command += [
         *(f"--model-repository={folder.resolve()}" for folder in repositories),
         *("--http-address=127.0.0.1", f"--http-port={http}"),

@@ -13,19 +13,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.ports import Inference, InferenceError, PortError, Unavailable
+from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, PortError, Unavailable
 from reroom.triton import Analysed, RestyleEvent, RestyleRequest
 
-UNAVAILABLE = "unavailable"
-"""The code of an InferenceError that says that the server, or its model, could not be reached."""
-
 ANSWER_SECONDS = 5.0
-"""A server that has not answered a ping within this is down. Triton answers from a thread of its own, also when the
-models take every core."""
+"""A server that has not answered a ping within this is down."""
 
-SILENCE_SECONDS = 15.0
-"""A server that says nothing on a request for so long is pinged. A step of Stable Diffusion takes half a minute on a
-CPU: silence alone is no sign of death."""
+SILENCE_SECONDS = 5.0
+"""A server that says nothing on a request for so long is pinged, and again after as long. A step of Stable Diffusion
+takes half a minute on a CPU: silence alone is no sign of death."""
 
 REVIVAL_SECONDS = 1.0
 """How often, at most, requests ask whether a server that is down serves again."""

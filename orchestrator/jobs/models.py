@@ -47,6 +47,9 @@ UPLOADS, RESULTS = "uploads/", "results/"
 MAX_DELIVERIES = 3
 """How often a job is given to a worker before it goes to the dead letters."""
 
+MAX_OUTAGES = 10
+"""How often a service may go away under a job before that goes to the dead letters: it may be the job that ends it."""
+
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the user may say beside the style. Names and ranges are enforced at the HTTP door (:mod:`orchestrator.api`).
@@ -108,7 +111,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """0 … 1, never falling within an attempt."""
     message: str = ""
     attempts: int = 0
-    """How often a worker has begun it."""
+    """How often a worker has begun it; what an outage or a worker's stop cut short is not counted."""
+    outages: int = 0
+    """How often a service went away under it."""
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -15,9 +16,10 @@ import msgspec
 
 from orchestrator.jobs import pictures
 from orchestrator.jobs.events import Cancelled, Completed, Failed, Terminal
-from orchestrator.jobs.models import FEATURES, RESULTS, JobError, JobResult, Preferences
+from orchestrator.jobs.models import FEATURES, MAX_OUTAGES, RESULTS, JobError, JobResult, Preferences
 from orchestrator.jobs.translate import Narration, metadata, request
 from orchestrator.ports import (
+    UNAVAILABLE,
     Inference,
     InferenceError,
     JobNotFound,
@@ -42,6 +44,10 @@ STOP_SECONDS = 10.0
 
 CANCEL_POLL = 0.25
 """Seconds between looks at the cancel flag: a read, and so cheaper than a renewal, which Redis writes to disk."""
+
+OUTAGE_DOUBLINGS = 5
+"""How often the delay after an outage doubles. It grows, and by chance, so that a job which ends the server each time
+comes back at another time than the jobs that ran beside it."""
 
 _RENEWALS_PER_LEASE = 5
 _log = logging.getLogger("reroom.runner")
@@ -107,11 +113,21 @@ class Runner:
 
     async def _commit(self, lease: Lease, outcome: Terminal | JobError) -> None:
         _log.info("job %s, attempt %d: %s", lease.job.id, lease.attempt, _summary(outcome))
-        if isinstance(outcome, JobError):
+        if isinstance(outcome, JobError) and outcome.code == UNAVAILABLE:
+            await self._patiently(partial(self._postpone, lease))
+        elif isinstance(outcome, JobError):
             delay = self._retry_delay * 2.0 ** (lease.job.attempts - 1)
             await self._patiently(lambda: self._store.retry(lease, outcome, delay))
         else:
             await self._patiently(lambda: self._store.finish(lease, outcome))
+
+    async def _postpone(self, lease: Lease) -> None:
+        """An outage is not the job's fault: back to the queue, without counting the attempt."""
+        delay = self._retry_delay * random.uniform(0.5, 1.0) * 2.0 ** min(lease.job.outages, OUTAGE_DOUBLINGS)
+        detail = (
+            f"A service that it needs went away {MAX_OUTAGES} times while the job ran, and it was given up."
+        )
+        await self._store.postpone(lease, JobError(code="too_many_outages", detail=detail), delay)
 
     async def _watch(self, lease: Lease) -> None:
         """Renews the lease; returns when a cancel was requested, raises LeaseLost."""
@@ -147,7 +163,7 @@ class Runner:
                 error=JobError(code="broken_image", detail=f"The photo cannot be decoded: {error}.")
             )
         except Unavailable as error:
-            return JobError(code="unavailable", detail=f"A service was out of reach for too long: {error}.")
+            return JobError(code=UNAVAILABLE, detail=f"A service was out of reach for too long: {error}.")
         except LeaseLost:
             raise
         except Exception:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.jobs.events import Cancelled, EventRecord, Failed, Preview, Progress, Terminal
-from orchestrator.jobs.models import MAX_DELIVERIES, Job, JobError, JobState
+from orchestrator.jobs.models import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
 from orchestrator.ports import (
     Claim,
     ClaimLost,
@@ -82,6 +82,7 @@ class RedisJobStore(JobStore):
             "events_ttl": min(job_ttl, EVENTS_TTL),
             "dead_letters": DEAD_LETTERS,
             "max_deliveries": MAX_DELIVERIES,
+            "max_outages": MAX_OUTAGES,
             "cancelled": record.terminal_change(Cancelled()),
         }
         self._expiry: dict[str, Any] = self._ending | {
@@ -226,6 +227,9 @@ class RedisJobStore(JobStore):
 
     async def retry(self, lease: Lease, error: JobError, delay: float) -> bool:
         return await self._give_back(lease, "retry", delay, failed=record.failure(error)) == "retry"
+
+    async def postpone(self, lease: Lease, error: JobError, delay: float) -> bool:
+        return await self._give_back(lease, "postpone", delay, failed=record.failure(error)) == "postpone"
 
     async def release(self, lease: Lease) -> None:
         await self._give_back(lease, "release", 0.0)

@@ -18,7 +18,7 @@ import yaml  # type: ignore[import-untyped]
 
 from orchestrator.embedded.redis import SETTINGS, RedisServer
 from orchestrator.embedded.stack import Stack
-from orchestrator.embedded.triton import EXIT_SECONDS, OPTIONS, triton_part
+from orchestrator.embedded.triton import EXIT_SECONDS, OPTIONS, WATCH, triton_part
 from orchestrator.settings import Settings
 from tests.conftest import RELEASE, ROOT
 from tests.servers import free_port, redis_binaries
@@ -176,7 +176,10 @@ def test_the_api_and_the_worker_start_alike(services: dict[str, Model], tmp_path
 def test_triton_starts_alike(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.mkdir()
-    for file in (DOCKER / "serve_triton.sh", ROOT / "servers" / "tritonserver.options"):
+    for file in (
+        DOCKER / "serve_triton.sh",
+        *(ROOT / "servers" / name for name in (WATCH.name, "tritonserver.options")),
+    ):
         shutil.copy(file, image)
     server = tmp_path / "bin" / "tritonserver"
     server.parent.mkdir()
@@ -191,6 +194,7 @@ def test_triton_starts_alike(tmp_path: Path) -> None:
     assert said.stdout.splitlines() == [*OPTIONS, *models, "--id=x"]
     assert len(OPTIONS) > 1
     embedded = triton_part([tmp_path], tmp_path, (1, 2, 3)).command
+    assert WATCH in embedded
     assert set(OPTIONS) < {str(argument) for argument in embedded}
 
 

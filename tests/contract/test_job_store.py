@@ -10,8 +10,8 @@ import pytest
 import redis.asyncio
 
 from orchestrator.jobs.events import Cancelled, Completed, Failed, StatusChanged, Step, seq_key
-from orchestrator.jobs.models import MAX_DELIVERIES, JobError, JobState
-from orchestrator.ports import JobFinished, JobNotFound, LeaseLost, Unavailable
+from orchestrator.jobs.models import MAX_DELIVERIES, MAX_OUTAGES, JobError, JobState
+from orchestrator.ports import JobFinished, JobNotFound, Lease, LeaseLost, Unavailable
 from orchestrator.redis_jobs import AccessDenied, RedisJobStore
 from orchestrator.redis_jobs.store import EVENTS_TTL
 from tests.contract.conftest import LEASE, prefixes
@@ -204,6 +204,34 @@ async def test_used_up_attempts_end_in_failed_and_a_dead_letter(store: RedisJobS
     assert isinstance((await collect(store, lease.job.id))[-1].event, Failed)
 
 
+async def test_outages_are_counted_apart_and_end_in_a_dead_letter(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    later = a_job()
+    await store.submit(later)
+    for number in range(1, MAX_OUTAGES):
+        assert await store.postpone(lease, BROKEN, 0) is True
+        assert await store.postpone(lease, BROKEN, 0) is True, "a repeated call counts once"
+        lease = await take(store)
+        assert (lease.job.outages, lease.job.attempts, lease.attempt) == (number, 1, number + 1)
+    assert await store.postpone(lease, BROKEN, 0) is False
+    assert await store.postpone(lease, BROKEN, 0) is False
+    failed = await store.get(lease.job.id)
+    assert (failed.status, failed.error, failed.attempts) == (JobState.FAILED, BROKEN, 0)
+    assert (await store.stats()).dead_letters == 1
+    assert (await take(store)).job.id == later.id
+
+
+async def test_a_postponed_job_waits_and_keeps_its_attempts(store: RedisJobStore) -> None:
+    lease = await take(store, job=a_job())
+    await store.retry(lease, BROKEN, 0)
+    lease = await take(store)
+    await store.postpone(lease, BROKEN, 0.3)
+    assert await store.take("w", 0.05) is None
+    assert ((await store.stats()).delayed, (await store.get(lease.job.id)).attempts) == (1, 1)
+    await asyncio.sleep(0.3)
+    assert (await take(store)).job.attempts == 2
+
+
 async def test_a_job_that_kills_its_workers_is_given_up(store: RedisJobStore) -> None:
     await store.submit(job := a_job())
     for number in range(MAX_DELIVERIES):
@@ -230,10 +258,20 @@ async def test_release_counts_no_attempt_and_goes_first(store: RedisJobStore) ->
         lease = again
 
 
-@pytest.mark.parametrize("how", ["retry", "release"])
+async def give_back(store: RedisJobStore, lease: Lease, how: str) -> None:
+    match how:
+        case "retry":
+            await store.retry(lease, BROKEN, 0)
+        case "postpone":
+            await store.postpone(lease, BROKEN, 0)
+        case "release":
+            await store.release(lease)
+
+
+@pytest.mark.parametrize("how", ["retry", "postpone", "release"])
 async def test_who_gave_a_job_back_no_longer_holds_it(store: RedisJobStore, how: str) -> None:
     lease = await take(store, job=a_job())
-    await (store.retry(lease, BROKEN, 0) if how == "retry" else store.release(lease))
+    await give_back(store, lease, how)
     for call in (
         store.renew(lease),
         store.publish(lease, 1, Step(step=1, of=1, progress=1.0)),
@@ -274,11 +312,11 @@ async def test_cancel_of_a_running_job_reaches_its_worker_and_wins(store: RedisJ
     assert (done.status, done.result) == (JobState.CANCELLED, None)
 
 
-@pytest.mark.parametrize("how", ["retry", "release"])
+@pytest.mark.parametrize("how", ["retry", "postpone", "release"])
 async def test_a_cancelled_job_does_not_come_back(store: RedisJobStore, how: str) -> None:
     lease = await take(store, job=a_job())
     await store.cancel(lease.job.id)
-    await (store.retry(lease, BROKEN, 0) if how == "retry" else store.release(lease))
+    await give_back(store, lease, how)
     assert (await store.get(lease.job.id)).status == JobState.CANCELLED
     assert await store.take("w", 0.05) is None
 

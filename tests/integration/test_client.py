@@ -241,6 +241,10 @@ async def test_readiness(client: TritonClient) -> None:
     assert await client.model_ready()
     assert await client.model_ready("restyle")
     assert not await client.model_ready("no_such_model")
+    assert await client.probe(deadline=10) == {}, "a model older than probes"
+    with pytest.raises(RestyleError) as caught:
+        await client.probe_model("no_such_model", -1, deadline=10)
+    assert caught.value.code == "unavailable"
 
 
 async def test_nothing_listens() -> None:
@@ -249,6 +253,10 @@ async def test_nothing_listens() -> None:
         assert not await nowhere.model_ready()
         with pytest.raises(RestyleError) as caught:
             await collect(nowhere, request())
+        with pytest.raises(RestyleError, match="unavailable"):
+            await nowhere.probe(deadline=10)
+        with pytest.raises(RestyleError, match="unavailable"):
+            await nowhere.probe_model("edges", -1, deadline=10)
     assert (caught.value.code, caught.value.retryable) == ("unavailable", True)
 
 

@@ -117,21 +117,6 @@ def test_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path, 30)
 
 
-def test_a_killed_triton_is_started_again(tmp_path: Path) -> None:
-    with command("up", "--port", "0", "--run", tmp_path) as process:
-        read_until(process, "serves at")
-        (server,) = [line for line in processes_of(tmp_path) if re.match(r"\S*tritonserver ", line)]
-        pid = subprocess.run(
-            ["pgrep", "-xf", re.escape(server.strip())], capture_output=True, text=True, check=True
-        )
-        os.kill(int(pid.stdout), signal.SIGKILL)
-        read_until(process, r"^triton was ended by signal 9; starting it again")
-        read_until(process, "^triton runs again")
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-    assert processes_of(tmp_path) == []
-
-
 def test_a_port_in_use_and_a_folder_in_use_are_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

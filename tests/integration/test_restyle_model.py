@@ -25,6 +25,7 @@ from reroom.triton import (
     Step,
     TritonClient,
 )
+from tests.conftest import RELEASE
 from tests.pictures import room
 
 PHOTO = room(96, 120)
@@ -262,6 +263,26 @@ async def test_wrong_tensors_are_refused_and_the_server_lives_on(
     assert errors[0] is not None
     assert len(str(errors[0])) > 20
     assert isinstance((await events_of(client, ask(steps=1)))[-1], Result)
+
+
+async def failures(raw: InferenceServerClient) -> dict[str, Any]:
+    """How many requests have failed, by model and version."""
+    statistics = await raw.get_inference_statistics(as_json=True)
+    return {
+        f"{each['name']} {each['version']}": each["inference_stats"]["fail"].get("count")
+        for each in statistics["model_stats"]
+    }
+
+
+async def test_every_process_answers_a_probe(client: TritonClient, raw: InferenceServerClient) -> None:
+    before, denoised = await failures(raw), await denoiser_counts(raw)
+    models = await client.probe(deadline=10)
+    assert set(models) == {path.name for path in (RELEASE / "models").iterdir()} | {"edges"}
+    assert await denoiser_counts(raw) == denoised, "that of restyle computes nothing"
+    for model, version in models.items():
+        assert await client.probe_model(model, version, deadline=10)
+    assert not await client.probe_model("analyse", -1, deadline=10), "an ensemble is no process"
+    assert await failures(raw) == before, "operators watch these"
 
 
 async def test_an_analysis_alone_is_the_networks_own_and_takes_no_steps(

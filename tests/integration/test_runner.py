@@ -13,7 +13,7 @@ from PIL import Image
 
 from orchestrator import worker as worker_module
 from orchestrator.jobs import events
-from orchestrator.jobs.models import MAX_DELIVERIES, Job, JobState, Preferences
+from orchestrator.jobs.models import MAX_DELIVERIES, MAX_OUTAGES, Job, JobState, Preferences
 from orchestrator.jobs.retention import Retention
 from orchestrator.jobs.runner import Runner
 from orchestrator.ports import InferenceError, Lease
@@ -49,6 +49,10 @@ class Bench:
 
     def runner(self, inference: FakeInference) -> Runner:
         return Runner(self.store, self.storage, inference, STYLES, lease_seconds=LEASE, retry_delay=0.05)
+
+    async def hurry(self, job: Job) -> None:
+        """End the delay after which a job that was given back is begun again."""
+        await self.store._client.zadd(self.store._keys.delayed, {job.id: 0})
 
     async def run(self, inference: FakeInference, lease: Lease) -> Job:
         await asyncio.wait_for(self.runner(inference).run(lease, self.halt), 10)
@@ -194,6 +198,21 @@ async def test_retryable_errors_use_up_the_attempts(bench: Bench) -> None:
         "out of memory",
         MAX_DELIVERIES,
     )
+
+
+async def test_an_outage_uses_up_no_attempt_but_ten_of_them_end_the_job(bench: Bench) -> None:
+    job = await bench.submit(a_job())
+    gone = InferenceError("unavailable", "Stub process 'restyle_0_0' is not healthy.", retryable=True)
+    inference = FakeInference([*a_script()[:6], gone])
+    for number in range(1, MAX_OUTAGES):
+        waiting = await bench.run(inference, await take(bench.store))
+        assert (waiting.status, waiting.attempts, waiting.outages) == ("queued", 0, number)
+        await bench.hurry(job)
+    failed = await bench.run(inference, await take(bench.store))
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == ("failed", "too_many_outages")
+    assert "went away 10 times" in failed.message
+    assert (await bench.store.stats()).dead_letters == 1
 
 
 async def test_a_stream_without_a_result_is_tried_again(bench: Bench) -> None:

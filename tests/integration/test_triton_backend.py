@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.serving import stubs_of
 from orchestrator.embedded.process import EmbeddedError
 from orchestrator.embedded.triton import TritonServer
 
@@ -191,12 +192,8 @@ def test_killed_and_stopped_servers_leave_no_process_and_no_shared_memory(tmp_pa
         assert server.process is not None
         prefix = server.process.part.shared_memory
         assert list(Path("/dev/shm").glob(f"{prefix}*"))
-        stubs = [
-            int(pid)
-            for pid in Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-            .read_text()
-            .split()
-        ]
+        stubs = list(stubs_of(server.process.pid).values())
+        assert stubs
         server.kill()
         assert server.process.stop() == 128 + signal.SIGKILL
     assert not list(Path("/dev/shm").glob(f"{prefix}*"))

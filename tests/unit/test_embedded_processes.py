@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.embedded import supervisor
 from orchestrator.embedded.process import EmbeddedError, Part, Process
 from orchestrator.embedded.supervisor import Supervisor, ending_on_signals
 
@@ -159,20 +161,72 @@ def test_a_crashed_part_is_named_and_started_again(tmp_path: Path) -> None:
     assert not any(map(alive, [untouched, again]))
 
 
-def test_three_crashes_within_a_minute_end_everything(tmp_path: Path) -> None:
+def test_a_part_that_fails_from_the_start_ends_everything(tmp_path: Path) -> None:
     said: list[str] = []
-    parts = [
-        python_part(SLEEPER, "good"),
-        python_part("raise SystemExit('out of luck')", "bad", ready=lambda: True),
-    ]
+    parts = [python_part(SLEEPER, "good"), python_part("raise SystemExit('out of luck')", "bad")]
     stack = Supervisor(lambda: parts, tmp_path, said.append)
     with stack:
         good = stack.pid("good")
-        with pytest.raises(EmbeddedError, match="bad ended with status 1, 3 times within a minute") as caught:
+        with pytest.raises(EmbeddedError, match="bad ended with status 1, 3 times since the start") as caught:
             stack.watch()
     assert "out of luck" in str(caught.value)
     assert len([line for line in said if "starting it again" in line]) == 2
     assert not alive(good)
+
+
+MORTAL = """
+import os, signal, sys, time
+if os.path.exists(sys.argv[1]):
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(600)
+"""
+
+
+def test_a_part_that_keeps_crashing_waits_longer_and_ends_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_RESTART_SECONDS", 0.1)
+    monkeypatch.setattr(supervisor, "LAST_RESTART_SECONDS", 0.4)
+    monkeypatch.setattr(supervisor, "WELL_SECONDS", 0.5)
+    said: list[str] = []
+    deadly = tmp_path / "deadly"
+    mortal = Part(name="mortal", command=[sys.executable, "-c", MORTAL, deadly], ready=lambda: True)
+    done = threading.Event()
+    with Supervisor(lambda: [python_part(SLEEPER, "good"), mortal], tmp_path / "logs", said.append) as stack:
+        good = stack.pid("good")
+        watching = threading.Thread(target=stack.watch, args=[done])
+        watching.start()
+        try:
+            deadly.touch()
+            os.kill(stack.pid("mortal"), signal.SIGKILL)
+            wait_for(lambda: len(delays(said)) == 5)
+            deadly.unlink()
+            wait_for(lambda: alive(stack.pid("mortal")))
+            time.sleep(1.0)
+            os.kill(stack.pid("mortal"), signal.SIGKILL)
+            wait_for(lambda: len(delays(said)) >= 6)
+            assert delays(said)[:6] == [0.1, 0.2, 0.4, 0.4, 0.4, 0.1], "it ran well in between"
+            assert watching.is_alive()
+            assert stack.pid("good") == good
+        finally:
+            done.set()
+            watching.join()
+
+
+def delays(said: list[str]) -> list[float]:
+    """What the supervisor said of every restart, in seconds."""
+    found = (re.search(r"was ended by signal 9; starting it again in (\S+) s", line) for line in said)
+    return [float(each[1]) for each in found if each]
+
+
+def test_who_has_no_patience_hears_which_part_stays_down(tmp_path: Path) -> None:
+    deadly = tmp_path / "deadly"
+    mortal = Part(name="mortal", command=[sys.executable, "-c", MORTAL, deadly], ready=lambda: True)
+    with Supervisor(lambda: [mortal], tmp_path / "logs", lambda line: None) as stack:
+        deadly.touch()
+        os.kill(stack.pid("mortal"), signal.SIGKILL)
+        with pytest.raises(EmbeddedError, match="mortal was ended by signal 9"):
+            stack.watch(patience=0.2)
 
 
 def test_a_part_that_cannot_start_ends_those_that_did(tmp_path: Path) -> None:

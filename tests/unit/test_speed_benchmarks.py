@@ -23,8 +23,10 @@ from benchmarks.gates import Gate
 from benchmarks.perf_inputs import REQUESTS, UnfitInputs, check, document, inputs_of, specs, write_inputs
 from benchmarks.perf_program import PerfError, find_perf_analyzer
 from benchmarks.releases import Release, find_release, ready_release
+from benchmarks.stubs import Tally, shared
 from export.bundle import BundleError, load_bundle
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
+from reroom import JobStatus
 from tests.conftest import ROOT
 
 TINY = find_release("tiny")
@@ -251,3 +253,16 @@ def test_a_giant_picture_of_a_few_bytes_is_one() -> None:
     with Image.open(io.BytesIO(data), formats=("WEBP",)) as picture:
         assert (picture.size, picture.getcolors()) == ((300, 300), [(90_000, (120, 60, 90))])
     assert len(data) < 40
+
+
+def test_a_job_that_failed_or_took_an_attempt_counts() -> None:
+    jobs = [
+        JobStatus(job_id="a", status="completed", attempts=1),
+        JobStatus(job_id="b", status="completed", attempts=3),
+        JobStatus(job_id="c", status="failed", attempts=1, message="the model is dead"),
+    ]
+    found = Tally(recovery=[4.0, 6.0], jobs=jobs, seconds=[1.0, 2.0, 3.0]).document()
+    assert (found["jobs"], found["failed_jobs"], found["attempts_spent"]) == (3, 1, 2)
+    assert found["failures"] == ["failed: the model is dead"]
+    assert (found["recovery_max_s"], found["down_p95_s"]) == (6.0, None)
+    assert (shared(52, 8), sum(shared(3, 8))) == ([7, 7, 7, 7, 6, 6, 6, 6], 3)

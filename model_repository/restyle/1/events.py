@@ -74,4 +74,12 @@ class Result:
     steps: int
 
 
+@dataclass(frozen=True)
+class Alive:
+    """The only answer to a probe, at once and without calling a model: this process serves."""
+
+    models: dict[str, int]
+    """The models that a restyle calls, each with its version; −1 = its latest."""
+
+
 Event = Stage | Analysis | Step | Preview | Result

@@ -6,12 +6,12 @@ from contextlib import aclosing
 from dataclasses import asdict
 
 import triton_python_backend_utils as pb_utils
-from events import Analysis, Event, Preview, Result, Stage, Step
+from events import Alive, Analysis, Event, Preview, Result, Stage, Step
 from images import to_bytes
-from pipeline import BrokenPicture, Restyler
+from pipeline import EDGES, BrokenPicture, Restyler
 from prompt import Prompts
 from release import load_release
-from request import InvalidRequest, parse_request
+from request import InvalidRequest, is_probe, parse_request
 from triton_io import ModelFailed, Responses, TritonModels, read_values
 
 
@@ -32,7 +32,12 @@ class TritonPythonModel:
     async def _answer(self, request):
         responses = Responses(pb_utils, request)
         try:
-            parsed = parse_request(read_values(pb_utils, request), self.release)
+            values = read_values(pb_utils, request)
+            if is_probe(values):
+                _send(responses, Alive(models={EDGES: -1, **self.release.versions}))
+                responses.close()
+                return
+            parsed = parse_request(values, self.release)
             async with aclosing(self.restyler.restyle(parsed)) as events:
                 async for event in events:
                     if responses.cancelled:
@@ -50,7 +55,7 @@ class TritonPythonModel:
             responses.fail("internal_error", f"{type(error).__name__} in restyle; the server's log has more")
 
 
-def _send(responses: Responses, event: Event) -> None:
+def _send(responses: Responses, event: Event | Alive) -> None:
     match event:
         case Result():
             fields = {key: value for key, value in vars(event).items() if key != "pixels"}
@@ -64,5 +69,5 @@ def _send(responses: Responses, event: Event) -> None:
         case Analysis():
             fields = {key: value for key, value in vars(event).items() if key not in ("depth", "edges")}
             responses.send({"type": "analysis", **fields}, depth=event.depth, edges=event.edges)
-        case Stage() | Step():
+        case Stage() | Step() | Alive():
             responses.send({"type": type(event).__name__.lower(), **asdict(event)})

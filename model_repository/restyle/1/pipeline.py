@@ -36,6 +36,9 @@ from request import MAX_CONTROL, InvalidRequest, Request
 from result_warnings import result_warnings
 from solver import B, D, Table, solver_table
 
+EDGES = "edges"
+"""The one model that is code as this one is, and no graph of a release."""
+
 STRONGER = 1.4
 """Factor on the control scales of a second attempt."""
 
@@ -197,7 +200,7 @@ class Restyler:
         return depth[0]
 
     async def _edges(self, image: Bytes) -> Bytes:
-        (edges,) = await self.models("edges", ("edges",), image=image)
+        (edges,) = await self.models(EDGES, ("edges",), image=image)
         return edges
 
     async def _objects(self, image: Bytes, fit: Fit) -> list[dict[str, Any]]:

@@ -52,6 +52,11 @@ class Request:
         return self.guidance_scale > 1.0
 
 
+def is_probe(values: Values) -> bool:
+    """Whether the request only asks if this process serves."""
+    return _number(values, "probe", bool, False)
+
+
 def parse_request(values: Values, release: Release) -> Request:
     """Fill in the release's defaults and check every range. Raises InvalidRequest."""
     defaults = release.defaults

@@ -94,7 +94,7 @@ local function holds(lease)
   return pending ~= nil and pending[2] == lease.worker
 end
 
--- Which of its own acts ended this lease ('finish', 'release', 'decline', 'retry', 'exhausted')? False: none of its own.
+-- Which of its own acts ended this lease ('finish', 'release', 'decline', 'retry', 'postpone', 'exhausted')? False: none.
 local function closed_as(lease)
   local closed = redis.call('HGET', JOB .. lease.job, 'closed')
   local mine = lease.attempt .. ' ' .. lease.worker .. ' '

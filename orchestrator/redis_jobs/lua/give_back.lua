@@ -1,7 +1,7 @@
--- args: lease, act ('retry' counts the attempt, 'release' and 'decline' do not), delay_ms, kind (with 'decline': of
--- workers that are not given the job again), queued (a change), failed (a change with code and detail; only with
--- 'retry'), cancelled, max_deliveries, ttl, dead_letters.
--- Returns what happened: 'retry', 'release', 'decline', 'exhausted', or 'lost'.
+-- args: lease, act ('retry' counts the attempt, 'postpone' an outage instead, 'release' and 'decline' neither), delay_ms,
+-- kind (with 'decline': of workers that are not given the job again), queued (a change), failed (a change with code and
+-- detail; with 'retry' and 'postpone'), cancelled, max_deliveries, max_outages, ttl, dead_letters.
+-- Returns what happened: 'retry', 'postpone', 'release', 'decline', 'exhausted', or 'lost'.
 even_when_full()
 local lease, act = args.lease, args.act
 local before = closed_as(lease)
@@ -16,9 +16,14 @@ if cancel_requested(id) then
   terminate(id, lease.entry, args.cancelled, closing(lease, act))
   return act
 end
+local exhausted = false
 if act ~= 'retry' then
   redis.call('HINCRBY', JOB .. id, 'attempts', -1)
-elseif tonumber(redis.call('HGET', JOB .. id, 'attempts')) >= args.max_deliveries then
+  exhausted = act == 'postpone' and redis.call('HINCRBY', JOB .. id, 'outages', 1) >= args.max_outages
+else
+  exhausted = tonumber(redis.call('HGET', JOB .. id, 'attempts')) >= args.max_deliveries
+end
+if exhausted then
   dead_letter(id, args.failed.code, args.failed.detail)
   terminate(id, lease.entry, args.failed, closing(lease, 'exhausted'))
   measure_end(id)

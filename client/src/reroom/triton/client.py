@@ -16,8 +16,9 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from reroom.triton import wire
-from reroom.triton.errors import failure, from_message, from_transport
+from reroom.triton.errors import RestyleError, failure, from_call, from_message, from_transport
 from reroom.triton.messages import Analysed, RestyleEvent, RestyleRequest, Result
+from reroom.triton.probe import is_process, smallest_inputs
 
 MODEL = "restyle"
 MAX_MESSAGE = 64 * 1024 * 1024
@@ -46,6 +47,7 @@ class TritonClient:
     def __init__(self, url: str) -> None:
         self._url = url
         self._client: InferenceServerClient | None = None
+        self._probes: dict[tuple[str, str], list[InferInput] | None] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,6 +102,46 @@ class TritonClient:
         if found is None:
             raise failure("model_error", "the stream ended without an analysis")
         return found
+
+    async def probe(self, *, deadline: float) -> dict[str, int]:
+        """Have the process of ``restyle`` answer; the models that it calls, with their versions (−1 = the latest).
+
+        It costs no computing. Nothing is known of the models of a server whose ``restyle`` is older than this request,
+        and nothing is proved then. Raises RestyleError.
+        """
+        models: dict[str, int] = {}
+        try:
+            outputs = [InferRequestedOutput("event")]
+            async with aclosing(self._stream(wire.encode_probe(), outputs, deadline)) as responses:
+                async for response in responses:
+                    models = wire.decode_probe(response)
+        except RestyleError as error:
+            if error.code != "invalid_request":
+                raise
+        return models
+
+    async def probe_model(self, model: str, version: int, *, deadline: float) -> bool:
+        """Have the process of another model answer the smallest request; False when it is no process of its own.
+
+        Raises RestyleError: ``unavailable`` when the process is dead, ``deadline_exceeded`` when it did not answer
+        within ``deadline`` seconds. What a model says of the request itself is an answer.
+        """
+        name, number = model, "" if version < 0 else str(version)
+        try:
+            if (name, number) not in self._probes:
+                config = (
+                    await self._connected().get_model_config(name, number, client_timeout=deadline)
+                ).config
+                self._probes[name, number] = smallest_inputs(config) if is_process(config) else None
+            if (inputs := self._probes[name, number]) is None:
+                return False
+            await self._connected().infer(name, inputs, number, client_timeout=deadline)
+        except InferenceServerException as error:
+            failed = from_call(error)
+            if failed.code in ("unavailable", "deadline_exceeded"):
+                self._probes.pop((name, number), None)  # the server may come back as another
+                raise failed from error
+        return True
 
     async def _stream(
         self, inputs: list[InferInput], outputs: list[InferRequestedOutput], deadline: float | None

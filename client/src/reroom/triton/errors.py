@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 import grpc
+from tritonclient.utils import InferenceServerException
 
 from reroom.errors import ReroomError
 
@@ -17,15 +18,21 @@ FINAL = frozenset({"invalid_request", "cancelled"})
 """Codes for which another try is of no use."""
 
 _MODEL = re.compile(r"(?:.*\bmessage: )?([a-z][a-z0-9_]*): (.+)", re.DOTALL)
-_REFUSED = re.compile(r"\[request id: .*?\] (.*\binputs?\b.*)", re.DOTALL)
+_REFUSED = re.compile(
+    r"\[request id: .*?\] (.*\binputs?\b.*)|((?:unexpected inference input|expected \d+ inputs) .*)",
+    re.DOTALL,
+)
 _NOT_LOADED = re.compile(r"Request for unknown model|is not ready|no available versions|Server is stopping")
+_DEAD = re.compile(r"\b[Ss]tub process\b.*(is not healthy|is unhealthy|exited|restart)", re.DOTALL)
+"""Triton's words for a Python model whose own process has died, or has not stirred for a second."""
 
 
 class RestyleError(ReroomError):
     """The request failed. ``retryable`` says whether another try may succeed.
 
     Codes: ``invalid_request``, ``model_error``, ``cancelled`` and what else the model says of itself; ``unavailable``
-    when the server or the model cannot be reached, ``deadline_exceeded`` when the time given ran out.
+    when the server or the model cannot be reached or a model's process has died, ``deadline_exceeded`` when the time
+    given ran out.
     """
 
     def __init__(self, code: str, detail: str, *, retryable: bool) -> None:
@@ -41,10 +48,23 @@ def failure(code: str, detail: str) -> RestyleError:
 def from_message(message: str) -> RestyleError:
     """An error response of the stream: the model's (``code: sentence``) or one of Triton's own."""
     if match := _MODEL.fullmatch(message):
-        return failure(match[1], match[2])
+        # Of another model, which `restyle` called. Only there: its other sentences may quote what users wrote.
+        gone = match[1] == "model_error" and _DEAD.search(match[2])
+        return failure("unavailable" if gone else match[1], match[2])
     if match := _REFUSED.fullmatch(message):
-        return failure("invalid_request", match[1])
-    return failure("unavailable" if _NOT_LOADED.search(message) else "model_error", message)
+        return failure("invalid_request", match[1] or match[2])
+    gone = _NOT_LOADED.search(message) or _DEAD.search(message)
+    return failure("unavailable" if gone else "model_error", message)
+
+
+def from_call(error: InferenceServerException) -> RestyleError:
+    """The failure of a call that is no stream: by gRPC itself, or what the server said of it."""
+    status, message = str(error.status() or ""), str(error.message())
+    if status.endswith("DEADLINE_EXCEEDED") or message == "Deadline Exceeded":
+        return failure("deadline_exceeded", "the time given for the request ran out")
+    if status.endswith(("UNAVAILABLE", "CANCELLED")):
+        return failure("unavailable", message)
+    return from_message(message)
 
 
 def from_transport(error: grpc.aio.AioRpcError) -> RestyleError:

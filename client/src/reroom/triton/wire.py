@@ -54,6 +54,10 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     warnings: list[ResultWarning] = []
 
 
+class _Alive(msgspec.Struct):
+    models: dict[str, int] = {}
+
+
 _head = msgspec.json.Decoder(_Head).decode
 _event = msgspec.json.Decoder(Stage | Analysis | Step | Preview | _Result).decode
 _KNOWN = frozenset({"stage", "analysis", "step", "preview", "result"})
@@ -93,6 +97,16 @@ def encode_analysis(image: NDArray[np.uint8]) -> list[InferInput]:
         # The model requires one, though it plays no part.
         _input("prompt", "", np.object_, "BYTES"),
         _input("analysis_only", True, np.bool_, "BOOL"),
+    ]
+
+
+def encode_probe() -> list[InferInput]:
+    """The tensors of a request that asks only whether the model's process serves."""
+    return [
+        # The model requires these two, though they play no part.
+        _input("image", np.zeros((1, 1, 3), np.uint8), np.uint8, "UINT8"),
+        _input("prompt", "", np.object_, "BYTES"),
+        _input("probe", True, np.bool_, "BOOL"),
     ]
 
 
@@ -170,6 +184,15 @@ def decode_analysis(response: InferResult) -> Analysed | None:
         room_confidence=event.room_confidence,
         release=event.release,
     )
+
+
+def decode_probe(response: InferResult) -> dict[str, int]:
+    """The models that a restyle calls, with their versions. Raises RestyleError (model_error) for anything else."""
+    event = response.as_numpy("event")
+    try:
+        return msgspec.json.decode(event.reshape(-1)[0], type=_Alive).models
+    except (AttributeError, IndexError, msgspec.MsgspecError) as error:
+        raise failure("model_error", f"a probe's answer was not understood: {error}") from error
 
 
 def _with_image(result: _Result, response: InferResult) -> Result:

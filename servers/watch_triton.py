@@ -1,0 +1,191 @@
+"""Run tritonserver and end it when the process of a Python model has died.
+
+Usage: watch_triton.py tritonserver OPTION…
+
+A Python model runs in a process of its own, triton_python_backend_stub. Triton never starts a dead one again, goes on
+saying that it is ready, and fails every request for it. So that whoever supervises Triton (a container's restart
+policy, the embedded stack) starts it anew, this script kills it. Its exit status is Triton's, 128 + n after signal n,
+and Triton gets the signals that this script gets.
+
+Nothing is done before Triton is ready, which it must say over HTTP: while it loads, a model that fails ends its own
+process, and then Triton says why. What died meanwhile is found at the first look. A Triton that may unload models
+(--model-control-mode) ends their processes too, but waits for them; there, only one that nobody waited for is dead.
+
+It is a script on the bare standard library: it runs in NVIDIA's container as well as beside the embedded stack.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+STUB = "triton_python_backend_stub"[:15]
+"""As the kernel keeps names."""
+LOOK_SECONDS = 0.25
+SEARCH_SECONDS = 5.0
+"""How often models that were loaded meanwhile are looked for."""
+SHARED_MEMORY = Path("/dev/shm")
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def main(command: Sequence[str]) -> int:
+    # Stubs of a Triton that was killed become children of this process, which can then end them.
+    _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        server = subprocess.Popen(
+            command, preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        )
+    except OSError as error:
+        print(f"error: cannot start {command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
+    stopping: list[int] = []
+    stubs: dict[int, Stub] = {}
+
+    def stop(number: int, frame: object) -> None:
+        stopping.append(number)
+        server.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+    dead = watch(server, stubs, stopping, command)
+    if dead:
+        print(
+            f"error: the process of a Python model, {dead}, has died: ending Triton",
+            file=sys.stderr,
+            flush=True,
+        )
+        server.kill()
+    status = server.wait()
+    end_descendants()
+    for stub in stubs.values():
+        if stub.memory:
+            (SHARED_MEMORY / stub.memory).unlink(missing_ok=True)
+    return status if status >= 0 else 128 - status
+
+
+class Stub(NamedTuple):
+    """The process of a Python model, as its arguments name it; one that was dead already has none."""
+
+    name: str
+    memory: str
+    """The file in SHARED_MEMORY over which it speaks with Triton. One that is killed leaves it behind."""
+
+
+def watch(
+    server: subprocess.Popen[bytes], stubs: dict[int, Stub], stopping: Sequence[int], command: Sequence[str]
+) -> str:
+    """Until Triton ends or is told to stop; or until one of ``stubs``, which are found here, has died: its name."""
+    host, port = http_endpoint(command)
+    while not is_ready(host, port):
+        if stopping or ended(server):
+            return ""
+    unloads = option(command, "model-control-mode", "none") != "none"
+    suspects: set[int] = set()
+    searched = 0.0
+    while not (stopping or ended(server)):
+        if time.monotonic() - searched >= SEARCH_SECONDS:
+            searched = time.monotonic()
+            stubs |= {pid: describe(pid) for pid in find_stubs(server.pid) if pid not in stubs}
+        found = {pid: stat(pid) for pid in stubs}
+        gone = {pid for pid, (_, *identity) in found.items() if identity != [STUB, server.pid]}
+        zombies = {pid for pid, (state, *_) in found.items() if state == "Z"} - gone
+        died = zombies & suspects if unloads else zombies | gone
+        # A Triton that ends takes its stubs along.
+        if died and not stopping and not ended(server):
+            return stubs[min(died)].name
+        suspects = zombies
+        for pid in gone:
+            del stubs[pid]
+    return ""
+
+
+def ended(server: subprocess.Popen[bytes]) -> bool:
+    """Whether Triton has ended, after a pause."""
+    time.sleep(LOOK_SECONDS)
+    return server.poll() is not None
+
+
+def option(command: Sequence[str], name: str, default: str) -> str:
+    """The value of ``--name=value``, or of ``--name value``."""
+    value = default
+    for index, word in enumerate(command):
+        if word.startswith(f"--{name}="):
+            value = word.partition("=")[2]
+        elif word == f"--{name}" and index + 1 < len(command):
+            value = command[index + 1]
+    return value
+
+
+def http_endpoint(command: Sequence[str]) -> tuple[str, int]:
+    """Where Triton says whether it is ready."""
+    address = option(command, "http-address", "127.0.0.1")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    return host, int(option(command, "http-port", "8000"))
+
+
+def is_ready(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        connection.request("GET", "/v2/health/ready")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def stat(pid: int) -> tuple[str, str, int]:
+    """A process's state, name and parent, as /proc has them; the state is empty when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return "", "", 0
+    name, _, rest = text.rpartition(")")
+    fields = rest.split()
+    return fields[0], name.partition("(")[2], int(fields[1])
+
+
+def find_stubs(parent: int) -> list[int]:
+    """The stubs that Triton has started. Not from its list of children, which not every kernel keeps."""
+    pids = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
+    return [pid for pid in pids if stat(pid)[1:] == (STUB, parent)]
+
+
+def describe(pid: int) -> Stub:
+    """Its arguments begin with the path of the model and the name of the shared memory."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        words = []
+    if len(words) < 3:
+        return Stub(f"pid {pid}", "")
+    return Stub(f"{words[1]} (pid {pid})", words[2] if "/" not in words[2] else "")
+
+
+def end_descendants() -> None:
+    """Kill what Triton left. Killing a process hands its own children over, hence the loop."""
+    while True:
+        for pid in [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]:
+            if stat(pid)[2] == os.getpid():
+                os.kill(pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
