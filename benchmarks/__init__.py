@@ -7,6 +7,7 @@
     python -m benchmarks.batching          what do several jobs at once gain?
     python -m benchmarks.perf              perf_analyzer on every model; also writes its input files for people
     python -m benchmarks.stubs             what do jobs notice when the processes of Python models are killed?
+    python -m benchmarks.attack            do honest people wait when somebody attacks the API?
     python -m benchmarks.gallery           what does that look like? (pictures for docs/gallery)
     python -m benchmarks.judge             makes judge.safetensors, the classifier of styles that judges results
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,16 @@ def memory_of(pid: int) -> Memory:
     peaks = [_kilobytes(f"/proc/{each}/status", "VmHWM") for each in pids]
     shares = [_kilobytes(f"/proc/{each}/smaps_rollup", "Pss") for each in pids]
     return Memory(sum(peaks) * 1024 / 1e6, sum(shares) * 1024 / 1e6, len(pids))
+
+
+def peak_mb(pids: Iterable[int]) -> float:
+    """The sum of what each process held at its own peak (VmHWM), in units of 10⁶ bytes; without those that ended."""
+    found = 0
+    for pid in pids:
+        with suppress(OSError):
+            held = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+            found += int(held[1]) * 1024 if held else 0
+    return found / 1e6
 
 
 def descendants(pid: int) -> list[int]:

@@ -16,8 +16,8 @@ from reroom.triton import Analysed
 WAIT_SECONDS = 5.0
 """How long an analysis may wait for others to end."""
 
-MODEL_SECONDS = 20.0
-"""How long the model may take. With the wait before it, less than the 30 s for which the client waits by default."""
+MODEL_SECONDS = 15.0
+"""How long the model may take. With the wait before it, less than REROOM_ANSWER_SECONDS."""
 
 
 Box = Annotated[
@@ -96,6 +96,8 @@ class Analyst:
     def _ended(self, look: asyncio.Task[Analysis]) -> None:
         self._looks.discard(look)
         self._slots.release()
+        if not look.cancelled():
+            look.exception()  # whoever asked may be gone, and nobody else fetches it
 
     async def _look(self, jpeg: bytes) -> Analysis:
         began = time.monotonic()

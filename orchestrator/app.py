@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
+import resource
 import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.enums import ScopeType
@@ -21,11 +22,14 @@ from litestar.types import Message, Scope
 from orchestrator.adapters import open_adapters
 from orchestrator.analysis import Analyst
 from orchestrator.api.analyze import AnalyzeController
+from orchestrator.api.budget import UploadBudget
 from orchestrator.api.context import Context
+from orchestrator.api.cross_origin import CrossOrigin
+from orchestrator.api.deadline import AnswerWithin
 from orchestrator.api.debug import DebugController
 from orchestrator.api.errors import handle_error
 from orchestrator.api.files import FilesController
-from orchestrator.api.forms import FORM_OVERHEAD, UploadBudget
+from orchestrator.api.forms import FORM_OVERHEAD
 from orchestrator.api.health import HealthController
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
@@ -34,7 +38,9 @@ from orchestrator.api.semantics import Methods, refuse_coded_body
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
+from orchestrator.clients import Clients
 from orchestrator.command import no_arguments
+from orchestrator.connections import BoundedProtocol, Limits
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
 from orchestrator.listening import bound
@@ -47,9 +53,17 @@ from orchestrator.uploads import PROCESSES, PhotoGate
 UPLOADS_AT_ONCE = 16
 """As many uploads of the largest size as the API's processes hold in memory together; many more of an ordinary size."""
 
+CLIENTS = 4
+"""One client may hold a quarter of that."""
+
+OTHER_FILES = 500
+"""Open files beside connections: those of Redis, S3, Triton and the decoders."""
+
 ENDING_SECONDS = 10.0
 """How long one of several processes may take to close its connections after the drain; then it is killed."""
 
+INVALID_REQUEST = "Invalid HTTP request received."
+"""uvicorn's line of log for each."""
 ROUTES = (
     RootController,
     HealthController,
@@ -74,12 +88,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
         guards=[refuse_coded_body],
         exception_handlers={Exception: handle_error},
         request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD,
-        cors_config=_cors(settings),
         before_send=[_finish_response],
         openapi_config=None,
         logging_config=None,
     )
-    app.asgi_handler = Methods(app.asgi_handler, app.routes)
+    # Around everything that answers, unlike middleware of Litestar's, which stands around what has a route.
+    timed = AnswerWithin(Methods(app.asgi_handler, app.routes), settings.answer_seconds)
+    app.asgi_handler = CrossOrigin(timed, settings.origins)
     return app
 
 
@@ -105,7 +120,7 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
             storage=storage,
             files=storage if isinstance(storage, SignedFiles) else None,
             inference=inference,
-            uploads=UploadBudget(upload_budget(settings)),
+            uploads=upload_budget(settings),
             gate=gate,
             incoming=Incoming(store, storage, settings.upload_ttl),
             jobs=JobService(store, storage, max_queue=settings.max_queue),
@@ -114,24 +129,16 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
         )
 
 
-def upload_budget(settings: Settings) -> int:
-    """Bytes that one process may hold; enough for one upload of the largest size, whatever the share."""
-    share = UPLOADS_AT_ONCE * settings.max_upload_bytes // settings.api_processes
-    return max(share, settings.max_upload_bytes + FORM_OVERHEAD)
+def upload_budget(settings: Settings) -> UploadBudget:
+    """What one process may hold: enough for one upload of the largest size, however many processes share."""
+    largest = settings.max_upload_bytes + FORM_OVERHEAD
+    limit = max(UPLOADS_AT_ONCE * settings.max_upload_bytes // settings.api_processes, largest)
+    return UploadBudget(limit, max(limit // CLIENTS, largest), Clients(settings.trusted_proxies))
 
 
 def _context(state: State) -> Context:
     context: Context = state.context
     return context
-
-
-def _cors(settings: Settings) -> CORSConfig:
-    return CORSConfig(
-        allow_origins=list(settings.origins),
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=["Authorization", "Content-Type"],
-        expose_headers=["Retry-After"],
-    )
 
 
 async def _finish_response(message: Message, scope: Scope) -> None:
@@ -183,10 +190,15 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
     )
+    # Said by orchestrator.connections, with the reason and less often.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != INVALID_REQUEST)
 
 
 def _uvicorn(settings: Settings) -> dict[str, Any]:
+    limits = Limits(_room_for(settings.max_connections), Clients(settings.trusted_proxies))
     return {
+        "http": partial(BoundedProtocol, limits=limits),
+        "forwarded_allow_ips": list(settings.trusted_proxies),
         "host": settings.host,
         "port": settings.port,
         "workers": 1,
@@ -197,6 +209,20 @@ def _uvicorn(settings: Settings) -> dict[str, Any]:
         "timeout_graceful_shutdown": math.ceil(settings.drain_seconds),
         "server_header": False,
     }
+
+
+def _room_for(connections: int) -> int:
+    """So many connections, or as many as the system's limit on open files has room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    room = max(wanted - OTHER_FILES, wanted // 2)
+    if room < connections:
+        log.warning("RLIMIT_NOFILE has room for %d connections, not for %d", room, connections)
+    return min(room, connections)
 
 
 if __name__ == "__main__":

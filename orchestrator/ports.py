@@ -20,7 +20,7 @@ Exceptions::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 import numpy as np
@@ -293,8 +293,13 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    async def get(self, key: str, *, limit: int | None = None) -> bytes:
-        """The object's bytes; raises ObjectNotFound, and ObjectTooLarge when there are more than ``limit``."""
+    async def get(
+        self, key: str, *, limit: int | None = None, take: Callable[[int], None] | None = None
+    ) -> bytes:
+        """The object's bytes; raises ObjectNotFound, and ObjectTooLarge when there are more than ``limit``.
+
+        ``take`` is called with their number before they are read; what it raises ends the call.
+        """
 
     @abstractmethod
     async def delete_prefix(self, prefix: str) -> int:
@@ -306,7 +311,11 @@ class Storage(ABC):
 
     @abstractmethod
     async def url(self, key: str, expires_in: int) -> str:
-        """An absolute URL that gives the object by GET for ``expires_in`` seconds. Does not check that it exists."""
+        """An absolute URL that gives the object by GET. Does not check that it exists.
+
+        It works for ``expires_in`` seconds at most and for half of them at least, and is the same for half of them from
+        every process, so that pages which ask again need not load the object again.
+        """
 
     @abstractmethod
     async def upload_link(self, key: str, *, content_type: str, size: int, expires_in: int) -> UploadLink:

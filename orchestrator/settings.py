@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -62,6 +63,15 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, validation_alias="REROOM_PORT")
     api_processes: int = Field(1, ge=1, le=64, validation_alias="REROOM_API_PROCESSES")
     """Processes that answer at the API's address; one that dies is replaced."""
+    max_connections: int = Field(1000, ge=16, le=100_000, validation_alias="REROOM_MAX_CONNECTIONS")
+    """Connections of one API process, WebSockets included; one client's address may have a quarter of them."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "::1"), validation_alias="REROOM_TRUSTED_PROXIES"
+    )
+    """Addresses and networks of the proxies before the API, separated by commas; ``*`` trusts every one. Their
+    ``X-Forwarded-For`` names the client, and what one address may hold does not bound them."""
+    answer_seconds: float = Field(22.0, ge=1, le=300, validation_alias="REROOM_ANSWER_SECONDS")
+    """From a request's last byte to 503 when there is no answer yet. Clients, and proxies, give up at 30 or so."""
     admin_token: SecretStr | None = Field(None, min_length=16, validation_alias="REROOM_ADMIN_TOKEN")
     """Opens the /debug endpoints, closed without it, and shows in /health why a part is down."""
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
@@ -90,7 +100,7 @@ class Settings(BaseSettings):
     heartbeat_file: Path | None = Field(None, validation_alias="REROOM_HEARTBEAT_FILE")
     """A worker touches it every few seconds while it lives; for a container's health check."""
 
-    @field_validator("allowed_origins", "triton_urls", mode="before")
+    @field_validator("allowed_origins", "triton_urls", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -131,6 +141,17 @@ class Settings(BaseSettings):
                 )
             if value.count(url) > 1:
                 raise ValueError(f"{url} stands in it twice")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                if each != "*":
+                    ip_network(each, strict=False)
+            except ValueError:
+                raise ValueError(f"{each!r} is neither an address nor a network such as 10.0.0.0/8") from None
         return value
 
     @field_validator("r2_endpoint_url")

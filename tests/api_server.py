@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import uvicorn
+from litestar import Litestar
 from PIL import Image
 
 from orchestrator.ports import Lease
@@ -111,6 +114,24 @@ async def running_api(redis_url: str, folder: Path, **environment: str) -> Async
             process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 20)
     assert "Traceback" not in said(log), said(log)
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Litestar) -> AsyncIterator[httpx2.AsyncClient]:
+    """The app on a free port of this process, and a client for it."""
+    server = uvicorn.Server(uvicorn.Config(app, http="h11", log_config=None, access_log=False))
+    listening = socket.create_server(("127.0.0.1", 0))
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not (server.started or task.done()):  # noqa: ASYNC110  (uvicorn has no event for it)
+                await asyncio.sleep(0.01)
+        base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with httpx2.AsyncClient(base_url=base_url, timeout=20.0) as http:
+            yield http
+    finally:
+        server.should_exit = True
+        await task
 
 
 def said(log: Path) -> str:

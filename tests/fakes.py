@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +153,9 @@ class MemoryStorage(Storage):
         self.objects[key] = data
         self.written[key] = time.time()
 
-    async def get(self, key: str, *, limit: int | None = None) -> bytes:
+    async def get(
+        self, key: str, *, limit: int | None = None, take: Callable[[int], None] | None = None
+    ) -> bytes:
         check_key(key)
         self._answer()
         try:
@@ -162,6 +164,8 @@ class MemoryStorage(Storage):
             raise ObjectNotFound(key) from None
         if limit is not None and len(data) > limit:
             raise ObjectTooLarge(key)
+        if take is not None:
+            take(len(data))
         return data
 
     async def delete_prefix(self, prefix: str) -> int:

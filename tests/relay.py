@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 
 
 class Relay:
     """Passes everything on to ``target``; ``accepted`` counts its connections so far, ``sent`` is what clients sent.
 
-    ``lose_answers``: so many answers are not passed back, but their connections cut.
+    ``lose_answers``: so many answers are not passed back, but their connections cut. ``delay``: seconds by which each
+    piece of an answer is late, if what was sent last has the words ``slow``.
     """
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname, parts.port)
         self._writers: set[asyncio.StreamWriter] = set()
+        self._cut = asyncio.Event()
         self.accepted = self.lose_answers = 0
+        self.delay, self.slow = 0.0, b""
         self.sent = bytearray()
         self.url = ""
 
@@ -29,9 +32,24 @@ class Relay:
         back_reader, back_writer = await asyncio.open_connection(host, port)
         both = {writer, back_writer}
         self._writers |= both
+        last = b""
+
+        async def question(data: bytes) -> None:
+            nonlocal last
+            last = data
+            self.sent += data
+
+        async def answer(data: bytes) -> None:
+            if self.lose_answers:
+                self.lose_answers -= 1
+                raise ConnectionAbortedError
+            if self.delay and self.slow in last:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._cut.wait(), self.delay)
+
         ways = (
-            asyncio.ensure_future(self._copy(reader, back_writer, self.sent.extend)),
-            asyncio.ensure_future(self._copy(back_reader, writer, self._answer)),
+            asyncio.ensure_future(self._copy(reader, back_writer, question)),
+            asyncio.ensure_future(self._copy(back_reader, writer, answer)),
         )
         try:
             with contextlib.suppress(OSError):
@@ -45,20 +63,20 @@ class Relay:
 
     def cut(self) -> None:
         """Abort every connection, without a goodbye in either direction."""
+        self._cut.set()
+        self._cut = asyncio.Event()
         for writer in self._writers:
             writer.transport.abort()
 
-    def _answer(self, data: bytes) -> None:
-        if self.lose_answers:
-            self.lose_answers -= 1
-            raise ConnectionAbortedError
-
     async def _copy(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Callable[[bytes], None]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        look: Callable[[bytes], Awaitable[None]],
     ) -> None:
         try:
             while data := await reader.read(65536):
-                look(data)
+                await look(data)
                 writer.write(data)
                 await writer.drain()
         finally:

@@ -34,10 +34,10 @@ class AnalyzeController(Controller):
         operation_id="analyze",
         summary="What is in a photo: depth, edges, objects, the kind of room. Nothing is stored",
         operation_class=operation_with(PHOTO_FORM),
-        responses=problems(400, 408, 413, 415, 422, 502, 503, 504),
+        responses=problems(400, 408, 413, 415, 422, 429, 502, 503, 504),
     )
     async def analyze(self, request: Request[Any, Any, Any], context: FromApp) -> Analyzed:
-        with context.uploads.hold() as take:
+        with context.uploads.hold(address(request)) as take:
             file = await read_photo_form(request, context.settings.max_upload_bytes, take)
             photo = await context.gate.accept(file, client=address(request))
             seen = await unless_gone(request, context.analyst.analyse(photo.jpeg))

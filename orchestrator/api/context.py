@@ -8,7 +8,7 @@ from typing import Any
 from litestar.di import NamedDependency
 
 from orchestrator.analysis import Analyst
-from orchestrator.api.forms import UploadBudget
+from orchestrator.api.budget import UploadBudget
 from orchestrator.api.presenters import Presenter
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService

@@ -11,6 +11,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
+from litestar.types import Scope, Send
 
 from orchestrator.analysis import TooBusy, TooSlow
 from orchestrator.jobs.incoming import NoSuchUpload, UploadUsed
@@ -68,17 +69,37 @@ def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     problem = to_problem(error)
     if problem.status == 500:
         log.error("%s %s", request.method, request.url.path, exc_info=error)
-    content = ProblemDetail(
+    return Response(
+        _detail(problem, request.url.path),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=dict(problem.headers or {}),
+    )
+
+
+async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
+    """An answer from outside of Litestar's handlers."""
+    headers, body = encode_problem(problem, scope["path"])
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def encode_problem(problem: Problem, instance: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Its headers, as ASGI has them, and its body."""
+    body = msgspec.json.encode(_detail(problem, instance))
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **(problem.headers or {})}
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()], body
+
+
+def _detail(problem: Problem, instance: str) -> ProblemDetail:
+    return ProblemDetail(
         type="about:blank",
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,
         detail=problem.detail,
         code=problem.code,
         field=problem.field,
-        instance=request.url.path,
-    )
-    return Response(
-        content, status_code=problem.status, media_type=MEDIA_TYPE, headers=dict(problem.headers or {})
+        instance=instance,
     )
 
 

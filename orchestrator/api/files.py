@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import mimetypes
 from typing import Any
 
 from litestar import Controller, Request, Response, get, put
+from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery
 
 from orchestrator.api.bodies import PHOTO_FILE, operation_with
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
-from orchestrator.api.reading import read_body
+from orchestrator.api.reading import address, read_body
 from orchestrator.ports import CACHE_CONTROL, SignedFiles
 
 
@@ -24,10 +26,14 @@ class FilesController(Controller):
         operation_id="read_file",
         summary="A stored picture, by a signed link that expires",
         media_type="image/jpeg",
-        responses=problems(400, 403, 404, 503),
+        responses={
+            304: ResponseSpec(None, description="It is as If-None-Match has it", generate_examples=False),
+            **problems(400, 403, 404, 503),
+        },
     )
     async def read(
         self,
+        request: Request[Any, Any, Any],
         key: FromPath[str],
         context: FromApp,
         expires: FromQuery[str] = "",
@@ -36,7 +42,10 @@ class FilesController(Controller):
         key = key.removeprefix("/")
         content = await signed_files(context).open(key, expires, signature)
         media_type = mimetypes.guess_type(key)[0] or "application/octet-stream"
-        return Response(content, media_type=media_type, headers={"Cache-Control": CACHE_CONTROL})
+        headers = {"Cache-Control": CACHE_CONTROL, "ETag": etag(content)}
+        if known(request.headers.get("if-none-match", ""), headers["ETag"]):
+            return Response(b"", status_code=304, media_type=media_type, headers=headers)
+        return Response(content, media_type=media_type, headers=headers)
 
     @put(
         "/{key:path}",
@@ -44,7 +53,7 @@ class FilesController(Controller):
         operation_id="write_file",
         operation_class=operation_with(PHOTO_FILE),
         summary="Put a photo, by the link of POST /uploads",
-        responses=problems(400, 403, 404, 408, 409, 411, 503),
+        responses=problems(400, 403, 404, 408, 409, 411, 429, 503),
     )
     async def write(
         self,
@@ -57,10 +66,20 @@ class FilesController(Controller):
         key, size = key.removeprefix("/"), content_length(request)
         content_type = request.headers.get("content-type", "")
         signed_files(context).check_upload(key, content_type, size, expires, signature)
-        with context.uploads.hold() as take:
-            take(size)
-            data = await read_body(request)
+        with context.uploads.hold(address(request)) as take:
+            data = await read_body(request, take)
             await context.storage.put(key, data, content_type, overwrite=False)
+
+
+def etag(content: bytes) -> str:
+    """A strong validator (RFC 9110, 8.8.3)."""
+    return f'"{hashlib.blake2b(content, digest_size=16).hexdigest()}"'
+
+
+def known(if_none_match: str, tag: str) -> bool:
+    """Whether the header, a list of validators or ``*``, names this one."""
+    tags = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
+    return tag in tags or tags == ["*"]
 
 
 def signed_files(context: Context) -> SignedFiles:

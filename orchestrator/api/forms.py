@@ -5,8 +5,8 @@ Litestar's own form parser answers 500 to several malformed forms and spools par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -18,9 +18,10 @@ from multipart import (  # type: ignore[import-untyped]
     parse_options_header,
 )
 
-from orchestrator.api.errors import RETRY_AFTER, Problem
+from orchestrator.api.budget import Take
+from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import decode_preferences
-from orchestrator.api.reading import reading
+from orchestrator.api.reading import pieces
 from orchestrator.jobs.models import Preferences
 from orchestrator.styles import DEFAULT_STYLE, STYLES
 
@@ -30,40 +31,12 @@ _PART_HEADER_BYTES = 16 * 1024
 """A header line of a part, which holds the file's name: not used, so it may be as long as this and in any charset."""
 _TEXT_LIMITS = {"key": 400, "style": 100, "preferences": 64 * 1024}
 
-Take = Callable[[int], None]
-"""Counts bytes, or raises Problem; see UploadBudget."""
-
 
 class SubmitForm(msgspec.Struct, frozen=True):
     photo: bytearray | str
     """Its bytes, or the key that it was uploaded under before."""
     style: str
     preferences: Preferences
-
-
-class UploadBudget:
-    """Bounds the bytes of uploads that this process holds in memory, over all requests."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-
-    @contextmanager
-    def hold(self) -> Iterator[Take]:
-        """Gives a function that takes so many bytes, or raises Problem; at the end all are given back."""
-        held = 0
-
-        def take(count: int) -> None:
-            nonlocal held
-            if count > self._left:
-                detail = "too many uploads at once; try again soon"
-                raise Problem(503, "unavailable", detail, headers=RETRY_AFTER)
-            self._left -= count
-            held += count
-
-        try:
-            yield take
-        finally:
-            self._left += held
 
 
 async def read_submit_form(request: Request[Any, Any, Any], max_file_bytes: int, take: Take) -> SubmitForm:
@@ -132,10 +105,10 @@ async def _read_parts(
         header_charset="latin-1",
     )
     form = _Form(limits, check)
+    gone = _malformed("the connection ended before the form did")
     try:
-        async with reading(_malformed("the connection ended before the form did")):
-            async for chunk in request.stream():
-                take(len(chunk))
+        async with aclosing(pieces(request, take, gone)) as body:
+            async for chunk in body:
                 for event in parser.parse(chunk) if chunk else ():
                     form.feed(event)
         parser.close()

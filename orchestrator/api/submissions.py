@@ -6,8 +6,9 @@ from typing import Any
 
 from litestar import Request
 
+from orchestrator.api.budget import Take
 from orchestrator.api.errors import Problem
-from orchestrator.api.forms import SubmitForm, Take, known_style
+from orchestrator.api.forms import SubmitForm, known_style
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.preferences import to_preferences
 from orchestrator.api.reading import read_body
@@ -24,9 +25,7 @@ async def read_upload_submission(request: Request[Any, Any, Any], take: Take) ->
     if media_type != "application/json":
         detail = "the body must be application/json; a photo goes to /transform/submit, as a form"
         raise Problem(415, "unsupported_media_type", detail, field="content-type")
-    body = await read_body(request)
-    take(len(body))
-    return _from_json(body)
+    return _from_json(await read_body(request, take))
 
 
 def _from_json(body: bytes) -> SubmitForm:

@@ -14,12 +14,12 @@ from litestar import Controller, Request, post
 from msgspec import Meta
 
 from orchestrator.api.bodies import UPLOAD_REQUEST, ContentType, operation_with
+from orchestrator.api.budget import Take
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
-from orchestrator.api.forms import Take
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.presenters import Time, rfc3339
-from orchestrator.api.reading import read_body
+from orchestrator.api.reading import address, read_body
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.ports import Claim, ObjectTooLarge, PortError
 from orchestrator.uploads import Photo, PhotoRejected
@@ -54,11 +54,12 @@ class UploadsController(Controller):
         operation_id="request_upload",
         summary="A link to put a photo straight into storage",
         operation_class=operation_with(UPLOAD_REQUEST),
-        responses=problems(400, 408, 413, 422, 503),
+        responses=problems(400, 408, 413, 422, 429, 503),
         request_max_body_size=4096,
     )
     async def offer(self, request: Request[Any, Any, Any], context: FromApp) -> UploadOffer:
-        asked = decode_upload(await read_body(request), context.settings.max_upload_bytes)
+        with context.uploads.hold(address(request)) as take:
+            asked = decode_upload(await read_body(request, take), context.settings.max_upload_bytes)
         expires_at = time.time() + context.incoming.ttl
         offer = await context.incoming.offer(asked.content_type, asked.size)
         return UploadOffer(
@@ -104,10 +105,8 @@ async def accepted_upload(
     """
     limit = context.settings.max_upload_bytes
     async with context.incoming.claimed(key) as claim:
-        # Its size is not known before it is here.
-        take(limit)
         try:
-            data = await context.incoming.read(key, limit)
+            data = await context.incoming.read(key, limit, take)
             photo = await context.gate.accept(data, client=client)
         except (PhotoRejected, ObjectTooLarge):
             await discard(context.incoming, key)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -72,13 +72,13 @@ class Incoming:
             await asyncio.shield(self._free(claim))
             raise
 
-    async def read(self, key: str, limit: int) -> bytes:
-        """What was put there.
+    async def read(self, key: str, limit: int, take: Callable[[int], None] | None = None) -> bytes:
+        """What was put there; ``take`` hears how many bytes, as of :meth:`orchestrator.ports.Storage.get`.
 
         Raises NoSuchUpload, UploadUsed, ObjectTooLarge (more than ``limit`` bytes), Unavailable.
         """
         try:
-            photo = await self._storage.get(key, limit=limit)
+            photo = await self._storage.get(key, limit=limit, take=take)
         except ObjectNotFound:
             raise NoSuchUpload(key) from None
         if not photo:

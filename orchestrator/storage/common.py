@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from zlib import crc32
 
 T = TypeVar("T")
 
@@ -25,6 +27,16 @@ def check_prefix(prefix: str) -> str:
     if not prefix.endswith("/"):
         raise ValueError(f"a prefix ends with a slash: {prefix!r}")
     return check_key(prefix[:-1])
+
+
+def link_begin(key: str, now: float, expires_in: int) -> int:
+    """UNIX seconds from which a link that is asked for ``now`` is valid, for ``expires_in``: the same for half of them.
+
+    Keys take turns, so that not all links change at once.
+    """
+    span = expires_in / 2
+    phase = crc32(key.encode()) / 2**32 * span
+    return math.floor((now - phase) // span * span + phase)
 
 
 async def to_its_end(writing: Coroutine[Any, Any, T]) -> T:

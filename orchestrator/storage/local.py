@@ -53,8 +53,15 @@ class LocalStorage(Storage, SignedFiles):
         target = self._objects / check_key(key)
         await to_its_end(self._run(lambda: self._write(target, data, overwrite)))
 
-    async def get(self, key: str, *, limit: int | None = None) -> bytes:
+    async def get(
+        self, key: str, *, limit: int | None = None, take: Callable[[int], None] | None = None
+    ) -> bytes:
         path = self._objects / check_key(key)
+        if take is not None:
+            size = await self._run(lambda: _size(path))
+            if size is not None and (limit is None or size <= limit):
+                take(size)
+                limit = size
         # One more than is taken, so that a longer object shows.
         data = await self._run(lambda: _read(path, None if limit is None else limit + 1))
         if data is None:
@@ -144,6 +151,13 @@ def _read(path: Path, limit: int | None) -> bytes | None:
         with path.open("rb") as file:
             return file.read(limit)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from aiohttp import ClientError as TransferError
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestrator.ports import (
@@ -24,6 +26,7 @@ from orchestrator.ports import (
     UploadLink,
 )
 from orchestrator.storage.common import check_key, check_prefix, to_its_end
+from orchestrator.storage.s3_links import ReadingLinks
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
@@ -41,9 +44,15 @@ class S3Storage(Storage):
     """Objects in ``bucket``, their keys after ``prefix`` (empty, or ending with "/"). Open one with :func:`open_s3`."""
 
     def __init__(
-        self, client: Any, bucket: str, prefix: str = "", call_seconds: float = CALL_SECONDS
+        self,
+        client: Any,
+        links: ReadingLinks,
+        bucket: str,
+        prefix: str = "",
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
-        self._client, self._bucket, self._prefix, self._call_seconds = client, bucket, prefix, call_seconds
+        self._client, self._links, self._bucket, self._prefix = client, links, bucket, prefix
+        self._call_seconds = call_seconds
 
     async def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = True) -> None:
         # Whole objects appear at once in S3, and the last of several writers wins.
@@ -65,12 +74,16 @@ class S3Storage(Storage):
             if await self.get(key) != data:
                 raise ObjectExists(key) from None
 
-    async def get(self, key: str, *, limit: int | None = None) -> bytes:
+    async def get(
+        self, key: str, *, limit: int | None = None, take: Callable[[int], None] | None = None
+    ) -> bytes:
         async with self._call(key):
             answer = await self._client.get_object(**self._object(check_key(key)))
             async with answer["Body"] as body:
                 if limit is not None and answer["ContentLength"] > limit:
                     raise ObjectTooLarge(key)
+                if take is not None:
+                    take(answer["ContentLength"])
                 data: bytes = await body.read()
                 return data
 
@@ -89,12 +102,20 @@ class S3Storage(Storage):
                 yield found["Key"].removeprefix(self._prefix)
 
     async def url(self, key: str, expires_in: int) -> str:
-        return await self._presigned("get_object", self._object(check_key(key)), expires_in)
+        return self._links.url(f"{self._bucket}/{self._prefix}{check_key(key)}", expires_in)
 
     async def upload_link(self, key: str, *, content_type: str, size: int, expires_in: int) -> UploadLink:
         # R2 has no POST policies, but holds a PUT to the headers that were signed, its length among them.
-        headers = {"ContentType": content_type, "ContentLength": size, "IfNoneMatch": "*"}
-        url = await self._presigned("put_object", {**self._object(check_key(key)), **headers}, expires_in)
+        put = {
+            **self._object(check_key(key)),
+            "ContentType": content_type,
+            "ContentLength": size,
+            "IfNoneMatch": "*",
+        }
+        async with self._call():
+            url: str = await self._client.generate_presigned_url(
+                "put_object", Params=put, ExpiresIn=expires_in
+            )
         return UploadLink(url=url, headers={"Content-Type": content_type, "If-None-Match": "*"})
 
     async def stats(self) -> StorageStats:
@@ -115,13 +136,6 @@ class S3Storage(Storage):
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": f"{self._prefix}{key}"}
-
-    async def _presigned(self, operation: str, parameters: dict[str, Any], expires_in: int) -> str:
-        async with self._call():
-            url: str = await self._client.generate_presigned_url(
-                operation, Params=parameters, ExpiresIn=expires_in
-            )
-        return url
 
     async def _list(self, folder: str) -> AsyncIterator[dict[str, Any]]:
         """Everything under ``folder``, a checked prefix without its slash, or everything there is."""
@@ -148,6 +162,7 @@ async def open_s3(
     prefix: str = "",
     read_seconds: float = READ_SECONDS,
     call_seconds: float = CALL_SECONDS,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[S3Storage]:
     """A storage over one client, whose connections are closed at the end.
 
@@ -175,7 +190,8 @@ async def open_s3(
         config=config,
     ) as client:
         client.meta.events.register_last("before-call.s3", _expect_nothing)
-        yield S3Storage(client, bucket, prefix, call_seconds)
+        links = ReadingLinks(endpoint, region, Credentials(access_key, secret_key), clock)
+        yield S3Storage(client, links, bucket, prefix, call_seconds)
 
 
 def _expect_nothing(params: dict[str, Any], **_: Any) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
 from orchestrator.ports import BadSignature, LinkExpired
+from orchestrator.storage.common import link_begin
 
 
 class UrlSigner:
@@ -19,12 +20,13 @@ class UrlSigner:
         self._secret, self._base_url, self._clock = secret, base_url, clock
 
     def url(self, key: str, expires_in: int) -> str:
-        """A URL for ``key`` that works for ``expires_in`` seconds, and less than a second longer."""
-        return self._link(_reading(key), key, expires_in)
+        """A URL for ``key``, as of :meth:`orchestrator.ports.Storage.url`."""
+        return self._link(_reading(key), key, link_begin(key, self._clock(), expires_in) + expires_in)
 
     def upload_url(self, key: str, content_type: str, size: int, expires_in: int) -> str:
-        """A URL to PUT just such an object; holds as long as :meth:`url` says."""
-        return self._link(_writing(key, content_type, size), key, expires_in)
+        """A URL to PUT just such an object, which works for ``expires_in`` seconds, and less than a second longer."""
+        expires = math.ceil(self._clock() + expires_in)
+        return self._link(_writing(key, content_type, size), key, expires)
 
     def verify(self, key: str, expires: str, signature: str) -> None:
         """Raises BadSignature unless we signed exactly this, LinkExpired if that was too long ago."""
@@ -34,9 +36,8 @@ class UrlSigner:
         """As :meth:`verify`, for :meth:`upload_url`."""
         self._verify(_writing(key, content_type, size), expires, signature)
 
-    def _link(self, right: str, key: str, expires_in: int) -> str:
-        expires = str(math.ceil(self._clock() + expires_in))
-        query = urlencode({"expires": expires, "signature": self._signature(right, expires)})
+    def _link(self, right: str, key: str, expires: int) -> str:
+        query = urlencode({"expires": expires, "signature": self._signature(right, str(expires))})
         return f"{self._base_url}/files/{quote(key)}?{query}"
 
     def _verify(self, right: str, expires: str, signature: str) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
 import trustme
+from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
+from botocore.credentials import Credentials
 
 from orchestrator.ports import ObjectNotFound, Unavailable
 from orchestrator.storage.s3 import ATTEMPTS
+from orchestrator.storage.s3_links import ReadingLinks
 from tests.relay import relaying
 from tests.s3_server import S3Server
 from tests.servers import free_port
@@ -94,6 +99,40 @@ async def test_links_sign_what_r2_holds_them_to(s3: S3Server) -> None:
     assert put["X-Amz-Algorithm"] == get["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     assert "/auto/s3/aws4_request" in put["X-Amz-Credential"][0]
     assert not [name for name in (*put, *get) if "checksum" in name.lower()]
+
+
+def signed_at(url: str) -> int:
+    """UNIX seconds."""
+    date = parse_qs(urlsplit(url).query)["X-Amz-Date"][0]
+    return round(datetime.strptime(date, "%Y%m%dT%H%M%S%z").timestamp())
+
+
+async def test_links_stay_the_same_for_half_of_their_life(s3: S3Server) -> None:
+    bucket, now, urls = s3.bucket(), 1_800_000_000.25, list[str]()
+
+    def clock() -> float:
+        return now
+
+    async with s3.open(bucket, clock=clock) as one, s3.open(bucket, clock=clock) as other:
+        for _ in range(1200):
+            urls.append(await one.url("a/b.jpg", 600))
+            assert await other.url("a/b.jpg", 600) == urls[-1], "another process says something else"
+            age = clock() - signed_at(urls[-1])
+            assert 0 <= age <= 301, "no link is of the future, or has less than half of its life before it"
+            now += 1
+    assert len(set(urls)) == 5
+
+
+async def test_links_are_signed_as_botocore_signs(s3: S3Server) -> None:
+    """Who checks signatures, as moto does not, takes ours as it takes botocore's."""
+    bucket, key = s3.bucket(), "p/a/b-c_d.jpg"
+    options = {"aws_access_key_id": "a-key", "aws_secret_access_key": "a-secret", "region_name": "auto"}
+    config = AioConfig(signature_version="s3v4", s3={"addressing_style": "path"})
+    async with get_session().create_client("s3", endpoint_url=s3.url, config=config, **options) as client:
+        given = {"Bucket": bucket, "Key": key}
+        theirs = await client.generate_presigned_url("get_object", Params=given, ExpiresIn=600)
+    links = ReadingLinks(s3.url, "auto", Credentials("a-key", "a-secret"), time.time)
+    assert links.signed(f"{bucket}/{key}", signed_at(theirs), 600) == theirs
 
 
 async def test_services_that_share_a_bucket_do_not_see_each_other(s3: S3Server) -> None:

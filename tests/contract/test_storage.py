@@ -86,6 +86,25 @@ async def test_a_reader_may_bound_what_it_takes(storage: Storage) -> None:
         await storage.get("a/b", limit=999)
 
 
+async def test_a_reader_hears_how_much_comes_before_it_does(storage: Storage) -> None:
+    class Refused(Exception):
+        pass
+
+    def refuse(count: int) -> None:
+        raise Refused
+
+    await storage.put("a/b", bytes(1000), "image/jpeg")
+    heard: list[int] = []
+    assert len(await storage.get("a/b", limit=2000, take=heard.append)) == 1000
+    assert heard == [1000]
+    with pytest.raises(Refused):
+        await storage.get("a/b", take=refuse)
+    with pytest.raises(ObjectTooLarge):
+        await storage.get("a/b", limit=999, take=refuse)
+    with pytest.raises(ObjectNotFound):
+        await storage.get("a/none", take=refuse)
+
+
 @pytest.mark.parametrize("key", ["a/none", "a", "a/b/c"])
 async def test_a_missing_object_is_not_found(storage: Storage, key: str) -> None:
     await storage.put("a/b", b"x", "image/jpeg")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,14 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 
 from orchestrator.analysis import Analyst
-from orchestrator.api.forms import UploadBudget
+from orchestrator.api.budget import UploadBudget
 from orchestrator.app import create_app
+from orchestrator.clients import Clients
 from orchestrator.ports import InferenceError
 from orchestrator.settings import Settings
-from tests.api_server import ALLOWED_ORIGIN, photo, problem
+from tests.api_server import ALLOWED_ORIGIN, photo, problem, serving
 from tests.fakes import FakeInference, an_analysis
 from tests.running_stack import until
 from tests.servers import free_port
@@ -34,7 +33,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.inference = FakeInference()
         self.folder = folder
-        self.budget = UploadBudget(4 * MAX_UPLOAD)
+        self.budget = UploadBudget(4 * MAX_UPLOAD, MAX_UPLOAD, Clients(["127.0.0.1"]))
         self.http: httpx2.AsyncClient
 
     async def analyze(self, **options: Any) -> httpx2.Response:
@@ -55,21 +54,12 @@ class Bench:
             }
         )
         app = create_app(settings)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-        listening = socket.create_server(("127.0.0.1", 0))
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        try:
-            await until(lambda: server.started or serving.done(), "the API started")
+        async with serving(app) as self.http:
             analyst = Analyst(self.inference, 1, wait=1.0, seconds=3.0)
             app.state.context = replace(
                 app.state.context, inference=self.inference, analyst=analyst, uploads=self.budget
             )
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            async with httpx2.AsyncClient(base_url=url, timeout=20.0) as self.http:
-                yield
-        finally:
-            server.should_exit = True
-            await serving
+            yield
 
 
 @pytest.fixture
@@ -78,7 +68,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with bench.served():
         yield bench
     assert bench.inference.looks_at_once == 0
-    with bench.budget.hold() as take:
+    with bench.budget.hold("127.0.0.1") as take:
         take(4 * MAX_UPLOAD)  # everything was given back
     assert bench.stored() == []
 

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from orchestrator.storage.signing import UrlSigner
-from tests.api_server import ALLOWED_ORIGIN, SIGNING_KEY, Api, problem
+from tests.api_server import SIGNING_KEY, Api, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,10 +58,3 @@ async def test_links_to_write_expire(api: Api) -> None:
     then = UrlSigner(SIGNING_KEY.encode(), api.base_url, lambda: time.time() - 10)
     url = then.upload_url(f"incoming/{'0' * 32}/photo", "image/jpeg", 5, 5)
     problem(await put(api, url, b"12345"), 403, "link_expired")
-
-
-async def test_pages_of_allowed_origins_may_put(api: Api) -> None:
-    preflight = {"Origin": ALLOWED_ORIGIN, "Access-Control-Request-Method": "PUT"}
-    answer = await api.http.options("/files/incoming/a/photo", headers=preflight)
-    assert answer.status_code == 204
-    assert "PUT" in answer.headers["access-control-allow-methods"]

@@ -95,6 +95,41 @@ async def test_odd_but_harmless_forms_are_taken(api: Api) -> None:
     assert not [path for path in api.stored() if "passwd" in path.name]
 
 
+H2C = {
+    "Connection": "Upgrade, HTTP2-Settings",
+    "Upgrade": "h2c",
+    "HTTP2-Settings": "AAMAAABkAAQAoAAAAAIAAAAA",
+}
+"""What Java's HttpClient and ``curl --http2`` offer with every request."""
+
+
+async def test_a_form_arrives_whole_beside_an_offer_of_http_2(api: Api) -> None:
+    response = await api.http.post("/transform/submit", files={"file": ("a.jpg", photo())}, headers=H2C)
+    assert response.status_code == 202, response.text
+    await api.http.delete(f"/transform/{response.json()['job_id']}")
+    data = photo()
+    offer = (await api.http.post("/uploads", json={"content_type": "image/jpeg", "size": len(data)})).json()
+    put = await api.http.put(offer["url"], content=data, headers={**offer["headers"], **H2C})
+    assert put.status_code == 200
+    response = await api.http.post("/transform/submit", files={"key": (None, offer["key"].encode())})
+    assert response.status_code == 202, response.text
+    await api.http.delete(f"/transform/{response.json()['job_id']}")
+
+
+async def test_an_endless_header_is_refused(api: Api) -> None:
+    host, port = api.base_url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"headers_too_large" in answer
+    writer.close()
+    await writer.wait_closed()
+    assert log_lines(api, "refused 127.0.0.1: 431") == 1
+    assert log_lines(api, "Invalid HTTP request") == 0
+
+
 async def test_other_bodies_are_refused(api: Api) -> None:
     problem(await api.http.post("/transform/submit", json={}), 415, "unsupported_media_type", "content-type")
     problem(await post(api, FILE + END, boundary=""), 400, "malformed_form", "body")

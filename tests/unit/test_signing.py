@@ -25,16 +25,38 @@ def parts(url: str) -> tuple[str, str, str]:
     return split.path.removeprefix("/files/"), query["expires"][0], query["signature"][0]
 
 
-def test_a_url_holds_until_it_expires() -> None:
+@pytest.mark.parametrize("lifetime", [1, 60, 61, 3600])
+def test_a_url_holds_for_half_of_its_life_at_least(lifetime: int) -> None:
     clock = Clock()
     signer = UrlSigner(b"secret" * 4, "https://rooms.example", clock)
-    url = signer.url(KEY, 60)
+    url = signer.url(KEY, lifetime)
     assert url.startswith(f"https://rooms.example/files/{KEY}?")
-    clock.now += 60
+    clock.now += max(0, lifetime / 2 - 1)
     signer.verify(*parts(url))
-    clock.now += 0.5
+    clock.now += lifetime / 2 + 1
     with pytest.raises(LinkExpired):
         signer.verify(*parts(url))
+
+
+def test_a_url_stays_the_same_for_half_of_its_life() -> None:
+    clock, other_clock = Clock(), Clock()
+    signer = UrlSigner(b"secret" * 4, "https://rooms.example", clock)
+    elsewhere = UrlSigner(b"secret" * 4, "https://rooms.example", other_clock)
+    seen: dict[str, int] = {}
+    for _ in range(3600):
+        url = signer.url(KEY, 600)
+        seen[url] = seen.get(url, 0) + 1
+        assert elsewhere.url(KEY, 600) == url, "another process says something else"
+        clock.now += 1
+        other_clock.now += 1
+    assert len(seen) == 13
+    assert set(list(seen.values())[1:-1]) == {300}
+
+
+def test_not_all_urls_change_at_once() -> None:
+    signer = UrlSigner(b"secret" * 4, "", Clock())
+    ends = {parts(signer.url(f"results/{n}/1/a.jpg", 3600))[1] for n in range(100)}
+    assert len(ends) > 50
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks import overhead, perf, perf_program, releases, report
+from benchmarks.attack import giant_webp
 from benchmarks.batching import Level, Round, gain, percentile
 from benchmarks.counters import Counters, difference, parse
 from benchmarks.end_to_end import Comparison
@@ -243,6 +246,13 @@ def test_the_timing_bundle_has_the_structure_of_stable_diffusion() -> None:
     assert unet is not None
     assert unet["block_out_channels"] == [width // 4 for width in (320, 640, 1280, 1280)]
     assert (quarter.native_size, quarter.defaults.steps, quarter.defaults.guidance_scale) == (512, 20, 7.5)
+
+
+def test_a_giant_picture_of_a_few_bytes_is_one() -> None:
+    data = giant_webp(300)
+    with Image.open(io.BytesIO(data), formats=("WEBP",)) as picture:
+        assert (picture.size, picture.getcolors()) == ((300, 300), [(90_000, (120, 60, 90))])
+    assert len(data) < 40
 
 
 def test_a_job_that_failed_or_took_an_attempt_counts() -> None:

@@ -1,0 +1,54 @@
+"""How many bytes of uploads are held in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from orchestrator.api.errors import RETRY_AFTER, Problem
+from orchestrator.clients import Clients
+
+Take = Callable[[int], None]
+"""Counts so many bytes more, or raises Problem."""
+
+
+class UploadBudget:
+    """Bounds the bytes of uploads that this process holds in memory, over all requests, and over those of one client.
+
+    They are counted as they come: a request that waits for bytes takes none from others.
+    """
+
+    def __init__(self, limit: int, share: int, clients: Clients) -> None:
+        """``share``: what one client may hold of ``limit`` bytes."""
+        self._left, self._share, self._clients = limit, share, clients
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, address: str | None) -> Iterator[Take]:
+        """For a request from this address: gives a function that counts. At the end all is given back."""
+        client, held = self._clients.asking(address), 0
+
+        def take(count: int) -> None:
+            nonlocal held
+            if client is not None and self._held[client] + count > self._share:
+                raise _full("too many uploads from your address at once", 429, "too_many_uploads")
+            if count > self._left:
+                raise _full("too many uploads at once", 503, "unavailable")
+            self._left -= count
+            held += count
+            if client is not None:
+                self._held[client] += count
+
+        try:
+            yield take
+        finally:
+            self._left += held
+            if client is not None:
+                self._held[client] -= held
+                if not self._held[client]:
+                    del self._held[client]
+
+
+def _full(detail: str, status: int, code: str) -> Problem:
+    return Problem(status, code, f"{detail}; try again soon", headers=RETRY_AFTER)

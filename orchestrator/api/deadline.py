@@ -1,0 +1,102 @@
+"""Every answer comes within a time, whatever is slow behind it: a store, a model server, a queue for decoders."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from orchestrator.api.errors import RETRY_AFTER, Problem, send_problem
+
+log = logging.getLogger(__name__)
+
+
+class AnswerWithin:
+    """ASGI middleware: 503 when nothing was answered ``seconds`` after a request's last byte.
+
+    The clock stands still only while the handler waits for the client's bytes, so that what is slow before counts too.
+    The handler is then cancelled. What it does to leave nothing behind goes on after the answer, and the server waits
+    for it when it stops.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self._app, self._seconds = app, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        await _Exchange(scope, receive, send, self._seconds).run(self._app)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: HTTPScope, receive: Receive, send: Send, seconds: float) -> None:
+        self._scope, self._receive, self._send, self._seconds = scope, receive, send, seconds
+        self._left, self._since, self._complete = seconds, 0.0, False
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._refusal: asyncio.Task[None] | None = None
+        self._answered = False
+
+    async def run(self, app: ASGIApp) -> None:
+        self._task = asyncio.current_task()
+        self._run_clock()
+        try:
+            await app(self._scope, self._from_client, self._to_client)
+        except asyncio.CancelledError:
+            if self._refusal is None:
+                raise
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+        if self._refusal is not None:
+            await self._refused()
+
+    async def _refused(self) -> None:
+        assert self._refusal is not None
+        # Ours alone, or also that of a server that stops?
+        cancelled = self._task is not None and self._task.uncancel() > 0
+        await self._refusal
+        if cancelled:
+            raise asyncio.CancelledError
+
+    def _run_clock(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        self._timer = loop.call_later(self._left, self._give_up)
+
+    def _stop_clock(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._left -= asyncio.get_running_loop().time() - self._since
+
+    def _give_up(self) -> None:
+        if self._answered or self._task is None:
+            return
+        path = self._scope["raw_path"].decode("ascii", "replace")
+        log.warning("%s: no answer after %g s, so 503", path, self._seconds)
+        detail = f"there was no answer within {self._seconds:g} s; try again soon"
+        problem = Problem(503, "unavailable", detail, headers=RETRY_AFTER)
+        self._refusal = asyncio.create_task(send_problem(problem, self._scope, self._send))
+        self._task.cancel()
+
+    async def _from_client(self) -> Any:
+        if self._complete:
+            return await self._receive()
+        self._stop_clock()
+        try:
+            message = await self._receive()
+        finally:
+            self._run_clock()
+        self._complete = message["type"] != "http.request" or not message["more_body"]
+        return message
+
+    async def _to_client(self, message: Message) -> None:
+        if self._refusal is None:
+            self._answered = True
+            await self._send(message)
