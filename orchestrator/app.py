@@ -34,7 +34,7 @@ from orchestrator.api.health import HealthController
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.root import RootController
-from orchestrator.api.semantics import Methods, refuse_coded_body
+from orchestrator.api.semantics import Methods, asked_method, refuse_coded_body
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
@@ -120,6 +120,7 @@ async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
             storage=storage,
             files=storage if isinstance(storage, SignedFiles) else None,
             inference=inference,
+            clients=Clients(settings.trusted_proxies),
             uploads=upload_budget(settings),
             gate=gate,
             incoming=Incoming(store, storage, settings.upload_ttl),
@@ -133,7 +134,7 @@ def upload_budget(settings: Settings) -> UploadBudget:
     """What one process may hold: enough for one upload of the largest size, however many processes share."""
     largest = settings.max_upload_bytes + FORM_OVERHEAD
     limit = max(UPLOADS_AT_ONCE * settings.max_upload_bytes // settings.api_processes, largest)
-    return UploadBudget(limit, max(limit // CLIENTS, largest), Clients(settings.trusted_proxies))
+    return UploadBudget(limit, max(limit // CLIENTS, largest))
 
 
 def _context(state: State) -> Context:
@@ -149,7 +150,8 @@ async def _finish_response(message: Message, scope: Scope) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
     # As it was sent: a decoded path may hold line breaks.
-    log.info("%s %s %d", scope["method"], scope["raw_path"].decode("ascii", "replace"), message["status"])
+    path = scope["raw_path"].decode("ascii", "replace")
+    log.info("%s %s %d", asked_method(scope), path, message["status"])
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from orchestrator.api.bodies import PHOTO_FORM, operation_with
 from orchestrator.api.context import FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_photo_form
-from orchestrator.api.reading import address
 
 T = TypeVar("T")
 
@@ -37,9 +36,9 @@ class AnalyzeController(Controller):
         responses=problems(400, 408, 413, 415, 422, 429, 502, 503, 504),
     )
     async def analyze(self, request: Request[Any, Any, Any], context: FromApp) -> Analyzed:
-        with context.uploads.hold(address(request)) as take:
+        with context.uploads.hold(context.client(request)) as take:
             file = await read_photo_form(request, context.settings.max_upload_bytes, take)
-            photo = await context.gate.accept(file, client=address(request))
+            photo = await context.gate.accept(file, client=context.client(request))
             seen = await unless_gone(request, context.analyst.analyse(photo.jpeg))
         return Analyzed(data=seen)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from orchestrator.api.errors import RETRY_AFTER, Problem
-from orchestrator.clients import Clients
 
 Take = Callable[[int], None]
 """Counts so many bytes more, or raises Problem."""
@@ -19,15 +18,15 @@ class UploadBudget:
     They are counted as they come: a request that waits for bytes takes none from others.
     """
 
-    def __init__(self, limit: int, share: int, clients: Clients) -> None:
+    def __init__(self, limit: int, share: int) -> None:
         """``share``: what one client may hold of ``limit`` bytes."""
-        self._left, self._share, self._clients = limit, share, clients
+        self._left, self._share = limit, share
         self._held: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self, address: str | None) -> Iterator[Take]:
-        """For a request from this address: gives a function that counts. At the end all is given back."""
-        client, held = self._clients.asking(address), 0
+    def hold(self, client: str | None) -> Iterator[Take]:
+        """Gives a function that counts for this client; None speaks for many. At the end all is given back."""
+        held = 0
 
         def take(count: int) -> None:
             nonlocal held

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from litestar import Request
 from litestar.di import NamedDependency
 
 from orchestrator.analysis import Analyst
 from orchestrator.api.budget import UploadBudget
 from orchestrator.api.presenters import Presenter
+from orchestrator.clients import Clients
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.jobs.service import JobService
 from orchestrator.ports import Inference, JobStore, SignedFiles, Storage
@@ -29,6 +31,7 @@ class Context:
     files: SignedFiles | None
     """None where the storage's links lead elsewhere."""
     inference: Inference
+    clients: Clients
     uploads: UploadBudget
     gate: PhotoGate
     incoming: Incoming
@@ -37,6 +40,10 @@ class Context:
     presenter: Presenter
     health: Shared[Any] = field(default_factory=lambda: Shared(HEALTH_SECONDS))
     """The health of every part: its checks cost a write in Redis and calls of every other part."""
+
+    def client(self, request: Request[Any, Any, Any]) -> str | None:
+        """Who asks, for shares of what is scarce; None for a proxy that does not say for whom."""
+        return self.clients.asking(request.client.host if request.client else None)
 
 
 FromApp = NamedDependency[Context]

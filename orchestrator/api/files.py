@@ -13,7 +13,7 @@ from litestar.params import FromPath, FromQuery
 from orchestrator.api.bodies import PHOTO_FILE, operation_with
 from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
-from orchestrator.api.reading import address, read_body
+from orchestrator.api.reading import read_body
 from orchestrator.ports import CACHE_CONTROL, SignedFiles
 
 
@@ -66,7 +66,7 @@ class FilesController(Controller):
         key, size = key.removeprefix("/"), content_length(request)
         content_type = request.headers.get("content-type", "")
         signed_files(context).check_upload(key, content_type, size, expires, signature)
-        with context.uploads.hold(address(request)) as take:
+        with context.uploads.hold(context.client(request)) as take:
             data = await read_body(request, take)
             await context.storage.put(key, data, content_type, overwrite=False)
 

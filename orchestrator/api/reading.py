@@ -60,8 +60,3 @@ async def read_body(request: Request[Any, Any, Any], take: Take) -> bytes:
     """All of it; raises Problem."""
     async with aclosing(pieces(request, take, INCOMPLETE)) as body:
         return b"".join([piece async for piece in body])
-
-
-def address(request: Request[Any, Any, Any]) -> str | None:
-    """Of the client, or of a proxy that does not name it."""
-    return request.client.host if request.client else None

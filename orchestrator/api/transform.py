@@ -17,7 +17,6 @@ from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import problems
 from orchestrator.api.forms import SubmitForm, read_submit_form
 from orchestrator.api.presenters import Status, Submitted
-from orchestrator.api.reading import address
 from orchestrator.api.submissions import MAX_JSON_BYTES, read_upload_submission
 from orchestrator.api.uploads import accepted_upload, discard
 from orchestrator.ports import PortError
@@ -45,9 +44,9 @@ class TransformController(Controller):
     )
     async def submit(self, request: Request[Any, Any, Any], context: FromApp) -> Response[Submitted]:
         await context.jobs.make_sure_of_a_place()
-        with context.uploads.hold(address(request)) as take:
+        with context.uploads.hold(context.client(request)) as take:
             form = await read_submit_form(request, context.settings.max_upload_bytes, take)
-            return await accept_submission(context, form, take, address(request))
+            return await accept_submission(context, form, take, context.client(request))
 
     @post(
         "/submit-upload",
@@ -60,9 +59,9 @@ class TransformController(Controller):
     )
     async def submit_upload(self, request: Request[Any, Any, Any], context: FromApp) -> Response[Submitted]:
         await context.jobs.make_sure_of_a_place()
-        with context.uploads.hold(address(request)) as take:
+        with context.uploads.hold(context.client(request)) as take:
             form = await read_upload_submission(request, take)
-            return await accept_submission(context, form, take, address(request))
+            return await accept_submission(context, form, take, context.client(request))
 
     @get(
         "/status/{job_id:str}",

@@ -19,7 +19,7 @@ from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.presenters import Time, rfc3339
-from orchestrator.api.reading import address, read_body
+from orchestrator.api.reading import read_body
 from orchestrator.jobs.incoming import Incoming
 from orchestrator.ports import Claim, ObjectTooLarge, PortError
 from orchestrator.uploads import Photo, PhotoRejected
@@ -58,7 +58,7 @@ class UploadsController(Controller):
         request_max_body_size=4096,
     )
     async def offer(self, request: Request[Any, Any, Any], context: FromApp) -> UploadOffer:
-        with context.uploads.hold(address(request)) as take:
+        with context.uploads.hold(context.client(request)) as take:
             asked = decode_upload(await read_body(request, take), context.settings.max_upload_bytes)
         expires_at = time.time() + context.incoming.ttl
         offer = await context.incoming.offer(asked.content_type, asked.size)
@@ -100,7 +100,7 @@ async def accepted_upload(
 ) -> AsyncGenerator[tuple[Photo, Claim]]:
     """The photo under ``key`` through the gate, to be submitted with the claim. What the gate refuses is used up too.
 
-    ``take`` counts its bytes; ``client`` is the submitter's address. Raises PhotoRejected, NoSuchUpload, UploadUsed,
+    ``take`` counts its bytes; ``client`` is the submitter. Raises PhotoRejected, NoSuchUpload, UploadUsed,
     ObjectTooLarge, Problem, Unavailable.
     """
     limit = context.settings.max_upload_bytes

@@ -16,7 +16,6 @@ import pytest
 from orchestrator.analysis import Analyst
 from orchestrator.api.budget import UploadBudget
 from orchestrator.app import create_app
-from orchestrator.clients import Clients
 from orchestrator.ports import InferenceError
 from orchestrator.settings import Settings
 from tests.api_server import ALLOWED_ORIGIN, photo, problem, serving
@@ -33,7 +32,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.inference = FakeInference()
         self.folder = folder
-        self.budget = UploadBudget(4 * MAX_UPLOAD, MAX_UPLOAD, Clients(["127.0.0.1"]))
+        self.budget = UploadBudget(4 * MAX_UPLOAD, MAX_UPLOAD)
         self.http: httpx2.AsyncClient
 
     async def analyze(self, **options: Any) -> httpx2.Response:
@@ -68,7 +67,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with bench.served():
         yield bench
     assert bench.inference.looks_at_once == 0
-    with bench.budget.hold("127.0.0.1") as take:
+    with bench.budget.hold(None) as take:
         take(4 * MAX_UPLOAD)  # everything was given back
     assert bench.stored() == []
 

@@ -43,6 +43,11 @@ async def test_head_answers_wherever_get_does(api: Api) -> None:
     await api.http.delete(f"/transform/{job_id}")
 
 
+async def test_the_log_names_the_method_that_was_sent(api: Api) -> None:
+    await api.http.head("/health/live")
+    assert "HEAD /health/live 200" in api.log.read_text()
+
+
 async def test_every_address_lists_all_of_its_methods(api: Api) -> None:
     paths = (await api.http.get("/schema")).json()["paths"] | {"/schema": {"get": {}}}
     for path, item in paths.items():

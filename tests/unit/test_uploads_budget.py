@@ -9,12 +9,11 @@ from orchestrator.app import UPLOADS_AT_ONCE, upload_budget
 from orchestrator.clients import Clients
 from orchestrator.settings import Settings
 
-PROXY = "10.0.0.1"
 ONE, OTHER = "192.0.2.1", "192.0.2.2"
 
 
 def budget(limit: int = 10, share: int = 6) -> UploadBudget:
-    return UploadBudget(limit, share, Clients([PROXY]))
+    return UploadBudget(limit, share)
 
 
 def test_uploads_share_the_budget_and_give_it_back() -> None:
@@ -26,7 +25,7 @@ def test_uploads_share_the_budget_and_give_it_back() -> None:
             with pytest.raises(Problem) as caught:
                 second(1)
         assert (caught.value.status, caught.value.code) == (503, "unavailable")
-    with shared.hold(PROXY) as third:
+    with shared.hold(None) as third:
         third(10)
 
 
@@ -44,22 +43,15 @@ def test_one_client_holds_its_share_at_most_in_all_its_requests() -> None:
         fourth(6)
 
 
-def test_a_proxy_that_names_nobody_speaks_for_many() -> None:
-    with budget().hold(PROXY) as take:
-        take(10)
-    with budget().hold(None) as take:
-        take(10)
-
-
 @pytest.mark.parametrize("processes", [1, 2, UPLOADS_AT_ONCE, 64])
 def test_several_processes_share_what_one_would_hold(processes: int) -> None:
     settings = Settings.model_validate({"signing_key": "a key of some length", "api_processes": processes})
     largest = settings.max_upload_bytes + FORM_OVERHEAD
 
-    def held(address: str) -> int:
+    def held(client: str | None) -> int:
         """In pieces, as uploads come."""
         piece, count = 64 * 1024, 0
-        with upload_budget(settings).hold(address) as take:
+        with upload_budget(settings).hold(client) as take:
             while True:
                 try:
                     take(piece)
@@ -68,7 +60,7 @@ def test_several_processes_share_what_one_would_hold(processes: int) -> None:
                 count += piece
 
     assert held(ONE) >= largest - 64 * 1024, "or a client could not send the largest upload"
-    together = held("127.0.0.1")
+    together = held(None)
     assert processes * together <= max(UPLOADS_AT_ONCE * settings.max_upload_bytes, processes * largest)
 
 
