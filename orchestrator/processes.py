@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
@@ -44,6 +45,7 @@ def serve_in_processes(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: asked.append(number))
     _log.info("%d processes listen on %s port %d", processes, *sockets[0].getsockname()[:2])
+    _start_tracker()
     places = [_Place(serve, sockets) for _ in range(processes)]
     try:
         while not asked:
@@ -62,6 +64,18 @@ def serve_in_processes(
             place.process.kill()
             place.process.join()
     return 0
+
+
+def _start_tracker() -> None:
+    """The process that multiprocessing starts beside ours: without our environment, which it would show to every
+    process of our user, secrets and all. It needs none of it but what Python itself may need to start."""
+    kept = dict(os.environ)
+    try:
+        for name in kept.keys() - {"LD_LIBRARY_PATH"}:
+            del os.environ[name]
+        resource_tracker.ensure_running()
+    finally:
+        os.environ.update(kept)
 
 
 class CannotStart(Exception):

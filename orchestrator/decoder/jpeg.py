@@ -89,7 +89,8 @@ class _Reader:
             raise broken("the JPEG does not tell its size")
         self._frame = marker
         self._components = set(body[6 : 6 + 3 * channels : 3])
-        self.parts.width, self.parts.height, self.parts.grey = width, height, channels == 1
+        self.parts.width, self.parts.height = width, height
+        self.parts.channels, self.parts.grey = channels, channels == 1
 
     def _take_scan(self, body: bytes) -> bytes:
         """The scan's header; without the numbers that only a progressive one means."""
@@ -177,32 +178,22 @@ def _joined(pieces: list[bytes]) -> bytes:
     return profile if len(profile) <= MAX_PROFILE else b""
 
 
-def decode_jpeg(stream: bytes, width: int, height: int) -> Image.Image:
+def decode_jpeg(parts: Parts, width: int, height: int) -> Image.Image:
     """The picture as L, RGB or CMYK, at least ``width`` by ``height`` where it is as large itself.
 
     Larger ones are decoded at so many eighths of their size as suffice, which costs less time and memory. Raises
     Rejected for what libjpeg warns of: it would fill what is missing with grey.
     """
-    try:
-        _, _, colours, _ = simplejpeg.decode_jpeg_header(stream)
-    except ValueError as error:
-        if "subsampling" not in str(error):
-            raise broken() from error
-        # Rare ratios of colour to brightness, which libjpeg-turbo's plain interface does not take. Pillow reads
-        # them, but tells of no damage.
-        image = Image.open(io.BytesIO(stream), formats=("JPEG",))
-        image.draft(None, (width, height))
-        image.load()
-        return image
-    mode, space = {"Gray": ("L", "GRAY"), "CMYK": ("CMYK", "CMYK"), "YCCK": ("CMYK", "CMYK")}.get(
-        colours, ("RGB", "RGB")
-    )
+    stream = parts.stream
+    mode, space = {1: ("L", "GRAY"), 4: ("CMYK", "CMYK")}.get(parts.channels, ("RGB", "RGB"))
     sizes = {"min_width": width, "min_height": height, "min_factor": 1}
     try:
         pixels = simplejpeg.decode_jpeg(stream, space, **sizes)
     except ValueError as error:
         if "Insufficient memory" in str(error):
             raise MemoryError from error
+        if "subsampling" in str(error):
+            return _rarely_sampled(stream, width, height)
         if not _only_padded(stream, str(error)):
             raise broken() from error
         pixels = simplejpeg.decode_jpeg(stream, space, strict=False, **sizes)
@@ -212,6 +203,15 @@ def decode_jpeg(stream: bytes, width: int, height: int) -> Image.Image:
         # The files in use hold it inverted, as Photoshop began to write it.
         pixels = 255 - pixels
     return Image.fromarray(pixels, mode=mode) if mode == "CMYK" else Image.fromarray(pixels)
+
+
+def _rarely_sampled(stream: bytes, width: int, height: int) -> Image.Image:
+    """Ratios of colour to brightness that libjpeg-turbo's plain interface does not take. Pillow reads them, but tells
+    of no damage."""
+    image = Image.open(io.BytesIO(stream), formats=("JPEG",))
+    image.draft(None, (width, height))
+    image.load()
+    return image
 
 
 def _only_padded(stream: bytes, warning: str) -> bool:

@@ -21,7 +21,8 @@ MAX_BLOCKS = 32
 class Parts:
     """A file in parts: ``stream`` is a file of the same format that holds pixels only.
 
-    ``grey`` means that the pixels have one colour channel; ``profile`` is an ICC profile or empty.
+    ``grey`` means that the pixels have one colour channel, ``channels`` is how many a JPEG has; ``profile`` is an ICC
+    profile or empty.
     """
 
     format: str
@@ -30,6 +31,7 @@ class Parts:
     stream: bytes = b""
     profile: bytes = b""
     grey: bool = False
+    channels: int = 0
     _exif: int = 0
     _xmp: int = 0
     _exif_blocks: int = 0

@@ -58,7 +58,7 @@ def _decoded(parts: Parts) -> Image.Image:
     longest = max(width, height, STORED_SIDE)
     size = (max(1, round(width * STORED_SIDE / longest)), max(1, round(height * STORED_SIDE / longest)))
     if parts.format == "JPEG":
-        picture = decode_jpeg(parts.stream, *size)
+        picture = decode_jpeg(parts, *size)
         # Of eighths of the sides, rounded up: the last column and row may be there in part.
         eighths = next(n for n in range(1, 9) if -(-width * n // 8) == picture.width or n == 8)
         return _scaled(to_8_bit(picture), (width * eighths / 8, height * eighths / 8), size)

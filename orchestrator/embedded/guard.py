@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.05
 
@@ -30,6 +31,8 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 def main(arguments: list[str]) -> int:
     grace, log, shared_memory, *command = arguments
+    # Its environment is the command's, with all secrets; a command that hides its own does so for nothing else.
+    _prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     # Orphaned grandchildren become children of this process, which can then find and end them.
     _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # SIGTERM is meant for the command, whose starter closes the pipe; a guard that dies first would guard nothing.

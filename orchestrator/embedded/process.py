@@ -40,7 +40,7 @@ class Part:
     stop_seconds: float = 5.0
     """How long it may take to end after SIGTERM; then it is killed."""
     shared_memory: str = ""
-    """Prefix of the POSIX shared memory that it would leave behind when killed."""
+    """Prefix of the POSIX shared memory that it would leave behind when killed, and leave open to others."""
     telling: str = ""
     """A regular expression for the lines of its log that say why it failed; without a match, the last lines do."""
     stop_last: bool = False
@@ -106,12 +106,19 @@ class Process:
                 f"{self.part.name} {describe(self.exit_status)} while starting\n{self.tail()}"
             )
         if self.part.ready():
+            self._close_shared_memory()
             return True
         if time.monotonic() - self._started > self.part.start_seconds:
             raise EmbeddedError(
                 f"{self.part.name} was not ready after {self.part.start_seconds:.0f} s\n{self.tail()}"
             )
         return False
+
+    def _close_shared_memory(self) -> None:
+        """Pictures pass through it, and Triton makes it readable for every user of the machine, whatever the umask."""
+        if self.part.shared_memory:
+            for file in Path("/dev/shm").glob(f"{self.part.shared_memory}*"):
+                file.chmod(0o600)
 
     def ask_to_stop(self) -> None:
         """Begin to stop it, without waiting."""

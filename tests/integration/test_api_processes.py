@@ -68,6 +68,23 @@ async def test_one_that_is_killed_is_replaced_while_the_other_answers(api: Api) 
     assert len(api_processes(api.process.pid)) == 2
 
 
+def settings_shown(parent: int) -> dict[int, list[bytes]]:
+    """Of the children of an API that do not serve: what of its settings their environments hold."""
+    children = {int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
+    shown = {}
+    for pid in children - api_processes(parent):
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        shown[pid] = [each for each in variables if each.startswith((b"REDIS_", b"REROOM_"))]
+    return shown
+
+
+async def test_what_multiprocessing_starts_beside_them_knows_no_secret(api: Api) -> None:
+    """The API's own processes hide theirs; see test_undumpable."""
+    shown = settings_shown(api.process.pid)
+    assert shown
+    assert not any(shown.values())
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

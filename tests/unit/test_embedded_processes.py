@@ -138,6 +138,19 @@ def test_shared_memory_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     assert not file.exists()
 
 
+def test_shared_memory_is_for_its_owner_alone_once_a_part_serves(tmp_path: Path) -> None:
+    """Triton's is 0644, whatever the umask."""
+    prefix = f"reroom-test-{os.getpid()}-"
+    file = Path("/dev/shm") / f"{prefix}region"
+    file.touch()
+    file.chmod(0o644)
+    process = Process(python_part(SLEEPER, shared_memory=prefix), tmp_path / "log")
+    process.wait_ready()
+    mode = file.stat().st_mode & 0o777
+    process.stop()
+    assert mode == 0o600
+
+
 def test_a_crashed_part_is_named_and_started_again(tmp_path: Path) -> None:
     said: list[str] = []
     with Supervisor(

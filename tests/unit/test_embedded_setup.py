@@ -20,7 +20,7 @@ from orchestrator.embedded.demo import SAMPLE
 from orchestrator.embedded.process import EmbeddedError, free_ports
 from orchestrator.embedded.redis import redis_part
 from orchestrator.embedded.stack import Stack, check_port_free, signing_key
-from orchestrator.embedded.triton import ENVIRONMENT, check_machine, triton_part
+from orchestrator.embedded.triton import ENVIRONMENT, WATCH, check_machine, triton_part
 
 PORTS = (1, 2, 3)
 RELEASE = Path(__file__).parents[2] / "releases" / "tiny"
@@ -135,7 +135,7 @@ def test_a_tritonserver_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.
     server.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     part = triton_part([tmp_path], tmp_path, PORTS, environment=tmp_path / "none")
-    assert part.command[0] == str(server)
+    assert part.command[part.command.index(WATCH) + 1] == str(server)
     assert not any("--backend-directory" in str(argument) for argument in part.command)
 
 
@@ -154,6 +154,19 @@ def test_what_redis_may_use_comes_from_the_environment(
     monkeypatch.setenv(redis.MAXMEMORY, "much")
     with pytest.raises(EmbeddedError, match="REROOM_REDIS_MAXMEMORY must be like 512mb"):
         redis_part(tmp_path, 1, password="x")
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_what_redis_writes_is_for_its_owner_alone(tmp_path: Path, older: bool) -> None:
+    """It holds previews of pictures, and words. Older versions left the folder open."""
+    folder = tmp_path / "redis"
+    if older:
+        folder.mkdir()
+        folder.chmod(0o755)
+    with redis.RedisServer(folder) as server, redis_client.from_url(server.url) as client:
+        client.set("preview", b"picture")
+        assert list(folder.rglob("*.aof"))
+        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_redis_of_path_is_preferred_to_the_wheels(

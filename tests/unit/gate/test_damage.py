@@ -153,6 +153,15 @@ async def test_rare_sampling(gate: PhotoGate) -> None:
     assert (await accepted(gate, data)).size == (64, 64)
 
 
+async def test_brightness_at_four_times_the_colours_height(gate: PhotoGate) -> None:
+    """4:4:1, which a 4:1:1 photo becomes that is turned without loss. 64 × 64 are as many units as in 4:2:0."""
+    parts, scans = jpeg_parts(encoded(picture(size=(64, 64)), subsampling=2))
+    frame = bytearray(parts[0xC0])
+    frame[7] = 0x14
+    assert (await accepted(gate, jpeg_from({**parts, 0xC0: bytes(frame)}, scans))).size == (64, 64)
+    assert await refusal(gate, jpeg_from({**parts, 0xC0: bytes(frame)}, scans[:-4])) == "broken_image"
+
+
 def flat_scan() -> bytes:
     """With the standard Huffman tables: 32 units of 2 blocks of brightness, 2 of a colour and 1 of the other, and of
     each block that its mean is as before, and its end."""
