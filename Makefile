@@ -87,7 +87,8 @@ clean:
 
 .venv: $(SERVER)
 .triton: $(TRITON)
-.perf: $(PERF)
+# With what the benchmarks themselves need.
+.perf: $(PERF) $(TESTS)
 
 # Makes an environment again whose Python has gone, with an upgrade of the system's for example.
 FORCE:
