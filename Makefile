@@ -34,7 +34,7 @@ help:  ## print this
 	@echo 'make test                                             run every test'
 	@echo 'make check                                            lint, types, import arrows, tests'
 	@echo 'make export BUNDLE=tiny                               make releases/BUNDLE from its weights'
-	@echo 'make bench                                            measure speed, into benchmarks/results: about 20 minutes on'
+	@echo 'make bench                                            measure speed, into benchmarks/results: about 12 minutes on'
 	@echo '                                                      two idle CPU cores'
 	@echo 'make dollhouse [MINUTES=130]                          train the small models anew and publish them: 2.5 hours on'
 	@echo '                                                      two CPU cores, about 15 minutes on a GPU; goes on when'
@@ -87,7 +87,8 @@ clean:
 
 .venv: $(SERVER)
 .triton: $(TRITON)
-.perf: $(PERF)
+# With what the benchmarks themselves need.
+.perf: $(PERF) $(TESTS)
 
 # Makes an environment again whose Python has gone, with an upgrade of the system's for example.
 FORCE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -113,8 +114,8 @@ def load_bundle(name: str) -> Bundle:
         known = ", ".join(sorted(file.stem for file in BUNDLES.glob("*.toml")))
         raise BundleError(f"there is no bundle {name!r}; there are: {known}")
     try:
-        bundle = msgspec.convert(tomllib.loads(path.read_text()), Bundle)
-    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+        bundle = msgspec.convert(tomllib.loads(path.read_text(), parse_float=_finite), Bundle)
+    except (msgspec.ValidationError, ValueError) as error:  # also TOMLDecodeError
         raise BundleError(f"{path.name}: {error}") from error
     if bundle.name != path.stem:
         raise BundleError(f"{path.name}: name is {bundle.name!r}: it must be that of the file, {path.stem!r}")
@@ -127,6 +128,14 @@ def load_bundle(name: str) -> Bundle:
     if missing:
         raise BundleError(f"{path.name}: no weights for {', '.join(missing)}")
     return bundle
+
+
+def _finite(text: str) -> float:
+    """TOML has words for nan and infinity."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"every number must be finite, not {text}")
+    return number
 
 
 def local_path(bundle: Bundle, field: str, path: str) -> Path:

@@ -40,6 +40,9 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def main(command: Sequence[str]) -> int:
+    if not command or command[0] in ("-h", "--help"):
+        print((__doc__ or "").strip())
+        return 0 if command else 2
     # Stubs of a Triton that was killed become children of this process, which can then end them.
     _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:

@@ -52,9 +52,11 @@ _HEADERS: dict[str, dict[str, JsonSchema]] = {
     "429": _RETRY_AFTER,
     "503": _RETRY_AFTER,
 }
-_EVERYWHERE = (400, 405, 431, 500)
-"""Answers that no route gives by itself: to requests that are no HTTP, and where we broke."""
-_WITH_BODY = (408, 413, 415)
+_EVERYWHERE = (400, 405, 408, 429, 431, 500, 503)
+"""Answers that no route gives by itself: to requests that are no HTTP or come too slowly, to connections too many
+(orchestrator.connections), where nothing was answered in time (api.deadline), and where we broke."""
+_WITH_BODY = (413, 415)
+_PROBLEM: JsonSchema = {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}
 
 _ADMIN: dict[str, list[str]] = {"adminToken": []}
 
@@ -89,7 +91,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     operation.pop("deprecated", None)
     responses = operation["responses"]
     for status in (*_EVERYWHERE, *(_WITH_BODY if "requestBody" in operation else ())):
-        responses[str(status)] = _problem(HTTPStatus(status))
+        response = responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
+        response.setdefault("content", {})[MEDIA_TYPE] = _PROBLEM
     for status, response in responses.items():
         headers = _HEADERS.get(status, {}) if MEDIA_TYPE in response.get("content", {}) else {}
         response.pop("headers", None)
@@ -105,13 +108,6 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         for default in ("deprecated", "allowEmptyValue", "allowReserved"):
             parameter.pop(default, None)
-
-
-def _problem(status: HTTPStatus) -> JsonSchema:
-    return {
-        "description": status.phrase,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}},
-    }
 
 
 def _answers() -> dict[str, JsonSchema]:

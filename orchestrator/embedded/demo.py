@@ -42,7 +42,7 @@ def demo(stack: Stack, *, photo: Path | None, style: str, out: Path) -> None:
     """
     before = time.monotonic()
     console = Console()
-    check_style(style)
+    style = known_style(style)
     data = read_photo(photo)
     make_writable(out)
     timings: Timings = {}
@@ -64,9 +64,11 @@ def demo(stack: Stack, *, photo: Path | None, style: str, out: Path) -> None:
 # What can be seen to be wrong is said before anything is started.
 
 
-def check_style(style: str) -> None:
-    if style not in STYLES:
+def known_style(style: str) -> str:
+    """In any case, as the API takes it."""
+    if (known := style.strip().lower()) not in STYLES:
         raise EmbeddedError(f"there is no style {style!r}; there are: {', '.join(STYLES)}")
+    return known
 
 
 def read_photo(photo: Path | None) -> bytes:

@@ -128,6 +128,8 @@ def test_a_schedule_is_compared_before_anything_is_published(pipeline: Path, tmp
     [
         ("max_batch_size = 1", "Expected `int` >= 2 - at `$.max_batch_size`"),
         ("quality_threshold = 1.5", "Expected `float` <= 1.0 - at `$.quality_threshold`"),
+        ("object_threshold = nan", "every number must be finite, not nan"),
+        ("max_batch_size = inf", "every number must be finite, not inf"),
         ('name = "big"', "name is 'big': it must be that of the file, 'tiny'"),
     ],
 )
@@ -163,6 +165,11 @@ def with_too_few_colours(folder: Path, document: dict[str, Any]) -> None:
     del document["preview_matrix"][0]
 
 
+def with_a_colour_that_is_no_number(folder: Path, document: dict[str, Any]) -> None:
+    """As JSON has it after a training that went wrong."""
+    document["preview_matrix"][0][0] = None
+
+
 def with_too_few_steps(folder: Path, document: dict[str, Any]) -> None:
     document["schedule"]["train_steps"] = 50
 
@@ -174,6 +181,7 @@ def with_too_few_steps(folder: Path, document: dict[str, Any]) -> None:
         (of_one_colour, "the picture is all of one colour"),
         (of_other_size, "denoiser: .*INVALID_ARGUMENT"),
         (with_too_few_colours, "preview_matrix must be 5×3 for 4 latent channels, not 4×3"),
+        (with_a_colour_that_is_no_number, "preview_matrix has values that are not finite numbers"),
         (with_too_few_steps, r"schedule: \w+ with 100 steps has no finite table on it"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -63,6 +63,19 @@ def test_every_program_tells_its_usage_and_ends() -> None:
     assert all("usage:" in said.lower() for _, said in answers.values())
 
 
+def test_scripts_that_are_started_by_their_path_tell_their_usage_too() -> None:
+    for script in (
+        "servers/watch_triton.py",
+        "setup/environment.py",
+        "model_repository/restyle/1/rehearsal.py",
+    ):
+        done = subprocess.run(
+            [sys.executable, ROOT / script, "--help"], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        assert "usage:" in done.stdout.lower()
+
+
 def test_servers_take_no_arguments() -> None:
     for module in ("orchestrator.app", "orchestrator.worker", "orchestrator.api_health"):
         done = subprocess.run(

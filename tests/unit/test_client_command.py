@@ -207,6 +207,10 @@ def test_timeout(service: Service, photo: Path, tmp_path: Path) -> None:
         (["restyle", "PHOTO", "-o", "x.jpg", "--timeout", "inf"], "--timeout"),
         (["restyle", "PHOTO", "-o", "x.jpg", "--seed", "-1"], "--seed"),
         (["restyle", "PHOTO", "-o", "no/such/folder/x.jpg"], "no folder"),
+        (["restyle", "PHOTO", "-o", "leads-nowhere.jpg"], "no folder"),
+        (["download", "x", "-o", "leads-nowhere.jpg"], "no folder"),
+        (["restyle", "PHOTO", "-o", "/dev/fd/99"], "not open for writing"),
+        (["restyle", "PHOTO", "-o", "x.jpg", "--strength", "0.001"], "0.01<=x<=1"),
         (["restyle", "PHOTO"], "--output"),
         (["analyze", "PHOTO", "-o", "no/such/folder"], "no folder"),
         (["analyze", "PHOTO", "-o", "PHOTO"], "is a file"),
@@ -220,6 +224,7 @@ def test_wrong_usage(
     service: Service, photo: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
 ) -> None:
     monkeypatch.chdir(photo.parent)
+    Path("leads-nowhere.jpg").symlink_to("no/such/folder/x.jpg")
     code, out, err = run(service.url, *(str(photo) if word == "PHOTO" else word for word in arguments))
     assert code == 2
     assert words in err

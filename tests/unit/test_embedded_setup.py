@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import random
 import re
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,8 @@ from export.dollhouse.data import SPLITS
 from export.dollhouse.photo import take_photo
 from orchestrator.embedded import redis
 from orchestrator.embedded.__main__ import main, parse
-from orchestrator.embedded.demo import SAMPLE
-from orchestrator.embedded.process import EmbeddedError, free_ports
+from orchestrator.embedded.demo import SAMPLE, known_style
+from orchestrator.embedded.process import EmbeddedError
 from orchestrator.embedded.redis import redis_part
 from orchestrator.embedded.stack import Stack, check_port_free, signing_key
 from orchestrator.embedded.triton import ENVIRONMENT, WATCH, check_machine, triton_part
@@ -38,16 +40,26 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     check_port_free("127.0.0.1", port, "")
 
 
+def neighbouring_ports() -> int:
+    """The first of two free ones, outside of those that the kernel gives to whoever asks for any."""
+    while True:
+        first = random.randrange(20_000, 32_000)
+        with suppress(OSError):
+            for port in (first, first + 1):
+                socket.create_server(("127.0.0.1", port)).close()
+            return first
+
+
 def test_tritons_port_in_use_is_one_sentence(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = neighbouring_ports() + 1
+    with socket.create_server(("127.0.0.1", port)):
         sentence = rf"^cannot listen on 127.0.0.1:{port} .*, e.g. `make up TRITON_PORT=0` for a free one$"
         with pytest.raises(EmbeddedError, match=sentence):
             Stack(tmp_path, release=RELEASE, triton_port=port - 1, tritons=2).start()
 
 
 def test_tritons_listen_on_the_port_asked_for_and_those_after_it(tmp_path: Path) -> None:
-    first, *_ = free_ports(1)
+    first = neighbouring_ports()
     stack = Stack(tmp_path, release=RELEASE, triton_port=first, tritons=2)
     parts = {part.name: part for part in stack._parts()}
     assert list(stack.triton_urls.values()) == [f"127.0.0.1:{first}", f"127.0.0.1:{first + 1}"]
@@ -115,6 +127,10 @@ def test_what_a_demo_cannot_do_is_said_before_anything_starts(
     monkeypatch.setattr(Stack, "start", lambda stack: pytest.fail("it was started"))
     assert main(["demo", "--bundle", "tiny", *arguments]) == 1
     assert re.search(f"^error: .*{sentence}", capsys.readouterr().err)
+
+
+def test_a_style_may_be_written_in_any_case_as_in_the_api() -> None:
+    assert known_style(" Modern") == "modern"
 
 
 def test_a_missing_model_folder_is_one_sentence(tmp_path: Path) -> None:

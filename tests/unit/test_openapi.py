@@ -46,9 +46,10 @@ def test_the_page_on_websockets_names_every_message_and_code() -> None:
 def test_every_problem_is_typed_and_says_what_its_headers_are() -> None:
     for method, path, operation in operations():
         responses = operation["responses"]
-        assert {"400", "405", "431", "500"} <= set(responses), (method, path)
+        # What connections and the clock of answers refuse, they refuse at every address.
+        assert {"400", "405", "408", "429", "431", "500", "503"} <= set(responses), (method, path)
         for status, response in responses.items():
-            if int(status) < 400 or (path == "/health/ready" and status == "503"):
+            if int(status) < 400:
                 continue
             content = response["content"]["application/problem+json"]
             assert content["schema"] == {"$ref": "#/components/schemas/ProblemDetail"}
@@ -60,6 +61,11 @@ def test_every_problem_is_typed_and_says_what_its_headers_are() -> None:
                 "503": "Retry-After",
             }
             assert list(response.get("headers", ())) == ([header[status]] if status in header else [])
+
+
+def test_a_service_that_is_not_ready_says_of_which_part() -> None:
+    unready = PATHS["/health/ready"]["get"]["responses"]["503"]
+    assert unready["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Health"}
 
 
 def test_operations_have_names_of_their_own() -> None:

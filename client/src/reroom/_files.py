@@ -122,6 +122,15 @@ def may_write(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
+def may_write_descriptor(descriptor: int) -> bool:
+    """Whether it is open, and for writing."""
+    try:
+        os.write(descriptor, b"")
+    except OSError:
+        return False
+    return True
+
+
 def _is_special(path: Path) -> bool:
     """Whether it is there, and neither a plain file nor a folder."""
     return path.exists() and not path.is_file() and not path.is_dir()

@@ -82,6 +82,8 @@ def check_settings(release: Release) -> None:
     if release.preview_matrix.shape[1:] != (3,) or rows[0] != rows[1]:
         given = "×".join(map(str, release.preview_matrix.shape))
         raise Unfit(f"preview_matrix must be {rows[1]}×3 for {rows[1] - 1} latent channels, not {given}")
+    if not np.isfinite(release.preview_matrix).all():
+        raise Unfit("preview_matrix has values that are not finite numbers")
     for solver in SOLVERS:
         for steps in (1, release.defaults.steps, MAX_STEPS):
             with np.errstate(all="ignore"):

@@ -10,7 +10,14 @@ from typing import NoReturn
 
 import click
 
-from reroom._files import is_folder, may_write, named_descriptor, wanted_format, write_descriptor
+from reroom._files import (
+    is_folder,
+    may_write,
+    may_write_descriptor,
+    named_descriptor,
+    wanted_format,
+    write_descriptor,
+)
 from reroom._pictures import FORMATS
 
 STDOUT = "-"
@@ -65,9 +72,15 @@ def check_output(output: str) -> None:
         wanted_format(output)
     except ValueError as error:
         _bad(str(error))
-    path = Path(output)
+    descriptor = named_descriptor(Path(output))
+    if descriptor is not None:
+        if not may_write_descriptor(descriptor):
+            _bad(f"{output} is not open for writing")
+        return
+    # Where a link leads, for that is what will be written.
+    path = Path(os.path.realpath(output))
     if not path.parent.is_dir():
-        _bad(f"there is no folder {path.parent}")
+        _bad(f"there is no folder {path.parent if Path(output).is_symlink() else Path(output).parent}")
     if not may_write(path if path.exists() else path.parent):
         _bad(f"{output} may not be written")
 
