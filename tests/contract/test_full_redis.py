@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -75,7 +76,7 @@ async def test_a_replica_without_its_master_and_anothers_endless_script_are_outa
                 await call
     await client.config_set("replica-serve-stale-data", "yes")
     await client.config_set("lua-time-limit", "100")
-    endless = asyncio.create_task(client.eval("while true do end", 0))
+    endless: asyncio.Future[Any] = asyncio.ensure_future(client.eval("while true do end", 0))
     await asyncio.sleep(0.3)
     with pytest.raises(Unavailable, match="BUSY"):
         await store.get(job.id)
