@@ -39,7 +39,8 @@ def serve_in_processes(
 ) -> int:
     """Keep so many processes serving until SIGTERM or SIGINT; then each gets SIGTERM, and SIGKILL after stop_seconds.
 
-    Returns the exit status: 0, or STARTUP_FAILURE when a process could not begin, as the next could not either.
+    Returns the exit status: 0, or STARTUP_FAILURE when one of the first could not begin, as the next could not either.
+    Those that replace a process are tried again, since others serve meanwhile: it may be memory that lacks.
     """
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,7 +80,7 @@ def _start_tracker() -> None:
 
 
 class CannotStart(Exception):
-    """A process said that it cannot begin to serve."""
+    """One of the first processes said that it cannot begin to serve."""
 
 
 class _Place:
@@ -88,6 +89,7 @@ class _Place:
     def __init__(self, serve: Serve, sockets: Sequence[socket.socket]) -> None:
         self._arguments = (serve, sockets)
         self._died_at: float | None = None
+        self._first = True
         self.process = self._start()
 
     def _start(self) -> SpawnProcess:
@@ -100,14 +102,14 @@ class _Place:
         status, now = self.process.exitcode, time.monotonic()
         if status is None:
             return
-        if status == STARTUP_FAILURE:
+        if status == STARTUP_FAILURE and self._first:
             raise CannotStart(f"process {self.process.pid} could not begin to serve; stopping them all")
         if self._died_at is None:
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
             _log.error("process %d %s; another takes its place", self.process.pid, how)
             self._died_at = now
         elif now - self._died_at >= REPLACE_SECONDS:
-            self.process, self._died_at = self._start(), None
+            self.process, self._died_at, self._first = self._start(), None, False
 
 
 def _run(serve: Serve, sockets: Sequence[socket.socket]) -> None:

@@ -13,6 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    ClusterDownError,
     ConnectionError,
     NoPermissionError,
     OutOfMemoryError,
@@ -32,9 +33,11 @@ MAX_BLOCK = 2.0
 """Seconds that a read may block. Well under the socket timeout: a longer read once hung for a minute."""
 
 _SOCKET_TIMEOUT = 5.0
-_DOWN = (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError)
-_REFUSES_WRITES = re.compile(r"(^|-)(OOM|MISCONF|READONLY) ")
-"""Redis 6.2 tells a script's refused write in the middle of an error's text."""
+_DOWN = (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError, ClusterDownError)
+"""ClusterDownError: also MASTERDOWN, a replica's that has lost its master."""
+_NOT_NOW = re.compile(r"(^|-)(OOM|MISCONF|READONLY|NOREPLICAS|BUSY) ")
+"""Of a Redis that is well asked and cannot: it is full, cannot write its log, has become a replica or has lost its own,
+or another's script runs. Redis 6.2 tells a script's refused write in the middle of an error's text."""
 
 
 def connect(url: str, *, max_connections: int, retries: int) -> redis.Redis:
@@ -54,7 +57,7 @@ def connect(url: str, *, max_connections: int, retries: int) -> redis.Redis:
 
 @contextmanager
 def redis_calls() -> Iterator[None]:
-    """Stands around calls to Redis. One that is down, loading, full or read-only is Unavailable; a bug is not.
+    """Stands around calls to Redis. One that is down, loading, busy, full or read-only is Unavailable; a bug is not.
 
     On Python 3.11, ``asyncio.wait_for`` inside redis-py swallows a cancellation that comes while it writes a command
     (about one in ten did in an experiment), and a task that loops would never end. Such a cancellation is raised here.
@@ -70,7 +73,7 @@ def redis_calls() -> Iterator[None]:
         raise Unavailable(f"Redis: {error}") from error
     except ResponseError as error:
         _raise_swallowed(task, before)
-        if not _REFUSES_WRITES.search(str(error)):
+        if not _NOT_NOW.search(str(error)):
             raise
         raise Unavailable(f"Redis: {error}") from error
     _raise_swallowed(task, before)

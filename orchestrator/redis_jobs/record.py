@@ -61,7 +61,9 @@ def from_hash(fields: dict[str, str]) -> Reading:
             del values[name]
     asked = values.get("preferences", {})
     values["preferences"], unknown = _understood(asked if isinstance(asked, dict) else {"": asked})
-    unknown += [feature for feature in values.get("requires", ()) if feature not in FEATURES]
+    needs = values.get("requires", [])
+    values["requires"] = [str(need) for need in needs] if isinstance(needs, list) else [str(needs)]
+    unknown += [feature for feature in values["requires"] if feature not in FEATURES]
     return Reading(msgspec.convert(values, Job, strict=False), unknown, "; ".join(damage))
 
 

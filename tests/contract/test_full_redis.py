@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -14,7 +15,7 @@ from orchestrator.jobs.models import MAX_DELIVERIES, JobError, JobState
 from orchestrator.ports import Claim, Unavailable
 from orchestrator.redis_jobs import RedisJobStore
 from tests.jobs import a_job, collect, result, take
-from tests.servers import free_port
+from tests.servers import RedisServer, free_port
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 
@@ -38,7 +39,16 @@ async def a_replica(client: redis.asyncio.Redis) -> AsyncIterator[None]:
         await client.replicaof("NO", "ONE")
 
 
-@pytest.mark.parametrize("state", [full, a_replica])
+@asynccontextmanager
+async def without_its_replicas(client: redis.asyncio.Redis) -> AsyncIterator[None]:
+    await client.config_set("min-replicas-to-write", "1")
+    try:
+        yield
+    finally:
+        await client.config_set("min-replicas-to-write", "0")
+
+
+@pytest.mark.parametrize("state", [full, a_replica, without_its_replicas])
 async def test_what_is_new_is_refused_and_the_probe_says_so(
     store: RedisJobStore,
     client: redis.asyncio.Redis,
@@ -53,6 +63,28 @@ async def test_what_is_new_is_refused_and_the_probe_says_so(
                 await call
     await store.probe()
     await store.submit(a_job())
+
+
+async def test_a_replica_without_its_master_and_anothers_endless_script_are_outages(
+    server: RedisServer, store: RedisJobStore, client: redis.asyncio.Redis
+) -> None:
+    await store.submit(job := a_job())
+    await client.config_set("replica-serve-stale-data", "no")
+    async with a_replica(client):
+        for call in (store.probe(), store.get(job.id), store.take("w", 0)):
+            with pytest.raises(Unavailable):
+                await call
+    await client.config_set("replica-serve-stale-data", "yes")
+    await client.config_set("lua-time-limit", "100")
+    endless: asyncio.Future[Any] = asyncio.ensure_future(client.eval("while true do end", 0))
+    await asyncio.sleep(0.3)
+    with pytest.raises(Unavailable, match="BUSY"):
+        await store.get(job.id)
+    async with redis.asyncio.Redis(port=server.port) as other:
+        await other.script_kill()
+    with pytest.raises(redis.exceptions.ResponseError):
+        await endless
+    assert (await store.get(job.id)).status == JobState.QUEUED
 
 
 async def test_jobs_run_and_end_while_redis_is_full(

@@ -38,6 +38,8 @@ NEWER = [
     {"preferences": {"seed": 0, "steps": "auto"}},
     {"preferences": ["a list"]},
     {"requires": ["masks"]},
+    {"requires": {"masks": 2}},
+    {"requires": [{"masks": 2}]},
 ]
 
 

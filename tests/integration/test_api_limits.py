@@ -12,7 +12,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from tests.api_server import Api, photo, problem, running_api
-from tests.contract.test_full_redis import a_replica, full
+from tests.contract.test_full_redis import a_replica, full, without_its_replicas
 from tests.servers import RedisServer
 
 MAX_QUEUE = 2
@@ -72,7 +72,7 @@ async def test_a_full_queue_is_said_before_the_photo_is_looked_at(api: Api) -> N
         await api.http.delete(f"/transform/{job}")
 
 
-@pytest.mark.parametrize("state", [full, a_replica])
+@pytest.mark.parametrize("state", [full, a_replica, without_its_replicas])
 async def test_health_is_down_when_jobs_are_not_taken(
     api: Api, client: Redis, state: Callable[[Redis], AbstractAsyncContextManager[None]]
 ) -> None:

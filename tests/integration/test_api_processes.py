@@ -158,3 +158,45 @@ async def test_processes_that_cannot_start_are_not_tried_for_ever(redis: RedisSe
     assert status == 3
     assert "Invalid value for 'socket_timeout'" in message
     assert re.search(r"process \d+ could not begin to serve; stopping them all\n$", message)
+
+
+SERVES = """
+import os, signal, socket, sys
+from pathlib import Path
+from uvicorn.config import STARTUP_FAILURE
+from orchestrator.processes import serve_in_processes
+
+STARTS = Path(__file__).with_name("starts")
+
+def serve(sockets):
+    with STARTS.open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    if len(STARTS.read_text().split()) == 3:
+        sys.exit(STARTUP_FAILURE)
+    signal.pause()
+
+if __name__ == "__main__":
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        sys.exit(serve_in_processes(serve, 2, [one], 5))
+"""
+"""Two processes that serve; the first that replaces one of them cannot begin, the next one can."""
+
+
+async def test_one_that_cannot_replace_another_does_not_end_those_that_serve(tmp_path: Path) -> None:
+    program, starts = tmp_path / "serves.py", tmp_path / "starts"
+    program.write_text(SERVES)
+    starts.touch()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = await asyncio.create_subprocess_exec(sys.executable, program, env=environment)
+    try:
+        await until(lambda: len(starts.read_text().split()) == 2)
+        first, other = map(int, starts.read_text().split())
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: len(starts.read_text().split()) == 4)
+        assert alive(other)
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), SECONDS) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert not alive(other)
