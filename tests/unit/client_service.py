@@ -24,7 +24,7 @@ JOB = "job-1"
 PICTURE = b"\xff\xd8 a picture " * 5000
 PNGS = {"depth_png": b"\x89PNG depth", "edges_png": b"\x89PNG edges"}
 CUT = "cut"
-QUICK = reroom.RetryPolicy(attempts=3, base=0.01)
+QUICK = reroom.RetryPolicy(attempts=3, base=0.01, watch_seconds=0.0)
 
 
 def status(state: str, **more: Any) -> dict[str, Any]:

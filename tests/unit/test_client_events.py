@@ -10,7 +10,7 @@ import pytest
 
 import reroom
 from reroom import events
-from tests.unit.client_service import CUT, EVENTS, JOB, Service, completed, seq, status
+from tests.unit.client_service import CUT, EVENTS, JOB, Driven, Service, completed, seq, status
 
 ALL = [seq(index) for index in range(len(EVENTS))]
 
@@ -70,6 +70,16 @@ def test_the_service_away_for_a_moment(client: Any, service: Service) -> None:
     with pytest.raises(reroom.ConnectionFailed):
         list(client.events(JOB, after="0"))
     assert service.afters == ["0", seq(1), seq(1)]
+
+
+@pytest.mark.parametrize("kind", [reroom.Client, Driven])
+def test_a_service_that_restarts_is_waited_for(kind: Any, service: Service) -> None:
+    """More often than a request is tried, once the watch has begun."""
+    patient = reroom.RetryPolicy(attempts=2, base=0.01, watch_seconds=20.0)
+    service.plans = [(2, CUT)] + [(0, CUT)] * 4
+    client = kind(service.url, timeout=2.0, retry=patient)
+    assert seqs(list(client.events(JOB, after="0"))) == ALL
+    client.close()
 
 
 def test_progress_restores_patience(client: Any, service: Service) -> None:

@@ -87,7 +87,7 @@ def watch(job_id: str, after: str | None, timeout: float | None, policy: RetryPo
     A broken connection is resumed after the last event. Raises Timeout, ConnectionFailed, ApiError, ProtocolError.
     """
     clock, position = _Clock(job_id, timeout), _Position(job_id, after)
-    failures = 0
+    failures, patient_until = 0, -math.inf
     while True:
         began = time.monotonic()
         try:
@@ -95,6 +95,7 @@ def watch(job_id: str, after: str | None, timeout: float | None, policy: RetryPo
             while not isinstance(position.outcome, events.Terminal):
                 message: str | bytes = yield Receive(clock.left())
                 event = events.decode(message)
+                patient_until = time.monotonic() + policy.watch_seconds
                 if event is not None and position.take(event):
                     failures = 0
                     yield Emit(event)
@@ -106,7 +107,8 @@ def watch(job_id: str, after: str | None, timeout: float | None, policy: RetryPo
             # A connection that held for a while was a good one, even if the job had nothing to tell.
             failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
             error = _fatal(failure)
-            if error is not None or policy.gives_up(failures):
+            given_up = policy.gives_up(failures) and time.monotonic() > patient_until
+            if error is not None or given_up:
                 raise error or ConnectionFailed(f"lost the events of job {job_id}: {failure}") from failure
         yield Sleep(clock.left(policy.pause(failures)))
 
