@@ -15,8 +15,8 @@ from orchestrator.decoder.parts import MAX_PIECES, MAX_PROFILE, Parts
 
 MAX_SCANS = 100
 """Scans of a progressive JPEG: encoders write about 10, and each costs a pass over the whole picture."""
-PADDING = 32
-"""Bytes of any kind that may stand between the coded data and the end; zeros may be more."""
+PADDING = 7
+"""Bytes of any kind that may stand between the coded data and the end, as encoders align it; of one kind, more may."""
 
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
@@ -220,4 +220,4 @@ def _only_padded(stream: bytes, warning: str) -> bool:
     if match is None:
         return False
     count = int(match[1])
-    return count <= PADDING or not any(stream[-2 - count : -2])
+    return count <= PADDING or len(set(stream[-2 - count : -2])) == 1

@@ -47,8 +47,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """No pause is longer (s); a service that asks for a longer one is taken to be down."""
 
     watch_seconds: float = 30.0
-    """For how long a WebSocket that had begun to tell is tried again, however often: a service that is restarted is back by
-    then, and the job goes on meanwhile."""
+    """For how long a WebSocket that had begun to tell is tried again, however often: a service that is restarted is
+    back by then, and the job goes on meanwhile."""
 
     def pause(self, failures: int, retry_after: float | None = None) -> float:
         """Seconds to wait after the ``failures``-th failure (from 1), at least ``retry_after``."""

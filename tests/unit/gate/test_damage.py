@@ -95,6 +95,12 @@ async def test_what_cameras_fill_up_with_before_the_end(gate: PhotoGate, padding
     assert (await gate.accept(padded)).jpeg == (await gate.accept(data)).jpeg
 
 
+async def test_bytes_of_all_kinds_are_no_padding(gate: PhotoGate) -> None:
+    """They are what damage to the coded data leaves over."""
+    data = encoded(noise(SIZE), quality=90)
+    assert await refusal(gate, data[:-2] + bytes(range(20)) + b"\xff\xd9") == "broken_image"
+
+
 async def test_coded_data_that_goes_on_behind_the_picture(gate: PhotoGate) -> None:
     """A height that is too small: what is left over is no padding."""
     parts, scans = jpeg_parts(encoded(noise(SIZE), quality=90))
