@@ -20,10 +20,8 @@ import asyncio
 import os
 import random
 import signal
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -181,34 +179,12 @@ def shared(whole: int, parts: int) -> list[int]:
     return [whole // parts + (number < whole % parts) for number in range(parts)]
 
 
-@contextmanager
-def supervised(stack: Stack) -> Iterator[None]:
-    """Within the block, parts that end are started again, as under ``make up``. Raises what that raises."""
-    done, failures = threading.Event(), list[Exception]()
-
-    def watch() -> None:
-        try:
-            stack.watch(done)
-        except Exception as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-    if failures:
-        raise failures[0]
-
-
 async def run(release: Release, tritons: int, jobs: int, kills: int, seed: int) -> Tally:
     """Everything with one number of Tritons."""
     with (
         TemporaryDirectory(prefix="reroom-benchmark-") as folder,
         Stack(Path(folder) / "run", release=release.folder, tritons=tritons, say=lambda line: None) as stack,
-        supervised(stack),
+        stack.supervised(),
     ):
         async with (
             AsyncClient(stack.url) as client,

@@ -7,10 +7,9 @@ import io
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,26 +53,9 @@ class RunningStack:
     def url(self) -> str:
         return self.stack.url
 
-    @contextmanager
-    def supervised(self) -> Iterator[None]:
+    def supervised(self) -> AbstractContextManager[None]:
         """Within the block, parts that end are started again, as under ``make up``."""
-        done, failures = threading.Event(), list[Exception]()
-
-        def watch() -> None:
-            try:
-                self.stack.watch(done)
-            except Exception as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-        if failures:
-            raise failures[0]
+        return self.stack.supervised()
 
     def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to a part; its process id."""

@@ -5,7 +5,7 @@ Litestar's own form parser answers 500 to several malformed forms and spools par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -86,6 +86,13 @@ def known_style(text: str) -> str:
     return style
 
 
+def unknown_field(name: str, known: Iterable[str]) -> Problem:
+    """A field that a submission does not have."""
+    return Problem(
+        422, "unknown_field", f"there is no such field; there are {', '.join(known)}", field=name[:100]
+    )
+
+
 async def _read_parts(
     request: Request[Any, Any, Any],
     limits: Mapping[str, int],
@@ -139,10 +146,7 @@ class _Form:
 
     def _begin(self, name: str) -> None:
         if name not in self._limits:
-            fields = ", ".join(self._limits)
-            raise Problem(
-                422, "unknown_field", f"there is no such field; there are {fields}", field=name[:100]
-            )
+            raise unknown_field(name, self._limits)
         if name in self.parts:
             raise Problem(422, "duplicate_field", "the field may be sent only once", field=name)
         self.parts[name] = bytearray()

@@ -53,7 +53,7 @@ class HealthController(Controller):
 
     @get("/", operation_id="get_health", summary="The health of every part; 200 also when degraded")
     async def health(self, request: Request[Any, Any, Any], context: FromApp) -> Health:
-        return shown(await context.health(lambda: check_all(context)), request)
+        return await health_for(request, context)
 
     @get("/live", operation_id="get_alive", summary="200 as long as this process answers")
     async def live(self) -> Alive:
@@ -66,13 +66,14 @@ class HealthController(Controller):
         responses={503: ResponseSpec(Health, description="A part is down", generate_examples=False)},
     )
     async def ready(self, request: Request[Any, Any, Any], context: FromApp) -> Response[Health]:
-        health = shown(await context.health(lambda: check_all(context)), request)
+        health = await health_for(request, context)
         needed = (health.services.redis, health.services.triton, health.services.storage)
         return Response(health, status_code=200 if all(part.status == "up" for part in needed) else 503)
 
 
-def shown(health: Health, request: Request[Any, Any, Any]) -> Health:
-    """What this request may see of it."""
+async def health_for(request: Request[Any, Any, Any], context: Context) -> Health:
+    """What this request may see of an answer that all share."""
+    health: Health = await context.health(lambda: check_all(context))
     if is_admin(request):
         return health
     parts = msgspec.structs.asdict(health.services).values()

@@ -8,7 +8,7 @@ from litestar import Request
 
 from orchestrator.api.budget import Take
 from orchestrator.api.errors import Problem
-from orchestrator.api.forms import SubmitForm, known_style
+from orchestrator.api.forms import SubmitForm, known_style, unknown_field
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.preferences import to_preferences
 from orchestrator.api.reading import read_body
@@ -37,10 +37,7 @@ def _from_json(body: bytes) -> SubmitForm:
         raise Problem(400, "malformed_json", "the body must be a JSON object in UTF-8", field="body")
     for name in members:
         if name not in _MEMBERS:
-            known = ", ".join(_MEMBERS)
-            raise Problem(
-                422, "unknown_field", f"there is no such field; there are {known}", field=name[:100]
-            )
+            raise unknown_field(name, _MEMBERS)
     key, style = members.get("key"), members.get("style", DEFAULT_STYLE)
     if not isinstance(key, str):
         raise Problem(422, "missing_file", "key must be a string: the key of an upload", field="key")

@@ -149,6 +149,27 @@ class Supervisor:
                     raise EmbeddedError(why)
             time.sleep(POLL_SECONDS)
 
+    @contextmanager
+    def supervised(self) -> Iterator[None]:
+        """Within the block, a thread looks after every part, as under ``make up``. Then raises what that raised."""
+        done, failures = threading.Event(), list[Exception]()
+
+        def watch() -> None:
+            try:
+                self.watch(done)
+            except Exception as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=watch, name="watch the parts")
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+        if failures:
+            raise failures[0]
+
     def pid(self, name: str) -> int:
         """The process id of a part, for tests that kill it."""
         return next(each.process.pid for each in self._supervised if each.part.name == name)

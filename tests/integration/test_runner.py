@@ -47,6 +47,18 @@ class Bench:
         await self.store.submit(job)
         return job
 
+    def worker(self, inference: FakeInference, *, jobs: int) -> Worker:
+        return Worker(
+            self.store,
+            inference,
+            self.runner(inference),
+            Retention(self.store, self.storage, upload_ttl=60, job_ttl=60),
+            name="w",
+            jobs=jobs,
+            lease_seconds=LEASE,
+            drain_seconds=5,
+        )
+
     def runner(self, inference: FakeInference) -> Runner:
         return Runner(self.store, self.storage, inference, STYLES, lease_seconds=LEASE, retry_delay=0.05)
 
@@ -242,16 +254,7 @@ async def test_a_storage_outage_is_waited_out(bench: Bench) -> None:
 
 async def test_a_worker_runs_several_jobs_and_drains(bench: Bench) -> None:
     inference = FakeInference(a_script(steps=5, pause=0.05))
-    worker = Worker(
-        bench.store,
-        inference,
-        bench.runner(inference),
-        Retention(bench.store, bench.storage, upload_ttl=60, job_ttl=60),
-        name="w",
-        jobs=2,
-        lease_seconds=LEASE,
-        drain_seconds=5,
-    )
+    worker = bench.worker(inference, jobs=2)
     jobs = [await bench.submit(a_job()) for _ in range(4)]
     stop = asyncio.Event()
     working = asyncio.create_task(worker.run(stop))
@@ -265,16 +268,7 @@ async def test_a_worker_runs_several_jobs_and_drains(bench: Bench) -> None:
 async def test_a_worker_takes_nothing_while_the_model_is_away(bench: Bench) -> None:
     inference = FakeInference(a_script())
     inference.ready = False
-    worker = Worker(
-        bench.store,
-        inference,
-        bench.runner(inference),
-        Retention(bench.store, bench.storage, upload_ttl=60, job_ttl=60),
-        name="w",
-        jobs=2,
-        lease_seconds=LEASE,
-        drain_seconds=5,
-    )
+    worker = bench.worker(inference, jobs=2)
     job = await bench.submit(a_job())
     stop = asyncio.Event()
     working = asyncio.create_task(worker.run(stop))
@@ -311,16 +305,7 @@ async def test_a_worker_deletes_the_photo_of_a_job_that_failed(
 ) -> None:
     monkeypatch.setattr(worker_module, "CLEAN_SECONDS", 0.1)
     inference = FakeInference(a_script())
-    worker = Worker(
-        bench.store,
-        inference,
-        bench.runner(inference),
-        Retention(bench.store, bench.storage, upload_ttl=60, job_ttl=60),
-        name="w",
-        jobs=1,
-        lease_seconds=LEASE,
-        drain_seconds=5,
-    )
+    worker = bench.worker(inference, jobs=1)
     job = await bench.submit(a_job(), b"not a picture")
     stop = asyncio.Event()
     working = asyncio.create_task(worker.run(stop))

@@ -17,7 +17,7 @@ from PIL import Image
 
 from reroom._cli import main
 from tests.unit.client_service import EVENTS, JOB, PICTURE, Service, completed, problem
-from tests.unit.test_client_command import SUBMIT, start
+from tests.unit.test_client_command import SUBMIT, interrupted_at_its_first_step, start
 
 ERASE = ("DELETE", f"/transform/{JOB}/files")
 
@@ -232,13 +232,7 @@ def test_watch(service: Service) -> None:
 def test_ctrl_c_ends_the_watching_not_the_job(service: Service) -> None:
     service.plans = [(4, "wait")]
     process = start(service.url, "watch", JOB)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "step 1" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
-    assert process.returncode == 130
+    err = interrupted_at_its_first_step(process)
     assert f"job {JOB} goes on" in err
     assert ("DELETE", f"/transform/{JOB}") not in service.requests
 

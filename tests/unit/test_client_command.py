@@ -33,6 +33,18 @@ def start(service_url: str, *arguments: str | Path, **options: Any) -> subproces
     return subprocess.Popen([sys.executable, "-m", "reroom", *map(str, arguments)], env=env, **options)
 
 
+def interrupted_at_its_first_step(process: subprocess.Popen[Any]) -> str:
+    """What the command says after Ctrl-C in the middle of a job; asserts that it ends as interrupted."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "step 1" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    return str(err)
+
+
 def run(service_url: str, *arguments: str | Path) -> tuple[int, str, str]:
     process = start(service_url, *arguments)
     out, err = process.communicate(timeout=20)
@@ -133,13 +145,7 @@ def test_bad_ends(service: Service, photo: Path, tmp_path: Path, ending: Any, co
 def test_ctrl_c_cancels_the_job_first(service: Service, photo: Path, tmp_path: Path) -> None:
     service.plans = [(4, "wait")]
     process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "step 1" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
-    assert process.returncode == 130
+    err = interrupted_at_its_first_step(process)
     assert f"cancelled job {JOB}" in err
     assert service.requests[-1] == ("DELETE", f"/transform/{JOB}")
 
@@ -148,13 +154,7 @@ def test_ctrl_c_when_the_service_is_gone(service: Service, photo: Path, tmp_path
     service.plans = [(4, "wait")]
     service.faults[("DELETE", f"/transform/{JOB}")] = [(503, {}, problem(503, "unavailable"))]
     process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "step 1" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
-    assert process.returncode == 130
+    err = interrupted_at_its_first_step(process)
     assert f"job {JOB} may go on" in err
 
 
@@ -162,13 +162,7 @@ def test_ctrl_c_when_the_job_has_just_ended(service: Service, photo: Path, tmp_p
     service.plans = [(4, "wait")]
     service.faults[("DELETE", f"/transform/{JOB}")] = [(409, {}, problem(409, "job_finished"))]
     process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "step 1" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
-    assert process.returncode == 130
+    err = interrupted_at_its_first_step(process)
     assert f"job {JOB} had ended already" in err
     assert "may go on" not in err
 
