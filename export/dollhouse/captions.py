@@ -20,7 +20,7 @@ from torch import Tensor
 from export.bundle import Weights
 from export.tokenizer import load_tokenizer
 
-from .materials import STYLES
+from .looks import STYLES
 
 STYLE_FILE = Path(__file__).parents[2] / "orchestrator" / "styles.toml"
 """Read as data: the island itself is not imported."""

@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .rooms import LABELS, ROOM_TYPES, STYLES, Room, Seen, View, develop, look, sample_rooms
+from .pairs import MIXED, SOURCES, Pair, pairs_of
+from .rooms import LABELS, ROOM_TYPES, STYLES, Room, Seen, View, look, picture, restyle, sample_rooms
 
 DATA = Path(".run/dollhouse/data")
 
@@ -37,7 +38,7 @@ SPLITS = {
 """Seeds. ``judge`` are the renders that the benchmark's style classifier learns from, and nobody else."""
 
 SHARD = 64
-"""Rooms in a shard: 66 MB at 256²."""
+"""Rooms in a shard: 280 MB at 256²."""
 
 MOST_OBJECTS = 48
 """Boxes kept per room, largest first; unused rows have label −1."""
@@ -45,7 +46,7 @@ MOST_OBJECTS = 48
 PER_LOOK = {"cpu": 1, "cuda": 16}
 """Rooms rendered at once: on a CPU one stays in its caches."""
 
-FIELDS = ("images", "depth", "edges", "boxes", "labels", "room_types", "seeds")
+FIELDS = ("images", "mixed", "targets", "depth", "edges", "boxes", "labels", "room_types", "seeds")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,20 @@ class Dataset:
     def picture(self, index: int, style: int) -> NDArray[np.uint8]:
         """UINT8 [H,W,3] of a room in ``STYLES[style]``."""
         return self._read("images", index, style)
+
+    def source(self, index: int, number: int) -> NDArray[np.uint8]:
+        """UINT8 [H,W,3] of a room as it is found in ``SOURCES[number]``."""
+        if number < len(STYLES):
+            return self.picture(index, number)
+        return self._read("mixed", index, number - len(STYLES))
+
+    def pairs(self, index: int) -> tuple[Pair, ...]:
+        """What the room's targets are."""
+        return pairs_of(self.seed(index))
+
+    def target(self, index: int, number: int) -> NDArray[np.uint8]:
+        """UINT8 [H,W,3] of ``pairs(index)[number]``."""
+        return self._read("targets", index, number)
 
     def pictures(self, indices: Sequence[int], styles: Sequence[int]) -> NDArray[np.uint8]:
         """UINT8 [B,H,W,3]."""
@@ -183,7 +198,10 @@ def make_shard(
 
 def _render(seeds: Sequence[int], making: Making, device: str) -> dict[str, NDArray[Any]]:
     count, side = len(seeds), making.side
-    images = np.empty((count, len(STYLES), side, side, 3), np.uint8)
+    images, mixed, targets = (
+        np.empty((count, number, side, side, 3), np.uint8)
+        for number in (len(STYLES), MIXED, len(pairs_of(seeds[0])))
+    )
     depth, edges = np.empty((count, side, side), np.float16), np.empty((count, side, side), np.uint8)
     boxes, labels = (
         np.zeros((count, MOST_OBJECTS, 4), np.float32),
@@ -191,13 +209,18 @@ def _render(seeds: Sequence[int], making: Making, device: str) -> dict[str, NDAr
     )
     rooms = sample_rooms(seeds)
     for rows, view in _views(rooms, making, device):
-        for number, style in enumerate(STYLES):
-            images[rows, number] = develop(view, [style] * len(view.scene.rooms)).cpu().numpy()
+        for number, source in enumerate(SOURCES):
+            held = images[rows, number] if number < len(STYLES) else mixed[rows, number - len(STYLES)]
+            held[:] = picture(view, [source] * len(view.scene.rooms)).cpu().numpy()
+        for number, pairs in enumerate(zip(*map(pairs_of, seeds[rows]), strict=True)):
+            found = [SOURCES[pair.source] for pair in pairs]
+            styles, wishes = [pair.style for pair in pairs], [pair.wish for pair in pairs]
+            targets[rows, number] = restyle(view, found, styles, wishes).cpu().numpy()
         depth[rows], edges[rows] = view.depth.cpu().numpy(), view.edges.cpu().numpy()
         for row, seen in enumerate(view.objects, rows.start):
             _write_objects(seen, boxes[row], labels[row])
     types = np.array([ROOM_TYPES.index(room.room_type) for room in rooms], np.int16)
-    values = (images, depth, edges, boxes, labels, types, np.array(seeds, np.int64))
+    values = (images, mixed, targets, depth, edges, boxes, labels, types, np.array(seeds, np.int64))
     return dict(zip(FIELDS, values, strict=True))
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from .autoencoder import pyramid_loss
 from .captions import StyleWords, Tokens, caption, unconditional
 from .hints import perturb_depth
-from .materials import STYLES
+from .looks import STYLES
 from .networks import DenoiserSettings, build_denoisers, predict_velocity
 from .prepared import Prepared
 from .sampling import SHOWN, alphas_cumprod, sample_grid

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .decor import PATTERNS
 from .light import Light, sunlit
+from .looks import Look
 from .materials import GLOSS, GLOW, METAL, PATTERN, SCALE, SEED, A, grades, material_table
 from .scene import CEILING, FIRST_NICHE, FIRST_PIECE, FLOOR, Scene
 from .textures import Spots
@@ -20,10 +21,10 @@ ROUNDING = 0.05
 """Metres over which a fully soft edge bends."""
 
 
-def paint(scene: Scene, surface: Surface, light: Light, styles: Sequence[int]) -> Tensor:
-    """[C,H,W,3] floats 0..1, ready for uint8, of rooms in the styles of those numbers (materials.STYLES)."""
-    table = material_table(scene, styles)
-    grade = grades(styles, scene.eye.device)[:, :, None]
+def paint(scene: Scene, surface: Surface, light: Light, looks: Sequence[Look]) -> Tensor:
+    """[C,H,W,3] floats 0..1, ready for uint8, of rooms, each with its look."""
+    table = material_table(scene, looks)
+    grade = grades(scene, looks)[:, :, None]
     rows = table.mT.gather(2, surface.part[:, None].expand(-1, table.shape[2], -1))
     albedo = _albedo(scene, surface, table, rows)
     normal = _soft_normal(scene, surface)

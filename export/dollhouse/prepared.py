@@ -17,7 +17,7 @@ from .autoencoder import Pictures, encode_mean
 from .captions import main_colours
 from .grids import to_signal
 from .hints import canny, depth_bytes
-from .materials import STYLES
+from .looks import STYLES
 from .training import autocast
 
 SAVE_EVERY = 50

@@ -17,23 +17,32 @@ from torch import Tensor
 
 from .layout import ROOM_TYPES, Room, sample_room
 from .light import Light, gather_light
-from .materials import STYLES
+from .looks import STYLES, Found, Look, Mixed, Restyled
 from .paint import paint
 from .scene import Scene, pack
+from .schemes import NOTHING, Wish
 from .trace import Surface, trace
 from .truth import LABELS, Seen, objects, structure_edges, thin_out, thing_map
 
 __all__ = [
     "LABELS",
+    "NOTHING",
     "ROOM_TYPES",
     "STYLES",
+    "Found",
+    "Look",
+    "Mixed",
     "Render",
+    "Restyled",
     "Room",
     "Seen",
     "View",
+    "Wish",
     "develop",
     "look",
+    "picture",
     "render",
+    "restyle",
     "sample_rooms",
 ]
 
@@ -110,20 +119,35 @@ def look(
     return View(scene, surface, light, supersample, depth, edges, things, found)
 
 
-@torch.inference_mode()
 def develop(view: View, styles: Sequence[str]) -> Tensor:
-    """UINT8 [C,H,W,3]: each room of the view in its style (a name of STYLES, else a ValueError)."""
+    """UINT8 [C,H,W,3]: each room of the view as found in its style (a name of STYLES, else a ValueError)."""
+    _check_styles(view, styles)
+    return picture(view, [Found(style) for style in styles])
+
+
+def restyle(view: View, found: Sequence[Look], styles: Sequence[str], wishes: Sequence[Wish]) -> Tensor:
+    """UINT8 [C,H,W,3]: what restyling rooms that look like ``found`` should make of them."""
+    _check_styles(view, styles)
+    return picture(view, [Restyled(*each) for each in zip(found, styles, wishes, strict=True)])
+
+
+@torch.inference_mode()
+def picture(view: View, looks: Sequence[Look]) -> Tensor:
+    """UINT8 [C,H,W,3]: each room of the view with its look."""
+    made = paint(view.scene, view.surface, view.light, looks)
+    c, height, width = view.depth.shape
+    step = view.supersample
+    if step > 1:
+        made = made.view(c, height, step, width, step, 3).mean((2, 4))
+    return (made * 255).round().to(torch.uint8)
+
+
+def _check_styles(view: View, styles: Sequence[str]) -> None:
     unknown = [style for style in styles if style not in STYLES]
     if unknown or len(styles) != len(view.scene.rooms):
         raise ValueError(
             f"want {len(view.scene.rooms)} styles out of {', '.join(STYLES)}, not {list(styles)}"
         )
-    picture = paint(view.scene, view.surface, view.light, [STYLES.index(style) for style in styles])
-    c, height, width = view.depth.shape
-    step = view.supersample
-    if step > 1:
-        picture = picture.view(c, height, step, width, step, 3).mean((2, 4))
-    return (picture * 255).round().to(torch.uint8)
 
 
 def render(

@@ -30,7 +30,7 @@ from export.dollhouse.diffusion import (
     train_diffusion,
 )
 from export.dollhouse.hints import canny, depth_bytes, edge_f1, perturb_depth
-from export.dollhouse.materials import STYLES
+from export.dollhouse.looks import STYLES
 from export.dollhouse.networks import DenoiserSettings, build_denoisers
 from export.dollhouse.prepared import Prepared, prepare
 from export.dollhouse.restyling import TOKENIZER, preview_matrix, save_networks
