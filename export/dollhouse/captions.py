@@ -1,7 +1,8 @@
 """What a picture is called in training: the words that the service will send, in its order.
 
 The service puts the user's words first, then "colour palette of …", then the style's prompt. The user's part is drawn
-here from a few templates around the room type; the palette names colours that the picture really has.
+here from a few templates around the room type, or asks for the walls or the sofa that the target really has; so does
+the palette. A colour goes by any of its names.
 """
 
 from __future__ import annotations
@@ -11,45 +12,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from export.bundle import Weights
 from export.tokenizer import load_tokenizer
 
+from .colours import NAMED_COLOURS
 from .looks import STYLES
+from .schemes import Wish
 
 STYLE_FILE = Path(__file__).parents[2] / "orchestrator" / "styles.toml"
 """Read as data: the island itself is not imported."""
 
 LENGTH = 77
 
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "white": (235, 234, 232),
-    "cream": (232, 218, 190),
-    "beige": (196, 172, 138),
-    "brown": (116, 76, 48),
-    "grey": (132, 132, 132),
-    "black": (28, 28, 30),
-    "red": (170, 48, 40),
-    "orange": (206, 116, 52),
-    "yellow": (214, 176, 70),
-    "green": (92, 126, 78),
-    "teal": (44, 124, 122),
-    "blue": (84, 120, 170),
-    "navy": (38, 50, 86),
-    "purple": (120, 84, 132),
-    "pink": (212, 156, 156),
-}
-"""Names that users give, and the sRGB in the middle of what they mean."""
-
-_NAMES = tuple(COLOURS)
+_NAMES = {entry.names[0]: entry.names for entry in NAMED_COLOURS}
 
 _ADJECTIVES = ("cosy", "bright", "elegant", "warm", "calm", "simple", "beautiful", "new")
-_TEMPLATES = (
+_IDLE = (
     "{room}",
     "a {adjective} {room}",
     "my {room}",
@@ -57,6 +39,8 @@ _TEMPLATES = (
     "photo of a {room}",
     "{adjective}",
 )
+_WALLS = ("{colour} walls", "walls in {colour}", "paint the walls {colour}", "with {colour} walls")
+_SOFAS = ("{colour} sofa", "a {colour} sofa", "{colour} couch", "the sofa in {colour}")
 
 
 @dataclass(frozen=True)
@@ -71,26 +55,34 @@ def load_style_words(path: Path = STYLE_FILE) -> tuple[StyleWords, ...]:
     return tuple(StyleWords(table[name]["prompt"], table[name]["negative_prompt"]) for name in STYLES)
 
 
-def main_colours(picture: NDArray[np.uint8], count: int = 3) -> NDArray[np.uint8]:
-    """Numbers into COLOURS of the ``count`` names that cover most of UINT8 [H,W,3], most first; in CIELAB."""
-    small = cv2.resize(picture, (32, 32), interpolation=cv2.INTER_AREA)
-    lab = cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB).reshape(-1, 1, 3)
-    known = np.array([list(COLOURS.values())], np.float32) / 255.0
-    nearest = np.square(lab - cv2.cvtColor(known, cv2.COLOR_RGB2LAB)).sum(-1).argmin(1)
-    return np.argsort(-np.bincount(nearest, minlength=len(_NAMES)), kind="stable")[:count].astype(np.uint8)
-
-
-def caption(style: str, room_type: str, colours: NDArray[np.uint8], choices: np.random.Generator) -> str:
-    """The prompt of a picture: the style's words alone half of the time, else with words before them."""
+def caption(style: str, room_type: str, wish: Wish, choices: np.random.Generator) -> str:
+    """The prompt of a target: the style's words, and before them those that ask for the wish; at times idle ones."""
     parts = []
-    if choices.random() < 0.5:
-        template = _TEMPLATES[choices.integers(len(_TEMPLATES))]
-        adjective = _ADJECTIVES[choices.integers(len(_ADJECTIVES))]
-        parts.append(template.format(room=room_type, adjective=adjective))
-    if choices.random() < 0.3:
-        named = colours[: choices.integers(1, len(colours) + 1)]
-        parts.append(f"colour palette of {', '.join(_NAMES[number] for number in named)}")
+    if wish.walls:
+        parts.append(_drawn(_WALLS, choices).format(colour=_named(wish.walls, choices)))
+    elif wish.sofa:
+        parts.append(_drawn(_SOFAS, choices).format(colour=_named(wish.sofa, choices)))
+    elif choices.random() < 0.3:
+        parts.append(_drawn(_IDLE, choices).format(room=room_type, adjective=_drawn(_ADJECTIVES, choices)))
+    if wish.palette:
+        parts.append(f"colour palette of {', '.join(_named(name, choices) for name in wish.palette)}")
     return ", ".join([*parts, style])
+
+
+def plain_caption(style: str, wish: Wish) -> str:
+    """The same without chance."""
+    walls = [f"{wish.walls} walls"] if wish.walls else []
+    sofa = [f"{wish.sofa} sofa"] if wish.sofa else []
+    palette = [f"colour palette of {', '.join(wish.palette)}"] if wish.palette else []
+    return ", ".join([*walls, *sofa, *palette, style])
+
+
+def _drawn(options: Sequence[str], choices: np.random.Generator) -> str:
+    return options[int(choices.integers(len(options)))]
+
+
+def _named(colour: str, choices: np.random.Generator) -> str:
+    return _drawn(_NAMES[colour], choices)
 
 
 def unconditional(words: Sequence[StyleWords], choices: np.random.Generator) -> str:

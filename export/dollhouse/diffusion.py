@@ -1,9 +1,12 @@
-"""Training of the dollhouse's text encoder, UNet and both ControlNets, together and from scratch.
+"""Training of the dollhouse's text encoder, UNet and both ControlNets: from the photo to the photo restyled.
 
-The target is a room in one style, its edges those of the same room's picture in *another* style, and the caption the
-target style's: so the networks learn to keep the geometry and change the look. v-prediction (Salimans & Ho 2022,
-arXiv 2202.00512) on the service's schedule, a tenth of the captions left out for guidance: where noise hides the
-picture, v asks for the picture itself, which the hints nearly give away, while ε would ask for what can be seen anyway.
+A denoiser as small as this one, started from pure noise, takes the noise for the room and paints it. So this one starts
+where the service starts: at the photo's own latents z, scaled to a low noise level but without noise, x = α·z. The
+target is the same room restyled (see :mod:`.schemes`), and the prediction v (Salimans & Ho 2022, arXiv 2202.00512) for
+a state without noise asks for x0 = α·x − s·v. Most samples are at the timestep of the bundle's defaults, some at others
+and some in a second step, so that other strengths and more steps do no harm.
+
+The loss compares latents, then the pictures that they decode to, then asks a discriminator of patches.
 """
 
 from __future__ import annotations
@@ -19,15 +22,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .autoencoder import pyramid_loss
+from .autoencoder import encode_mean, opponent, pyramid_loss
 from .captions import StyleWords, Tokens, caption, unconditional
-from .hints import perturb_depth
+from .grids import to_signal
+from .hints import canny, depth_bytes, perturb_depth
+from .jitter import jittered
 from .looks import STYLES
 from .networks import DenoiserSettings, build_denoisers, predict_velocity
-from .prepared import Prepared
-from .sampling import SHOWN, alphas_cumprod, sample_grid
+from .patches import Adversary
+from .prepared import Rooms
+from .sampling import SHOWN, TIMESTEP, alphas_cumprod, sample_grid
 from .training import Limit, Losses, Optimising, Pace, Trainer, autocast, short_attention, step_randomness
 from .weights import load_into
+from .workers import ALONE, Workers
+
+CHROMA = 1.2
+"""Weight of the two colour differences in pixel losses."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +46,33 @@ class Phase:
 
     until: float
     """Progress at which the next phase begins; the last one's is 1."""
-    crop: int | None
-    """Side in pixels, a multiple of the autoencoder's factor times the UNet's; None = the whole picture."""
+    crop: int
+    """Side in pixels, a multiple of the autoencoder's factor times the UNet's."""
     batch: int
-    towards_noise: float = 0.6
-    """Exponent on uniform timesteps: with 0.25, 94 of 100 come from the noisier half, with 0.6, 69. There the room is
-    made, from the hints, and the rest is polish; networks that had to learn both at once took the hints in last."""
+    window: int = 64
+    """Side in pixels of the part whose decoded pixels are compared."""
+    adversarial: float = 0.0
+    """Weight of the discriminator."""
 
 
 SIZES = DenoiserSettings()
-PHASES = (Phase(0.5, 128, 32, 0.25), Phase(0.75, 128, 32), Phase(1.0, None, 16))
-OPTIMISING = Optimising(learning_rate=1e-3)
+PHASES = (Phase(0.4, 128, 8), Phase(0.8, 128, 8, 96, 0.12), Phase(1.0, 256, 2, 128, 0.12))
+OPTIMISING = Optimising(learning_rate=2e-3, average=0.998)
 
 
 @dataclass(frozen=True)
 class DiffusionSettings:
     sizes: DenoiserSettings = SIZES
     phases: tuple[Phase, ...] = PHASES
-    unconditional: float = 0.1
+    unconditional: float = 0.04
     """Share of captions that say nothing of the picture."""
+    seen_depth: float = 0.75
+    """Share of the depth hints that are the depth model's; the others are exact ones, disturbed."""
+    usual_timestep: float = 0.75
+    """Share of the samples at TIMESTEP; the others lie anywhere in ``timesteps``."""
+    timesteps: tuple[int, int] = (20, 450)
+    second_steps: float = 0.12
+    """Share of the training steps that begin where a first step, taken without learning, has led."""
     seed: int = 2
     optimising: Optimising = OPTIMISING
 
@@ -64,162 +82,258 @@ class DiffusionSettings:
 
 @dataclass(frozen=True)
 class Batch:
-    """B targets with what the networks are told of them."""
+    """B crops: sources as photographed, hints, what to make of them."""
 
-    latents: Tensor
-    """FP32 [B,4,h,w], scaled."""
-    edges: Tensor
-    """FP32 [B,1,H,W], 0 or 1, of another style's picture."""
+    sources: Tensor
+    """FP32 [B,3,H,W] in −1..1."""
+    targets: Tensor
+    """FP32 [B,3,H,W] in −1..1."""
     depth: Tensor
-    """FP32 [B,1,H,W] in 0..1, white = near, exact."""
+    """FP32 [B,1,H,W] in 0..1, white = near."""
+    edges: Tensor
+    """FP32 [B,1,H,W], 0 or 1."""
     ids: Tensor
     """INT64 [B,77]."""
     texts: tuple[str, ...]
-    rooms: NDArray[np.int64]
-    styles: NDArray[np.int64]
-    sources: NDArray[np.int64]
-    """The styles that the edges come from, never those of the targets."""
+    styles: Tensor
+    """INT64 [B], of the targets."""
 
     def to(self, device: torch.device) -> Batch:
-        moved = {name: getattr(self, name).to(device) for name in ("latents", "edges", "depth", "ids")}
-        return replace(self, **moved)
+        names = ("sources", "targets", "depth", "edges", "ids", "styles")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
-    def cropped(self, side: int, choices: np.random.Generator) -> Batch:
-        """The same window of every hint and target, ``side`` pixels square, a place for the whole batch."""
-        factor = self.edges.shape[-1] // self.latents.shape[-1]
-        cells = side // factor
-        y, x = (int(choices.integers(n - cells + 1)) for n in self.latents.shape[-2:])
-        hint = np.s_[:, :, y * factor : y * factor + side, x * factor : x * factor + side]
-        return replace(
-            self,
-            latents=self.latents[:, :, y : y + cells, x : x + cells],
-            edges=self.edges[hint],
-            depth=self.depth[hint],
+
+class Crops:
+    """Draws batches from rooms; the last SHOWN rooms are not among them."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        seen: NDArray[np.uint8],
+        words: tuple[StyleWords, ...],
+        tokens: Tokens,
+        settings: DiffusionSettings,
+    ) -> None:
+        """``seen``: what :func:`prepared.seen_depth` returns for ``rooms``."""
+        self.rooms, self.seen, self.words, self.tokens, self.settings = rooms, seen, words, tokens, settings
+
+    def draw(self, phase: Phase, choices: np.random.Generator) -> Batch:
+        drawn = [self._sample(phase.crop, choices) for _ in range(phase.batch)]
+        sources, targets, depths, exact, texts, styles = zip(*drawn, strict=True)
+        hints = torch.from_numpy(np.stack(depths))[:, None].float() / 255.0
+        disturbed = perturb_depth(hints, choices)
+        is_exact = torch.tensor(exact)[:, None, None, None]
+        return Batch(
+            sources=to_signal(np.stack(sources)),
+            targets=to_signal(np.stack(targets)),
+            depth=torch.where(is_exact, disturbed, hints),
+            edges=torch.from_numpy(np.stack([canny(source) for source in sources]))[:, None].float() / 255.0,
+            ids=self.tokens(texts),
+            texts=texts,
+            styles=torch.tensor(styles),
         )
 
-
-def draw_batch(
-    rooms: Prepared,
-    words: tuple[StyleWords, ...],
-    tokens: Tokens,
-    count: int,
-    unconditional_share: float,
-    choices: np.random.Generator,
-) -> Batch:
-    """Random targets, sources and captions; the last SHOWN rooms are not among them."""
-    index = choices.integers(max(1, len(rooms) - SHOWN), size=count)
-    style = choices.integers(len(STYLES), size=count)
-    source = (style + choices.integers(1, len(STYLES), size=count)) % len(STYLES)
-    texts = tuple(
-        unconditional(words, choices)
-        if choices.random() < unconditional_share
-        else caption(words[s].prompt, rooms.room_types[i], rooms.colours[i, s], choices)
-        for i, s in zip(index, style, strict=True)
-    )
-    edges = np.unpackbits(np.stack([rooms.edges[i, s] for i, s in zip(index, source, strict=True)]), axis=-1)
-    latents = np.stack([rooms.latents[i, s] for i, s in zip(index, style, strict=True)])
-    depth = np.stack([rooms.depth[i] for i in index])
-    return Batch(
-        latents=torch.from_numpy(latents).float(),
-        edges=torch.from_numpy(edges)[:, None].float(),
-        depth=torch.from_numpy(depth)[:, None].float() / 255.0,
-        ids=tokens(texts),
-        texts=texts,
-        rooms=index,
-        styles=style,
-        sources=source,
-    )
+    def _sample(self, crop: int, choices: np.random.Generator) -> tuple[Any, Any, Any, bool, str, int]:
+        """Source and target UINT8 [crop,crop,3], depth [crop,crop], whether that is exact, caption, style number."""
+        index = int(choices.integers(max(1, len(self.rooms) - SHOWN)))
+        pairs = self.rooms.pairs(index)
+        number = int(choices.integers(len(pairs)))
+        pair = pairs[number]
+        exact = bool(choices.random() >= self.settings.seen_depth)
+        depth = depth_bytes(self.rooms.depth(index)) if exact else self.seen[index, pair.source]
+        style = STYLES.index(pair.style)
+        text = (
+            unconditional(self.words, choices)
+            if choices.random() < self.settings.unconditional
+            else caption(self.words[style].prompt, self.rooms.room_type(index), pair.wish, choices)
+        )
+        place = _window(depth.shape, crop, choices)
+        pictures = [
+            picture[place]
+            for picture in (self.rooms.source(index, pair.source), self.rooms.target(index, number))
+        ]
+        depth = depth[place]
+        if choices.random() < 0.5:
+            pictures, depth = [picture[:, ::-1] for picture in pictures], depth[:, ::-1]
+        source, target = (np.ascontiguousarray(picture) for picture in pictures)
+        return jittered(source, choices), target, np.ascontiguousarray(depth), exact, text, style
 
 
-def diffusion_losses(networks: Any, batch: Batch, alphas: Tensor, timesteps: Tensor, noise: Tensor) -> Losses:
-    """``alphas``: ᾱ FP32 [1000]; ``timesteps`` INT64 [B]; ``noise`` of the latents' shape.
+def _window(
+    shape: tuple[int, ...], side: int, choices: np.random.Generator, grid: int = 4
+) -> tuple[slice, slice]:
+    """A random square of ``side``, aligned to ``grid``."""
+    top, left = (int(choices.integers((length - side) // grid + 1)) * grid for length in shape[:2])
+    return slice(top, top + side), slice(left, left + side)
 
-    ``loss`` is the mean absolute Laplacian pyramid of the error of v, in which outlines and the colours of large areas
-    weigh as much as what lies between; ``early`` and ``late`` are the mean square errors of v in the noisier half of
-    the schedule and in the clearer one.
+
+def draw_timesteps(
+    settings: DiffusionSettings, count: int, choices: np.random.Generator
+) -> NDArray[np.int64]:
+    """INT64 [count]."""
+    others = choices.integers(*settings.timesteps, size=count)
+    return np.where(choices.random(count) < settings.usual_timestep, TIMESTEP, others)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """One denoising step of a batch: ``state`` x [B,4,h,w] → x0."""
+
+    networks: Any
+    alphas: Tensor
+    """ᾱ, FP32 [1000]."""
+
+    def levels(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """(α, s) for INT64 [B], each [B,1,1,1]."""
+        alpha = self.alphas[timesteps].view(-1, 1, 1, 1)
+        return alpha.sqrt(), (1.0 - alpha).sqrt()
+
+    def clean(self, state: Tensor, timesteps: Tensor, text: Tensor, batch: Batch) -> Tensor:
+        """x0 FP32."""
+        alpha, spread = self.levels(timesteps)
+        velocity = predict_velocity(self.networks, state, timesteps, text, batch.depth, batch.edges)
+        return alpha * state - spread * velocity.float()
+
+    def onward(self, state: Tensor, clean: Tensor, timesteps: Tensor, later: Tensor) -> Tensor:
+        """The state at the lower noise level of ``later`` (DDIM, arXiv 2010.02502, eq. 12)."""
+        alpha, spread = self.levels(timesteps)
+        next_alpha, next_spread = self.levels(later)
+        return next_alpha * clean + next_spread * (state - alpha * clean) / spread
+
+
+def restyling_losses(
+    steps: Steps,
+    vae: Any,
+    batch: Batch,
+    timesteps: Tensor,
+    later: Tensor | None,
+    window: tuple[slice, slice],
+    adversary: Adversary | None,
+    adversarial: float,
+) -> Losses:
+    """``later``: timesteps INT64 [B] of a second step, which is learnt then; ``window``: in latents.
+
+    ``latents`` is the mean absolute Laplacian pyramid of x0's error, in which outlines and the colours of large areas
+    weigh as much as what lies between; ``pixels`` the same of the decoded window in opponent colours, plus its mean
+    absolute error; ``blame`` and ``adversary`` are the discriminator's.
     """
-    alpha = alphas[timesteps].view(-1, 1, 1, 1)
-    signal, spread = alpha.sqrt(), (1.0 - alpha).sqrt()
-    noisy = signal * batch.latents + spread * noise
-    velocity = signal * noise - spread * batch.latents
-    text = networks["text_encoder"](input_ids=batch.ids).last_hidden_state
-    predicted = predict_velocity(networks, noisy, timesteps, text, batch.depth, batch.edges).float()
-    errors = (predicted - velocity).detach().square().mean((1, 2, 3))
-    early = timesteps >= len(alphas) // 2
-    return {
-        "loss": pyramid_loss(predicted - velocity),
-        "early": (errors * early).sum() / early.sum().clamp(min=1),
-        "late": (errors * ~early).sum() / (~early).sum().clamp(min=1),
-    }
-
-
-def spread_timesteps(batch: int, steps: int, towards_noise: float, choices: np.random.Generator) -> Tensor:
-    """INT64 [batch] in 0..steps−1: uniform numbers to the power ``towards_noise``, one from each equal part, so that a
-    batch's loss varies less."""
-    uniform = (choices.permutation(batch) + choices.random(batch)) / batch
-    return torch.from_numpy((uniform**towards_noise * steps).astype(np.int64))
+    scale = vae.config.scaling_factor
+    with torch.no_grad():
+        start, goal = (
+            encode_mean(vae, pictures).float() * scale for pictures in (batch.sources, batch.targets)
+        )
+    text = steps.networks["text_encoder"](input_ids=batch.ids).last_hidden_state
+    state = steps.levels(timesteps)[0] * start
+    if later is not None:
+        with torch.no_grad():
+            clean = steps.clean(state, timesteps, text, batch)
+            state, timesteps = steps.onward(state, clean, timesteps, later), later
+    clean = steps.clean(state, timesteps, text, batch)
+    rows, columns = window
+    part = clean[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
+    made = vae.decode(part / scale, return_dict=False)[0].float()
+    factor = batch.targets.shape[-1] // clean.shape[-1]
+    real = batch.targets[
+        :,
+        :,
+        rows.start * factor : rows.stop * factor,
+        columns.start * factor : columns.stop * factor,
+    ]
+    seen = opponent(made - real, CHROMA)
+    losses = {"latents": pyramid_loss(clean - goal), "pixels": seen.abs().mean() + pyramid_loss(seen)}
+    loss = losses["latents"] + losses["pixels"]
+    if adversary is not None:
+        losses["adversary"] = adversary.learn(real, made, batch.styles)
+        losses["blame"] = adversary.blame(made, batch.styles)
+        loss = loss + adversarial * losses["blame"]
+    return {"loss": loss, **losses}
 
 
 class Prefetch:
-    """Makes the next step's batch while this one's is used; a batch depends on its step and size alone."""
+    """Makes the next step's batch while this one's is used; a batch depends on its step and phase alone."""
 
-    def __init__(self, make: Callable[[int, int], Batch]) -> None:
+    def __init__(self, make: Callable[[int, Phase], Batch]) -> None:
         self._make, self._pool = make, ThreadPoolExecutor(1)
-        self._ahead: dict[tuple[int, int], Future[Batch]] = {}
+        self._ahead: dict[tuple[int, Phase], Future[Batch]] = {}
 
-    def __call__(self, step: int, count: int) -> Batch:
-        ready = self._ahead.get((step, count)) or self._pool.submit(self._make, step, count)
-        self._ahead = {(step + 1, count): self._pool.submit(self._make, step + 1, count)}
+    def __call__(self, step: int, phase: Phase) -> Batch:
+        ready = self._ahead.get((step, phase)) or self._pool.submit(self._make, step, phase)
+        self._ahead = {(step + 1, phase): self._pool.submit(self._make, step + 1, phase)}
         return ready.result()
 
 
 def train_diffusion(
-    rooms: Prepared,
+    crops: Crops,
     vae: Any,
-    words: tuple[StyleWords, ...],
-    tokens: Tokens,
     folder: Path,
-    settings: DiffusionSettings,
     limit: Limit,
     device: torch.device,
     pace: Pace | None = None,
     start: Path | None = None,
+    workers: Workers = ALONE,
 ) -> dict[str, Any]:
     """Train (or go on training) in ``folder``; returns the four networks by name, averaged, in evaluation mode.
 
     They begin with the weights in the folder ``start``, when it is given. The last rooms are kept out of training and
     drawn in the sample grids. Raises ValueError when ``start``, or a checkpoint, is of other settings.
     """
-    built = build_denoisers(settings.sizes, tokens, settings.seed)
+    settings = crops.settings
+    built = build_denoisers(settings.sizes, crops.tokens, settings.seed)
     if start is not None:
         load_into(built, start)
     networks = {
         name: network.to(device, memory_format=torch.channels_last) for name, network in built.items()
     }
-    alphas = alphas_cumprod().to(device)
+    vae = vae.to(device, memory_format=torch.channels_last).requires_grad_(False)
+    steps = Steps(networks, alphas_cumprod().to(device))
+    adversary = Adversary(len(STYLES), settings.seed + 10, device, workers)
+    own = 100 * workers.rank
+    """So that every worker draws other samples."""
 
-    def make(step: int, count: int) -> Batch:
-        choices, _ = step_randomness(settings.seed, step, device)
-        return draw_batch(rooms, words, tokens, count, settings.unconditional, choices)
+    def make(step: int, phase: Phase) -> Batch:
+        return crops.draw(phase, step_randomness(settings.seed + own, step, device)[0])
 
     prefetch = Prefetch(make)
 
     def losses(step: int) -> Losses:
         phase = settings.phase(trainer.progress)
         # Another stream than the batch's own choices, which were drawn ahead.
-        choices, generator = step_randomness(settings.seed + 1, step, device)
-        batch = prefetch(step, phase.batch).to(device)
-        batch = replace(batch, depth=perturb_depth(batch.depth, choices))
-        if phase.crop is not None:
-            batch = batch.cropped(phase.crop, choices)
-        timesteps = spread_timesteps(phase.batch, len(alphas), phase.towards_noise, choices).to(device)
-        noise = torch.randn(batch.latents.shape, generator=generator, device=device)
+        choices, _ = step_randomness(settings.seed + 1 + own, step, device)
+        batch = prefetch(step, phase).to(device)
+        first = draw_timesteps(settings, phase.batch, choices)
+        later = None
+        if choices.random() < settings.second_steps:
+            later = torch.from_numpy((first * choices.uniform(0.1, 0.8, phase.batch)).astype(np.int64)).to(
+                device
+            )
+        cells = batch.sources.shape[-1] // 2 ** (len(vae.config.block_out_channels) - 1)
+        shown = phase.window * cells // phase.crop
+        window = _window((cells, cells), shown, choices, grid=1)
         with autocast(device, training=True), short_attention(device):
-            return diffusion_losses(networks, batch, alphas, timesteps, noise)
+            return restyling_losses(
+                steps,
+                vae,
+                batch,
+                torch.from_numpy(first).to(device),
+                later,
+                window,
+                adversary if phase.adversarial else None,
+                phase.adversarial,
+            )
 
     def sample(path: Path) -> None:
-        sample_grid(path, networks, vae, rooms, words, tokens, device)
+        sample_grid(path, networks, vae, crops.rooms, crops.seen, crops.words, crops.tokens, device)
 
-    trainer = Trainer(networks, losses, sample, settings.optimising, asdict(settings), folder, pace)
+    trainer = Trainer(
+        networks,
+        losses,
+        sample,
+        settings.optimising,
+        asdict(settings),
+        folder,
+        pace,
+        workers,
+        {"adversary": adversary},
+    )
     trainer.run(limit)
     return networks

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .colours import linear
 from .decor import PATTERNS
-from .looks import STYLES, Look, share
+from .looks import Look, share
 from .scene import Scene
 from .swatches import Swatch
 

@@ -28,6 +28,9 @@ EDGE_THRESHOLDS = (40, 100)
 
 LEAST_OVERLAP = 0.5
 
+BLUR = 16
+"""Pixels, of pictures of EDGE_SIDE."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -36,6 +39,20 @@ class Found:
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     scores: NDArray[np.float32]
+
+
+def psnr(made: NDArray[np.uint8], real: NDArray[np.uint8]) -> float:
+    """dB, of pictures [H,W,3]."""
+    return _decibels(made.astype(np.float32) - real)
+
+
+def psnr_blurred(made: NDArray[np.uint8], real: NDArray[np.uint8]) -> float:
+    """The same after a mean over BLUR × BLUR pixels: how right the colours of areas are."""
+    return _decibels(cv2.blur(made.astype(np.float32) - real, (BLUR, BLUR)))
+
+
+def _decibels(difference: NDArray[np.floating]) -> float:
+    return float(10.0 * np.log10(255.0**2 / max(1e-9, float(np.square(difference).mean()))))
 
 
 def style_accuracy(answered: Sequence[str], targets: Sequence[str]) -> float:

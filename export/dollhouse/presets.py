@@ -19,6 +19,8 @@ class Preset:
     autoencoder_share: float
     autoencoder: AutoencoderSettings
     diffusion: DiffusionSettings
+    workers: int = 1
+    """Processes, each with its share of the cores."""
 
     @property
     def autoencoder_minutes(self) -> float:
@@ -35,8 +37,8 @@ CPU = Preset(
     autoencoder=AutoencoderSettings(crop=64, batch=4),
     diffusion=DiffusionSettings(
         sizes=DenoiserSettings(widths=(48, 64, 96, 128)),
-        phases=(Phase(0.6, 128, 16, 0.25), Phase(0.8, 128, 16), Phase(1.0, None, 4)),
     ),
+    workers=2,
 )
 """Two cores: 10 M parameters in all."""
 
@@ -46,7 +48,7 @@ CUDA = Preset(
     autoencoder=AutoencoderSettings(widths=(24, 48, 96), layers=2, crop=128, batch=64),
     diffusion=DiffusionSettings(
         sizes=DenoiserSettings(widths=(48, 96, 128, 192)),
-        phases=(Phase(0.4, 128, 256, 0.25), Phase(0.6, 128, 256), Phase(1.0, None, 128)),
+        phases=(Phase(0.4, 128, 256), Phase(0.8, 128, 256, 96, 0.12), Phase(1.0, 256, 64, 128, 0.12)),
         optimising=Optimising(learning_rate=1e-3),
     ),
 )

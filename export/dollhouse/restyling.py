@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,14 +29,17 @@ from export.bundle import Weights
 
 from .autoencoder import Pictures, encode_mean, quality_of, train_autoencoder
 from .captions import Tokens, load_style_words
-from .data import DATA, open_dataset
-from .diffusion import train_diffusion
+from .data import DATA, Dataset, open_dataset
+from .depth import as_module
+from .diffusion import Crops, train_diffusion
 from .grids import to_bytes, to_signal
-from .prepared import Rooms, prepare
+from .machine import usable_cores
+from .prepared import seen_depth
 from .presets import Preset, preset_for
 from .sampling import decode
 from .training import Limit, pick_device
-from .weights import begin, load_autoencoder
+from .weights import begin, load_autoencoder, load_depth
+from .workers import ALONE, Workers, join, start_others
 
 RUN = Path(".run/dollhouse")
 
@@ -45,42 +48,55 @@ TOKENIZER = Weights(path="tokenizer")
 
 PREVIEW_PICTURES = 64
 
+PARTS = ("autoencoder", "diffusion")
+"""The first beside the networks that see, the second after them: it learns from what the depth model sees."""
 
-def train_restyling(
-    rooms: Rooms, run: Path, preset: Preset, device: torch.device, start: Path | None = None
-) -> Path:
-    """Autoencoder, then latents, then text encoder, UNet and ControlNets; returns the folder ``run``/networks with one
-    folder for each, and facts.json: preview matrix, reconstruction quality.
 
-    With ``start`` the autoencoder is the one in that folder, and the others begin with its weights. Raises ValueError
-    when these are not of the preset's sizes.
+def train_first(rooms: Pictures, run: Path, preset: Preset, device: torch.device, start: Path | None) -> None:
+    """The autoencoder, to ``run``/networks/vae, and facts.json beside it: preview matrix, reconstruction quality.
+
+    With ``start`` the autoencoder is the one in that folder. Raises ValueError when it is not of the preset's sizes.
     """
     networks = run / "networks"
     if start is None:
-        limit, minutes = Limit(minutes=preset.autoencoder_minutes), preset.diffusion_minutes
+        limit = Limit(minutes=preset.autoencoder_minutes)
         vae = train_autoencoder(rooms, run / "autoencoder", preset.autoencoder, limit, device)
     else:
-        vae, minutes = load_autoencoder(start, device), preset.minutes
+        vae = load_autoencoder(start, device)
     save_networks({"vae": vae}, networks)
     facts = {
         "preview_matrix": preview_matrix(vae, rooms, device),
         "reconstruction": dict(reconstruction(vae, rooms, device)),
     }
     (networks / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
-    prepared = prepare(rooms, vae, run / "prepared", device)
-    trained = train_diffusion(
-        prepared,
-        vae,
-        load_style_words(),
-        Tokens(TOKENIZER),
-        run / "diffusion",
-        preset.diffusion,
-        Limit(minutes=minutes),
-        device,
-        start=start,
-    )
-    save_networks(trained, networks)
-    return networks
+
+
+def train_second(
+    rooms: Dataset,
+    run: Path,
+    preset: Preset,
+    device: torch.device,
+    start: Path | None = None,
+    workers: Workers = ALONE,
+) -> None:
+    """Text encoder, UNet and ControlNets, to ``run``/networks, where autoencoder and depth model must be.
+
+    With ``start`` they begin with the weights in that folder. Raises ValueError when these are of other sizes,
+    FileNotFoundError when a network is missing.
+    """
+    networks = run / "networks"
+    vae = load_autoencoder(networks, device)
+    depth_model = as_module(load_depth(networks, device)).to(device)
+    prepared = run / "prepared"
+    if workers.first:
+        seen_depth(rooms, depth_model, prepared)
+    workers.agree(0.0)  # the others wait
+    seen = seen_depth(rooms, depth_model, prepared)
+    crops = Crops(rooms, seen, load_style_words(), Tokens(TOKENIZER), preset.diffusion)
+    limit = Limit(minutes=preset.diffusion_minutes if start is None else preset.minutes)
+    trained = train_diffusion(crops, vae, run / "diffusion", limit, device, start=start, workers=workers)
+    if workers.first:
+        save_networks(trained, networks)
 
 
 def save_networks(networks: Mapping[str, Any], folder: Path) -> None:
@@ -124,18 +140,34 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=RUN)
     parser.add_argument("--minutes", type=float, help="training time; the machine's preset when not given")
     parser.add_argument("--start", type=Path, help="networks to begin with; random ones when not given")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch on the CPU")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="of torch on the CPU, in all")
+    parser.add_argument("--only", choices=PARTS, action="append", help="both when not given")
+    parser.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
     device = pick_device()
     preset = preset_for(device)
     if given.minutes is not None:
         preset = replace(preset, minutes=given.minutes)
     start = begin(given.run, given.start)
-    print(f"begins with {'random networks' if start is None else f'the networks in {start}'}", flush=True)
     rooms = open_dataset(given.data, "train", given.rooms)
-    folder = train_restyling(rooms, given.run, preset, device, start)
-    print(f"networks in {folder}")
+    parts = given.only or PARTS
+    if "autoencoder" in parts and given.rank == 0:
+        torch.set_num_threads(given.threads)
+        train_first(rooms, given.run, preset, device, start)
+    if "diffusion" in parts:
+        count = min(preset.workers, given.threads)
+        torch.set_num_threads(max(1, given.threads // count))
+        meeting = given.run / "meeting"
+        if given.rank == 0:
+            print(
+                f"begins with {'random networks' if start is None else f'the networks in {start}'}",
+                flush=True,
+            )
+            start_others(__spec__.name, sys.argv[1:], count, meeting)
+        workers = join(given.rank, count, meeting)
+        train_second(rooms, given.run, preset, device, start, workers)
+    if given.rank == 0:
+        print(f"networks in {given.run / 'networks'}")
 
 
 if __name__ == "__main__":

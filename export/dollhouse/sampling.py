@@ -1,30 +1,35 @@
-"""Sampling with networks in training: what the service will do, by diffusers' own solver."""
+"""Restyling with networks in training: what the service will do at its defaults, one step from the photo."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DPMSolverMultistepScheduler
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .captions import StyleWords, Tokens
-from .grids import save_grid
+from .autoencoder import encode_mean
+from .captions import StyleWords, Tokens, plain_caption
+from .grids import save_grid, to_bytes, to_signal
+from .hints import canny
+from .looks import STYLES
+from .metrics import psnr, psnr_blurred
 from .networks import predict_velocity
-from .prepared import Prepared
-from .training import autocast
+from .prepared import Rooms
+from .training import autocast, short_attention
 
 BETA_START, BETA_END, TRAIN_STEPS = 0.00085, 0.03, 1000
-"""A scaled-linear schedule, which the bundle names to the service. Stable Diffusion's ends at 0.012, where the large
-areas of 64² latents still show through: trained so, these networks took the blotches of pure noise for the room."""
+"""A scaled-linear schedule, which the bundle names to the service."""
 
-STEPS, GUIDANCE = 4, 1.0
+TIMESTEP = 199
+"""Where the service's defaults begin: a fifth of the way, with trailing spacing."""
 
-SHOWN = 4
-"""Rooms at the end of the data that are drawn in the grids and not trained on."""
+SHOWN = 8
+"""Rooms at the end of the data that are drawn in the grids, measured on the way and not trained on."""
 
 
 def alphas_cumprod() -> Tensor:
@@ -34,43 +39,19 @@ def alphas_cumprod() -> Tensor:
 
 
 @torch.no_grad()
-def sample_latents(
-    networks: Any,
-    noise: Tensor,
-    ids: Tensor,
-    unwanted: Tensor,
-    depth: Tensor,
-    edges: Tensor,
-    steps: int = STEPS,
-    guidance: float = GUIDANCE,
-) -> Tensor:
-    """Scaled latents [B,4,h,w] by DPM-Solver++ 2M from ``noise`` of that shape.
-
-    ``ids``, ``unwanted`` INT64 [B,77]: prompt and negative prompt; ``depth``, ``edges`` FP [B,1,H,W] in 0..1.
-    """
-    solver = DPMSolverMultistepScheduler(
-        TRAIN_STEPS,
-        BETA_START,
-        BETA_END,
-        "scaled_linear",
-        prediction_type="v_prediction",
-        timestep_spacing="linspace",
-    )
-    solver.set_timesteps(steps)
-    device = noise.device
-    text = networks["text_encoder"](input_ids=torch.cat([unwanted, ids])).last_hidden_state
-    pair_depth, pair_edges = depth.repeat(2, 1, 1, 1), edges.repeat(2, 1, 1, 1)
-    latents = noise
-    for timestep in solver.timesteps:
-        times = timestep.to(device).expand(2 * len(noise))
-        with autocast(device, training=True):
-            predicted = predict_velocity(
-                networks, latents.repeat(2, 1, 1, 1), times, text, pair_depth, pair_edges
-            )
-        unconditional, conditional = predicted.float().chunk(2)
-        guided = unconditional + guidance * (conditional - unconditional)
-        latents = solver.step(guided, timestep, latents, return_dict=False)[0]
-    return latents
+def restyled(networks: Any, vae: Any, photos: Tensor, depth: Tensor, edges: Tensor, ids: Tensor) -> Tensor:
+    """FP32 [B,3,H,W], about −1..1, of ``photos`` of that shape; ``depth``, ``edges`` FP [B,1,H,W] in 0..1; ``ids``
+    INT64 [B,77]."""
+    device, scale = photos.device, vae.config.scaling_factor
+    alpha = alphas_cumprod()[TIMESTEP].to(device)
+    times = torch.full((len(photos),), TIMESTEP, device=device)
+    with autocast(device, training=True), short_attention(device):
+        text = networks["text_encoder"](input_ids=ids).last_hidden_state
+        state = alpha.sqrt() * encode_mean(vae, photos).float() * scale
+        velocity = predict_velocity(networks, state, times, text, depth, edges).float()
+        clean = alpha.sqrt() * state - (1.0 - alpha).sqrt() * velocity
+        made: Tensor = vae.decode(clean / scale, return_dict=False)[0]
+    return made.float().cpu()
 
 
 @torch.no_grad()
@@ -83,25 +64,41 @@ def sample_grid(
     path: Path,
     networks: Any,
     vae: Any,
-    rooms: Prepared,
+    rooms: Rooms,
+    seen: NDArray[np.uint8],
     words: Sequence[StyleWords],
     tokens: Tokens,
     device: torch.device,
 ) -> None:
-    """Write SHOWN rows: source | depth | edges | the five styles, for the last of ``rooms``."""
-    rows = []
-    styles = len(words)
-    ids = tokens([style.prompt for style in words]).to(device)
-    unwanted = tokens([style.negative_prompt for style in words]).to(device)
+    """Write SHOWN rows, of the last of ``rooms``: source | depth | made, as the pair says | its target | five styles.
+
+    Beside it, in figures.jsonl: how near the pairs are to their targets, in dB (:mod:`.metrics`), on average.
+    """
+    rows, figures = [], []
     for row, index in enumerate(range(max(0, len(rooms) - SHOWN), len(rooms))):
-        source = row % styles
-        depth = torch.from_numpy(np.array(rooms.depth[index]))[None, None].float() / 255.0
-        edges = torch.from_numpy(np.unpackbits(rooms.edges[index, source], axis=-1))[None, None].float()
-        original = torch.from_numpy(np.array(rooms.latents[index, source]))[None].float().to(device)
-        generator = torch.Generator(device).manual_seed(index)
-        noise = torch.randn(original.shape, generator=generator, device=device).expand(styles, -1, -1, -1)
-        hints = [hint.to(device).expand(styles, -1, -1, -1) for hint in (depth, edges)]
-        made = decode(vae, sample_latents(networks, noise, ids, unwanted, hints[0], hints[1]))
-        shown = [(2.0 * hint - 1.0).expand(1, 3, -1, -1) for hint in (depth, edges)]
-        rows.append(list(torch.cat([decode(vae, original), *shown, made])))
+        number = next(n for n, pair in enumerate(rooms.pairs(index)) if pair.source == row % len(STYLES))
+        pair = rooms.pairs(index)[number]
+        source, target = rooms.source(index, pair.source), rooms.target(index, number)
+        own = plain_caption(words[STYLES.index(pair.style)].prompt, pair.wish)
+        texts = [own, *(style.prompt for style in words)]
+        hints = [seen[index, pair.source], canny(source)]
+        depth, edges = (
+            torch.from_numpy(np.array(hint))[None, None].float().to(device).expand(len(texts), -1, -1, -1)
+            / 255.0
+            for hint in hints
+        )
+        photos = to_signal(source[None]).to(device).expand(len(texts), -1, -1, -1)
+        made = restyled(networks, vae, photos, depth, edges, tokens(texts).to(device))
+        picture = to_bytes(made[:1])[0]
+        figures.append({"psnr": psnr(picture, target), "psnr_blurred": psnr_blurred(picture, target)})
+        shown = [
+            photos[0].cpu(),
+            (2.0 * depth[0] - 1.0).cpu().expand(3, -1, -1),
+            made[0],
+            to_signal(target[None])[0],
+        ]
+        rows.append([*shown, *made[1:]])
     save_grid(path, rows)
+    means = {name: round(float(np.mean([each[name] for each in figures])), 3) for name in figures[0]}
+    with (path.parent / "figures.jsonl").open("a") as file:
+        file.write(json.dumps({"picture": path.name, **means}) + "\n")

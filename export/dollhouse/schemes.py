@@ -18,8 +18,10 @@ Scheme = dict[str, str]
 """sRGB "#rrggbb" by slot; where it says nothing about a slot, that takes the colour of its alias."""
 
 KEPT = frozenset(
-    ("books", "bulb", "burner", "clock", "dark_glass", "hob", "leaf", "mirror", "oven_door", "picture", "screen")
-    + ("soil", "view")
+    (
+        *("books", "bulb", "burner", "clock", "dark_glass", "hob", "leaf"),
+        *("mirror", "oven_door", "picture", "screen", "soil", "view"),
+    )
 )
 """Slots that stay as they are in every style."""
 
@@ -247,7 +249,8 @@ def restyled_swatch(style: str, slot: str, room_type: str, found: Swatch, wish: 
     if not KEPT.isdisjoint(names):
         return found
     base = next(
-        (colour for name in names for scheme in (SCHEMES[style], COMMON) if (colour := scheme.get(name))), None
+        (colour for name in names for scheme in (SCHEMES[style], COMMON) if (colour := scheme.get(name))),
+        None,
     )
     if base is None:
         raise KeyError(f"style {style} has no colour for {slot!r}")
@@ -284,7 +287,9 @@ def _like(found: tuple[str, str, str], base: str) -> tuple[str, str, str]:
     """``base`` first, then colours as much brighter or darker as the found ones are than their first."""
     first = _luminance(found[0])
     ratios = [(_luminance(colour) + 0.02) / (first + 0.02) for colour in found]
-    return tuple(_scaled(base, min(MOST_RATIO, max(LEAST_RATIO, ratio**PATTERN_CONTRAST))) for ratio in ratios)  # type: ignore[return-value]
+    return tuple(
+        _scaled(base, min(MOST_RATIO, max(LEAST_RATIO, ratio**PATTERN_CONTRAST))) for ratio in ratios
+    )  # type: ignore[return-value]
 
 
 def _luminance(colour: str) -> float:

@@ -15,12 +15,23 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from .workers import ALONE, Workers
+
+
+class Stateful(Protocol):
+    """What is kept in a checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Any, /) -> Any: ...
+
 
 Losses = Mapping[str, Tensor]
 """Scalars by name; ``loss`` is the one that is minimised."""
@@ -99,7 +110,8 @@ class Trainer:
 
     ``losses(step)`` is a step's forward pass; ``sample(path)`` draws a grid with the networks as they are, which are
     the averaged ones while it runs; ``settings`` is whatever the losses depend on, kept so that a checkpoint of
-    other settings is refused with a ValueError.
+    other settings is refused with a ValueError. With several ``workers`` each makes its own part of the batch, and
+    the first does the rest. ``partners`` are trained by ``losses`` itself and kept in the checkpoint too.
     """
 
     def __init__(
@@ -111,7 +123,10 @@ class Trainer:
         settings: Mapping[str, Any],
         folder: Path,
         pace: Pace | None = None,
+        workers: Workers = ALONE,
+        partners: Mapping[str, Stateful] | None = None,
     ) -> None:
+        self.workers, self.partners = workers, dict(partners or {})
         self.networks = nn.ModuleDict(networks)
         self.losses, self.sample, self.optimising = losses, sample, optimising
         self.settings = json.loads(json.dumps({**settings, "optimising": asdict(optimising)}))
@@ -139,9 +154,12 @@ class Trainer:
         due["sample"] += self.pace.sample * 60.0
         recent: list[dict[str, Tensor]] = []
         self.networks.train()
-        while limit.progress(self.step, self.seconds) < 1.0:
+        while self._agreed_progress(limit) < 1.0:
             began = time.perf_counter()
-            recent.append(self._advance(limit))
+            losses = self._advance()
+            if not self.workers.first:
+                continue
+            recent.append(losses)
             if self.seconds >= due["log"]:
                 self._log(recent)
                 due["log"] = self.seconds + self.pace.log * 60.0
@@ -155,10 +173,12 @@ class Trainer:
                 self._sample()
                 self.seconds += time.perf_counter() - began
                 due["sample"] = self.seconds + self.pace.sample * 60.0
-        self.save()
+        if self.workers.first:
+            self.save()
         self._swap()
         self.networks.eval()
-        self.sample(self.folder / "samples" / f"{self.step:07d}.png")
+        if self.workers.first:
+            self.sample(self.folder / "samples" / f"{self.step:07d}.png")
 
     def save(self) -> None:
         """Write the checkpoint; whoever reads it sees the old one or the new one, whole."""
@@ -169,6 +189,7 @@ class Trainer:
             "networks": self.networks.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
+            "partners": {name: partner.state_dict() for name, partner in self.partners.items()},
         }
         part = self.checkpoint.with_suffix(".part")
         torch.save(state, part)
@@ -185,9 +206,14 @@ class Trainer:
         self.networks.load_state_dict(state["networks"])
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
+        for name, partner in self.partners.items():
+            partner.load_state_dict(state["partners"][name])
 
-    def _advance(self, limit: Limit) -> dict[str, Tensor]:
-        self.progress = limit.progress(self.step, self.seconds)
+    def _agreed_progress(self, limit: Limit) -> float:
+        self.progress = self.workers.agree(limit.progress(self.step, self.seconds))
+        return self.progress
+
+    def _advance(self) -> dict[str, Tensor]:
         rate = self._learning_rate(self.progress)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -195,6 +221,7 @@ class Trainer:
         if self.step % 50 == 0 and not losses["loss"].isfinite():
             raise ArithmeticError(f"the loss is {losses['loss'].item()} at step {self.step}")
         torch.autograd.backward(losses["loss"])
+        self.workers.average([p.grad for p in self.parameters if p.grad is not None])
         nn.utils.clip_grad_norm_(self.parameters, self.optimising.clip, error_if_nonfinite=False)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)

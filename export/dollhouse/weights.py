@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save
+from transformers import DPTForDepthEstimation
 
 from export.bundle import BUNDLES, NETWORKS, SIGHT, BundleError
 from export.models.load import to_fp16
@@ -103,6 +104,14 @@ def load_autoencoder(start: Path, device: torch.device) -> Any:
     """The AutoencoderKL in ``start``/vae, FP32, in evaluation mode."""
     vae: Any = AutoencoderKL.from_pretrained(start / "vae", torch_dtype=torch.float32)
     return vae.to(device).eval()
+
+
+def load_depth(networks: Path, device: torch.device) -> Any:
+    """The DPTForDepthEstimation in ``networks``/depth, FP32, in evaluation mode."""
+    network: Any = DPTForDepthEstimation.from_pretrained(
+        networks / "depth", torch_dtype=torch.float32, attn_implementation="eager"
+    )
+    return network.to(device).eval()
 
 
 def load_into(networks: Mapping[str, Any], start: Path) -> None:
