@@ -30,8 +30,8 @@ RELEASE = ROOT / "releases" / "dollhouse"
 RUN = ROOT / ".run" / "dollhouse"
 INTERRUPTED = 130
 
-ROOMS = 2048
-OTHER_SPLITS = {"held_out": 256, "judge": 320}
+ROOMS = 1024
+OTHER_SPLITS = {"held_out": 256, "judge": 256}
 """Rooms that no network of the bundle learns from; fewer when fewer than that are learnt from."""
 
 GPU_MINUTES = 12.0
@@ -40,8 +40,8 @@ GPU_MINUTES = 12.0
 
 @dataclass(frozen=True)
 class Machine:
-    """What trains. On a CPU what restyles and what sees is trained side by side, each on half of the cores; on a GPU
-    one after the other."""
+    """What trains. On a CPU the autoencoder and what sees are trained side by side, each on half of the cores; on a GPU
+    one after the other. What restyles has the whole machine afterwards."""
 
     gpu: bool
     cores: int
@@ -98,7 +98,7 @@ def parse(arguments: list[str] | None) -> Order:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, help=f"of training (130 on a CPU, {GPU_MINUTES:g} on a GPU)")
+    parser.add_argument("--minutes", type=float, help=f"of training (150 on a CPU, {GPU_MINUTES:g} on a GPU)")
     parser.add_argument("--rooms", type=int, default=ROOMS, help=f"to learn from ({ROOMS})")
     parser.add_argument("--side", type=int, default=256, help="of their pictures, in pixels (256)")
     parser.add_argument("--run", type=Path, default=RUN, help="checkpoints, logs, networks (.run/dollhouse)")
@@ -129,8 +129,8 @@ def make(order: Order, say: Say) -> None:
     if order.start and start is None:
         say(f"{order.run} began without --start, and goes on so")
     taken = () if start is None else weights.take_sight(start, order.run)
-    lanes = training_lanes(replace(order, start=start), machine, taken)
-    run_lanes(lanes, {"OMP_NUM_THREADS": str(machine.threads)}, say)
+    for lanes in training_stages(replace(order, start=start), machine, taken):
+        run_lanes(lanes, {"OMP_NUM_THREADS": str(machine.threads)}, say)
     if not order.export:
         say(f"networks in {order.run / 'networks'}")
         return
@@ -160,33 +160,29 @@ def render_parts(order: Order, machine: Machine) -> list[Part]:
     ]
 
 
-def training_lanes(order: Order, machine: Machine, taken: Collection[str] = ()) -> list[list[Part]]:
-    """What restyles, and the networks that see, with their shares of the time; those ``taken`` are ready."""
+def training_stages(order: Order, machine: Machine, taken: Collection[str] = ()) -> list[list[list[Part]]]:
+    """Lanes, stage by stage: first the autoencoder beside the networks that see, then what restyles, which learns from
+    what the depth model sees; of the networks that see, those ``taken`` are ready.
+
+    With a start there is no autoencoder to train, and the judge, which only the benchmark uses, is trained first.
+    """
     from . import presets, seeing
 
     restyling, sight = (presets.CUDA, seeing.CUDA) if machine.gpu else (presets.CPU, seeing.CPU)
     looking = {name: minutes for name, minutes in sight.minutes.items() if name not in taken}
-    whole = restyling.minutes + (sum(looking.values()) if machine.gpu else 0.0)
-    usual = GPU_MINUTES if machine.gpu else whole
-    share = (usual if order.minutes is None else order.minutes) / whole
-    places = {"data": order.data, "run": order.run}
-    first = _part(
-        order,
-        "restyling",
-        _module(
-            "restyling",
-            **places,
-            rooms=order.rooms,
-            minutes=share * restyling.minutes,
-            # Beside the judge, which takes minutes, no core is kept free.
-            threads=machine.cores if taken else machine.threads,
-            **({"start": order.start} if order.start else {}),
-        ),
-        {
-            "autoencoder": share * restyling.autoencoder_minutes,
-            "diffusion": share * (restyling.minutes if order.start else restyling.diffusion_minutes),
-        },
-    )
+    first = 0.0 if order.start else restyling.autoencoder_minutes
+    second = restyling.diffusion_minutes + (restyling.autoencoder_minutes if order.start else 0.0)
+    beside = sum(looking.values())
+    usual = second + (first + beside if machine.gpu else max(first, beside))
+    share = (usual if order.minutes is None else order.minutes) / usual
+    places: dict[str, object] = {"data": order.data, "run": order.run}
+    begins = {"start": order.start} if order.start else {}
+
+    def restyle(part: str, minutes: float, threads: int) -> Part:
+        options = {"rooms": order.rooms, "minutes": share * minutes, "threads": threads, "only": part}
+        module = _module("restyling", **places, **begins, **options)
+        return _part(order, part, module, {part: share * minutes})
+
     others = [
         _part(
             order,
@@ -196,7 +192,10 @@ def training_lanes(order: Order, machine: Machine, taken: Collection[str] = ()) 
         )
         for name, minutes in looking.items()
     ]
-    return [[first, *others]] if machine.gpu else [[first], others]
+    autoencoder = restyle("autoencoder", first, machine.threads)
+    diffusion = restyle("diffusion", second, machine.cores)
+    beginning = [[autoencoder, *others]] if machine.gpu else [[autoencoder], others]
+    return [beginning, [[diffusion]]]
 
 
 def _module(name: str, **options: object) -> list[str]:

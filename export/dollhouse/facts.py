@@ -4,7 +4,7 @@
 
     machine    device, cpu, cores, torch: noted when the training began
     rooms      by split: how many, and the first seed; side and rays per pixel of all of them
-    restyling_rooms   how many of those of ``train`` autoencoder and denoisers learnt from
+    restyling_rooms   how many of those of ``train`` the denoisers learnt from
     training   by network: steps, minutes and loss at the end
     began_with   of a training with --start, by network: SHA-256 of the weights that it began with, or that it took over
     weights    by network: SHA-256 of what was kept and exported, the .safetensors in export/bundles/dollhouse
@@ -113,7 +113,7 @@ def collect(run: Path, data: Path) -> Facts:
                 split: {"rooms": len(open_dataset(data, split)), "first_seed": seeds.start}
                 for split, seeds in SPLITS.items()
             },
-            "restyling_rooms": json.loads((run / "prepared" / "note.json").read_text())["rooms"],
+            "restyling_rooms": json.loads((run / "prepared" / "note.json").read_text())["shape"][0],
             "side": made["side"],
             "rays_per_pixel": made["supersample"] ** 2,
             "training": {

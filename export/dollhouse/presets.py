@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,26 +15,27 @@ from .training import Optimising
 
 @dataclass(frozen=True)
 class Preset:
-    minutes: float
-    """Of training in all; encoding the rooms in between is not counted."""
-    autoencoder_share: float
+    autoencoder_minutes: float
+    diffusion_minutes: float
     autoencoder: AutoencoderSettings
     diffusion: DiffusionSettings
     workers: int = 1
-    """Processes, each with its share of the cores."""
+    """Processes that train what restyles together, each with its share of the cores."""
 
-    @property
-    def autoencoder_minutes(self) -> float:
-        return self.minutes * self.autoencoder_share
-
-    @property
-    def diffusion_minutes(self) -> float:
-        return self.minutes - self.autoencoder_minutes
+    def within(self, minutes: float, parts: Collection[str]) -> Preset:
+        """With ``minutes`` of training for ``parts`` (restyling.PARTS) in all, in the same proportions."""
+        usual = {"autoencoder": self.autoencoder_minutes, "diffusion": self.diffusion_minutes}
+        share = minutes / sum(usual[part] for part in parts)
+        return replace(
+            self,
+            autoencoder_minutes=share * self.autoencoder_minutes,
+            diffusion_minutes=share * self.diffusion_minutes,
+        )
 
 
 CPU = Preset(
-    minutes=130.0,
-    autoencoder_share=0.27,
+    autoencoder_minutes=35.0,
+    diffusion_minutes=95.0,
     autoencoder=AutoencoderSettings(crop=64, batch=4),
     diffusion=DiffusionSettings(
         sizes=DenoiserSettings(widths=(48, 64, 96, 128)),
@@ -43,8 +45,8 @@ CPU = Preset(
 """Two cores: 10 M parameters in all."""
 
 CUDA = Preset(
-    minutes=11.0,
-    autoencoder_share=0.3,
+    autoencoder_minutes=3.3,
+    diffusion_minutes=7.7,
     autoencoder=AutoencoderSettings(widths=(24, 48, 96), layers=2, crop=128, batch=64),
     diffusion=DiffusionSettings(
         sizes=DenoiserSettings(widths=(48, 96, 128, 192)),

@@ -5,11 +5,9 @@
     python -m export.dollhouse.restyling --start export/bundles/dollhouse     # go on with networks that are trained
 
 Run it again after it was stopped and it goes on: every part keeps checkpoints, and these win over ``--start``. With it
-the autoencoder is not trained, because the denoisers know its latents: they have all the time. Rooms come from
-``python -m export.dollhouse.data``; let them be complete, as latents are encoded anew when their number changes.
-
-On two CPU cores (AVX-512 with bf16) a step of four 64² crops takes the autoencoder 0.1 s of one core, a step of sixteen
-128² crops or four pictures takes the denoisers 0.6 s of one core or 0.4 s of both, and a room's latents 0.2 s.
+the autoencoder is not trained, because the denoisers know its latents. Rooms come from ``python -m
+export.dollhouse.data``; let them be complete, as their depth is answered anew when their number changes. The depth
+model must lie in the run's networks/depth, from ``python -m export.dollhouse.seeing`` or a start.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +90,7 @@ def train_second(
     workers.agree(0.0)  # the others wait
     seen = seen_depth(rooms, depth_model, prepared)
     crops = Crops(rooms, seen, load_style_words(), Tokens(TOKENIZER), preset.diffusion)
-    limit = Limit(minutes=preset.diffusion_minutes if start is None else preset.minutes)
+    limit = Limit(minutes=preset.diffusion_minutes)
     trained = train_diffusion(crops, vae, run / "diffusion", limit, device, start=start, workers=workers)
     if workers.first:
         save_networks(trained, networks)
@@ -138,7 +135,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--rooms", type=int, help="how many; all that are there when not given")
     parser.add_argument("--run", type=Path, default=RUN)
-    parser.add_argument("--minutes", type=float, help="training time; the machine's preset when not given")
+    parser.add_argument("--minutes", type=float, help="of training in all; the preset's when not given")
     parser.add_argument("--start", type=Path, help="networks to begin with; random ones when not given")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of torch on the CPU, in all")
     parser.add_argument("--only", choices=PARTS, action="append", help="both when not given")
@@ -146,11 +143,11 @@ def main() -> None:
     given = parser.parse_args()
     device = pick_device()
     preset = preset_for(device)
+    parts = given.only or PARTS
     if given.minutes is not None:
-        preset = replace(preset, minutes=given.minutes)
+        preset = preset.within(given.minutes, parts)
     start = begin(given.run, given.start)
     rooms = open_dataset(given.data, "train", given.rooms)
-    parts = given.only or PARTS
     if "autoencoder" in parts and given.rank == 0:
         torch.set_num_threads(given.threads)
         train_first(rooms, given.run, preset, device, start)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,25 +19,31 @@ from export.dollhouse.captions import (
     Tokens,
     caption,
     load_style_words,
-    main_colours,
+    plain_caption,
     unconditional,
 )
+from export.dollhouse.colours import NAMED_COLOURS
 from export.dollhouse.diffusion import (
-    Batch,
+    Crops,
     DiffusionSettings,
     Phase,
-    diffusion_losses,
-    draw_batch,
-    spread_timesteps,
+    Steps,
+    draw_timesteps,
+    restyling_losses,
     train_diffusion,
 )
-from export.dollhouse.hints import canny, depth_bytes, edge_f1, perturb_depth
+from export.dollhouse.hints import canny, perturb_depth
+from export.dollhouse.jitter import jittered
 from export.dollhouse.looks import STYLES
 from export.dollhouse.networks import DenoiserSettings, build_denoisers
-from export.dollhouse.prepared import Prepared, prepare
+from export.dollhouse.pairs import SOURCES, Pair, pairs_of
+from export.dollhouse.patches import Adversary
+from export.dollhouse.prepared import seen_depth
 from export.dollhouse.restyling import TOKENIZER, preview_matrix, save_networks
-from export.dollhouse.sampling import SHOWN, alphas_cumprod
+from export.dollhouse.sampling import SHOWN, TIMESTEP, alphas_cumprod, restyled
+from export.dollhouse.schemes import Wish
 from export.dollhouse.training import Limit, Losses, Optimising, Pace, Trainer
+from export.dollhouse.workers import ALONE
 from export.models.load import _load
 
 CPU = torch.device("cpu")
@@ -56,15 +64,27 @@ def one_thread() -> Iterator[None]:
 
 
 class PaintedRooms:
-    """Rooms of flat colours and a box, a colour per style."""
+    """Rooms of flat colours and a box; restyled, the walls have a colour per style."""
 
     def __len__(self) -> int:
-        return 6
+        return SHOWN + 4
 
     def picture(self, index: int, style: int) -> NDArray[np.uint8]:
         picture = np.full((SIDE, SIDE, 3), 40 * style + 20, np.uint8)
-        picture[8 + 2 * index :, 4 * style + 4 : 4 * style + 12] = (240, 60, 10 * index)
+        picture[8 + 2 * (index % 8) :, 4 * style + 4 : 4 * style + 12] = (240, 60, 10 * index)
         return picture
+
+    def source(self, index: int, number: int) -> NDArray[np.uint8]:
+        return self.picture(index, number % 5)
+
+    def pairs(self, index: int) -> tuple[Pair, ...]:
+        return pairs_of(index)
+
+    def target(self, index: int, number: int) -> NDArray[np.uint8]:
+        pair = self.pairs(index)[number]
+        target = self.source(index, pair.source)
+        target[: SIDE // 4] = (50 * STYLES.index(pair.style), 10 * number, 20 * index)
+        return target
 
     def depth(self, index: int) -> NDArray[np.float32]:
         return np.linspace(5.0, 1.0 + index, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
@@ -73,33 +93,57 @@ class PaintedRooms:
         return "living_room"
 
 
+class RedIsNear(nn.Module):
+    """Stands for a depth model: UINT8 [B,H,W,3] → UINT8 [B,H,W]."""
+
+    def __init__(self, sign: float = 1.0) -> None:
+        super().__init__()
+        self.sign = nn.Parameter(torch.tensor(sign))
+        self.asked = 0
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        self.asked += 1
+        return (self.sign * pictures[..., 0].float()).to(torch.uint8)
+
+
 @pytest.fixture(scope="module")
 def tokens() -> Tokens:
     return Tokens(TOKENIZER)
 
 
 @pytest.fixture(scope="module")
-def rooms(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    folder = tmp_path_factory.mktemp("prepared")
-    return prepare(PaintedRooms(), build_autoencoder(SMALL_VAE).eval(), folder, CPU)
+def seen(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.uint8]:
+    return seen_depth(PaintedRooms(), RedIsNear(), tmp_path_factory.mktemp("prepared"))
 
 
-def batch_of(rooms: Prepared, tokens: Tokens, count: int = 64, share: float = 0.3) -> Batch:
-    choices = np.random.default_rng(5)
-    return draw_batch(rooms, load_style_words(), tokens, count, share, choices)
+def crops_of(seen: NDArray[np.uint8], tokens: Tokens, **settings: Any) -> Crops:
+    return Crops(PaintedRooms(), seen, load_style_words(), tokens, DiffusionSettings(sizes=TINY, **settings))
 
 
 def test_captions_end_with_the_words_of_the_service() -> None:
     table = tomllib.loads(STYLE_FILE.read_text())
     choices = np.random.default_rng(0)
-    colours = np.array([2, 0, 9], np.uint8)
     for name, words in zip(STYLES, load_style_words(), strict=True):
         assert words.prompt == table[name]["prompt"]
-        drawn = {caption(words.prompt, "living room", colours, choices) for _ in range(200)}
+        drawn = {caption(words.prompt, "living room", Wish(), choices) for _ in range(200)}
         assert all(text.endswith(words.prompt) for text in drawn)
         assert any("living room" in text for text in drawn)
-        assert any("colour palette of beige, white, green, " in text for text in drawn)
         assert words.prompt in drawn
+
+
+def test_captions_ask_for_what_the_target_has_by_any_name_of_its_colour() -> None:
+    choices = np.random.default_rng(0)
+    walls = {caption("boho", "office", Wish(walls="sage green"), choices) for _ in range(200)}
+    assert {"sage green walls, boho", "walls in sage, boho", "paint the walls mint, boho"} <= walls
+    assert all("wall" in text for text in walls)
+    palettes = {caption("boho", "office", Wish(("navy", "beige")), choices) for _ in range(400)}
+    assert {"colour palette of navy, beige, boho", "colour palette of dark blue, sand, boho"} <= palettes
+    assert plain_caption("boho", Wish(("navy",), sofa="pink")) == "pink sofa, colour palette of navy, boho"
+
+
+def test_no_name_stands_for_two_colours() -> None:
+    names = [name for entry in NAMED_COLOURS for name in entry.names]
+    assert len(names) == len(set(names))
 
 
 def test_the_unconditional_text_is_empty_or_what_some_style_does_not_want() -> None:
@@ -116,42 +160,54 @@ def test_long_prompts_are_cut_at_77_tokens_with_their_frame(tokens: Tokens) -> N
     assert len(set(ids[1, 2:].tolist()) | {framing["pad_token_id"]}) == 1
 
 
-def test_main_colours_are_those_of_the_picture() -> None:
+def test_a_batch_is_one_window_of_source_target_and_hints(seen: NDArray[np.uint8], tokens: Tokens) -> None:
+    crops, rooms = crops_of(seen, tokens, seen_depth=1.0, unconditional=0.0), PaintedRooms()
+    known = {
+        rooms.target(index, number).tobytes(): (index, number)
+        for index in range(len(rooms) - SHOWN)
+        for number in range(len(rooms.pairs(index)))
+    }
+    batch = crops.draw(Phase(1.0, SIDE, 40), np.random.default_rng(5))
+    found = 0
+    for row in range(40):
+        target = ((batch.targets[row].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy()
+        where = known.get(np.ascontiguousarray(target).tobytes())
+        if where is None:  # mirrored
+            where = known[np.ascontiguousarray(target[:, ::-1]).tobytes()]
+        else:
+            found += 1
+            pair = rooms.pairs(where[0])[where[1]]
+            depth = batch.depth[row, 0] * 255
+            np.testing.assert_allclose(depth, seen[where[0], pair.source], atol=0.01)
+        pair = rooms.pairs(where[0])[where[1]]
+        assert STYLES[int(batch.styles[row])] == pair.style
+        assert batch.texts[row].endswith(load_style_words()[int(batch.styles[row])].prompt)
+        for name in pair.wish.palette:
+            names = next(entry.names for entry in NAMED_COLOURS if name in entry.names)
+            assert any(each in batch.texts[row] for each in names)
+    assert 0 < found < 40
+    photo = ((batch.sources[0].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy()
+    np.testing.assert_array_equal(batch.edges[0, 0].numpy() * 255, canny(photo))
+
+
+def test_crops_lie_within_the_picture_on_the_autoencoders_grid(
+    seen: NDArray[np.uint8], tokens: Tokens
+) -> None:
+    batch = crops_of(seen, tokens).draw(Phase(1.0, 16, 30), np.random.default_rng(1))
+    assert batch.sources.shape == batch.targets.shape == (30, 3, 16, 16)
+    assert batch.depth.shape == batch.edges.shape == (30, 1, 16, 16)
+
+
+def test_jitter_changes_light_and_grain_but_not_the_room() -> None:
     picture = np.zeros((64, 64, 3), np.uint8)
-    picture[:] = (230, 230, 230)
-    picture[:20] = (90, 125, 80)
-    assert main_colours(picture, 2).tolist() == [0, 9]
-
-
-def test_hints_come_from_the_same_room_in_another_style(rooms: Prepared, tokens: Tokens) -> None:
-    batch, painted, words = batch_of(rooms, tokens), PaintedRooms(), load_style_words()
-    assert (batch.sources != batch.styles).all()
-    assert set(batch.sources) == set(batch.styles) == set(range(len(STYLES)))
-    assert batch.rooms.max() < len(painted) - SHOWN
-    told = 0
-    for row, (room, style, source) in enumerate(zip(batch.rooms, batch.styles, batch.sources, strict=True)):
-        edges = canny(painted.picture(room, source))
-        np.testing.assert_array_equal(batch.edges[row, 0].numpy() * 255, edges)
-        assert edge_f1(edges, canny(painted.picture(room, style))) < 1.0
-        np.testing.assert_array_equal(batch.depth[row, 0].numpy() * 255, depth_bytes(painted.depth(room)))
-        told += batch.texts[row].endswith(words[style].prompt)
-        assert batch.texts[row].endswith(words[style].prompt) or batch.texts[row] in {
-            "",
-            *(style.negative_prompt for style in words),
-        }
-    assert 0 < told < len(batch.texts)
-
-
-def test_a_crop_is_one_window_of_pictures_and_hints() -> None:
-    places = torch.arange(64.0).view(1, 1, 8, 8)
-    pixels = places.repeat_interleave(4, 2).repeat_interleave(4, 3)
-    none = np.zeros(1, np.int64)
-    batch = Batch(places, pixels, pixels, torch.zeros(1, 77), ("",), none, none, none)
-    crop = batch.cropped(16, np.random.default_rng(3))
-    assert crop.latents.shape == (1, 1, 4, 4)
-    assert crop.latents[0, 0, 0, 0] > 0
-    torch.testing.assert_close(crop.edges[:, :, ::4, ::4], crop.latents)
-    torch.testing.assert_close(crop.depth, crop.edges)
+    picture[:, 32:] = (200, 150, 120)
+    made = [jittered(picture, np.random.default_rng(seed)) for seed in range(40)]
+    assert all(each.shape == picture.shape and each.dtype == np.uint8 for each in made)
+    changed = [float(np.abs(each.astype(int) - picture).mean()) for each in made]
+    assert np.mean(np.array(changed) > 5) > 0.5
+    brighter = [each[:, 40:].mean() > each[:, :24].mean() for each in made]
+    assert np.mean(brighter) > 0.95
+    np.testing.assert_array_equal(jittered(picture, np.random.default_rng(3)), made[3])
 
 
 def test_perturbed_depth_keeps_its_range_and_its_order() -> None:
@@ -165,20 +221,30 @@ def test_perturbed_depth_keeps_its_range_and_its_order() -> None:
     assert 0 < sum(exact) < 12
 
 
-def test_timesteps_cover_the_schedule_evenly() -> None:
-    timesteps = spread_timesteps(10, 1000, 1.0, np.random.default_rng(0))
-    assert sorted(int(t) // 100 for t in timesteps) == list(range(10))
+def test_most_timesteps_are_that_of_the_defaults() -> None:
+    drawn = draw_timesteps(DiffusionSettings(), 4000, np.random.default_rng(0))
+    assert np.mean(drawn == TIMESTEP) == pytest.approx(0.75, abs=0.03)
+    assert drawn.min() < 40
+    assert drawn.max() > 420
 
 
-def test_preparing_goes_on_where_it_stopped_and_starts_anew_for_other_weights(tmp_path: Path) -> None:
-    vae = build_autoencoder(SMALL_VAE).eval()
-    whole = prepare(PaintedRooms(), vae, tmp_path, CPU)
-    first = np.array(whole.latents)
-    again = prepare(PaintedRooms(), vae, tmp_path, CPU)
-    np.testing.assert_array_equal(again.latents, first)
-    vae.register_to_config(scaling_factor=2.0)
-    scaled = prepare(PaintedRooms(), vae, tmp_path, CPU)
-    np.testing.assert_allclose(scaled.latents, 2.0 * first, rtol=2e-3, atol=1e-3)
+def test_depth_is_answered_once_and_anew_for_another_model(tmp_path: Path) -> None:
+    rooms, model = PaintedRooms(), RedIsNear()
+    answers = np.array(seen_depth(rooms, model, tmp_path))
+    assert answers.shape == (len(rooms), len(SOURCES), SIDE, SIDE)
+    np.testing.assert_array_equal(answers[3, 2], rooms.source(3, 2)[..., 0])
+    seen_depth(rooms, model, tmp_path)
+    assert model.asked == len(rooms)
+    assert (seen_depth(rooms, RedIsNear(0.5), tmp_path) != answers).any()
+
+
+def test_a_half_done_preparation_goes_on(tmp_path: Path) -> None:
+    seen_depth(PaintedRooms(), RedIsNear(), tmp_path)
+    note = json.loads((tmp_path / "note.json").read_text())
+    (tmp_path / "note.json").write_text(json.dumps({**note, "done": 9}))
+    model = RedIsNear()
+    seen_depth(PaintedRooms(), model, tmp_path)
+    assert model.asked == len(PaintedRooms()) - 9
 
 
 class Interrupted(Exception):
@@ -231,21 +297,42 @@ def test_the_autoencoder_learns_and_measures_its_scale(tmp_path: Path) -> None:
     assert np.shape(preview_matrix(vae, PaintedRooms(), CPU)) == (5, 3)
 
 
-def test_denoisers_learn_a_batch(rooms: Prepared, tokens: Tokens) -> None:
+def test_a_step_without_noise_leads_where_its_clean_picture_is() -> None:
+    """Told the true v, a step finds x0, and a second one from there finds it again."""
+    alphas = alphas_cumprod()
+    photo, goal = torch.randn(2, 1, 4, 8, 8).unbind(0)
+    first, later = torch.tensor([TIMESTEP]), torch.tensor([90])
+    steps = Steps(None, alphas)
+    alpha, spread = steps.levels(first)
+    torch.testing.assert_close(alpha**2 + spread**2, torch.ones(1, 1, 1, 1))
+    state = alpha * photo
+    velocity = (alpha * state - goal) / spread
+    torch.testing.assert_close(alpha * state - spread * velocity, goal)
+    onward = steps.onward(state, goal, first, later)
+    next_alpha, next_spread = steps.levels(later)
+    noise = (state - alpha * goal) / spread
+    torch.testing.assert_close(onward, next_alpha * goal + next_spread * noise)
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_denoisers_learn_a_batch(seen: NDArray[np.uint8], tokens: Tokens, second: bool) -> None:
     networks = build_denoisers(TINY, tokens, seed=1)
-    batch = batch_of(rooms, tokens, count=8, share=0.0)
-    timesteps = spread_timesteps(8, 1000, 1.0, np.random.default_rng(0))
-    noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(0))
+    vae = build_autoencoder(SMALL_VAE).eval().requires_grad_(False)
+    batch = crops_of(seen, tokens, unconditional=0.0).draw(Phase(1.0, SIDE, 8), np.random.default_rng(0))
+    steps, times = Steps(networks, alphas_cumprod()), torch.full((8,), TIMESTEP)
+    later = torch.full((8,), 60) if second else None
+    adversary = Adversary(len(STYLES), 3, CPU, ALONE)
     parameters = [p for network in networks.values() for p in network.parameters()]
     optimiser = torch.optim.Adam(parameters, 3e-3)
     course = []
-    for _ in range(25):
-        losses = diffusion_losses(networks, batch, alphas_cumprod(), timesteps, noise)
+    for _ in range(12 if second else 25):
+        window = (slice(2, 14), slice(0, 12))
+        losses = restyling_losses(steps, vae, batch, times, later, window, adversary, 0.05)
         optimiser.zero_grad()
         torch.autograd.backward(losses["loss"])
         optimiser.step()
-        course.append(float(losses["loss"].detach()))
-    assert course[-1] < 0.6 * course[0]
+        course.append(float(losses["latents"].detach()))
+    assert course[-1] < (0.95 if second else 0.7) * course[0]
     untouched = [
         f"{name}.{part}"
         for name, network in networks.items()
@@ -255,24 +342,38 @@ def test_denoisers_learn_a_batch(rooms: Prepared, tokens: Tokens) -> None:
     assert [part for part in untouched if "k_proj.bias" not in part] == []
 
 
-def test_diffusion_runs_its_phases_and_is_loaded_as_a_bundle_does(
-    rooms: Prepared, tokens: Tokens, tmp_path: Path
+def test_the_discriminator_learns_to_tell_and_is_kept() -> None:
+    adversary = Adversary(2, 0, CPU, ALONE)
+    styles = torch.tensor([0, 1])
+    real, made = torch.full((2, 3, 32, 32), 0.5), torch.full((2, 3, 32, 32), -0.5)
+    first = [float(adversary.learn(real, made, styles)) for _ in range(30)]
+    assert first[-1] < 0.8 * first[0]
+    assert adversary.blame(real, styles) < adversary.blame(made, styles)
+    again = Adversary(2, 1, CPU, ALONE)
+    again.load_state_dict(adversary.state_dict())
+    again.network.eval()
+    adversary.network.eval()
+    torch.testing.assert_close(again.blame(made, styles), adversary.blame(made, styles))
+
+
+def test_restyling_runs_its_phases_and_is_loaded_as_a_bundle_does(
+    seen: NDArray[np.uint8], tokens: Tokens, tmp_path: Path
 ) -> None:
-    settings = DiffusionSettings(sizes=TINY, phases=(Phase(0.5, 16, 4), Phase(1.0, None, 2)))
-    assert [settings.phase(p).batch for p in (0.0, 0.49, 0.5, 1.0)] == [4, 4, 2, 2]
+    phases = (Phase(0.5, 16, 4, 16), Phase(1.0, 32, 2, 16, 0.1))
+    crops = crops_of(seen, tokens, phases=phases, second_steps=0.5)
+    assert [crops.settings.phase(p).batch for p in (0.0, 0.49, 0.5, 1.0)] == [4, 4, 2, 2]
     vae = build_autoencoder(SMALL_VAE).eval()
-    trained = train_diffusion(
-        rooms,
+    trained = train_diffusion(crops, vae, tmp_path / "run", Limit(steps=4), CPU, Pace(sample=1e9))
+    samples = {path.name for path in (tmp_path / "run" / "samples").iterdir()}
+    assert samples == {"0000004.png", "figures.jsonl"}
+    made = restyled(
+        trained,
         vae,
-        load_style_words(),
-        tokens,
-        tmp_path / "run",
-        settings,
-        Limit(steps=4),
-        CPU,
-        Pace(sample=1e9),
+        torch.zeros(1, 3, SIDE, SIDE),
+        *torch.zeros(2, 1, 1, SIDE, SIDE),
+        tokens(["boho"]),
     )
-    assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == ["0000004.png"]
+    assert made.shape == (1, 3, SIDE, SIDE)
     save_networks({**trained, "vae": vae}, tmp_path)
     for name, network in {**trained, "vae": vae}.items():
         loaded = _load(name, Weights(path=str(tmp_path / name)), 0).state_dict()
