@@ -174,7 +174,8 @@ def training_stages(order: Order, machine: Machine, taken: Collection[str] = ())
     second = restyling.diffusion_minutes + (restyling.autoencoder_minutes if order.start else 0.0)
     beside = sum(looking.values())
     usual = second + (first + beside if machine.gpu else max(first, beside))
-    share = (usual if order.minutes is None else order.minutes) / usual
+    given = GPU_MINUTES if machine.gpu else usual
+    share = (given if order.minutes is None else order.minutes) / usual
     places: dict[str, object] = {"data": order.data, "run": order.run}
     begins = {"start": order.start} if order.start else {}
 

@@ -1,4 +1,5 @@
-"""The judge: names the style of a picture of a room. It learns from renders of its own, the split ``judge``.
+"""The judge: names the style that a room was restyled in. It learns from targets of its own, the split ``judge``,
+whatever palette was wished for.
 
 It belongs to the benchmark and is no part of the bundle.
 """
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 
 from .data import Dataset
 from .grids import save_grid
-from .looking import disturb, draw, photos
+from .looking import disturb
 from .rooms import STYLES
 from .training import Limit, Losses, Optimising, Pace, Trainer, autocast, step_randomness
 
@@ -93,6 +94,20 @@ def judge_losses(judge: Judge, pictures: Tensor, styles: Sequence[int], smoothin
     return {"loss": F.cross_entropy(logits, real, label_smoothing=smoothing), "wrong": wrong}
 
 
+def targets_of(
+    dataset: Dataset, count: int, choices: np.random.Generator
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Random targets UINT8 [count,H,W,3], half of them mirrored, and the numbers of their styles."""
+    pictures, styles = [], []
+    for index in choices.integers(len(dataset), size=count):
+        pairs = dataset.pairs(int(index))
+        number = int(choices.integers(len(pairs)))
+        picture = dataset.target(int(index), number)
+        pictures.append(picture[:, ::-1] if choices.random() < 0.5 else picture)
+        styles.append(STYLES.index(pairs[number].style))
+    return np.stack(pictures), styles
+
+
 def train_judge(
     dataset: Dataset,
     folder: Path,
@@ -106,14 +121,14 @@ def train_judge(
 
     def losses(step: int) -> Losses:
         choices, noise = step_randomness(settings.seed, step, device)
-        drawn = draw(dataset, settings.batch, choices)
-        pictures = disturb(judge.prepare(photos(dataset, drawn).to(device)), choices, noise)
+        targets, styles = targets_of(dataset, settings.batch, choices)
+        pictures = disturb(judge.prepare(torch.from_numpy(targets).to(device)), choices, noise)
         with autocast(device):
-            return judge_losses(judge, pictures, drawn.styles, settings.smoothing)
+            return judge_losses(judge, pictures, styles, settings.smoothing)
 
     def sample(path: Path) -> None:
         """Rows by answered style."""
-        pictures = np.stack([dataset.picture(i % len(dataset), i % len(STYLES)) for i in range(25)])
+        pictures, _ = targets_of(dataset, 25, np.random.default_rng(0))
         order = np.argsort([STYLES.index(style) for style in judge.name_styles(pictures)], kind="stable")
         sheet = torch.from_numpy(pictures[order]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         save_grid(path, [list(sheet[start : start + 5]) for start in range(0, 25, 5)])

@@ -110,12 +110,13 @@ def measure_detector(module: nn.Module, held_out: Dataset) -> dict[str, float]:
 
 
 def measure_judge(trained: judge.Judge, held_out: Dataset) -> dict[str, float]:
-    """Every room in every style."""
-    right = 0
+    """On every target of every room."""
+    right = []
     for index in range(len(held_out)):
-        pictures = held_out.pictures([index] * len(STYLES), range(len(STYLES)))
-        right += sum(a == b for a, b in zip(trained.name_styles(pictures), STYLES, strict=True))
-    return {"judge_accuracy": right / (len(STYLES) * len(held_out))}
+        pairs = held_out.pairs(index)
+        targets = np.stack([held_out.target(index, number) for number in range(len(pairs))])
+        right += [a == pair.style for a, pair in zip(trained.name_styles(targets), pairs, strict=True)]
+    return {"judge_accuracy": float(np.mean(right))}
 
 
 def detect(module: nn.Module, pictures: Iterable[NDArray[np.uint8]]) -> list[Found]:

@@ -17,6 +17,7 @@ from export.dollhouse import __main__ as command
 from export.dollhouse import data, presets, restyling, seeing, weights
 from export.dollhouse.processes import Part, only_one
 from export.dollhouse.progress import last_steps
+from export.dollhouse.workers import Workers
 from tests.unit.small_networks import weights_file, write_networks
 
 TWO_CORES, ONE_GPU = command.Machine(gpu=False, cores=2), command.Machine(gpu=True, cores=8)
@@ -48,12 +49,22 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, A
     def open_dataset(folder: Path, split: str, rooms: int | None = None) -> tuple[Path, str, int | None]:
         return folder, split, rooms
 
-    def train_restyling(
+    def train_first(
         rooms: Any, run: Path, preset: presets.Preset, device: torch.device, start: Path | None
-    ) -> Path:
-        asked = {"rooms": rooms, "run": run, "minutes": preset.minutes, "start": start}
-        calls.append(("restyling", asked | {"threads": torch.get_num_threads()}))
-        return run
+    ) -> None:
+        asked = {"rooms": rooms, "run": run, "minutes": preset.autoencoder_minutes, "start": start}
+        calls.append(("autoencoder", asked | {"threads": torch.get_num_threads()}))
+
+    def train_second(
+        rooms: Any,
+        run: Path,
+        preset: presets.Preset,
+        device: torch.device,
+        start: Path | None,
+        workers: Workers,
+    ) -> None:
+        asked = {"rooms": rooms, "run": run, "minutes": preset.diffusion_minutes, "start": start}
+        calls.append(("diffusion", asked | {"threads": torch.get_num_threads(), "workers": workers.count}))
 
     def trainer(name: str) -> Callable[..., None]:
         def train(run: Path, preset: seeing.Preset, rooms: Any, *rest: Any) -> None:
@@ -63,7 +74,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, A
 
     monkeypatch.setattr(data, "make_dataset", make_dataset)
     monkeypatch.setattr(restyling, "open_dataset", open_dataset)
-    monkeypatch.setattr(restyling, "train_restyling", train_restyling)
+    monkeypatch.setattr(restyling, "train_first", train_first)
+    monkeypatch.setattr(restyling, "train_second", train_second)
+    monkeypatch.setattr(restyling, "start_others", lambda *arguments: [])
+    monkeypatch.setattr(restyling, "join", lambda rank, count, meeting: Workers(rank, count))
     monkeypatch.setattr(seeing, "open_dataset", open_dataset)
     trainers = {name: (split, trainer(name)) for name, (split, _) in seeing.TRAINERS.items()}
     monkeypatch.setattr(seeing, "TRAINERS", trainers)
@@ -87,7 +101,7 @@ def test_every_split_is_rendered(
     common = {"folder": tmp_path / "data", "side": 64, "processes": 2}
     assert ran == [
         ("held_out", {"rooms": 256, **common}),
-        ("judge", {"rooms": 320, **common}),
+        ("judge", {"rooms": 256, **common}),
         ("train", {"rooms": 512, **common}),
     ]
     few = command.render_parts(order(tmp_path, rooms=100), ONE_GPU)
@@ -95,36 +109,46 @@ def test_every_split_is_rendered(
     assert all("--processes 1" in " ".join(each.command) for each in few)
 
 
-@pytest.mark.parametrize(("minutes", "share"), [(None, 1.0), (1.3, 0.01)])
-def test_two_cores_train_two_networks_at_once(
+@pytest.mark.parametrize(("minutes", "share"), [(None, 1.0), (1.5, 0.01)])
+def test_two_cores_train_two_networks_at_once_and_what_restyles_on_both(
     ran: list[tuple[str, dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     minutes: float | None,
     share: float,
 ) -> None:
-    lanes = command.training_lanes(order(tmp_path, minutes=minutes), TWO_CORES)
-    assert [[each.name for each in lane] for lane in lanes] == [["restyling"], ["depth", "detector", "judge"]]
-    run_here(monkeypatch, [each for lane in lanes for each in lane])
+    stages = command.training_stages(order(tmp_path, minutes=minutes), TWO_CORES)
+    names = [[[each.name for each in lane] for lane in lanes] for lanes in stages]
+    assert names == [[["autoencoder"], ["depth", "detector", "judge"]], [["diffusion"]]]
+    run_here(monkeypatch, [each for lanes in stages for lane in lanes for each in lane])
     asked = dict(ran)
-    assert asked["restyling"]["threads"] == 1
-    assert asked["restyling"]["start"] is None
-    assert asked["restyling"]["rooms"] == (tmp_path / "data", "train", 512)
+    assert asked["autoencoder"]["threads"] == 1
+    assert (asked["diffusion"]["threads"], asked["diffusion"]["workers"]) == (1, 2)
+    assert asked["diffusion"]["start"] is None
+    assert asked["diffusion"]["rooms"] == (tmp_path / "data", "train", 512)
     assert asked["judge"]["rooms"] == (tmp_path / "data", "judge", None)
     assert {name: values["run"] for name, values in asked.items()} == dict.fromkeys(asked, tmp_path)
-    usual = {"restyling": presets.CPU.minutes, **seeing.CPU.minutes}
+    usual = {
+        "autoencoder": presets.CPU.autoencoder_minutes,
+        "diffusion": presets.CPU.diffusion_minutes,
+        **seeing.CPU.minutes,
+    }
     for name, values in asked.items():
-        assert values["minutes"] == pytest.approx(share * usual[name]), name
+        assert values["minutes"] == pytest.approx(share * usual[name], rel=1e-3), name
 
 
 def test_a_gpu_trains_one_network_after_the_other_within_its_time(tmp_path: Path) -> None:
-    (lane,) = command.training_lanes(order(tmp_path), ONE_GPU)
-    assert [each.name for each in lane] == ["restyling", "depth", "detector", "judge"]
+    (first,), (second,) = command.training_stages(order(tmp_path), ONE_GPU)
+    lane = [*first, *second]
+    assert [each.name for each in lane] == ["autoencoder", "depth", "detector", "judge", "diffusion"]
     minutes = [float(each.command[each.command.index("--minutes") + 1]) for each in lane]
     assert sum(minutes) == pytest.approx(command.GPU_MINUTES, abs=0.01)
-    assert minutes[0] / minutes[1] == pytest.approx(
-        presets.CUDA.minutes / seeing.CUDA.minutes["depth"], rel=0.01
+    assert minutes[-1] / minutes[1] == pytest.approx(
+        presets.CUDA.diffusion_minutes / seeing.CUDA.minutes["depth"], rel=0.01
     )
+    asked = command.training_stages(order(tmp_path, minutes=5.0), ONE_GPU)
+    shorter = [float(each.command[each.command.index("--minutes") + 1]) for (lane,) in asked for each in lane]
+    assert sum(shorter) == pytest.approx(5.0, abs=0.01)
 
 
 @pytest.fixture
@@ -140,7 +164,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 RENDER = ["render-held_out", "render-judge", "render-train"]
-TRAIN = ["restyling", "depth", "detector", "judge"]
+TRAIN = [["autoencoder", "depth", "detector", "judge"], ["diffusion"]]
 
 
 def test_everything_is_made_in_order(
@@ -149,7 +173,7 @@ def test_everything_is_made_in_order(
     monkeypatch.setattr(command, "RELEASE", tmp_path / "release")
     write_networks(tmp_path / "networks")
     command.make(order(tmp_path), lambda line: None)
-    assert stages == [RENDER, TRAIN, ["keep"], ["export"], ["card"]]
+    assert stages == [RENDER, *TRAIN, ["keep"], ["export"], ["card"]]
     assert json.loads((tmp_path / "machine.json").read_text())["cores"] >= 1
 
 
@@ -165,17 +189,17 @@ def test_weights_that_are_published_are_not_published_again(
         json.dumps({"weights": weights.digests(networks)})
     )
     command.make(order(tmp_path), lambda line: None)
-    assert stages == [RENDER, TRAIN, ["keep"], ["card"]]
+    assert stages == [RENDER, *TRAIN, ["keep"], ["card"]]
     write_networks(networks, 0.2)
     said: list[str] = []
     command.make(order(tmp_path), said.append)
-    assert stages[4:] == [RENDER, TRAIN, ["keep"], ["export"], ["card"]]
+    assert stages[5:] == [RENDER, *TRAIN, ["keep"], ["export"], ["card"]]
     assert said[-1].startswith("dollhouse-4 is in")
 
 
 def test_without_export_it_ends_with_the_networks(stages: list[list[str]], tmp_path: Path) -> None:
     command.make(order(tmp_path, export=False), lambda line: None)
-    assert stages == [RENDER, TRAIN]
+    assert stages == [RENDER, *TRAIN]
 
 
 def test_the_rooms_lie_in_the_runs_folder(tmp_path: Path) -> None:
@@ -197,12 +221,12 @@ def test_from_a_start_only_what_restyles_and_the_judge_are_trained(
 ) -> None:
     run, start = tmp_path / "run", write_networks(tmp_path / "networks")
     command.make(order(run, export=False, start=start), lambda line: None)
-    assert stages == [RENDER, ["restyling", "judge"]]
+    assert stages == [RENDER, ["autoencoder", "judge"], ["diffusion"]]
     for name in ("depth", "detector"):
         assert weights_file(run / "networks", name).is_file()
     # And so it is when it goes on, whether or not the start is named again.
     command.make(order(run, export=False), lambda line: None)
-    assert stages[2:] == [RENDER, ["restyling", "judge"]]
+    assert stages[3:] == [RENDER, ["autoencoder", "judge"], ["diffusion"]]
 
 
 def test_a_run_that_has_checkpoints_goes_on_with_them(stages: list[list[str]], tmp_path: Path) -> None:
@@ -211,7 +235,7 @@ def test_a_run_that_has_checkpoints_goes_on_with_them(stages: list[list[str]], t
     (run / "autoencoder" / "checkpoint.pt").touch()
     said: list[str] = []
     command.make(order(run, export=False, start=start), said.append)
-    assert stages == [RENDER, TRAIN]
+    assert stages == [RENDER, *TRAIN]
     assert said[0] == f"{run} began without --start, and goes on so"
 
 
@@ -220,14 +244,13 @@ def test_a_start_is_passed_on_with_all_of_the_time(
 ) -> None:
     run, networks = tmp_path / "run", write_networks(tmp_path / "networks")
     asked = order(run, start=weights.begin(run, networks))
-    lanes = command.training_lanes(asked, TWO_CORES, ["depth", "detector"])
-    run_here(monkeypatch, [each for lane in lanes for each in lane])
-    assert [name for name, _ in ran] == ["restyling", "judge"]
-    assert ran[0][1]["start"] == run / "start"
-    assert ran[0][1]["threads"] == 2
-    (lane,) = command.training_lanes(asked, ONE_GPU, ["depth", "detector"])
-    minutes = [float(each.command[each.command.index("--minutes") + 1]) for each in lane]
-    assert sum(minutes) == pytest.approx(command.GPU_MINUTES, abs=0.01)
+    stages = command.training_stages(asked, TWO_CORES, ["depth", "detector"])
+    run_here(monkeypatch, [each for lanes in stages for lane in lanes for each in lane])
+    assert [name for name, _ in ran] == ["autoencoder", "judge", "diffusion"]
+    assert ran[0][1]["start"] == ran[2][1]["start"] == run / "start"
+    assert ran[0][1]["minutes"] == 0
+    whole = presets.CPU.autoencoder_minutes + presets.CPU.diffusion_minutes
+    assert ran[2][1]["minutes"] == pytest.approx(whole)
 
 
 def test_two_trainings_do_not_share_a_folder(

@@ -8,7 +8,17 @@ import pytest
 
 from export.dollhouse.data import SPLITS, Dataset, Making, make_dataset, make_shard, open_dataset
 from export.dollhouse.looking import draw, mirror, photos
-from export.dollhouse.rooms import LABELS, STYLES, render, sample_rooms
+from export.dollhouse.pairs import SOURCES, pairs_of
+from export.dollhouse.rooms import (
+    LABELS,
+    NOTHING,
+    STYLES,
+    look,
+    picture,
+    render,
+    restyle,
+    sample_rooms,
+)
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -39,6 +49,31 @@ def test_a_dataset_holds_what_the_renderer_makes(dataset: Dataset) -> None:
         boxes, labels = dataset.objects(index)
         assert [LABELS[label] for label in labels] == [seen.label for seen in shot.objects[0]]
         np.testing.assert_array_equal(boxes, np.array([seen.box for seen in shot.objects[0]], np.float32))
+
+
+def test_targets_are_the_rooms_restyled_as_their_pairs_say(dataset: Dataset) -> None:
+    view = look(sample_rooms([dataset.seed(2)]), MAKING.side)
+    pairs = dataset.pairs(2)
+    assert {pair.source for pair in pairs} == set(range(len(SOURCES)))
+    for number in (0, 5, len(pairs) - 1):
+        source, style, wish = pairs[number]
+        found = SOURCES[source]
+        np.testing.assert_array_equal(dataset.source(2, source), picture(view, [found])[0])
+        np.testing.assert_array_equal(dataset.target(2, number), restyle(view, [found], [style], [wish])[0])
+
+
+def test_pairs_wish_for_nothing_for_palettes_for_walls_and_for_sofas() -> None:
+    pairs = [pair for seed in range(60) for pair in pairs_of(seed)]
+    assert pairs_of(7) == pairs_of(7) != pairs_of(8)
+    assert {pair.style for pair in pairs} == set(STYLES)
+    shares = [
+        np.mean([bool(pair.wish.palette) for pair in pairs]),
+        np.mean([pair.wish.walls is not None for pair in pairs]),
+        np.mean([pair.wish.sofa is not None for pair in pairs]),
+        np.mean([pair.wish == NOTHING for pair in pairs]),
+    ]
+    assert shares == pytest.approx([0.4, 0.15, 0.1, 0.35], abs=0.06)
+    assert {len(pair.wish.palette) for pair in pairs} == {0, 1, 2, 3}
 
 
 def test_splits_share_no_room(dataset: Dataset) -> None:

@@ -8,15 +8,23 @@ from numpy.typing import NDArray
 from export.dollhouse.plan import FRONT
 from export.dollhouse.rooms import (
     LABELS,
+    NOTHING,
     ROOM_TYPES,
     STYLES,
+    Found,
+    Mixed,
     Render,
+    Restyled,
     Room,
+    Wish,
     develop,
     look,
+    picture,
     render,
+    restyle,
     sample_rooms,
 )
+from export.dollhouse.scene import room_slots
 from export.dollhouse.shapes import BALL, CYLINDER, Floats, Piece
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -69,6 +77,58 @@ def test_styles_share_geometry_and_differ_in_looks(rooms: tuple[Room, ...]) -> N
     assert gaps.min() > 6, means
     apart = [(a.image.float() - b.image.float()).abs().mean() for a in same for b in same if a is not b]
     assert min(apart) > 10
+
+
+def test_restyled_rooms_look_alike_however_they_were_found(rooms: tuple[Room, ...]) -> None:
+    """Colours come from the style, not from what was there: photos of one room in four looks come together."""
+    view = look(rooms[:1], SIDE)
+    found = [Found("boho"), Found("minimalist"), Mixed(0), Mixed(1)]
+    before = torch.cat([picture(view, [each]) for each in found]).float()
+    after = torch.cat([restyle(view, [each], ["modern"], [NOTHING]) for each in found]).float()
+    assert after.std(0).mean() < 0.5 * before.std(0).mean()
+
+
+def test_patterns_plants_and_pictures_stay(rooms: tuple[Room, ...]) -> None:
+    room = rooms[0]
+    for slot in ("leaf", "picture", "books", "view", "screen"):
+        found = Found("boho").swatch(room, slot, 0)
+        assert Restyled(Found("boho"), "minimalist").swatch(room, slot, 0) == found
+    rug = Found("boho").swatch(room, "rug", 0)
+    made = Restyled(Found("boho"), "scandinavian").swatch(room, "rug", 0)
+    assert made.colours != rug.colours
+    assert made._replace(colours=rug.colours) == rug
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_slot_has_a_colour_in_every_style(style: str, many: tuple[Room, ...]) -> None:
+    for room in many:
+        for part, slot in enumerate(room_slots(room)):
+            if slot:
+                made = Restyled(Mixed(0), style, Wish(("navy", "pink", "teal"))).swatch(room, slot, part)
+                assert len(made.colours) == 3
+
+
+def test_a_wish_is_seen_in_the_room(rooms: tuple[Room, ...]) -> None:
+    view, found = look(rooms[:1], SIDE), [Found("minimalist")]
+
+    def mean(wish: Wish) -> torch.Tensor:
+        return restyle(view, found, ["modern"], [wish]).float().mean((0, 1, 2))
+
+    plain = mean(NOTHING)
+    red, _, blue = mean(Wish(("navy",))) - plain
+    assert blue > red + 10
+    red, _, blue = mean(Wish(walls="terracotta")) - plain
+    assert red > blue + 20
+    with pytest.raises(ValueError, match="no colour 'plaid'"):
+        mean(Wish(("plaid",)))
+
+
+def test_restyled_pictures_are_not_burnt_out(rooms: tuple[Room, ...]) -> None:
+    """Walls that are white all over have no edges left to keep."""
+    view = look(rooms[:6], SIDE)
+    for style in STYLES:
+        made = restyle(view, [Mixed(0)] * 6, [style] * 6, [NOTHING] * 6)
+        assert made.float().gt(250).float().mean() < 0.12, style
 
 
 def test_pictures_are_neither_black_nor_blown_out(shots: Render) -> None:
