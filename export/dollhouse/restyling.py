@@ -26,12 +26,12 @@ from export.bundle import Weights
 
 from .autoencoder import Pictures, encode_mean, quality_of, train_autoencoder
 from .captions import Tokens, load_style_words
-from .data import DATA, Dataset, open_dataset
+from .data import DATA, open_dataset
 from .depth import as_module
 from .diffusion import Crops, train_diffusion
 from .grids import to_bytes, to_signal
 from .machine import usable_cores
-from .prepared import seen_depth
+from .prepared import Rooms, seen_depth
 from .presets import Preset, preset_for
 from .sampling import decode
 from .training import Limit, pick_device
@@ -69,7 +69,7 @@ def train_first(rooms: Pictures, run: Path, preset: Preset, device: torch.device
 
 
 def train_second(
-    rooms: Dataset,
+    rooms: Rooms,
     run: Path,
     preset: Preset,
     device: torch.device,

@@ -21,6 +21,7 @@ from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
 from export.dollhouse.captions import Tokens
 from export.dollhouse.diffusion import DiffusionSettings, Phase
 from export.dollhouse.networks import DenoiserSettings, build_denoisers
+from export.dollhouse.pairs import Pair, pairs_of
 from export.dollhouse.training import Optimising
 from export.dollhouse.weights import begin, digests, keep, main, take_sight
 from export.models.load import _load
@@ -149,18 +150,27 @@ SIZES = DenoiserSettings(
 )
 STILL = Optimising(learning_rate=0.0)
 PRESET = presets.Preset(
-    minutes=0.001,
-    autoencoder_share=0.5,
+    autoencoder_minutes=0.0005,
+    diffusion_minutes=0.0005,
     autoencoder=AutoencoderSettings(widths=(8, 16), crop=16, batch=2),
-    diffusion=DiffusionSettings(sizes=SIZES, phases=(Phase(1.0, None, 1),), optimising=STILL),
+    diffusion=DiffusionSettings(sizes=SIZES, phases=(Phase(1.0, 32, 1, 16),), optimising=STILL),
 )
 
 
 class GreyRooms:
-    """Seven rooms of noise."""
+    """Nine rooms of noise."""
 
     def __len__(self) -> int:
-        return 7
+        return 9
+
+    def source(self, index: int, number: int) -> NDArray[np.uint8]:
+        return self.picture(index, number)
+
+    def pairs(self, index: int) -> tuple[Pair, ...]:
+        return pairs_of(index)
+
+    def target(self, index: int, number: int) -> NDArray[np.uint8]:
+        return self.picture(index, 50 + number)
 
     def picture(self, index: int, style: int) -> NDArray[np.uint8]:
         return np.random.default_rng([index, style]).integers(0, 256, (32, 32, 3), np.uint8)
@@ -183,9 +193,28 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def near_is_white(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of a depth model."""
+
+    class Depth(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return pictures[..., 0]
+
+    monkeypatch.setattr(restyling, "load_depth", lambda networks, device: None)
+    monkeypatch.setattr(restyling, "as_module", lambda network: Depth())
+
+
+@pytest.mark.usefixtures("near_is_white")
 def test_a_training_begins_with_the_networks_of_its_start(trained: Path, tmp_path: Path) -> None:
     """It moves nothing here (a learning rate of zero), so everything is still as it began."""
-    made = restyling.train_restyling(GreyRooms(), tmp_path, PRESET, CPU, trained)
+    restyling.train_first(GreyRooms(), tmp_path, PRESET, CPU, trained)
+    restyling.train_second(GreyRooms(), tmp_path, PRESET, CPU, trained)
+    made = tmp_path / "networks"
     for name in NETWORKS:
         if name not in SIGHT:
             ours, theirs = (_load(name, Weights(path=str(f / name)), 0) for f in (made, trained))
@@ -196,9 +225,11 @@ def test_a_training_begins_with_the_networks_of_its_start(trained: Path, tmp_pat
     assert not (tmp_path / "autoencoder").exists(), "the autoencoder was trained"
 
 
+@pytest.mark.usefixtures("near_is_white")
 def test_a_start_of_other_sizes_is_refused(trained: Path, tmp_path: Path) -> None:
     wider = replace(PRESET, diffusion=replace(PRESET.diffusion, sizes=replace(SIZES, widths=(8, 24))))
+    restyling.train_first(GreyRooms(), tmp_path, wider, CPU, trained)
     with pytest.raises(
         ValueError, match=r"/unet has other sizes than what is to be trained: size mismatch for"
     ):
-        restyling.train_restyling(GreyRooms(), tmp_path, wider, CPU, trained)
+        restyling.train_second(GreyRooms(), tmp_path, wider, CPU, trained)
