@@ -21,7 +21,7 @@ def jittered(picture: NDArray[np.uint8], choices: np.random.Generator) -> NDArra
     if choices.random() < 0.4:
         made = made + _texture(made.shape, choices)
     if choices.random() < 0.6:
-        made = cv2.GaussianBlur(made, (0, 0), choices.uniform(0.3, 1.1))
+        made = np.asarray(cv2.GaussianBlur(made, (0, 0), choices.uniform(0.3, 1.1)), np.float32)
     if choices.random() < 0.5:
         grain = choices.standard_normal(made.shape, np.float32)
         made = made + choices.uniform(0.0, 0.03) * grain

@@ -48,7 +48,7 @@ def psnr(made: NDArray[np.uint8], real: NDArray[np.uint8]) -> float:
 
 def psnr_blurred(made: NDArray[np.uint8], real: NDArray[np.uint8]) -> float:
     """The same after a mean over BLUR × BLUR pixels: how right the colours of areas are."""
-    return _decibels(cv2.blur(made.astype(np.float32) - real, (BLUR, BLUR)))
+    return _decibels(np.asarray(cv2.blur(made.astype(np.float32) - real, (BLUR, BLUR))))
 
 
 def _decibels(difference: NDArray[np.floating]) -> float:

@@ -48,7 +48,7 @@ class Adversary:
 
     def __init__(self, styles: int, seed: int, device: torch.device, workers: Workers) -> None:
         torch.manual_seed(seed)
-        self.network = PatchDiscriminator(styles).to(device, memory_format=torch.channels_last)
+        self.network = PatchDiscriminator(styles).to(device)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, betas=(0.5, 0.99))
         self.workers = workers
 

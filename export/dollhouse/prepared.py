@@ -66,7 +66,8 @@ def seen_depth(rooms: Rooms, depth_model: nn.Module, folder: Path) -> NDArray[np
             part = note.with_suffix(".part")
             part.write_text(json.dumps({**wanted, "done": index + 1}))
             os.replace(part, note)
-    return np.load(file, mmap_mode="r")  # type: ignore[no-any-return]
+    seen: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+    return seen
 
 
 def weights_digest(network: nn.Module) -> str:

@@ -39,7 +39,7 @@ class Workers:
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         together.all_reduce(flat)
         flat /= self.count
-        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def agree(self, value: float) -> float:

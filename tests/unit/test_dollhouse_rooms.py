@@ -12,6 +12,7 @@ from export.dollhouse.rooms import (
     ROOM_TYPES,
     STYLES,
     Found,
+    Look,
     Mixed,
     Render,
     Restyled,
@@ -82,7 +83,7 @@ def test_styles_share_geometry_and_differ_in_looks(rooms: tuple[Room, ...]) -> N
 def test_restyled_rooms_look_alike_however_they_were_found(rooms: tuple[Room, ...]) -> None:
     """Colours come from the style, not from what was there: photos of one room in four looks come together."""
     view = look(rooms[:1], SIDE)
-    found = [Found("boho"), Found("minimalist"), Mixed(0), Mixed(1)]
+    found: list[Look] = [Found("boho"), Found("minimalist"), Mixed(0), Mixed(1)]
     before = torch.cat([picture(view, [each]) for each in found]).float()
     after = torch.cat([restyle(view, [each], ["modern"], [NOTHING]) for each in found]).float()
     assert after.std(0).mean() < 0.5 * before.std(0).mean()

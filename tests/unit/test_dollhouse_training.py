@@ -370,7 +370,8 @@ def test_restyling_runs_its_phases_and_is_loaded_as_a_bundle_does(
         trained,
         vae,
         torch.zeros(1, 3, SIDE, SIDE),
-        *torch.zeros(2, 1, 1, SIDE, SIDE),
+        torch.zeros(1, 1, SIDE, SIDE),
+        torch.zeros(1, 1, SIDE, SIDE),
         tokens(["boho"]),
     )
     assert made.shape == (1, 3, SIDE, SIDE)
