@@ -34,6 +34,7 @@ from .prepared import Rooms
 from .sampling import SHOWN, TIMESTEP, alphas_cumprod, sample_grid
 from .training import Limit, Losses, Optimising, Pace, Trainer, autocast, short_attention, step_randomness
 from .weights import load_into
+from .wording import learn_words
 from .workers import ALONE, Workers
 
 CHROMA = 1.2
@@ -73,6 +74,8 @@ class DiffusionSettings:
     timesteps: tuple[int, int] = (20, 450)
     second_steps: float = 0.12
     """Share of the training steps that begin where a first step, taken without learning, has led."""
+    word_steps: int = 1200
+    """Steps on captions alone, before the first picture; see :mod:`.wording`."""
     seed: int = 2
     optimising: Optimising = OPTIMISING
 
@@ -335,5 +338,8 @@ def train_diffusion(
         workers,
         {"adversary": adversary},
     )
+    if trainer.step == 0 and settings.word_steps:
+        learn_words(networks, crops.words, crops.tokens, settings.seed + 20, device, settings.word_steps)
+        trainer.begin_average()
     trainer.run(limit)
     return networks

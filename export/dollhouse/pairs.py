@@ -33,13 +33,14 @@ def pairs_of(seed: int) -> tuple[Pair, ...]:
     """The targets of the room of that seed, PER_SOURCE for every source."""
     choices = np.random.Generator(np.random.Philox(key=[seed, 71]))
     return tuple(
-        Pair(source, STYLES[int(choices.integers(len(STYLES)))], _wish(choices))
+        Pair(source, STYLES[int(choices.integers(len(STYLES)))], draw_wish(choices))
         for source in range(len(SOURCES))
         for _ in range(PER_SOURCE)
     )
 
 
-def _wish(choices: np.random.Generator) -> Wish:
+def draw_wish(choices: np.random.Generator) -> Wish:
+    """A random one, in the shares above."""
     what = choices.random()
     if what < WITH_PALETTE:
         count = 1 + int(choices.random() < 0.45) + int(choices.random() < 0.2)

@@ -248,15 +248,24 @@ def restyled_swatch(style: str, slot: str, room_type: str, found: Swatch, wish: 
     names = _names(slot, room_type)
     if not KEPT.isdisjoint(names):
         return found
-    base = next(
-        (colour for name in names for scheme in (SCHEMES[style], COMMON) if (colour := scheme.get(name))),
-        None,
+    brick = BRICK.get(style) if found.pattern == "brick" else None
+    return found._replace(
+        colours=_like(found.colours, _wished(style, names, brick or _base(style, names), wish))
     )
-    if base is None:
-        raise KeyError(f"style {style} has no colour for {slot!r}")
-    if found.pattern == "brick" and style in BRICK:
-        base = BRICK[style]
-    return found._replace(colours=_like(found.colours, _wished(style, names, base, wish)))
+
+
+def wished_colour(style: str, slot: str, room_type: str, wish: Wish) -> str:
+    """ "#rrggbb" of a slot that is not kept; raises as above."""
+    names = _names(slot, room_type)
+    return _wished(style, names, _base(style, names), wish)
+
+
+def _base(style: str, names: list[str]) -> str:
+    for name in names:
+        for scheme in (SCHEMES[style], COMMON):
+            if colour := scheme.get(name):
+                return colour
+    raise KeyError(f"style {style} has no colour for {names[0]!r}")
 
 
 def _names(slot: str, room_type: str) -> list[str]:

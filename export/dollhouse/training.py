@@ -180,6 +180,10 @@ class Trainer:
         if self.workers.first:
             self.sample(self.folder / "samples" / f"{self.step:07d}.png")
 
+    def begin_average(self) -> None:
+        """Anew from the weights as they are."""
+        self.average = [p.detach().clone() for p in self.parameters]
+
     def save(self) -> None:
         """Write the checkpoint; whoever reads it sees the old one or the new one, whole."""
         state = {

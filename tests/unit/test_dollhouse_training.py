@@ -43,6 +43,7 @@ from export.dollhouse.restyling import TOKENIZER, preview_matrix, save_networks
 from export.dollhouse.sampling import SHOWN, TIMESTEP, alphas_cumprod, restyled
 from export.dollhouse.schemes import Wish
 from export.dollhouse.training import Limit, Losses, Optimising, Pace, Trainer
+from export.dollhouse.wording import SLOTS, colours_of, learn_words
 from export.dollhouse.workers import ALONE
 from export.models.load import _load
 
@@ -342,6 +343,24 @@ def test_denoisers_learn_a_batch(seen: NDArray[np.uint8], tokens: Tokens, second
     assert [part for part in untouched if "k_proj.bias" not in part] == []
 
 
+def test_words_for_colours_are_learnt_without_forgetting_the_styles(tokens: Tokens) -> None:
+    networks, words = build_denoisers(TINY, tokens, seed=1), load_style_words()
+    plain = tokens([style.prompt for style in words])
+    with torch.no_grad():
+        before = networks["text_encoder"](input_ids=plain).last_hidden_state
+    course = learn_words(networks, words, tokens, 0, CPU, steps=60)
+    assert np.mean(course[-10:]) < 0.5 * course[0]
+    with torch.no_grad():
+        after = networks["text_encoder"](input_ids=plain).last_hidden_state
+    assert (after - before).square().mean() < 0.3 * before.square().mean()
+
+
+def test_colours_are_those_that_a_target_has() -> None:
+    plain, wished = colours_of("modern", Wish()), colours_of("modern", Wish(walls="navy", sofa="red"))
+    changed = {slot for n, slot in enumerate(SLOTS) if plain[3 * n : 3 * n + 3] != wished[3 * n : 3 * n + 3]}
+    assert changed == {"wall", "sofa"}
+
+
 def test_the_discriminator_learns_to_tell_and_is_kept() -> None:
     adversary = Adversary(2, 0, CPU, ALONE)
     styles = torch.tensor([0, 1])
@@ -360,7 +379,7 @@ def test_restyling_runs_its_phases_and_is_loaded_as_a_bundle_does(
     seen: NDArray[np.uint8], tokens: Tokens, tmp_path: Path
 ) -> None:
     phases = (Phase(0.5, 16, 4, 16), Phase(1.0, 32, 2, 16, 0.1))
-    crops = crops_of(seen, tokens, phases=phases, second_steps=0.5)
+    crops = crops_of(seen, tokens, phases=phases, second_steps=0.5, word_steps=2)
     assert [crops.settings.phase(p).batch for p in (0.0, 0.49, 0.5, 1.0)] == [4, 4, 2, 2]
     vae = build_autoencoder(SMALL_VAE).eval()
     trained = train_diffusion(crops, vae, tmp_path / "run", Limit(steps=4), CPU, Pace(sample=1e9))

@@ -153,7 +153,7 @@ PRESET = presets.Preset(
     autoencoder_minutes=0.0005,
     diffusion_minutes=0.0005,
     autoencoder=AutoencoderSettings(widths=(8, 16), crop=16, batch=2),
-    diffusion=DiffusionSettings(sizes=SIZES, phases=(Phase(1.0, 32, 1, 16),), optimising=STILL),
+    diffusion=DiffusionSettings(sizes=SIZES, phases=(Phase(1.0, 32, 1, 16),), optimising=STILL, word_steps=0),
 )
 
 
