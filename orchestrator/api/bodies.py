@@ -27,7 +27,7 @@ _DESCRIPTIONS = {
     "keep_furniture": "Start from the photo rather than from noise, so that furniture keeps its shape; without effect "
     "where the models do so anyway",
     "color_palette": "Colours in words; one string holds them separated by commas. When absent, models that know "
-    "palettes take one by the seed, unless the prompt names colours",
+    "palettes take one by the seed",
     "prompt": "Words that go before the style's own",
     "negative_prompt": "What should not be in the picture; without effect at guidance_scale 1 or less",
     "seed": "Repeats a picture; a random one when absent. Whole numbers above 2^53 are exact only in 64-bit integers",

@@ -1,6 +1,5 @@
 """Palettes: colours in words, said in the prompt as the captions say them that networks are trained with."""
 
-import re
 from collections.abc import Sequence
 
 Palette = tuple[str, ...]
@@ -12,18 +11,11 @@ def choose_palette(seed: int, prompt: Sequence[str], palettes: Sequence[Palette]
     """The palette for a request that asks for none: number ``seed`` modulo their number, so that all are equally likely
     for seeds that are drawn, and neighbouring seeds differ. () where a release has none.
 
-    () also where a part of ``prompt`` before the last, which is the style's, names a palette or a colour of one: the
-    user's words are not to be contradicted.
+    () also where ``prompt`` says a palette itself, as that of a worker does which is older than this input.
     """
-    if not palettes or _names_colours(prompt[:-1], palettes):
+    if not palettes or any(WORDS in part.lower() for part in prompt):
         return ()
     return palettes[seed % len(palettes)]
-
-
-def _names_colours(parts: Sequence[str], palettes: Sequence[Palette]) -> bool:
-    words = {WORDS, *(colour for palette in palettes for colour in palette)}
-    pattern = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in words), re.IGNORECASE)
-    return any(pattern.search(part) for part in parts)
 
 
 def with_palette(prompt: tuple[str, ...], palette: Palette) -> tuple[str, ...]:

@@ -23,8 +23,7 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Words or parts of what is not wanted; without effect at a guidance scale of at most 1."""
     palette: tuple[str, ...] | None = None
     """Colours in words, at most 8, which the server says in the prompt before its last part; () = the style's own
-    colours. None leaves it to the server: a release that knows palettes takes one of them by the seed, unless a part of
-    the prompt before the last names colours."""
+    colours. None leaves it to the server: a release that knows palettes takes one of them by the seed."""
     seed: int | None = None
     """0 … 2**63−1; None = random. The one that was used comes back in the result."""
     steps: int | None = None
