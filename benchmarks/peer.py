@@ -134,6 +134,7 @@ class Pipeline:
         if self._strength >= 1.0:
             more |= {"image": hints, "latents": drawn}
         else:
+            assert photo is not None
             self._pipeline.noise = drawn
             # The pipeline adds all of the noise that belongs to its first step: α·z + σ·α·ε. So that n times that noise
             # is left, it gets z − σ·(1 − n)·ε.

@@ -218,7 +218,11 @@ async def test_networks_that_start_from_the_photo_equal_diffusers(
 ) -> None:
     """One step and two, with little of the noise or none; diffusers is given other latents of the photo for it."""
     photo = room(112, 144)
-    changes = {"spacing": "trailing", "start_noise": start_noise, "prediction": "v_prediction"}
+    changes: dict[str, Any] = {
+        "spacing": "trailing",
+        "start_noise": start_noise,
+        "prediction": "v_prediction",
+    }
     case = make_case(solver, strength=0.2, steps=steps, photo_latents=photo_latents(photo), **changes)
     case = await server.with_hints(photo, case)
     ours = await run_here(server, photo, case, monkeypatch)

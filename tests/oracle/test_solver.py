@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,14 +125,10 @@ def test_trailing_steps_begin_at_the_ends_of_equal_parts(solver: str) -> None:
 def test_the_start_has_its_part_of_the_noise(solver: str) -> None:
     alpha, scale = np.sqrt(ALPHAS[199]), np.sqrt(1 - ALPHAS[199])
     for start_noise in (0.0, 0.3, 1.0):
-        options = {"spacing": "trailing", "start_noise": start_noise}
-        table = solver_table(solver, 5, 0.2, ALPHAS, "v_prediction", **options)
-        np.testing.assert_allclose(table.start, (alpha, start_noise * scale), rtol=1e-12)
-        noise_alone = solver_table(solver, 5, 1.0, ALPHAS, "v_prediction", **options)
-        assert (
-            noise_alone.start
-            == solver_table(solver, 5, 1.0, ALPHAS, "v_prediction", spacing="trailing").start
-        )
+        made = partial(solver_table, solver, 5, alphas=ALPHAS, prediction="v_prediction", spacing="trailing")
+        start = made(0.2, start_noise=start_noise).start
+        np.testing.assert_allclose(start, (alpha, start_noise * scale), rtol=1e-12)
+        assert made(1.0, start_noise=start_noise).start == made(1.0).start
 
 
 def test_one_step_from_the_photo_alone_is_the_networks_own_picture() -> None:

@@ -38,11 +38,11 @@ def test_silence_means_the_releases_own_start(release: Release) -> None:
     assert (request.steps, request.strength) == (5, 0.2)
     table = release.table(request.solver, request.steps, request.strength)
     assert table.timesteps.tolist() == [199]
-    assert table.start == (pytest.approx(np.sqrt(release.alphas[199])), 0.0)
+    assert table.start == pytest.approx((np.sqrt(release.alphas[199]), 0.0))
 
 
 @pytest.mark.parametrize("solver", list(SPACINGS["trailing"]))
-def test_any_number_of_steps_begins_where_the_networks_were_trained(release: Release, solver: bytes) -> None:
+def test_any_number_of_steps_begins_where_the_networks_were_trained(release: Release, solver: str) -> None:
     for steps in range(1, MAX_STEPS + 1):
         request = parse(release, steps=steps)
         timesteps = release.table(solver, request.steps, request.strength).timesteps
@@ -68,7 +68,8 @@ def test_an_upper_bound_never_raises_the_strength(release: Release) -> None:
     assert parse(release, max_strength=0.1, strength=0.8).strength == pytest.approx(0.8)
     from_noise = replace(release, defaults=replace(release.defaults, strength=1.0))
     request = parse(from_noise, max_strength=0.65, steps=3)
-    assert (request.strength, request.steps) == (pytest.approx(0.65), 3)
+    assert request.strength == pytest.approx(0.65)
+    assert request.steps == 3
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, 1.01, float("nan")])
