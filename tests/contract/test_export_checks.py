@@ -166,7 +166,11 @@ def test_values_that_no_release_can_have(
         ({"defaults": {"start_noise": 1.5}}, r"defaults: start_noise must be 0 to 1, not 1\.5"),
         (
             {"defaults": {"strength": 0.2, "steps": 4}},
-            r"defaults: strength 0\.2 of 4 steps is less than one step: steps must be 5 or more",
+            r"defaults: strength 0\.2 of 4 steps is no whole number, and would be run of 5: write so",
+        ),
+        (
+            {"defaults": {"strength": 0.2, "steps": 8}},
+            r"defaults: strength 0\.2 of 8 steps is no whole number, and would be run of 5: write so",
         ),
         ({"palettes": [["oak"] * 9]}, "palettes: palette must be at most 8 strings, not 9"),
         ({"palettes": [[], ["x" * 401]]}, "palettes: palette must be at most 400 characters, not 401"),

@@ -119,15 +119,15 @@ def _check_solvers(release: Release) -> None:
 def _check_defaults(release: Release) -> None:
     defaults = release.defaults
     try:
-        parse_request(_request(release), release)
+        steps = parse_request(_request(release), release).steps
     except InvalidRequest as error:
         raise Unfit(f"defaults: {error}") from error
     if not 0.0 <= defaults.start_noise <= 1.0:
         raise Unfit(f"defaults: start_noise must be 0 to 1, not {defaults.start_noise:g}")
-    if defaults.steps * defaults.strength < 1.0 - 1e-9:
+    if steps != defaults.steps:
         raise Unfit(
-            f"defaults: strength {defaults.strength:g} of {defaults.steps} steps is less than one step: steps must be "
-            f"{math.ceil(1 / defaults.strength - 1e-9)} or more"
+            f"defaults: strength {defaults.strength:g} of {defaults.steps} steps is no whole number, and would be "
+            f"run of {steps}: write so"
         )
 
 
@@ -140,7 +140,7 @@ async def paint(release: Release, models: Graphs) -> None:
     guidance = min(max(GUIDANCE, release.defaults.guidance_scale), MAX_GUIDANCE)
     request |= {
         "keep_mask": mask,
-        "steps": np.array([math.ceil(STEPS / release.defaults.strength - 1e-9)]),
+        "steps": np.array([min(MAX_STEPS, math.ceil(STEPS / release.defaults.strength - 1e-9))]),
         "guidance_scale": np.array([guidance]),
         "preview_every": np.array([1]),
         "seed": np.array([0]),
