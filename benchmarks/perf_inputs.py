@@ -25,6 +25,7 @@ from solver import alphas_cumprod, solver_table
 
 from benchmarks.releases import Release
 from benchmarks.sample import STYLE, sample_noise, sample_photo
+from export.bundle import Defaults, Schedule
 from export.contract import TOKENS, Sizes, graph_specs, python_specs
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
 from orchestrator.styles import STYLES
@@ -66,15 +67,20 @@ def _hints(release: Release) -> Inputs:
 def _guided_step(release: Release) -> Inputs:
     """The step in the middle of the default solver's."""
     facts, latents = release.facts, sample_noise(release)
-    defaults, schedule = facts["defaults"], facts["schedule"]
-    table = solver_table(
-        defaults["solver"],
-        defaults["steps"],
-        1.0,
-        alphas_cumprod(schedule["beta_start"], schedule["beta_end"], schedule["train_steps"]),
-        schedule.get("prediction", "epsilon"),
+    defaults, schedule = (
+        msgspec.convert(facts["defaults"], Defaults),
+        msgspec.convert(facts["schedule"], Schedule),
     )
-    middle, guidance = len(table) // 2, defaults["guidance_scale"]
+    table = solver_table(
+        defaults.solver,
+        defaults.steps,
+        defaults.strength,
+        alphas_cumprod(schedule.beta_start, schedule.beta_end, schedule.train_steps),
+        schedule.prediction,
+        spacing=schedule.spacing,
+        start_noise=defaults.start_noise,
+    )
+    middle, guidance = len(table) // 2, defaults.guidance_scale
     rows = 2 if guidance > 1.0 else 1
     words = np.random.default_rng(1).standard_normal((rows, TOKENS, facts["sizes"]["text_width"]))
     return {
@@ -85,7 +91,7 @@ def _guided_step(release: Release) -> Inputs:
         "coefficients": np.array([*table.rows[middle], guidance], np.float32),
         "text": words.astype(np.float32),
         **_hints(release),
-        "control_scale": np.array(defaults["control_scale"], np.float32),
+        "control_scale": np.array(defaults.control_scale, np.float32),
     }
 
 

@@ -36,5 +36,7 @@ def sample_request(release: Release, seed: int = 0, steps: int | None = None) ->
         negative_prompt=STYLES[STYLE].negative_prompt,
         seed=seed,
         steps=steps,
+        # The style's own colours: diffusers is asked in the same words.
+        palette=(),
         latents=sample_noise(release, seed),
     )

@@ -47,13 +47,17 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return str(BUNDLES / self.path) if self.path is not None else self.repo
 
 
-class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `restyle` does where the request is silent."""
+class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What `restyle` does where the request is silent. A release that does not say the later ones means these."""
 
     solver: str
     steps: int
     guidance_scale: float
     control_scale: tuple[float, float]
+    strength: float = 1.0
+    """Below 1 for networks that were trained to start from the photo: ``steps · strength`` steps are run."""
+    start_noise: float = 1.0
+    """What part of the noise that belongs to the start they were trained with, where that is the photo: 0 = none."""
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -64,6 +68,9 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     train_steps: int
     prediction: Literal["epsilon", "v_prediction"] = "epsilon"
     """diffusers' names. A release that says nothing means ε."""
+    spacing: Literal["diffusers", "trailing"] = "diffusers"
+    """How solvers are spread over the schedule: each as Stable Diffusion configures it in diffusers, or by diffusers'
+    timestep_spacing="trailing", which makes ddim, euler and dpmpp_2m begin at the same timesteps."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +102,11 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tokenizer: Weights
     defaults: Defaults
     schedule: Schedule
+    solvers: list[str] | None = None
+    """Those that begin where the networks were trained; others are refused. None = all that the spacing has."""
+    palettes: list[list[str]] = []
+    """Colours in words, as captions of the training name them; [] among them = the style's own. A request without a
+    palette gets one of these, by its seed."""
     preview_matrix: Matrix | Measured
     """RGB in −1..1 from latents: [channels + 1][3], the last row added. :func:`preview_matrix` reads it."""
     stored: Stored = "fp32"

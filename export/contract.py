@@ -112,11 +112,13 @@ def python_specs() -> dict[str, ModelSpec]:
                     Tensor(name, dtype, dims, optional=True)
                     for name, dtype, dims in (
                         ("negative_prompt", "STRING", (_any("negative_parts"),)),
+                        ("palette", "STRING", (_any("colours"),)),
                         ("seed", "INT64", (1,)),
                         ("steps", "INT32", (1,)),
                         ("solver", "STRING", (1,)),
                         ("guidance_scale", "FP32", (1,)),
                         ("strength", "FP32", (1,)),
+                        ("max_strength", "FP32", (1,)),
                         ("control_scale", "FP32", (2,)),
                         ("keep_mask", "UINT8", (_any("H"), _any("W"))),
                         ("preview_every", "INT32", (1,)),

@@ -93,6 +93,8 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
         "buckets": buckets(sizes),
         "defaults": bundle.defaults,
         "schedule": bundle.schedule,
+        **({} if bundle.solvers is None else {"solvers": bundle.solvers}),
+        **({"palettes": bundle.palettes} if bundle.palettes else {}),
         "quality_threshold": bundle.quality_threshold,
         "preview_matrix": preview,
         "labels": [labels[index] for index in range(len(labels))],

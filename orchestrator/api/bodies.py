@@ -24,13 +24,16 @@ PHOTO: JsonSchema = {**BINARY, "description": "A JPEG, PNG or WebP photo of a ro
 
 
 _DESCRIPTIONS = {
-    "keep_furniture": "Start from the photo rather than from noise, so that furniture keeps its shape",
-    "color_palette": "Colours in words; one string holds them separated by commas",
+    "keep_furniture": "Start from the photo rather than from noise, so that furniture keeps its shape; without effect "
+    "where the models do so anyway",
+    "color_palette": "Colours in words; one string holds them separated by commas. When absent, models that know "
+    "palettes take one by the seed",
     "prompt": "Words that go before the style's own",
     "negative_prompt": "What should not be in the picture; without effect at guidance_scale 1 or less",
     "seed": "Repeats a picture; a random one when absent. Whole numbers above 2^53 are exact only in 64-bit integers",
-    "steps": "Solver steps; the models' own default when absent",
-    "strength": "1 starts from noise, less starts from the photo, in this share of the steps",
+    "steps": "Solver steps, of which the share strength is run; the models' own default when absent",
+    "strength": "1 starts from noise, less starts from the photo, in this share of the steps; the models' own default "
+    "when absent",
     "guidance_scale": "How closely to follow the words; the models' own default when absent, off at 1 or less",
     "preview_every": "A preview over the WebSocket every so many steps; 0 = none",
 }

@@ -57,6 +57,12 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     room_confidence: Score | UnsetType | None = UNSET
     objects: list[SeenObject] | UnsetType = UNSET
     seed: Annotated[int, Meta(ge=0, description="Repeats the picture when given again")] | UnsetType = UNSET
+    palette: (
+        Annotated[list[str], Meta(description="Colours that the models were told, asked for or by the seed")]
+        | UnsetType
+        | None
+    ) = UNSET
+    strength: Annotated[float, Meta(gt=0, le=1)] | UnsetType | None = UNSET
     attempts: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     prompt_truncated: bool | UnsetType = UNSET
     warnings: list[ResultWarning] | UnsetType = UNSET

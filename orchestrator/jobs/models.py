@@ -59,17 +59,18 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """
 
     keep_furniture: bool = False
-    """Start from the photo rather than from noise, so that furniture keeps its shape and much of its colour."""
+    """Start from the photo rather than from noise, so that furniture keeps its shape and much of its colour. Without
+    effect where the bundle does so anyway."""
     color_palette: list[str] = []
-    """Colours in words, at most 8."""
+    """Colours in words, at most 8; none = the bundle's choice by the seed, or the style's own."""
     prompt: str = ""
     negative_prompt: str = ""
     seed: int | None = None
     """0 … 2**63−1; absent = random. The seed that was used is always reported in the result."""
     steps: int | None = None
-    """Solver steps, 1 … 100; absent = the bundle's default."""
+    """Solver steps, 1 … 100, of which the share ``strength`` is run; absent = the bundle's default."""
     strength: float | None = None
-    """0.01 … 1; 1 starts from noise, less starts from the photo."""
+    """0.01 … 1; 1 starts from noise, less starts from the photo; absent = the bundle's default."""
     guidance_scale: float | None = None
     preview_every: int = 0
     """A preview event every so many steps; 0 = none."""
@@ -92,9 +93,9 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     transformed_key: str
     thumbnail_key: str
     metadata: dict[str, Any]
-    """style, processing_time, quality_score, quality, room_type, room_confidence, objects, seed, attempts,
-    prompt_truncated, warnings, timings, release, width, height; warnings = [{code, detail}] about preferences that did
-    not do what they say."""
+    """style, processing_time, quality_score, quality, room_type, room_confidence, objects, seed, palette, strength,
+    attempts, prompt_truncated, warnings, timings, release, width, height; warnings = [{code, detail}] about preferences
+    that did not do what they say."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

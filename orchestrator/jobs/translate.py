@@ -14,7 +14,7 @@ from orchestrator.styles import Style
 from reroom import triton
 
 KEEP_FURNITURE_STRENGTH = 0.65
-"""Strength when furniture is to be kept and the user gave none."""
+"""Strength when furniture is to be kept and the user gave none, unless the release's own is lower."""
 
 MODEL_SHARE = 0.95
 """The model's part of a job's progress; the rest is storing the picture."""
@@ -25,20 +25,23 @@ _STAGES = {state.value: state for state in JobState if state not in TERMINAL | {
 def request(job: Job, style: Style, photo: NDArray[np.uint8]) -> triton.RestyleRequest:
     """What the model is asked. The user's words come first; each part keeps a share of what a text encoder reads."""
     wishes = job.preferences
-    palette = f"colour palette of {', '.join(wishes.color_palette)}" if wishes.color_palette else ""
-    strength = wishes.strength
-    if strength is None and wishes.keep_furniture:
-        strength = KEEP_FURNITURE_STRENGTH
     return triton.RestyleRequest(
         image=photo,
-        prompt=_parts(wishes.prompt, palette, style.prompt),
+        prompt=_parts(wishes.prompt, style.prompt),
         negative_prompt=_parts(wishes.negative_prompt, style.negative_prompt),
+        palette=tuple(wishes.color_palette) or None,
         seed=wishes.seed,
         steps=wishes.steps,
         guidance_scale=wishes.guidance_scale,
-        strength=strength,
+        strength=wishes.strength,
+        max_strength=KEEP_FURNITURE_STRENGTH if _is_bounded(wishes) else None,
         preview_every=wishes.preview_every,
     )
+
+
+def _is_bounded(wishes: Preferences) -> bool:
+    """Whether furniture is to be kept at a strength that the user left to the model."""
+    return wishes.keep_furniture and wishes.strength is None
 
 
 def _parts(*parts: str) -> tuple[str, ...]:
@@ -56,6 +59,9 @@ def _warnings(wishes: Preferences, result: triton.Result) -> list[dict[str, str]
     if wishes.keep_furniture and wishes.strength is not None:
         detail = f"keep_furniture has no effect beside strength, which is {wishes.strength:g}"
         found.append({"code": "keep_furniture_unused", "detail": detail})
+    if _is_bounded(wishes) and (result.strength or 1.0) < KEEP_FURNITURE_STRENGTH:
+        start = f"{result.release} starts from the photo anyway, at strength {result.strength:g}"
+        found.append({"code": "keep_furniture_unused", "detail": f"keep_furniture has no effect: {start}"})
     return found
 
 
@@ -116,6 +122,8 @@ def metadata(job: Job, result: triton.Result, narration: Narration, processing_t
         "room_confidence": narration.room_confidence,
         "objects": narration.objects,
         "seed": result.seed,
+        "palette": result.palette,
+        "strength": result.strength,
         "attempts": result.attempts,
         "prompt_truncated": result.prompt_truncated,
         "warnings": _warnings(job.preferences, result),

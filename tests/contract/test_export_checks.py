@@ -16,6 +16,7 @@ import pytest
 from onnx import numpy_helper
 
 from export import bundle as bundles
+from export import release as publishing
 from export.bundle import Bundle, BundleError, Weights, load_bundle
 from export.checks import check_schedule
 from export.models.load import load_networks
@@ -53,6 +54,7 @@ def with_network(bundle: Bundle, name: str, **config: Any) -> Bundle:
         ({"steps": 1000}, "defaults: steps must be 1 to 100, not 1000"),
         ({"guidance_scale": 99.0}, "defaults: guidance_scale must be 0 to 50, not 99"),
         ({"control_scale": (0.8, -1.0)}, "defaults: control_scale must be 0 to 2, not -1"),
+        ({"strength": 0.0}, "defaults: strength must be above 0 and at most 1, not 0"),
     ],
 )
 def test_defaults_that_restyle_cannot_do(defaults: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -142,6 +144,73 @@ def test_values_that_no_release_can_have(
     monkeypatch.setattr(bundles, "BUNDLES", tmp_path)
     with pytest.raises(BundleError, match=re.escape(f"tiny.toml: {sentence}")):
         load_bundle("tiny")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"solvers": ["ddim", "plms"]},
+            "solvers: with the spacing 'diffusers' there are ddim, .*, not 'plms'",
+        ),
+        (
+            {"schedule": {"spacing": "trailing"}, "solvers": ["ddim", "euler_ancestral"]},
+            "solvers: with the spacing 'trailing' there are ddim, euler, dpmpp_2m, not 'euler_ancestral'",
+        ),
+        (
+            {"schedule": {"spacing": "trailing"}, "defaults": {"solver": "dpmpp_2m_karras"}},
+            "defaults: solver must be one of ddim, euler, dpmpp_2m, not 'dpmpp_2m_karras'",
+        ),
+        ({"solvers": ["ddim"]}, "defaults: solver must be one of ddim, not 'dpmpp_2m'"),
+        ({"solvers": []}, "solvers is empty: leave it out for all"),
+        ({"defaults": {"start_noise": 1.5}}, r"defaults: start_noise must be 0 to 1, not 1\.5"),
+        (
+            {"defaults": {"strength": 0.2, "steps": 4}},
+            r"defaults: strength 0\.2 of 4 steps is no whole number, and would be run of 5: write so",
+        ),
+        (
+            {"defaults": {"strength": 0.2, "steps": 8}},
+            r"defaults: strength 0\.2 of 8 steps is no whole number, and would be run of 5: write so",
+        ),
+        ({"palettes": [["oak"] * 9]}, "palettes: palette must be at most 8 strings, not 9"),
+        ({"palettes": [[], ["x" * 401]]}, "palettes: palette must be at most 400 characters, not 401"),
+    ],
+    ids=str,
+)
+def test_a_start_that_restyle_cannot_do(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    document = json.loads((RELEASE / "release.json").read_text())
+    for name, value in changes.items():
+        document[name] = document[name] | value if isinstance(value, dict) else value
+    shutil.copytree(RELEASE / "versions", tmp_path / "versions")
+    (tmp_path / "release.json").write_text(json.dumps(document))
+    with pytest.raises(RehearsalError, match=f"^restyle cannot run it: {sentence}$"):
+        rehearse(tmp_path, settings_only=True)
+
+
+def test_a_bundle_that_starts_from_the_photo_is_published_with_its_palettes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rehearsed as a service would run it: from the photo without noise, two steps of the last fifth."""
+
+    def published_before(modules: Any, sizes: Any, folder: Path, *_: Any) -> dict[str, Any]:
+        """Tiny's graphs, which are the same and take a minute to make."""
+        shutil.copytree(RELEASE / "models", folder)
+        facts: dict[str, Any] = json.loads((RELEASE / "release.json").read_text())["models"]
+        return facts
+
+    monkeypatch.setattr(publishing, "_export_graphs", published_before)
+    tiny = load_bundle("tiny")
+    bundle = msgspec.structs.replace(
+        tiny,
+        defaults=msgspec.structs.replace(tiny.defaults, steps=5, strength=0.2, start_noise=0.0),
+        schedule=msgspec.structs.replace(tiny.schedule, spacing="trailing"),
+        solvers=["ddim", "dpmpp_2m"],
+        palettes=[["sage green"], ["navy", "cream"], []],
+    )
+    document = json.loads((build_release(bundle, tmp_path, version=1) / "release.json").read_text())
+    assert (document["defaults"]["strength"], document["defaults"]["start_noise"]) == (0.2, 0.0)
+    assert document["schedule"]["spacing"] == "trailing"
+    assert (document["solvers"], document["palettes"]) == (bundle.solvers, bundle.palettes)
 
 
 Change = Callable[[Path, dict[str, Any]], None]

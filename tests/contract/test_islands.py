@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import get_type_hints
 
+import msgspec
 import objects
+import palette
 import request
 
 from orchestrator.analysis import Analysis
+from orchestrator.api.preferences import PREFERENCES
 from orchestrator.decoder import limits as decoder
 from orchestrator.jobs.models import JobState
 from orchestrator.styles import DEFAULT_STYLE, STYLES
@@ -23,9 +26,19 @@ def test_a_photo_that_passes_the_gate_is_taken_by_the_model() -> None:
 
 def test_the_words_of_every_style_fit_a_request() -> None:
     for style in STYLES.values():
-        # 1000 characters of the user's and a palette of 8 × 40 come before the style's.
+        # 1000 characters of the user's come before the style's, and from older workers a palette of 8 × 40.
         assert len(style.prompt) + 1000 + 8 * 42 + 50 <= request.MAX_PROMPT
     assert DEFAULT_STYLE in STYLES
+
+
+def test_a_palette_that_passes_the_api_is_taken_by_the_model() -> None:
+    schema = msgspec.json.schema(PREFERENCES["color_palette"])
+    assert schema["maxItems"] <= request.MAX_COLOURS
+    assert schema["maxItems"] * schema["items"]["maxLength"] <= request.MAX_PALETTE
+
+
+def test_older_workers_say_palettes_in_the_models_words() -> None:
+    assert palette.WORDS == "colour palette of"
 
 
 def test_the_api_tells_the_models_name_of_no_room_in_particular() -> None:

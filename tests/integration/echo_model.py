@@ -17,11 +17,13 @@ input [
   { name: "image" data_type: TYPE_UINT8 dims: [ -1, -1, 3 ] },
   { name: "prompt" data_type: TYPE_STRING dims: [ 1 ] },
   { name: "negative_prompt" data_type: TYPE_STRING dims: [ 1 ] optional: true },
+  { name: "palette" data_type: TYPE_STRING dims: [ -1 ] optional: true },
   { name: "seed" data_type: TYPE_INT64 dims: [ 1 ] optional: true },
   { name: "steps" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
   { name: "solver" data_type: TYPE_STRING dims: [ 1 ] optional: true },
   { name: "guidance_scale" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
   { name: "strength" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "max_strength" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
   { name: "control_scale" data_type: TYPE_FP32 dims: [ 2 ] optional: true },
   { name: "keep_mask" data_type: TYPE_UINT8 dims: [ -1, -1 ] optional: true },
   { name: "preview_every" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
@@ -45,7 +47,7 @@ import triton_python_backend_utils as pb_utils
 
 MARKS = pathlib.Path(MARKS_FOLDER)
 OPTIONAL = ("negative_prompt", "seed", "steps", "solver", "guidance_scale", "strength", "control_scale", "keep_mask",
-            "preview_every", "attempts", "latents")
+            "preview_every", "attempts", "latents", "palette", "max_strength")
 
 
 class TritonPythonModel:
@@ -74,7 +76,8 @@ class TritonPythonModel:
             tensor = pb_utils.get_input_tensor_by_name(request, name)
             if tensor is not None:
                 array = tensor.as_numpy()
-                given[name] = array[0].decode() if array.dtype == object else array.tolist()
+                words = [text.decode() for text in array] if array.dtype == object else None
+                given[name] = array.tolist() if words is None else words if name == "palette" else words[0]
         image = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()
         prompt = pb_utils.get_input_tensor_by_name(request, "prompt").as_numpy()[0].decode()
         if prompt.startswith("error "):

@@ -98,13 +98,14 @@ async def test_every_field_arrives(client: TritonClient) -> None:
     whole = request(
         negative_prompt="dark", seed=2**63 - 1, steps=2, solver="ddim", guidance_scale=0.0, strength=0.5,
         control_scale=(0.0, 1.0), keep_mask=mask, preview_every=2, attempts=2, latents=latents,
+        palette=("sage green", "oak"), max_strength=0.25,
     )  # fmt: skip
     result = (await collect(client, whole))[-1]
     assert isinstance(result, Result)
     assert json.loads(result.release) == {
         "negative_prompt": "dark", "seed": [2**63 - 1], "steps": [2], "solver": "ddim", "guidance_scale": [0.0],
         "strength": [0.5], "control_scale": [0.0, 1.0], "keep_mask": mask.tolist(), "preview_every": [2],
-        "attempts": [2], "latents": latents.tolist(),
+        "attempts": [2], "latents": latents.tolist(), "palette": ["sage green", "oak"], "max_strength": [0.25],
     }  # fmt: skip
 
 
@@ -112,6 +113,13 @@ async def test_defaults_are_left_out_but_seed_0_is_not(client: TritonClient) -> 
     result = (await collect(client, request(seed=0)))[-1]
     assert isinstance(result, Result)
     assert json.loads(result.release) == {"seed": [0]}
+    assert (result.palette, result.strength) == (None, None), "the model is older than these"
+
+
+async def test_no_colours_are_another_palette_than_none(client: TritonClient) -> None:
+    result = (await collect(client, request(palette=())))[-1]
+    assert isinstance(result, Result)
+    assert json.loads(result.release) == {"palette": []}
 
 
 async def test_a_photo_of_12_megapixels(client: TritonClient) -> None:

@@ -93,8 +93,9 @@ async def test_a_job_is_told_and_stored(bench: Bench) -> None:
     job = await bench.run(inference, await take(bench.store))
 
     asked = inference.requests[0]
-    assert asked.prompt == ("a reading corner", "colour palette of sand, sage", STYLES["boho"].prompt)
-    assert (asked.seed, asked.steps, asked.strength) == (0, 4, 0.65)
+    assert asked.prompt == ("a reading corner", STYLES["boho"].prompt)
+    assert asked.palette == ("sand", "sage")
+    assert (asked.seed, asked.steps, asked.strength, asked.max_strength) == (0, 4, None, 0.65)
     assert asked.image.shape == (64, 96, 3)
     assert np.abs(asked.image.astype(int) - (200, 120, 40)).max() <= 3
 

@@ -143,7 +143,9 @@ async def run_here(
 ) -> NDArray[Any]:
     """The pipeline of `restyle` in this process, over the server's models."""
     monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
-    release = replace(load_release(), prediction=case.prediction)
+    release = load_release()
+    defaults = replace(release.defaults, start_noise=case.start_noise)
+    release = replace(release, prediction=case.prediction, spacing=case.spacing, defaults=defaults)
     values = {
         "image": photo,
         "prompt": (case.prompt,),
@@ -206,6 +208,29 @@ async def test_networks_that_predict_v_equal_diffusers(
     theirs = diffusers_picture(case)
     assert theirs.std() > 20, "a flat picture would prove nothing"
     assert difference(ours, theirs) <= TOLERANCE
+
+
+@pytest.mark.parametrize("start_noise", [0.0, 0.3])
+@pytest.mark.parametrize("steps", [5, 10])
+@pytest.mark.parametrize("solver", ["ddim", "euler", "dpmpp_2m"])
+async def test_networks_that_start_from_the_photo_equal_diffusers(
+    server: Server, solver: str, steps: int, start_noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step and two, with little of the noise or none; diffusers is given other latents of the photo for it."""
+    photo = room(112, 144)
+    changes: dict[str, Any] = {
+        "spacing": "trailing",
+        "start_noise": start_noise,
+        "prediction": "v_prediction",
+    }
+    case = make_case(solver, strength=0.2, steps=steps, photo_latents=photo_latents(photo), **changes)
+    case = await server.with_hints(photo, case)
+    ours = await run_here(server, photo, case, monkeypatch)
+    theirs = diffusers_picture(case)
+    assert theirs.std() > 20, "a flat picture would prove nothing"
+    assert difference(ours, theirs) <= TOLERANCE
+    assert difference(ours, diffusers_picture(replace(case, start_noise=start_noise + 0.1))) >= MUTANT
+    assert difference(ours, diffusers_picture(replace(case, spacing="diffusers"))) >= MUTANT
 
 
 async def test_the_other_prediction_misses(server: Server) -> None:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from solver import PREDICTIONS, SOLVERS, A, B, C, D, P, Q, Table, alphas_cumprod, solver_table
+from solver import (
+    MAX_STEPS,
+    PREDICTIONS,
+    SOLVERS,
+    SPACINGS,
+    A,
+    B,
+    C,
+    D,
+    P,
+    Q,
+    Table,
+    alphas_cumprod,
+    solver_table,
+)
 
 from benchmarks.peer import SCHEDULERS
 
@@ -59,16 +74,19 @@ def theirs(
 
 @pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 14, 15, 20, 50])
-@pytest.mark.parametrize("solver", list(SOLVERS))
+@pytest.mark.parametrize(
+    ("spacing", "solver"), [(spacing, solver) for spacing, known in SPACINGS.items() for solver in known]
+)
 @pytest.mark.parametrize("prediction", list(PREDICTIONS))
 def test_the_trajectory_is_that_of_diffusers(
-    prediction: str, solver: str, steps: int, strength: float
+    prediction: str, spacing: str, solver: str, steps: int, strength: float
 ) -> None:
-    peer = scheduler(solver, prediction)
+    peer = scheduler(solver, prediction, spacing)
     peer.set_timesteps(steps)
     # diffusers fails where no step is left; here at least one is.
     run = max(1, int(steps * strength))
-    table = solver_table(solver, steps, strength, peer.alphas_cumprod.double().numpy(), prediction)
+    alphas = peer.alphas_cumprod.double().numpy()
+    table = solver_table(solver, steps, strength, alphas, prediction, spacing=spacing)
     assert len(table) == run
     np.testing.assert_allclose(table.timesteps, peer.timesteps[steps - run :].numpy(), rtol=1e-7)
     photo, noise = np.random.default_rng(0).standard_normal((2, SIZE))
@@ -78,7 +96,50 @@ def test_the_trajectory_is_that_of_diffusers(
 
 
 def test_every_solver_has_a_peer() -> None:
-    assert set(SOLVERS) == set(SCHEDULERS)
+    assert set(SOLVERS) == set(SCHEDULERS) == set(SPACINGS["diffusers"])
+
+
+ALPHAS = alphas_cumprod(0.00085, 0.03, 1000)
+
+
+@pytest.mark.parametrize("solver", list(SPACINGS["trailing"]))
+def test_trailing_steps_begin_at_the_ends_of_equal_parts(solver: str) -> None:
+    """So that all solvers begin where the networks were trained, at the same share of any number of steps."""
+    for steps in range(1, MAX_STEPS + 1):
+        table = solver_table(solver, steps, 1.0, ALPHAS, "v_prediction", spacing="trailing")
+        ends = [1000 - part * 1000 / steps - 1 for part in range(steps)]
+        assert len(table) == steps
+        assert np.abs(table.timesteps - ends).max() <= 0.5
+        # diffusers makes 62 of 61.
+        if steps != 61:
+            peer = scheduler(solver, "v_prediction", "trailing")
+            peer.set_timesteps(steps)
+            np.testing.assert_array_equal(table.timesteps, peer.timesteps.numpy())
+    for steps in (5, 10, 20):
+        assert (
+            solver_table(solver, steps, 0.2, ALPHAS, "v_prediction", spacing="trailing").timesteps[0] == 199
+        )
+
+
+@pytest.mark.parametrize("solver", list(SPACINGS["trailing"]))
+def test_the_start_has_its_part_of_the_noise(solver: str) -> None:
+    alpha, scale = np.sqrt(ALPHAS[199]), np.sqrt(1 - ALPHAS[199])
+    for start_noise in (0.0, 0.3, 1.0):
+        made = partial(solver_table, solver, 5, alphas=ALPHAS, prediction="v_prediction", spacing="trailing")
+        start = made(0.2, start_noise=start_noise).start
+        np.testing.assert_allclose(start, (alpha, start_noise * scale), rtol=1e-12)
+        assert made(1.0, start_noise=start_noise).start == made(1.0).start
+
+
+def test_one_step_from_the_photo_alone_is_the_networks_own_picture() -> None:
+    """x0 = α·x − s·v at x = α·z; DDIM stops at the first noise level, as in diffusers, the others at the picture."""
+    alpha, scale = np.sqrt(ALPHAS[199]), np.sqrt(1 - ALPHAS[199])
+    photo, noise = np.random.default_rng(0).standard_normal((2, SIZE))
+    x0 = alpha * alpha * photo - scale * predict(alpha * photo, 0)
+    for solver, away in {"euler": 1e-12, "dpmpp_2m": 1e-12, "ddim": 0.1}.items():
+        table = solver_table(solver, 5, 0.2, ALPHAS, "v_prediction", spacing="trailing", start_noise=0.0)
+        assert len(table) == 1
+        assert np.abs(ours(table, photo, noise, seed=7) - x0).max() <= away
 
 
 def test_the_schedule_is_that_of_diffusers() -> None:

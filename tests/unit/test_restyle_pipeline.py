@@ -155,6 +155,37 @@ async def test_kept_cells_follow_the_photo_through_the_steps(release: Release) -
     np.testing.assert_allclose(second["x0_previous"][..., :9], 1.0)
 
 
+class SolvingModels(PlayedModels):
+    """Whose denoiser does what the graph does, with a network that always sees the same picture."""
+
+    async def __call__(
+        self, model: str, outputs: tuple[str, ...], **tensors: NDArray[Any]
+    ) -> list[NDArray[Any]]:
+        answer = await super().__call__(model, outputs, **tensors)
+        if model != "denoiser":
+            return answer
+        _, _, a, b, c, d, _ = tensors["coefficients"][0]
+        x0 = np.full_like(tensors["latents"], -0.5)
+        state = a * tensors["latents"] + b * x0 + c * tensors["x0_previous"] + d * tensors["noise"]
+        return [state, x0]
+
+
+async def test_kept_cells_need_no_noise_at_the_start(release: Release) -> None:
+    """They stay the photo, as far as each step's level shows it: α·z, with none of the noise that was left out."""
+    defaults = replace(release.defaults, strength=0.2, start_noise=0.0)
+    release = replace(release, spacing="trailing", defaults=defaults)
+    mask = np.zeros(PHOTO.shape[:2], np.uint8)
+    mask[:, :72] = 255
+    for solver in ("ddim", "euler"):
+        models = SolvingModels([PHOTO])
+        await run(release, models, keep_mask=mask, steps=20, solver=(solver,))
+        assert [step["timestep"].item() for step in models.steps] == [199, 149, 99, 49]
+        for step in models.steps:
+            alpha = np.sqrt(release.alphas[int(step["timestep"].item())])
+            np.testing.assert_allclose(step["latents"][..., :9], alpha, rtol=1e-5)
+        assert np.ptp(models.steps[-1]["latents"]) > 0.5, "the rest is the network's"
+
+
 async def test_everything_kept_scores_as_the_photo_does(release: Release) -> None:
     """Quality is that of the picture that is delivered, not of what lies under the kept pixels."""
     noise = np.random.default_rng(0).integers(0, 255, PHOTO.shape, dtype=np.uint8)

@@ -13,6 +13,7 @@ from prompt import LENGTH, ROOM, Cut, Prompts
 from release import load_release
 from request import InvalidRequest, parse_request
 from result_warnings import result_warnings
+from solver import Table
 
 from orchestrator.styles import STYLES
 from tests.conftest import RELEASE
@@ -116,14 +117,19 @@ def test_special_words_of_the_tokenizer_are_no_way_out_of_the_frame(prompts: Pro
 
 
 def warnings(
-    monkeypatch: pytest.MonkeyPatch, prompt: list[Cut] | None = None, steps_run: int = 4, **values: Any
+    monkeypatch: pytest.MonkeyPatch,
+    prompt: list[Cut] | None = None,
+    steps_run: int = 4,
+    start_noise: float = 1.0,
+    **values: Any,
 ) -> dict[str, str]:
     monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
     arrays: dict[str, tuple[str, ...] | NDArray[Any]] = {
-        name: value if isinstance(value, tuple) else np.array([value]) for name, value in values.items()
+        name: np.array([value]) if np.isscalar(value) else value for name, value in values.items()
     }
     request = parse_request({"image": PHOTO, "prompt": ("a room",), **arrays}, load_release())
-    return {each.code: each.detail for each in result_warnings(request, prompt or [], [], steps_run)}
+    table = Table(np.zeros(steps_run), np.zeros((steps_run, 6)), (1.0, start_noise))
+    return {each.code: each.detail for each in result_warnings(request, prompt or [], [], table)}
 
 
 def test_nothing_to_warn_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +158,15 @@ def test_less_strength_than_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     found = warnings(monkeypatch, strength=np.float32(0.1), steps=4, steps_run=1)
     assert "as at strength 0.25" in found["strength_raised"]
     assert warnings(monkeypatch, strength=np.float32(0.1), steps=10, steps_run=1) == {}
+
+
+def test_start_noise_that_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.zeros((4, 14, 18), np.float32)
+    found = warnings(monkeypatch, strength=0.25, start_noise=0.0, latents=noise)
+    assert list(found) == ["latents_unused"]
+    assert "at strength 0.25" in found["latents_unused"]
+    assert warnings(monkeypatch, strength=0.25, start_noise=0.1, latents=noise) == {}
+    assert warnings(monkeypatch, strength=0.25, start_noise=0.0) == {}
 
 
 def test_previews_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:

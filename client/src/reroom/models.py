@@ -28,9 +28,10 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """
 
     keep_furniture: bool = False
-    """Start from the photo rather than from noise, so that furniture keeps its shape and much of its colour."""
+    """Start from the photo rather than from noise, so that furniture keeps its shape and much of its colour; without
+    effect where the service does so anyway."""
     color_palette: list[str] = []
-    """Colours in words, at most 8."""
+    """Colours in words, at most 8; none = the service's choice by the seed, or the style's own."""
     prompt: str = ""
     """Words that go before the style's own; when they are too many, their end is cut and the result says so."""
     negative_prompt: str = ""
@@ -38,9 +39,9 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     seed: int | None = None
     """0 … 2**63−1; None = random. The one that was used comes back in the result's metadata."""
     steps: int | None = None
-    """Solver steps, 1 … 100; None = the service's default."""
+    """Solver steps, 1 … 100, of which the share ``strength`` is run; None = the service's default."""
     strength: float | None = None
-    """0.01 … 1; 1 starts from noise, less starts from the photo."""
+    """0.01 … 1; 1 starts from noise, less starts from the photo; None = the service's default."""
     guidance_scale: float | None = None
     """How closely to follow the words."""
     preview_every: int = 0
@@ -91,7 +92,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_url: str | None = None
     original_url: str | None = None
     metadata: dict[str, Any] = {}
-    """style, processing_time (s), quality_score, room_type, room_confidence, seed, prompt_truncated and more."""
+    """style, processing_time (s), quality_score, room_type, room_confidence, seed, palette, prompt_truncated, …"""
 
     @property
     def warnings(self) -> list[ResultWarning]:

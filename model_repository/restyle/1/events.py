@@ -72,6 +72,9 @@ class Result:
     release: str
     solver: str
     steps: int
+    strength: float
+    palette: tuple[str, ...]
+    """The colours that the prompt was given, by the request or by its seed."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from quality import measure_quality
 from release import Release
 from request import MAX_CONTROL, InvalidRequest, Request
 from result_warnings import result_warnings
-from solver import B, D, Table, solver_table
+from solver import B, D, Table
 
 EDGES = "edges"
 """The one model that is code as this one is, and no graph of a release."""
@@ -153,12 +153,14 @@ class Restyler:
             attempts=attempt,
             prompt_truncated=bool(scene.prompt_cuts or scene.negative_prompt_cuts),
             warnings=result_warnings(
-                request, scene.prompt_cuts, scene.negative_prompt_cuts, len(self._table(request))
+                request, scene.prompt_cuts, scene.negative_prompt_cuts, self._table(request)
             ),
             timings=clock.timings,
             release=self.release.name,
             solver=request.solver,
             steps=request.steps,
+            strength=round(request.strength, 6),
+            palette=request.palette,
         )
 
     async def _attempt(
@@ -253,10 +255,7 @@ class Restyler:
             yield index + 1, len(table), latents, x0
 
     def _table(self, request: Request) -> Table:
-        release = self.release
-        return solver_table(
-            request.solver, request.steps, request.strength, release.alphas, release.prediction
-        )
+        return self.release.table(request.solver, request.steps, request.strength)
 
     async def _guided_step(
         self,

@@ -9,6 +9,8 @@ RELEASE is laid out like a published release; with --settings its graphs need no
 import argparse
 import asyncio
 import importlib.util
+import itertools
+import math
 import os
 import sys
 from pathlib import Path
@@ -21,11 +23,11 @@ from pipeline import BrokenPicture, Restyler
 from prompt import Prompts
 from release import Release, load_release
 from request import MAX_GUIDANCE, InvalidRequest, Values, parse_request
-from solver import MAX_STEPS, SOLVERS, solver_table
+from solver import MAX_STEPS, SPACINGS
 from triton_io import ModelFailed
 
 STEPS = 2
-"""Enough for every graph to run on what the one before it made."""
+"""Those that are run, from the release's usual start: enough for every graph to run on what the one before it made."""
 
 GUIDANCE = 2.0
 """Above 1: the text encoder is given two prompts at once, the denoiser two rows of text."""
@@ -74,21 +76,25 @@ def _load_canny() -> Any:
 
 def check_settings(release: Release) -> None:
     """Whether a request that says nothing, and every solver, can be done with the release's numbers. Raises Unfit."""
-    try:
-        parse_request(_request(release), release)
-    except InvalidRequest as error:
-        raise Unfit(f"defaults: {error}") from error
+    _check_solvers(release)
+    _check_defaults(release)
+    for palette in release.palettes:
+        try:
+            parse_request(_request(release) | {"palette": palette}, release)
+        except InvalidRequest as error:
+            raise Unfit(f"palettes: {error}") from error
     rows = len(release.preview_matrix), release.latent_channels + 1
     if release.preview_matrix.shape[1:] != (3,) or rows[0] != rows[1]:
         given = "×".join(map(str, release.preview_matrix.shape))
         raise Unfit(f"preview_matrix must be {rows[1]}×3 for {rows[1] - 1} latent channels, not {given}")
     if not np.isfinite(release.preview_matrix).all():
         raise Unfit("preview_matrix has values that are not finite numbers")
-    for solver in SOLVERS:
+    strengths = {1.0, release.defaults.strength}
+    for solver, strength in itertools.product(release.solvers, strengths):
         for steps in (1, release.defaults.steps, MAX_STEPS):
             with np.errstate(all="ignore"):
                 try:
-                    table = solver_table(solver, steps, 1.0, release.alphas, release.prediction)
+                    table = release.table(solver, steps, strength)
                     finite = bool(np.isfinite(table.rows).all())
                 except (ArithmeticError, IndexError, ValueError):
                     finite = False
@@ -97,6 +103,32 @@ def check_settings(release: Release) -> None:
                     f"schedule: {solver} with {steps} steps has no finite table on it; train_steps must be more "
                     f"than {MAX_STEPS}, and the betas between 0 and 1"
                 )
+
+
+def _check_solvers(release: Release) -> None:
+    known = SPACINGS[release.spacing]
+    if not release.solvers:
+        raise Unfit("solvers is empty: leave it out for all")
+    for solver in release.solvers:
+        if solver not in known:
+            raise Unfit(
+                f"solvers: with the spacing {release.spacing!r} there are {', '.join(known)}, not {solver!r}"
+            )
+
+
+def _check_defaults(release: Release) -> None:
+    defaults = release.defaults
+    try:
+        steps = parse_request(_request(release), release).steps
+    except InvalidRequest as error:
+        raise Unfit(f"defaults: {error}") from error
+    if not 0.0 <= defaults.start_noise <= 1.0:
+        raise Unfit(f"defaults: start_noise must be 0 to 1, not {defaults.start_noise:g}")
+    if steps != defaults.steps:
+        raise Unfit(
+            f"defaults: strength {defaults.strength:g} of {defaults.steps} steps is no whole number, and would be "
+            f"run of {steps}: write so"
+        )
 
 
 async def paint(release: Release, models: Graphs) -> None:
@@ -108,7 +140,7 @@ async def paint(release: Release, models: Graphs) -> None:
     guidance = min(max(GUIDANCE, release.defaults.guidance_scale), MAX_GUIDANCE)
     request |= {
         "keep_mask": mask,
-        "steps": np.array([STEPS]),
+        "steps": np.array([min(MAX_STEPS, math.ceil(STEPS / release.defaults.strength - 1e-9))]),
         "guidance_scale": np.array([guidance]),
         "preview_every": np.array([1]),
         "seed": np.array([0]),

@@ -2,13 +2,14 @@
 
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from solver import PREDICTIONS, Array, alphas_cumprod
+from solver import PREDICTIONS, SPACINGS, Array, Table, alphas_cumprod, solver_table
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class Defaults:
     steps: int
     guidance_scale: float
     control_scale: tuple[float, float]
+    strength: float = 1.0
+    """Below 1 the networks were trained to start from the photo."""
+    start_noise: float = 1.0
+    """Share (0 … 1) of the noise that belongs to the start, where that is the photo."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,12 @@ class Release:
     """ᾱ of the training schedule, FP64 [train_steps]."""
     prediction: str
     """What the denoiser's networks predict, a key of PREDICTIONS."""
+    spacing: str
+    """How the solvers are spread over the schedule, a key of SPACINGS."""
+    solvers: tuple[str, ...]
+    """Those that may be asked for: they begin where the networks were trained."""
+    palettes: tuple[tuple[str, ...], ...]
+    """Colours in words, of which a request that names none gets some, by its seed; () = the style's own."""
     quality_threshold: float
     preview_matrix: NDArray[np.float32]
     """[channels + 1, 3]: RGB in −1..1 from latents, the last row added."""
@@ -45,6 +56,18 @@ class Release:
     """Token ids that begin, end and pad a prompt."""
     versions: dict[str, int]
     """The version of every graph of this release."""
+
+    def table(self, solver: str, steps: int, strength: float) -> Table:
+        """The table of one of ``solvers`` for these networks; see :func:`solver_table`."""
+        return solver_table(
+            solver,
+            steps,
+            strength,
+            self.alphas,
+            self.prediction,
+            spacing=self.spacing,
+            start_noise=self.defaults.start_noise,
+        )
 
 
 def load_release() -> Release:
@@ -70,6 +93,7 @@ def load_release() -> Release:
 def _parse(document: dict[str, Any], folder: Path) -> Release:
     defaults, schedule, tokenizer = document["defaults"], document["schedule"], document["tokenizer"]
     depth_scale, edge_scale = defaults["control_scale"]
+    spacing = _one_of("spacing", schedule.get("spacing", "diffusers"), SPACINGS)
     return Release(
         name=document["release"],
         buckets=[(height, width) for height, width in document["buckets"]],
@@ -77,7 +101,10 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
         latent_channels=document["sizes"]["latent_channels"],
         defaults=Defaults(**{**defaults, "control_scale": (depth_scale, edge_scale)}),
         alphas=alphas_cumprod(schedule["beta_start"], schedule["beta_end"], schedule["train_steps"]),
-        prediction=_prediction(schedule),
+        prediction=_one_of("prediction", schedule.get("prediction", "epsilon"), PREDICTIONS),
+        spacing=spacing,
+        solvers=tuple(document.get("solvers", SPACINGS[spacing])),
+        palettes=tuple(tuple(palette) for palette in document.get("palettes", ())),
         quality_threshold=document["quality_threshold"],
         preview_matrix=np.array(document["preview_matrix"], np.float32),
         labels=document["labels"],
@@ -87,8 +114,8 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
     )
 
 
-def _prediction(schedule: dict[str, Any]) -> str:
-    prediction: str = schedule.get("prediction", "epsilon")
-    if prediction not in PREDICTIONS:
-        raise ValueError(f"schedule.prediction is {prediction!r}, not one of {', '.join(PREDICTIONS)}")
-    return prediction
+def _one_of(name: str, value: str, known: Collection[str]) -> str:
+    """A member of the schedule."""
+    if value not in known:
+        raise ValueError(f"schedule.{name} is {value!r}, not one of {', '.join(known)}")
+    return value

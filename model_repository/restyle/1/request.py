@@ -3,17 +3,19 @@
 import math
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from palette import Palette, choose_palette, with_palette
 from release import Release
-from solver import MAX_STEPS, SOLVERS
+from solver import MAX_STEPS
 
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 32, 8192, 4
 MAX_LATENT = 1e4
 MAX_PARTS, MAX_PROMPT = 8, 4000
+MAX_COLOURS, MAX_PALETTE = 8, 400
 MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
 
 Number = TypeVar("Number", int, float, bool)
@@ -31,7 +33,9 @@ class Request:
 
     image: NDArray[np.uint8]
     prompt: tuple[str, ...]
-    """Its parts; see :mod:`prompt`."""
+    """Its parts, the palette's words among them; see :mod:`prompt`."""
+    palette: Palette
+    """() = the style's own colours, or those that the prompt names."""
     negative_prompt: tuple[str, ...]
     seed: int
     steps: int
@@ -62,16 +66,22 @@ def parse_request(values: Values, release: Release) -> Request:
     defaults = release.defaults
     image = values["image"]
     control = values.get("control_scale", defaults.control_scale)
+    # A seed of 0 is a seed; a drawn one survives JavaScript, whose integers end at 2**53.
+    seed = int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53)
+    prompt = _words(values, "prompt", MAX_PARTS, MAX_PROMPT)
+    palette = tuple(filter(None, map(str.strip, _words(values, "palette", MAX_COLOURS, MAX_PALETTE))))
+    if "palette" not in values:
+        palette = choose_palette(seed, prompt, release.palettes)
     request = Request(
         image=image,
-        prompt=_parts(values, "prompt"),
-        negative_prompt=_parts(values, "negative_prompt"),
-        # A seed of 0 is a seed; a drawn one survives JavaScript, whose integers end at 2**53.
-        seed=int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53),
+        prompt=with_palette(prompt, palette),
+        palette=palette,
+        negative_prompt=_words(values, "negative_prompt", MAX_PARTS, MAX_PROMPT),
+        seed=seed,
         steps=_number(values, "steps", int, defaults.steps),
         solver=values["solver"][0] if "solver" in values else defaults.solver,
         guidance_scale=_number(values, "guidance_scale", float, defaults.guidance_scale),
-        strength=_number(values, "strength", float, 1.0),
+        strength=_strength(values, defaults.strength),
         control_scale=(float(control[0]), float(control[1])),
         keep_mask=values.get("keep_mask"),
         preview_every=_number(values, "preview_every", int, 0),
@@ -80,18 +90,37 @@ def parse_request(values: Values, release: Release) -> Request:
         analysis_only=_number(values, "analysis_only", bool, False),
     )
     _check_pictures(request)
-    _check_numbers(request)
+    _check_numbers(request, release.solvers)
+    if request.strength == defaults.strength and "strength" not in values:
+        request = replace(request, steps=_whole_steps(request.steps, request.strength))
     return request
 
 
-def _parts(values: Values, name: str) -> tuple[str, ...]:
-    parts: tuple[str, ...] = values.get(name, ())
-    if len(parts) > MAX_PARTS:
-        raise InvalidRequest(f"{name} must be at most {MAX_PARTS} strings, not {len(parts)}")
-    length = sum(map(len, parts))
-    if length > MAX_PROMPT:
-        raise InvalidRequest(f"{name} must be at most {MAX_PROMPT} characters, not {length}")
-    return parts
+def _words(values: Values, name: str, most: int, longest: int) -> tuple[str, ...]:
+    words: tuple[str, ...] = values.get(name, ())
+    if len(words) > most:
+        raise InvalidRequest(f"{name} must be at most {most} strings, not {len(words)}")
+    length = sum(map(len, words))
+    if length > longest:
+        raise InvalidRequest(f"{name} must be at most {longest} characters, not {length}")
+    return words
+
+
+def _strength(values: Values, default: float) -> float:
+    """What is asked for, or the release's default as far as ``max_strength`` lets it. Raises InvalidRequest."""
+    limit = _number(values, "max_strength", float, 1.0)
+    _check_strength("max_strength", limit)
+    return _number(values, "strength", float, min(default, limit))
+
+
+def _whole_steps(steps: int, strength: float) -> int:
+    """``steps``, or so many others that ``strength`` is as many whole steps of them, at least one.
+
+    Where a request leaves the strength to the release, its first step is to be where the networks were trained, at
+    whatever number of steps: of 8 steps, a strength of 0.2 would run the last one alone, from half as far.
+    """
+    run = max(1, int(strength * steps + 1e-9))
+    return math.ceil(run / strength - 1e-9)
 
 
 def _number(values: Values, name: str, kind: Callable[[Any], Number], default: Number) -> Number:
@@ -118,13 +147,13 @@ def _check_pictures(request: Request) -> None:
         raise InvalidRequest(f"latents must be -{MAX_LATENT:g} to {MAX_LATENT:g}")
 
 
-def _check_numbers(request: Request) -> None:
+def _check_numbers(request: Request, solvers: tuple[str, ...]) -> None:
     def within(name: str, value: float, low: float, high: float) -> None:
         if not (math.isfinite(value) and low <= value <= high):
             raise InvalidRequest(f"{name} must be {low:g} to {high:g}, not {value:g}")
 
-    if request.solver not in SOLVERS:
-        raise InvalidRequest(f"solver must be one of {', '.join(SOLVERS)}, not {request.solver[:40]!r}")
+    if request.solver not in solvers:
+        raise InvalidRequest(f"solver must be one of {', '.join(solvers)}, not {request.solver[:40]!r}")
     if request.seed < 0:
         raise InvalidRequest(f"seed must be 0 to 2**63 - 1, not {request.seed}")
     within("steps", request.steps, 1, MAX_STEPS)
@@ -133,5 +162,9 @@ def _check_numbers(request: Request) -> None:
         within("control_scale", value, 0.0, MAX_CONTROL)
     within("preview_every", request.preview_every, 0, MAX_STEPS)
     within("attempts", request.attempts, 1, 2)
-    if not (math.isfinite(request.strength) and 0.0 < request.strength <= 1.0):
-        raise InvalidRequest(f"strength must be above 0 and at most 1, not {request.strength:g}")
+    _check_strength("strength", request.strength)
+
+
+def _check_strength(name: str, value: float) -> None:
+    if not (math.isfinite(value) and 0.0 < value <= 1.0):
+        raise InvalidRequest(f"{name} must be above 0 and at most 1, not {value:g}")

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from events import ResultWarning
 from prompt import ROOM, Cut
 from request import Request
+from solver import Table
 
 QUOTED = 40
 """Characters of a prompt that are quoted to show where it was cut."""
 
 
 def result_warnings(
-    request: Request, prompt: Sequence[Cut], negative_prompt: Sequence[Cut], steps_run: int
+    request: Request, prompt: Sequence[Cut], negative_prompt: Sequence[Cut], table: Table
 ) -> list[ResultWarning]:
     """Warnings for a finished request: what its prompts lost, and its numbers that did not do what they say."""
     found = []
@@ -35,6 +36,15 @@ def result_warnings(
                 f"strength {1 / request.steps:.2g}",
             )
         )
+    if request.latents is not None and not table.start[1]:
+        found.append(
+            ResultWarning(
+                "latents_unused",
+                f"latents has no effect at strength {request.strength:g}: these networks start from the photo without "
+                "noise",
+            )
+        )
+    steps_run = len(table)
     if request.preview_every >= steps_run:
         found.append(
             ResultWarning(

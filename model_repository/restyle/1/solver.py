@@ -10,7 +10,9 @@ x = α·x0 + s·ε with α = 1/√(1+σ²) and s = σ·α. One guided step, run 
 and a solver is a grid of (timestep, σ) with the rows (p, q, a, b, c, d). DDIM (arXiv 2010.02502), Euler (2206.00364)
 and the first order of DPM-Solver++ (2211.01095) are the *same* formula on different grids:
 a = s'/s, b = α'·(1 − σ'/σ). The second order adds the previous x0; the ancestral variant splits σ' into a
-deterministic and a fresh part. The grids are those of diffusers' schedulers, so that results can be compared.
+deterministic and a fresh part. The grids are those of diffusers' schedulers, so that results can be compared: as
+Stable Diffusion configures each solver ("diffusers"), or all with diffusers' "trailing" spacing, where every part of
+the schedule begins at its last timestep (Lin et al. 2023, arXiv 2305.08891), so that solvers begin at the same ones.
 """
 
 from collections.abc import Callable
@@ -48,9 +50,16 @@ class Table:
 class _Grid:
     timesteps: Array
     sigmas: Array
-    """FP64 [n + 1]; the last one is where the picture is."""
-    noise_start: float
+    """FP64 [n]: the noise level that each step begins at."""
+    after: Array
+    """FP64 [n]: the one that it ends at, nearly always where the next begins; the last is where the picture is."""
+    noise_start: float = 1.0
     """Scale of the pure-noise start."""
+
+
+def _chained(sigmas: Array, last: float) -> Array:
+    """Where steps end that begin at ``sigmas``, each where the one before it ended."""
+    return np.append(sigmas[1:], last)
 
 
 def alphas_cumprod(beta_start: float, beta_end: float, train_steps: int) -> Array:
@@ -65,25 +74,47 @@ def _train_sigmas(alphas: Array) -> Array:
 
 def _ddim_grid(alphas: Array, steps: int) -> _Grid:
     """diffusers' DDIMScheduler: leading spacing, steps_offset 1, set_alpha_to_one False."""
-    sigmas, stride = _train_sigmas(alphas), len(alphas) // steps
-    timesteps = np.arange(steps)[::-1] * stride + 1
-    previous = timesteps - stride
-    after = np.where(previous >= 0, sigmas[np.maximum(previous, 0)], sigmas[0])
-    return _Grid(timesteps.astype(np.float64), np.append(sigmas[timesteps], after[-1]), 1.0)
+    stride = len(alphas) // steps
+    return _ddim(alphas, np.arange(steps)[::-1] * stride + 1)
+
+
+def _ddim_trailing(alphas: Array, steps: int) -> _Grid:
+    return _ddim(alphas, _trailing(alphas, steps))
+
+
+def _ddim(alphas: Array, timesteps: NDArray[np.int64]) -> _Grid:
+    """As there, every step ends a whole stride on, also where the next begins beside that: strides are rounded down."""
+    sigmas = _train_sigmas(alphas)
+    after = np.maximum(timesteps - len(alphas) // len(timesteps), 0)
+    return _Grid(timesteps.astype(np.float64), sigmas[timesteps], sigmas[after])
 
 
 def _euler_grid(alphas: Array, steps: int) -> _Grid:
     """diffusers' EulerDiscreteScheduler: linspace spacing, timesteps rounded to FP32 as there."""
-    train = _train_sigmas(alphas)
-    timesteps = np.linspace(0, len(alphas) - 1, steps, dtype=np.float32)[::-1].astype(np.float64)
-    sigmas = np.append(np.interp(timesteps, np.arange(len(alphas)), train), 0.0)
-    return _Grid(timesteps, sigmas, float(sigmas[0] / np.hypot(1.0, sigmas[0])))
+    return _euler(alphas, np.linspace(0, len(alphas) - 1, steps, dtype=np.float32)[::-1].astype(np.float64))
+
+
+def _euler_trailing(alphas: Array, steps: int) -> _Grid:
+    return _euler(alphas, _trailing(alphas, steps).astype(np.float64))
+
+
+def _euler(alphas: Array, timesteps: Array) -> _Grid:
+    sigmas = np.interp(timesteps, np.arange(len(alphas)), _train_sigmas(alphas))
+    return _Grid(timesteps, sigmas, _chained(sigmas, 0.0), float(sigmas[0] / np.hypot(1.0, sigmas[0])))
 
 
 def _dpmpp_grid(alphas: Array, steps: int) -> _Grid:
     """diffusers' DPMSolverMultistepScheduler: linspace spacing, final σ zero."""
-    timesteps = np.linspace(0, len(alphas) - 1, steps + 1).round()[::-1][:-1]
-    return _Grid(timesteps, np.append(_train_sigmas(alphas)[timesteps.astype(int)], 0.0), 1.0)
+    return _dpmpp(alphas, np.linspace(0, len(alphas) - 1, steps + 1).round()[::-1][:-1].astype(np.int64))
+
+
+def _dpmpp_trailing(alphas: Array, steps: int) -> _Grid:
+    return _dpmpp(alphas, _trailing(alphas, steps))
+
+
+def _dpmpp(alphas: Array, timesteps: NDArray[np.int64]) -> _Grid:
+    sigmas = _train_sigmas(alphas)[timesteps]
+    return _Grid(timesteps.astype(np.float64), sigmas, _chained(sigmas, 0.0))
 
 
 def _dpmpp_karras_grid(alphas: Array, steps: int) -> _Grid:
@@ -93,7 +124,15 @@ def _dpmpp_karras_grid(alphas: Array, steps: int) -> _Grid:
     low, high = train[0] ** (1 / 7), train[-1] ** (1 / 7)
     sigmas = (high + ramp * (low - high)) ** 7
     timesteps = np.interp(np.log(sigmas), np.log(train), np.arange(len(train))).round()
-    return _Grid(timesteps, np.append(sigmas, 0.0), 1.0)
+    return _Grid(timesteps, sigmas, _chained(sigmas, 0.0))
+
+
+def _trailing(alphas: Array, steps: int) -> NDArray[np.int64]:
+    """The last timestep of each of ``steps`` equal parts of the schedule, from its end."""
+    # Counted as diffusers does, so that what lies between two timesteps goes to the same one; cut, because 61 steps
+    # become 62 of it by the last bit of a division.
+    ends = np.arange(len(alphas), 0, -len(alphas) / steps)[:steps]
+    return ends.round().astype(np.int64) - 1
 
 
 def _first_order(sigma: float, after: float) -> tuple[float, float]:
@@ -102,39 +141,52 @@ def _first_order(sigma: float, after: float) -> tuple[float, float]:
     return (after / sigma) * np.hypot(1.0, sigma) * alpha_after, alpha_after * (1.0 - after / sigma)
 
 
-def _single_step(sigmas: Array, index: int, first: int) -> tuple[float, float, float, float]:
-    a, b = _first_order(sigmas[index], sigmas[index + 1])
+def _single_step(grid: _Grid, index: int, first: int) -> tuple[float, float, float, float]:
+    a, b = _first_order(grid.sigmas[index], grid.after[index])
     return a, b, 0.0, 0.0
 
 
-def _ancestral(sigmas: Array, index: int, first: int) -> tuple[float, float, float, float]:
-    sigma, after = sigmas[index], sigmas[index + 1]
+def _ancestral(grid: _Grid, index: int, first: int) -> tuple[float, float, float, float]:
+    sigma, after = grid.sigmas[index], grid.after[index]
     up = np.sqrt(after**2 * (sigma**2 - after**2) / sigma**2)
     down = np.sqrt(after**2 - up**2)
     alpha, alpha_after = 1.0 / np.hypot(1.0, sigma), 1.0 / np.hypot(1.0, after)
     return (down / sigma) * alpha_after / alpha, alpha_after * (1.0 - down / sigma), 0.0, alpha_after * up
 
 
-def _multistep(sigmas: Array, index: int, first: int) -> tuple[float, float, float, float]:
+def _multistep(grid: _Grid, index: int, first: int) -> tuple[float, float, float, float]:
     """DPM-Solver++ 2M, midpoint: first order at both ends, where a neighbour is missing or σ' is zero."""
-    sigma, after = sigmas[index], sigmas[index + 1]
+    sigma, after = grid.sigmas[index], grid.after[index]
     a, b = _first_order(sigma, after)
-    if index == first or index == len(sigmas) - 2:
+    if index == first or index == len(grid.sigmas) - 1:
         return a, b, 0.0, 0.0
-    ratio = np.log(sigmas[index - 1] / sigma) / np.log(sigma / after)
+    ratio = np.log(grid.sigmas[index - 1] / sigma) / np.log(sigma / after)
     return a, b * (1.0 + 0.5 / ratio), -0.5 * b / ratio, 0.0
 
 
 _Grids = Callable[[Array, int], _Grid]
-_Steps = Callable[[Array, int, int], tuple[float, float, float, float]]
+_Steps = Callable[[_Grid, int, int], tuple[float, float, float, float]]
 
-SOLVERS: dict[str, tuple[_Grids, _Steps]] = {
-    "ddim": (_ddim_grid, _single_step),
-    "euler": (_euler_grid, _single_step),
-    "euler_ancestral": (_euler_grid, _ancestral),
-    "dpmpp_2m": (_dpmpp_grid, _multistep),
-    "dpmpp_2m_karras": (_dpmpp_karras_grid, _multistep),
+SOLVERS: dict[str, _Steps] = {
+    "ddim": _single_step,
+    "euler": _single_step,
+    "euler_ancestral": _ancestral,
+    "dpmpp_2m": _multistep,
+    "dpmpp_2m_karras": _multistep,
 }
+
+SPACINGS: dict[str, dict[str, _Grids]] = {
+    "diffusers": {
+        "ddim": _ddim_grid,
+        "euler": _euler_grid,
+        "euler_ancestral": _euler_grid,
+        "dpmpp_2m": _dpmpp_grid,
+        "dpmpp_2m_karras": _dpmpp_karras_grid,
+    },
+    "trailing": {"ddim": _ddim_trailing, "euler": _euler_trailing, "dpmpp_2m": _dpmpp_trailing},
+}
+"""How a release spreads its solvers over the schedule; each knows some of SOLVERS. Karras's noise levels do not depend
+on it, and an ancestral step adds noise, which networks that start from the photo alone have never seen."""
 
 
 def _epsilon(sigma: float) -> tuple[float, float]:
@@ -153,23 +205,33 @@ PREDICTIONS: dict[str, Callable[[float], tuple[float, float]]] = {
 """(p, q) at a noise level, by what the network predicts; the names are diffusers'."""
 
 
-def solver_table(name: str, steps: int, strength: float, alphas: Array, prediction: str) -> Table:
-    """The table of solver ``name`` (a key of SOLVERS) for ``steps`` (1 … MAX_STEPS) at ``strength`` (0 < strength ≤ 1).
+def solver_table(
+    name: str,
+    steps: int,
+    strength: float,
+    alphas: Array,
+    prediction: str,
+    *,
+    spacing: str = "diffusers",
+    start_noise: float = 1.0,
+) -> Table:
+    """The table of solver ``name`` for ``steps`` (1 … MAX_STEPS) at ``strength`` (0 < strength ≤ 1).
 
-    ``alphas`` (ᾱ, FP64 [train_steps]) and ``prediction`` (a key of PREDICTIONS) are those of the network's training.
-    At strength 1 the start is pure noise; below it the first ``steps − int(steps·strength)`` steps are skipped, as in
-    diffusers' img2img, and the start is the photo at the noise level of the first step that is left (at least one is).
+    ``alphas`` (ᾱ, FP64 [train_steps]) and ``prediction`` (a key of PREDICTIONS) are those of the network's training,
+    ``spacing`` is a key of SPACINGS that knows the solver. At strength 1 the start is pure noise; below it the first
+    ``steps − int(steps·strength)`` steps are skipped, as in diffusers' img2img, and the start is the photo at the noise
+    level of the first step that is left (at least one is), with ``start_noise`` (0 … 1) times the noise that belongs
+    there: 0 for networks that were trained from the photo alone.
     """
-    make_grid, make_step = SOLVERS[name]
     clean = PREDICTIONS[prediction]
-    grid = make_grid(alphas, steps)
+    grid = SPACINGS[spacing][name](alphas, steps)
     # Rounded, because an FP32 strength of 0.7 is 0.699999988 and would lose a step.
     first = steps - max(1, min(steps, int(round(strength, 6) * steps + 1e-9)))
     rows = np.zeros((steps - first, 6))
     for row, index in enumerate(range(first, steps)):
         rows[row, P], rows[row, Q] = clean(grid.sigmas[index])
-        rows[row, A:] = make_step(grid.sigmas, index, first)
-    sigma = grid.sigmas[first]
+        rows[row, A:] = SOLVERS[name](grid, index, first)
+    sigma = float(grid.sigmas[first])
     alpha = float(1.0 / np.hypot(1.0, sigma))
-    start = (0.0, grid.noise_start) if strength >= 1.0 else (alpha, float(sigma) * alpha)
+    start = (0.0, grid.noise_start) if strength >= 1.0 else (alpha, start_noise * sigma * alpha)
     return Table(grid.timesteps[first:], rows, start)

@@ -56,7 +56,11 @@ Examples:
     "--palette", multiple=True, metavar="COLOUR", help="A colour in words; may be given several times."
 )
 @click.option("--keep-furniture", is_flag=True, help="Keep the furniture's shapes and much of its colours.")
-@click.option("--strength", type=Finite(min=0.01, max=1), help="1 = from noise; less = from the photo.")
+@click.option(
+    "--strength",
+    type=Finite(min=0.01, max=1),
+    help="1 = from noise; less = from the photo.  [default: the service's]",
+)
 @click.option(
     "--guidance-scale",
     type=Finite(min=0),

@@ -21,16 +21,22 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     encoder reads, each keeps a share of it, so that none is lost because another is long."""
     negative_prompt: str | tuple[str, ...] = ""
     """Words or parts of what is not wanted; without effect at a guidance scale of at most 1."""
+    palette: tuple[str, ...] | None = None
+    """Colours in words, at most 8, which the server says in the prompt before its last part; () = the style's own
+    colours. None leaves it to the server: a release that knows palettes takes one of them by the seed."""
     seed: int | None = None
     """0 … 2**63−1; None = random. The one that was used comes back in the result."""
     steps: int | None = None
-    """Solver steps, 1 … 100."""
+    """Solver steps, 1 … 100, of which the share ``strength`` is run. Where that is left to the server, so many are
+    taken that its own share of them is whole steps."""
     solver: str | None = None
     """A solver's name, as the bundle knows it."""
     guidance_scale: float | None = None
     """Classifier-free guidance; at most 1 = off, for half the time."""
     strength: float | None = None
     """0 < strength ≤ 1; 1 starts from noise, less starts from the photo."""
+    max_strength: float | None = None
+    """An upper bound, 0 … 1, of the strength that is the server's default; without effect beside ``strength``."""
     control_scale: tuple[float, float] | None = None
     """Weights of the depth and the edge ControlNet."""
     keep_mask: NDArray[np.uint8] | None = None
@@ -40,7 +46,8 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     attempts: int = 1
     """2 = once more, with stronger control, when the quality score is low."""
     latents: NDArray[np.float32] | None = None
-    """Start noise [4, h, w] in place of the seed's, for exact comparisons."""
+    """Start noise [4, h, w] in place of the seed's, for exact comparisons; without effect where a release starts from
+    the photo alone."""
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="stage"):
@@ -93,6 +100,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     release: str
     warnings: list[ResultWarning] = []
     """What of the request did not do what it says."""
+    palette: list[str] | None = None
+    """The colours that were said in the prompt, the request's or those of its seed; [] = none. None from models that do
+    not say."""
+    strength: float | None = None
+    """What the picture was made at; None from models that do not say."""
 
 
 class Analysed(msgspec.Struct, frozen=True, kw_only=True, eq=False):

@@ -26,11 +26,13 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("image", np.uint8, "UINT8"),
     ("prompt", np.object_, "BYTES"),
     ("negative_prompt", np.object_, "BYTES"),
+    ("palette", np.object_, "BYTES"),
     ("seed", np.int64, "INT64"),
     ("steps", np.int32, "INT32"),
     ("solver", np.object_, "BYTES"),
     ("guidance_scale", np.float32, "FP32"),
     ("strength", np.float32, "FP32"),
+    ("max_strength", np.float32, "FP32"),
     ("control_scale", np.float32, "FP32"),
     ("keep_mask", np.uint8, "UINT8"),
     ("preview_every", np.int32, "INT32"),
@@ -52,6 +54,8 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     timings: dict[str, float]
     release: str
     warnings: list[ResultWarning] = []
+    palette: list[str] | None = None
+    strength: float | None = None
 
 
 class _Alive(msgspec.Struct):

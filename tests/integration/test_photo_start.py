@@ -1,0 +1,143 @@
+"""A release whose networks start from the photo, on a real Triton: tiny's graphs with other settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.embedded.triton import TritonServer
+from orchestrator.jobs.models import Preferences
+from orchestrator.jobs.translate import Narration, metadata, request
+from orchestrator.styles import STYLES
+from reroom.triton import RestyleError, RestyleRequest, Result, Step, TritonClient
+from tests.conftest import RELEASE, ROOT
+from tests.jobs import a_job
+from tests.pictures import room
+
+PHOTO = room(96, 120)
+STYLE = STYLES["boho"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    folder = tmp_path_factory.mktemp("photo-start")
+    document = json.loads((RELEASE / "release.json").read_text())
+    document["defaults"] |= {"steps": 5, "strength": 0.2, "start_noise": 0.0}
+    document["schedule"]["spacing"] = "trailing"
+    document |= {"solvers": ["ddim", "dpmpp_2m"], "palettes": [["sage green"], ["navy", "cream"], []]}
+    (folder / "release.json").write_text(json.dumps(document))
+    shutil.copytree(RELEASE / "versions", folder / "versions")
+    with TritonServer([ROOT / "model_repository", RELEASE / "models"], release=folder) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(server: TritonServer) -> AsyncIterator[TritonClient]:
+    async with TritonClient(server.grpc) as client:
+        yield client
+
+
+async def restyled(client: TritonClient, **wishes: Any) -> tuple[Result, dict[str, Any], int]:
+    """The model's result for a job, the metadata that its user gets, and the steps that were run."""
+    job = a_job(style="boho", preferences=Preferences(**{"seed": 1, **wishes}))
+    events = [event async for event in client.restyle(request(job, STYLE, PHOTO), deadline=60)]
+    result = events[-1]
+    assert isinstance(result, Result)
+    steps = sum(isinstance(event, Step) for event in events)
+    return result, metadata(job, result, Narration(), 1.0), steps
+
+
+async def direct(client: TritonClient, **changes: Any) -> Result:
+    asked = RestyleRequest(image=PHOTO, prompt=STYLE.prompt, **changes)
+    result = [event async for event in client.restyle(asked, deadline=60)][-1]
+    assert isinstance(result, Result)
+    return result
+
+
+async def test_a_plain_job_is_one_step_from_the_photo_in_the_seeds_palette(client: TritonClient) -> None:
+    _, told, steps = await restyled(client)
+    assert (steps, told["strength"], told["palette"], told["warnings"]) == (1, 0.2, ["navy", "cream"], [])
+
+
+async def test_seeds_differ_by_their_palette_alone(client: TritonClient) -> None:
+    zero, one, three = [(await restyled(client, seed=seed))[0] for seed in (0, 1, 3)]
+    assert (zero.image != one.image).mean() > 0.02
+    np.testing.assert_array_equal(zero.image, three.image)
+
+
+async def test_a_palette_that_is_asked_for_is_told_and_taken(client: TritonClient) -> None:
+    asked, told, _ = await restyled(client, color_palette=["oak", "red"])
+    assert told["palette"] == ["oak", "red"]
+    chosen, _, _ = await restyled(client)
+    assert (asked.image != chosen.image).mean() > 0.02
+
+
+async def test_no_colours_can_be_asked_for(client: TritonClient) -> None:
+    none, own, navy = [await direct(client, seed=1, palette=palette) for palette in ((), ("",), None)]
+    assert (none.palette, own.palette, navy.palette) == ([], [], ["navy", "cream"])
+    np.testing.assert_array_equal(none.image, own.image)
+    assert (none.image != navy.image).mean() > 0.02
+
+
+async def test_an_older_worker_composes_the_palettes_words_itself(client: TritonClient) -> None:
+    parts = ("colour palette of oak, red", STYLE.prompt)
+    asked = RestyleRequest(image=PHOTO, prompt=parts, negative_prompt=STYLE.negative_prompt, seed=1)
+    result = [event async for event in client.restyle(asked, deadline=60)][-1]
+    assert isinstance(result, Result)
+    assert result.palette == []
+    newer, _, _ = await restyled(client, color_palette=["oak", "red"])
+    np.testing.assert_array_equal(result.image, newer.image)
+
+
+async def test_furniture_is_not_kept_less_for_being_asked_to(client: TritonClient) -> None:
+    plain, _, _ = await restyled(client)
+    kept, told, steps = await restyled(client, keep_furniture=True)
+    assert steps == 1
+    np.testing.assert_array_equal(plain.image, kept.image)
+    assert told["warnings"] == [
+        {
+            "code": "keep_furniture_unused",
+            "detail": "keep_furniture has no effect: tiny-1 starts from the photo anyway, at strength 0.2",
+        }
+    ]
+
+
+async def test_noise_that_plays_no_part_is_said_to(client: TritonClient) -> None:
+    shape = (4, 14, 18)
+    plain, given = (
+        await direct(client, seed=1),
+        await direct(client, seed=1, latents=np.ones(shape, np.float32)),
+    )
+    np.testing.assert_array_equal(plain.image, given.image)
+    assert [warning.code for warning in given.warnings] == ["latents_unused"]
+    from_noise = await direct(client, seed=1, latents=np.ones(shape, np.float32), strength=1.0)
+    assert from_noise.warnings == []
+    assert (from_noise.image != plain.image).mean() > 0.5
+
+
+async def test_kept_pixels_are_the_photos_own(client: TritonClient) -> None:
+    photo = room(112, 144)
+    mask = np.zeros((112, 144), np.uint8)
+    mask[60:, 40:100] = 255
+    asked = RestyleRequest(image=photo, prompt=STYLE.prompt, seed=1, keep_mask=mask, steps=10)
+    events = [event async for event in client.restyle(asked, deadline=60)]
+    result = events[-1]
+    assert isinstance(result, Result)
+    assert sum(isinstance(event, Step) for event in events) == 2
+    np.testing.assert_array_equal(result.image[mask > 127], photo[mask > 127])
+
+
+async def test_a_second_attempt_is_another_picture_without_noise_too(client: TritonClient) -> None:
+    weak, strong = [await direct(client, seed=1, control_scale=(scale, scale)) for scale in (0.8, 1.12)]
+    assert (weak.image != strong.image).mean() > 0.02
+
+
+async def test_solvers_that_begin_elsewhere_are_refused_by_name(client: TritonClient) -> None:
+    with pytest.raises(RestyleError, match="solver must be one of ddim, dpmpp_2m, not 'euler'") as caught:
+        await direct(client, solver="euler")
+    assert caught.value.code == "invalid_request"
