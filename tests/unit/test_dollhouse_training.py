@@ -327,7 +327,7 @@ def test_denoisers_learn_a_batch(seen: NDArray[np.uint8], tokens: Tokens, second
     optimiser = torch.optim.Adam(parameters, 3e-3)
     course = []
     for _ in range(12 if second else 25):
-        window = (slice(2, 14), slice(0, 12))
+        window = (slice(0, 16), slice(0, 16))
         losses = restyling_losses(steps, vae, batch, times, later, window, adversary, 0.05)
         optimiser.zero_grad()
         torch.autograd.backward(losses["loss"])
