@@ -106,7 +106,8 @@ def to_pixels(signal: Floats) -> Floats:
 
 def to_bytes(pixels: Floats) -> Bytes:
     """FP32 in 0..255 → UINT8, rounded."""
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    rounded = np.rint(pixels)
+    return np.clip(rounded, 0, 255, out=rounded).astype(np.uint8)
 
 
 def preview_jpeg(x0: Floats, matrix: Floats, fit: Fit) -> bytes:
