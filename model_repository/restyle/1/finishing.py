@@ -50,7 +50,7 @@ BAND = 32
 class Recolouring:
     """A change of colour for every pixel of the network's picture.
 
-    ``factors`` is FP32 [h,3,4,w]: of each channel of the result, the factors of the photo's red, green and blue, and
+    ``factors`` is FP32 [3,4,h,w]: of each channel of the result, the factors of the photo's red, green and blue, and
     what is added.
     """
 
@@ -59,12 +59,12 @@ class Recolouring:
     def inside(self, fit: Fit) -> "Recolouring":
         """That of the part of the bucket that is photo."""
         (top, left), (height, width) = fit.offset, fit.inner
-        return Recolouring(self.factors[top : top + height, :, :, left : left + width])
+        return Recolouring(self.factors[:, :, top : top + height, left : left + width])
 
     def of(self, photo: Bytes) -> Floats:
         """``photo`` UINT8 [H,W,3], the same view at any size, in other colours: FP32 [H,W,3] in 0..255, not rounded."""
         height, width, _ = photo.shape
-        down = _cubic(len(self.factors), height)
+        down = _cubic(self.factors.shape[2], height)
         recoloured = np.empty(photo.shape, np.float32)
         for top in range(0, height, BAND):
             rows = slice(top, top + BAND)
@@ -72,15 +72,15 @@ class Recolouring:
         return recoloured
 
     def _enlarged(self, down: Floats, width: int) -> Floats:
-        """Rows of the factors at the photo's size, [rows,3,4,width], each the sum of a row of ``down`` [rows,h]."""
+        """Rows of the factors at the photo's size, [3,4,rows,width], each the sum of a row of ``down`` [rows,h]."""
         used = np.flatnonzero(down.any(axis=0))
         near = slice(used[0], used[-1] + 1)
-        factors = self.factors[near]
-        narrow = down[:, near] @ factors.reshape(len(factors), -1)
-        wide = cv2.resize(
-            narrow.reshape(-1, factors.shape[-1]), (width, 12 * len(down)), interpolation=cv2.INTER_CUBIC
+        # Twelve small products: of one large one, OpenBLAS would make threads that mostly wait for each other.
+        narrow = down[:, near] @ self.factors[:, :, near]
+        flat = narrow.reshape(-1, narrow.shape[-1])
+        return cv2.resize(flat, (width, len(flat)), interpolation=cv2.INTER_CUBIC).reshape(
+            *narrow.shape[:3], width
         )
-        return wide.reshape(len(down), 3, 4, width)
 
 
 def _cubic(small: int, large: int) -> Floats:
@@ -89,13 +89,13 @@ def _cubic(small: int, large: int) -> Floats:
 
 
 def _apply(factors: Floats, photo: Bytes) -> Floats:
-    """``factors`` FP32 [H,3,4,W] times photo [H,W,3] → FP32 [H,W,3], clipped to 0..255."""
+    """``factors`` FP32 [3,4,H,W] times photo [H,W,3] → FP32 [H,W,3], clipped to 0..255."""
     channels = [channel.astype(np.float32) for channel in cv2.split(photo)]
     mixed = []
     for to in range(3):
-        total = factors[:, to, 3].copy()
-        for channel, plane in enumerate(channels):
-            total += factors[:, to, channel] * plane
+        total = factors[to, 3].copy()
+        for factor, channel in zip(factors[to, :3], channels, strict=True):
+            total += factor * channel
         mixed.append(total)
     return np.clip(cv2.merge(mixed), 0.0, 255.0)
 
@@ -110,7 +110,7 @@ def learn_recolouring(photo: Bytes, result: Floats, detail: float) -> Recolourin
     factors[:, 3] += missed * _certainty(missed)
     factors *= detail
     factors[:, 3] += (1.0 - detail) * painted
-    return Recolouring(np.ascontiguousarray(factors.transpose(2, 0, 1, 3)))
+    return Recolouring(factors)
 
 
 def finished_size(photo: tuple[int, int], fit: Fit) -> tuple[int, int]:
