@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import cv2
 import finishing
@@ -11,10 +12,13 @@ import pytest
 from finishing import FLAT, MOST_GAIN, MOST_PIXELS, finished_size, learn_recolouring
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from images import Bytes, Floats, fit_photo, to_bucket
+from images import fit_photo, resize, to_bucket
+from numpy.typing import NDArray
 from request import MAX_ASPECT
 
 from tests.pictures import room
+
+Picture = NDArray[Any]
 
 BUCKETS = [(96, 160), (96, 192), (112, 144), (128, 128), (144, 112), (160, 96), (192, 96)]
 LARGE, SMALL = (384, 512), (96, 128)
@@ -22,29 +26,30 @@ WARM = np.array([[0.7, 0.2, 0.0], [0.1, 0.6, 0.1], [0.0, 0.1, 0.5]], np.float32)
 """To each channel of the result, from each of the photo."""
 
 
-def shrunk(picture: Bytes | Floats, size: tuple[int, int] = SMALL) -> Bytes | Floats:
-    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
+def shrunk(picture: Picture, size: tuple[int, int] = SMALL) -> Picture:
+    return resize(picture, size)
 
 
-def enlarged(picture: Floats, size: tuple[int, int] = LARGE) -> Floats:
+def enlarged(picture: Picture, size: tuple[int, int] = LARGE) -> Picture:
     """What a result without finishing looks like at the photo's size."""
     return np.clip(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_CUBIC), 0, 255)
 
 
-def warmer(photo: Bytes) -> Floats:
+def warmer(photo: Picture) -> Picture:
+    """FP32."""
     return photo.astype(np.float32) @ WARM.T + 20
 
 
-def finished(photo: Bytes, result: Floats, detail: float = 1.0) -> Floats:
+def finished(photo: Picture, result: Picture, detail: float = 1.0) -> Picture:
     return learn_recolouring(shrunk(photo, result.shape[:2]), result, detail).of(photo)
 
 
-def distance(first: Floats | Bytes, second: Floats | Bytes) -> float:
+def distance(first: Picture, second: Picture) -> float:
     """Root mean square, of 255."""
     return float(np.sqrt(np.square(first.astype(np.float32) - second).mean()))
 
 
-def contrast_at_edges(picture: Floats, truth: Floats) -> float:
+def contrast_at_edges(picture: Picture, truth: Picture) -> float:
     """Of the truth's edges, as a share of the truth's."""
     steps = [np.abs(np.diff(each.mean(axis=2), axis=1)) for each in (picture, truth)]
     edges = steps[1] > 30
@@ -131,7 +136,7 @@ def test_faint_blotches_of_the_network_go_and_what_it_painted_stays() -> None:
 @pytest.mark.parametrize("of", ["black", "white", "noise", "checks"])
 @pytest.mark.parametrize("into", ["black", "white", "noise", "checks"])
 def test_nothing_makes_numbers_that_are_none(of: str, into: str) -> None:
-    def picture(name: str) -> Bytes:
+    def picture(name: str) -> Picture:
         checks = (np.indices((40, 56)).sum(axis=0) % 2 * 255).astype(np.uint8)
         grey = {"black": np.zeros_like(checks), "white": np.full_like(checks, 255), "checks": checks}
         noise = np.random.default_rng(4).integers(0, 256, (40, 56, 3), np.uint8)
@@ -141,7 +146,7 @@ def test_nothing_makes_numbers_that_are_none(of: str, into: str) -> None:
     assert found.shape == (211, 300, 3)
     assert found.dtype == np.float32
     assert found.min() >= 0
-    assert found.max() <= 255  # both false for NaN
+    assert found.max() <= 255  # both are false for NaN
 
 
 @pytest.mark.parametrize("large", [(1, 1), (1, 90), (90, 1), (33, 90), (90, 33), (5, 6)])
