@@ -117,7 +117,7 @@ def milliseconds_per_megapixel() -> float:
             took.append(time.process_time() - begun)
     finally:
         cv2.setNumThreads(threads)
-    return statistics.median(took) * 1e3 / (photo.shape[0] * photo.shape[1] / 1e6)
+    return statistics.median(took) * 1e3 / (photo[..., 0].size / 1e6)
 
 
 def main() -> None:
