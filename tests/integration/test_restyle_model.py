@@ -94,7 +94,7 @@ async def test_a_result_says_how_it_was_made(client: TritonClient) -> None:
     assert result.prompt_truncated
     assert result.release == "tiny-1"
     assert (result.palette, result.strength) == ([], 1.0)
-    assert set(result.timings) == {"analyzing", "generating", "transforming", "finalizing"}
+    assert set(result.timings) == {"analyzing", "generating", "transforming", "finalizing", "finishing"}
     assert set(result.quality) == {
         "edge_agreement",
         "depth_agreement",
