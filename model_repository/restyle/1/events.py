@@ -68,7 +68,7 @@ class Result:
     """Whether words of ``prompt`` or ``negative_prompt`` were left out; the warnings say which."""
     warnings: list[ResultWarning]
     timings: dict[str, float]
-    """Seconds per stage, and of them in ``finishing`` those that brought the picture to the photo's frame."""
+    """Seconds per stage, and for ``finishing``: bringing the picture to the photo's frame and size."""
     release: str
     solver: str
     steps: int
