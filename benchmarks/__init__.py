@@ -1,6 +1,7 @@
 """Benchmarks: one script a question. Each prints a table and writes JSON to benchmarks/results/.
 
     python -m benchmarks.dollhouse         does a bundle restyle rooms well, quickly and in little memory?
+    python -m benchmarks.finishing         what does finishing at the photo's size gain, and how long does it take?
     python -m benchmarks.room_confidence   is the room type right where `restyle` says that it is sure?
     python -m benchmarks.end_to_end        how long does a restyle take, against diffusers in torch?
     python -m benchmarks.overhead          how much of that lies outside the denoiser, or in no model at all?

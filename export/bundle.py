@@ -58,6 +58,8 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Below 1 for networks that were trained to start from the photo: ``steps · strength`` steps are run."""
     start_noise: float = 1.0
     """What part of the noise that belongs to the start they were trained with, where that is the photo: 0 = none."""
+    detail: float = 0.0
+    """0 … 1, how much of the photo's own detail results get; 0 = the network's pixels, at their size."""
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

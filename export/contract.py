@@ -123,6 +123,7 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("keep_mask", "UINT8", (_any("H"), _any("W"))),
                         ("preview_every", "INT32", (1,)),
                         ("attempts", "INT32", (1,)),
+                        ("detail", "FP32", (1,)),
                         ("latents", "FP32", (_any("C"), _any("h"), _any("w"))),
                         ("analysis_only", "BOOL", (1,)),
                         ("probe", "BOOL", (1,)),

@@ -35,6 +35,8 @@ _DESCRIPTIONS = {
     "strength": "1 starts from noise, less starts from the photo, in this share of the steps; the models' own default "
     "when absent",
     "guidance_scale": "How closely to follow the words; the models' own default when absent, off at 1 or less",
+    "detail": "How much of the photo's own detail the result gets, at the photo's size; 0 = none, at the models' own "
+    "size. The models' own default when absent",
     "preview_every": "A preview over the WebSocket every so many steps; 0 = none",
 }
 

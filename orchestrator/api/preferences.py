@@ -35,6 +35,7 @@ PREFERENCES: dict[str, Any] = {
     "steps": Annotated[int, Meta(ge=1, le=MAX_STEPS)],
     "strength": Annotated[float, Meta(ge=MIN_STRENGTH, le=1)],
     "guidance_scale": Annotated[float, Meta(ge=0, le=30)],
+    "detail": Annotated[float, Meta(ge=0, le=1)],
     "preview_every": Annotated[int, Meta(ge=0, le=MAX_STEPS)],
 }
 """A member's type and limits. null is the same as leaving the member out."""

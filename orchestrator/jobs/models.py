@@ -72,6 +72,8 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     strength: float | None = None
     """0.01 … 1; 1 starts from noise, less starts from the photo; absent = the bundle's default."""
     guidance_scale: float | None = None
+    detail: float | None = None
+    """0 … 1, how much of the photo's own detail the result gets; absent = the bundle's default."""
     preview_every: int = 0
     """A preview event every so many steps; 0 = none."""
 

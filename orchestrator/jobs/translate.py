@@ -35,6 +35,7 @@ def request(job: Job, style: Style, photo: NDArray[np.uint8]) -> triton.RestyleR
         guidance_scale=wishes.guidance_scale,
         strength=wishes.strength,
         max_strength=KEEP_FURNITURE_STRENGTH if _is_bounded(wishes) else None,
+        detail=wishes.detail,
         preview_every=wishes.preview_every,
     )
 

@@ -54,6 +54,7 @@ def with_network(bundle: Bundle, name: str, **config: Any) -> Bundle:
         ({"steps": 1000}, "defaults: steps must be 1 to 100, not 1000"),
         ({"guidance_scale": 99.0}, "defaults: guidance_scale must be 0 to 50, not 99"),
         ({"control_scale": (0.8, -1.0)}, "defaults: control_scale must be 0 to 2, not -1"),
+        ({"detail": 2.0}, "defaults: detail must be 0 to 1, not 2"),
         ({"strength": 0.0}, "defaults: strength must be above 0 and at most 1, not 0"),
     ],
 )

@@ -28,6 +28,7 @@ input [
   { name: "keep_mask" data_type: TYPE_UINT8 dims: [ -1, -1 ] optional: true },
   { name: "preview_every" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
   { name: "attempts" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
+  { name: "detail" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
   { name: "latents" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] optional: true }
 ]
 output [
@@ -47,7 +48,7 @@ import triton_python_backend_utils as pb_utils
 
 MARKS = pathlib.Path(MARKS_FOLDER)
 OPTIONAL = ("negative_prompt", "seed", "steps", "solver", "guidance_scale", "strength", "control_scale", "keep_mask",
-            "preview_every", "attempts", "latents", "palette", "max_strength")
+            "preview_every", "attempts", "detail", "latents", "palette", "max_strength")
 
 
 class TritonPythonModel:

@@ -97,7 +97,7 @@ async def test_every_field_arrives(client: TritonClient) -> None:
     latents = np.ones((4, 2, 3), np.float32)
     whole = request(
         negative_prompt="dark", seed=2**63 - 1, steps=2, solver="ddim", guidance_scale=0.0, strength=0.5,
-        control_scale=(0.0, 1.0), keep_mask=mask, preview_every=2, attempts=2, latents=latents,
+        control_scale=(0.0, 1.0), keep_mask=mask, preview_every=2, attempts=2, detail=0.0, latents=latents,
         palette=("sage green", "oak"), max_strength=0.25,
     )  # fmt: skip
     result = (await collect(client, whole))[-1]
@@ -105,7 +105,8 @@ async def test_every_field_arrives(client: TritonClient) -> None:
     assert json.loads(result.release) == {
         "negative_prompt": "dark", "seed": [2**63 - 1], "steps": [2], "solver": "ddim", "guidance_scale": [0.0],
         "strength": [0.5], "control_scale": [0.0, 1.0], "keep_mask": mask.tolist(), "preview_every": [2],
-        "attempts": [2], "latents": latents.tolist(), "palette": ["sage green", "oak"], "max_strength": [0.25],
+        "attempts": [2], "detail": [0.0], "latents": latents.tolist(), "palette": ["sage green", "oak"],
+        "max_strength": [0.25],
     }  # fmt: skip
 
 

@@ -45,7 +45,7 @@ async def steps_of(client: TritonClient, preferences: dict[str, Any]) -> int:
 
 
 def test_every_number_has_ends() -> None:
-    assert set(NUMBERS) == {"seed", "steps", "strength", "guidance_scale", "preview_every"}
+    assert set(NUMBERS) == {"seed", "steps", "strength", "guidance_scale", "detail", "preview_every"}
 
 
 @pytest.mark.parametrize(("name", "end"), [(name, end) for name, ends in NUMBERS.items() for end in ends])

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ async def test_a_result_says_how_it_was_made(client: TritonClient) -> None:
     assert result.prompt_truncated
     assert result.release == "tiny-1"
     assert (result.palette, result.strength) == ([], 1.0)
-    assert set(result.timings) == {"analyzing", "generating", "transforming", "finalizing"}
+    assert set(result.timings) == {"analyzing", "generating", "transforming", "finalizing", "finishing"}
     assert set(result.quality) == {
         "edge_agreement",
         "depth_agreement",
@@ -129,6 +130,18 @@ async def test_the_result_has_the_photos_aspect(client: TritonClient, shape: tup
     height, width, _ = result.image.shape
     assert abs(width / height - shape[1] / shape[0]) <= 0.02 * shape[1] / shape[0] + 1 / height
     assert 0.7 * 128 * 128 <= height * width <= 1.4 * 128 * 128
+
+
+async def test_a_finished_result_has_the_photos_size_and_comes_whole(client: TritonClient) -> None:
+    photo = np.kron(room(256, 512), np.ones((8, 4, 1), np.uint8))
+    plain, finished = [
+        await result_of(client, ask(image=photo, steps=1, detail=detail)) for detail in (0.0, 1.0)
+    ]
+    assert finished.image.shape == photo.shape == (2048, 2048, 3)
+    assert plain.image.shape[:2] == (128, 128)
+    assert 0 < finished.timings["finishing"] < 20
+    small = cv2.resize(finished.image, (128, 128), interpolation=cv2.INTER_AREA)
+    assert np.abs(small.astype(int) - plain.image).mean() < 12, "the same picture"
 
 
 async def test_strength_below_one_starts_from_the_photo(client: TritonClient) -> None:
@@ -192,6 +205,7 @@ BAD = [
     ({"guidance_scale": -1.0}, "guidance_scale must be"),
     ({"control_scale": (float("nan"), 1.0)}, "control_scale must be 0 to 2, not nan"),
     ({"control_scale": (0.5, float("inf"))}, "control_scale must be 0 to 2, not inf"),
+    ({"detail": -0.1}, "detail must be 0 to 1, not -0.1"),
     ({"strength": 0.0}, "strength must be above 0"),
     ({"strength": float("nan")}, "strength must be above 0 and at most 1, not nan"),
     ({"seed": -1}, "seed must be"),

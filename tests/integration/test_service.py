@@ -133,7 +133,7 @@ def test_the_metadata_are_measured(client: Client, stack: RunningStack) -> None:
         }
         assert fact["style"] == job.style
         assert 0 < sum(fact["timings"].values()) <= fact["processing_time"] < seconds
-        assert set(fact["timings"]) == {"analyzing", "generating", "transforming", "finalizing"}
+        assert set(fact["timings"]) == {"analyzing", "generating", "transforming", "finalizing", "finishing"}
         assert fact["quality_score"] == fact["quality"]["score"]
         assert all(0 <= value <= 1 for value in fact["quality"].values())
         assert fact["room_type"]

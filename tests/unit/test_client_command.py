@@ -61,7 +61,19 @@ def photo(tmp_path: Path) -> Path:
 def test_restyle(service: Service, photo: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jpg"
     service.plans = [(2, CUT)]
-    more = ["--prompt", "a piano", "--seed", "0", "--steps", "8", "--strength", "0.5", "--keep-furniture"]
+    more = [
+        "--prompt",
+        "a piano",
+        "--seed",
+        "0",
+        "--steps",
+        "8",
+        "--strength",
+        "0.5",
+        "--detail",
+        "0",
+        "--keep-furniture",
+    ]
     code, out, err = run(
         service.url,
         "restyle",
@@ -85,7 +97,7 @@ def test_restyle(service: Service, photo: Path, tmp_path: Path) -> None:
     sent = service.bodies[0].decode()
     preferences = json.loads(sent.split('name="preferences"\r\n\r\n')[1].split("\r\n")[0])
     assert preferences == {
-        "prompt": "a piano", "seed": 0, "steps": 8, "strength": 0.5, "keep_furniture": True,
+        "prompt": "a piano", "seed": 0, "steps": 8, "strength": 0.5, "detail": 0, "keep_furniture": True,
         "color_palette": ["sage", "oak"],
     }  # fmt: skip
 

@@ -28,6 +28,7 @@ def test_everything_said() -> None:
         "steps": 100,
         "strength": 1,
         "guidance_scale": 0,
+        "detail": 0.5,
         "preview_every": 5,
     }
     assert set(said) == set(PREFERENCES) == set(Preferences.__struct_fields__)
@@ -107,6 +108,8 @@ def test_too_large_a_number_is_called_so() -> None:
         ("keep_furniture", "1.0"),
         ("guidance_scale", "30.1"),
         ("guidance_scale", "-0.1"),
+        ("detail", "1.01"),
+        ("detail", "-0.01"),
         ("preview_every", "101"),
         ("Seed", "1"),
         ("", "1"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from events import Analysis, Event, Result, Stage, Step
+from finishing import Recolouring
 from images import fit_photo, from_bucket, to_bucket
 from numpy.typing import NDArray
 from pipeline import STRONGER, BrokenPicture, Restyler
@@ -194,11 +196,66 @@ async def test_everything_kept_scores_as_the_photo_does(release: Release) -> Non
     np.testing.assert_array_equal(result(events).pixels, PHOTO)
 
 
+async def test_without_detail_the_result_is_the_networks_own(release: Release) -> None:
+    photo, painted = room(300, 400), room(112, 144, seed=1)
+    events = await run(release, PlayedModels([painted]), image=photo, detail=0.0)
+    fit = fit_photo(300, 400, release.buckets)
+    signal = painted.astype(np.float32) / 127.5 - 1.0
+    pixels = np.clip(signal * 127.5 + 127.5, 0.0, 255.0)
+    np.testing.assert_array_equal(result(events).pixels, from_bucket(pixels, fit))
+
+
+async def test_with_detail_the_result_has_the_photos_size_and_edges(release: Release) -> None:
+    photo = room(300, 400)
+    fit = fit_photo(300, 400, release.buckets)
+    painted = cv2.GaussianBlur(255 - to_bucket(photo, fit), (0, 0), 1.0)
+    soft, crisp = [
+        result(await run(release, PlayedModels([painted]), image=photo, detail=detail)) for detail in (0, 1)
+    ]
+    assert soft.pixels.shape[:2] == fit.output
+    assert crisp.pixels.shape == photo.shape
+    truth = 255.0 - photo
+    enlarged = cv2.resize(soft.pixels, (400, 300), interpolation=cv2.INTER_CUBIC)
+    assert np.square(crisp.pixels - truth).mean() < 0.2 * np.square(enlarged - truth).mean()
+    assert crisp.quality["sharpness"] > 1.2 * soft.quality["sharpness"], "measured on what is delivered"
+
+
+async def test_the_bundle_says_how_much_detail_there_is_by_default(release: Release) -> None:
+    detailed = replace(release, defaults=replace(release.defaults, detail=0.75))
+    assert (parse(release).detail, parse(detailed).detail) == (0.0, 0.75)
+    assert parse(detailed, detail=0.0).detail == 0.0
+
+
+async def test_kept_pixels_are_the_photos_own_in_a_finished_picture(release: Release) -> None:
+    photo = room(301, 397)
+    mask = np.zeros(photo.shape[:2], np.uint8)
+    mask[40:90, 120:200] = 255
+    events = await run(release, PlayedModels([BLACK]), image=photo, keep_mask=mask, detail=1.0)
+    np.testing.assert_array_equal(result(events).pixels[mask > 0], photo[mask > 0])
+    assert result(events).pixels[250:].max() < 30
+
+
+async def test_of_two_attempts_only_the_better_is_finished(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, ...]] = []
+    whole = Recolouring.of
+
+    def seen(self: Recolouring, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+        sizes.append(photo.shape[:2])
+        return whole(self, photo)
+
+    monkeypatch.setattr(Recolouring, "of", seen)
+    threshold = replace(release, quality_threshold=2.0)
+    await run(threshold, PlayedModels([PHOTO, BLACK]), image=room(300, 400), attempts=2, detail=1.0)
+    assert sorted(sizes) == [(112, 144), (112, 144), (300, 400)]
+
+
 async def test_stages_begin_in_order(release: Release) -> None:
     events = await run(release, PlayedModels([PHOTO]))
     stages = [event.name for event in events if isinstance(event, Stage)]
     assert stages == ["analyzing", "generating", "transforming", "finalizing"]
-    assert set(result(events).timings) == set(stages)
+    assert set(result(events).timings) == {*stages, "finishing"}
 
 
 async def test_an_analysis_alone_calls_no_other_network(release: Release) -> None:

@@ -44,12 +44,16 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """0.01 … 1; 1 starts from noise, less starts from the photo; None = the service's default."""
     guidance_scale: float | None = None
     """How closely to follow the words."""
+    detail: float | None = None
+    """0 … 1, how much of the photo's own detail the result gets, at the photo's size; 0 = none, at the models' size;
+    None = the service's default."""
     preview_every: int = 0
     """A preview event every so many steps; 0 = none."""
 
     def __post_init__(self) -> None:
         # JSON has no NaN: it would be sent as null, which means "the default".
-        for name, value in (("strength", self.strength), ("guidance_scale", self.guidance_scale)):
+        for name in ("strength", "guidance_scale", "detail"):
+            value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite number, not {value}")
 

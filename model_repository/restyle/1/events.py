@@ -23,9 +23,9 @@ class Analysis:
     room_confidence: float
     """0..1, as ``objects.room_confidence`` has it."""
     depth: Bytes
-    """UINT8 [H,W] of the result's size, white = near."""
+    """UINT8 [H,W], the photo's aspect at the bucket's area, white = near."""
     edges: Bytes
-    """UINT8 [H,W] of the result's size, 0 or 255."""
+    """UINT8 [H,W] of the same size, 0 or 255."""
     release: str
     progress: float
 
@@ -68,7 +68,7 @@ class Result:
     """Whether words of ``prompt`` or ``negative_prompt`` were left out; the warnings say which."""
     warnings: list[ResultWarning]
     timings: dict[str, float]
-    """Seconds per stage."""
+    """Seconds per stage, and for ``finishing``: bringing the picture to the photo's frame and size."""
     release: str
     solver: str
     steps: int

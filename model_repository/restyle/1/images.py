@@ -106,7 +106,8 @@ def to_pixels(signal: Floats) -> Floats:
 
 def to_bytes(pixels: Floats) -> Bytes:
     """FP32 in 0..255 → UINT8, rounded."""
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    rounded = np.rint(pixels)
+    return np.clip(rounded, 0, 255, out=rounded).astype(np.uint8)
 
 
 def preview_jpeg(x0: Floats, matrix: Floats, fit: Fit) -> bytes:
@@ -142,12 +143,15 @@ def paste_kept(pixels: Floats, photo: Bytes, mask: Bytes) -> Floats:
     ``pixels`` is the result, [H,W,3]; ``photo`` and ``mask`` may have another size of the same frame.
     """
     size = pixels.shape[:2]
-    photo = resize(photo, size).astype(np.float32)
+    photo = resize(photo, size)
     # Any share of a pixel keeps it, so that a thin line survives a smaller picture.
     kept = resize(_binary(mask), size) > 0
     reach = max(1.0, FEATHER * max(size))
     distance = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5) if kept.any() else np.inf
     weight = np.clip(1.0 - distance / (reach + 1.0), 0.0, 1.0) * np.ones(size, np.float32)
-    weight = weight[..., None]
-    blended = weight * photo + (1.0 - weight) * pixels
-    return np.where(kept[..., None], photo, blended).astype(np.float32)
+    pasted = np.array(pixels, np.float32)
+    for row in np.flatnonzero(weight.any(axis=1)):  # one at a time: a finished picture is large
+        share = weight[row, :, None]
+        pasted[row] += share * (photo[row] - pasted[row])
+        pasted[row, kept[row]] = photo[row, kept[row]]
+    return pasted

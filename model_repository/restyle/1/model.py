@@ -34,7 +34,7 @@ class TritonPythonModel:
         try:
             values = read_values(pb_utils, request)
             if is_probe(values):
-                _send(responses, Alive(models={EDGES: -1, **self.release.versions}))
+                await _send(responses, Alive(models={EDGES: -1, **self.release.versions}))
                 responses.close()
                 return
             parsed = parse_request(values, self.release)
@@ -43,7 +43,7 @@ class TritonPythonModel:
                     if responses.cancelled:
                         responses.fail("cancelled", "the client cancelled the request")
                         return
-                    _send(responses, event)
+                    await _send(responses, event)
             responses.close()
         except InvalidRequest as error:
             responses.fail("invalid_request", str(error))
@@ -55,14 +55,13 @@ class TritonPythonModel:
             responses.fail("internal_error", f"{type(error).__name__} in restyle; the server's log has more")
 
 
-def _send(responses: Responses, event: Event | Alive) -> None:
+async def _send(responses: Responses, event: Event | Alive) -> None:
     match event:
         case Result():
             fields = {key: value for key, value in vars(event).items() if key != "pixels"}
             fields["warnings"] = [asdict(warning) for warning in event.warnings]
-            responses.send(
-                {"type": "result", **fields}, image=to_bytes(event.pixels), image_exact=event.pixels
-            )
+            image = await asyncio.to_thread(to_bytes, event.pixels)
+            responses.send({"type": "result", **fields}, image=image, image_exact=event.pixels)
         case Preview():
             jpeg = base64.b64encode(event.jpeg).decode()
             responses.send({"type": "preview", **asdict(event), "jpeg": jpeg})

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from clock import Clock
 from events import Analysis, Event, Preview, Result, Stage, Step
+from finishing import Recolouring, finished_size, learn_recolouring
 from images import (
     Bytes,
     Fit,
@@ -23,6 +24,7 @@ from images import (
     latent_mask,
     paste_kept,
     preview_jpeg,
+    resize,
     to_bucket,
     to_bytes,
     to_pixels,
@@ -77,9 +79,12 @@ class _Scene:
 
 @dataclass(frozen=True)
 class _Picture:
-    """What an attempt came to: pixels FP32 [H,W,3] in 0..255, and their quality."""
+    """What an attempt came to, in the bucket's frame, and its quality."""
 
     pixels: Floats
+    """FP32 [H,W,3] in 0..255."""
+    recolouring: Recolouring | None
+    """How the photo became ``pixels``; None where the result is to be the network's own pixels."""
     quality: dict[str, float]
 
     @property
@@ -144,10 +149,12 @@ class Restyler:
                 break
             if (_control_scale(request, attempt + 1) == _control_scale(request, attempt)).all():
                 break  # the same picture again
-        clock.enter("")
         assert best is not None
+        clock.enter("finishing")
+        pixels = await asyncio.to_thread(_in_photos_frame, request, scene.fit, best)
+        clock.enter("")
         yield Result(
-            pixels=best.pixels,
+            pixels=pixels,
             seed=request.seed,
             quality=best.quality,
             attempts=attempt,
@@ -180,7 +187,7 @@ class Restyler:
             latents = state
         clock.enter("finalizing")
         yield Stage("finalizing", last)
-        yield await self._finish(request, scene, latents)
+        yield await self._picture(request, scene, latents, clock)
 
     @staticmethod
     def _span(attempt: int, attempts: int) -> tuple[float, float]:
@@ -281,12 +288,17 @@ class Restyler:
             control_scale=scale[None],
         )
 
-    async def _finish(self, request: Request, scene: _Scene, latents: Floats) -> _Picture:
-        """Decode, measure, and bring back to the photo's frame."""
+    async def _picture(self, request: Request, scene: _Scene, latents: Floats, clock: Clock) -> _Picture:
+        """Decode, and measure as it will be shown."""
         (signal,) = await self.models("vae_decoder", ("image",), latents=latents)
         if not np.isfinite(signal).all():
             raise BrokenPicture("vae_decoder made no finite picture of the latents")
-        pixels = to_pixels(signal)
+        pixels, recolouring = to_pixels(signal), None
+        if request.detail > 0:
+            clock.enter("finishing")
+            recolouring = await asyncio.to_thread(learn_recolouring, scene.photo, pixels, request.detail)
+            pixels = await asyncio.to_thread(recolouring.of, scene.photo)
+            clock.enter("finalizing")
         shown = pixels
         if request.keep_mask is not None:
             mask = await asyncio.to_thread(to_bucket, request.keep_mask, scene.fit)
@@ -295,8 +307,14 @@ class Restyler:
         edges, depth = await asyncio.gather(self._edges(picture), self._depth(picture))
         # The padding is not delivered, so it does not count.
         seen = [inside(part, scene.fit) for part in (scene.edges, scene.depth, picture, edges, depth)]
-        quality = await asyncio.to_thread(measure_quality, *seen)
-        pixels = await asyncio.to_thread(from_bucket, pixels, scene.fit)
-        if request.keep_mask is not None:
-            pixels = await asyncio.to_thread(paste_kept, pixels, request.image, request.keep_mask)
-        return _Picture(pixels, quality)
+        return _Picture(pixels, recolouring, await asyncio.to_thread(measure_quality, *seen))
+
+
+def _in_photos_frame(request: Request, fit: Fit, picture: _Picture) -> Floats:
+    """The picture as it is delivered: finished at the photo's size where that is asked for, and with what is kept."""
+    if picture.recolouring is None:
+        pixels = from_bucket(picture.pixels, fit)
+    else:
+        photo = resize(request.image, finished_size(request.image.shape[:2], fit))
+        pixels = picture.recolouring.inside(fit).of(photo)
+    return pixels if request.keep_mask is None else paste_kept(pixels, request.image, request.keep_mask)

@@ -24,6 +24,8 @@ class Defaults:
     """Below 1 the networks were trained to start from the photo."""
     start_noise: float = 1.0
     """Share (0 … 1) of the noise that belongs to the start, where that is the photo."""
+    detail: float = 0.0
+    """How much of the photo's own detail results get, 0 … 1."""
 
 
 @dataclass(frozen=True)

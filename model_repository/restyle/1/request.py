@@ -46,6 +46,8 @@ class Request:
     keep_mask: NDArray[np.uint8] | None
     preview_every: int
     attempts: int
+    detail: float
+    """How much of the photo's own detail the result gets; 0 = the network's pixels, at their size."""
     latents: NDArray[np.float32] | None
     analysis_only: bool
     """End after the analysis; what the picture would be made with is checked all the same."""
@@ -86,6 +88,7 @@ def parse_request(values: Values, release: Release) -> Request:
         keep_mask=values.get("keep_mask"),
         preview_every=_number(values, "preview_every", int, 0),
         attempts=_number(values, "attempts", int, 1),
+        detail=_number(values, "detail", float, defaults.detail),
         latents=values.get("latents"),
         analysis_only=_number(values, "analysis_only", bool, False),
     )
@@ -162,6 +165,7 @@ def _check_numbers(request: Request, solvers: tuple[str, ...]) -> None:
         within("control_scale", value, 0.0, MAX_CONTROL)
     within("preview_every", request.preview_every, 0, MAX_STEPS)
     within("attempts", request.attempts, 1, 2)
+    within("detail", request.detail, 0.0, 1.0)
     _check_strength("strength", request.strength)
 
 

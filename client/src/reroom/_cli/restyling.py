@@ -67,6 +67,11 @@ Examples:
     help="How closely to follow the words; at most 1 = not at all, in half the time.  [default: the service's]",
 )
 @click.option(
+    "--detail",
+    type=Finite(min=0, max=1),
+    help="How much of the photo's own detail to keep; 0 = none, at the models' size.  [default: the service's]",
+)
+@click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), help="For the same picture again.  [default: random]"
 )
 @click.option("--steps", type=click.IntRange(1, 100), help="Solver steps.  [default: the service's]")

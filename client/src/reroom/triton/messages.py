@@ -45,6 +45,8 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A preview every so many steps; 0 = none."""
     attempts: int = 1
     """2 = once more, with stronger control, when the quality score is low."""
+    detail: float | None = None
+    """0 … 1; above 0 the result has the photo's own size, and its edges and textures wherever the room is the same."""
     latents: NDArray[np.float32] | None = None
     """Start noise [4, h, w] in place of the seed's, for exact comparisons; without effect where a release starts from
     the photo alone."""

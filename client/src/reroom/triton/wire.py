@@ -37,6 +37,7 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("keep_mask", np.uint8, "UINT8"),
     ("preview_every", np.int32, "INT32"),
     ("attempts", np.int32, "INT32"),
+    ("detail", np.float32, "FP32"),
     ("latents", np.float32, "FP32"),
 )
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(RestyleRequest)}

@@ -1,0 +1,215 @@
+"""Finishing: what the network did to the colours, done again to the photo at its own size.
+
+A network of 256 pixels cannot paint what a photo of a thousand shows. But where the room is the same, what it did to a
+small neighbourhood is nearly an affine change of colour. That is learnt where both pictures are small, and applied
+where the photo is large: its edges and textures stay, in the result's colours.
+
+The models are those of the guided filter with a colour guide (He, Sun, Tang 2013, doi:10.1109/TPAMI.2012.213), enlarged
+and applied as in the fast guided filter (He, Sun 2015, arXiv:1505.00996) and in bilateral guided upsampling (Chen,
+Adams, Wadhwa, Hasinoff 2016, doi:10.1145/2980179.2982423). Two things are added. Networks blur, and beside a sharp
+photo that looks like a loss of contrast: so models are learnt from the photo as blurred as the result is, and applied
+to the sharp one. And what they do not explain, because the result shows something else than the photo, is added as the
+network painted it.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from images import Bytes, Fit, Floats
+
+# Chosen on renders of training rooms, then looked at on photos; `python -m benchmarks.finishing` measures them.
+
+RADIUS = 3
+"""Of the neighbourhood of a model, in pixels of the network."""
+
+FLAT = 4.0
+"""Contrast of the photo, a standard deviation of 255, that a model takes for half noise."""
+
+BLURS = (0.0, 0.5, 0.75, 1.0, 1.4, 2.0, 2.8)
+"""How blurred a result may be: standard deviations in pixels of the network."""
+
+LIKELY = BLURS.index(1.0)
+"""Where the search begins."""
+
+MOST_GAIN = 2.0
+"""By how much a model may multiply independent noise of the photo's channels."""
+
+FAINT = 4.0
+"""What the models miss, of 255, of which half is taken for the network's noise."""
+
+MOST_PIXELS = 2048 * 2048
+"""Of a finished picture."""
+
+BAND = 32
+"""Rows of the photo that are worked on at once, so that it takes little memory."""
+
+
+@dataclass(frozen=True)
+class Recolouring:
+    """A change of colour for every pixel of the network's picture.
+
+    ``factors`` is FP32 [3,4,h,w]: of each channel of the result, the factors of the photo's red, green and blue, and
+    what is added.
+    """
+
+    factors: Floats
+
+    def inside(self, fit: Fit) -> "Recolouring":
+        """That of the part of the bucket that is photo."""
+        (top, left), (height, width) = fit.offset, fit.inner
+        return Recolouring(self.factors[:, :, top : top + height, left : left + width])
+
+    def of(self, photo: Bytes) -> Floats:
+        """``photo`` UINT8 [H,W,3], the same view at any size, in other colours: FP32 [H,W,3] in 0..255, not rounded."""
+        height, width, _ = photo.shape
+        down = _cubic(self.factors.shape[2], height)
+        recoloured = np.empty(photo.shape, np.float32)
+        for top in range(0, height, BAND):
+            rows = slice(top, top + BAND)
+            recoloured[rows] = _apply(self._enlarged(down[rows], width), photo[rows])
+        return recoloured
+
+    def _enlarged(self, down: Floats, width: int) -> Floats:
+        """Rows of the factors at the photo's size, [3,4,rows,width], each the sum of a row of ``down`` [rows,h]."""
+        used = np.flatnonzero(down.any(axis=0))
+        near = slice(used[0], used[-1] + 1)
+        # Twelve small products: of one large one, OpenBLAS would make threads that mostly wait for each other.
+        narrow = down[:, near] @ self.factors[:, :, near]
+        flat = narrow.reshape(-1, narrow.shape[-1])
+        return cv2.resize(flat, (width, len(flat)), interpolation=cv2.INTER_CUBIC).reshape(
+            *narrow.shape[:3], width
+        )
+
+
+def _cubic(small: int, large: int) -> Floats:
+    """[large,small]: what each of ``large`` pixels takes from ``small`` ones when a picture is enlarged."""
+    return cv2.resize(np.eye(small, dtype=np.float32), (small, large), interpolation=cv2.INTER_CUBIC)
+
+
+def _apply(factors: Floats, photo: Bytes) -> Floats:
+    """``factors`` FP32 [3,4,H,W] times photo [H,W,3] → FP32 [H,W,3], clipped to 0..255."""
+    channels = [channel.astype(np.float32) for channel in cv2.split(photo)]
+    mixed = []
+    for to in range(3):
+        total = factors[to, 3].copy()
+        for factor, channel in zip(factors[to, :3], channels, strict=True):
+            total += factor * channel
+        mixed.append(total)
+    return np.clip(cv2.merge(mixed), 0.0, 255.0)
+
+
+def learn_recolouring(photo: Bytes, result: Floats, detail: float) -> Recolouring:
+    """How ``photo`` UINT8 [h,w,3] became ``result`` FP32 [h,w,3] in 0..255, the same view at the network's size.
+
+    ``detail`` 0..1 is how much of it goes through the photo; 0 = the result's own pixels, whatever the photo shows.
+    """
+    painted = _planes(result)
+    factors, missed = _best_models(_planes(photo), painted)
+    factors[:, 3] += missed * _certainty(missed)
+    factors *= detail
+    factors[:, 3] += (1.0 - detail) * painted
+    return Recolouring(factors)
+
+
+def finished_size(photo: tuple[int, int], fit: Fit) -> tuple[int, int]:
+    """(height, width) of a finished picture: the photo's own, at most MOST_PIXELS, and no less than unfinished."""
+    height, width = photo
+    if height * width <= fit.output[0] * fit.output[1]:
+        return fit.output
+    scale = min(1.0, (MOST_PIXELS / (height * width)) ** 0.5)
+    return max(1, int(height * scale)), max(1, int(width * scale))
+
+
+def _planes(picture: Bytes | Floats) -> Floats:
+    """[h,w,3] → FP32 [3,h,w]."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32)
+
+
+def _best_models(guide: Floats, painted: Floats) -> tuple[Floats, Floats]:
+    """The models from the photo [3,h,w], blurred as it explains the result [3,h,w] best, and what they miss [3,h,w].
+
+    A guide that is sharper or more blurred than the result explains it less, so one goes where less is missed.
+    """
+
+    @cache
+    def tried(index: int) -> tuple[float, Floats, Floats]:
+        seen = _blur(guide, BLURS[index])
+        factors = _models(seen, painted)
+        missed = painted - _painted(factors, seen)
+        return float(np.square(missed).mean()), factors, missed
+
+    best = LIKELY
+    while True:
+        around = range(max(0, best - 1), min(len(BLURS), best + 2))
+        better = min(around, key=lambda index: tried(index)[0])
+        if better == best:
+            return tried(best)[1:]
+        best = better
+
+
+def _blur(planes: Floats, deviation: float) -> Floats:
+    if deviation == 0.0:
+        return planes
+    return np.stack(
+        [cv2.GaussianBlur(plane, (0, 0), deviation, borderType=cv2.BORDER_REFLECT) for plane in planes]
+    )
+
+
+def _mean(plane: Floats) -> Floats:
+    """Of every pixel's neighbourhood."""
+    return cv2.blur(plane, (2 * RADIUS + 1, 2 * RADIUS + 1), borderType=cv2.BORDER_REFLECT)
+
+
+def _models(guide: Floats, painted: Floats) -> Floats:
+    """Least squares from ``guide`` to ``painted`` [3,h,w] in every neighbourhood, ridge FLAT²: factors [3,4,h,w].
+
+    A pixel takes the mean of the models of all neighbourhoods that it is in.
+    """
+    guide_mean = [_mean(plane) for plane in guide]
+    covariance = {
+        (i, j): _mean(guide[i] * guide[j]) - guide_mean[i] * guide_mean[j]
+        for i in range(3)
+        for j in range(i + 1)
+    }
+    for i in range(3):
+        covariance[i, i] += FLAT**2
+    factors = np.empty((3, 4, *guide.shape[1:]), np.float32)
+    for to, plane in enumerate(painted):
+        mean = _mean(plane)
+        gains = _solve(covariance, [_mean(guide[i] * plane) - guide_mean[i] * mean for i in range(3)])
+        length = np.sqrt(sum(gain * gain for gain in gains))
+        within = np.minimum(1.0, MOST_GAIN / np.maximum(length, MOST_GAIN))
+        gains = [gain * within for gain in gains]
+        added = mean - sum(gain * of for gain, of in zip(gains, guide_mean, strict=True))
+        for index, values in enumerate([*gains, added]):
+            factors[to, index] = _mean(values)
+    return factors
+
+
+def _solve(matrix: dict[tuple[int, int], Floats], right: list[Floats]) -> list[Floats]:
+    """x of A·x = ``right`` for a symmetric positive 3×3 ``matrix`` (its lower half) at every pixel, by A = L·D·Lᵀ."""
+    d0 = matrix[0, 0]
+    l10, l20 = matrix[1, 0] / d0, matrix[2, 0] / d0
+    d1 = matrix[1, 1] - l10 * matrix[1, 0]
+    rest = matrix[2, 1] - l20 * matrix[1, 0]
+    l21 = rest / d1
+    d2 = matrix[2, 2] - l20 * matrix[2, 0] - l21 * rest
+    y0 = right[0]
+    y1 = right[1] - l10 * y0
+    y2 = right[2] - l20 * y0 - l21 * y1
+    x2 = y2 / d2
+    x1 = y1 / d1 - l21 * x2
+    return [y0 / d0 - l10 * x1 - l20 * x2, x1, x2]
+
+
+def _painted(factors: Floats, guide: Floats) -> Floats:
+    """Factors [3,4,h,w] times guide [3,h,w]."""
+    return factors[:, 3] + sum(factors[:, i] * guide[i] for i in range(3))
+
+
+def _certainty(missed: Floats) -> Floats:
+    """0..1 by how much [3,h,w] the models miss: little is the network's noise, much is something in the room."""
+    energy = np.square(missed).mean(axis=0)
+    return energy / (energy + FAINT**2)
