@@ -98,8 +98,10 @@ async def test_a_result_says_how_it_was_made(client: TritonClient) -> None:
         "edge_agreement",
         "depth_agreement",
         "sharpness",
+        "contrast",
         "exposure",
         "cleanliness",
+        "changed",
         "score",
     }
     assert all(0 <= value <= 1 for value in result.quality.values())

@@ -287,15 +287,16 @@ class Restyler:
         if not np.isfinite(signal).all():
             raise BrokenPicture("vae_decoder made no finite picture of the latents")
         pixels = to_pixels(signal)
-        shown = pixels
+        shown, kept = pixels, None
         if request.keep_mask is not None:
             mask = await asyncio.to_thread(to_bucket, request.keep_mask, scene.fit)
             shown = await asyncio.to_thread(paste_kept, pixels, scene.photo, mask)
+            kept = inside(mask, scene.fit)
         picture = to_bytes(shown)
         edges, depth = await asyncio.gather(self._edges(picture), self._depth(picture))
         # The padding is not delivered, so it does not count.
-        seen = [inside(part, scene.fit) for part in (scene.edges, scene.depth, picture, edges, depth)]
-        quality = await asyncio.to_thread(measure_quality, *seen)
+        parts = (scene.photo, scene.edges, scene.depth, picture, edges, depth)
+        quality = await asyncio.to_thread(measure_quality, *(inside(part, scene.fit) for part in parts), kept)
         pixels = await asyncio.to_thread(from_bucket, pixels, scene.fit)
         if request.keep_mask is not None:
             pixels = await asyncio.to_thread(paste_kept, pixels, request.image, request.keep_mask)

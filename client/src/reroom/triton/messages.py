@@ -91,7 +91,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     image: NDArray[np.uint8]
     seed: int
     quality: dict[str, float]
-    """edge_agreement, depth_agreement (0..1 each), sharpness, exposure, cleanliness and one score."""
+    """0..1: edge_agreement, depth_agreement, sharpness, contrast, exposure, cleanliness, changed, and one score."""
     attempts: int
     prompt_truncated: bool
     """True when a prompt was longer than the text encoder reads; the warnings say what was left out."""
