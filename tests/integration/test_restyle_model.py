@@ -307,7 +307,7 @@ async def test_an_analysis_alone_is_the_networks_own_and_takes_no_steps(
     )
     assert all(0 <= side <= 1 for each in seen.objects for side in each["box"])
     assert 0 <= seen.room_confidence <= 1
-    assert (seen.room_confidence == 0) == (seen.room_type == "room")
+    assert (seen.room_confidence == 0) == (seen.room_type == "unknown")
     assert seen.release == "tiny-1"
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from images import Fit
-from objects import EVIDENCE, UNKNOWN, objects_in_photo, room_confidence, room_type
+from objects import EVIDENCE, LEAST, UNKNOWN, objects_in_photo, room_confidence, room_type
 from pipeline import philox_noise
 from prompt import Prompts
 from quality import (
@@ -181,13 +181,14 @@ OBJECTS = st.lists(st.builds(an_object, st.sampled_from(LABELS), st.floats(0.05,
 
 
 @given(OBJECTS)
-def test_confidence_is_a_share_and_0_only_when_nothing_is_known(objects: list[dict[str, Any]]) -> None:
+def test_confidence_is_least_or_more_and_0_only_where_the_room_is_unknown(
+    objects: list[dict[str, Any]],
+) -> None:
     confidence = room_confidence(objects)
     if room_type(objects) == UNKNOWN:
         assert confidence == 0
     else:
-        # The best of six is never below their mean.
-        assert 1 / len(EVIDENCE) - 1e-4 <= confidence <= 1
+        assert LEAST <= confidence <= 1
 
 
 @given(OBJECTS, st.sampled_from(sorted(EVIDENCE)), st.floats(0.05, 1.0))
@@ -215,12 +216,28 @@ DISTINCT = {
 
 def test_confidence_of_ties_of_little_and_of_much() -> None:
     # Both weigh 3.
-    assert room_confidence([an_object("bed", 0.9), an_object("couch", 0.9)]) == pytest.approx(0.5, abs=0.01)
-    assert room_confidence([an_object("bed", 0.9), an_object("couch", 0.9)]) <= 0.5
-    assert room_confidence([an_object("vase", 0.1)]) < 0.2
-    assert room_confidence([an_object("bed", 0.3)]) < 0.6 < room_confidence([an_object("bed", 0.6)])
+    assert room_type([an_object("bed", 0.9), an_object("couch", 0.9)]) == UNKNOWN
+    assert room_type([an_object("vase", 0.9)]) == UNKNOWN
+    assert room_confidence([an_object("bed", 0.3)]) == 0 < LEAST < room_confidence([an_object("bed", 0.6)])
     assert room_confidence([an_object("oven", 0.9), an_object("refrigerator", 0.9)]) > 0.99
     assert room_confidence([]) == room_confidence([an_object("zebra", 0.9)]) == 0
+
+
+def test_what_is_half_seen_many_times_is_no_room() -> None:
+    """Real photos are less like what the detector has learnt from: many things may be there, and none surely is."""
+    hall = [
+        ("book", 0.44),
+        ("book", 0.41),
+        ("shelf", 0.36),
+        ("clock", 0.32),
+        ("wardrobe", 0.4),
+        ("bed", 0.26),
+    ]
+    objects = [an_object(*each) for each in hall]
+    assert (room_type(objects), room_confidence(objects)) == (UNKNOWN, 0)
+    counters = [an_object("counter", 0.3) for _ in range(9)]
+    assert room_type(counters) == UNKNOWN
+    assert room_type([*counters, an_object("oven", 0.9)]) == "kitchen"
 
 
 def test_objects_are_told_in_the_frame_of_the_photo() -> None:

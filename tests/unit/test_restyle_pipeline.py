@@ -217,7 +217,7 @@ async def test_an_analysis_alone_calls_no_other_network(release: Release) -> Non
     assert analysis.depth.shape == analysis.edges.shape == fit.output
     np.testing.assert_array_equal(analysis.depth, from_bucket(to_bucket(photo, fit)[..., 0], fit))
     assert set(np.unique(analysis.edges)) == {0, 255}
-    assert (analysis.room_type, analysis.room_confidence, analysis.release) == ("room", 0, "tiny-1")
+    assert (analysis.room_type, analysis.room_confidence, analysis.release) == ("unknown", 0, "tiny-1")
     assert analysis.progress == 1
 
 

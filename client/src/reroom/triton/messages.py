@@ -117,9 +117,9 @@ class Analysed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     objects: list[dict[str, Any]]
     """[{label, score, box}], score 0 … 1, box = [x0, y0, x1, y1] in 0 … 1 of the photo."""
     room_type: str
-    """"room" when nothing speaks for a kind of room."""
+    """"unknown" when too little speaks for a kind of room."""
     room_confidence: float
-    """0 … 1, how sure ``room_type`` is; 0 when nothing speaks for one."""
+    """0 … 1, how sure ``room_type`` is; 0 when it is "unknown"."""
     release: str
 
 
