@@ -123,7 +123,10 @@ def ranks(photo: Seen, restyled: Seen, other: Seen, noise: Seen) -> bool:
 
 def score(photo: Seen, result: Seen) -> float:
     """The quality score that `restyle` gives a result of a photo."""
-    return measure_quality(photo.edges, photo.depth, result.picture, result.edges, result.depth)["score"]
+    quality = measure_quality(
+        photo.picture, photo.edges, photo.depth, result.picture, result.edges, result.depth
+    )
+    return quality["score"]
 
 
 def _mean(values: Sequence[float]) -> float:

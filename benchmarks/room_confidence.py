@@ -1,10 +1,11 @@
-"""Is the room type right where `restyle` says that it is sure?
+"""Is the room type right where `restyle` names one, and as often as it says?
 
     python -m benchmarks.room_confidence                             # 400 rooms, into results/room_confidence.json
     python -m benchmarks.room_confidence --rooms 40 --out /tmp/few.json
 
-Every answer comes from a real Triton. The rooms are held-out ones after the first FIRST, which had a say in
-``objects.SHARPNESS``.
+Every answer comes from a real Triton, on each room as it is rendered and once more as another camera and other lamps
+would show it (``export.dollhouse.jitter``). The rooms are held-out ones after the first FIRST; what ``objects``
+believes was chosen on rooms of the train split.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from objects import SHARPNESS
 from rich.console import Console
 from rich.table import Table
 
@@ -26,38 +26,40 @@ from benchmarks import RESULTS, report
 from benchmarks.held_out import SEEDS, held_out_rooms
 from benchmarks.releases import Release, find_release
 from benchmarks.serving import served
+from export.dollhouse.jitter import jittered
 from reroom.triton import TritonClient
 
 FIRST = 400
 GROUPS = 5
-"""Groups of rooms from the least sure to the surest, as equal in number as can be."""
+"""Groups of named rooms from the least sure to the surest, as equal in number as can be."""
 
-Told = tuple[float, bool]
-"""Of one room: the confidence, and whether its type is right."""
+Answer = tuple[float, bool]
+"""Of one room: the confidence, 0 where its type is unknown, and whether the type is right."""
 
 
-async def ask(address: str, rooms: int, side: int) -> list[Told]:
-    """What is told of so many rooms."""
-    told = []
+async def ask(address: str, rooms: int, side: int) -> dict[str, list[Answer]]:
+    """What is said of so many rooms, clean and jittered."""
+    found: dict[str, list[Answer]] = {"clean": [], "jittered": []}
     async with TritonClient(address) as triton:
         for room in held_out_rooms(SEEDS[FIRST : FIRST + rooms], side):
-            seen = await triton.analyse(room.photo)
-            told.append((seen.room_confidence, seen.room_type == room.room_type))
-    return told
+            pictures = (room.photo, jittered(room.photo, np.random.default_rng(room.seed)))
+            for answers, picture in zip(found.values(), pictures, strict=True):
+                seen = await triton.analyse(picture)
+                answers.append((seen.room_confidence, seen.room_type == room.room_type))
+    return found
 
 
-def figures(told: Sequence[Told]) -> dict[str, Any]:
-    """Accuracy of all, of the surer half and of the other; the groups; and by how much confidence and accuracy differ
-    in them on average (the expected calibration error)."""
-    ordered = np.array(sorted(told, key=lambda each: each[0]), np.float64)
-    half = len(ordered) // 2
-    groups = [_group(part) for part in np.array_split(ordered, GROUPS)]
-    wrong = ordered[ordered[:, 1] == 0, 0]
+def figures(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Of all rooms: the share that is named, and that is named rightly. Of those that are named: confidence, accuracy,
+    the same in groups, and by how much the two differ in them on average (the expected calibration error)."""
+    named = np.array(sorted(each for each in answers if each[0] > 0), np.float64)
+    groups = [_group(part) for part in np.array_split(named, GROUPS)]
+    wrong = named[named[:, 1] == 0, 0]
     return {
-        "rooms": len(ordered),
-        **_group(ordered),
-        "accuracy_of_the_surer_half": float(ordered[half:, 1].mean()),
-        "accuracy_of_the_other_half": float(ordered[:half, 1].mean()),
+        "rooms": len(answers),
+        "named": len(named) / len(answers),
+        "named_rightly": float(named[:, 1].sum()) / len(answers),
+        **_group(named),
         "confidence_where_wrong": float(wrong.mean()) if len(wrong) else None,
         "calibration_error": float(
             np.mean([abs(group["confidence"] - group["accuracy"]) for group in groups])
@@ -73,18 +75,22 @@ def _group(part: NDArray[np.float64]) -> dict[str, float]:
 def measure(release: Release, rooms: int) -> dict[str, Any]:
     around = report.circumstances()
     with served(release) as server:
-        told = asyncio.run(ask(server.grpc, rooms, release.side))
+        answers = asyncio.run(ask(server.grpc, rooms, release.side))
     facts = {"name": release.facts["release"], "sha256": release.digest}
-    return {**figures(told), "sharpness": SHARPNESS, "release": facts, **around}
+    return {**{kind: figures(each) for kind, each in answers.items()}, "release": facts, **around}
 
 
 def table(document: dict[str, Any]) -> Table:
-    made = Table("rooms", "confidence", "accuracy", box=None)
-    for name, group in (
-        ("all", document),
-        *((f"fifth {n + 1}", each) for n, each in enumerate(document["groups"])),
-    ):
-        made.add_row(name, f"{group['confidence']:.3f}", f"{group['accuracy']:.3f}")
+    made = Table("rooms", "share", "confidence", "accuracy", box=None)
+    for kind in ("clean", "jittered"):
+        found = document[kind]
+        rows = [
+            (f"{kind}, named", found),
+            *((f"  fifth {n + 1}", each) for n, each in enumerate(found["groups"])),
+        ]
+        for name, group in rows:
+            share = f"{group['named']:.3f}" if "named" in group else ""
+            made.add_row(name, share, f"{group['confidence']:.3f}", f"{group['accuracy']:.3f}")
     return made
 
 

@@ -40,9 +40,9 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="width and height are those of the pictures; the aspect is the photo's")
     ]
     objects: list[SeenObject]
-    room_type: Annotated[str, Meta(description='"room" when nothing speaks for a kind of room')]
+    room_type: Annotated[str, Meta(description='"unknown" when too little speaks for a kind of room')]
     room_confidence: Annotated[
-        float, Meta(ge=0, le=1, description="How sure room_type is; 0 when nothing speaks for a kind of room")
+        float, Meta(ge=0, le=1, description='How sure room_type is; 0 when it is "unknown"')
     ]
     depth_png: Annotated[bytes, Meta(description="A PNG in base64, 8-bit grey, white = near")]
     edges_png: Annotated[bytes, Meta(description="A PNG in base64, 8-bit grey, white on black")]

@@ -223,7 +223,8 @@ def restyling_losses(
 
     ``latents`` is the mean absolute Laplacian pyramid of x0's error, in which outlines and the colours of large areas
     weigh as much as what lies between; ``pixels`` the same of the decoded window in opponent colours, plus its mean
-    absolute error; ``areas`` the mean square error of its areas' colours; ``blame`` and ``adversary`` are the discriminator's.
+    absolute error; ``areas`` the mean square error of its areas' colours; ``blame`` and ``adversary`` are those of the
+    discriminator.
     """
     scale = vae.config.scaling_factor
     with torch.no_grad():

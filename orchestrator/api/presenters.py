@@ -29,13 +29,18 @@ Score = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Measures of the picture, 0 to 1 each, and one score of them all."""
+    """Measures of the picture beside its photo, 0 to 1 each and 1 best: edges and depth that it keeps, how sharp it is
+    at the photo's edges, contrast (a veil takes it), exposure (nothing burnt out or black that the photo shows),
+    cleanliness (no blotches, no noise), and how much was changed (0: nothing was restyled). The score is their weighted
+    geometric mean, so that one bad fault is enough for a bad picture."""
 
     edge_agreement: Score | UnsetType = UNSET
     depth_agreement: Score | UnsetType = UNSET
     sharpness: Score | UnsetType = UNSET
+    contrast: Score | UnsetType = UNSET
     exposure: Score | UnsetType = UNSET
     cleanliness: Score | UnsetType = UNSET
+    changed: Score | UnsetType = UNSET
     score: Score | UnsetType = UNSET
 
 

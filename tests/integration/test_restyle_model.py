@@ -99,8 +99,10 @@ async def test_a_result_says_how_it_was_made(client: TritonClient) -> None:
         "edge_agreement",
         "depth_agreement",
         "sharpness",
+        "contrast",
         "exposure",
         "cleanliness",
+        "changed",
         "score",
     }
     assert all(0 <= value <= 1 for value in result.quality.values())
@@ -319,7 +321,7 @@ async def test_an_analysis_alone_is_the_networks_own_and_takes_no_steps(
     )
     assert all(0 <= side <= 1 for each in seen.objects for side in each["box"])
     assert 0 <= seen.room_confidence <= 1
-    assert (seen.room_confidence == 0) == (seen.room_type == "room")
+    assert (seen.room_confidence == 0) == (seen.room_type == "unknown")
     assert seen.release == "tiny-1"
 
 

@@ -281,7 +281,7 @@ def test_analyze_json(service: Service, photo: Path, tmp_path: Path) -> None:
 
 
 def test_analyze_of_nothing(service: Service, photo: Path) -> None:
-    service.analysis = {"objects": [], "room_type": "room", "room_confidence": 0.0}
+    service.analysis = {"objects": [], "room_type": "unknown", "room_confidence": 0.0}
     assert run(service.url, "analyze", photo)[:2] == (0, "no kind of room in particular\n")
 
 

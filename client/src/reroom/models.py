@@ -154,9 +154,9 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     objects: list[SeenObject]
     """The surest first."""
     room_type: str
-    """"room" when nothing speaks for a kind of room."""
+    """"unknown" when too little speaks for a kind of room."""
     room_confidence: float
-    """0 … 1, how sure ``room_type`` is; 0 when nothing speaks for a kind of room."""
+    """0 … 1, how sure ``room_type`` is; 0 when it is "unknown"."""
     depth_png: bytes
     """White = near."""
     edges_png: bytes

@@ -299,15 +299,17 @@ class Restyler:
             recolouring = await asyncio.to_thread(learn_recolouring, scene.photo, pixels, request.detail)
             pixels = await asyncio.to_thread(recolouring.of, scene.photo)
             clock.enter("finalizing")
-        shown = pixels
+        shown, kept = pixels, None
         if request.keep_mask is not None:
             mask = await asyncio.to_thread(to_bucket, request.keep_mask, scene.fit)
             shown = await asyncio.to_thread(paste_kept, pixels, scene.photo, mask)
+            kept = inside(mask, scene.fit)
         picture = to_bytes(shown)
         edges, depth = await asyncio.gather(self._edges(picture), self._depth(picture))
         # The padding is not delivered, so it does not count.
-        seen = [inside(part, scene.fit) for part in (scene.edges, scene.depth, picture, edges, depth)]
-        return _Picture(pixels, recolouring, await asyncio.to_thread(measure_quality, *seen))
+        parts = (scene.photo, scene.edges, scene.depth, picture, edges, depth)
+        quality = await asyncio.to_thread(measure_quality, *(inside(part, scene.fit) for part in parts), kept)
+        return _Picture(pixels, recolouring, quality)
 
 
 def _in_photos_frame(request: Request, fit: Fit, picture: _Picture) -> Floats:

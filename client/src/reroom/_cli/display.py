@@ -29,7 +29,8 @@ def words(event: events.Event) -> str | None:
             return message or status
         case events.Analysis(objects=objects, room_type=room_type):
             things = f"{len(objects)} object" + ("" if len(objects) == 1 else "s")
-            return f"saw a {room_type.replace('_', ' ')} with {things}"
+            room = "room" if room_type == "unknown" else room_type.replace("_", " ")
+            return f"saw {'an' if room == 'office' else 'a'} {room} with {things}"
         case events.Step(step=step, of=of):
             return f"step {step} of {of}"
         case events.Completed():

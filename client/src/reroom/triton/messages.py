@@ -93,7 +93,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     image: NDArray[np.uint8]
     seed: int
     quality: dict[str, float]
-    """edge_agreement, depth_agreement (0..1 each), sharpness, exposure, cleanliness and one score."""
+    """0..1: edge_agreement, depth_agreement, sharpness, contrast, exposure, cleanliness, changed, and one score."""
     attempts: int
     prompt_truncated: bool
     """True when a prompt was longer than the text encoder reads; the warnings say what was left out."""
@@ -119,9 +119,9 @@ class Analysed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     objects: list[dict[str, Any]]
     """[{label, score, box}], score 0 … 1, box = [x0, y0, x1, y1] in 0 … 1 of the photo."""
     room_type: str
-    """"room" when nothing speaks for a kind of room."""
+    """"unknown" when too little speaks for a kind of room."""
     room_confidence: float
-    """0 … 1, how sure ``room_type`` is; 0 when nothing speaks for one."""
+    """0 … 1, how sure ``room_type`` is; 0 when it is "unknown"."""
     release: str
 
 
