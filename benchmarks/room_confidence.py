@@ -3,8 +3,7 @@
     python -m benchmarks.room_confidence                             # 400 rooms, into results/room_confidence.json
     python -m benchmarks.room_confidence --rooms 40 --out /tmp/few.json
 
-Every answer comes from a real Triton. The rooms are held-out ones after the first FIRST, which had a say in
-``objects.SHARPNESS``.
+Every answer comes from a real Triton. No setting was chosen on these rooms, ``objects.SHARPNESS`` neither.
 """
 
 from __future__ import annotations
@@ -23,12 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS, report
-from benchmarks.held_out import SEEDS, held_out_rooms
+from benchmarks.held_out import MEASURED, held_out_rooms
 from benchmarks.releases import Release, find_release
 from benchmarks.serving import served
 from reroom.triton import TritonClient
 
-FIRST = 400
 GROUPS = 5
 """Groups of rooms from the least sure to the surest, as equal in number as can be."""
 
@@ -40,7 +38,7 @@ async def ask(address: str, rooms: int, side: int) -> list[Told]:
     """What is told of so many rooms."""
     told = []
     async with TritonClient(address) as triton:
-        for room in held_out_rooms(SEEDS[FIRST : FIRST + rooms], side):
+        for room in held_out_rooms(MEASURED[:rooms], side):
             seen = await triton.analyse(room.photo)
             told.append((seen.room_confidence, seen.room_type == room.room_type))
     return told
