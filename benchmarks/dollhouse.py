@@ -28,7 +28,7 @@ from benchmarks.answers import Answers, Kept, ask_all
 from benchmarks.figures import (
     CONTROLS,
     changed_style_accuracy,
-    restyling_figures,
+    over_styles,
     seeing_figures,
     style_figures,
 )
@@ -134,13 +134,17 @@ def _counting(rooms: int) -> Callable[[int], None]:
 def room_figures(answers: list[Answers]) -> Document:
     """Everything that is measured on rooms."""
     judge = read_judge().name_styles
-    controls = {name: restyling_figures(made(answers), judge) for name, made in CONTROLS.items()}
+
+    def restyling(answers: list[Answers]) -> Document:
+        styles = {style: style_figures(answers, style, judge) for style in STYLES}
+        return {**over_styles(styles), "styles": styles}
+
+    controls = {name: restyling(made(answers)) for name, made in CONTROLS.items()}
     return {
-        **restyling_figures(answers, judge),
+        **restyling(answers),
         **seeing_figures(answers),
         "judge_accuracy": controls["renders"]["style_accuracy"],
         "style_accuracy_of_changes": changed_style_accuracy(answers, judge),
-        "styles": {style: style_figures(answers, style, judge) for style in STYLES},
         **controls,
     }
 

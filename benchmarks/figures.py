@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,9 +41,14 @@ def seeing_figures(answers: Sequence[Answers]) -> Figures:
 
 def restyling_figures(answers: Sequence[Answers], judge: NameStyles) -> Figures:
     """How well it restyles: the mean over every result; ``gain_over_mean`` is that of the worst style."""
-    figures = [style_figures(answers, style, judge) for style in STYLES]
-    means = {name: _mean([each[name] for each in figures]) for name in figures[0]}
-    return {**means, "gain_over_mean": min(each["gain_over_mean"] for each in figures)}
+    return over_styles({style: style_figures(answers, style, judge) for style in STYLES})
+
+
+def over_styles(styles: Mapping[str, Figures]) -> Figures:
+    """:func:`restyling_figures` from each style's own."""
+    names = next(iter(styles.values()))
+    means = {name: _mean([each[name] for each in styles.values()]) for name in names}
+    return {**means, "gain_over_mean": min(each["gain_over_mean"] for each in styles.values())}
 
 
 def style_figures(answers: Sequence[Answers], style: str, judge: NameStyles) -> Figures:

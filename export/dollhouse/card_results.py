@@ -80,8 +80,18 @@ def _by_style(found: Facts) -> str:
     styles = found.get("styles", {})
     if not styles or not all(name in measured for measured in styles.values() for name in BY_STYLE):
         return ""
-    rows = [(style, *(_value(measured[name]) for name in BY_STYLE)) for style, measured in styles.items()]
-    return f"\n\n{table(('style', *(f'`{name}`' for name in BY_STYLE)), rows)}"
+    photos = found.get("nothing_done", {}).get("styles", {})
+    rows = [
+        (
+            style,
+            *(_value(measured[name]) for name in BY_STYLE),
+            _value(photos.get(style, {}).get(BY_STYLE[0])),
+        )
+        for style, measured in styles.items()
+    ]
+    return (
+        f"\n\n{table(('style', *(f'`{name}`' for name in BY_STYLE), f'`{BY_STYLE[0]}` of the photo'), rows)}"
+    )
 
 
 def _value(value: float | None) -> str:

@@ -179,15 +179,19 @@ def noisy(deviation: float, size: int) -> Callable[[NDArray[np.float32]], NDArra
     def fault(picture: NDArray[np.float32]) -> NDArray[np.float32]:
         small = chance.normal(0.0, 1.0, (128 // size, 128 // size, 1)).astype(np.float32)
         noise = cv2.resize(small, (128, 128), interpolation=cv2.INTER_CUBIC)[..., None]
-        return picture + deviation / noise.std() * noise
+        return np.asarray(picture + deviation / noise.std() * noise, np.float32)
 
     return fault
+
+
+def blurred(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 2.0), np.float32)
 
 
 def test_blotches_and_blur_miss_their_gates(perfect: list[Answers], judge: NameStyles) -> None:
     made = restyling_figures(perfect, judge)
     blotchy = restyling_figures(spoilt(perfect, noisy(8.0, 4)), judge)
-    soft = restyling_figures(spoilt(perfect, lambda picture: cv2.GaussianBlur(picture, (0, 0), 2.0)), judge)
+    soft = restyling_figures(spoilt(perfect, blurred), judge)
     hazy = restyling_figures(spoilt(perfect, lambda picture: 0.6 * picture + 80.0), judge)
     assert blotchy["flat"] > 2.0 * GATES["flat"].bound
     assert soft["flat"] < 1.0
