@@ -220,7 +220,7 @@ def test_figures_of_another_release_are_not_this_ones(release: Path, tmp_path: P
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, one_torch_thread: None) -> Path:
     """What a training leaves in its folder."""
     run = tmp_path_factory.mktemp("run")
     for split, rooms in {"train": 3, "held_out": 2, "judge": 1}.items():
