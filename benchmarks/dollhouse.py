@@ -47,10 +47,12 @@ T = TypeVar("T")
 
 
 def seconds_part(release: Release, rooms: int, jobs: int) -> Document:
-    seconds = measure_seconds(release)
+    around, made = report.circumstances(), measure_seconds(release)
+    sizes = sorted({"×".join(map(str, each.size)) for each in made})
+    seconds = [each.seconds for each in made]
     return {
         "restyle_seconds": statistics.median(seconds),
-        "seconds": {**report.circumstances(), "photo": "1024×768", "all": seconds},
+        "seconds": {**around, "photo": "1024×768", "result": ", ".join(sizes), "all": seconds},
     }
 
 

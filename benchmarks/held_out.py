@@ -13,6 +13,7 @@ from export.dollhouse.metrics import Found as Objects
 from export.dollhouse.pairs import SOURCES
 from export.dollhouse.rooms import (
     LABELS,
+    NOTHING,
     Found,
     Look,
     Room,
@@ -55,6 +56,11 @@ class HeldOutRoom:
     def style(self) -> str | None:
         """The one it is found in; None = its things are of several."""
         return self.found.style if isinstance(self.found, Found) else None
+
+    def render(self, style: str) -> NDArray[np.uint8]:
+        """UINT8 [H,W,3]: the room restyled, in the style's own colours."""
+        (truth,) = self.restyled([(style, NOTHING)])
+        return np.asarray(truth)
 
     def restyled(self, wanted: Sequence[tuple[str, Wish]]) -> NDArray[np.uint8]:
         """UINT8 [N,H,W,3]: what restyling this photo should make of it, for N styles and wishes.

@@ -125,6 +125,7 @@ def test_the_truth_is_of_this_photo_style_and_palette(rooms: list[HeldOutRoom]) 
         assert (truth == restyle(view, [first.found], [style], [wish]).numpy()[0]).all()
         assert psnr(first.photo, truth) < 25.0
     assert psnr(truths[0], truths[2]) < 25.0
+    assert (first.render("boho") == truths[0]).all()
     fine = next(held_out_rooms([first.seed], 64, supersample=2))
     assert (
         fine.restyled([("boho", NOTHING)])[0] != next(held_out_rooms([first.seed], 64)).restyled(wanted)[0]
