@@ -108,8 +108,7 @@ async def restyled(
 
 def used_palette(result: Result, asked: tuple[str, ...]) -> tuple[str, ...]:
     """The palette that a result says it has; a model that does not say took what was asked for."""
-    said: Sequence[str] | None = getattr(result, "palette", None)
-    return asked if said is None else tuple(said)
+    return asked if result.palette is None else tuple(result.palette)
 
 
 async def ask(
