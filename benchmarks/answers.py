@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from benchmarks import ROOT
 from benchmarks.held_out import HeldOutRoom
 from benchmarks.releases import Release
 from benchmarks.service import Seen, Service
-from export.dollhouse.rooms import STYLES
+from export.dollhouse.rooms import STYLES, Wish
 from orchestrator.jobs.models import Preferences
+from reroom.triton import Result
 
 KEPT = ROOT / ".run" / "benchmarks"
 ASKED = ("orchestrator/styles.toml", "orchestrator/jobs/translate.py", "model_repository/*/1/*.py")
 """Files that a result depends on besides the release."""
+
+Picture = tuple[NDArray[np.uint8], tuple[str, ...]]
+"""A result [H,W,3], and the palette that was used."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """One result."""
+
+    seen: Seen
+    palette: tuple[str, ...]
+    """The colours that the service says it used; () = the style's own."""
+    truth: NDArray[np.uint8]
+    """[H,W,3]: how the room really looks in that style and palette."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +50,7 @@ class Answers:
     room: HeldOutRoom
     photo: Seen
     room_type: str
-    noise: Seen
-    """Uniform noise of the photo's size, for comparison."""
-    results: Mapping[str, Seen] = field(default_factory=dict)
+    results: Mapping[str, Made] = field(default_factory=dict)
     """By the style that was asked for."""
 
 
@@ -53,22 +69,46 @@ class Kept:
                 digest.update(file.read_bytes())
         return cls(KEPT / f"{release.facts['release']}-{digest.hexdigest()[:12]}")
 
-    def read(self, seed: int, style: str) -> NDArray[np.uint8] | None:
-        if self.folder is None or not (file := self._file(seed, style)).is_file():
+    def read(self, name: str) -> Picture | None:
+        if self.folder is None or not (file := self.folder / f"{name}.png").is_file():
             return None
         with Image.open(file) as picture:
-            return np.array(picture)
+            return np.array(picture), tuple(json.loads(picture.info["palette"]))
 
-    def write(self, seed: int, style: str, picture: NDArray[np.uint8]) -> None:
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part = self.folder / f"{os.getpid()}.part"
-            Image.fromarray(picture).save(part, "PNG", compress_level=1)
-            part.replace(self._file(seed, style))
+    def write(self, name: str, picture: Picture) -> None:
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part, said = self.folder / f"{os.getpid()}.part", PngInfo()
+        said.add_text("palette", json.dumps(picture[1]))
+        Image.fromarray(picture[0]).save(part, "PNG", compress_level=1, pnginfo=said)
+        part.replace(self.folder / f"{name}.png")
 
-    def _file(self, seed: int, style: str) -> Path:
-        assert self.folder is not None
-        return self.folder / f"{seed}-{style}.png"
+
+async def restyled(
+    service: Service,
+    room: HeldOutRoom,
+    style: str,
+    kept: Kept,
+    seed: int | None = None,
+    palette: tuple[str, ...] = (),
+) -> Picture:
+    """The room's photo in a style, with the room's seed where none is given; what is kept already is not made again."""
+    seed = room.seed if seed is None else seed
+    photo = f"{room.seed}-{crc32(room.photo.tobytes()):08x}"
+    name = "-".join((photo, style, str(seed), *palette)).replace(" ", "_")
+    found = kept.read(name)
+    if found is None:
+        wishes = Preferences(seed=seed, color_palette=list(palette))
+        result = (await service.restyle(room.photo, style, wishes)).result
+        found = result.image, used_palette(result, palette)
+        kept.write(name, found)
+    return found
+
+
+def used_palette(result: Result, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """The palette that a result says it has; a model that does not say took what was asked for."""
+    return asked if result.palette is None else tuple(result.palette)
 
 
 async def ask(
@@ -76,20 +116,15 @@ async def ask(
 ) -> Answers:
     """The photo as the models see it, and restyled in ``styles`` with the room's seed; pictures in ``kept`` stand."""
     kept = kept or Kept(None)
-    noise = np.random.default_rng(room.seed).integers(0, 256, room.photo.shape, np.uint8)
     # The analysis comes before the first step, so one is enough for the room type.
     told = await service.restyle(room.photo, STYLES[0], Preferences(seed=room.seed, steps=1))
-    results = {}
-    for style in styles:
-        picture = kept.read(room.seed, style)
-        if picture is None:
-            made = await service.restyle(room.photo, style, Preferences(seed=room.seed))
-            picture = made.result.image
-            kept.write(room.seed, style, picture)
-        results[style] = await service.analyse(picture)
-    return Answers(
-        room, await service.analyse(room.photo), told.room_type, await service.analyse(noise), results
-    )
+    made = {style: await restyled(service, room, style, kept) for style in styles}
+    truths = room.restyled([(style, Wish(palette)) for style, (_, palette) in made.items()]) if made else ()
+    results = {
+        style: Made(await service.analyse(picture), palette, truth)
+        for (style, (picture, palette)), truth in zip(made.items(), truths, strict=True)
+    }
+    return Answers(room, await service.analyse(room.photo), told.room_type, results)
 
 
 async def ask_all(

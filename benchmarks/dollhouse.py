@@ -15,94 +15,139 @@ import argparse
 import asyncio
 import statistics
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, report
+from benchmarks import RESULTS, report, wishes
 from benchmarks.answers import Answers, Kept, ask_all
 from benchmarks.figures import (
-    another_room_figures,
+    CONTROLS,
     changed_style_accuracy,
-    render_figures,
-    restyling_figures,
+    over_styles,
     seeing_figures,
     style_figures,
 )
 from benchmarks.gates import GATES, missed
-from benchmarks.held_out import SEEDS, held_out_rooms
+from benchmarks.held_out import MEASURED, held_out_rooms
 from benchmarks.judge import read_judge
 from benchmarks.releases import Release, find_release
 from benchmarks.service import Service
 from benchmarks.serving import JOBS, measure_memory, served
 from benchmarks.whole_stack import measure_seconds
+from benchmarks.wishes import Wished, wish_figures
 from export.dollhouse.rooms import STYLES
 
 Document = dict[str, Any]
-PARTS = ("seconds", "memory", "rooms")
-"""In this order: the first wants a machine that is idle."""
+T = TypeVar("T")
 
 
-def measure_part(part: str, release: Release, rooms: int, jobs: int) -> Document:
-    """Figures of one of PARTS, with their circumstances under the part's name."""
-    around = report.circumstances()
-    match part:
-        case "seconds":
-            seconds = measure_seconds(release)
-            return {
-                "restyle_seconds": statistics.median(seconds),
-                "seconds": {**around, "photo": "1024×768", "all": seconds},
-            }
-        case "memory":
-            memory = measure_memory(release)
-            return {
-                "triton_peak_mb": memory.peak_mb,
-                "bundle_mb": release.megabytes,
-                "memory": {
-                    **around,
-                    "jobs": JOBS,
-                    "processes": memory.processes,
-                    "shared_once_mb": memory.shared_once_mb,
-                },
-            }
+def seconds_part(release: Release, rooms: int, jobs: int) -> Document:
+    around, made = report.circumstances(), measure_seconds(release)
+    sizes = sorted({"×".join(map(str, each.size)) for each in made})
+    seconds = [each.seconds for each in made]
     return {
-        **room_figures(restyle_rooms(release, rooms, jobs)),
-        "rooms": {**around, "rooms": rooms, "results": rooms * len(STYLES), "side": release.side},
+        "restyle_seconds": statistics.median(seconds),
+        "seconds": {**around, "photo": "1024×768", "result": ", ".join(sizes), "all": seconds},
     }
 
 
-def restyle_rooms(release: Release, rooms: int, jobs: int) -> list[Answers]:
-    """The release's answers on the first held-out rooms, with a line on the terminal for each."""
+def memory_part(release: Release, rooms: int, jobs: int) -> Document:
+    around = report.circumstances()
+    memory = measure_memory(release)
+    return {
+        "triton_peak_mb": memory.peak_mb,
+        "bundle_mb": release.megabytes,
+        "memory": {
+            **around,
+            "jobs": JOBS,
+            "processes": memory.processes,
+            "shared_once_mb": memory.shared_once_mb,
+        },
+    }
+
+
+def rooms_part(release: Release, rooms: int, jobs: int) -> Document:
+    """How well it restyles and sees."""
+    around, some = report.circumstances(), held_out_rooms(MEASURED[:rooms], release.side)
+
+    async def ask_for_all(service: Service) -> list[Answers]:
+        return await ask_all(service, some, STYLES, Kept.of(release), jobs, _counting(rooms))
+
+    return {
+        **room_figures(_asked(release, ask_for_all)),
+        "rooms": {
+            **around,
+            "first_seed": MEASURED.start,
+            "rooms": rooms,
+            "results": rooms * len(STYLES),
+            "side": release.side,
+        },
+    }
+
+
+def wishes_part(release: Release, rooms: int, jobs: int) -> Document:
+    """Whether colours and seeds do anything, on every second room."""
+    rooms = -(-rooms // 2)
+    around, some = report.circumstances(), held_out_rooms(MEASURED[: 2 * rooms : 2], release.side)
+
+    async def ask_for_all(service: Service) -> tuple[list[Wished], list[Wished]]:
+        return await wishes.ask_all(service, some, Kept.of(release), _counting(rooms))
+
+    made, true = _asked(release, ask_for_all)
+    return {**wish_figures(made), "wishes": {**around, "rooms": rooms, "renders": wish_figures(true)}}
+
+
+PARTS: dict[str, Callable[[Release, int, int], Document]] = {
+    "seconds": seconds_part,
+    "memory": memory_part,
+    "rooms": rooms_part,
+    "wishes": wishes_part,
+}
+"""What each measures of a release, with so many rooms and jobs at once: figures, and their circumstances under the
+part's name. In this order: the first wants a machine that is idle."""
+
+
+def _asked(release: Release, ask_for_all: Callable[[Service], Coroutine[Any, Any, T]]) -> T:
+    """What is answered by a Triton that serves the release for so long."""
+
+    async def ask(address: str) -> T:
+        async with Service(address, release) as service:
+            return await ask_for_all(service)
+
+    with served(release) as server:
+        return asyncio.run(ask(server.grpc))
+
+
+def _counting(rooms: int) -> Callable[[int], None]:
+    """A line on the terminal for each room."""
     begun = time.perf_counter()
 
     def tell(done: int) -> None:
         print(f"room {done} of {rooms}, {time.perf_counter() - begun:.0f} s", flush=True)
 
-    some = held_out_rooms(SEEDS[:rooms], release.side)
-
-    async def ask_for_all(address: str) -> list[Answers]:
-        async with Service(address, release) as service:
-            return await ask_all(service, some, STYLES, Kept.of(release), jobs, tell)
-
-    with served(release) as server:
-        return asyncio.run(ask_for_all(server.grpc))
+    return tell
 
 
 def room_figures(answers: list[Answers]) -> Document:
     """Everything that is measured on rooms."""
     judge = read_judge().name_styles
-    renders = render_figures(answers, judge)
+
+    def restyling(answers: list[Answers]) -> Document:
+        styles = {style: style_figures(answers, style, judge) for style in STYLES}
+        return {**over_styles(styles), "styles": styles}
+
+    controls = {name: restyling(made(answers)) for name, made in CONTROLS.items()}
     return {
-        **restyling_figures(answers, judge),
+        **restyling(answers),
         **seeing_figures(answers),
-        "judge_accuracy": renders["style_accuracy"],
+        "judge_accuracy": controls["renders"]["style_accuracy"],
         "style_accuracy_of_changes": changed_style_accuracy(answers, judge),
-        "styles": {style: style_figures(answers, style, judge) for style in STYLES},
-        "renders": renders,
-        "another_room": another_room_figures(answers),
+        **controls,
     }
 
 
@@ -124,16 +169,20 @@ def update(document: Document, release: Release, parts: Document) -> Document:
 
 def table(document: Document) -> Table:
     """Figures beside their gates."""
-    made = Table("figure", "value", "gate", "of the renders", box=None)
+    made = Table("figure", "value", "gate", "of the renders", "of the photo", box=None)
     for column in made.columns[1:]:
         column.justify = "right"
     wrong = missed(document)
+    best = {**document.get("renders", {}), **document.get("wishes", {}).get("renders", {})}
     for name, gate in GATES.items():
-        value = f"{document[name]:.3f}" if name in document else "–"
-        best = document.get("renders", {}).get(name)
         mark = "[red]✗[/]" if name in wrong else "[green]✓[/]"
-        made.add_row(name, value, f"{gate} {mark}", f"{best:.3f}" if best is not None else "")
+        others = (_text(name, best), _text(name, document.get("nothing_done", {})))
+        made.add_row(name, _text(name, document) or "–", f"{gate} {mark}", *others)
     return made
+
+
+def _text(name: str, figures: Document) -> str:
+    return f"{figures[name]:.3f}" if name in figures else ""
 
 
 def main() -> int:
@@ -145,14 +194,14 @@ def main() -> int:
     parser.add_argument("--bundle", default="dollhouse", help="a folder under releases/ (dollhouse)")
     parser.add_argument("--rooms", type=int, default=200, help="held-out rooms, each in five styles (200)")
     parser.add_argument("--jobs", type=int, default=2, help="rooms at a time (2)")
-    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
+    parser.add_argument("--only", choices=tuple(PARTS), action="append", help="may be repeated")
     parser.add_argument("--out", type=Path, default=RESULTS / "dollhouse.json")
     given = parser.parse_args()
     torch.set_num_threads(1)
     release = find_release(given.bundle)
     for part in [part for part in PARTS if part in (given.only or PARTS)]:
         print(f"{part} …", flush=True)
-        measured = measure_part(part, release, given.rooms, given.jobs)
+        measured = PARTS[part](release, given.rooms, given.jobs)
         report.write(given.out, update(report.read(given.out), release, measured))
     document = report.read(given.out)
     console = Console()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from quality import measure_quality
 
-from benchmarks.answers import Answers
+from benchmarks import likeness
+from benchmarks.answers import Answers, Made
 from benchmarks.service import Seen
-from export.dollhouse import hints, metrics
+from export.dollhouse import metrics
 from export.dollhouse.rooms import STYLES
 
 NameStyles = Callable[[NDArray[np.uint8]], list[str]]
@@ -38,36 +40,43 @@ def seeing_figures(answers: Sequence[Answers]) -> Figures:
 
 
 def restyling_figures(answers: Sequence[Answers], judge: NameStyles) -> Figures:
-    """How well it restyles: the mean over every result."""
-    figures = [style_figures(answers, style, judge) for style in STYLES]
-    return {name: _mean([each[name] for each in figures]) for name in figures[0]}
+    """How well it restyles: the mean over every result; ``gain_over_mean`` is that of the worst style."""
+    return over_styles({style: style_figures(answers, style, judge) for style in STYLES})
+
+
+def over_styles(styles: Mapping[str, Figures]) -> Figures:
+    """:func:`restyling_figures` from each style's own."""
+    names = next(iter(styles.values()))
+    means = {name: _mean([each[name] for each in styles.values()]) for name in names}
+    return {**means, "gain_over_mean": min(each["gain_over_mean"] for each in styles.values())}
 
 
 def style_figures(answers: Sequence[Answers], style: str, judge: NameStyles) -> Figures:
-    """Of the results in one style.
-
-    ``edge_f1`` forgives 2 pixels of 256 and finds edges as metrics.edge_f1 says; ``edge_f1_strict`` forgives one and
-    finds them as the service's ``edges`` model does.
-    """
-    results = [each.results[style] for each in answers]
+    """Of the results in one style. ``grain`` has no gate: it is ``flat`` with the texture that is in the truth."""
     rooms = [each.room for each in answers]
-    named = judge(np.stack([seen.picture for seen in results]))
-    pairs = list(zip(results, rooms, strict=True))
+    results = [each.results[style] for each in answers]
+    pairs = [(made.seen.picture, made.truth) for made in results]
+    seen = [(made.seen, room) for made, room in zip(results, rooms, strict=True)]
+    named = judge(np.stack([picture for picture, _ in pairs]))
     return {
+        "psnr_truth": _mean([metrics.psnr(*each) for each in pairs]),
+        "psnr_blurred": _mean([metrics.psnr_blurred(*each) for each in pairs]),
+        "gain_over_mean": _mean([likeness.gain_over_mean(*each) for each in pairs]),
+        "flat": _mean([likeness.flat(*each, room.edges) for each, room in zip(pairs, rooms, strict=True)]),
+        "grain": _mean([likeness.grain(*each, room.edges) for each, room in zip(pairs, rooms, strict=True)]),
+        "sharp": _mean([likeness.sharp(*each) for each in pairs]),
+        "edge_f1": _mean([metrics.edge_f1(each.picture, room.edges) for each, room in seen]),
         "style_accuracy": metrics.style_accuracy(named, [style] * len(named)),
-        "depth_rank": _mean([metrics.depth_rank(seen.depth, room.depth) for seen, room in pairs]),
-        "edge_f1": _mean([metrics.edge_f1(seen.picture, room.edges) for seen, room in pairs]),
-        "edge_f1_strict": _mean([hints.edge_f1(seen.edges, room.edges) for seen, room in pairs]),
-        "quality_ranking": _mean([ranks(*triple) for triple in triples(answers, style)]),
+        "depth_rank": _mean([metrics.depth_rank(each.depth, room.depth) for each, room in seen]),
     }
 
 
 def changed_style_accuracy(answers: Sequence[Answers], judge: NameStyles) -> float:
     """Share of right styles among the results that ask for another style than the photo has."""
     asked = [
-        (seen.picture, style)
+        (made.seen.picture, style)
         for each in answers
-        for style, seen in each.results.items()
+        for style, made in each.results.items()
         if style != each.room.style
     ]
     return metrics.style_accuracy(
@@ -75,50 +84,42 @@ def changed_style_accuracy(answers: Sequence[Answers], judge: NameStyles) -> flo
     )
 
 
-def render_figures(answers: Sequence[Answers], judge: NameStyles) -> Figures:
-    """The same of the renders themselves: what a perfect restyling would get.
-
-    Style and edges from the room in every style, depth from the photo.
-    """
-    rooms = [each.room for each in answers]
-    named = [metrics.style_accuracy(judge(room.renders), STYLES) for room in rooms]
-    renders = [(picture, room.edges) for room in rooms for picture in room.renders]
-    return {
-        "style_accuracy": _mean(named),
-        "depth_rank": _mean([metrics.depth_rank(each.photo.depth, each.room.depth) for each in answers]),
-        "edge_f1": _mean([metrics.edge_f1(*each) for each in renders]),
-        "edge_f1_strict": _mean([hints.edge_f1(hints.canny(picture), edges) for picture, edges in renders]),
-    }
+def true_renders(answers: Sequence[Answers]) -> list[Answers]:
+    """As if every result were the truth: what a perfect restyling would get. Depth is that of the photo."""
+    return _with_results(answers, lambda each, made: replace(each.photo, picture=made.truth))
 
 
-def another_room_figures(answers: Sequence[Answers]) -> Figures:
-    """What results get when they are compared with the truth of another room: no better than chance."""
-    pairs = [
-        (other.results[style], each.room) for each, other in _with_next(answers) for style in each.results
-    ]
-    return {
-        "depth_rank": _mean([metrics.depth_rank(seen.depth, room.depth) for seen, room in pairs]),
-        "edge_f1": _mean([metrics.edge_f1(seen.picture, room.edges) for seen, room in pairs]),
-        "edge_f1_strict": _mean([hints.edge_f1(seen.edges, room.edges) for seen, room in pairs]),
-    }
+def nothing_done(answers: Sequence[Answers]) -> list[Answers]:
+    """As if every result were the photo."""
+    return _with_results(answers, lambda each, made: each.photo)
 
 
-def triples(answers: Sequence[Answers], style: str) -> list[tuple[Seen, Seen, Seen, Seen]]:
-    """Of every room: its photo, its result in ``style``, the next room's result, and noise."""
+def another_room(answers: Sequence[Answers]) -> list[Answers]:
+    """As if every result were that of the next room in the same style: no better than chance."""
+    pairs = zip(answers, [*answers[1:], answers[0]], strict=True)
     return [
-        (each.photo, each.results[style], other.results[style], each.noise)
-        for each, other in _with_next(answers)
+        replace(
+            each,
+            results={
+                style: replace(made, seen=other.results[style].seen) for style, made in each.results.items()
+            },
+        )
+        for each, other in pairs
     ]
 
 
-def _with_next(answers: Sequence[Answers]) -> list[tuple[Answers, Answers]]:
-    """Every room and the one after it, the first after the last."""
-    return list(zip(answers, [*answers[1:], answers[0]], strict=True))
+CONTROLS = {"renders": true_renders, "nothing_done": nothing_done, "another_room": another_room}
+"""What the figures of results are to be seen beside, by its name in the JSON."""
 
 
-def ranks(photo: Seen, restyled: Seen, other: Seen, noise: Seen) -> bool:
-    """Whether `restyle` would score the room restyled above another room, and that above noise."""
-    return score(photo, restyled) > score(photo, other) > score(photo, noise)
+def _with_results(answers: Sequence[Answers], shown: Callable[[Answers, Made], Seen]) -> list[Answers]:
+    return [
+        replace(
+            each,
+            results={style: replace(made, seen=shown(each, made)) for style, made in each.results.items()},
+        )
+        for each in answers
+    ]
 
 
 def score(photo: Seen, result: Seen) -> float:

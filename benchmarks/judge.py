@@ -18,10 +18,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from benchmarks import ROOT
-from benchmarks.held_out import SEEDS, held_out_rooms
+from benchmarks.held_out import MEASURED, held_out_rooms
+from benchmarks.wishes import drawn_palette
 from export.dollhouse.judge import Judge, JudgeSettings, build_judge, load_judge
 from export.dollhouse.metrics import style_accuracy
-from export.dollhouse.rooms import STYLES
+from export.dollhouse.rooms import NOTHING, STYLES, Wish
 
 FILE = ROOT / "benchmarks" / "judge.safetensors"
 LEAST = 0.98
@@ -55,8 +56,11 @@ def _wide(value: torch.Tensor) -> torch.Tensor:
 
 
 def accuracy(judge: Judge, rooms: int = ROOMS, side: int = 256) -> float:
-    """On every style of the first held-out rooms, really rendered."""
-    named = [judge.name_styles(room.renders) for room in held_out_rooms(SEEDS[:rooms], side)]
+    """On the first measured rooms, truly restyled in every style; half of them in colours of somebody's choice."""
+    named = []
+    for room in held_out_rooms(MEASURED[:rooms], side):
+        wish = Wish(drawn_palette(room.seed, ())) if room.seed % 2 else NOTHING
+        named.append(judge.name_styles(room.restyled([(style, wish) for style in STYLES])))
     return float(np.mean([style_accuracy(each, STYLES) for each in named]))
 
 

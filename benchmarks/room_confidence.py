@@ -4,8 +4,8 @@
     python -m benchmarks.room_confidence --rooms 40 --out /tmp/few.json
 
 Every answer comes from a real Triton, on each room as it is rendered and once more as another camera and other lamps
-would show it (``export.dollhouse.jitter``). The rooms are held-out ones after the first FIRST; what ``objects``
-believes was chosen on rooms of the train split.
+would show it (``export.dollhouse.jitter``). No setting was chosen on these rooms; what ``objects`` believes was chosen
+on rooms of the train split.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS, report
-from benchmarks.held_out import SEEDS, held_out_rooms
+from benchmarks.held_out import MEASURED, held_out_rooms
 from benchmarks.releases import Release, find_release
 from benchmarks.serving import served
 from export.dollhouse.jitter import jittered
 from reroom.triton import TritonClient
 
-FIRST = 400
 GROUPS = 5
 """Groups of named rooms from the least sure to the surest, as equal in number as can be."""
 
@@ -41,7 +40,7 @@ async def ask(address: str, rooms: int, side: int) -> dict[str, list[Answer]]:
     """What is said of so many rooms, clean and jittered."""
     found: dict[str, list[Answer]] = {"clean": [], "jittered": []}
     async with TritonClient(address) as triton:
-        for room in held_out_rooms(SEEDS[FIRST : FIRST + rooms], side):
+        for room in held_out_rooms(MEASURED[:rooms], side):
             pictures = (room.photo, jittered(room.photo, np.random.default_rng(room.seed)))
             for answers, picture in zip(found.values(), pictures, strict=True):
                 seen = await triton.analyse(picture)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from PIL import Image
 
 from benchmarks.releases import Release
 from orchestrator.embedded.demo import JOB_SECONDS, read_photo
@@ -14,10 +17,18 @@ from orchestrator.styles import STYLES
 from reroom import Client
 
 
-def measure_seconds(release: Release, repeats: int = 5) -> list[float]:
-    """Seconds from the upload of the demo's photo, 1024×768, to the result on disk, one job at a time.
+@dataclass(frozen=True)
+class Restyled:
+    """What a job took, in seconds, and the size of its result: width, height."""
 
-    In the service's styles in turn, default steps; the first job, which warms caches up, does not count.
+    seconds: float
+    size: tuple[int, int]
+
+
+def measure_seconds(release: Release, repeats: int = 5) -> list[Restyled]:
+    """From the upload of the demo's photo, 1024×768, to the result on disk, one job at a time.
+
+    In the service's styles in turn, at the defaults; the first job, which warms caches up, does not count.
     """
     with (
         TemporaryDirectory(prefix="reroom-benchmark-") as folder,
@@ -25,15 +36,17 @@ def measure_seconds(release: Release, repeats: int = 5) -> list[float]:
         Client(stack.url) as client,
     ):
         styles = islice(cycle(STYLES), repeats + 1)
-        seconds = [_restyle(client, style, Path(folder) / "result.jpg") for style in styles]
-    return seconds[1:]
+        made = [_restyle(client, style, Path(folder) / "result.jpg") for style in styles]
+    return made[1:]
 
 
-def _restyle(client: Client, style: str, out: Path) -> float:
+def _restyle(client: Client, style: str, out: Path) -> Restyled:
     photo = read_photo(None)
     begun = time.perf_counter()
     job = client.submit(photo, style)
     finished = client.wait(job, timeout=JOB_SECONDS)
     assert finished.result is not None
     client.download(finished.result.transformed_url, out)
-    return time.perf_counter() - begun
+    seconds = time.perf_counter() - begun
+    with Image.open(out) as picture:
+        return Restyled(seconds, picture.size)

@@ -3,8 +3,8 @@
     python -m export.dollhouse.card                        # after new figures in benchmarks/results
     python -m export.dollhouse.card --run .run/dollhouse   # after an export: keep the training's facts too
 
-The facts: release.json, the graphs themselves, ``versions/<n>/training.json`` (:mod:`.facts`), and what the benchmark
-measured on this very release.
+The facts: release.json, the graphs themselves, ``versions/<n>/training.json`` (:mod:`.facts`), what the benchmark
+measured on this very release, and what somebody thought of its pictures (:mod:`.marks`).
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import onnx
 from onnx import TensorProto
+
+from .card_results import Facts, eye, figures, table
+from .marks import FILE as MARKS_FILE
+from .marks import Marks, read_marks
 
 ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "releases" / "dollhouse"
 BENCHMARKS = ROOT / "benchmarks"
 WORDS = Path(__file__).with_name("card.md")
 NAME = "MODEL_CARD.md"
-
-Facts = dict[str, Any]
 
 GRAPHS = {
     "depth": "depth model: DPT on a convolutional backbone",
@@ -42,7 +43,7 @@ GRAPHS = {
 }
 SPLITS = {
     "train": "every network of the release",
-    "held_out": "none; figures are measured on it",
+    "held_out": "none; settings may be chosen on it, figures are measured on further seeds",
     "judge": "the benchmark's judge of styles",
 }
 TRAINED = {
@@ -52,20 +53,14 @@ TRAINED = {
     "detector": "detector",
     "judge": "judge of styles, for the benchmark only",
 }
-FIGURES = {
-    "style_accuracy": "share of results whose style the judge names as the one asked for",
-    "judge_accuracy": "the same of real renders",
-    "depth_rank": "rank correlation of a room's true depth with what the depth model sees in the result",
-    "edge_f1": "F1 of the edges of the room's structure, found in the result",
-    "depth_absrel": "AbsRel of the depth model on renders, after scale and shift",
-    "detector_map50": "mAP@0.5 of the detector on renders",
-    "room_type_accuracy": "share of renders whose room type is named rightly",
-    "quality_ranking": "share of triples that the quality score ranks: the same room, another room, noise",
-    "restyle_seconds": "seconds for a photo through the whole stack, at the defaults",
-    "triton_peak_mb": "peak memory of Triton in MB",
-    "bundle_mb": "all files of the release in MB",
-}
-
+PAIRS = (
+    "Each room is found in each of the styles and in mixtures of them, and from that restyled: in another style's\n"
+    "colours, and often in colours that a caption names, while patterns, gloss and light stay as they were found."
+)
+ONE_LOOK = "Each was rendered in each of the five styles."
+"""For trainings that did not say how many pictures there are of a room."""
+FIRST_PICTURES = 5
+"""Of a room, for trainings that did not say: once in every style."""
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 
 
@@ -82,9 +77,13 @@ class Sources:
     measured: Facts
     """What the benchmark found; empty when it has not measured this release."""
     gates: dict[str, dict[str, float]]
+    marks: Marks | None = None
+    """None = nobody has looked at the pictures of this release."""
 
 
-def read_sources(release: Path = RELEASE, benchmarks: Path = BENCHMARKS) -> Sources:
+def read_sources(
+    release: Path = RELEASE, benchmarks: Path = BENCHMARKS, marks_file: Path = MARKS_FILE
+) -> Sources:
     """Raises FileNotFoundError when there is no release."""
     text = (release / "release.json").read_bytes()
     document = json.loads(text)
@@ -93,13 +92,14 @@ def read_sources(release: Path = RELEASE, benchmarks: Path = BENCHMARKS) -> Sour
     if measured.get("release", {}).get("sha256") != hashlib.sha256(text).hexdigest():
         measured = {}
     graphs = {name: release / "models" / name / str(facts["version"]) for name, facts in _models(document)}
-    gates = benchmarks / "gates.toml"
+    gates, marks = benchmarks / "gates.toml", read_marks(marks_file)
     return Sources(
         document,
         {name: count_parameters(folder / "model.onnx") for name, folder in graphs.items()},
         _json(release / "versions" / version / "training.json"),
         measured,
         tomllib.loads(gates.read_text()) if gates.is_file() else {},
+        marks if marks and marks.release == document["release"] else None,
     )
 
 
@@ -113,8 +113,7 @@ def count_parameters(graph: Path) -> int:
 def write_card(sources: Sources) -> str:
     """The card's text."""
     document = sources.document
-    defaults, models = document["defaults"], dict(_models(document))
-    scales = " and ".join(f"{scale:g}" for scale in defaults["control_scale"])
+    models = dict(_models(document))
     return Template(WORDS.read_text()).substitute(
         release=document["release"],
         side=document["sizes"]["native_size"],
@@ -122,13 +121,16 @@ def write_card(sources: Sources) -> str:
         networks=_networks(sources),
         precision=document["precision"],
         stored=" and ".join(sorted({facts.get("stored", "fp32") for facts in models.values()})),
-        defaults=f"{defaults['steps']} steps of {defaults['solver']}, guidance {defaults['guidance_scale']:g}, "
-        f"control scales {scales} (depth, edges)",
+        defaults=_defaults(document["defaults"]),
+        start=_start(document),
+        palettes=_palettes(document.get("palettes", [])),
+        eye=eye(sources.marks, document["release"]),
+        sources=PAIRS if "pictures" in (sources.training or {}) else ONE_LOOK,
         data=_data(sources.training),
         training=_training(sources.training),
-        figures=_figures(sources),
+        figures=figures(sources.measured, sources.gates, document["release"]),
         tools=", ".join(f"{name} {version}" for name, version in document["tools"].items()),
-        files=_table(
+        files=table(
             ("file", "SHA-256"),
             [
                 (f"`models/{name}/{facts['version']}/{file}`", f"`{digest}`")
@@ -139,13 +141,52 @@ def write_card(sources: Sources) -> str:
     )
 
 
+def _defaults(defaults: Facts) -> str:
+    scales = " and ".join(f"{scale:g}" for scale in defaults["control_scale"])
+    text = (
+        f"{defaults['steps']} steps of {defaults['solver']}, guidance {defaults['guidance_scale']:g}, "
+        f"control scales {scales} (depth, edges)"
+    )
+    if "strength" in defaults:
+        text += f", strength {defaults['strength']:g}"
+    if "detail" in defaults:
+        text += f", detail {defaults['detail']:g}"
+    return text
+
+
+def _start(document: Facts) -> str:
+    """Where restyling begins, and what that means for other strengths."""
+    defaults = document["defaults"]
+    strength = defaults.get("strength", 1.0)
+    if strength >= 1.0:
+        return "- **From noise.** A picture begins as noise; photo and room come in by depth and edges alone."
+    noise = f"{defaults['start_noise']:.0%} of the usual" if defaults.get("start_noise", 1.0) else "no"
+    text = (
+        f"- **From the photo.** The denoiser was trained to begin with the photo's own latents and {noise} noise, at\n"
+        f"  strength {strength:g}. Away from that pictures are worse, and much worse from noise alone (strength 1)."
+    )
+    if solvers := document.get("solvers"):
+        text += f" Solvers that land where it was trained: {', '.join(solvers)}; others are refused."
+    return text
+
+
+def _palettes(palettes: Sequence[Sequence[str]]) -> str:
+    if not palettes:
+        return "- **One palette a style.** Without words of the user, colours are the style's own."
+    named = "; ".join(", ".join(palette) or "the style's own" for palette in palettes)
+    return (
+        "- **A seed's variety is its palette.** Two seeds differ in their colours and in little else. Who asks for no\n"
+        f"  colours gets one of these by the seed: {named}."
+    )
+
+
 def _networks(sources: Sources) -> str:
     rows = [
         (f"`{name}`", GRAPHS[name], sources.parameters[name], facts["bytes"])
         for name, facts in _models(sources.document)
     ]
     rows.append(("all", "", sum(row[2] for row in rows), sum(row[3] for row in rows)))
-    return _table(
+    return table(
         ("graph", "what it is", "parameters", "MB"),
         [(name, what, f"{count / 1e6:.2f} M", f"{size / 1e6:.1f}") for name, what, count, size in rows],
     )
@@ -158,12 +199,13 @@ def _data(training: Facts | None) -> str:
     for split, purpose in SPLITS.items():
         count, first = training["rooms"][split]["rooms"], training["rooms"][split]["first_seed"]
         rows.append((f"`{split}`", str(count), f"{first} … {first + count - 1}", purpose))
-    table = _table(("split", "rooms", "seeds", "learnt from by"), rows)
+    text = table(("split", "rooms", "seeds", "learnt from by"), rows)
     side, rays = training["side"], training["rays_per_pixel"]
-    size = f"Five pictures a room, {side} × {side} pixels, rays per pixel: {rays}."
+    pictures = training.get("pictures", FIRST_PICTURES)
+    size = f"{pictures} pictures a room, {side} × {side} pixels, rays per pixel: {rays}."
     if training["restyling_rooms"] != training["rooms"]["train"]["rooms"]:
         size += f" What restyles learnt from the first {training['restyling_rooms']} rooms."
-    return f"{table}\n\n{size}"
+    return f"{text}\n\n{size}"
 
 
 def _training(training: Facts | None) -> str:
@@ -174,58 +216,19 @@ def _training(training: Facts | None) -> str:
     if machine["device"] != "CPU":
         where = f"one {machine['device']}, with {where}"
     rows = [
-        (what, str(ended["step"]), f"{ended['minutes']:.0f}", f"{ended['loss']:.4f}")
-        for name, what in TRAINED.items()
-        if (ended := training["training"].get(name))
+        (TRAINED.get(name, name), str(ended["step"]), f"{ended['minutes']:.0f}", f"{ended['loss']:.4f}")
+        for name, ended in training["training"].items()
     ]
-    table = _table(("network", "steps", "minutes", "loss at the end"), rows)
+    text = table(("network", "steps", "minutes", "loss at the end"), rows)
     if "began_with" in training:
-        table += "\n\nIt began with the networks of an earlier training; what the table leaves out was taken as it is."
+        text += "\n\nIt began with the networks of an earlier training; what the table leaves out was taken as it is."
     for remark in training.get("remarks", ()):
-        table += f"\n\n{remark}"
+        text += f"\n\n{remark}"
     return (
-        f"On {where}, with torch {machine['torch']}. On a CPU, the last three are trained beside the first two.\n\n"
-        f"{table}\n\nThe autoencoder alone gives a picture back at {kept['psnr']:.1f} dB, its Canny edges with an F1 "
+        f"On {where}, with torch {machine['torch']}.\n\n"
+        f"{text}\n\nThe autoencoder alone gives a picture back at {kept['psnr']:.1f} dB, its Canny edges with an F1 "
         f"of {kept['edge_f1']:.2f}."
     )
-
-
-def _figures(sources: Sources) -> str:
-    found, release = sources.measured, sources.document["release"]
-    if not found:
-        return f"Not measured yet: `python -m benchmarks.dollhouse` has not seen {release}."
-    rows = [
-        (f"`{name}`", what, _value(found.get(name)), _gate(sources.gates.get(name), found.get(name)))
-        for name, what in FIGURES.items()
-    ]
-    table = _table(("figure", "what it is", "value", "gate"), rows)
-    if "rooms" not in found:
-        return table
-    around = found["rooms"]
-    return (
-        f"{table}\n\nMeasured by `python -m benchmarks.dollhouse` on a real Triton: {around['rooms']} held-out rooms, "
-        f"{around['results']} results;\n{around['cores']} cores of {around['cpu']}, {around['date']}."
-    )
-
-
-def _value(value: float | None) -> str:
-    if value is None:
-        return "not measured yet"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _gate(gate: dict[str, float] | None, value: float | None) -> str:
-    if gate is None:
-        return ""
-    ((kind, bound),) = [(kind, gate[kind]) for kind in ("at_least", "at_most") if kind in gate]
-    text = f"{'≥' if kind == 'at_least' else '≤'} {bound:g}"
-    if value is None or (value >= bound if kind == "at_least" else value <= bound):
-        return text
-    return f"{text}: missed"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
 def _models(document: Facts) -> list[tuple[str, Facts]]:

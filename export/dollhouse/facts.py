@@ -5,6 +5,7 @@
     machine    device, cpu, cores, torch: noted when the training began
     rooms      by split: how many, and the first seed; side and rays per pixel of all of them
     restyling_rooms   how many of those of ``train`` the denoisers learnt from
+    pictures   how many there are of each room: as it is found, and restyled
     training   by network: steps, minutes and loss at the end
     began_with   of a training with --start, by network: SHA-256 of the weights that it began with, or that it took over
     weights    by network: SHA-256 of what was kept and exported, the .safetensors in export/bundles/dollhouse
@@ -24,6 +25,7 @@ from export.bundle import NETWORKS, SIGHT
 
 from .data import SPLITS, open_dataset
 from .machine import cpu_model, usable_cores
+from .pairs import SOURCES, pairs_of
 from .progress import last_record
 from .training import pick_device
 from .weights import START, digests
@@ -114,6 +116,7 @@ def collect(run: Path, data: Path) -> Facts:
                 for split, seeds in SPLITS.items()
             },
             "restyling_rooms": json.loads((run / "prepared" / "note.json").read_text())["shape"][0],
+            "pictures": len(SOURCES) + len(pairs_of(0)),
             "side": made["side"],
             "rays_per_pixel": made["supersample"] ** 2,
             "training": {

@@ -19,6 +19,7 @@ from export.dollhouse import facts
 from export.dollhouse.card import NAME, RELEASE, count_parameters, main, read_sources, write_card
 from export.dollhouse.data import SPLITS, Making, make_dataset
 from export.dollhouse.facts import FactsError
+from export.dollhouse.marks import read_marks
 from export.dollhouse.weights import digests
 from tests.unit.small_networks import write_networks
 
@@ -33,6 +34,8 @@ def test_the_committed_card_is_what_the_facts_say() -> None:
     sources = read_sources()
     assert (RELEASE / NAME).read_text() == write_card(sources)
     assert sources.training is not None, "how it was trained is not known"
+    # Every gate stands in the card with words.
+    assert [name for name in sources.gates if f"| `{name}` |" not in (RELEASE / NAME).read_text()] == []
 
 
 def test_the_committed_card_names_the_graphs_that_are_there() -> None:
@@ -111,21 +114,101 @@ def measured(release: Path, **figures: Any) -> dict[str, Any]:
     return {"release": {"sha256": digest}, "rooms": around, **figures}
 
 
-def written(release: Path, benchmarks: Path, document: dict[str, Any]) -> str:
+def written(release: Path, benchmarks: Path, document: dict[str, Any], marks: str = "") -> str:
     (benchmarks / "results").mkdir(parents=True, exist_ok=True)
     (benchmarks / "results" / "dollhouse.json").write_text(json.dumps(document))
     (benchmarks / "gates.toml").write_text(
-        "[style_accuracy]\nat_least = 0.9\n[restyle_seconds]\nat_most = 6.0\n"
+        "[style_accuracy]\nat_least = 0.9\n[restyle_seconds]\nat_most = 6.0\n[psnr_truth]\nat_least = 17\n"
+        "[score_too_bright]\nat_least = 0.95\n"
     )
-    return write_card(read_sources(release, benchmarks))
+    (benchmarks / "marks.toml").write_text(marks or 'release = "another-1"')
+    return write_card(read_sources(release, benchmarks, benchmarks / "marks.toml"))
 
 
 def test_figures_stand_beside_their_gates(release: Path, tmp_path: Path) -> None:
-    text = written(release, tmp_path, measured(release, style_accuracy=0.9321, restyle_seconds=7.25))
-    assert re.search(r"^\| `style_accuracy` \| .* \| 0\.932 \| ≥ 0\.9 \|$", text, re.M)
-    assert re.search(r"^\| `restyle_seconds` \| .* \| 7\.25 \| ≤ 6: missed \|$", text, re.M)
-    assert re.search(r"^\| `edge_f1` \| .* \| not measured yet \|  \|$", text, re.M)
-    assert "200 held-out rooms, 1000 results;\n2 cores of Some CPU, 2026-11-24" in text
+    controls = {
+        "renders": {"style_accuracy": 0.99},
+        "nothing_done": {"style_accuracy": 0.2},
+        "wishes": {"renders": {"seeds_differ": 18.0}},
+    }
+    document = measured(
+        release,
+        style_accuracy=0.9321,
+        restyle_seconds=7.25,
+        seeds_differ=9.0,
+        score_too_bright=0.96,
+        **controls,
+    )
+    text = written(release, tmp_path, document)
+    assert re.search(r"^\| `style_accuracy` \| .* \| 0\.932 \| ≥ 0\.9 \| 0\.99 \| 0\.2 \|$", text, re.M)
+    assert re.search(r"^\| `restyle_seconds` \| .* \| 7\.25 \| ≤ 6: missed \|  \|  \|$", text, re.M)
+    assert re.search(r"^\| `psnr_truth` \| .* \| not measured yet \| ≥ 17 \|  \|  \|$", text, re.M)
+    assert re.search(r"^\| `seeds_differ` \| .* \| 9 \|  \| 18 \|  \|$", text, re.M)
+    assert re.search(r"^\| `score_too_bright` \| .*: too bright \| 0\.96 \| ≥ 0\.95 \|", text, re.M)
+    assert "edge_f1" not in text, "without a gate and a value"
+    assert "200 held-out rooms, 1000 results;\n2 cores of Some CPU, 2026-11-24." in text
+    assert "no setting was chosen" not in text, "not known"
+    around = {**document["rooms"], "first_seed": 1001000}
+    assert "Their seeds begin with 1001000:" in written(release, tmp_path, {**document, "rooms": around})
+
+
+def test_figures_by_style_have_a_table(release: Path, tmp_path: Path) -> None:
+    figures = {"psnr_truth": 17.0, "gain_over_mean": 3.0, "flat": 1.5, "sharp": 0.5, "style_accuracy": 0.9}
+    styles = {"modern": figures, "boho": {**figures, "flat": 2.25}}
+    lazy = {"nothing_done": {"styles": {"modern": {"psnr_truth": 12.0}, "boho": {"psnr_truth": 13.0}}}}
+    text = written(release, tmp_path, measured(release, styles=styles, **lazy))
+    assert "\n| modern | 17 | 3 | 1.5 | 0.5 | 0.9 | 12 |\n| boho | 17 | 3 | 2.25 | 0.5 | 0.9 | 13 |\n" in text
+    assert "| boho |" not in written(release, tmp_path, measured(release, styles={"boho": {"edge_f1": 0.6}}))
+
+
+MARKED = """
+release = "tiny-1"
+judgement = "They are noise."
+rooms.1 = { modern = "good", boho = "fair: hazy" }
+rooms.2 = { modern = "poor: blotches", boho = "poor: hazy" }
+photos.hall = { modern = "fair", boho = "poor: hazy" }
+"""
+
+
+def test_marks_by_eye_are_counted(release: Path, tmp_path: Path) -> None:
+    text = written(release, tmp_path, {}, MARKED)
+    assert "They are noise." in text
+    assert "|  | good | fair | poor |\n| --- | --- | --- | --- |\n| rendered rooms | 1 | 1 | 2 |" in text
+    assert "| real photos | 0 | 1 | 1 |\n| modern | 1 | 1 | 1 |\n| boho | 0 | 1 | 2 |" in text
+    assert "not good: hazy (3), blotches (1)." in text
+
+
+def test_marks_of_another_release_are_not_this_ones(release: Path, tmp_path: Path) -> None:
+    text = written(release, tmp_path, {}, MARKED.replace("tiny-1", "tiny-2"))
+    assert "They are noise." not in text
+    assert "Nobody has marked the pictures of tiny-1 yet." in text
+
+
+def test_a_mark_is_one_of_three_words(tmp_path: Path) -> None:
+    (tmp_path / "marks.toml").write_text('release = "x-1"\nrooms.1 = { boho = "nice" }\n')
+    with pytest.raises(ValueError, match=r"rooms\.1\.boho is 'nice', not one of good, fair, poor"):
+        read_marks(tmp_path / "marks.toml")
+    assert read_marks(tmp_path / "none.toml") is None
+
+
+def test_the_card_says_where_a_release_begins(release: Path) -> None:
+    sources = read_sources(release)
+    assert "- **From noise.**" in write_card(sources)
+    assert "- **One palette a style.**" in write_card(sources)
+    defaults = {**sources.document["defaults"], "strength": 0.2, "start_noise": 0.0, "detail": 0.75}
+    document = {
+        **sources.document,
+        "defaults": defaults,
+        "solvers": ["ddim", "euler"],
+        "palettes": [["sage green"], ["navy", "cream"], []],
+    }
+    text = write_card(replace(sources, document=document))
+    assert "own latents and no noise, at\n  strength 0.2. Away from that" in text
+    assert "where it was trained: ddim, euler; others are refused." in text
+    assert "by the seed: sage green; navy, cream; the style's own." in text
+    assert "(depth, edges), strength 0.2, detail 0.75." in text
+    half = {**document, "defaults": {**defaults, "start_noise": 0.5}}
+    assert "and 50% of the usual noise" in write_card(replace(sources, document=half))
 
 
 def test_figures_of_another_release_are_not_this_ones(release: Path, tmp_path: Path) -> None:
@@ -137,14 +220,14 @@ def test_figures_of_another_release_are_not_this_ones(release: Path, tmp_path: P
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, one_torch_thread: None) -> Path:
     """What a training leaves in its folder."""
     run = tmp_path_factory.mktemp("run")
     for split, rooms in {"train": 3, "held_out": 2, "judge": 1}.items():
         make_dataset(run / "data", split, rooms, Making(side=32), shard_rooms=1)
     write_networks(run / "networks")
     files = {
-        "prepared/note.json": json.dumps({"rooms": 2, "done": 2}),
+        "prepared/note.json": json.dumps({"shape": [2, 7, 16, 16], "done": 2}),
     }
     for number, name in enumerate((*facts.TRAINED, facts.JUDGE)):
         lines = [{"step": step, "minutes": number + 0.9, "loss": 0.25} for step in (1, 1000 + number)]
@@ -163,10 +246,14 @@ def test_the_trainings_facts_are_kept_beside_the_release(trained: Path, release:
     text = (release / NAME).read_text()
     first = SPLITS["held_out"].start
     assert f"| `held_out` | 2 | {first} … {first + 1} |" in text
-    assert "32 × 32 pixels, rays per pixel: 1. What restyles learnt from the first 2 rooms." in text
+    assert (
+        "21 pictures a room, 32 × 32 pixels, rays per pixel: 1. What restyles learnt from the first 2 rooms."
+        in text
+    )
     assert "| text encoder, UNet and both ControlNets | 1001 | 2 | 0.2500 |" in text
     assert "at 29.9 dB, its Canny edges with an F1 of 0.87." in text
     assert f"with torch {kept['machine']['torch']}" in text
+    assert "found in each of the styles and in mixtures" in text
     before = text
     assert main(["--release", str(release)]) == 0
     assert (release / NAME).read_text() == before, "the run is not needed again"
