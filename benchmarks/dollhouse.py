@@ -32,9 +32,12 @@ from benchmarks.figures import (
     seeing_figures,
     style_figures,
 )
+from benchmarks.finishing import ROOMS as FINISHED
+from benchmarks.finishing import finishing_figures
 from benchmarks.gates import GATES, missed
 from benchmarks.held_out import MEASURED, held_out_rooms
 from benchmarks.judge import read_judge
+from benchmarks.planted import Scores, score_figures, score_rooms
 from benchmarks.releases import Release, find_release
 from benchmarks.service import Service
 from benchmarks.serving import JOBS, measure_memory, served
@@ -102,11 +105,35 @@ def wishes_part(release: Release, rooms: int, jobs: int) -> Document:
     return {**wish_figures(made), "wishes": {**around, "rooms": rooms, "renders": wish_figures(true)}}
 
 
+def finishing_part(release: Release, rooms: int, jobs: int) -> Document:
+    """What finishing gains for a network without fault; no network takes part."""
+    around, some = report.circumstances(), MEASURED[: min(rooms, FINISHED)]
+    figures = finishing_figures(some)
+    return {
+        **{name: figures.pop(name) for name in ("finish_gain_db", "finish_gain_sharp", "finish_ms_per_mp")},
+        "finishing": {**around, "rooms": len(some), **figures},
+    }
+
+
+def score_part(release: Release, rooms: int, jobs: int) -> Document:
+    """Whether planted faults lower the quality score."""
+    around, some = report.circumstances(), held_out_rooms(MEASURED[:rooms], release.side)
+
+    async def ask_for_all(service: Service) -> list[Scores]:
+        return await score_rooms(service, some, jobs, _counting(rooms))
+
+    figures = score_figures(_asked(release, ask_for_all))
+    order = figures.pop("score_order")
+    return {**figures, "score": {**around, "rooms": rooms, "strong_below_mild": order}}
+
+
 PARTS: dict[str, Callable[[Release, int, int], Document]] = {
     "seconds": seconds_part,
     "memory": memory_part,
     "rooms": rooms_part,
     "wishes": wishes_part,
+    "finishing": finishing_part,
+    "score": score_part,
 }
 """What each measures of a release, with so many rooms and jobs at once: figures, and their circumstances under the
 part's name. In this order: the first wants a machine that is idle."""

@@ -22,9 +22,9 @@ from finishing import learn_recolouring
 from images import resize
 from numpy.typing import NDArray
 
-from benchmarks.held_out import SEEDS, HeldOutRoom, held_out_rooms
+from benchmarks.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from benchmarks.sample import sample_photo
-from export.dollhouse.rooms import STYLES
+from export.dollhouse.rooms import NOTHING, STYLES
 
 PHOTO_SIDE, NETWORK_SIDE = 512, 128
 BLUR = 0.7
@@ -50,7 +50,7 @@ class Pair:
     truth: Pixels
 
 
-def finishing_figures(seeds: Iterable[int] = SEEDS[:ROOMS]) -> dict[str, float]:
+def finishing_figures(seeds: Iterable[int] = MEASURED[:ROOMS]) -> dict[str, float]:
     """``finish_gain_db`` (PSNR) and ``finish_gain_sharp`` over bicubic, what they are the differences of, and
     ``finish_ms_per_mp``."""
     rows = []
@@ -77,11 +77,12 @@ def finish(photo: NDArray[np.uint8], result: Pixels) -> Pixels:
 def _pairs(rooms: Iterable[HeldOutRoom]) -> Iterator[Pair]:
     """Every room in each style as the photo, and another style as the result: all 20 pairs of styles in four rooms."""
     for index, room in enumerate(rooms):
-        for number, style in enumerate(STYLES):
-            other = STYLES[(number + 1 + index % (len(STYLES) - 1)) % len(STYLES)]
-            truth = room.render(other).astype(np.float32)
-            small = resize(truth, (NETWORK_SIDE, NETWORK_SIDE))
-            yield Pair(room.render(style), cv2.GaussianBlur(small, (0, 0), BLUR).astype(np.float32), truth)
+        renders = room.restyled([(style, NOTHING) for style in STYLES])
+        for number, photo in enumerate(renders):
+            other = (number + 1 + index % (len(STYLES) - 1)) % len(STYLES)
+            truth = renders[other].astype(np.float32)
+            small = cv2.resize(truth, (NETWORK_SIDE, NETWORK_SIDE), interpolation=cv2.INTER_AREA)
+            yield Pair(photo, cv2.GaussianBlur(small, (0, 0), BLUR).astype(np.float32), truth)
 
 
 def psnr(picture: Pixels, truth: Pixels) -> float:
@@ -129,7 +130,7 @@ def main() -> None:
     parser.add_argument("--rooms", type=int, default=ROOMS, help=f"held-out rooms, five pairs each ({ROOMS})")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    for name, value in finishing_figures(SEEDS[: given.rooms]).items():
+    for name, value in finishing_figures(MEASURED[: given.rooms]).items():
         print(f"{name:<18} {value:.3f}")
 
 

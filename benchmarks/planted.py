@@ -3,9 +3,9 @@
     python -m benchmarks.planted                        # 200 held-out rooms
     python -m benchmarks.planted --split train          # rooms on which the score's numbers may be chosen
 
-The photo is a room in one style, the faithful restyle its render in another, as soft as a network leaves it. Each fault
-is planted in that in two strengths, mild and strong, and real models of a Triton look at every picture. A figure
-``score_<fault>`` is the share of rooms in which either strength scores below the faithful restyle.
+The photo is a room as it is found, the faithful restyle its true render in a style, as soft as a network leaves it.
+Each fault is planted in that in two strengths, mild and strong, and real models of a Triton look at every picture. A
+figure ``score_<fault>`` is the share of rooms in which either strength scores below the faithful restyle.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Figures, score
-from benchmarks.held_out import HeldOutRoom, held_out_rooms
+from benchmarks.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from benchmarks.releases import find_release
 from benchmarks.service import Service
 from benchmarks.serving import served
@@ -236,8 +236,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     release = find_release(given.bundle)
-    first = FIRST if given.split == "train" else 0
-    rooms = held_out_rooms(SPLITS[given.split][first : first + given.rooms], release.side)
+    seeds = SPLITS["train"][FIRST:] if given.split == "train" else MEASURED
+    rooms = held_out_rooms(seeds[: given.rooms], release.side)
 
     async def ask(address: str) -> list[Scores]:
         async with Service(address, release) as service:

@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import planted
-from benchmarks.held_out import SEEDS, HeldOutRoom, held_out_rooms
+from benchmarks.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from benchmarks.planted import FAULTS, Restyle, Scores, restyle_of, score_figures, score_rooms
 from benchmarks.service import Seen
 from export.dollhouse.hints import canny, depth_bytes
 from export.dollhouse.metrics import Found
-from export.dollhouse.rooms import STYLES
+from export.dollhouse.rooms import STYLES, Wish
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -27,11 +27,14 @@ class FaultlessModels:
 
     def __init__(self, rooms: list[HeldOutRoom]) -> None:
         self.rooms = rooms
+        self.pictures = [
+            [room.photo, *room.restyled([(style, Wish()) for style in STYLES])] for room in rooms
+        ]
 
     async def analyse(self, picture: NDArray[np.uint8]) -> Seen:
         errors = [
-            min(float(np.abs(picture.astype(int) - render).mean()) for render in room.renders)
-            for room in self.rooms
+            min(float(np.abs(picture.astype(int) - known).mean()) for known in pictures)
+            for pictures in self.pictures
         ]
         depth = depth_bytes(self.rooms[int(np.argmin(errors))].depth)
         return Seen(picture, depth, canny(picture), NOTHING)
@@ -39,7 +42,7 @@ class FaultlessModels:
 
 @pytest.fixture(scope="module")
 def rooms() -> list[HeldOutRoom]:
-    return list(held_out_rooms(SEEDS[:3], 128))
+    return list(held_out_rooms(MEASURED[:3], 128))
 
 
 @pytest.fixture
@@ -87,7 +90,7 @@ def test_styles_are_asked_for_evenly_and_never_the_one_that_is_there() -> None:
         def render(self, style: str) -> NDArray[np.uint8]:
             return self.photo
 
-    pairs: list[Any] = [Room(seed) for seed in SEEDS[:200]]
+    pairs: list[Any] = [Room(seed) for seed in MEASURED[:200]]
     asked = [(room.style, restyle_of(room, room)[0]) for room in pairs]
     assert all(style != wanted for style, wanted in asked)
     assert {asked.count(pair) for pair in set(asked)} == {10}
@@ -113,7 +116,7 @@ def test_faults_are_what_they_say(made: Restyle) -> None:
             float((grey(fault) >= 254 if name == "burnt_out" else grey(fault) <= 1).mean())
             for fault in plant(name, made)
         ]
-        assert shares == pytest.approx([0.15, 0.4], abs=0.06)
+        assert shares == pytest.approx([0.15, 0.4], abs=0.08)
     # Noise averages out over four pixels, blotches do not.
     small = [
         float(cv2.resize(plant(name, made)[1] - picture, (32, 32), interpolation=cv2.INTER_AREA).std())
