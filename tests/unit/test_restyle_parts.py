@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from images import Fit
+from numpy.typing import NDArray
 from objects import EVIDENCE, LEAST, UNKNOWN, objects_in_photo, room_confidence, room_type
 from pipeline import philox_noise
 from prompt import Prompts
@@ -31,10 +33,9 @@ from tests.conftest import RELEASE
 from tests.pictures import room
 
 
-def edges_of(picture: np.ndarray) -> np.ndarray:
+def edges_of(picture: np.ndarray) -> NDArray[np.uint8]:
     gradient = np.abs(np.diff(picture.astype(int).sum(-1), axis=1, prepend=0))
-    edges: np.ndarray = ((gradient > 90) * 255).astype(np.uint8)
-    return edges
+    return np.asarray((gradient > 90) * 255, np.uint8)
 
 
 def test_edges_agree_with_themselves_not_with_another_room_and_not_with_noise() -> None:
@@ -54,10 +55,18 @@ def test_depth_agrees_by_rank_not_by_value() -> None:
     assert depth_agreement(ramp, np.full_like(ramp, 9)) == 0
 
 
-def clear(seed: int) -> np.ndarray:
+def as_bytes(values: np.ndarray) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(values).clip(0, 255), np.uint8)
+
+
+def blurred(picture: np.ndarray, sigma: float) -> NDArray[np.uint8]:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
+
+
+def clear(seed: int) -> NDArray[np.uint8]:
     """A room from nearly black to nearly white, without its noise."""
-    smooth: np.ndarray = cv2.medianBlur(room(256, 320, seed), 5)
-    return cv2.normalize(smooth, None, 10, 245, cv2.NORM_MINMAX).astype(np.uint8)
+    smooth = cv2.medianBlur(room(256, 320, seed), 5).astype(np.float32)
+    return as_bytes(10 + 235 * (smooth - smooth.min()) / np.ptp(smooth))
 
 
 PHOTO, OTHER = clear(1), clear(2)
@@ -65,15 +74,10 @@ RESTYLED = PHOTO[..., ::-1].copy()
 """The same room in other colours."""
 
 
-def quality_of(result: np.ndarray, kept: np.ndarray | None = None) -> dict[str, float]:
+def quality_of(result: NDArray[np.uint8], kept: NDArray[Any] | None = None) -> dict[str, float]:
     """Light stands for depth."""
-    depths = [cv2.GaussianBlur(picture, (0, 0), 4)[..., 1] for picture in (PHOTO, result)]
+    depths = [blurred(picture, 4.0)[..., 1] for picture in (PHOTO, result)]
     return measure_quality(PHOTO, edges_of(PHOTO), depths[0], result, edges_of(result), depths[1], kept)
-
-
-def as_bytes(values: np.ndarray) -> np.ndarray:
-    rounded: np.ndarray = np.rint(values).clip(0, 255).astype(np.uint8)
-    return rounded
 
 
 def stains(cells: int) -> np.ndarray:
@@ -83,10 +87,10 @@ def stains(cells: int) -> np.ndarray:
     return enlarged
 
 
-FAULTS = {
+FAULTS: dict[str, tuple[str, Callable[[], NDArray[np.uint8]]]] = {
     "blotches": ("cleanliness", lambda: as_bytes(RESTYLED + 10 * stains(28))),
     "noise": ("cleanliness", lambda: as_bytes(RESTYLED + 10 * stains(256))),
-    "blur": ("sharpness", lambda: cv2.GaussianBlur(RESTYLED, (0, 0), 2)),
+    "blur": ("sharpness", lambda: blurred(RESTYLED, 2.0)),
     "a white veil": ("contrast", lambda: as_bytes(0.6 * RESTYLED + 0.4 * 250)),
     "a grey veil": ("contrast", lambda: as_bytes(0.6 * RESTYLED + 0.4 * 150)),
     "another room": ("edge_agreement", lambda: OTHER),
@@ -124,7 +128,7 @@ def test_the_photo_bears_what_its_result_is_not_blamed_for() -> None:
     """A phone's grain, a blown-out window and a soft lens are in the photo already."""
     grainy = as_bytes(PHOTO + 8 * stains(128))
     grainy[:80, :80] = 255
-    photo = cv2.GaussianBlur(grainy, (0, 0), 0.7)
+    photo = blurred(grainy, 0.7)
     result = photo[..., ::-1].copy()
     assert cleanliness(photo, result) > 0.6 > 0.1 > cleanliness(PHOTO, result)
     assert exposure(photo, result) == 1 > 0.9 > exposure(PHOTO, result)
