@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,9 +59,10 @@ def train_first(rooms: Pictures, run: Path, preset: Preset, device: torch.device
     if start is None:
         limit = Limit(minutes=preset.autoencoder_minutes)
         vae = train_autoencoder(rooms, run / "autoencoder", preset.autoencoder, limit, device)
+        save_networks({"vae": vae}, networks)
     else:
+        shutil.copytree(start / "vae", networks / "vae", dirs_exist_ok=True)
         vae = load_autoencoder(start, device)
-    save_networks({"vae": vae}, networks)
     facts = {
         "preview_matrix": preview_matrix(vae, rooms, device),
         "reconstruction": dict(reconstruction(vae, rooms, device)),

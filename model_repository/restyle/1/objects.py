@@ -52,8 +52,9 @@ renders as other cameras and lamps would show them, not clean ones alone: what a
 DOUBT = 1.5
 """The exponent on scores: two things half seen are less than one that is there."""
 
-LEAST = 0.7
-"""A room less sure is UNKNOWN. Of jittered renders' rooms 78 % are surer, and of those 95 % are named rightly."""
+LEAST = 0.6
+"""A room less sure is UNKNOWN. On rooms of the train split, 90 % of clean renders are named rightly with it and 3 % wrongly;
+of the jittered ones that are named, 93 % are right."""
 
 
 def room_type(objects: list[dict[str, Any]]) -> str:
