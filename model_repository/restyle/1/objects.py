@@ -53,8 +53,8 @@ DOUBT = 1.5
 """The exponent on scores: two things half seen are less than one that is there."""
 
 LEAST = 0.65
-"""A room less sure is UNKNOWN. On rooms of the train split, 87 to 90 % of the clean renders are named rightly with 0.7 to
-0.6; of their jittered twins that are named, 96 to 93 % are right. A real hall came to 0.64, as a bedroom."""
+"""A room less sure is UNKNOWN. On rooms of the train split, 87 to 90 % of the clean renders are named rightly with 0.7
+to 0.6; of their jittered twins that are named, 96 to 93 % are right. A real hall came to 0.64, as a bedroom."""
 
 
 def room_type(objects: list[dict[str, Any]]) -> str:
