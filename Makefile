@@ -36,7 +36,7 @@ help:  ## print this
 	@echo 'make export BUNDLE=tiny                               make releases/BUNDLE from its weights'
 	@echo 'make bench                                            measure speed, into benchmarks/results: about 12 minutes on'
 	@echo '                                                      two idle CPU cores'
-	@echo 'make dollhouse [MINUTES=130]                          train the small models anew and publish them: 2.5 hours on'
+	@echo 'make dollhouse [MINUTES=150]                          train the small models anew and publish them: 2.5 hours on'
 	@echo '                                                      two CPU cores, about 15 minutes on a GPU; goes on when'
 	@echo '                                                      run again'
 	@echo 'make clean                                            remove what make made: environments, logs, caches, also'
