@@ -18,9 +18,9 @@ SMOOTH = 2
 """Rays per pixel and direction."""
 
 
-def take_photo(seed: int, style: str, side: int = 256) -> Image.Image:
-    """An RGB picture [side,side] of the room of that seed; errors as in ``rooms.look``."""
-    shot = render(sample_rooms([seed]), [style], side, supersample=SMOOTH)
+def take_photo(seed: int, style: str, width: int = 1024, height: int = 768) -> Image.Image:
+    """An RGB picture of the room of that seed; errors as in ``rooms.look``."""
+    shot = render(sample_rooms([seed]), [style], (height, width), supersample=SMOOTH)
     return Image.fromarray(shot.image[0].numpy())
 
 
@@ -32,13 +32,13 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--style", choices=STYLES, required=True)
-    parser.add_argument("--side", type=int, default=256, help="in pixels, a multiple of 8 (256)")
+    parser.add_argument("--width", type=int, default=1024, help="in pixels, a multiple of 8 (1024)")
+    parser.add_argument("--height", type=int, default=768, help="(768)")
     parser.add_argument("--out", type=Path, required=True, help="a .jpg or .png file")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    # Colours in full resolution: at this size, halving them shows.
-    take_photo(given.seed, given.style, given.side).save(
-        given.out, quality=QUALITY, subsampling=0, optimize=True
+    take_photo(given.seed, given.style, given.width, given.height).save(
+        given.out, quality=QUALITY, optimize=True
     )
     print(f"wrote {given.out} ({given.out.stat().st_size / 1e3:.0f} kB)")
 
