@@ -228,7 +228,8 @@ def of_one_colour(folder: Path, document: dict[str, Any]) -> None:
 
 def of_other_size(folder: Path, document: dict[str, Any]) -> None:
     """Another bundle's text encoder, of another width."""
-    shutil.copy(ROOT / "releases/dollhouse/models/text_encoder/1/model.onnx", graph(folder, "text_encoder"))
+    (other,) = (ROOT / "releases/dollhouse/models/text_encoder").glob("*/model.onnx")
+    shutil.copy(other, graph(folder, "text_encoder"))
 
 
 def with_too_few_colours(folder: Path, document: dict[str, Any]) -> None:
