@@ -28,7 +28,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 
 async def submit(client: AsyncClient, count: int, steps: int) -> list[Watcher]:
-    jobs = [await client.submit(photo(), "boho", {"steps": steps, "seed": 1}) for _ in range(count)]
+    """From noise, so that all of the steps are run."""
+    jobs = [
+        await client.submit(photo(), "boho", {"steps": steps, "strength": 1.0, "seed": 1})
+        for _ in range(count)
+    ]
     return [Watcher(client, job.job_id) for job in jobs]
 
 

@@ -23,7 +23,7 @@ from tests.running_stack import SECONDS, RunningStack, photo, processes_of, runn
 
 STEPS = 100
 """A second or two of work for the bundle `tiny`: long enough to be hit."""
-PREFERENCES = {"steps": STEPS, "seed": 1}
+PREFERENCES = {"steps": STEPS, "strength": 1.0, "seed": 1}
 """No previews: of those the store keeps only the newest, so what was told is not what can be read later."""
 
 

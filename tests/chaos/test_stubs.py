@@ -67,7 +67,7 @@ async def test_a_dead_process_shows_over_the_network_and_does_not_hang_its_jobs(
 ) -> None:
     assert unwatched.process is not None
     stubs = stubs_of(unwatched.process.pid)
-    request = RestyleRequest(image=room(256, 256), prompt="a room", steps=100)
+    request = RestyleRequest(image=room(256, 256), prompt="a room", steps=100, strength=1.0)
     async with pooled(unwatched.grpc) as pool, aclosing(pool.restyle(request)) as job:
         await pool.ping()
         async for event in job:
