@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from benchmarks.sample import sample_photo
+from export.dollhouse.metrics import psnr
 from export.dollhouse.rooms import NOTHING, STYLES
 
 PHOTO_SIDE, NETWORK_SIDE = 512, 128
@@ -57,7 +58,8 @@ def finishing_figures(seeds: Iterable[int] = MEASURED[:ROOMS]) -> dict[str, floa
     for pair in _pairs(held_out_rooms(seeds, PHOTO_SIDE)):
         plain = resize(pair.result, (PHOTO_SIDE, PHOTO_SIDE))
         made = finish(pair.photo, pair.result)
-        rows.append([f(each, pair.truth) for f in (psnr, sharpness) for each in (plain, made)])
+        pictures = [np.clip(each, 0, 255) for each in (plain, made)]
+        rows.append([f(each, pair.truth) for f in (psnr, sharpness) for each in pictures])
     plain_db, finish_db, plain_sharp, finish_sharp = np.mean(rows, axis=0).tolist()
     return {
         "finish_gain_db": finish_db - plain_db,
@@ -85,12 +87,6 @@ def _pairs(rooms: Iterable[HeldOutRoom]) -> Iterator[Pair]:
             yield Pair(photo, cv2.GaussianBlur(small, (0, 0), BLUR).astype(np.float32), truth)
 
 
-def psnr(picture: Pixels, truth: Pixels) -> float:
-    """dB, of 255."""
-    error = float(np.square(np.clip(picture, 0, 255) - truth).mean())
-    return 10.0 * float(np.log10(255.0**2 / error))
-
-
 def sharpness(picture: Pixels, truth: Pixels) -> float:
     """Mean gradient at the truth's edges, as a share of the truth's own."""
     edges = cv2.Canny(truth.astype(np.uint8), *EDGES) > 0
@@ -98,7 +94,7 @@ def sharpness(picture: Pixels, truth: Pixels) -> float:
 
 
 def _gradient(picture: Pixels) -> Pixels:
-    grey = cv2.cvtColor(np.clip(picture, 0, 255).astype(np.float32), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     return np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)).astype(np.float32)
 
 

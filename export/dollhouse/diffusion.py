@@ -29,10 +29,10 @@ from .grids import to_signal
 from .hints import canny, depth_bytes, perturb_depth
 from .jitter import jittered
 from .looks import STYLES
-from .networks import DenoiserSettings, build_denoisers, predict_velocity
+from .networks import DenoiserSettings, build_denoisers
 from .patches import Adversary
 from .prepared import Rooms
-from .sampling import SHOWN, TIMESTEP, alphas_cumprod, sample_grid
+from .sampling import SHOWN, TIMESTEP, Steps, alphas_cumprod, sample_grid
 from .training import Limit, Losses, Optimising, Pace, Trainer, autocast, short_attention, step_randomness
 from .weights import load_into
 from .wording import learn_words
@@ -183,32 +183,6 @@ def draw_timesteps(
     return np.where(choices.random(count) < settings.usual_timestep, TIMESTEP, others)
 
 
-@dataclass(frozen=True)
-class Steps:
-    """One denoising step of a batch: ``state`` x [B,4,h,w] → x0."""
-
-    networks: Any
-    alphas: Tensor
-    """ᾱ, FP32 [1000]."""
-
-    def levels(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        """(α, s) for INT64 [B], each [B,1,1,1]."""
-        alpha = self.alphas[timesteps].view(-1, 1, 1, 1)
-        return alpha.sqrt(), (1.0 - alpha).sqrt()
-
-    def clean(self, state: Tensor, timesteps: Tensor, text: Tensor, batch: Batch) -> Tensor:
-        """x0 FP32."""
-        alpha, spread = self.levels(timesteps)
-        velocity = predict_velocity(self.networks, state, timesteps, text, batch.depth, batch.edges)
-        return alpha * state - spread * velocity.float()
-
-    def onward(self, state: Tensor, clean: Tensor, timesteps: Tensor, later: Tensor) -> Tensor:
-        """The state at the lower noise level of ``later`` (DDIM, arXiv 2010.02502, eq. 12)."""
-        alpha, spread = self.levels(timesteps)
-        next_alpha, next_spread = self.levels(later)
-        return next_alpha * clean + next_spread * (state - alpha * clean) / spread
-
-
 def restyling_losses(
     steps: Steps,
     vae: Any,
@@ -235,9 +209,9 @@ def restyling_losses(
     state = steps.levels(timesteps)[0] * start
     if later is not None:
         with torch.no_grad():
-            clean = steps.clean(state, timesteps, text, batch)
+            clean = steps.clean(state, timesteps, text, batch.depth, batch.edges)
             state, timesteps = steps.onward(state, clean, timesteps, later), later
-    clean = steps.clean(state, timesteps, text, batch)
+    clean = steps.clean(state, timesteps, text, batch.depth, batch.edges)
     rows, columns = window
     part = clean[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
     made = vae.decode(part / scale, return_dict=False)[0].float()

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from . import schemes
 from .layout import Room
-from .palettes import ALIASES, COMMON, GRADES, PALETTES, Grade
+from .palettes import ALIASES, COMMON, GRADES, PALETTES, Grade, names_of
 from .schemes import NOTHING, Wish
 from .swatches import Swatch
 
@@ -78,13 +78,9 @@ def share(seed: int, name: str) -> float:
 
 
 def _drawn(style: str, slot: str, room: Room, part: int) -> Swatch:
-    """A slot takes its own entry, else what its alias takes; wet rooms ask for tiles first."""
-    palette, wanted = PALETTES[style], [slot]
-    if slot in ("wall", "floor") and room.room_type in ("kitchen", "bathroom"):
-        wanted.insert(0, f"{room.room_type} {slot}")
-    while ALIASES.get(wanted[-1]):
-        wanted.append(ALIASES[wanted[-1]])
-    for name in wanted:
+    """A slot takes its own entry, else what its alias takes."""
+    palette = PALETTES[style]
+    for name in names_of(slot, room.room_type):
         options = palette.get(name) or COMMON.get(name)
         if options:
             # One wood, one metal, one wall paint a room: the choice hangs on the entry, not on the piece.

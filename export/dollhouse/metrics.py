@@ -28,6 +28,8 @@ EDGE_THRESHOLDS = (40, 100)
 
 LEAST_OVERLAP = 0.5
 
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+
 BLUR = 16
 """Pixels, of pictures of EDGE_SIDE."""
 
@@ -41,12 +43,12 @@ class Found:
     scores: NDArray[np.float32]
 
 
-def psnr(made: NDArray[np.uint8], real: NDArray[np.uint8]) -> float:
-    """dB, of pictures [H,W,3]."""
+def psnr(made: Pixels, real: Pixels) -> float:
+    """dB, of pictures [H,W,3] in 0..255."""
     return _decibels(made.astype(np.float32) - real)
 
 
-def psnr_blurred(made: NDArray[np.uint8], real: NDArray[np.uint8]) -> float:
+def psnr_blurred(made: Pixels, real: Pixels) -> float:
     """The same after a mean over BLUR × BLUR pixels: how right the colours of areas are."""
     return _decibels(np.asarray(cv2.blur(made.astype(np.float32) - real, (BLUR, BLUR))))
 

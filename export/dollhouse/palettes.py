@@ -54,6 +54,17 @@ ALIASES = {
 }
 """Where a style says nothing about a slot, it takes what this one takes."""
 
+
+def names_of(slot: str, room_type: str) -> list[str]:
+    """The slot and whose material it takes instead, the most special first: wet rooms ask for tiles."""
+    names = [slot]
+    if slot in ("wall", "floor") and room_type in ("kitchen", "bathroom"):
+        names.insert(0, f"{room_type} {slot}")
+    while ALIASES.get(names[-1]):
+        names.append(ALIASES[names[-1]])
+    return names
+
+
 COMMON: dict[str, list[Swatch]] = {
     "view": [
         swatch("view", "#8fb8de", "#dce8ef", "#5d7a4a", glow=1.7),

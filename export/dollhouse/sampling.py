@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,43 @@ def alphas_cumprod() -> Tensor:
     return (1.0 - betas).cumprod(0).float()
 
 
+@dataclass(frozen=True)
+class Steps:
+    """One denoising step of a batch: ``state`` x [B,4,h,w] → x0."""
+
+    networks: Any
+    alphas: Tensor
+    """ᾱ, FP32 [1000]."""
+
+    def levels(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """(α, s) for INT64 [B], each [B,1,1,1]."""
+        alpha = self.alphas[timesteps].view(-1, 1, 1, 1)
+        return alpha.sqrt(), (1.0 - alpha).sqrt()
+
+    def clean(self, state: Tensor, timesteps: Tensor, text: Tensor, depth: Tensor, edges: Tensor) -> Tensor:
+        """x0 FP32."""
+        alpha, spread = self.levels(timesteps)
+        velocity = predict_velocity(self.networks, state, timesteps, text, depth, edges)
+        return alpha * state - spread * velocity.float()
+
+    def onward(self, state: Tensor, clean: Tensor, timesteps: Tensor, later: Tensor) -> Tensor:
+        """The state at the lower noise level of ``later`` (DDIM, arXiv 2010.02502, eq. 12)."""
+        alpha, spread = self.levels(timesteps)
+        next_alpha, next_spread = self.levels(later)
+        return next_alpha * clean + next_spread * (state - alpha * clean) / spread
+
+
 @torch.no_grad()
 def restyled(networks: Any, vae: Any, photos: Tensor, depth: Tensor, edges: Tensor, ids: Tensor) -> Tensor:
     """FP32 [B,3,H,W], about −1..1, of ``photos`` of that shape; ``depth``, ``edges`` FP [B,1,H,W] in 0..1; ``ids``
     INT64 [B,77]."""
     device, scale = photos.device, vae.config.scaling_factor
-    alpha = alphas_cumprod()[TIMESTEP].to(device)
+    steps = Steps(networks, alphas_cumprod().to(device))
     times = torch.full((len(photos),), TIMESTEP, device=device)
     with autocast(device, training=True), short_attention(device):
         text = networks["text_encoder"](input_ids=ids).last_hidden_state
-        state = alpha.sqrt() * encode_mean(vae, photos).float() * scale
-        velocity = predict_velocity(networks, state, times, text, depth, edges).float()
-        clean = alpha.sqrt() * state - (1.0 - alpha).sqrt() * velocity
+        state = steps.levels(times)[0] * encode_mean(vae, photos).float() * scale
+        clean = steps.clean(state, times, text, depth, edges)
         made: Tensor = vae.decode(clean / scale, return_dict=False)[0]
     return made.float().cpu()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .colours import colour_of, linear, mixed, rgb
-from .palettes import ALIASES, Grade
+from .palettes import Grade, names_of
 from .swatches import Swatch
 
 Scheme = dict[str, str]
@@ -245,7 +245,7 @@ NOTHING = Wish()
 def restyled_swatch(style: str, slot: str, room_type: str, found: Swatch, wish: Wish) -> Swatch:
     """``found`` in the style's colours: pattern, scale, gloss, glow and metal stay. Raises ValueError for a wish whose
     colours are not known."""
-    names = _names(slot, room_type)
+    names = names_of(slot, room_type)
     if not KEPT.isdisjoint(names):
         return found
     brick = BRICK.get(style) if found.pattern == "brick" else None
@@ -256,7 +256,7 @@ def restyled_swatch(style: str, slot: str, room_type: str, found: Swatch, wish: 
 
 def wished_colour(style: str, slot: str, room_type: str, wish: Wish) -> str:
     """ "#rrggbb" of a slot that is not kept; raises as above."""
-    names = _names(slot, room_type)
+    names = names_of(slot, room_type)
     return _wished(style, names, _base(style, names), wish)
 
 
@@ -266,16 +266,6 @@ def _base(style: str, names: list[str]) -> str:
             if colour := scheme.get(name):
                 return colour
     raise KeyError(f"style {style} has no colour for {names[0]!r}")
-
-
-def _names(slot: str, room_type: str) -> list[str]:
-    """The slot and its aliases, the most special first."""
-    names = [slot]
-    if slot in ("wall", "floor") and room_type in ("kitchen", "bathroom"):
-        names.insert(0, f"{room_type} {slot}")
-    while ALIASES.get(names[-1]):
-        names.append(ALIASES[names[-1]])
-    return names
 
 
 def _wished(style: str, names: list[str], base: str, wish: Wish) -> str:

@@ -27,7 +27,6 @@ from export.dollhouse.diffusion import (
     Crops,
     DiffusionSettings,
     Phase,
-    Steps,
     draw_timesteps,
     restyling_losses,
     train_diffusion,
@@ -40,7 +39,7 @@ from export.dollhouse.pairs import SOURCES, Pair, pairs_of
 from export.dollhouse.patches import Adversary
 from export.dollhouse.prepared import seen_depth
 from export.dollhouse.restyling import TOKENIZER, preview_matrix, save_networks
-from export.dollhouse.sampling import SHOWN, TIMESTEP, alphas_cumprod, restyled
+from export.dollhouse.sampling import SHOWN, TIMESTEP, Steps, alphas_cumprod, restyled
 from export.dollhouse.schemes import Wish
 from export.dollhouse.training import Limit, Losses, Optimising, Pace, Trainer
 from export.dollhouse.wording import SLOTS, colours_of, learn_words

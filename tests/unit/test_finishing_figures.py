@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.finishing import finishing_figures, psnr, sharpness
+from benchmarks.finishing import finishing_figures, sharpness
 from benchmarks.held_out import SEEDS
+from export.dollhouse.metrics import psnr
 from tests.pictures import room
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
