@@ -12,12 +12,11 @@ it was. Ends with 1 when a figure misses its gate.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -40,13 +39,12 @@ from benchmarks.judge import read_judge
 from benchmarks.planted import Scores, score_figures, score_rooms
 from benchmarks.releases import Release, find_release
 from benchmarks.service import Service
-from benchmarks.serving import JOBS, measure_memory, served
+from benchmarks.serving import JOBS, asked, measure_memory
 from benchmarks.whole_stack import measure_seconds
 from benchmarks.wishes import Wished, wish_figures
 from export.dollhouse.rooms import STYLES
 
 Document = dict[str, Any]
-T = TypeVar("T")
 
 
 def seconds_part(release: Release, rooms: int, jobs: int) -> Document:
@@ -82,7 +80,7 @@ def rooms_part(release: Release, rooms: int, jobs: int) -> Document:
         return await ask_all(service, some, STYLES, Kept.of(release), jobs, _counting(rooms))
 
     return {
-        **room_figures(_asked(release, ask_for_all)),
+        **room_figures(asked(release, ask_for_all)),
         "rooms": {
             **around,
             "first_seed": MEASURED.start,
@@ -101,7 +99,7 @@ def wishes_part(release: Release, rooms: int, jobs: int) -> Document:
     async def ask_for_all(service: Service) -> tuple[list[Wished], list[Wished]]:
         return await wishes.ask_all(service, some, Kept.of(release), _counting(rooms))
 
-    made, true = _asked(release, ask_for_all)
+    made, true = asked(release, ask_for_all)
     return {**wish_figures(made), "wishes": {**around, "rooms": rooms, "renders": wish_figures(true)}}
 
 
@@ -122,7 +120,7 @@ def score_part(release: Release, rooms: int, jobs: int) -> Document:
     async def ask_for_all(service: Service) -> list[Scores]:
         return await score_rooms(service, some, jobs, _counting(rooms))
 
-    figures = score_figures(_asked(release, ask_for_all))
+    figures = score_figures(asked(release, ask_for_all))
     order = figures.pop("score_order")
     return {**figures, "score": {**around, "rooms": rooms, "strong_below_mild": order}}
 
@@ -137,17 +135,6 @@ PARTS: dict[str, Callable[[Release, int, int], Document]] = {
 }
 """What each measures of a release, with so many rooms and jobs at once: figures, and their circumstances under the
 part's name. In this order: the first wants a machine that is idle."""
-
-
-def _asked(release: Release, ask_for_all: Callable[[Service], Coroutine[Any, Any, T]]) -> T:
-    """What is answered by a Triton that serves the release for so long."""
-
-    async def ask(address: str) -> T:
-        async with Service(address, release) as service:
-            return await ask_for_all(service)
-
-    with served(release) as server:
-        return asyncio.run(ask(server.grpc))
 
 
 def _counting(rooms: int) -> Callable[[int], None]:

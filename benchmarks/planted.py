@@ -27,7 +27,7 @@ from benchmarks.figures import Figures, score
 from benchmarks.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from benchmarks.releases import find_release
 from benchmarks.service import Service
-from benchmarks.serving import served
+from benchmarks.serving import asked
 from export.dollhouse.data import SPLITS
 from export.dollhouse.rooms import STYLES
 
@@ -239,12 +239,7 @@ def main() -> None:
     seeds = SPLITS["train"][FIRST:] if given.split == "train" else MEASURED
     rooms = held_out_rooms(seeds[: given.rooms], release.side)
 
-    async def ask(address: str) -> list[Scores]:
-        async with Service(address, release) as service:
-            return await score_rooms(service, rooms)
-
-    with served(release) as server:
-        scores = asyncio.run(ask(server.grpc))
+    scores = asked(release, lambda service: score_rooms(service, rooms))
     console = Console()
     console.print(table(scores))
     console.print(f"a strong fault below the mild one: {score_figures(scores)['score_order']:.3f}")

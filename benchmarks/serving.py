@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from benchmarks import ROOT
 from benchmarks.held_out import SEEDS, held_out_rooms
@@ -15,6 +16,8 @@ from benchmarks.releases import Release
 from benchmarks.service import Service
 from orchestrator.embedded.triton import TritonServer
 from orchestrator.jobs.models import Preferences
+
+T = TypeVar("T")
 
 JOBS = 4
 """Restyles at once: what one worker runs (REROOM_WORKER_JOBS)."""
@@ -26,6 +29,17 @@ def served(release: Release) -> Iterator[TritonServer]:
     repositories = [ROOT / "model_repository", release.folder / "models"]
     with TritonServer(repositories, release=release.folder) as server:
         yield server
+
+
+def asked(release: Release, ask: Callable[[Service], Coroutine[Any, Any, T]]) -> T:
+    """What ``ask`` returns of a service whose Triton serves the release for so long."""
+
+    async def answered(address: str) -> T:
+        async with Service(address, release) as service:
+            return await ask(service)
+
+    with served(release) as server:
+        return asyncio.run(answered(server.grpc))
 
 
 @dataclass(frozen=True)
