@@ -43,6 +43,8 @@ class Watcher:
         """The newest step."""
         self._client = client
         self._task = asyncio.create_task(self._follow())
+        # Else, when its test fails first, asyncio reports it from the garbage collector in the middle of another one.
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _follow(self) -> None:
         async for event in self._client.events(self.job_id, after="0", timeout=SECONDS):

@@ -18,6 +18,7 @@ from functools import cache
 import cv2
 import numpy as np
 from images import Bytes, Fit, Floats
+from symmetric import solve
 
 # Chosen on renders of training rooms, then looked at on photos; `python -m benchmarks.finishing` measures them.
 
@@ -178,7 +179,7 @@ def _models(guide: Floats, painted: Floats) -> Floats:
     factors = np.empty((3, 4, *guide.shape[1:]), np.float32)
     for to, plane in enumerate(painted):
         mean = _mean(plane)
-        gains = _solve(covariance, [_mean(guide[i] * plane) - guide_mean[i] * mean for i in range(3)])
+        gains = solve(covariance, [_mean(guide[i] * plane) - guide_mean[i] * mean for i in range(3)])
         length = np.sqrt(sum(gain * gain for gain in gains))
         within = np.minimum(1.0, MOST_GAIN / np.maximum(length, MOST_GAIN))
         gains = [gain * within for gain in gains]
@@ -186,22 +187,6 @@ def _models(guide: Floats, painted: Floats) -> Floats:
         for index, values in enumerate([*gains, added]):
             factors[to, index] = _mean(values)
     return factors
-
-
-def _solve(matrix: dict[tuple[int, int], Floats], right: list[Floats]) -> list[Floats]:
-    """x of A·x = ``right`` for a symmetric positive 3×3 ``matrix`` (its lower half) at every pixel, by A = L·D·Lᵀ."""
-    d0 = matrix[0, 0]
-    l10, l20 = matrix[1, 0] / d0, matrix[2, 0] / d0
-    d1 = matrix[1, 1] - l10 * matrix[1, 0]
-    rest = matrix[2, 1] - l20 * matrix[1, 0]
-    l21 = rest / d1
-    d2 = matrix[2, 2] - l20 * matrix[2, 0] - l21 * rest
-    y0 = right[0]
-    y1 = right[1] - l10 * y0
-    y2 = right[2] - l20 * y0 - l21 * y1
-    x2 = y2 / d2
-    x1 = y1 / d1 - l21 * x2
-    return [y0 / d0 - l10 * x1 - l20 * x2, x1, x2]
 
 
 def _painted(factors: Floats, guide: Floats) -> Floats:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from images import Bytes, Floats, resize
 from numpy.typing import NDArray
+from symmetric import solve
 
 _SIDE = 256
 """Pictures are measured at this long side, larger ones reduced to it."""
@@ -210,8 +211,14 @@ def _unexplained(before: Floats, after: Floats, where: NDArray[np.bool_]) -> Flo
     means = _mean(before)[where], _mean(after)[where]
     products = _mean(outer.reshape(*outer.shape[:2], 18))[where].reshape(-1, 3, 6)
     covariance = products - means[0][:, :, None] * np.concatenate(means, -1)[:, None, :]
-    slopes = np.linalg.solve(covariance[..., :3] + _RIDGE * np.eye(3, dtype=np.float32), covariance[..., 3:])
-    explained = means[1] + ((before[where] - means[0])[:, None, :] @ slopes)[:, 0]
+    matrix = {
+        (i, j): covariance[:, i, j, None] + (_RIDGE if i == j else 0.0)
+        for i in range(3)
+        for j in range(i + 1)
+    }
+    slopes = solve(matrix, [covariance[:, i, 3:] for i in range(3)])
+    offsets = before[where] - means[0]
+    explained = means[1] + sum(offsets[:, i, None] * slope for i, slope in enumerate(slopes))
     return np.sqrt(((after[where] - explained) ** 2).mean(-1))
 
 
