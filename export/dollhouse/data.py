@@ -67,6 +67,11 @@ class Dataset:
         ]
         self._counts = [len(shard["seeds"]) for shard in self.shards]
         self._first = np.concatenate([[0], np.cumsum(self._counts)])
+        self._folders = tuple(shards)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process maps the same files instead of getting their content."""
+        return Dataset, (self._folders,)
 
     def __len__(self) -> int:
         return int(self._first[-1])

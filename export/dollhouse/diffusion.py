@@ -11,9 +11,7 @@ The loss compares latents, then the pictures that they decode to, then asks a di
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +22,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .autoencoder import encode_mean, opponent, pyramid_loss
-from .captions import StyleWords, Tokens, caption, unconditional
-from .grids import to_signal
-from .hints import canny, depth_bytes, perturb_depth
-from .jitter import jittered
+from .crops import Batch, Crops, drawing, window_of
 from .looks import STYLES
-from .networks import DenoiserSettings, build_denoisers
+from .networks import build_denoisers
 from .patches import Adversary
-from .prepared import Rooms
-from .sampling import SHOWN, TIMESTEP, Steps, alphas_cumprod, sample_grid
-from .training import Limit, Losses, Optimising, Pace, Trainer, autocast, short_attention, step_randomness
+from .recipe import DiffusionSettings
+from .sampling import TIMESTEP, Steps, alphas_cumprod, sample_grid
+from .training import Limit, Losses, Pace, Trainer, autocast, short_attention, step_randomness
 from .weights import load_into
 from .wording import learn_words
 from .workers import ALONE, Workers
@@ -41,138 +36,9 @@ from .workers import ALONE, Workers
 CHROMA = 1.2
 """Weight of the two colour differences in pixel losses."""
 
-AREA, AREAS = 16, 8.0
+AREA, AREAS = 16, 16.0
 """Side in pixels of the areas whose mean colours are compared, and the weight of that. Absolute errors alone are as
 content with the colour that most rooms have: nothing pulled harder when a wall was to be red."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Part of a run. The networks are convolutional, so most is learnt on crops, at a quarter of the cost."""
-
-    until: float
-    """Progress at which the next phase begins; the last one's is 1."""
-    crop: int
-    """Side in pixels, a multiple of the autoencoder's factor times the UNet's."""
-    batch: int
-    window: int = 64
-    """Side in pixels of the part whose decoded pixels are compared."""
-    adversarial: float = 0.0
-    """Weight of the discriminator."""
-
-
-SIZES = DenoiserSettings()
-PHASES = (Phase(0.4, 128, 8), Phase(0.8, 128, 8, 96, 0.12), Phase(1.0, 256, 2, 128, 0.12))
-OPTIMISING = Optimising(learning_rate=2e-3, average=0.998)
-
-
-@dataclass(frozen=True)
-class DiffusionSettings:
-    sizes: DenoiserSettings = SIZES
-    phases: tuple[Phase, ...] = PHASES
-    unconditional: float = 0.04
-    """Share of captions that say nothing of the picture."""
-    seen_depth: float = 0.75
-    """Share of the depth hints that are the depth model's; the others are exact ones, disturbed."""
-    usual_timestep: float = 0.75
-    """Share of the samples at TIMESTEP; the others lie anywhere in ``timesteps``."""
-    timesteps: tuple[int, int] = (20, 450)
-    second_steps: float = 0.12
-    """Share of the training steps that begin where a first step, taken without learning, has led."""
-    word_steps: int = 1200
-    """Steps on captions alone, before the first picture; see :mod:`.wording`."""
-    seed: int = 2
-    optimising: Optimising = OPTIMISING
-
-    def phase(self, progress: float) -> Phase:
-        return next((phase for phase in self.phases if progress < phase.until), self.phases[-1])
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B crops: sources as photographed, hints, what to make of them."""
-
-    sources: Tensor
-    """FP32 [B,3,H,W] in −1..1."""
-    targets: Tensor
-    """FP32 [B,3,H,W] in −1..1."""
-    depth: Tensor
-    """FP32 [B,1,H,W] in 0..1, white = near."""
-    edges: Tensor
-    """FP32 [B,1,H,W], 0 or 1."""
-    ids: Tensor
-    """INT64 [B,77]."""
-    texts: tuple[str, ...]
-    styles: Tensor
-    """INT64 [B], of the targets."""
-
-    def to(self, device: torch.device) -> Batch:
-        names = ("sources", "targets", "depth", "edges", "ids", "styles")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
-
-
-class Crops:
-    """Draws batches from rooms; the last SHOWN rooms are not among them."""
-
-    def __init__(
-        self,
-        rooms: Rooms,
-        seen: NDArray[np.uint8],
-        words: tuple[StyleWords, ...],
-        tokens: Tokens,
-        settings: DiffusionSettings,
-    ) -> None:
-        """``seen``: what :func:`prepared.seen_depth` returns for ``rooms``."""
-        self.rooms, self.seen, self.words, self.tokens, self.settings = rooms, seen, words, tokens, settings
-
-    def draw(self, phase: Phase, choices: np.random.Generator) -> Batch:
-        drawn = [self._sample(phase.crop, choices) for _ in range(phase.batch)]
-        sources, targets, depths, exact, texts, styles = zip(*drawn, strict=True)
-        hints = torch.from_numpy(np.stack(depths))[:, None].float() / 255.0
-        disturbed = perturb_depth(hints, choices)
-        is_exact = torch.tensor(exact)[:, None, None, None]
-        return Batch(
-            sources=to_signal(np.stack(sources)),
-            targets=to_signal(np.stack(targets)),
-            depth=torch.where(is_exact, disturbed, hints),
-            edges=torch.from_numpy(np.stack([canny(source) for source in sources]))[:, None].float() / 255.0,
-            ids=self.tokens(texts),
-            texts=texts,
-            styles=torch.tensor(styles),
-        )
-
-    def _sample(self, crop: int, choices: np.random.Generator) -> tuple[Any, Any, Any, bool, str, int]:
-        """Source and target UINT8 [crop,crop,3], depth [crop,crop], whether that is exact, caption, style number."""
-        index = int(choices.integers(max(1, len(self.rooms) - SHOWN)))
-        pairs = self.rooms.pairs(index)
-        number = int(choices.integers(len(pairs)))
-        pair = pairs[number]
-        exact = bool(choices.random() >= self.settings.seen_depth)
-        depth = depth_bytes(self.rooms.depth(index)) if exact else self.seen[index, pair.source]
-        style = STYLES.index(pair.style)
-        text = (
-            unconditional(self.words, choices)
-            if choices.random() < self.settings.unconditional
-            else caption(self.words[style].prompt, self.rooms.room_type(index), pair.wish, choices)
-        )
-        place = _window(depth.shape, crop, choices)
-        pictures = [
-            picture[place]
-            for picture in (self.rooms.source(index, pair.source), self.rooms.target(index, number))
-        ]
-        depth = depth[place]
-        if choices.random() < 0.5:
-            pictures, depth = [picture[:, ::-1] for picture in pictures], depth[:, ::-1]
-        source, target = (np.ascontiguousarray(picture) for picture in pictures)
-        return jittered(source, choices), target, np.ascontiguousarray(depth), exact, text, style
-
-
-def _window(
-    shape: tuple[int, ...], side: int, choices: np.random.Generator, grid: int = 4
-) -> tuple[slice, slice]:
-    """A random square of ``side``, aligned to ``grid``."""
-    top, left = (int(choices.integers((length - side) // grid + 1)) * grid for length in shape[:2])
-    return slice(top, top + side), slice(left, left + side)
 
 
 def draw_timesteps(
@@ -236,19 +102,6 @@ def restyling_losses(
     return {"loss": loss, **losses}
 
 
-class Prefetch:
-    """Makes the next step's batch while this one's is used; a batch depends on its step and phase alone."""
-
-    def __init__(self, make: Callable[[int, Phase], Batch]) -> None:
-        self._make, self._pool = make, ThreadPoolExecutor(1)
-        self._ahead: dict[tuple[int, Phase], Future[Batch]] = {}
-
-    def __call__(self, step: int, phase: Phase) -> Batch:
-        ready = self._ahead.get((step, phase)) or self._pool.submit(self._make, step, phase)
-        self._ahead = {(step + 1, phase): self._pool.submit(self._make, step + 1, phase)}
-        return ready.result()
-
-
 def train_diffusion(
     crops: Crops,
     vae: Any,
@@ -258,11 +111,13 @@ def train_diffusion(
     pace: Pace | None = None,
     start: Path | None = None,
     workers: Workers = ALONE,
+    drawers: int = 0,
 ) -> dict[str, Any]:
     """Train (or go on training) in ``folder``; returns the four networks by name, averaged, in evaluation mode.
 
     They begin with the weights in the folder ``start``, when it is given. The last rooms are kept out of training and
-    drawn in the sample grids. Raises ValueError when ``start``, or a checkpoint, is of other settings.
+    drawn in the sample grids. ``drawers``: processes that make batches, see :func:`.crops.drawing`. Raises ValueError
+    when ``start``, or a checkpoint, is of other settings.
     """
     settings = crops.settings
     built = build_denoisers(settings.sizes, crops.tokens, settings.seed)
@@ -277,16 +132,11 @@ def train_diffusion(
     own = 100 * workers.rank
     """So that every worker draws other samples."""
 
-    def make(step: int, phase: Phase) -> Batch:
-        return crops.draw(phase, step_randomness(settings.seed + own, step, device)[0])
-
-    prefetch = Prefetch(make)
-
     def losses(step: int) -> Losses:
         phase = settings.phase(trainer.progress)
         # Another stream than the batch's own choices, which were drawn ahead.
         choices, _ = step_randomness(settings.seed + 1 + own, step, device)
-        batch = prefetch(step, phase).to(device)
+        batch = batch_of(step, phase).on(device)
         first = draw_timesteps(settings, phase.batch, choices)
         later = None
         if choices.random() < settings.second_steps:
@@ -295,7 +145,7 @@ def train_diffusion(
             )
         cells = batch.sources.shape[-1] // 2 ** (len(vae.config.block_out_channels) - 1)
         shown = phase.window * cells // phase.crop
-        window = _window((cells, cells), shown, choices, grid=1)
+        window = window_of((cells, cells), shown, choices, grid=1)
         with autocast(device, training=True), short_attention(device):
             return restyling_losses(
                 steps,
@@ -325,5 +175,6 @@ def train_diffusion(
     if trainer.step == 0 and settings.word_steps:
         learn_words(networks, crops.words, crops.tokens, settings.seed + 20, device, settings.word_steps)
         trainer.begin_average()
-    trainer.run(limit)
+    with drawing(crops, settings.seed + own, drawers) as batch_of:
+        trainer.run(limit)
     return networks

@@ -14,7 +14,12 @@ from torch import Tensor
 
 def to_signal(pictures: NDArray[np.uint8]) -> Tensor:
     """UINT8 [B,H,W,3] → FP32 [B,3,H,W] in −1..1."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return signal_of(torch.from_numpy(np.ascontiguousarray(pictures)))
+
+
+def signal_of(pictures: Tensor) -> Tensor:
+    """The same of a tensor, where it is."""
+    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def to_bytes(signal: Tensor) -> NDArray[np.uint8]:

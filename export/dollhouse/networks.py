@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +27,23 @@ class DenoiserSettings:
     hint_widths: tuple[int, ...] = (4, 16, 32)
     text_width: int = 96
     text_layers: int = 2
+
+
+def sizes_of(folder: Path) -> DenoiserSettings:
+    """Of the networks in a folder that ``save_pretrained`` wrote. Raises FileNotFoundError when there are none."""
+    unet, controlnet, text = (
+        json.loads((folder / name / "config.json").read_text())
+        for name in ("unet", "controlnet_depth", "text_encoder")
+    )
+    return DenoiserSettings(
+        widths=tuple(unet["block_out_channels"]),
+        attention=tuple(block.startswith("CrossAttn") for block in unet["down_block_types"]),
+        layers=unet["layers_per_block"],
+        heads=unet["attention_head_dim"],
+        hint_widths=tuple(controlnet["conditioning_embedding_out_channels"]),
+        text_width=text["hidden_size"],
+        text_layers=text["num_hidden_layers"],
+    )
 
 
 def build_denoisers(settings: DenoiserSettings, tokens: Tokens, seed: int) -> dict[str, Any]:

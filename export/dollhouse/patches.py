@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from .training import move
 from .workers import Workers
 
 WIDTHS = (32, 64, 128, 128)
@@ -57,10 +58,10 @@ class Adversary:
         self.network.requires_grad_(True)
         loss = F.relu(1.0 - self.network(real, styles)).mean()
         loss = loss + F.relu(1.0 + self.network(made.detach(), styles)).mean()
-        self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        self.workers.average([p.grad for p in self.network.parameters() if p.grad is not None])
-        self.optimiser.step()
+        parameters = list(self.network.parameters())
+        self.workers.average([p.grad for p in parameters if p.grad is not None])
+        move(self.optimiser, parameters)
         self.network.requires_grad_(False)
         return loss.detach()
 

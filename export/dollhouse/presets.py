@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from .autoencoder import AutoencoderSettings
-from .diffusion import DiffusionSettings, Phase
 from .networks import DenoiserSettings
-from .training import Optimising
+from .recipe import DiffusionSettings, Phase
+from .training import Optimising, Pace
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Preset:
     diffusion: DiffusionSettings
     workers: int = 1
     """Processes that train what restyles together, each with its share of the cores."""
+    pace: Pace | None = None
 
     def within(self, minutes: float, parts: Collection[str]) -> Preset:
         """With ``minutes`` of training for ``parts`` (restyling.PARTS) in all, in the same proportions."""
@@ -50,9 +51,11 @@ CUDA = Preset(
     autoencoder=AutoencoderSettings(widths=(24, 48, 96), layers=2, crop=128, batch=64),
     diffusion=DiffusionSettings(
         sizes=DenoiserSettings(widths=(48, 96, 128, 192)),
-        phases=(Phase(0.4, 128, 256), Phase(0.8, 128, 256, 96, 0.12), Phase(1.0, 256, 64, 128, 0.12)),
-        optimising=Optimising(learning_rate=1e-3),
+        phases=(Phase(0.25, 128, 128, 96), Phase(0.6, 128, 128, 96, 0.12), Phase(1.0, 256, 32, 192, 0.12)),
+        word_steps=600,
+        optimising=Optimising(learning_rate=1.5e-3),
     ),
+    pace=Pace(checkpoint=1.5, sample=1.5, log=0.1),
 )
 """One large GPU in bf16. Twice the parameters, still within six seconds a picture on two cores."""
 

@@ -27,11 +27,13 @@ from export.bundle import Weights
 
 from .autoencoder import Pictures, encode_mean, quality_of, train_autoencoder
 from .captions import Tokens, load_style_words
+from .crops import Crops
 from .data import DATA, open_dataset
 from .depth import as_module
-from .diffusion import Crops, train_diffusion
+from .diffusion import train_diffusion
 from .grids import to_bytes, to_signal
 from .machine import usable_cores
+from .networks import sizes_of
 from .prepared import Rooms, seen_depth
 from .presets import Preset, preset_for
 from .sampling import decode
@@ -80,8 +82,8 @@ def train_second(
 ) -> None:
     """Text encoder, UNet and ControlNets, to ``run``/networks, where autoencoder and depth model must be.
 
-    With ``start`` they begin with the weights in that folder. Raises ValueError when these are of other sizes,
-    FileNotFoundError when a network is missing.
+    With ``start`` they begin with the weights in that folder, and have its sizes. Raises FileNotFoundError when a
+    network is missing.
     """
     networks = run / "networks"
     vae = load_autoencoder(networks, device)
@@ -91,9 +93,14 @@ def train_second(
         seen_depth(rooms, depth_model, prepared)
     workers.agree(0.0)  # the others wait
     seen = seen_depth(rooms, depth_model, prepared)
-    crops = Crops(rooms, seen, load_style_words(), Tokens(TOKENIZER), preset.diffusion)
+    settings = preset.diffusion if start is None else preset.diffusion.going_on(sizes_of(start))
+    crops = Crops(rooms, seen, load_style_words(), Tokens(TOKENIZER), settings)
     limit = Limit(minutes=preset.diffusion_minutes)
-    trained = train_diffusion(crops, vae, run / "diffusion", limit, device, start=start, workers=workers)
+    # A GPU has a core to feed it, and the others to prepare what it is fed.
+    drawers = max(1, usable_cores() - 1) if device.type == "cuda" else 0
+    trained = train_diffusion(
+        crops, vae, run / "diffusion", limit, device, preset.pace, start, workers, drawers
+    )
     if workers.first:
         save_networks(trained, networks)
 
@@ -144,6 +151,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     device = pick_device()
+    torch.backends.cudnn.benchmark = True
     preset = preset_for(device)
     parts = given.only or PARTS
     if given.minutes is not None:

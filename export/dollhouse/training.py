@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -38,6 +38,9 @@ Losses = Mapping[str, Tensor]
 
 WARMUP = 100
 """Steps until the learning rate is at its peak."""
+
+MOST_REFUSED = 20
+"""Steps in a row whose gradients are not finite, after which a run is given up."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,18 @@ def step_randomness(
     return choices, torch.Generator(device).manual_seed(int(choices.integers(2**63)))
 
 
+def move(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], clip: float = math.inf) -> bool:
+    """One step along the parameters' gradients, their norm cut to ``clip``; False, and none, when one is not finite.
+
+    A single gradient that is not a number would make all weights so, and the average and the next checkpoint with them.
+    """
+    finite = bool(nn.utils.clip_grad_norm_(parameters, clip, error_if_nonfinite=False).isfinite())
+    if finite:
+        optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return finite
+
+
 class Trainer:
     """Trains ``networks`` (by name) in ``folder``: checkpoint.pt, log.jsonl, samples/.
 
@@ -137,6 +152,7 @@ class Trainer:
             self.parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=optimising.weight_decay, fused=True
         )
         self.step, self.seconds, self.progress = 0, 0.0, 0.0
+        self._refused = 0
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         self._resume()
 
@@ -147,7 +163,7 @@ class Trainer:
     def run(self, limit: Limit) -> None:
         """Train until ``limit``, then leave the averaged weights in the networks, in evaluation mode.
 
-        Raises ArithmeticError when the loss is no longer a number; the last checkpoint is then still sound.
+        Raises ArithmeticError when the gradients are no longer numbers; weights and checkpoint are then still sound.
         """
         due = dict.fromkeys(asdict(self.pace), self.seconds)
         due["checkpoint"] += self.pace.checkpoint * 60.0
@@ -222,13 +238,14 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         losses = self.losses(self.step)
-        if self.step % 50 == 0 and not losses["loss"].isfinite():
-            raise ArithmeticError(f"the loss is {losses['loss'].item()} at step {self.step}")
         torch.autograd.backward(losses["loss"])
         self.workers.average([p.grad for p in self.parameters if p.grad is not None])
-        nn.utils.clip_grad_norm_(self.parameters, self.optimising.clip, error_if_nonfinite=False)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        if move(self.optimiser, self.parameters, self.optimising.clip):
+            self._refused = 0
+        else:
+            self._refused += 1
+        if self._refused == MOST_REFUSED:
+            raise ArithmeticError(f"the loss is {losses['loss'].item()} at step {self.step}")
         self.step += 1
         decay = min(self.optimising.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():

@@ -1,5 +1,6 @@
 """The dollhouse's data on disk: shards that are whole, resumed, and what the renderer made."""
 
+import pickle
 from itertools import pairwise
 from pathlib import Path
 
@@ -60,6 +61,13 @@ def test_targets_are_the_rooms_restyled_as_their_pairs_say(dataset: Dataset) -> 
         found = SOURCES[source]
         np.testing.assert_array_equal(dataset.source(2, source), picture(view, [found])[0])
         np.testing.assert_array_equal(dataset.target(2, number), restyle(view, [found], [style], [wish])[0])
+
+
+def test_another_process_gets_the_files_and_not_their_content(dataset: Dataset) -> None:
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < 2000
+    copy = pickle.loads(pickled)
+    np.testing.assert_array_equal(copy.target(3, 1), dataset.target(3, 1))
 
 
 def test_pairs_wish_for_nothing_for_palettes_for_walls_and_for_sofas() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import math
+import pickle
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,21 +25,16 @@ from export.dollhouse.captions import (
     unconditional,
 )
 from export.dollhouse.colours import NAMED_COLOURS
-from export.dollhouse.diffusion import (
-    Crops,
-    DiffusionSettings,
-    Phase,
-    draw_timesteps,
-    restyling_losses,
-    train_diffusion,
-)
+from export.dollhouse.crops import Crops, draw_step, drawing
+from export.dollhouse.diffusion import draw_timesteps, restyling_losses, train_diffusion
 from export.dollhouse.hints import canny, perturb_depth
 from export.dollhouse.jitter import jittered
 from export.dollhouse.looks import STYLES
-from export.dollhouse.networks import DenoiserSettings, build_denoisers
+from export.dollhouse.networks import DenoiserSettings, build_denoisers, sizes_of
 from export.dollhouse.pairs import SOURCES, Pair, pairs_of
 from export.dollhouse.patches import Adversary
 from export.dollhouse.prepared import seen_depth
+from export.dollhouse.recipe import DiffusionSettings, Phase
 from export.dollhouse.restyling import TOKENIZER, preview_matrix, save_networks
 from export.dollhouse.sampling import SHOWN, TIMESTEP, Steps, alphas_cumprod, restyled
 from export.dollhouse.schemes import Wish
@@ -167,7 +164,7 @@ def test_a_batch_is_one_window_of_source_target_and_hints(seen: NDArray[np.uint8
         for index in range(len(rooms) - SHOWN)
         for number in range(len(rooms.pairs(index)))
     }
-    batch = crops.draw(Phase(1.0, SIDE, 40), np.random.default_rng(5))
+    batch = crops.draw(Phase(1.0, SIDE, 40), np.random.default_rng(5)).on(CPU)
     found = 0
     for row in range(40):
         target = ((batch.targets[row].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy()
@@ -193,7 +190,7 @@ def test_a_batch_is_one_window_of_source_target_and_hints(seen: NDArray[np.uint8
 def test_crops_lie_within_the_picture_on_the_autoencoders_grid(
     seen: NDArray[np.uint8], tokens: Tokens
 ) -> None:
-    batch = crops_of(seen, tokens).draw(Phase(1.0, 16, 30), np.random.default_rng(1))
+    batch = crops_of(seen, tokens).draw(Phase(1.0, 16, 30), np.random.default_rng(1)).on(CPU)
     assert batch.sources.shape == batch.targets.shape == (30, 3, 16, 16)
     assert batch.depth.shape == batch.edges.shape == (30, 1, 16, 16)
 
@@ -281,6 +278,25 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> N
     assert len(lines) == 12
 
 
+def test_a_gradient_that_is_no_number_moves_nothing(tmp_path: Path) -> None:
+    trainer, network = line_trainer(tmp_path)
+    sound, calls = trainer.losses, iter(range(1000))
+
+    def losses(step: int) -> Losses:
+        wrong = math.nan if next(calls) in spoilt else 1.0
+        return {"loss": wrong * sound(step)["loss"]}
+
+    trainer.losses, spoilt = losses, range(3, 5)
+    trainer.run(Limit(steps=9))
+    assert network.weight.isfinite().all()
+    assert trainer.step == 9
+    spoilt = range(9, 1000)
+    with pytest.raises(ArithmeticError, match="the loss is nan at step"):
+        trainer.run(Limit(steps=100))
+    kept = torch.load(trainer.checkpoint, weights_only=True)
+    assert all(value.isfinite().all() for value in (*kept["networks"].values(), *kept["average"]))
+
+
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     line_trainer(tmp_path)[0].run(Limit(steps=1))
     with pytest.raises(ValueError, match="other settings"):
@@ -318,7 +334,9 @@ def test_a_step_without_noise_leads_where_its_clean_picture_is() -> None:
 def test_denoisers_learn_a_batch(seen: NDArray[np.uint8], tokens: Tokens, second: bool) -> None:
     networks = build_denoisers(TINY, tokens, seed=1)
     vae = build_autoencoder(SMALL_VAE).eval().requires_grad_(False)
-    batch = crops_of(seen, tokens, unconditional=0.0).draw(Phase(1.0, SIDE, 8), np.random.default_rng(0))
+    batch = (
+        crops_of(seen, tokens, unconditional=0.0).draw(Phase(1.0, SIDE, 8), np.random.default_rng(0)).on(CPU)
+    )
     steps, times = Steps(networks, alphas_cumprod()), torch.full((8,), TIMESTEP)
     later = torch.full((8,), 60) if second else None
     adversary = Adversary(len(STYLES), 3, CPU, ALONE)
@@ -332,7 +350,7 @@ def test_denoisers_learn_a_batch(seen: NDArray[np.uint8], tokens: Tokens, second
         torch.autograd.backward(losses["loss"])
         optimiser.step()
         course.append(float(losses["latents"].detach()))
-    assert course[-1] < (0.95 if second else 0.7) * course[0]
+    assert course[-1] < (0.95 if second else 0.75) * course[0]
     untouched = [
         f"{name}.{part}"
         for name, network in networks.items()
@@ -372,6 +390,34 @@ def test_the_discriminator_learns_to_tell_and_is_kept() -> None:
     again.network.eval()
     adversary.network.eval()
     torch.testing.assert_close(again.blame(made, styles), adversary.blame(made, styles))
+
+
+def test_the_discriminator_is_not_spoilt_by_one_picture() -> None:
+    adversary = Adversary(2, 0, CPU, ALONE)
+    pictures, styles = torch.full((2, 3, 32, 32), 0.5), torch.tensor([0, 1])
+    adversary.learn(pictures, torch.full_like(pictures, math.nan), styles)
+    assert adversary.blame(pictures, styles).isfinite()
+
+
+def test_another_process_draws_the_same(seen: NDArray[np.uint8], tokens: Tokens) -> None:
+    crops, phase = crops_of(seen, tokens), Phase(1.0, 16, 4)
+    pickled = pickle.dumps(crops)
+    assert len(pickled) < len(pickle.dumps(tokens)) + seen.nbytes, "the depths are mapped, not copied"
+    copy = pickle.loads(pickled)
+    with drawing(crops, 3) as batch_of:
+        for step in (5, 6, 9):
+            here, there = batch_of(step, phase), draw_step(copy, 3, step, phase)
+            assert here.texts == there.texts
+            for name in ("sources", "targets", "depth", "edges", "ids", "styles"):
+                torch.testing.assert_close(getattr(here, name), getattr(there, name), rtol=0, atol=0)
+
+
+def test_a_start_gives_its_sizes_and_knows_the_words(tokens: Tokens, tmp_path: Path) -> None:
+    save_networks(build_denoisers(TINY, tokens, seed=1), tmp_path)
+    settings = DiffusionSettings().going_on(sizes_of(tmp_path))
+    assert settings.sizes == TINY
+    assert settings.word_steps == 0
+    assert settings.optimising.learning_rate == DiffusionSettings().optimising.learning_rate / 2
 
 
 def test_restyling_runs_its_phases_and_is_loaded_as_a_bundle_does(

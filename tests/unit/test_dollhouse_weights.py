@@ -19,11 +19,11 @@ from export.bundle import NETWORKS, SIGHT, BundleError, Weights
 from export.dollhouse import presets, restyling
 from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
 from export.dollhouse.captions import Tokens
-from export.dollhouse.diffusion import DiffusionSettings, Phase
-from export.dollhouse.networks import DenoiserSettings, build_denoisers
+from export.dollhouse.networks import DenoiserSettings, build_denoisers, sizes_of
 from export.dollhouse.pairs import Pair, pairs_of
+from export.dollhouse.recipe import DiffusionSettings, Phase
 from export.dollhouse.training import Optimising
-from export.dollhouse.weights import begin, digests, keep, main, take_sight
+from export.dollhouse.weights import begin, digests, keep, load_into, main, take_sight
 from export.models.load import _load
 from tests.unit.small_networks import weights_file, write_networks
 
@@ -226,10 +226,16 @@ def test_a_training_begins_with_the_networks_of_its_start(trained: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("near_is_white")
-def test_a_start_of_other_sizes_is_refused(trained: Path, tmp_path: Path) -> None:
+def test_a_start_keeps_its_sizes_on_a_machine_that_trains_wider_ones(trained: Path, tmp_path: Path) -> None:
     wider = replace(PRESET, diffusion=replace(PRESET.diffusion, sizes=replace(SIZES, widths=(8, 24))))
     restyling.train_first(GreyRooms(), tmp_path, wider, CPU, trained)
+    restyling.train_second(GreyRooms(), tmp_path, wider, CPU, trained)
+    assert sizes_of(tmp_path / "networks") == SIZES
+
+
+def test_networks_of_other_sizes_are_refused(trained: Path) -> None:
+    built = build_denoisers(replace(SIZES, widths=(8, 24)), Tokens(restyling.TOKENIZER), 0)
     with pytest.raises(
         ValueError, match=r"/unet has other sizes than what is to be trained: size mismatch for"
     ):
-        restyling.train_second(GreyRooms(), tmp_path, wider, CPU, trained)
+        load_into(built, trained)
