@@ -42,7 +42,7 @@ GRAPHS = {
     "vae_decoder": "decoder of the autoencoder",
 }
 SPLITS = {
-    "train": "every network of the release",
+    "train": "the networks under Training",
     "held_out": "none; settings may be chosen on it, figures are measured on further seeds",
     "judge": "the benchmark's judge of styles",
 }
