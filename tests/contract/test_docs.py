@@ -64,6 +64,20 @@ def test_the_page_on_errors_has_every_code_of_the_source() -> None:
     assert sorted(named - used - FOR_USERS - OTHER_WORDS) == []
 
 
+def test_the_page_on_models_has_every_model_and_every_input_of_restyle() -> None:
+    page = (ROOT / "docs" / "models.md").read_text()
+    configs = [
+        *ROOT.glob("model_repository/*/config.pbtxt"),
+        *ROOT.glob("releases/tiny/models/*/config.pbtxt"),
+    ]
+    models = {config.parent.name for config in configs}
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\w+ \[[^\]]+\]|`|a guided step)", page, re.MULTILINE))
+    restyle = (ROOT / "model_repository" / "restyle" / "config.pbtxt").read_text()
+    inputs = dict(re.findall(r'^input \[ \{ name: "(\w+)" data_type: TYPE_(\w+)', restyle, re.MULTILINE))
+    assert set(rows) == models - {"restyle"} | set(inputs)
+    assert {name: rows[name].split(" ")[0] for name in inputs} == inputs
+
+
 OTHER_WORDS = {"code", "content_type", "detail", "error", "field", "file", "size"}
 """In the form of codes."""
 
