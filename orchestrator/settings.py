@@ -26,28 +26,36 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True, populate_by_name=True, extra="ignore", frozen=True
+        env_ignore_empty=True,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    """Redis: jobs, events and leases."""
     api_base_url: str = Field("http://127.0.0.1:8000", validation_alias="API_BASE_URL")
     """Where clients reach this API; every URL that it hands out begins with it."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="ALLOWED_ORIGINS")
-    """Origins of other sites whose pages may call this API, separated by commas; ``*`` allows all. See ``origins``."""
+    """Origins of other sites whose pages may call this API, separated by commas; ``*`` allows all."""
     r2_bucket_name: str | None = Field(None, validation_alias="R2_BUCKET_NAME")
-    """Store on R2, or another server of the S3 protocol; without it, on local disk under ``storage_dir``."""
+    """Store on R2, or another server of the S3 protocol; without it, on local disk under ``REROOM_STORAGE_DIR``."""
     r2_endpoint_url: str | None = Field(None, validation_alias="R2_ENDPOINT_URL")
     """The server's URL, for R2 ``https://<account>.r2.cloudflarestorage.com``. Signed links lead there."""
     r2_access_key_id: str | None = Field(None, validation_alias="R2_ACCESS_KEY_ID")
+    """Of a token that may read, write, list and delete objects of that bucket."""
     r2_secret_access_key: SecretStr | None = Field(None, validation_alias="R2_SECRET_ACCESS_KEY")
+    """Its secret."""
     s3_region: str = Field("auto", validation_alias="REROOM_S3_REGION")
     """R2's is ``auto``; AWS wants the bucket's own."""
     s3_prefix: str = Field("", validation_alias="REROOM_S3_PREFIX")
     """What every key begins with, such as ``staging/``, for services that share a bucket."""
     cdn_domain: str | None = Field(None, validation_alias="CDN_DOMAIN")
-    """Not used any more: see :attr:`warnings`."""
+    """Not used any more: pictures are private, and signed links lead to the storage itself."""
 
     storage_dir: Path = Field(Path("data"), validation_alias="REROOM_STORAGE_DIR")
+    """Where pictures lie on local disk."""
     signing_key: SecretStr = Field(min_length=16, validation_alias="REROOM_SIGNING_KEY")
     """Signs the URLs of stored pictures. The same in every API process; there is no default on purpose."""
     upload_ttl: int = Field(3600, ge=1, le=7 * 86400, validation_alias="REROOM_UPLOAD_TTL")
@@ -60,7 +68,9 @@ class Settings(BaseSettings):
     """host:port of Triton's gRPC endpoint; of several Tritons that share the work, separated by commas."""
 
     host: str = Field("127.0.0.1", validation_alias="REROOM_HOST")
+    """The address that the API listens at."""
     port: int = Field(8000, ge=0, le=65535, validation_alias="REROOM_PORT")
+    """Its port, 0 = a free one."""
     api_processes: int = Field(1, ge=1, le=64, validation_alias="REROOM_API_PROCESSES")
     """Processes that answer at the API's address; one that dies is replaced."""
     max_connections: int = Field(1000, ge=16, le=100_000, validation_alias="REROOM_MAX_CONNECTIONS")
@@ -75,7 +85,9 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(None, min_length=16, validation_alias="REROOM_ADMIN_TOKEN")
     """Opens the /debug endpoints, closed without it, and shows in /health why a part is down."""
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
+    """The largest photo, in bytes."""
     max_pixels: int = Field(50_000_000, ge=64 * 64, validation_alias="REROOM_MAX_PIXELS")
+    """The largest photo, in pixels."""
     sandbox: Literal["require", "prefer"] = Field("prefer", validation_alias="REROOM_SANDBOX")
     """Whether uploads may be decoded where system calls cannot be filtered, for lack of libseccomp or of the kernel's
     leave. ``prefer`` goes on with the other layers and logs a warning; the containers require it."""
@@ -84,6 +96,7 @@ class Settings(BaseSettings):
     """Photos that one API process has looked at at a time by `POST /analyze`; more wait, or are answered 503."""
 
     redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
+    """What every key in Redis begins with, for services that share one."""
     job_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_JOB_TTL")
     """How long a finished job is remembered, in seconds."""
     max_queue: int = Field(1000, ge=1, validation_alias="REROOM_MAX_QUEUE")

@@ -13,6 +13,8 @@ import pytest
 
 from orchestrator.api.preferences import PREFERENCES
 from orchestrator.api.presenters import FOR_USERS
+from orchestrator.settings import Settings
+from orchestrator.settings_page import page
 from tests.conftest import ROOT
 
 PAGES = sorted(
@@ -62,6 +64,12 @@ def test_the_page_on_errors_has_every_code_of_the_source() -> None:
     assert sorted((used | FOR_USERS) - named) == []
     assert sorted(named & OTHER_WORDS ^ OTHER_WORDS) == [], "is no word of the page any more"
     assert sorted(named - used - FOR_USERS - OTHER_WORDS) == []
+
+
+def test_the_page_on_settings_is_what_the_settings_say() -> None:
+    assert (ROOT / "docs" / "settings.md").read_text() == page()
+    missing = [name for name, field in Settings.model_fields.items() if not field.description]
+    assert missing == [], "say what they are"
 
 
 def test_the_page_on_models_has_every_model_and_every_input_of_restyle() -> None:

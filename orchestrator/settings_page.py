@@ -1,0 +1,66 @@
+"""``python -m orchestrator.settings_page`` prints docs/settings.md: every setting, as settings.py declares it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.command import no_arguments
+from orchestrator.settings import Settings
+
+HEAD = """# Settings
+
+<!-- Written by `python -m orchestrator.settings_page`: change orchestrator/settings.py, not this file. -->
+
+Every program of the orchestrator reads them from the environment. An empty variable is the same as none.
+
+| variable | default | limits | what it is |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """Markdown."""
+    return HEAD + "".join(_row(field) for field in Settings.model_fields.values())
+
+
+def _row(field: Any) -> str:
+    default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+    cells = (f"`{field.validation_alias}`", default, _limits(field.metadata), _plain(field.description or ""))
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _shown(default: Any) -> str:
+    if default is None or default in ("", ()):
+        return "none"
+    if isinstance(default, float):
+        return f"{default:g}"
+    return f"`{','.join(default) if isinstance(default, tuple) else default}`"
+
+
+def _limits(metadata: list[Any]) -> str:
+    """Of numbers, and the least length of secrets."""
+    signs = {"ge": "≥", "le": "≤", "gt": ">", "lt": "<"}
+    found = [
+        f"{sign} {getattr(each, name):g}"
+        for each in metadata
+        for name, sign in signs.items()
+        if hasattr(each, name)
+    ]
+    found += [
+        f"{each.min_length} characters or more" for each in metadata if getattr(each, "min_length", 0) > 1
+    ]
+    return ", ".join(found)
+
+
+def _plain(description: str) -> str:
+    """One line, code marked as Markdown marks it."""
+    return " ".join(description.split()).replace("``", "`").replace("|", "\\|")
+
+
+def main() -> None:
+    no_arguments("orchestrator.settings_page", __doc__ or "")
+    print(page(), end="")
+
+
+if __name__ == "__main__":
+    main()
