@@ -343,14 +343,14 @@ def test_denoisers_learn_a_batch(seen: NDArray[np.uint8], tokens: Tokens, second
     parameters = [p for network in networks.values() for p in network.parameters()]
     optimiser = torch.optim.Adam(parameters, 3e-3)
     course = []
-    for _ in range(12 if second else 25):
+    for _ in range(12 if second else 30):
         window = (slice(0, 16), slice(0, 16))
         losses = restyling_losses(steps, vae, batch, times, later, window, adversary, 0.05)
         optimiser.zero_grad()
         torch.autograd.backward(losses["loss"])
         optimiser.step()
         course.append(float(losses["latents"].detach()))
-    assert course[-1] < (0.95 if second else 0.75) * course[0]
+    assert course[-1] < (0.95 if second else 0.7) * course[0]
     untouched = [
         f"{name}.{part}"
         for name, network in networks.items()
