@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -232,10 +233,15 @@ def variables() -> str:
     """The names that :class:`Settings` reads, a line each with the default, for a program's help."""
     lines = ["It takes its settings from the environment (orchestrator/settings.py says more):"]
     for field in Settings.model_fields.values():
-        default = "no default" if field.is_required() else field.get_default(call_default_factory=True)
-        shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
+        shown = "no default" if field.is_required() else default_of(field)
         lines.append(f"  {field.validation_alias}" + (f" ({shown})" if shown else ""))
     return "\n".join(lines)
+
+
+def default_of(field: FieldInfo) -> str:
+    """The default of a setting that has one, as the environment would say it; "" = none."""
+    default = field.get_default(call_default_factory=True)
+    return ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
 
 
 def load_settings() -> Settings:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from orchestrator.command import no_arguments
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, default_of
 
 HEAD = """# Settings
 
@@ -23,18 +25,10 @@ def page() -> str:
     return HEAD + "".join(_row(field) for field in Settings.model_fields.values())
 
 
-def _row(field: Any) -> str:
-    default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+def _row(field: FieldInfo) -> str:
+    default = "required" if field.is_required() else f"`{shown}`" if (shown := default_of(field)) else "none"
     cells = (f"`{field.validation_alias}`", default, _limits(field.metadata), _plain(field.description or ""))
     return f"| {' | '.join(cells)} |\n"
-
-
-def _shown(default: Any) -> str:
-    if default is None or default in ("", ()):
-        return "none"
-    if isinstance(default, float):
-        return f"{default:g}"
-    return f"`{','.join(default) if isinstance(default, tuple) else default}`"
 
 
 def _limits(metadata: list[Any]) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .data import Dataset
-from .grids import save_grid
+from .grids import save_grid, signal_of, to_signal
 from .looking import disturb
 from .rooms import STYLES
 from .training import Limit, Losses, Optimising, Pace, Trainer, autocast, step_randomness
@@ -56,7 +56,7 @@ class Judge(nn.Module):
 
     def prepare(self, image: Tensor) -> Tensor:
         """UINT8 [B,H,W,3] → FP32 [B,3,side,side] in −1..1."""
-        pixels = image.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        pixels = signal_of(image)
         return F.interpolate(
             pixels, (self.side, self.side), mode="bilinear", align_corners=False, antialias=True
         )
@@ -130,7 +130,7 @@ def train_judge(
         """Rows by answered style."""
         pictures, _ = targets_of(dataset, 25, np.random.default_rng(0))
         order = np.argsort([STYLES.index(style) for style in judge.name_styles(pictures)], kind="stable")
-        sheet = torch.from_numpy(pictures[order]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        sheet = to_signal(pictures[order])
         save_grid(path, [list(sheet[start : start + 5]) for start in range(0, 25, 5)])
 
     Trainer({"judge": judge}, losses, sample, settings.optimising, asdict(settings), folder, pace).run(limit)

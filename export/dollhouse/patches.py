@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .training import move
+from .training import descend
 from .workers import Workers
 
 WIDTHS = (32, 64, 128, 128)
@@ -58,10 +58,7 @@ class Adversary:
         self.network.requires_grad_(True)
         loss = F.relu(1.0 - self.network(real, styles)).mean()
         loss = loss + F.relu(1.0 + self.network(made.detach(), styles)).mean()
-        torch.autograd.backward(loss)
-        parameters = list(self.network.parameters())
-        self.workers.average([p.grad for p in parameters if p.grad is not None])
-        move(self.optimiser, parameters)
+        descend(loss, self.optimiser, list(self.network.parameters()), workers=self.workers)
         self.network.requires_grad_(False)
         return loss.detach()
 

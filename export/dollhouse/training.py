@@ -108,11 +108,20 @@ def step_randomness(
     return choices, torch.Generator(device).manual_seed(int(choices.integers(2**63)))
 
 
-def move(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], clip: float = math.inf) -> bool:
-    """One step along the parameters' gradients, their norm cut to ``clip``; False, and none, when one is not finite.
+def descend(
+    loss: Tensor,
+    optimiser: torch.optim.Optimizer,
+    parameters: Sequence[Tensor],
+    clip: float = math.inf,
+    workers: Workers = ALONE,
+) -> bool:
+    """One step along the loss's gradients, averaged over ``workers``, their norm cut to ``clip``; False, and none, when
+    one is not finite.
 
     A single gradient that is not a number would make all weights so, and the average and the next checkpoint with them.
     """
+    torch.autograd.backward(loss)
+    workers.average([p.grad for p in parameters if p.grad is not None])
     finite = bool(nn.utils.clip_grad_norm_(parameters, clip, error_if_nonfinite=False).isfinite())
     if finite:
         optimiser.step()
@@ -238,12 +247,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         losses = self.losses(self.step)
-        torch.autograd.backward(losses["loss"])
-        self.workers.average([p.grad for p in self.parameters if p.grad is not None])
-        if move(self.optimiser, self.parameters, self.optimising.clip):
-            self._refused = 0
-        else:
-            self._refused += 1
+        moved = descend(losses["loss"], self.optimiser, self.parameters, self.optimising.clip, self.workers)
+        self._refused = 0 if moved else self._refused + 1
         if self._refused == MOST_REFUSED:
             raise ArithmeticError(f"the loss is {losses['loss'].item()} at step {self.step}")
         self.step += 1

@@ -20,7 +20,7 @@ from .layout import ROOM_TYPES
 from .looks import STYLES
 from .pairs import draw_wish
 from .schemes import Wish, wished_colour
-from .training import step_randomness
+from .training import descend, step_randomness
 
 SLOTS = ("wall", "floor", "sofa", "rug", "curtain", "drawers", "door", "wood")
 """Whose colours are told."""
@@ -69,10 +69,7 @@ def learn_words(
         drift = (again - known).square().mean() + (pooling(again) - known_vector).square().mean()
         for group in optimiser.param_groups:
             group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 20) * (1.0 - 0.95 * step / steps)
-        optimiser.zero_grad()
-        torch.autograd.backward(error + KEPT * drift)
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        descend(error + KEPT * drift, optimiser, parameters, clip=1.0)
         course.append(float(error.detach()))
     return course
 
