@@ -74,7 +74,7 @@ export: $(TESTS)
 	$(VENV) -m export '$(BUNDLE)' --repository model_repository
 
 dollhouse: $(TESTS)
-	$(VENV) -m export.dollhouse $(if $(MINUTES),--minutes '$(MINUTES)')
+	$(VENV) -m dollhouse $(if $(MINUTES),--minutes '$(MINUTES)')
 
 bench: $(TESTS) $(TRITON) $(PERF)
 	$(VENV) -m benchmarks.end_to_end

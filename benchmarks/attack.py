@@ -36,10 +36,11 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, report
+from benchmarks import RESULTS
 from benchmarks.batching import percentile
-from benchmarks.gates import Gate
-from benchmarks.serving import descendants, peak_mb
+from dollhouse.evaluate.gates import Gate
+from measuring import report
+from measuring.serving import descendants, peak_mb
 from orchestrator.embedded.demo import read_photo
 from orchestrator.embedded.process import Part, Process, free_ports
 from orchestrator.embedded.redis import RedisServer

@@ -33,14 +33,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, report
-from benchmarks.gates import Gate
-from benchmarks.peer import Peer
-from benchmarks.releases import Release, ready_release
-from benchmarks.sample import sample_request
-from benchmarks.service import Service
-from benchmarks.serving import served
+from benchmarks import RESULTS
+from dollhouse.evaluate.gates import Gate
+from measuring import report
+from measuring.releases import Release, ready_release
+from measuring.sample import sample_request
+from measuring.service import Service
+from measuring.serving import served
 from reroom.triton import RestyleRequest
+from tests.oracle.baseline import Peer
 
 GOAL = Gate(at_most=0.6)
 PAUSE = 0.3

@@ -32,11 +32,12 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, report
+from benchmarks import RESULTS
 from benchmarks.batching import percentile
-from benchmarks.gates import Gate
-from benchmarks.releases import Release, ready_release
-from benchmarks.serving import stubs_of
+from dollhouse.evaluate.gates import Gate
+from measuring import report
+from measuring.releases import Release, ready_release
+from measuring.serving import stubs_of
 from orchestrator.embedded.demo import SAMPLE
 from orchestrator.embedded.stack import Stack
 from reroom import AsyncClient, JobStatus, Submitted

@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 20.0
 SAMPLE = Path(__file__).with_name("room.jpg")
 """A boho living room that no network was trained on, made with
 
-    python -m export.dollhouse.photo --seed 1000340 --style boho --out orchestrator/embedded/room.jpg
+    python -m dollhouse.render.photo --seed 1000340 --style boho --out orchestrator/embedded/room.jpg
 """
 
 Timings = dict[str, float]

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.serving import descendants, stubs_of
+from measuring.serving import descendants, stubs_of
 from orchestrator.embedded.triton import TritonServer
 from orchestrator.inference import TritonPool
 from orchestrator.ports import InferenceError, Unavailable

@@ -13,13 +13,15 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from release import load_release
 
+from dollhouse.data.captions import Tokens
+from dollhouse.evaluate import facts
+from dollhouse.evaluate.facts import live_version
+from dollhouse.render.rooms import LABELS
+from dollhouse.train import depth, detector, restyling, sampling, weights
+from dollhouse.train import perception as seeing
+from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder
+from dollhouse.train.networks import DenoiserSettings, build_denoisers
 from export.bundle import BUNDLES, Bundle, BundleError, Measured, Weights, load_bundle, preview_matrix
-from export.dollhouse import depth, detector, facts, restyling, sampling, seeing, weights
-from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
-from export.dollhouse.captions import Tokens
-from export.dollhouse.facts import live_version
-from export.dollhouse.networks import DenoiserSettings, build_denoisers
-from export.dollhouse.rooms import LABELS
 from export.models.centres import fold
 from export.models.load import load_networks
 from export.release import build_release

@@ -1,6 +1,6 @@
 """The dollhouse keeps its promises: gates on a few held-out rooms through a real Triton, and on results/dollhouse.json.
 
-Bounds are those of benchmarks/gates.toml, functions those of the benchmark.
+Bounds are those of dollhouse/evaluate/gates.toml, functions those of the benchmark.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ import pytest
 from numpy.typing import NDArray
 from tritonclient.grpc import InferenceServerClient
 
-from benchmarks import RESULTS, ROOT, answers, report, wishes
-from benchmarks.answers import Answers, Kept, ask_all
-from benchmarks.dollhouse import PARTS
-from benchmarks.figures import nothing_done, restyling_figures, score, seeing_figures
-from benchmarks.gallery import PHOTOS, unmarked
-from benchmarks.gates import GATES, missed
-from benchmarks.held_out import MEASURED, HeldOutRoom, held_out_rooms
-from benchmarks.judge import accuracy, read_judge
-from benchmarks.releases import Release, find_release
-from benchmarks.service import Service
-from benchmarks.serving import served
-from benchmarks.wishes import SEEDS_EACH, Wished, wish_figures
-from export.dollhouse.marks import read_marks
-from export.dollhouse.rooms import LABELS, STYLES
+from benchmarks import RESULTS, ROOT
+from dollhouse.evaluate import answers, wishes
+from dollhouse.evaluate.__main__ import PARTS
+from dollhouse.evaluate.answers import Answers, Kept, ask_all
+from dollhouse.evaluate.figures import nothing_done, restyling_figures, score, seeing_figures
+from dollhouse.evaluate.gallery import PHOTOS, unmarked
+from dollhouse.evaluate.gates import GATES, missed
+from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
+from dollhouse.evaluate.marks import read_marks
+from dollhouse.evaluate.style_classifier import accuracy, read_judge
+from dollhouse.evaluate.wishes import SEEDS_EACH, Wished, wish_figures
+from dollhouse.render.rooms import LABELS, STYLES
+from measuring import report
+from measuring.releases import Release, find_release
+from measuring.service import Service
+from measuring.serving import served
 from orchestrator.embedded.triton import TritonServer
 from orchestrator.jobs.models import Preferences
 
@@ -171,7 +173,7 @@ async def test_a_long_prompt_leaves_the_style_recognisable(service: Service, res
 def test_the_committed_benchmark_is_of_the_committed_release(release: Release) -> None:
     document = report.read(RESULTS / "dollhouse.json")
     assert document["release"]["name"] == release.facts["release"]
-    assert document["release"]["sha256"] == release.digest, "run `python -m benchmarks.dollhouse` again"
+    assert document["release"]["sha256"] == release.digest, "run `python -m dollhouse.evaluate` again"
     assert document["rooms"]["rooms"] >= 200
     assert document["rooms"]["first_seed"] == MEASURED.start
     assert document["rooms"]["results"] == len(STYLES) * document["rooms"]["rooms"]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
-from benchmarks.serving import stubs_of
+from measuring.serving import stubs_of
 from orchestrator.embedded.process import EmbeddedError
 from orchestrator.embedded.triton import TritonServer
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import peer
+from tests.oracle import baseline as peer
 
 SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012}
 

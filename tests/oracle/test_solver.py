@@ -25,7 +25,7 @@ from solver import (
     solver_table,
 )
 
-from benchmarks.peer import SCHEDULERS
+from tests.oracle.baseline import SCHEDULERS
 
 from .reference import SCHEDULE, scheduler
 

@@ -15,19 +15,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.dollhouse import facts
-from export.dollhouse.card import NAME, RELEASE, count_parameters, main, read_sources, write_card
-from export.dollhouse.data import SPLITS, Making, make_dataset
-from export.dollhouse.facts import FactsError
-from export.dollhouse.marks import read_marks
-from export.dollhouse.weights import digests
+from dollhouse.data.dataset import SPLITS, Making, make_dataset
+from dollhouse.evaluate import facts
+from dollhouse.evaluate.card import NAME, RELEASE, count_parameters, main, read_sources, write_card
+from dollhouse.evaluate.facts import FactsError
+from dollhouse.evaluate.marks import read_marks
+from dollhouse.train.weights import digests
 from tests.unit.small_networks import write_networks
 
 TINY = Path(__file__).parents[2] / "releases" / "tiny"
 
 
 def test_the_committed_card_is_what_the_facts_say() -> None:
-    """After an export, a benchmark or a change of words: `python -m export.dollhouse.card`."""
+    """After an export, a benchmark or a change of words: `python -m dollhouse.evaluate.card`."""
     assert (RELEASE / "release.json").is_file(), (
         "releases/dollhouse is missing: make it with `make dollhouse`"
     )

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from export.dollhouse import __main__ as command
-from export.dollhouse import data, presets, restyling, seeing, weights
-from export.dollhouse.processes import Part, only_one
-from export.dollhouse.progress import last_steps
-from export.dollhouse.workers import Workers
+from dollhouse import __main__ as command
+from dollhouse.data import dataset as data
+from dollhouse.train import perception as seeing
+from dollhouse.train import presets, restyling, weights
+from dollhouse.train.processes import Part, only_one
+from dollhouse.train.progress import last_steps
+from dollhouse.train.workers import Workers
 from tests.unit.small_networks import weights_file, write_networks
 
 TWO_CORES, ONE_GPU = command.Machine(gpu=False, cores=2), command.Machine(gpu=True, cores=8)

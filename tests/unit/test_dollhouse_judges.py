@@ -8,15 +8,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from dollhouse import metrics
+from dollhouse.data.augmentation import draw
+from dollhouse.data.dataset import Dataset, Making, make_dataset
+from dollhouse.data.hints import depth_bytes
+from dollhouse.metrics import Found
+from dollhouse.render.rooms import LABELS, STYLES
+from dollhouse.train import depth, detector
+from dollhouse.train import perception as seeing
+from dollhouse.train import style_classifier as judge
+from dollhouse.train.loop import Limit
 from export.bundle import BundleError, Weights, load_bundle
 from export.contract import Sizes, graph_specs
-from export.dollhouse import depth, detector, judge, metrics, seeing
-from export.dollhouse.data import Dataset, Making, make_dataset
-from export.dollhouse.hints import depth_bytes
-from export.dollhouse.looking import draw
-from export.dollhouse.metrics import Found
-from export.dollhouse.rooms import LABELS, STYLES
-from export.dollhouse.training import Limit
 from export.models.centres import CentresForObjectDetection, fold
 from export.models.load import load_networks
 from export.onnx import export_onnx

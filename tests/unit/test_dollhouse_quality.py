@@ -18,10 +18,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import likeness, report
-from benchmarks.answers import Answers, Kept, Made
-from benchmarks.dollhouse import update
-from benchmarks.figures import (
+from dollhouse.data import dataset as data
+from dollhouse.data.hints import canny, depth_bytes
+from dollhouse.evaluate import likeness
+from dollhouse.evaluate.__main__ import update
+from dollhouse.evaluate.answers import Answers, Kept, Made
+from dollhouse.evaluate.figures import (
     NameStyles,
     another_room,
     changed_style_accuracy,
@@ -31,23 +33,22 @@ from benchmarks.figures import (
     style_figures,
     true_renders,
 )
-from benchmarks.gallery import BAND, GAP, PHOTOS, fitted, sheet, unmarked
-from benchmarks.gallery import ROOMS as ROOMS_SHOWN
-from benchmarks.gates import GATES, Gate, missed
-from benchmarks.held_out import CHOOSING, MEASURED, SEEDS, SHOWN, HeldOutRoom, held_out_rooms
-from benchmarks.judge import read_judge, write_judge
-from benchmarks.planted import FAULTS
-from benchmarks.releases import find_release
-from benchmarks.service import Seen
-from benchmarks.serving import descendants, memory_of
-from benchmarks.wishes import Wished, drawn_palette, wish_figures
-from export.dollhouse import data
-from export.dollhouse.colours import NAMED_COLOURS
-from export.dollhouse.hints import canny, depth_bytes
-from export.dollhouse.judge import JudgeSettings, build_judge, load_judge, save_judge
-from export.dollhouse.marks import read_marks
-from export.dollhouse.metrics import Found, psnr
-from export.dollhouse.rooms import NOTHING, ROOM_TYPES, STYLES, Wish, look, restyle, sample_rooms
+from dollhouse.evaluate.gallery import BAND, GAP, PHOTOS, fitted, sheet, unmarked
+from dollhouse.evaluate.gallery import ROOMS as ROOMS_SHOWN
+from dollhouse.evaluate.gates import GATES, Gate, missed
+from dollhouse.evaluate.held_out import CHOOSING, MEASURED, SEEDS, SHOWN, HeldOutRoom, held_out_rooms
+from dollhouse.evaluate.marks import read_marks
+from dollhouse.evaluate.planted import FAULTS
+from dollhouse.evaluate.style_classifier import read_judge, write_judge
+from dollhouse.evaluate.wishes import Wished, drawn_palette, wish_figures
+from dollhouse.metrics import Found, psnr
+from dollhouse.render.colours import NAMED_COLOURS
+from dollhouse.render.rooms import NOTHING, ROOM_TYPES, STYLES, Wish, look, restyle, sample_rooms
+from dollhouse.train.style_classifier import JudgeSettings, build_judge, load_judge, save_judge
+from measuring import report
+from measuring.releases import find_release
+from measuring.service import Seen
+from measuring.serving import descendants, memory_of
 from orchestrator.styles import STYLES as SERVED
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from dollhouse.data.captions import Tokens
+from dollhouse.data.pairs import Pair, pairs_of
+from dollhouse.train import presets, restyling
+from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder
+from dollhouse.train.loop import Optimising
+from dollhouse.train.networks import DenoiserSettings, build_denoisers, sizes_of
+from dollhouse.train.recipe import DiffusionSettings, Phase
+from dollhouse.train.weights import begin, digests, keep, load_into, main, take_sight
 from export.bundle import NETWORKS, SIGHT, BundleError, Weights
-from export.dollhouse import presets, restyling
-from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
-from export.dollhouse.captions import Tokens
-from export.dollhouse.networks import DenoiserSettings, build_denoisers, sizes_of
-from export.dollhouse.pairs import Pair, pairs_of
-from export.dollhouse.recipe import DiffusionSettings, Phase
-from export.dollhouse.training import Optimising
-from export.dollhouse.weights import begin, digests, keep, load_into, main, take_sight
 from export.models.load import _load
 from tests.unit.small_networks import weights_file, write_networks
 

@@ -14,8 +14,8 @@ import pytest
 import redis as redis_client
 from PIL import Image
 
-from export.dollhouse.data import SPLITS
-from export.dollhouse.photo import take_photo
+from dollhouse.data.dataset import SPLITS
+from dollhouse.render.photo import take_photo
 from orchestrator.embedded import redis
 from orchestrator.embedded.__main__ import main, parse
 from orchestrator.embedded.demo import SAMPLE, known_style

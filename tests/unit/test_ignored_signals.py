@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from export.dollhouse.processes import Part, ending_on_signals, run_lanes
+from dollhouse.train.processes import Part, ending_on_signals, run_lanes
 from orchestrator.embedded.process import Part as StackPart
 from orchestrator.embedded.process import Process
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks import planted
-from benchmarks.held_out import MEASURED, HeldOutRoom, held_out_rooms
-from benchmarks.planted import FAULTS, Restyle, Scores, restyle_of, score_figures, score_rooms
-from benchmarks.service import Seen
-from export.dollhouse.hints import canny, depth_bytes
-from export.dollhouse.metrics import Found
-from export.dollhouse.rooms import STYLES, Wish
+from dollhouse.data.hints import canny, depth_bytes
+from dollhouse.evaluate import planted
+from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
+from dollhouse.evaluate.planted import FAULTS, Restyle, Scores, restyle_of, score_figures, score_rooms
+from dollhouse.metrics import Found
+from dollhouse.render.rooms import STYLES, Wish
+from measuring.service import Seen
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
