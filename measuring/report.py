@@ -1,4 +1,4 @@
-"""What a benchmark leaves: JSON in benchmarks/results/, and where and when it was measured."""
+"""What a measurement leaves: a JSON file of results, and where and when it was measured."""
 
 from __future__ import annotations
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
-
-from measuring import ROOT
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +37,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 GATES: Mapping[str, Gate] = MappingProxyType(
-    msgspec.toml.decode((ROOT / "benchmarks" / "gates.toml").read_bytes(), type=dict[str, Gate])
+    msgspec.toml.decode(Path(__file__).with_name("gates.toml").read_bytes(), type=dict[str, Gate])
 )
 """By the figure's name."""
 

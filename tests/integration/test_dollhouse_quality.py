@@ -24,7 +24,7 @@ from dollhouse.evaluate.gallery import PHOTOS, unmarked
 from dollhouse.evaluate.gates import GATES, missed
 from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from dollhouse.evaluate.marks import read_marks
-from dollhouse.evaluate.style_classifier import accuracy, read_judge
+from dollhouse.evaluate.style_classifier import accuracy, read_classifier
 from dollhouse.evaluate.wishes import SEEDS_EACH, Wished, wish_figures
 from dollhouse.render.rooms import LABELS, STYLES
 from measuring import report
@@ -89,12 +89,12 @@ def figures(
     server: TritonServer, release: Release, restyled: list[Answers], wished: list[Wished]
 ) -> dict[str, float]:
     looked_at = asyncio.run(ask_about(server, release, LOOKED_AT, ()))
-    judge = read_judge()
+    classifier = read_classifier()
     return {
-        **restyling_figures(restyled, judge.name_styles),
+        **restyling_figures(restyled, classifier.name_styles),
         **seeing_figures([*restyled, *looked_at]),
         **wish_figures(wished),
-        "judge_accuracy": accuracy(judge, JUDGED),
+        "classifier_accuracy": accuracy(classifier, JUDGED),
         "bundle_mb": release.megabytes,
     }
 
@@ -138,7 +138,7 @@ def test_every_style_looks_different(restyled: list[Answers]) -> None:
 
 def test_results_are_compared_with_the_photo_restyled(restyled: list[Answers]) -> None:
     """Nothing done misses what results must reach."""
-    lazy = restyling_figures(nothing_done(restyled), read_judge().name_styles)
+    lazy = restyling_figures(nothing_done(restyled), read_classifier().name_styles)
     assert {"psnr_truth", "psnr_blurred", "gain_over_mean", "style_accuracy"} <= missed(
         lazy, small_set=True
     ).keys()
@@ -166,7 +166,7 @@ async def test_a_long_prompt_leaves_the_style_recognisable(service: Service, res
         for each in restyled[:2]
         for style in STYLES
     ]
-    seen = read_judge().name_styles(np.stack(pictures))
+    seen = read_classifier().name_styles(np.stack(pictures))
     assert sum(one == other for one, other in zip(seen, STYLES * 2, strict=True)) >= 9
 
 

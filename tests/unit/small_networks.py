@@ -21,7 +21,7 @@ def write_networks(folder: Path, weight: float = 0.1) -> Path:
         tensors = {"weight": torch.full((3,), weight), "ids": torch.tensor([1, 70_000])}
         save_file(tensors, weights_file(folder, name), {"format": "pt"})
     (folder / "facts.json").write_text(json.dumps({"reconstruction": {"psnr": 29.94, "edge_f1": 0.871}}))
-    (folder / "seeing.json").write_text(json.dumps({"depth_absrel": 0.1}))
+    (folder / "perception.json").write_text(json.dumps({"depth_absrel": 0.1}))
     return folder
 
 
