@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dollhouse.evaluate.gates import Gate
+from measuring.gates import Gate
 from measuring.machine import cpu_model, usable_cores
 
 

@@ -19,10 +19,10 @@ from litestar.di import Provide
 from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
-from orchestrator.adapters import open_adapters
-from orchestrator.analysis import Analyst
+from orchestrator.adapters.opening import open_adapters
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
+from orchestrator.api.clients import Clients
 from orchestrator.api.context import Context
 from orchestrator.api.cross_origin import CrossOrigin
 from orchestrator.api.deadline import AnswerWithin
@@ -38,17 +38,17 @@ from orchestrator.api.semantics import Methods, asked_method, refuse_coded_body
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
-from orchestrator.clients import Clients
-from orchestrator.command import no_arguments
-from orchestrator.connections import BoundedProtocol, Limits
-from orchestrator.jobs.incoming import Incoming
-from orchestrator.jobs.service import JobService
-from orchestrator.listening import bound
+from orchestrator.commands.arguments import no_arguments
+from orchestrator.commands.undumpable import make_undumpable
+from orchestrator.photos.gate import PROCESSES, PhotoGate
 from orchestrator.ports import SignedFiles
-from orchestrator.processes import serve_in_processes
+from orchestrator.server.connections import BoundedProtocol, Limits
+from orchestrator.server.listening import bound
+from orchestrator.server.processes import serve_in_processes
+from orchestrator.services.analysis import Analyst
+from orchestrator.services.direct_uploads import Incoming
+from orchestrator.services.jobs import JobService
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
-from orchestrator.undumpable import make_undumpable
-from orchestrator.uploads import PROCESSES, PhotoGate
 
 UPLOADS_AT_ONCE = 16
 """As many uploads of the largest size as the API's processes hold in memory together; many more of an ordinary size."""
@@ -192,7 +192,7 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
     )
-    # Said by orchestrator.connections, with the reason and less often.
+    # Said by orchestrator.server.connections, with the reason and less often.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != INVALID_REQUEST)
 
 

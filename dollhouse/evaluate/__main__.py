@@ -35,6 +35,7 @@ from dollhouse.evaluate.finishing import ROOMS as FINISHED
 from dollhouse.evaluate.finishing import finishing_figures
 from dollhouse.evaluate.gates import GATES, missed
 from dollhouse.evaluate.held_out import MEASURED, held_out_rooms
+from dollhouse.evaluate.memory import measure_memory
 from dollhouse.evaluate.planted import Scores, score_figures, score_rooms
 from dollhouse.evaluate.style_classifier import read_classifier
 from dollhouse.evaluate.wishes import Wished, wish_figures
@@ -42,7 +43,7 @@ from dollhouse.render.rooms import STYLES
 from measuring import report
 from measuring.releases import Release, find_release
 from measuring.service import Service
-from measuring.serving import JOBS, asked, measure_memory
+from measuring.serving import JOBS, asked
 from measuring.whole_stack import measure_seconds
 
 Document = dict[str, Any]

@@ -12,8 +12,8 @@ from quality import measure_quality
 from dollhouse import metrics
 from dollhouse.evaluate import likeness
 from dollhouse.evaluate.answers import Answers, Made
+from dollhouse.evaluate.perceived import Perceived
 from dollhouse.render.rooms import STYLES
-from measuring.service import Seen
 
 NameStyles = Callable[[NDArray[np.uint8]], list[str]]
 """The classifier: pictures UINT8 [B,H,W,3] → the style of each."""
@@ -112,7 +112,7 @@ CONTROLS = {"renders": true_renders, "nothing_done": nothing_done, "another_room
 """What the figures of results are to be seen beside, by its name in the JSON."""
 
 
-def _with_results(answers: Sequence[Answers], shown: Callable[[Answers, Made], Seen]) -> list[Answers]:
+def _with_results(answers: Sequence[Answers], shown: Callable[[Answers, Made], Perceived]) -> list[Answers]:
     return [
         replace(
             each,
@@ -122,7 +122,7 @@ def _with_results(answers: Sequence[Answers], shown: Callable[[Answers, Made], S
     ]
 
 
-def score(photo: Seen, result: Seen) -> float:
+def score(photo: Perceived, result: Perceived) -> float:
     """The quality score that `restyle` gives a result of a photo."""
     quality = measure_quality(
         photo.picture, photo.edges, photo.depth, result.picture, result.edges, result.depth

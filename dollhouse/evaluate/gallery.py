@@ -27,9 +27,9 @@ from measuring import ROOT
 from measuring.releases import Release, find_release
 from measuring.service import Service
 from measuring.serving import served
-from orchestrator.jobs.models import Preferences
-from orchestrator.jobs.pictures import decode
-from orchestrator.styles import STYLES
+from orchestrator.domain.job import Preferences
+from orchestrator.domain.styles import STYLES
+from orchestrator.photos.pictures import decode
 
 OUT = ROOT / "docs" / "gallery"
 PHOTOS = tuple(

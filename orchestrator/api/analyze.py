@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import msgspec
 from litestar import Controller, Request, post
 
-from orchestrator.analysis import Analysis
 from orchestrator.api.bodies import PHOTO_FORM, operation_with
 from orchestrator.api.context import FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_photo_form
+from orchestrator.services.analysis import Analysis
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import msgspec
 from litestar.openapi.spec import Operation, RequestBody
 
 from orchestrator.api.preferences import PALETTE_TEXT, PREFERENCES
-from orchestrator.jobs.models import Preferences
-from orchestrator.styles import DEFAULT_STYLE, STYLES
+from orchestrator.domain.job import Preferences
+from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 
 JsonSchema = dict[str, Any]
 ContentType = Literal["image/jpeg", "image/png", "image/webp"]

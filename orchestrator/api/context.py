@@ -8,16 +8,16 @@ from typing import Any
 from litestar import Request
 from litestar.di import NamedDependency
 
-from orchestrator.analysis import Analyst
 from orchestrator.api.budget import UploadBudget
+from orchestrator.api.clients import Clients
 from orchestrator.api.presenters import Presenter
-from orchestrator.clients import Clients
-from orchestrator.jobs.incoming import Incoming
-from orchestrator.jobs.service import JobService
+from orchestrator.api.sharing import Shared
+from orchestrator.photos.gate import PhotoGate
 from orchestrator.ports import Inference, JobStore, SignedFiles, Storage
+from orchestrator.services.analysis import Analyst
+from orchestrator.services.direct_uploads import Incoming
+from orchestrator.services.jobs import JobService
 from orchestrator.settings import Settings
-from orchestrator.sharing import Shared
-from orchestrator.uploads import PhotoGate
 
 HEALTH_SECONDS = 1.0
 """How old an answer about the health of the parts may be."""

@@ -22,8 +22,8 @@ from orchestrator.api.budget import Take
 from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import decode_preferences
 from orchestrator.api.reading import pieces
-from orchestrator.jobs.models import Preferences
-from orchestrator.styles import DEFAULT_STYLE, STYLES
+from orchestrator.domain.job import Preferences
+from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 
 FORM_OVERHEAD = 128 * 1024
 """What a form may hold beside the file's own bytes."""

@@ -54,7 +54,7 @@ _HEADERS: dict[str, dict[str, JsonSchema]] = {
 }
 _EVERYWHERE = (400, 405, 408, 429, 431, 500, 503)
 """Answers that no route gives by itself: to requests that are no HTTP or come too slowly, to connections too many
-(orchestrator.connections), where nothing was answered in time (api.deadline), and where we broke."""
+(orchestrator.server.connections), where nothing was answered in time (api.deadline), and where we broke."""
 _WITH_BODY = (413, 415)
 _PROBLEM: JsonSchema = {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}
 

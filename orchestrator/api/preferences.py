@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from orchestrator.api.errors import Problem
 from orchestrator.api.json_text import NotJson, decode_json
-from orchestrator.jobs.models import Preferences
+from orchestrator.domain.job import Preferences
 
 MAX_STEPS = 100
 MIN_STRENGTH = 1 / MAX_STEPS

@@ -12,8 +12,8 @@ from orchestrator.api.forms import SubmitForm, known_style, unknown_field
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.preferences import to_preferences
 from orchestrator.api.reading import read_body
-from orchestrator.jobs.models import Preferences
-from orchestrator.styles import DEFAULT_STYLE
+from orchestrator.domain.job import Preferences
+from orchestrator.domain.styles import DEFAULT_STYLE
 
 MAX_JSON_BYTES = 64 * 1024
 _MEMBERS = ("key", "style", "preferences")

@@ -20,9 +20,9 @@ from orchestrator.api.errors import Problem, problems
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.presenters import Time, rfc3339
 from orchestrator.api.reading import read_body
-from orchestrator.jobs.incoming import Incoming
+from orchestrator.photos.gate import Photo, PhotoRejected
 from orchestrator.ports import Claim, ObjectTooLarge, PortError
-from orchestrator.uploads import Photo, PhotoRejected
+from orchestrator.services.direct_uploads import Incoming
 
 log = logging.getLogger(__name__)
 

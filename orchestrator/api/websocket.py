@@ -26,8 +26,8 @@ from orchestrator.api.messages import (
     SnapshotMessage,
     event_message,
 )
-from orchestrator.jobs.events import Completed, EventRecord, seq_key
-from orchestrator.jobs.models import TERMINAL
+from orchestrator.domain.events import Completed, EventRecord, seq_key
+from orchestrator.domain.job import TERMINAL
 from orchestrator.ports import JobNotFound, Unavailable
 from orchestrator.settings import Settings
 

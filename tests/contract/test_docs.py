@@ -13,8 +13,8 @@ import pytest
 
 from orchestrator.api.preferences import PREFERENCES
 from orchestrator.api.presenters import FOR_USERS
+from orchestrator.commands.settings_page import page
 from orchestrator.settings import Settings
-from orchestrator.settings_page import page
 from tests.conftest import ROOT
 
 PAGES = sorted(

@@ -26,7 +26,7 @@ from export.models.load import load_networks
 from export.release import build_release
 from export.stored import SMALLEST, is_fp16
 from tests.conftest import RELEASE, ROOT
-from tests.contract.reproduction import assert_reproduced
+from tests.support.reproduction import assert_reproduced
 
 LIVE = ROOT / "releases" / "dollhouse"
 

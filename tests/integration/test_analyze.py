@@ -13,15 +13,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from orchestrator.analysis import Analyst
 from orchestrator.api.budget import UploadBudget
 from orchestrator.app import create_app
 from orchestrator.ports import InferenceError
+from orchestrator.services.analysis import Analyst
 from orchestrator.settings import Settings
-from tests.api_server import ALLOWED_ORIGIN, photo, problem, serving
-from tests.fakes import FakeInference, an_analysis
-from tests.running_stack import until
-from tests.servers import free_port
+from tests.support.api_server import ALLOWED_ORIGIN, photo, problem, serving
+from tests.support.fakes import FakeInference, an_analysis
+from tests.support.running_stack import until
+from tests.support.servers import free_port
 
 MAX_UPLOAD = 100_000
 

@@ -24,6 +24,7 @@ from dollhouse.evaluate.gallery import PHOTOS, unmarked
 from dollhouse.evaluate.gates import GATES, missed
 from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from dollhouse.evaluate.marks import read_marks
+from dollhouse.evaluate.perceived import perceive
 from dollhouse.evaluate.style_classifier import accuracy, read_classifier
 from dollhouse.evaluate.wishes import SEEDS_EACH, Wished, wish_figures
 from dollhouse.render.rooms import LABELS, STYLES
@@ -31,8 +32,8 @@ from measuring import report
 from measuring.releases import Release, find_release
 from measuring.service import Service
 from measuring.serving import served
-from orchestrator.embedded.triton import TritonServer
-from orchestrator.jobs.models import Preferences
+from orchestrator.domain.job import Preferences
+from stack.triton import TritonServer
 
 BUNDLE = "dollhouse"
 RESTYLED, LOOKED_AT = MEASURED[:4], MEASURED[4:40]
@@ -230,10 +231,10 @@ async def test_objects_are_numbered_by_their_names(
 ) -> None:
     """`tiny` has other labels, in another order, than the rooms."""
     async with Service(triton.grpc, find_release("tiny")) as service:
-        found = (await service.analyse(room.photo)).objects
+        found = (await perceive(service, room.photo)).objects
     async with Service(triton.grpc, find_release("tiny")) as service:
         monkeypatch.setattr(service, "_numbers", np.arange(9))
-        raw = (await service.analyse(room.photo)).objects
+        raw = (await perceive(service, room.photo)).objects
     names = find_release("tiny").facts["labels"]
     assert len(found.labels) > 0
     assert [LABELS[number] for number in found.labels] == [

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from orchestrator.api.preferences import PREFERENCES, decode_preferences
-from orchestrator.embedded.triton import TritonServer
-from orchestrator.jobs import translate
-from orchestrator.jobs.models import Job
-from orchestrator.styles import STYLES
+from orchestrator.domain.job import Job
+from orchestrator.domain.styles import STYLES
+from orchestrator.services import translation as translate
 from reroom.triton import Result, Step, TritonClient
-from tests.pictures import room
+from stack.triton import TritonServer
+from tests.support.pictures import room
 
 PHOTO = room(96, 120)
 NUMBERS = {

@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from orchestrator.embedded.triton import TritonServer
-from orchestrator.jobs.models import Preferences
-from orchestrator.jobs.translate import Narration, metadata, request
-from orchestrator.styles import STYLES
+from orchestrator.domain.job import Preferences
+from orchestrator.domain.styles import STYLES
+from orchestrator.services.translation import Narration, metadata, request
 from reroom.triton import Result, TritonClient
-from tests.jobs import a_job
-from tests.pictures import room
+from stack.triton import TritonServer
+from tests.support.jobs import a_job
+from tests.support.pictures import room
 
 PHOTO = room(96, 120)
 LONG = "a grand piano beside the tall window " * 17

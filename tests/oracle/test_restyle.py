@@ -17,7 +17,7 @@ from release import load_release
 from request import parse_request
 
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 from .conftest import Server
 from .reference import Case, diffusers_picture, photo_latents

@@ -21,7 +21,7 @@ from dollhouse.evaluate.card import NAME, RELEASE, count_parameters, main, read_
 from dollhouse.evaluate.facts import FactsError
 from dollhouse.evaluate.marks import read_marks
 from dollhouse.train.weights import digests
-from tests.unit.small_networks import write_networks
+from tests.support.small_networks import write_networks
 
 TINY = Path(__file__).parents[2] / "releases" / "tiny"
 

@@ -19,7 +19,7 @@ from dollhouse.train import perception, presets, restyling, weights
 from dollhouse.train.processes import Part, only_one
 from dollhouse.train.progress import last_steps
 from dollhouse.train.workers import Workers
-from tests.unit.small_networks import weights_file, write_networks
+from tests.support.small_networks import weights_file, write_networks
 
 TWO_CORES, ONE_GPU = command.Machine(gpu=False, cores=2), command.Machine(gpu=True, cores=8)
 

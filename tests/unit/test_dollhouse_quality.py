@@ -35,9 +35,10 @@ from dollhouse.evaluate.figures import (
 )
 from dollhouse.evaluate.gallery import BAND, GAP, PHOTOS, fitted, sheet, unmarked
 from dollhouse.evaluate.gallery import ROOMS as ROOMS_SHOWN
-from dollhouse.evaluate.gates import GATES, Gate, missed
+from dollhouse.evaluate.gates import GATES, missed
 from dollhouse.evaluate.held_out import CHOOSING, MEASURED, SEEDS, SHOWN, HeldOutRoom, held_out_rooms
 from dollhouse.evaluate.marks import read_marks
+from dollhouse.evaluate.perceived import Perceived
 from dollhouse.evaluate.planted import FAULTS
 from dollhouse.evaluate.style_classifier import read_classifier, write_classifier
 from dollhouse.evaluate.wishes import Wished, drawn_palette, wish_figures
@@ -51,10 +52,10 @@ from dollhouse.train.style_classifier import (
     save_classifier,
 )
 from measuring import report
+from measuring.gates import Gate
+from measuring.memory import descendants, memory_of
 from measuring.releases import find_release
-from measuring.service import Seen
-from measuring.serving import descendants, memory_of
-from orchestrator.styles import STYLES as SERVED
+from orchestrator.domain.styles import STYLES as SERVED
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -67,9 +68,9 @@ def rooms() -> list[HeldOutRoom]:
     return list(held_out_rooms(MEASURED[:ROOMS], 128))
 
 
-def seen(room: HeldOutRoom, picture: NDArray[np.uint8]) -> Seen:
+def seen(room: HeldOutRoom, picture: NDArray[np.uint8]) -> Perceived:
     """A picture of the room, as models without fault see it."""
-    return Seen(picture, depth_bytes(room.depth), canny(picture), room.objects)
+    return Perceived(picture, depth_bytes(room.depth), canny(picture), room.objects)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from dollhouse.train.recipe import DiffusionSettings, Phase
 from dollhouse.train.weights import begin, digests, keep, load_into, main, take_perception
 from export.bundle import NETWORKS, PERCEPTION, BundleError, Weights
 from export.models.load import _load
-from tests.unit.small_networks import weights_file, write_networks
+from tests.support.small_networks import weights_file, write_networks
 
 CPU = torch.device("cpu")
 

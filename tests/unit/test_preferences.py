@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import PREFERENCES, decode_preferences
-from orchestrator.jobs.models import Preferences
+from orchestrator.domain.job import Preferences
 
 
 def test_nothing_said_means_the_defaults() -> None:
