@@ -13,10 +13,10 @@ import msgspec
 
 from orchestrator.ports import Claim, JobStore, ObjectNotFound, PortError, Storage, UploadLink
 
+log = logging.getLogger(__name__)
+
 CLAIM_SECONDS = 120.0
 """How long a submission may take; if its process dies meanwhile, the key is free again after that."""
-
-_log = logging.getLogger("reroom.incoming")
 
 INCOMING = "incoming/"
 _KEY = re.compile(rf"{INCOMING}[0-9a-f]{{32}}/photo")
@@ -37,7 +37,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     link: UploadLink
 
 
-class Incoming:
+class DirectUploads:
     """A key is known to whom it was given only, and good for one submission. ``ttl``: seconds that a link works.
 
     A photo that has served is replaced by an empty object, which stays for as long as a link may work: where an object
@@ -93,4 +93,4 @@ class Incoming:
         try:
             await self._store.unclaim(claim)
         except PortError as error:
-            _log.warning("%s is free again only in %.0f s: %s", claim.name, CLAIM_SECONDS, error)
+            log.warning("%s is free again only in %.0f s: %s", claim.name, CLAIM_SECONDS, error)

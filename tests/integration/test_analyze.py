@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import httpx2
 import pytest
 
 from orchestrator.api.budget import UploadBudget
+from orchestrator.api.clients import Clients
+from orchestrator.api.intake import Uploads
 from orchestrator.app import create_app
 from orchestrator.ports import InferenceError
 from orchestrator.services.analysis import Analyst
@@ -55,9 +56,7 @@ class Bench:
         app = create_app(settings)
         async with serving(app) as self.http:
             analyst = Analyst(self.inference, 1, wait=1.0, seconds=3.0)
-            app.state.context = replace(
-                app.state.context, inference=self.inference, analyst=analyst, uploads=self.budget
-            )
+            app.state.update({"analyst": analyst, "uploads": Uploads(self.budget, Clients(()), MAX_UPLOAD)})
             yield
 
 
