@@ -15,7 +15,8 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from measuring.counters import Counters, read_counters
 from measuring.releases import Release
-from orchestrator.domain.job import Job, Preferences
+from orchestrator.domain.job import Job
+from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES
 from orchestrator.services.translation import request
 from reroom.triton import Analysis, RestyleRequest, Result, TritonClient, wire

@@ -22,7 +22,7 @@ from dollhouse.render.rooms import STYLES, Wish
 from measuring import ROOT
 from measuring.releases import Release
 from measuring.service import Service
-from orchestrator.domain.job import Preferences
+from orchestrator.domain.preferences import Preferences
 from reroom.triton import Result
 
 KEPT = ROOT / ".run" / "benchmarks"

@@ -27,7 +27,7 @@ from measuring import ROOT
 from measuring.releases import Release, find_release
 from measuring.service import Service
 from measuring.serving import served
-from orchestrator.domain.job import Preferences
+from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES
 from orchestrator.photos.pictures import decode
 

@@ -9,7 +9,7 @@ from measuring.memory import Memory, memory_of
 from measuring.releases import Release
 from measuring.service import Service
 from measuring.serving import JOBS, served
-from orchestrator.domain.job import Preferences
+from orchestrator.domain.preferences import Preferences
 
 
 def measure_memory(release: Release) -> Memory:

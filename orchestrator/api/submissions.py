@@ -12,7 +12,7 @@ from orchestrator.api.forms import known_style, unknown_field
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.preferences import to_preferences
 from orchestrator.api.reading import read_body
-from orchestrator.domain.job import Preferences
+from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE
 from orchestrator.services.submissions import Submission
 

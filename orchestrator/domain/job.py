@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import msgspec
 
+from orchestrator.domain.preferences import Preferences
+
 
 class JobState(StrEnum):
     QUEUED = "queued"
@@ -49,33 +51,6 @@ MAX_DELIVERIES = 3
 
 MAX_OUTAGES = 10
 """How often a service may go away under a job before that goes to the dead letters: it may be the job that ends it."""
-
-
-class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the user may say beside the style. Names and ranges are enforced at the HTTP door (:mod:`orchestrator.api`).
-
-    A record holds those that the user gave, no defaults: a worker of an older version can run a job as long as it says
-    nothing that is new.
-    """
-
-    keep_furniture: bool = False
-    """Start from the photo rather than from noise, so that furniture keeps its shape and much of its colour. Without
-    effect where the bundle does so anyway."""
-    color_palette: list[str] = []
-    """Colours in words, at most 8; none = the bundle's choice by the seed, or the style's own."""
-    prompt: str = ""
-    negative_prompt: str = ""
-    seed: int | None = None
-    """0 … 2**63−1; absent = random. The seed that was used is always reported in the result."""
-    steps: int | None = None
-    """Solver steps, 1 … 100, of which the share ``strength`` is run; absent = the bundle's default."""
-    strength: float | None = None
-    """0.01 … 1; 1 starts from noise, less starts from the photo; absent = the bundle's default."""
-    guidance_scale: float | None = None
-    detail: float | None = None
-    """0 … 1, how much of the photo's own detail the result gets; absent = the bundle's default."""
-    preview_every: int = 0
-    """A preview event every so many steps; 0 = none."""
 
 
 FEATURES: frozenset[str] = frozenset()

@@ -14,7 +14,8 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from orchestrator.domain.events import EventRecord
-from orchestrator.domain.job import TERMINAL, UPLOADS, Job, JobState, Preferences
+from orchestrator.domain.job import TERMINAL, UPLOADS, Job, JobState
+from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
     Claim,
     JobNotFound,

@@ -1,4 +1,4 @@
-"""What a worker does with a lease: run the model, tell what happens, store the picture, commit, all while renewing."""
+"""What a worker does with a lease: run the model, publish events, store the picture, commit, and renew meanwhile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import TypeVar
 import msgspec
 
 from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
-from orchestrator.domain.job import FEATURES, MAX_OUTAGES, RESULTS, JobError, JobResult, Preferences
+from orchestrator.domain.job import FEATURES, MAX_OUTAGES, RESULTS, JobError, JobResult
+from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import Style
 from orchestrator.photos import pictures
 from orchestrator.ports import (
@@ -30,7 +31,7 @@ from orchestrator.ports import (
     Storage,
     Unavailable,
 )
-from orchestrator.services.translation import Narration, metadata, request
+from orchestrator.services.translation import ProgressTranslator, metadata, request
 from reroom import triton
 
 OUTAGE_PATIENCE = 120.0
@@ -79,7 +80,7 @@ class Runner:
         A job in a style that is not known here is left to workers of another version.
         """
         if lease.job.style not in self._styles:
-            await self._leave(lease)
+            await self._decline(lease)
             return
         work = asyncio.create_task(self._work(lease))
         watch = asyncio.create_task(self._watch(lease))
@@ -105,7 +106,7 @@ class Runner:
                 task.cancel()
             await asyncio.wait(tasks, timeout=STOP_SECONDS)
 
-    async def _leave(self, lease: Lease) -> None:
+    async def _decline(self, lease: Lease) -> None:
         try:
             await self._store.decline(lease, [f"style {lease.job.style}"])
         except (LeaseLost, Unavailable) as error:
@@ -175,8 +176,8 @@ class Runner:
         job = lease.job
         original = await self._patiently(lambda: self._storage.get(job.original_key))
         photo = await asyncio.to_thread(pictures.decode, original)
-        narration = Narration()
-        result = await self._infer(lease, request(job, self._styles[job.style], photo), narration)
+        translator = ProgressTranslator()
+        result = await self._infer(lease, request(job, self._styles[job.style], photo), translator)
         full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)
         folder = f"{RESULTS}{job.id}/{lease.attempt}"
         transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"
@@ -186,10 +187,12 @@ class Runner:
         return JobResult(
             transformed_key=transformed_key,
             thumbnail_key=thumbnail_key,
-            metadata=metadata(job, result, narration, time.monotonic() - started),
+            metadata=metadata(job, result, translator, time.monotonic() - started),
         )
 
-    async def _infer(self, lease: Lease, asked: triton.RestyleRequest, narration: Narration) -> triton.Result:
+    async def _infer(
+        self, lease: Lease, asked: triton.RestyleRequest, translator: ProgressTranslator
+    ) -> triton.Result:
         """Runs the model and publishes what it says; raises InferenceError."""
         number = 0
         try:
@@ -198,9 +201,9 @@ class Runner:
                 asyncio.timeout(STALL_SECONDS) as limit,
             ):
                 async for event in stream:
-                    if told := narration.tell(event):
+                    if translated := translator.translate(event):
                         number += 1
-                        await self._patiently(partial(self._store.publish, lease, number, told))
+                        await self._patiently(partial(self._store.publish, lease, number, translated))
                     if isinstance(event, triton.Result):
                         return event
                     limit.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)

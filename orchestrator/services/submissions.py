@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from orchestrator.domain.job import Preferences
+from orchestrator.domain.preferences import Preferences
 from orchestrator.photos.gate import PhotoGate, PhotoRejected
 from orchestrator.ports import ObjectTooLarge, PortError
 from orchestrator.services.direct_uploads import DirectUploads

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.domain import events
-from orchestrator.domain.job import MESSAGES, TERMINAL, Job, JobState, Preferences
+from orchestrator.domain.job import MESSAGES, TERMINAL, Job, JobState
+from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import Style
 from reroom import triton
 
@@ -32,9 +33,12 @@ def request(job: Job, style: Style, photo: NDArray[np.uint8]) -> triton.RestyleR
         palette=tuple(wishes.color_palette) or None,
         seed=wishes.seed,
         steps=wishes.steps,
+        solver=wishes.solver,
         guidance_scale=wishes.guidance_scale,
+        structure=wishes.structure,
         strength=wishes.strength,
         max_strength=KEEP_FURNITURE_STRENGTH if _is_bounded(wishes) else None,
+        attempts=wishes.attempts,
         detail=wishes.detail,
         preview_every=wishes.preview_every,
     )
@@ -66,18 +70,18 @@ def _warnings(wishes: Preferences, result: triton.Result) -> list[dict[str, str]
     return found
 
 
-class Narration:
+class ProgressTranslator:
     """One attempt's events for the watchers of its job. Progress never falls."""
 
     def __init__(self) -> None:
         self._status = JobState.ANALYZING
-        """The state in which every attempt begins, as the store has told already."""
+        """Every attempt begins in this state; the store has published it already."""
         self._progress = 0.0
         self.objects: list[dict[str, Any]] = []
         self.room_type = ""
         self.room_confidence: float | None = None
 
-    def tell(self, event: triton.RestyleEvent) -> events.Progress | None:
+    def translate(self, event: triton.RestyleEvent) -> events.Progress | None:
         """The job's event for the model's; None when it says nothing new."""
         match event:
             case triton.Stage(name=name, progress=progress):
@@ -111,7 +115,9 @@ class Narration:
         return self._progress
 
 
-def metadata(job: Job, result: triton.Result, narration: Narration, processing_time: float) -> dict[str, Any]:
+def metadata(
+    job: Job, result: triton.Result, progress: ProgressTranslator, processing_time: float
+) -> dict[str, Any]:
     """``JobResult.metadata`` as its docstring lists it."""
     height, width = result.image.shape[:2]
     return {
@@ -119,9 +125,9 @@ def metadata(job: Job, result: triton.Result, narration: Narration, processing_t
         "processing_time": round(processing_time, 3),
         "quality_score": result.quality.get("score"),
         "quality": result.quality,
-        "room_type": narration.room_type,
-        "room_confidence": narration.room_confidence,
-        "objects": narration.objects,
+        "room_type": progress.room_type,
+        "room_confidence": progress.room_confidence,
+        "objects": progress.objects,
         "seed": result.seed,
         "palette": result.palette,
         "strength": result.strength,

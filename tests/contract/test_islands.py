@@ -9,8 +9,8 @@ import objects
 import palette
 import request
 
-from orchestrator.api.preferences import PREFERENCES
 from orchestrator.domain.job import JobState
+from orchestrator.domain.preferences import PREFERENCES
 from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 from orchestrator.photos import process
 from orchestrator.photos.decoder import limits as decoder

@@ -11,7 +11,8 @@ import redis.asyncio
 
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed, Failed, Step
-from orchestrator.domain.job import JobState, Preferences
+from orchestrator.domain.job import JobState
+from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import LeaseLost
 from tests.contract.conftest import LEASE, prefixes
 from tests.support.jobs import a_job, collect, result, take

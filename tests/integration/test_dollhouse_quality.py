@@ -32,7 +32,7 @@ from measuring import report
 from measuring.releases import Release, find_release
 from measuring.service import Service
 from measuring.serving import served
-from orchestrator.domain.job import Preferences
+from orchestrator.domain.preferences import Preferences
 from stack.triton import TritonServer
 
 BUNDLE = "dollhouse"

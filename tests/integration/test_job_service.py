@@ -12,7 +12,8 @@ from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.domain.events import Completed
-from orchestrator.domain.job import Job, JobResult, JobState, Preferences
+from orchestrator.domain.job import Job, JobResult, JobState
+from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
     Claim,
     JobFinished,

@@ -14,7 +14,8 @@ from PIL import Image
 from orchestrator import worker as worker_module
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain import events
-from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobState, Preferences
+from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobState
+from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES
 from orchestrator.ports import InferenceError, Lease
 from orchestrator.services.retention import Retention

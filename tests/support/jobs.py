@@ -6,7 +6,8 @@ import time
 import uuid
 
 from orchestrator.domain.events import EventRecord
-from orchestrator.domain.job import Job, JobResult, Preferences
+from orchestrator.domain.job import Job, JobResult
+from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import JobStore, Lease
 
 

@@ -14,9 +14,9 @@ from jsonschema import ValidationError
 from orchestrator.api.bodies import ContentType
 from orchestrator.api.errors import Problem
 from orchestrator.api.messages import Message
-from orchestrator.api.preferences import PREFERENCES, decode_preferences
+from orchestrator.api.preferences import decode_preferences
 from orchestrator.api.websocket import CLOSE_CODES
-from orchestrator.domain.job import Preferences
+from orchestrator.domain.preferences import PREFERENCES, Preferences
 from orchestrator.domain.styles import STYLES
 from tests.support.api_schema import check, described
 
