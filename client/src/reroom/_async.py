@@ -1,4 +1,4 @@
-"""The asyncio shell."""
+"""The asyncio client."""
 
 from __future__ import annotations
 
@@ -267,8 +267,9 @@ class _Line:
 
     async def _receive(self, timeout: float) -> str | bytes:
         assert self._socket is not None, "Connect comes before Receive"
+        limit = None if timeout == math.inf else timeout
         try:
-            async with asyncio.timeout(None if timeout == math.inf else timeout):
+            async with asyncio.timeout(limit):
                 return await self._socket.recv()
         except TimeoutError as error:
             raise Expired("no message in time") from error

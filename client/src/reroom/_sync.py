@@ -1,4 +1,5 @@
-"""The blocking shell."""
+# Written by client/unasync.py from _async.py: change that file, then run the script.
+"""The blocking client."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ OnEvent = Callable[[Event], None]
 
 
 class Client:
-    """A reroom service, with blocking calls. Use it as a context manager, or call :meth:`close`.
+    """A reroom service. Use it as a context manager, or call :meth:`close`.
 
     ``url`` is the service's (default http://localhost:8000), ``timeout`` the seconds that one answer may take.
     Every method raises :class:`reroom.ReroomError`; which, see :mod:`reroom.errors`. Threads may share a client.
@@ -259,15 +260,15 @@ class _Line:
         self.close()
         try:
             url = transport.ws_url(self._url, effect.path)
-            # legacy: hand over the connection itself (websockets ≥ 17).
             self._socket = connect(url, legacy=True, **transport.ws_options(effect.timeout))
         except transport.CONNECT_ERRORS as error:
             raise transport.connect_failure(error) from error
 
     def _receive(self, timeout: float) -> str | bytes:
         assert self._socket is not None, "Connect comes before Receive"
+        limit = None if timeout == math.inf else timeout
         try:
-            return self._socket.recv(None if timeout == math.inf else timeout)
+            return self._socket.recv(limit)
         except TimeoutError as error:
             raise Expired("no message in time") from error
         except ConnectionClosed as error:
