@@ -11,13 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import reroom
 from reroom._cli import main
 from tests.unit.client_service import EVENTS, JOB, PICTURE, Service, completed, problem
-from tests.unit.test_client_command import SUBMIT, interrupted_at_its_first_step, start
+from tests.unit.test_client_command import ROOT, SUBMIT, interrupted_at_its_first_step, start
 
 ERASE = ("DELETE", f"/transform/{JOB}/files")
 
@@ -124,10 +126,34 @@ def test_ctrl_c_while_the_service_takes_the_photo(
     assert service.requests[-1] == ("DELETE", f"/transform/{JOB}")
 
 
-def test_all_preferences_are_sent(service: Service, photos: list[Path], tmp_path: Path) -> None:
-    more = ["--negative-prompt", "plants", "--guidance-scale", "7.5"]
-    assert run(service.url, "restyle", photos[0], "-o", tmp_path, *more)[0] == 0
-    assert preferences_sent(service) == {"negative_prompt": "plants", "guidance_scale": 7.5}
+def test_every_preference_is_an_option(service: Service, photos: list[Path], tmp_path: Path) -> None:
+    sent = {
+        "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a piano",
+        "negative_prompt": "plants", "seed": 2**63 - 1, "steps": 100, "strength": 0.01, "guidance_scale": 7.5,
+        "detail": 0.0, "preview_every": 1,
+    }  # fmt: skip
+    names = {field.name for field in msgspec.structs.fields(reroom.Preferences)}
+    assert {option.name for option in main.commands["restyle"].params} >= names
+    options = ["--keep-furniture", "--palette", "sage green", "--palette", "oak"]
+    for name in list(sent)[2:]:
+        options += ["--" + name.replace("_", "-"), str(sent[name])]
+    code, _, err = run(service.url, "restyle", photos[0], "-o", tmp_path, *options)
+    assert code == 0, err
+    assert preferences_sent(service) == sent
+
+
+def test_preferences_have_the_limits_of_the_api() -> None:
+    api = json.loads((ROOT / "docs" / "openapi.json").read_text())["components"]["schemas"]["Preferences"]
+    ours = msgspec.json.schema(reroom.Preferences)["$defs"]["Preferences"]["properties"]
+    assert {name: limits(each) for name, each in ours.items()} == {
+        name: limits(each) for name, each in api["properties"].items()
+    }
+
+
+def limits(schema: dict[str, Any]) -> dict[str, Any]:
+    first = schema.get("anyOf", [schema])[0]
+    names = ("minimum", "maximum", "maxLength", "maxItems", "items")
+    return {name: first[name] for name in names if name in first}
 
 
 def test_detach_prints_the_job_and_waits_for_nothing(service: Service, photos: list[Path]) -> None:
@@ -204,6 +230,12 @@ def test_png(service: Service, photos: list[Path], tmp_path: Path) -> None:
         (["restyle", "hall.jpg", "-o", "-", "--json"], "cannot both go to stdout"),
         (["restyle", "hall.jpg", "--detach", "-o", "x.jpg"], "--detach waits for nothing"),
         (["restyle", "hall.jpg", "-o", "x.jpg", "--guidance-scale", "nan"], "--guidance-scale"),
+        (["restyle", "hall.jpg", "-o", "x.jpg", "--guidance-scale", "31"], "0<=x<=30"),
+        (
+            ["restyle", "hall.jpg", "-o", "x.jpg", "--prompt", 1001 * "x"],
+            "1001 characters are more than 1000",
+        ),
+        (["restyle", "hall.jpg", "-o", "x.jpg", *9 * ["--palette", "oak"]], "9 are more than 8"),
         (["restyle"], "PHOTO"),
         (["download", JOB], "--output"),
         (["download", JOB, "-o", "x.gif"], "ends in one of"),

@@ -10,9 +10,10 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from reroom._files import write
 
@@ -21,40 +22,73 @@ TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
 """States that a job never leaves. The others: queued, analyzing, generating, transforming, finalizing."""
 
 
-class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What may be said beside the style; what is left at its default is not sent.
+_Fraction = Annotated[float, Meta(ge=0, le=1)]
+_Guidance = Annotated[float, Meta(ge=0, le=30)]
+_Prompt = Annotated[str, Meta(max_length=1000)]
+_Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Steps = Annotated[int, Meta(ge=1, le=100)]
+_Strength = Annotated[float, Meta(ge=0.01, le=1)]
 
-    Ranges are the service's to judge; NaN and infinity raise ValueError here.
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What may be asked for beside the style. A field that is left at its default is not sent: None is the service's
+    own choice.
+
+    The one declaration of the client: ``reroom restyle`` has an option for every field, with this type, range and
+    description. The service checks the ranges; NaN and infinity, which JSON cannot say, raise ValueError here.
     """
 
-    keep_furniture: bool = False
-    """Start from the photo rather than from noise, so that furniture keeps its shape and much of its colour; without
-    effect where the service does so anyway."""
-    color_palette: list[str] = []
-    """Colours in words, at most 8; none = the service's choice by the seed, or the style's own."""
-    prompt: str = ""
-    """Words that go before the style's own; when they are too many, their end is cut and the result says so."""
-    negative_prompt: str = ""
-    """What is not wanted; without effect at a guidance scale of at most 1."""
-    seed: int | None = None
-    """0 … 2**63−1; None = random. The one that was used comes back in the result's metadata."""
-    steps: int | None = None
-    """Solver steps, 1 … 100, of which the share ``strength`` is run; None = the service's default."""
-    strength: float | None = None
-    """0.01 … 1; 1 starts from noise, less starts from the photo; None = the service's default."""
-    guidance_scale: float | None = None
-    """How closely to follow the words."""
-    detail: float | None = None
-    """0 … 1, how much of the photo's own detail the result gets, at the photo's size; 0 = none, at the models' size;
-    None = the service's default."""
-    preview_every: int = 0
-    """A preview event every so many steps; 0 = none."""
+    keep_furniture: Annotated[
+        bool,
+        Meta(
+            description="Start from the photo rather than from noise, so that furniture keeps its shape and much of "
+            "its colour; no effect where the service does so anyway."
+        ),
+    ] = False
+    color_palette: Annotated[
+        list[Annotated[str, Meta(max_length=40)]],
+        Meta(
+            max_length=8,
+            description="Colours in words. Without them the seed chooses a palette, or the style has its own.",
+        ),
+    ] = []
+    prompt: Annotated[
+        _Prompt,
+        Meta(
+            description="Words that go before the style's own. If they are too many, their end is cut, with a warning."
+        ),
+    ] = ""
+    negative_prompt: Annotated[
+        _Prompt, Meta(description="What is not wanted; no effect at a guidance scale of 1 or less.")
+    ] = ""
+    seed: Annotated[
+        _Seed | None, Meta(description="Repeats a picture. The seed that was used is in the result.")
+    ] = None
+    steps: Annotated[
+        _Steps | None,
+        Meta(description="Solver steps. A strength of less than 1 runs only that share of them."),
+    ] = None
+    strength: Annotated[
+        _Strength | None, Meta(description="1 starts from noise, less starts from the photo.")
+    ] = None
+    guidance_scale: Annotated[
+        _Guidance | None,
+        Meta(description="How closely to follow the words; 1 or less: not at all, in half the time."),
+    ] = None
+    detail: Annotated[
+        _Fraction | None,
+        Meta(
+            description="How much of the photo's own detail the result gets, at the photo's size; 0: none, at the "
+            "models' size."
+        ),
+    ] = None
+    preview_every: Annotated[
+        int, Meta(ge=0, le=100, description="Send a preview event every so many steps; 0: never.")
+    ] = 0
 
     def __post_init__(self) -> None:
-        # JSON has no NaN: it would be sent as null, which means "the default".
-        for name in ("strength", "guidance_scale", "detail"):
-            value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
+        for name, value in msgspec.structs.asdict(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite number, not {value}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -12,6 +11,7 @@ import msgspec
 from rich.console import Console
 
 from reroom import errors
+from reroom._cli.options import Finite
 from reroom._sync import Client
 from reroom.models import JobStatus
 
@@ -102,16 +102,6 @@ def client_at(url: str) -> Client:
         return Client(url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from error
-
-
-class Finite(click.FloatRange):
-    """A finite number within a range."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{number} is not a finite number.", param, ctx)
-        return number
 
 
 def common(command: F) -> F:

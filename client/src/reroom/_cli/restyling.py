@@ -12,7 +12,6 @@ from reroom._cli.batch import Batch, Order, code_of
 from reroom._cli.common import (
     EXIT_CODES,
     OK,
-    Finite,
     client_at,
     common,
     print_json,
@@ -21,6 +20,7 @@ from reroom._cli.common import (
     timeout_option,
 )
 from reroom._cli.display import display
+from reroom._cli.options import CommandWithFields, options_from
 from reroom._cli.outputs import is_stdout, output_option, outputs_for
 from reroom.models import Preferences
 
@@ -35,7 +35,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES + EXIT_CODES)
+@click.command(cls=CommandWithFields, epilog=EXAMPLES + EXIT_CODES)
 @click.argument(
     "photos",
     metavar="PHOTO...",
@@ -45,36 +45,7 @@ Examples:
 )
 @click.option("--style", default="modern", show_default=True, help="The look; see `reroom styles`.")
 @output_option
-@click.option("--prompt", default="", help="Words that go before the style's own.")
-@click.option(
-    "--negative-prompt",
-    default="",
-    metavar="TEXT",
-    help="What is not wanted; has an effect only at a guidance scale above 1.",
-)
-@click.option(
-    "--palette", multiple=True, metavar="COLOUR", help="A colour in words; may be given several times."
-)
-@click.option("--keep-furniture", is_flag=True, help="Keep the furniture's shapes and much of its colours.")
-@click.option(
-    "--strength",
-    type=Finite(min=0.01, max=1),
-    help="1 = from noise; less = from the photo.  [default: the service's]",
-)
-@click.option(
-    "--guidance-scale",
-    type=Finite(min=0),
-    help="How closely to follow the words; at most 1 = not at all, in half the time.  [default: the service's]",
-)
-@click.option(
-    "--detail",
-    type=Finite(min=0, max=1),
-    help="How much of the photo's own detail to keep; 0 = none, at the models' size.  [default: the service's]",
-)
-@click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), help="For the same picture again.  [default: random]"
-)
-@click.option("--steps", type=click.IntRange(1, 100), help="Solver steps.  [default: the service's]")
+@options_from(Preferences, {"color_palette": "--palette"})
 @timeout_option
 @click.option("--detach", is_flag=True, help="Print the jobs' ids and wait for nothing.")
 @click.option(
@@ -95,7 +66,7 @@ def restyle(
     at_once: int,
     url: str,
     as_json: bool,
-    **more: Any,
+    **preferences: Any,
 ) -> None:
     """Restyle each PHOTO (JPEG, PNG or WebP) and save the result.
 
@@ -104,10 +75,15 @@ def restyle(
     """
     client_at(url).close()  # is it a URL?
     orders = _orders(photos, style, output, timeout, detach=detach, as_json=as_json)
-    preferences = Preferences(color_palette=list(more.pop("palette")), **more)
     with reporting(as_json=as_json), display(stderr) as displays:
         batch = Batch(
-            url, style, preferences, timeout=timeout, at_once=at_once, display=displays, quiet=as_json
+            url,
+            style,
+            Preferences(**preferences),
+            timeout=timeout,
+            at_once=at_once,
+            display=displays,
+            quiet=as_json,
         )
         outcomes = asyncio.run(batch.run(orders))
     code = code_of(outcomes)
