@@ -104,7 +104,7 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
     job_id: str
     estimated_time: float | None = None
-    """Seconds until the result, as far as the service can tell."""
+    """Seconds until the result, estimated by the service."""
     websocket_url: str = ""
     status_url: str = ""
 
@@ -117,7 +117,7 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResultWarning(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was asked for and did not do what it says: a stable code and one sentence."""
+    """A preference that was changed or had no effect: a stable code and one sentence."""
 
     code: str
     detail: str
@@ -134,7 +134,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def warnings(self) -> list[ResultWarning]:
-        """Preferences that had no effect, or another one than was asked for; [] from services that do not say."""
+        """Preferences that were changed or had no effect; [] from services that do not send warnings."""
         try:
             return msgspec.convert(self.metadata.get("warnings") or [], list[ResultWarning])
         except msgspec.ValidationError:
@@ -142,11 +142,11 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as of now. Times of day are UTC, durations are seconds."""
+    """A job's state at one moment. Times of day are UTC, durations are seconds."""
 
     job_id: str
     status: str
-    """One of the states that :data:`TERMINAL` names."""
+    """One of the states that are listed at :data:`TERMINAL`."""
     progress: float = 0.0
     """0 … 1."""
     message: str = ""
@@ -158,20 +158,20 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     queue_position: int | None = None
     """How many jobs are before it (0 = next); None when it is not waiting."""
     attempts: int = 0
-    """How often a worker has begun it."""
+    """How many times a worker has started it."""
     error: JobError | None = None
     result_url: str | None = None
     result: JobResult | None = None
-    """Only when completed."""
+    """Only of a completed job."""
 
     @property
     def finished(self) -> bool:
-        """Whether the job is in a state that it never leaves."""
+        """Whether the job has ended."""
         return self.status in TERMINAL
 
 
 class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
-    """Something in a photo."""
+    """An object that the detector found in a photo."""
 
     label: str
     score: float
@@ -186,9 +186,9 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     width: int
     height: int
     objects: list[SeenObject]
-    """The surest first."""
+    """The one with the highest score first."""
     room_type: str
-    """"unknown" when too little speaks for a kind of room."""
+    """"unknown" when the photo does not show clearly enough what room it is."""
     room_confidence: float
     """0 … 1, how sure ``room_type`` is; 0 when it is "unknown"."""
     depth_png: bytes
@@ -196,14 +196,14 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     edges_png: bytes
     """White on black."""
     release: str = ""
-    """The service's models."""
+    """The version of the service's models."""
     processing_time: float | None = None
     """Seconds."""
 
     def save(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
         """Write ``depth.png`` and ``edges.png`` into a folder, which is made if it is missing; their paths.
 
-        Each appears whole or not at all, in place of one that was there. Raises OSError.
+        Each is written whole or not at all, and replaces an older file. Raises OSError.
         """
         target = Path(folder)
         target.mkdir(exist_ok=True)
@@ -214,7 +214,7 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the service is: ``healthy`` or ``degraded``, and each of its parts by name."""
+    """The state of the service, ``healthy`` or ``degraded``, and of each of its parts."""
 
     status: str
     timestamp: datetime | None = None
@@ -230,7 +230,7 @@ JobRef = str | Submitted | JobStatus
 """A job: its id, its receipt or any status of it."""
 
 PreferencesLike = Preferences | Mapping[str, Any]
-"""Preferences, or a mapping for those that this version does not know."""
+"""Preferences, or a mapping, which may name some that this version does not know."""
 
 
 def job_id(job: JobRef) -> str:
