@@ -62,7 +62,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         _Prompt, Meta(description="What is not wanted; no effect at a guidance scale of 1 or less.")
     ] = ""
     seed: Annotated[
-        _Seed | None, Meta(description="Repeats a picture. The seed that was used is in the result.")
+        _Seed | None, Meta(description="The same seed repeats a picture; the result says which one was used.")
     ] = None
     steps: Annotated[
         _Steps | None,
@@ -73,7 +73,9 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ] = None
     guidance_scale: Annotated[
         _Guidance | None,
-        Meta(description="How closely to follow the words; 1 or less: not at all, in half the time."),
+        Meta(
+            description="How closely to follow the words; 1 or less turns this off and takes half the time."
+        ),
     ] = None
     detail: Annotated[
         _Fraction | None,
