@@ -18,7 +18,7 @@ from PIL import Image
 
 import reroom
 from reroom._cli import main
-from tests.unit.client_service import EVENTS, JOB, PICTURE, Service, completed, problem
+from tests.support.client_service import EVENTS, JOB, PICTURE, Service, completed, problem
 from tests.unit.test_client_command import ROOT, SUBMIT, interrupted_at_its_first_step, start
 
 ERASE = ("DELETE", f"/transform/{JOB}/files")
@@ -133,7 +133,7 @@ def test_every_preference_is_an_option(service: Service, photos: list[Path], tmp
     sent = {
         "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a piano",
         "negative_prompt": "plants", "seed": 2**63 - 1, "steps": 100, "strength": 0.01, "guidance_scale": 7.5,
-        "detail": 0.0, "preview_every": 1,
+        "structure": 0.5, "solver": "euler", "attempts": 2, "detail": 0.0, "preview_every": 1,
     }  # fmt: skip
     names = {field.name for field in msgspec.structs.fields(reroom.Preferences)}
     assert {option.name for option in main.commands["restyle"].params} >= names
@@ -145,18 +145,23 @@ def test_every_preference_is_an_option(service: Service, photos: list[Path], tmp
     assert preferences_sent(service) == sent
 
 
-def test_preferences_have_the_limits_of_the_api() -> None:
+def test_preferences_are_those_of_the_api() -> None:
     api = json.loads((ROOT / "docs" / "openapi.json").read_text())["components"]["schemas"]["Preferences"]
-    ours = msgspec.json.schema(reroom.Preferences)["$defs"]["Preferences"]["properties"]
-    assert {name: limits(each) for name, each in ours.items()} == {
-        name: limits(each) for name, each in api["properties"].items()
-    }
+    ours = msgspec.json.schema(reroom.Preferences)["$defs"]["Preferences"]
+    assert knobs(ours) == knobs(api)
 
 
-def limits(schema: dict[str, Any]) -> dict[str, Any]:
-    first = schema.get("anyOf", [schema])[0]
-    names = ("minimum", "maximum", "maxLength", "maxItems", "items")
-    return {name: first[name] for name in names if name in first}
+def knobs(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name → type, limits and default, without null and descriptions; a missing default is that of an empty value."""
+    found = {}
+    for name, member in schema["properties"].items():
+        first = {**member, **member.get("anyOf", [{}])[0]}
+        found[name] = {
+            key: first.get(key) for key in ("minimum", "maximum", "maxLength", "maxItems", "items")
+        }
+        found[name]["values"] = sorted(filter(None, first.get("enum", [])))
+        found[name]["default"] = member.get("default") or None
+    return found
 
 
 def test_detach_prints_the_job_and_waits_for_nothing(service: Service, photos: list[Path]) -> None:
@@ -239,6 +244,7 @@ def test_png(service: Service, photos: list[Path], tmp_path: Path) -> None:
             "1001 characters are more than 1000",
         ),
         (["restyle", "hall.jpg", "-o", "x.jpg", *9 * ["--palette", "oak"]], "9 are more than 8"),
+        (["restyle", "hall.jpg", "-o", "x.jpg", "--solver", "heun"], "--solver"),
         (["restyle"], "PHOTO"),
         (["download", JOB], "--output"),
         (["download", JOB, "-o", "x.gif"], "ends in one of"),

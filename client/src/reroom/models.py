@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,7 @@ _Fraction = Annotated[float, Meta(ge=0, le=1)]
 _Guidance = Annotated[float, Meta(ge=0, le=30)]
 _Prompt = Annotated[str, Meta(max_length=1000)]
 _Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 _Steps = Annotated[int, Meta(ge=1, le=100)]
 _Strength = Annotated[float, Meta(ge=0.01, le=1)]
 
@@ -77,6 +78,25 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             description="How closely to follow the words; 1 or less turns this off and takes half the time."
         ),
     ] = None
+    structure: Annotated[
+        _Fraction | None,
+        Meta(
+            description="How closely to keep the room's depth and edges: 0.5 is the default, 1 twice as close, 0: not at all."
+        ),
+    ] = None
+    solver: Annotated[
+        _Solver | None,
+        Meta(description="The method of the steps; the service's models may not allow every one."),
+    ] = None
+    attempts: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2,
+            description="2: restyle once more, with a stronger structure, when the quality score is low, and keep the "
+            "better picture.",
+        ),
+    ] = 1
     detail: Annotated[
         _Fraction | None,
         Meta(

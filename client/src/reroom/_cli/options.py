@@ -56,7 +56,7 @@ def options_from(struct: type[msgspec.Struct], names: Mapping[str, str]) -> Call
 
     ``guidance_scale`` becomes ``--guidance-scale`` unless ``names`` has another name for the field. A bool is a flag, a
     list an option that may be repeated; each calls the command with the field's name. Raises TypeError for a field of a
-    type other than bool, int, float, str, one of these or None, or a list of these.
+    type that has no option.
     """
 
     def decorate(command: F) -> F:
@@ -103,6 +103,8 @@ def _param_type(kind: inspect.Type) -> click.ParamType[Any]:
             return click.IntRange(least, most)
         case inspect.FloatType(ge=least, le=most):
             return Finite(least, most)
+        case inspect.LiteralType(values=values):
+            return click.Choice(values)
         case inspect.StrType(max_length=most):
             return Text(most)
         case _:
