@@ -81,7 +81,8 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     structure: Annotated[
         _Fraction | None,
         Meta(
-            description="How closely to keep the room's depth and edges: 0.5 is the default, 1 twice as close, 0: not at all."
+            description="How closely to keep the room's depth and edges: 0.5 is the default, 1 is twice as close, 0 is "
+            "not at all."
         ),
     ] = None
     solver: Annotated[
