@@ -23,19 +23,6 @@ class Finite(click.FloatRange):
         return number
 
 
-class Text(click.types.StringParamType):
-    """A text of at most ``max_length`` characters; None = of any length."""
-
-    def __init__(self, max_length: int | None) -> None:
-        self._max_length = max_length
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(super().convert(value, param, ctx))
-        if self._max_length is not None and len(text) > self._max_length:
-            self.fail(f"{len(text)} characters are more than {self._max_length}.", param, ctx)
-        return text
-
-
 class FieldOption(click.Option):
     """An option that was made from a field."""
 
@@ -60,8 +47,7 @@ def options_from(struct: type[msgspec.Struct], names: Mapping[str, str]) -> Call
     """
 
     def decorate(command: F) -> F:
-        fields = inspect.type_info(struct).fields  # type: ignore[attr-defined]
-        for field in reversed(fields):
+        for field in reversed(msgspec.structs.fields(struct)):
             name = names.get(field.name, "--" + field.name.replace("_", "-"))
             command = click.option(name, field.name, cls=FieldOption, **_settings(field))(command)
         return command
@@ -69,21 +55,27 @@ def options_from(struct: type[msgspec.Struct], names: Mapping[str, str]) -> Call
     return decorate
 
 
-def _settings(field: inspect.Field) -> dict[str, Any]:
-    kind, text = _unwrapped(field.type)
+def _settings(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
+    def check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        """All limits of the field; those of numbers are also in the option's type, for the help."""
+        try:
+            return msgspec.convert(value, field.type)
+        except msgspec.ValidationError as error:
+            raise click.BadParameter(f"{error}.") from error
+
+    kind, text = _unwrapped(inspect.type_info(field.type))
+    settings: dict[str, Any] = {"help": text, "callback": check}
     if isinstance(kind, inspect.BoolType):
-        return {"is_flag": True, "help": text}
+        return settings | {"is_flag": True}
     if isinstance(kind, inspect.ListType):
-        most = kind.max_length
-        return {
-            "type": _param_type(_unwrapped(kind.item_type)[0]),
+        several = f"{text} May be given {f'up to {kind.max_length}' if kind.max_length else 'several'} times."
+        return settings | {
+            "help": several,
             "multiple": True,
-            "callback": lambda ctx, param, values: _listed(values, most),
-            "help": f"{text} May be given {'several' if most is None else f'up to {most}'} times.",
+            "type": _param_type(_unwrapped(kind.item_type)[0]),
         }
-    by_service = field.default is None
-    shown = "the service's choice" if by_service else field.default not in ("", msgspec.NODEFAULT)
-    return {"type": _param_type(kind), "default": field.default, "show_default": shown, "help": text}
+    shown = "the service's choice" if field.default is None else field.default not in ("", msgspec.NODEFAULT)
+    return settings | {"default": field.default, "show_default": shown, "type": _param_type(kind)}
 
 
 def _unwrapped(kind: inspect.Type) -> tuple[inspect.Type, str]:
@@ -105,13 +97,7 @@ def _param_type(kind: inspect.Type) -> click.ParamType[Any]:
             return Finite(least, most)
         case inspect.LiteralType(values=values):
             return click.Choice(values)
-        case inspect.StrType(max_length=most):
-            return Text(most)
+        case inspect.StrType():
+            return click.STRING
         case _:
             raise TypeError(f"no option can be made for {kind}")
-
-
-def _listed(values: tuple[Any, ...], most: int | None) -> list[Any]:
-    if most is not None and len(values) > most:
-        raise click.BadParameter(f"{len(values)} are more than {most}.")
-    return list(values)
