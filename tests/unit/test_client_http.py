@@ -14,7 +14,7 @@ import pytest
 
 import reroom
 from reroom import _operations as operations
-from reroom._effects import ConnectionLost, Put, Reply, Send, Sleep
+from reroom._effects import ConnectionLost, Read, Reply, Send, Sleep
 from reroom._http import retry_after
 from tests.support.client_service import CUT, JOB, PICTURE, PNGS, QUICK, Driven, Service, problem
 
@@ -388,12 +388,14 @@ def test_retry_after(header: str, seconds: float | None) -> None:
 
 def test_an_upload_whose_answer_was_lost_has_succeeded() -> None:
     """A link takes one photo: the second try finds that of the first."""
-    operation = operations.upload(b"\xff\xd8\xff", QUICK)
-    assert isinstance(next(operation), Send)
+    operation = operations.upload("room.jpg", QUICK)
+    assert isinstance(next(operation), Read)
+    assert isinstance(operation.send(b"\xff\xd8\xff"), Send)
     offer = b'{"key": "k", "url": "http://there/k", "headers": {"If-None-Match": "*"}}'
-    assert isinstance(operation.send(Reply(201, {}, offer)), Put)
+    put = Send("PUT", "http://there/k", b"\xff\xd8\xff", {"If-None-Match": "*"})
+    assert operation.send(Reply(201, {}, offer)) == put
     assert isinstance(operation.throw(ConnectionLost("no answer")), Sleep)
-    assert isinstance(operation.send(None), Put)
+    assert operation.send(None) == put
     with pytest.raises(StopIteration) as done:
         operation.send(Reply(412, {}, b""))
     assert done.value.value.key == "k"

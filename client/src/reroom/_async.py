@@ -21,11 +21,9 @@ from reroom._effects import (
     Effect,
     Emit,
     Failure,
-    Fetch,
     Operation,
-    Put,
+    Read,
     Receive,
-    Reply,
     Save,
     Send,
     Sleep,
@@ -79,8 +77,7 @@ class AsyncClient:
         An upload can be submitted once. A submission is retried only when the service cannot have taken it. Raises also
         OSError when the photo cannot be read.
         """
-        source = photo if isinstance(photo, Uploaded) else await asyncio.to_thread(read_photo, photo)
-        return await self._call(operations.submit(source, style, preferences, self._retry))
+        return await self._call(operations.submit(photo, style, preferences, self._retry))
 
     async def analyze(self, photo: Photo) -> Analysis:
         """Find what is in a photo (path, bytes or open file): depth, edges, objects and the type of room.
@@ -88,14 +85,14 @@ class AsyncClient:
         The service stores nothing, so this is retried after most failures. Raises also OSError when the photo cannot be
         read.
         """
-        return await self._call(operations.analyze(await asyncio.to_thread(read_photo, photo), self._retry))
+        return await self._call(operations.analyze(photo, self._retry))
 
     async def upload(self, photo: Photo) -> Uploaded:
         """Put a photo (path, bytes or open file) directly into the service's storage, to be submitted afterwards.
 
         Raises also OSError when the photo cannot be read.
         """
-        return await self._call(operations.upload(await asyncio.to_thread(read_photo, photo), self._retry))
+        return await self._call(operations.upload(photo, self._retry))
 
     async def status(self, job: JobRef) -> JobStatus:
         """The job's present state, with freshly signed URLs when it is completed."""
@@ -162,8 +159,7 @@ class AsyncClient:
         a timeout, Ctrl-C or an error of ``on_event`` the job goes on; every event has its id. Raises what
         :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
-        source = photo if isinstance(photo, Uploaded) else await asyncio.to_thread(read_photo, photo)
-        operation = operations.restyle(source, style, preferences, out, timeout, self._retry)
+        operation = operations.restyle(photo, style, preferences, out, timeout, self._retry)
         return await self._call(operation, on_event)
 
     async def picture(self, source: JobRef) -> bytes:
@@ -221,12 +217,12 @@ class _Session:
         """The effect's result; a failure is returned, not raised."""
         try:
             match effect:
+                case Read(photo):
+                    return await asyncio.to_thread(read_photo, photo)
                 case Send():
-                    return await self._send(effect)
-                case Put():
-                    return await self._put(effect)
-                case Fetch():
-                    return await self._fetch(effect)
+                    url = transport.absolute(self._url, effect.url)
+                    options = transport.request_options(effect)
+                    return transport.reply(await self._http.request(effect.method, url, **options))
                 case Save(picture, output, stem):
                     return save(picture, output, stem)
                 case Sleep(seconds):
@@ -241,21 +237,6 @@ class _Session:
             return failure
         except transport.HTTP_ERRORS as error:
             return transport.http_failure(error)
-
-    async def _send(self, effect: Send) -> Reply:
-        response = await self._http.request(
-            effect.method, self._url + effect.path, **transport.request_options(effect)
-        )
-        return transport.reply(response, response.content)
-
-    async def _put(self, effect: Put) -> Reply:
-        url = transport.absolute(self._url, effect.url)
-        response = await self._http.put(url, content=effect.body, headers=dict(effect.headers))
-        return transport.reply(response, response.content)
-
-    async def _fetch(self, effect: Fetch) -> Reply:
-        response = await self._http.get(transport.absolute(self._url, effect.url))
-        return transport.reply(response, response.content)
 
     async def _connect(self, effect: Connect) -> None:
         await self.close()

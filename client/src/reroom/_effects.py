@@ -12,35 +12,29 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from reroom._files import Output
+from reroom._files import Output, Photo
 from reroom.events import Event
 
 T = TypeVar("T")
+
+
+class Read(msgspec.Struct, frozen=True):
+    """Read a photo → its bytes; see :func:`reroom._files.read_photo`."""
+
+    photo: Photo
 
 
 class Send(msgspec.Struct, frozen=True):
     """Send a request and read the whole answer → Reply."""
 
     method: str
-    path: str
+    url: str
+    """A path of the API, without a slash at its beginning; or a URL, which may be another server's."""
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
     form: Mapping[str, str] | None = None
-    """Text fields of a multipart form, sent with ``file`` if there is one."""
+    """Text fields of a multipart form, sent with ``file`` if there is one, in place of a body."""
     file: bytes | None = None
-    json: bytes | None = None
-
-
-class Put(msgspec.Struct, frozen=True):
-    """PUT bytes to a URL, which may be another server's → Reply."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Fetch(msgspec.Struct, frozen=True):
-    """GET a URL, which may be another server's, and read the whole answer → Reply."""
-
-    url: str
 
 
 class Save(msgspec.Struct, frozen=True):
@@ -76,7 +70,7 @@ class Emit(msgspec.Struct, frozen=True):
     event: Event
 
 
-Effect = Send | Put | Fetch | Save | Sleep | Connect | Receive | Emit
+Effect = Read | Send | Save | Sleep | Connect | Receive | Emit
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -14,9 +14,7 @@ from reroom._effects import (
     ConnectFailed,
     ConnectionLost,
     Failure,
-    Fetch,
     Operation,
-    Put,
     Reply,
     Send,
     Sleep,
@@ -133,7 +131,7 @@ def unless_too_slow(cause: Failure | ApiError) -> bool:
 
 
 def request(
-    effect: Send | Put | Fetch, policy: RetryPolicy, retry: Callable[[Failure | ApiError], bool]
+    effect: Send, policy: RetryPolicy, retry: Callable[[Failure | ApiError], bool]
 ) -> Operation[Reply]:
     """Send until it succeeds, ``retry`` says no or the policy gives up; raises the last error."""
     failures = 0

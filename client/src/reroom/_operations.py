@@ -9,9 +9,10 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from reroom import events
-from reroom._effects import ConnectFailed, Failure, Fetch, Operation, Put, Save, Send
-from reroom._files import Output, content_type, wanted_format
+from reroom._effects import ConnectFailed, Failure, Operation, Read, Save, Send
+from reroom._files import Output, Photo, content_type, wanted_format
 from reroom._http import RetryPolicy, decode, if_not_received, if_transient, request, unless_too_slow
+from reroom._transport import is_url
 from reroom._watch import Outcome, watch
 from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound
 from reroom.models import (
@@ -49,26 +50,28 @@ class _UploadOffer(msgspec.Struct):
 
 
 def submit(
-    photo: bytes | Uploaded, style: str, preferences: PreferencesLike | None, policy: RetryPolicy
+    photo: Photo | Uploaded, style: str, preferences: PreferencesLike | None, policy: RetryPolicy
 ) -> Operation[Submitted]:
     form = {"style": style}
     if preferences is not None:
         form["preferences"] = msgspec.json.encode(preferences).decode()
     if isinstance(photo, Uploaded):
-        effect = Send("POST", "/transform/submit", {**form, "key": photo.key})
+        effect = Send("POST", "transform/submit", form=form | {"key": photo.key})
     else:
-        effect = Send("POST", "/transform/submit", form, photo)
+        effect = Send("POST", "transform/submit", form=form, file=(yield Read(photo)))
     reply = yield from request(effect, policy, if_not_received)
     return decode(reply, Submitted)
 
 
-def upload(photo: bytes, policy: RetryPolicy) -> Operation[Uploaded]:
-    wanted = msgspec.json.encode({"content_type": content_type(photo), "size": len(photo)})
+def upload(photo: Photo, policy: RetryPolicy) -> Operation[Uploaded]:
+    data: bytes = yield Read(photo)
+    body = msgspec.json.encode({"content_type": content_type(data), "size": len(data)})
+    ask = Send("POST", "uploads", body, {"content-type": "application/json"})
     # An upload that is not used costs nothing, so this may be repeated.
-    reply = yield from request(Send("POST", "/uploads", json=wanted), policy, if_transient)
+    reply = yield from request(ask, policy, if_transient)
     offer = decode(reply, _UploadOffer)
     try:
-        yield from request(Put(offer.url, offer.headers, photo), policy, if_transient)
+        yield from request(Send("PUT", offer.url, data, offer.headers), policy, if_transient)
     except ApiError as error:
         # The link takes one photo: an earlier try stored it, and its answer was lost.
         if error.status != 412:
@@ -76,19 +79,20 @@ def upload(photo: bytes, policy: RetryPolicy) -> Operation[Uploaded]:
     return Uploaded(key=offer.key, expires_at=offer.expires_at)
 
 
-def analyze(photo: bytes, policy: RetryPolicy) -> Operation[Analysis]:
-    reply = yield from request(Send("POST", "/analyze", file=photo), policy, unless_too_slow)
+def analyze(photo: Photo, policy: RetryPolicy) -> Operation[Analysis]:
+    effect = Send("POST", "analyze", file=(yield Read(photo)))
+    reply = yield from request(effect, policy, unless_too_slow)
     return decode(reply, _Analyzed).data
 
 
 def status(job: JobRef, policy: RetryPolicy) -> Operation[JobStatus]:
-    reply = yield from request(Send("GET", f"/transform/status/{_segment(job)}"), policy, if_transient)
+    reply = yield from request(Send("GET", f"transform/status/{_segment(job)}"), policy, if_transient)
     return decode(reply, _Status).data
 
 
 def cancel(job: JobRef, policy: RetryPolicy) -> Operation[JobStatus]:
     try:
-        reply = yield from request(Send("DELETE", f"/transform/{_segment(job)}"), policy, if_transient)
+        reply = yield from request(Send("DELETE", f"transform/{_segment(job)}"), policy, if_transient)
     except Conflict:
         # An earlier try may have cancelled the job, and its answer was lost.
         now = yield from status(job, policy)
@@ -108,7 +112,7 @@ def erase(job: JobRef, policy: RetryPolicy) -> Operation[None]:
         return transient
 
     try:
-        yield from request(Send("DELETE", f"/transform/{_segment(job)}/files"), policy, retry)
+        yield from request(Send("DELETE", f"transform/{_segment(job)}/files"), policy, retry)
     except NotFound:
         # An earlier try erased it, and its answer was lost.
         if not maybe_erased:
@@ -116,12 +120,12 @@ def erase(job: JobRef, policy: RetryPolicy) -> Operation[None]:
 
 
 def styles(policy: RetryPolicy) -> Operation[list[str]]:
-    reply = yield from request(Send("GET", "/"), policy, if_transient)
+    reply = yield from request(Send("GET", ""), policy, if_transient)
     return decode(reply, _Index).supported_styles
 
 
 def health(policy: RetryPolicy) -> Operation[Health]:
-    reply = yield from request(Send("GET", "/health"), policy, if_transient)
+    reply = yield from request(Send("GET", "health"), policy, if_transient)
     return decode(reply, Health)
 
 
@@ -149,7 +153,7 @@ def conclude(job: str, outcome: Outcome) -> JobStatus:
 
 
 def restyle(
-    photo: bytes | Uploaded,
+    photo: Photo | Uploaded,
     style: str,
     preferences: PreferencesLike | None,
     out: Output | None,
@@ -167,7 +171,7 @@ def restyle(
 
 def picture(source: JobRef, policy: RetryPolicy) -> Operation[bytes]:
     url = _as_url(source) or _result_url((yield from status(source, policy)))
-    reply = yield from request(Fetch(url), policy, if_transient)
+    reply = yield from request(Send("GET", url), policy, if_transient)
     return reply.body
 
 
@@ -181,8 +185,7 @@ def download(source: JobRef, output: Output, policy: RetryPolicy) -> Operation[P
 
 
 def _as_url(source: JobRef) -> str | None:
-    is_url = isinstance(source, str) and source.startswith(("http://", "https://", "/"))
-    return str(source) if is_url else None
+    return source if isinstance(source, str) and is_url(source) else None
 
 
 def _result_url(job: JobStatus) -> str:

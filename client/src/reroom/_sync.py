@@ -22,11 +22,9 @@ from reroom._effects import (
     Effect,
     Emit,
     Failure,
-    Fetch,
     Operation,
-    Put,
+    Read,
     Receive,
-    Reply,
     Save,
     Send,
     Sleep,
@@ -80,8 +78,7 @@ class Client:
         An upload can be submitted once. A submission is retried only when the service cannot have taken it. Raises also
         OSError when the photo cannot be read.
         """
-        source = photo if isinstance(photo, Uploaded) else read_photo(photo)
-        return self._call(operations.submit(source, style, preferences, self._retry))
+        return self._call(operations.submit(photo, style, preferences, self._retry))
 
     def analyze(self, photo: Photo) -> Analysis:
         """Find what is in a photo (path, bytes or open file): depth, edges, objects and the type of room.
@@ -89,14 +86,14 @@ class Client:
         The service stores nothing, so this is retried after most failures. Raises also OSError when the photo cannot be
         read.
         """
-        return self._call(operations.analyze(read_photo(photo), self._retry))
+        return self._call(operations.analyze(photo, self._retry))
 
     def upload(self, photo: Photo) -> Uploaded:
         """Put a photo (path, bytes or open file) directly into the service's storage, to be submitted afterwards.
 
         Raises also OSError when the photo cannot be read.
         """
-        return self._call(operations.upload(read_photo(photo), self._retry))
+        return self._call(operations.upload(photo, self._retry))
 
     def status(self, job: JobRef) -> JobStatus:
         """The job's present state, with freshly signed URLs when it is completed."""
@@ -163,8 +160,7 @@ class Client:
         a timeout, Ctrl-C or an error of ``on_event`` the job goes on; every event has its id. Raises what
         :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
-        source = photo if isinstance(photo, Uploaded) else read_photo(photo)
-        operation = operations.restyle(source, style, preferences, out, timeout, self._retry)
+        operation = operations.restyle(photo, style, preferences, out, timeout, self._retry)
         return self._call(operation, on_event)
 
     def picture(self, source: JobRef) -> bytes:
@@ -220,12 +216,12 @@ class _Session:
         """The effect's result; a failure is returned, not raised."""
         try:
             match effect:
+                case Read(photo):
+                    return read_photo(photo)
                 case Send():
-                    return self._send(effect)
-                case Put():
-                    return self._put(effect)
-                case Fetch():
-                    return self._fetch(effect)
+                    url = transport.absolute(self._url, effect.url)
+                    options = transport.request_options(effect)
+                    return transport.reply(self._http.request(effect.method, url, **options))
                 case Save(picture, output, stem):
                     return save(picture, output, stem)
                 case Sleep(seconds):
@@ -240,21 +236,6 @@ class _Session:
             return failure
         except transport.HTTP_ERRORS as error:
             return transport.http_failure(error)
-
-    def _send(self, effect: Send) -> Reply:
-        response = self._http.request(
-            effect.method, self._url + effect.path, **transport.request_options(effect)
-        )
-        return transport.reply(response, response.content)
-
-    def _put(self, effect: Put) -> Reply:
-        url = transport.absolute(self._url, effect.url)
-        response = self._http.put(url, content=effect.body, headers=dict(effect.headers))
-        return transport.reply(response, response.content)
-
-    def _fetch(self, effect: Fetch) -> Reply:
-        response = self._http.get(transport.absolute(self._url, effect.url))
-        return transport.reply(response, response.content)
 
     def _connect(self, effect: Connect) -> None:
         self.close()

@@ -58,10 +58,8 @@ def ws_options(timeout: float) -> dict[str, Any]:
 
 
 def request_options(effect: Send) -> dict[str, Any]:
-    if effect.json is not None:
-        return {"content": effect.json, "headers": {"content-type": "application/json"}}
     if effect.form is None and effect.file is None:
-        return {}
+        return {"content": effect.body, "headers": dict(effect.headers)}
     # Fields as nameless files, since a form without a file would not become multipart.
     parts: dict[str, Any] = {name: (None, value.encode()) for name, value in (effect.form or {}).items()}
     if effect.file is not None:
@@ -74,14 +72,19 @@ def ws_url(base: str, path: str) -> str:
     return f"ws{base.removeprefix('http')}{path}"
 
 
+def is_url(text: str) -> bool:
+    """Whether it is a URL, as the service hands them out, rather than a path of the API or a job's id."""
+    return text.startswith(("http://", "https://", "/"))
+
+
 def absolute(base: str, url: str) -> str:
-    return urljoin(f"{base}/", url)
+    """The absolute URL for a URL or a path of the API; no part of a path, such as "..", leads out of it."""
+    return urljoin(f"{base}/", url) if is_url(url) else f"{base}/{url}"
 
 
-def reply(response: httpx2.Response, body: bytes) -> Reply:
-    return Reply(
-        response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
-    )
+def reply(response: httpx2.Response) -> Reply:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, headers, response.content)
 
 
 def http_failure(error: httpx2.TransportError | httpx2.DecodingError) -> Failure:
