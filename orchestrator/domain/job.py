@@ -73,9 +73,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     transformed_key: str
     thumbnail_key: str
     metadata: dict[str, Any]
-    """style, processing_time, quality_score, quality, room_type, room_confidence, objects, seed, palette, strength,
-    attempts, prompt_truncated, warnings, timings, release, width, height; warnings = [{code, detail}] about preferences
-    that did not do what they say."""
+    """ResultMetadata as its writer encoded it: members that another version adds pass through."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -190,7 +190,7 @@ class Runner:
         return JobResult(
             transformed_key=transformed_key,
             thumbnail_key=thumbnail_key,
-            metadata=metadata(job, result, translator, time.monotonic() - started),
+            metadata=msgspec.to_builtins(metadata(job, result, translator, time.monotonic() - started)),
         )
 
     async def _infer(
