@@ -51,6 +51,15 @@ def _ref(name: str) -> JsonSchema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_MASK_TEXT = (
+    "A picture of the photo's shape: what is light in it stays as photographed, what is dark is restyled"
+)
+KEEP_MASK: JsonSchema = {**BINARY, "description": _MASK_TEXT}
+_ENCODED_MASK: JsonSchema = {
+    "type": ["string", "null"],
+    "contentEncoding": "base64",
+    "description": f"{_MASK_TEXT}. A JPEG, PNG or WebP in base64",
+}
 _WISHES: dict[str, JsonSchema] = {
     "style": {"type": "string", "enum": list(STYLES), "default": DEFAULT_STYLE},
     "preferences": _ref("Preferences"),
@@ -61,7 +70,7 @@ _COMPONENTS: dict[str, JsonSchema] = {
     "Preferences": _preferences(),
     "SubmitForm": {
         "type": "object",
-        "properties": {"file": PHOTO, **_WISHES},
+        "properties": {"file": PHOTO, **_WISHES, "keep_mask": KEEP_MASK},
         "required": ["file"],
         "additionalProperties": False,
     },
@@ -74,6 +83,7 @@ _COMPONENTS: dict[str, JsonSchema] = {
                 "description": "The key of POST /uploads, once the photo has been put there",
             },
             **_WISHES,
+            "keep_mask": _ENCODED_MASK,
         },
         "required": ["key"],
         "additionalProperties": False,

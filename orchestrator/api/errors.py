@@ -110,8 +110,8 @@ def to_problem(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case PhotoRejected(code=code, detail=detail):
-            return Problem(code, detail, field="file")
+        case PhotoRejected(code=code, detail=detail, field=field):
+            return Problem(code, detail, field=field)
         case JobNotFound():
             return Problem(ProblemCode.JOB_NOT_FOUND, "no job has this id; it may have been erased")
         case JobFinished():

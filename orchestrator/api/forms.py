@@ -34,11 +34,12 @@ _TEXT_LIMITS = {"key": 400, "style": 100, "preferences": 64 * 1024}
 
 async def read_submit_form(request: Request[Any, Any, Any], max_file_bytes: int, take: Take) -> Submission:
     """The checked form, its bytes counted with ``take``; raises Problem."""
-    parts = await _read_parts(request, {"file": max_file_bytes, **_TEXT_LIMITS}, take, _check_part)
-    preferences = decode_preferences(bytes(parts.get("preferences", b"")))
-    return Submission(
-        _photo(parts), _style(parts["style"]) if "style" in parts else DEFAULT_STYLE, preferences
+    parts = await _read_parts(
+        request, {"file": max_file_bytes, "keep_mask": max_file_bytes, **_TEXT_LIMITS}, take, _check_part
     )
+    preferences = decode_preferences(bytes(parts.get("preferences", b"")))
+    style = _style(parts["style"]) if "style" in parts else DEFAULT_STYLE
+    return Submission(_photo(parts), style, preferences, parts.get("keep_mask"))
 
 
 async def read_photo_form(request: Request[Any, Any, Any], max_file_bytes: int, take: Take) -> bytearray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from litestar import Request
@@ -17,8 +18,9 @@ from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE
 from orchestrator.services.submissions import Submission
 
-MAX_JSON_BYTES = 64 * 1024
-_MEMBERS = ("key", "style", "preferences")
+MAX_JSON_BYTES = 1024 * 1024
+"""Of which a mask may take nearly all: one of two colours is a small PNG, at any size."""
+_MEMBERS = ("key", "style", "preferences", "keep_mask")
 
 
 async def read_upload_submission(request: Request[Any, Any, Any], take: Take) -> Submission:
@@ -46,4 +48,16 @@ def _from_json(body: bytes) -> Submission:
     if not isinstance(style, str):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
     wishes = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
-    return Submission(key.strip(), known_style(style), wishes)
+    return Submission(key.strip(), known_style(style), wishes, _mask(members.get("keep_mask")))
+
+
+def _mask(text: Any) -> bytes | None:
+    """The bytes of a picture in base64; None when there is none."""
+    if text is None:
+        return None
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError):
+        raise Problem(
+            ProblemCode.INVALID_MASK, "keep_mask must be a picture in base64", field="keep_mask"
+        ) from None

@@ -41,6 +41,9 @@ class ProblemCode(StrEnum):
         "save it as an ordinary JPEG")
     BODY_TOO_LARGE = ("body_too_large", 413, "the file, or the whole body, has too many bytes",
         "send a smaller file")
+    INVALID_MASK = ("invalid_mask", 422, "the keep mask is not a picture in base64", "encode the file's bytes")
+    MASK_MISMATCH = ("mask_mismatch", 422, "the keep mask has another shape than the photo",
+        "make it as wide and high as the photo")
     # The request
     UNKNOWN_STYLE = ("unknown_style", 422, "there is no such style", "take one that `detail` lists")
     INVALID_PREFERENCES = ("invalid_preferences", 422, "a preference is unknown, of a wrong type or out of its range",

@@ -55,7 +55,8 @@ MAX_OUTAGES = 10
 """How often a service may go away under a job before that goes to the dead letters: it may be the job that ends it."""
 
 
-FEATURES: frozenset[str] = frozenset()
+KEEP_MASK = "keep_mask"
+FEATURES = frozenset({KEEP_MASK})
 """What this version's workers can do that a job's ``requires`` may name."""
 
 
@@ -83,6 +84,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     style: str
     preferences: Preferences
     original_key: str
+    mask_key: str | None = None
+    """Where the keep mask is stored: its light pixels stay as photographed."""
     created_at: float
     updated_at: float
     status: JobState = JobState.QUEUED

@@ -41,11 +41,11 @@ class Photo(msgspec.Struct, frozen=True):
 
 
 class PhotoRejected(Exception):
-    """The upload is not taken. ``detail`` is a sentence that says to the user what to do."""
+    """The upload is not taken. ``detail`` is a sentence that says to the user what to do; ``field`` is the form's."""
 
-    def __init__(self, code: ProblemCode, detail: str) -> None:
+    def __init__(self, code: ProblemCode, detail: str, field: str = "file") -> None:
         super().__init__(detail)
-        self.code, self.detail = code, detail
+        self.code, self.detail, self.field = code, detail, field
 
 
 class PhotoGate:

@@ -32,6 +32,12 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
+def decode_mask(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
+    """A mask's JPEG as uint8 [height, width], 255 where it is light and 0 elsewhere; raises BrokenPicture."""
+    mask = Image.fromarray(decode(data)).convert("L").resize((width, height), Image.Resampling.BILINEAR)
+    return np.where(np.asarray(mask) > 127, 255, 0).astype(np.uint8)
+
+
 def encode(image: NDArray[np.uint8]) -> tuple[bytes, bytes]:
     """RGB uint8 [H, W, 3] as a JPEG and a thumbnail of it, longest side THUMBNAIL_SIDE."""
     picture = Image.fromarray(image)

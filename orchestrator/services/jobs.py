@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from orchestrator.domain.events import EventRecord
-from orchestrator.domain.job import TERMINAL, UPLOADS, Job, JobState
+from orchestrator.domain.job import KEEP_MASK, TERMINAL, UPLOADS, Job, JobState
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
     Claim,
@@ -80,9 +80,14 @@ class JobService:
             raise too_many(stats.waiting, stats)
 
     async def submit(
-        self, photo: bytes, style: str, preferences: Preferences, claim: Claim | None = None
+        self,
+        photo: bytes,
+        style: str,
+        preferences: Preferences,
+        claim: Claim | None = None,
+        keep_mask: bytes | None = None,
     ) -> JobView:
-        """Store the photo (a JPEG from the upload gate) and queue a job for it, which uses up the claim.
+        """Store the photo and the mask (JPEGs from the upload gate) and queue a job for them, which uses up the claim.
 
         Raises TooManyJobs, ClaimLost, Unavailable. A job that was queued all the same is cancelled and the photo
         deleted then, unless the store does not answer: then the photo stays, as the store may yet queue the job.
@@ -94,11 +99,15 @@ class JobService:
             style=style,
             preferences=preferences,
             original_key=f"{UPLOADS}{job_id}/original.jpg",
+            mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
+            requires=[] if keep_mask is None else [KEEP_MASK],
             created_at=now,
             updated_at=now,
         )
         try:
             await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
+            if job.mask_key is not None and keep_mask is not None:
+                await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
             await self._store.submit(job, max_waiting=self._max_queue, claim=claim)
         except BaseException as error:
             await asyncio.shield(self._take_back(job_id))

@@ -13,10 +13,12 @@ from functools import partial
 from typing import TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
-from orchestrator.domain.job import FEATURES, MAX_OUTAGES, RESULTS, JobError, JobResult
+from orchestrator.domain.job import FEATURES, MAX_OUTAGES, RESULTS, Job, JobError, JobResult
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import Style
 from orchestrator.photos import pictures
@@ -179,8 +181,9 @@ class Runner:
         job = lease.job
         original = await self._patiently(lambda: self._storage.get(job.original_key))
         photo = await asyncio.to_thread(pictures.decode, original)
+        mask = await self._keep_mask(job, photo)
         translator = ProgressTranslator()
-        result = await self._infer(lease, request(job, self._styles[job.style], photo), translator)
+        result = await self._infer(lease, request(job, self._styles[job.style], photo, mask), translator)
         full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)
         folder = f"{RESULTS}{job.id}/{lease.attempt}"
         transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"
@@ -192,6 +195,13 @@ class Runner:
             thumbnail_key=thumbnail_key,
             metadata=msgspec.to_builtins(metadata(job, result, translator, time.monotonic() - started)),
         )
+
+    async def _keep_mask(self, job: Job, photo: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        key = job.mask_key
+        if key is None:
+            return None
+        stored = await self._patiently(lambda: self._storage.get(key))
+        return await asyncio.to_thread(pictures.decode_mask, stored, *photo.shape[:2])
 
     async def _infer(
         self, lease: Lease, asked: triton.RestyleRequest, translator: ProgressTranslator

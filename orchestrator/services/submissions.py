@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.preferences import Preferences
-from orchestrator.photos.gate import PhotoGate, PhotoRejected
+from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
 from orchestrator.ports import ObjectTooLarge, PortError
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService, JobView
@@ -28,6 +29,8 @@ class Submission(msgspec.Struct, frozen=True):
     """Its bytes, or the key that it was uploaded under before."""
     style: str
     preferences: Preferences
+    keep_mask: bytes | bytearray | None = None
+    """A picture of the photo's shape; its light pixels stay as photographed."""
 
 
 class Submissions:
@@ -53,22 +56,38 @@ class Submissions:
         style, preferences = submission.style, submission.preferences
         if not isinstance(submission.photo, str):
             photo = await self._gate.accept(submission.photo, client=client)
-            return await self._jobs.submit(photo.jpeg, style, preferences)
+            mask = await self._mask(submission.keep_mask, photo, client)
+            return await self._jobs.submit(photo.jpeg, style, preferences, keep_mask=mask)
         key = submission.photo
         async with self._uploads.claimed(key) as claim:
             try:
                 data = await self._uploads.read(key, self._max_bytes, take)
                 photo = await self._gate.accept(data, client=client)
+                mask = await self._mask(submission.keep_mask, photo, client)
             except (PhotoRejected, ObjectTooLarge):
                 await self._discard(key)
                 raise
-            view = await self._jobs.submit(photo.jpeg, style, preferences, claim)
+            view = await self._jobs.submit(photo.jpeg, style, preferences, claim, mask)
         await self._discard_soon(key, view.job.id)
         return view
 
     async def aclose(self) -> None:
         """Wait for the discarding that is still running."""
         await asyncio.gather(*self._discarding)
+
+    async def _mask(self, data: bytes | bytearray | None, photo: Photo, client: str | None) -> bytes | None:
+        """The mask as a JPEG of the photo's shape; raises PhotoRejected for the field keep_mask, and Unavailable."""
+        if data is None:
+            return None
+        try:
+            mask = await self._gate.accept(data, client=client)
+        except PhotoRejected as refused:
+            raise PhotoRejected(refused.code, refused.detail, "keep_mask") from None
+        # Both may have been scaled down, so that their sides are rounded.
+        if abs(mask.width * photo.height - mask.height * photo.width) > max(photo.width, photo.height):
+            detail = f"the photo is {photo.width}×{photo.height} and keep_mask {mask.width}×{mask.height}"
+            raise PhotoRejected(ProblemCode.MASK_MISMATCH, detail, "keep_mask")
+        return mask.jpeg
 
     async def _discard_soon(self, key: str, job_id: str) -> None:
         """Discard the upload of a queued job: before the answer or, when the storage is slow, after it."""

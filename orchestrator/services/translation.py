@@ -24,8 +24,13 @@ MODEL_SHARE = 0.95
 _STAGES = {state.value: state for state in JobState if state not in TERMINAL | {JobState.QUEUED}}
 
 
-def request(job: Job, style: Style, photo: NDArray[np.uint8]) -> triton.RestyleRequest:
-    """What the model is asked. The user's words come first; each part keeps a share of what a text encoder reads."""
+def request(
+    job: Job, style: Style, photo: NDArray[np.uint8], keep_mask: NDArray[np.uint8] | None = None
+) -> triton.RestyleRequest:
+    """What the model is asked. ``keep_mask`` uint8 [H, W] is of the photo's size.
+
+    The user's words come first; each part keeps a share of what a text encoder reads.
+    """
     wishes = job.preferences
     return triton.RestyleRequest(
         image=photo,
@@ -41,6 +46,7 @@ def request(job: Job, style: Style, photo: NDArray[np.uint8]) -> triton.RestyleR
         max_strength=KEEP_FURNITURE_STRENGTH if _is_bounded(wishes) else None,
         attempts=wishes.attempts,
         detail=wishes.detail,
+        keep_mask=keep_mask,
         preview_every=wishes.preview_every,
     )
 

@@ -193,6 +193,18 @@ def test_styles_and_seeds_change_the_picture_and_nothing_else_does(client: Clien
         assert np.abs(pixels(other) - pixels(first)).mean() > 1
 
 
+def test_what_a_mask_keeps_is_the_photos(client: Client, tmp_path: Path) -> None:
+    """Over every hop: form, gate, storage, worker, model. Colours survive two JPEGs within a few levels."""
+    upload, mask = photo(480, 640, "JPEG"), io.BytesIO()
+    Image.fromarray(np.repeat(np.repeat([[255, 0]], 240, 0), 160, 1).astype(np.uint8)).save(mask, "PNG")
+    done = client.restyle(upload, "boho", {"steps": 2}, keep_mask=mask.getvalue(), timeout=SECONDS)
+    result = pixels(client.picture(done))
+    change = np.abs(result - np.asarray(opened(upload).resize(result.shape[1::-1]), np.float32)).mean((0, 2))
+    middle = result.shape[1] // 2
+    assert change[: middle - 16].mean() < 6
+    assert change[middle + 16 :].mean() > 20
+
+
 def test_links_expire_and_cannot_be_forged(client: Client, stack: RunningStack, tmp_path: Path) -> None:
     job = restyled(client, photo())
     url = result_of(job).transformed_url

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import time
 from collections.abc import AsyncIterator
@@ -214,11 +215,13 @@ async def test_a_wish_as_other_programs_write_it(place: Place) -> None:
 
 async def test_submitted_as_json(place: Place) -> None:
     key = await place.upload(photo())
-    wishes = {"key": key, "style": " Boho", "preferences": {"seed": 3.0}}
+    mask = base64.b64encode(photo()).decode()
+    wishes = {"key": key, "style": " Boho", "preferences": {"seed": 3.0}, "keep_mask": mask}
     answer = await place.api.http.post("/transform/submit-upload", json=wishes)
     assert answer.status_code == 202, answer.text
     job = await place.api.store.get(answer.json()["job_id"])
     assert (job.style, job.preferences.seed) == ("boho", 3)
+    assert (job.mask_key, job.requires) == (f"uploads/{job.id}/keep_mask.jpg", ["keep_mask"])
     await place.api.http.delete(f"/transform/{job.id}")
 
 
@@ -236,7 +239,9 @@ async def test_submitted_as_json(place: Place) -> None:
         (b'{"key": "x", "preferences": "{}"}', 422, "invalid_preferences", "preferences"),
         (b'{"key": "x", "preferences": {"steps": 0}}', 422, "invalid_preferences", "preferences.steps"),
         (b'{"key": "x"}', 409, "no_such_upload", "key"),
-        (b'{"key": "' + b"x" * 70_000 + b'"}', 413, "body_too_large", "file"),
+        (b'{"key": "x", "keep_mask": "x"}', 422, "invalid_mask", "keep_mask"),
+        (b'{"key": "x", "keep_mask": 1}', 422, "invalid_mask", "keep_mask"),
+        (b'{"key": "' + b"x" * 2**20 + b'"}', 413, "body_too_large", "file"),
     ],
 )
 async def test_bad_json_is_named(place: Place, body: bytes, status: int, code: str, field: str) -> None:

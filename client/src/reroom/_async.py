@@ -71,13 +71,17 @@ class AsyncClient:
         photo: Photo | Uploaded,
         style: str = "modern",
         preferences: PreferencesLike | None = None,
+        *,
+        keep_mask: Photo | None = None,
     ) -> Submitted:
         """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
+
+        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed.
 
         An upload can be submitted once. A submission is retried only when the service cannot have taken it. Raises also
         OSError when the photo cannot be read.
         """
-        return await self._call(operations.submit(photo, style, preferences, self._retry))
+        return await self._call(operations.submit(photo, style, preferences, keep_mask, self._retry))
 
     async def analyze(self, photo: Photo) -> Analysis:
         """Find what is in a photo (path, bytes or open file): depth, edges, objects and the type of room.
@@ -149,6 +153,7 @@ class AsyncClient:
         style: str = "modern",
         preferences: PreferencesLike | None = None,
         *,
+        keep_mask: Photo | None = None,
         out: Output | None = None,
         timeout: float | None = None,
         on_event: OnEvent | None = None,
@@ -159,7 +164,7 @@ class AsyncClient:
         a timeout, Ctrl-C or an error of ``on_event`` the job goes on; every event has its id. Raises what
         :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
-        operation = operations.restyle(photo, style, preferences, out, timeout, self._retry)
+        operation = operations.restyle(photo, style, preferences, keep_mask, out, timeout, self._retry)
         return await self._call(operation, on_event)
 
     async def picture(self, source: JobRef) -> bytes:

@@ -33,8 +33,9 @@ class Send(msgspec.Struct, frozen=True):
     body: bytes = b""
     headers: Mapping[str, str] = {}
     form: Mapping[str, str] | None = None
-    """Text fields of a multipart form, sent with ``file`` if there is one, in place of a body."""
-    file: bytes | None = None
+    """Text fields of a multipart form, sent with ``files`` if there are any, in place of a body."""
+    files: Mapping[str, bytes] = {}
+    """The form's files by field."""
 
 
 class Save(msgspec.Struct, frozen=True):

@@ -50,15 +50,23 @@ class _UploadOffer(msgspec.Struct):
 
 
 def submit(
-    photo: Photo | Uploaded, style: str, preferences: PreferencesLike | None, policy: RetryPolicy
+    photo: Photo | Uploaded,
+    style: str,
+    preferences: PreferencesLike | None,
+    keep_mask: Photo | None,
+    policy: RetryPolicy,
 ) -> Operation[Submitted]:
     form = {"style": style}
     if preferences is not None:
         form["preferences"] = msgspec.json.encode(preferences).decode()
+    files: dict[str, bytes] = {}
     if isinstance(photo, Uploaded):
-        effect = Send("POST", "transform/submit", form=form | {"key": photo.key})
+        form["key"] = photo.key
     else:
-        effect = Send("POST", "transform/submit", form=form, file=(yield Read(photo)))
+        files["file"] = yield Read(photo)
+    if keep_mask is not None:
+        files["keep_mask"] = yield Read(keep_mask)
+    effect = Send("POST", "transform/submit", form=form, files=files)
     reply = yield from request(effect, policy, if_not_received)
     return decode(reply, Submitted)
 
@@ -80,7 +88,7 @@ def upload(photo: Photo, policy: RetryPolicy) -> Operation[Uploaded]:
 
 
 def analyze(photo: Photo, policy: RetryPolicy) -> Operation[Analysis]:
-    effect = Send("POST", "analyze", file=(yield Read(photo)))
+    effect = Send("POST", "analyze", files={"file": (yield Read(photo))})
     reply = yield from request(effect, policy, unless_too_slow)
     return decode(reply, _Analyzed).data
 
@@ -156,13 +164,14 @@ def restyle(
     photo: Photo | Uploaded,
     style: str,
     preferences: PreferencesLike | None,
+    keep_mask: Photo | None,
     out: Output | None,
     timeout: float | None,
     policy: RetryPolicy,
 ) -> Operation[JobStatus]:
     if out is not None:
         wanted_format(out)  # an unknown extension is refused before the work, not after it
-    job = yield from submit(photo, style, preferences, policy)
+    job = yield from submit(photo, style, preferences, keep_mask, policy)
     done = yield from wait(job, "0", timeout, policy)
     if out is not None:
         yield Save((yield from picture(_result_url(done), policy)), out, done.job_id)

@@ -72,13 +72,17 @@ class Client:
         photo: Photo | Uploaded,
         style: str = "modern",
         preferences: PreferencesLike | None = None,
+        *,
+        keep_mask: Photo | None = None,
     ) -> Submitted:
         """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
+
+        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed.
 
         An upload can be submitted once. A submission is retried only when the service cannot have taken it. Raises also
         OSError when the photo cannot be read.
         """
-        return self._call(operations.submit(photo, style, preferences, self._retry))
+        return self._call(operations.submit(photo, style, preferences, keep_mask, self._retry))
 
     def analyze(self, photo: Photo) -> Analysis:
         """Find what is in a photo (path, bytes or open file): depth, edges, objects and the type of room.
@@ -150,6 +154,7 @@ class Client:
         style: str = "modern",
         preferences: PreferencesLike | None = None,
         *,
+        keep_mask: Photo | None = None,
         out: Output | None = None,
         timeout: float | None = None,
         on_event: OnEvent | None = None,
@@ -160,7 +165,7 @@ class Client:
         a timeout, Ctrl-C or an error of ``on_event`` the job goes on; every event has its id. Raises what
         :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
-        operation = operations.restyle(photo, style, preferences, out, timeout, self._retry)
+        operation = operations.restyle(photo, style, preferences, keep_mask, out, timeout, self._retry)
         return self._call(operation, on_event)
 
     def picture(self, source: JobRef) -> bytes:

@@ -58,13 +58,13 @@ def ws_options(timeout: float) -> dict[str, Any]:
 
 
 def request_options(effect: Send) -> dict[str, Any]:
-    if effect.form is None and effect.file is None:
+    if effect.form is None and not effect.files:
         return {"content": effect.body, "headers": dict(effect.headers)}
     # Fields as nameless files, since a form without a file would not become multipart.
     parts: dict[str, Any] = {name: (None, value.encode()) for name, value in (effect.form or {}).items()}
-    if effect.file is not None:
-        # The form needs a file name; the user's own would tell the service more than it needs.
-        parts["file"] = ("photo", effect.file, "application/octet-stream")
+    for name, data in effect.files.items():
+        # A form needs file names; the user's own would tell the service more than it needs.
+        parts[name] = ("photo", data, "application/octet-stream")
     return {"files": parts}
 
 

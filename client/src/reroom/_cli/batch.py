@@ -83,12 +83,14 @@ class Batch:
         style: str,
         preferences: Preferences,
         *,
+        keep_mask: Path | None = None,
         timeout: float | None,
         at_once: int,
         display_for: Callable[[str], Display],
         quiet: bool,
     ) -> None:
         self._url, self._style, self._preferences, self._timeout = url, style, preferences, timeout
+        self._keep_mask = keep_mask
         self._slots = asyncio.Semaphore(at_once)
         self._display_for, self._quiet = display_for, quiet
 
@@ -127,7 +129,9 @@ class Batch:
         return done
 
     async def _submit(self, client: AsyncClient, photo: Path) -> Submitted:
-        submitting = asyncio.ensure_future(client.submit(photo, self._style, self._preferences))
+        submitting = asyncio.ensure_future(
+            client.submit(photo, self._style, self._preferences, keep_mask=self._keep_mask)
+        )
         try:
             return await asyncio.shield(submitting)
         except asyncio.CancelledError:

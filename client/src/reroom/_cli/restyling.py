@@ -48,6 +48,11 @@ Examples:
 )
 @output_option
 @options_from(Preferences, {"color_palette": "--palette"})
+@click.option(
+    "--keep-mask",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A picture of the photo's shape: what is light in it stays as photographed. For one PHOTO.",
+)
 @timeout_option
 @click.option("--detach", is_flag=True, help="Only submit: print the jobs' ids and do not wait.")
 @click.option(
@@ -63,6 +68,7 @@ def restyle(
     photos: tuple[Path, ...],
     style: str,
     output: str | None,
+    keep_mask: Path | None,
     timeout: float | None,
     detach: bool,
     at_once: int,
@@ -75,6 +81,8 @@ def restyle(
     PHOTO is a JPEG, PNG or WebP file. Progress and warnings go to stderr. Ctrl-C cancels the jobs. After --timeout a
     job goes on: `reroom status`, `watch` and `download` take its id.
     """
+    if keep_mask is not None and len(photos) > 1:
+        raise click.UsageError("--keep-mask goes with one PHOTO.")
     client_at(url).close()  # refuses what is not a URL
     photo_jobs = _photo_jobs(photos, style, output, timeout, detach=detach, as_json=as_json)
     with reporting_errors(as_json=as_json), display(stderr) as display_for:
@@ -82,6 +90,7 @@ def restyle(
             url,
             style,
             Preferences(**preferences),
+            keep_mask=keep_mask,
             timeout=timeout,
             at_once=at_once,
             display_for=display_for,
