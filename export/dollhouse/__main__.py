@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from export.bundle import NETWORKS, SIGHT
+from export.publish import live_version
 
 from .machine import usable_cores
 from .processes import Part, PartFailed, Say, ending_on_signals, only_one, run_lanes
@@ -135,7 +136,7 @@ def make(order: Order, say: Say) -> None:
         say(f"networks in {order.run / 'networks'}")
         return
     run_lanes([[_part(order, "keep", _module("weights", run=order.run))]], {}, say)
-    version = facts.live_version(RELEASE)
+    version = live_version(RELEASE)
     if facts.released_weights(RELEASE) != weights.digests(order.run / "networks"):
         version = facts.next_version(RELEASE)
         run_lanes([[_part(order, "export", ["export", "dollhouse", "--version", str(version)])]], {}, say)

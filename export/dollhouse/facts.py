@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from export.bundle import NETWORKS, SIGHT
+from export.publish import live_version
 
 from .data import SPLITS, open_dataset
 from .machine import cpu_model, usable_cores
@@ -59,12 +60,6 @@ def _machine() -> Facts:
         "cores": usable_cores(),
         "torch": torch.__version__,
     }
-
-
-def live_version(release: Path) -> int:
-    """The version that is served, 0 = none."""
-    live = release / "release.json"
-    return int(json.loads(live.read_text())["release"].rpartition("-")[2]) if live.is_file() else 0
 
 
 def next_version(release: Path) -> int:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from export.contract import Sizes, graph_specs
-from export.dollhouse.facts import live_version
+from export.publish import live_version
 
 SIZES = Sizes(
     native_size=128,

@@ -17,15 +17,16 @@ from export.bundle import BUNDLES, Bundle, BundleError, Measured, Weights, load_
 from export.dollhouse import depth, detector, facts, restyling, sampling, seeing, weights
 from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
 from export.dollhouse.captions import Tokens
-from export.dollhouse.facts import live_version
 from export.dollhouse.networks import DenoiserSettings, build_denoisers
 from export.dollhouse.rooms import LABELS
 from export.models.centres import fold
 from export.models.load import load_networks
+from export.publish import live_version
 from export.release import build_release
 from export.stored import SMALLEST, is_fp16
 from tests.conftest import RELEASE, ROOT
 from tests.contract.reproduction import assert_reproduced
+from tests.support.releases import read_document, write_document
 
 LIVE = ROOT / "releases" / "dollhouse"
 
@@ -114,7 +115,7 @@ def test_restyle_reads_what_the_export_wrote(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(read.preview_matrix, preview_matrix(bundle), rtol=1e-6)
     assert msgspec.structs.asdict(bundle.defaults) == vars(read.defaults)
     assert all(height % 8 == 0 and width % 8 == 0 for height, width in read.buckets)
-    document = json.loads((LIVE / "release.json").read_text())
+    document = read_document(LIVE)
     assert document["precision"] == "fp32"
     assert {model["stored"] for model in document["models"].values()} == {"fp16"}
 
@@ -145,15 +146,14 @@ def test_the_graphs_hold_every_large_weight_in_half() -> None:
 def test_a_prediction_that_restyle_does_not_know_is_refused(
     prediction: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = json.loads((RELEASE / "release.json").read_text())
+    document = read_document(RELEASE)
     document["schedule"]["prediction"] = prediction
-    (tmp_path / "release.json").write_text(json.dumps(document))
-    monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
+    monkeypatch.setenv("REROOM_RELEASE", str(write_document(tmp_path, document)))
     with pytest.raises(ValueError, match=r"release\.json is not .*schedule\.prediction is .*v_prediction"):
         load_release()
 
 
 def test_a_release_that_names_no_prediction_means_epsilon(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "prediction" not in json.loads((RELEASE / "release.json").read_text())["schedule"]
+    assert "prediction" not in read_document(RELEASE)["schedule"]
     monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
     assert load_release().prediction == "epsilon"

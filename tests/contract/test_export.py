@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from export.contract import graph_specs, python_specs
 from export.models.load import load_networks
 from export.onnx import export_onnx, save_onnx
 from export.parity import ParityError, check_outputs, check_weights, references
-from export.publish import check_unpublished, publish
+from export.publish import check_unpublished, live_document, make_live, publish
 from export.release import buckets, build_release
 from export.spec import Axis, ModelSpec, Tensor
 from export.triton_config import config_text
 from tests.conftest import RELEASE, ROOT
 from tests.contract.reproduction import GRAPHS, SIZES, assert_reproduced
+from tests.support.releases import read_document, write_document
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -37,7 +38,7 @@ def test_the_exporter_reproduces_the_committed_release(tmp_path: Path) -> None:
 
 
 def test_the_committed_release_is_small_and_is_what_it_says() -> None:
-    facts = json.loads((RELEASE / "release.json").read_text())["models"]
+    facts = read_document(RELEASE)["models"]
     assert set(facts) == set(GRAPHS)
     graphs = {name: (RELEASE / "models" / name / "1" / "model.onnx").read_bytes() for name in facts}
     assert sum(map(len, graphs.values())) <= 5_000_000
@@ -156,7 +157,42 @@ def test_a_version_is_published_beside_the_ones_before(tmp_path: Path) -> None:
         with pytest.raises(FileExistsError, match=f"has a version {version} already"):
             check_unpublished(target, version)
     assert (target / "models/denoiser/config.pbtxt").read_text().endswith(" of 2")
-    assert (target / "release.json").read_text() == "release 2"
+    assert live_document(target).read_text() == "release 2"
+    make_live(target, 1)
+    assert live_document(target).read_text() == "release 1"
+
+
+def test_a_publication_that_is_cut_short_leaves_the_live_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever rename fails, the version before stays live and whole."""
+    target, staging = tmp_path / "tiny", tmp_path / "staging"
+
+    def attempt(version: int, renames: int) -> None:
+        left = iter(range(renames))
+
+        def rename(source: Path, place: Path) -> None:
+            if next(left, None) is None:
+                raise OSError("no room")
+            source.rename(place)
+
+        write_document(staging, {"release": version}, version)
+        (staging / f"models/denoiser/{version}").mkdir(parents=True, exist_ok=True)
+        (staging / f"models/denoiser/{version}/model.onnx").write_text(f"graph {version}")
+        with monkeypatch.context() as patch:
+            patch.setattr("export.publish.os.replace", rename)
+            publish(staging, target, version)
+
+    attempt(1, 100)
+    for renames in range(3):
+        with pytest.raises(OSError, match="no room"):
+            attempt(2, renames)
+        assert read_document(target) == {"release": 1}
+        assert (target / "models/denoiser/1/model.onnx").read_text() == "graph 1"
+        shutil.rmtree(staging)
+    # Only the last rename is missing.
+    make_live(target, 2)
+    assert read_document(target) == {"release": 2}
 
 
 @pytest.mark.filterwarnings("ignore")

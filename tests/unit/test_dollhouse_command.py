@@ -18,6 +18,7 @@ from export.dollhouse import data, presets, restyling, seeing, weights
 from export.dollhouse.processes import Part, only_one
 from export.dollhouse.progress import last_steps
 from export.dollhouse.workers import Workers
+from tests.support.releases import write_document
 from tests.unit.small_networks import weights_file, write_networks
 
 TWO_CORES, ONE_GPU = command.Machine(gpu=False, cores=2), command.Machine(gpu=True, cores=8)
@@ -183,8 +184,7 @@ def test_weights_that_are_published_are_not_published_again(
     release = tmp_path / "release"
     monkeypatch.setattr(command, "RELEASE", release)
     networks = write_networks(tmp_path / "networks")
-    (release / "versions" / "3").mkdir(parents=True)
-    (release / "release.json").write_text(json.dumps({"release": "dollhouse-3"}))
+    write_document(release, {"release": "dollhouse-3"}, 3)
     (release / "versions" / "3" / "training.json").write_text(
         json.dumps({"weights": weights.digests(networks)})
     )

@@ -28,6 +28,7 @@ from export.bundle import BundleError, load_bundle
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
 from reroom import JobStatus
 from tests.conftest import ROOT
+from tests.support.releases import write_document
 
 TINY = find_release("tiny")
 
@@ -213,8 +214,7 @@ def test_a_bundle_without_release_is_exported_once(tmp_path: Path, monkeypatch: 
     def export(command: list[str], **_: Any) -> Done:
         started.append(command)
         folder = Path(command[-1]) / "sd15_quarter"
-        folder.mkdir(parents=True)
-        (folder / "release.json").touch()
+        write_document(folder, {})
         return Done()
 
     monkeypatch.setattr("benchmarks.releases.subprocess.run", export)
