@@ -8,6 +8,9 @@ from export.spec import Axis, ModelSpec, Tensor
 
 TOKENS = 77
 
+CANNY = (100, 200)
+"""Hysteresis thresholds of the model ``edges``, and so of the edges that ControlNets are trained with."""
+
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """What the tensors of a bundle depend on."""
