@@ -26,6 +26,7 @@ from export.triton_config import config_text
 from tests.conftest import RELEASE, ROOT
 from tests.contract.reproduction import GRAPHS, SIZES, assert_reproduced
 from tests.support.releases import read_document, write_document
+from tests.support.triton_configs import parse_config, tensor_types
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -64,6 +65,23 @@ def test_a_graph_and_its_configuration_follow_the_spec(name: str) -> None:
 def test_the_python_models_configurations_follow_their_specs(name: str) -> None:
     committed = (ROOT / "model_repository" / name / "config.pbtxt").read_text()
     assert committed == config_text(python_specs()[name])
+
+
+@pytest.mark.parametrize(
+    "spec", [*python_specs().values(), *graph_specs(SIZES).values()], ids=lambda spec: spec.name
+)
+def test_triton_reads_the_spec_out_of_its_configuration(spec: ModelSpec) -> None:
+    config = parse_config(config_text(spec))
+    assert (config.name, config.max_batch_size) == (spec.name, spec.max_batch_size)
+    assert (config.backend or config.platform) == spec.backend
+    assert config.model_transaction_policy.decoupled == spec.decoupled
+    for found, tensors in ((config.input, spec.inputs), (config.output, spec.outputs)):
+        assert tensor_types(found) == {tensor.name: tensor.dtype for tensor in tensors}
+        assert [list(tensor.dims) for tensor in found] == [tensor.triton_dims for tensor in tensors]
+    assert [tensor.optional for tensor in config.input] == [tensor.optional for tensor in spec.inputs]
+    steps = config.ensemble_scheduling.step
+    found_steps = [(step.model_name, dict(step.input_map), dict(step.output_map)) for step in steps]
+    assert found_steps == list(spec.steps)
 
 
 def test_every_model_of_the_repository_is_described() -> None:
