@@ -140,6 +140,7 @@ def make(order: Order, say: Say) -> None:
     if facts.released_weights(RELEASE) != weights.digests(order.run / "networks"):
         version = facts.next_version(RELEASE)
         run_lanes([[_part(order, "export", ["export", "dollhouse", "--version", str(version)])]], {}, say)
+    run_lanes([[_part(order, "pack", ["export.kept", "dollhouse"])]], {}, say)
     run_lanes([[_part(order, "card", _module("card", run=order.run, data=order.data))]], {}, say)
     say(f"dollhouse-{version} is in {RELEASE}, described by its MODEL_CARD.md")
 

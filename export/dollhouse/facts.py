@@ -8,7 +8,7 @@
     pictures   how many there are of each room: as it is found, and restyled
     training   by network: steps, minutes and loss at the end
     began_with   of a training with --start, by network: SHA-256 of the weights that it began with, or that it took over
-    weights    by network: SHA-256 of what was kept and exported, the .safetensors in export/bundles/dollhouse
+    weights    by network: SHA-256 of what was kept and exported, the .safetensors (also in its weights.json)
     reconstruction   of the autoencoder
     remarks      sentences for the card, added by hand
 """

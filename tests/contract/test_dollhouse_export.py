@@ -13,12 +13,22 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from release import load_release
 
-from export.bundle import BUNDLES, Bundle, BundleError, Measured, Weights, load_bundle, preview_matrix
+from export.bundle import (
+    BUNDLES,
+    NETWORKS,
+    Bundle,
+    BundleError,
+    Measured,
+    Weights,
+    load_bundle,
+    preview_matrix,
+)
 from export.dollhouse import depth, detector, facts, restyling, sampling, seeing, weights
 from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
 from export.dollhouse.captions import Tokens
 from export.dollhouse.networks import DenoiserSettings, build_denoisers
 from export.dollhouse.rooms import LABELS
+from export.kept import copy_network
 from export.models.centres import fold
 from export.models.load import load_networks
 from export.publish import live_version
@@ -66,11 +76,20 @@ def test_the_exporter_reproduces_the_committed_release(tmp_path: Path) -> None:
     assert_reproduced(build_release(load_bundle("dollhouse"), tmp_path, live_version(LIVE)), LIVE)
 
 
-def test_the_committed_release_was_made_of_the_kept_networks() -> None:
-    """And these are as ``keep`` writes them."""
-    files = weights.KEPT.glob("*/*.safetensors")
+def test_the_committed_release_was_made_of_the_kept_networks(tmp_path: Path) -> None:
+    """To the byte as ``keep`` wrote them, though the repository has them in the release's graphs only."""
+    assert not list(weights.KEPT.rglob("*.safetensors")), "pack them: python -m export.kept dollhouse"
+    for name in NETWORKS:
+        copy_network(weights.KEPT / name, tmp_path / name)
+    files = tmp_path.glob("*/*.safetensors")
     kept = {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    assert kept == weights.digests(weights.KEPT) == facts.released_weights(LIVE)
+    assert kept == weights.digests(tmp_path) == facts.released_weights(LIVE)
+
+
+def test_a_training_can_begin_with_the_kept_networks(tmp_path: Path) -> None:
+    start = weights.begin(tmp_path / "run", weights.KEPT)
+    assert start is not None
+    assert weights.digests(start) == facts.released_weights(LIVE)
 
 
 def test_the_bundle_is_what_the_training_keeps() -> None:

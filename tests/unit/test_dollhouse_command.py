@@ -174,7 +174,7 @@ def test_everything_is_made_in_order(
     monkeypatch.setattr(command, "RELEASE", tmp_path / "release")
     write_networks(tmp_path / "networks")
     command.make(order(tmp_path), lambda line: None)
-    assert stages == [RENDER, *TRAIN, ["keep"], ["export"], ["card"]]
+    assert stages == [RENDER, *TRAIN, ["keep"], ["export"], ["pack"], ["card"]]
     assert json.loads((tmp_path / "machine.json").read_text())["cores"] >= 1
 
 
@@ -189,11 +189,11 @@ def test_weights_that_are_published_are_not_published_again(
         json.dumps({"weights": weights.digests(networks)})
     )
     command.make(order(tmp_path), lambda line: None)
-    assert stages == [RENDER, *TRAIN, ["keep"], ["card"]]
+    assert stages == [RENDER, *TRAIN, ["keep"], ["pack"], ["card"]]
     write_networks(networks, 0.2)
     said: list[str] = []
     command.make(order(tmp_path), said.append)
-    assert stages[5:] == [RENDER, *TRAIN, ["keep"], ["export"], ["card"]]
+    assert stages[6:] == [RENDER, *TRAIN, ["keep"], ["export"], ["pack"], ["card"]]
     assert said[-1].startswith("dollhouse-4 is in")
 
 
