@@ -1,4 +1,4 @@
-"""The contract of the model repository: every model's tensors, for a bundle's sizes. DESIGN calls it the third map."""
+"""The contract of the model repository: every model's tensors, for a bundle's sizes."""
 
 from __future__ import annotations
 

@@ -44,11 +44,11 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """weights.json."""
 
     file: str
-    """What ``from_pretrained`` wants the file of weights to be called."""
+    """The file name that ``from_pretrained`` looks for."""
     sha256: str
-    """Of that file."""
+    """SHA-256 of that file."""
     release: str
-    """A folder of releases/."""
+    """A folder in releases/."""
     version: int
     dtype: str
     """numpy's name of the element type that these tensors have in the file."""
@@ -159,7 +159,7 @@ def _places(release: Path, version: int) -> dict[bytes, list[str]]:
 
 
 def _best(places: list[str], name: str) -> str:
-    """Of the places with the same numbers, such as zeros, the one where the exporter kept the name."""
+    """The place where the exporter kept the name, when several hold the same numbers, such as zeros."""
     return max(places, key=lambda place: place.endswith(f".{name}"))
 
 
@@ -181,8 +181,7 @@ def _weights(file: Path) -> dict[str, Array]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Pack every network of a bundle that lies in a folder. Exit status: 0 = done, 1 = the release is of other weights,
-    2 = wrong usage."""
+    """Pack every network of a bundle. Exit status: 0 = done, 1 = the release does not hold them, 2 = wrong usage."""
     parser = argparse.ArgumentParser(
         prog="python -m export.kept",
         description=__doc__,
