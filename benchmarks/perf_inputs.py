@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from prompt import Prompts
 from solver import alphas_cumprod, solver_table
 
-from benchmarks.releases import Release
-from benchmarks.sample import STYLE, sample_noise, sample_photo
 from export.bundle import Defaults, Schedule
 from export.contract import CANNY, TOKENS, Sizes, graph_specs, python_specs
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
-from orchestrator.styles import STYLES
+from measuring.releases import Release
+from measuring.sample import STYLE, sample_noise, sample_photo
+from orchestrator.domain.styles import STYLES
 
 Inputs = dict[str, NDArray[Any]]
 

@@ -28,7 +28,7 @@ from quality import (
 from release import load_release
 
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 from tests.support.releases import read_document, write_document
 
 

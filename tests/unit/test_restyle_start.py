@@ -14,7 +14,7 @@ from request import InvalidRequest, Request, parse_request
 from solver import MAX_STEPS, SPACINGS
 
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 from tests.support.releases import read_document, write_document
 
 PHOTO = room(96, 120)

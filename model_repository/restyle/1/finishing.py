@@ -20,7 +20,7 @@ import numpy as np
 from images import Bytes, Fit, Floats
 from symmetric import solve
 
-# Chosen on renders of training rooms, then looked at on photos; `python -m benchmarks.finishing` measures them.
+# Chosen on renders of training rooms, then looked at on photos; `python -m dollhouse.evaluate.finishing` measures them.
 
 RADIUS = 3
 """Of the neighbourhood of a model, in pixels of the network."""

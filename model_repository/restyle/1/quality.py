@@ -2,7 +2,7 @@
 
 Everything is measured against the photo, never absolutely, so that a photo's own grain, texture or blown-out window is
 not held against its result. Which pictures set the numbers below, and how well the score tells planted faults:
-``python -m benchmarks.planted``.
+``python -m dollhouse.evaluate.planted``.
 """
 
 import cv2
