@@ -8,6 +8,7 @@ from typing import Annotated, cast
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.job import JobError, JobResult, JobState
 from orchestrator.ports import Storage
 from orchestrator.services.analysis import SeenObject
@@ -113,33 +114,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     data: StatusData
 
 
-FOR_USERS = frozenset(
-    {
-        "broken_record",
-        "invalid_request",
-        "not_understood",
-        "original_missing",
-        "stalled",
-        "too_many_attempts",
-        "too_many_outages",
-        "unknown_style",
-    }
-)
-"""Codes whose stored sentence is written for the user. That of others may hold addresses and what libraries say: it is
-for the worker's log."""
-
-_PUBLIC = {
-    "broken_image": "The photo cannot be decoded.",
-    "model_error": "The model broke over this photo.",
-    "unavailable": "A part of the service was out of reach for too long.",
-}
-
-
 def public_error(error: JobError) -> JobError:
-    """A failed job's error as everyone may see it."""
-    if error.code in FOR_USERS:
-        return error
-    return JobError(code=error.code, detail=_PUBLIC.get(error.code, "Something went wrong on our side."))
+    """A failed job's error as everyone may see it. A code of another version has a general sentence."""
+    return JobError(code=error.code, detail=FailureCode.of(error.code).sentence or error.detail)
 
 
 class Presenter:
