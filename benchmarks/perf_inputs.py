@@ -24,7 +24,7 @@ from prompt import Prompts
 from solver import alphas_cumprod, solver_table
 
 from export.bundle import Defaults, Schedule
-from export.contract import TOKENS, Sizes, graph_specs, python_specs
+from export.contract import CANNY, TOKENS, Sizes, graph_specs, python_specs
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
 from measuring.releases import Release
 from measuring.sample import STYLE, sample_noise, sample_photo
@@ -60,7 +60,7 @@ def _hints(release: Release) -> Inputs:
     photo: Any = sample_photo(side)
     return {
         "depth": np.repeat(rows, side, axis=1),
-        "edges": np.asarray(cv2.Canny(photo, 100, 200), np.uint8),
+        "edges": np.asarray(cv2.Canny(photo, *CANNY), np.uint8),
     }
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from dollhouse.train.processes import Part, PartFailed, Say, ending_on_signals, only_one, run_lanes
 from dollhouse.train.progress import last_line, last_steps
 from export.bundle import NETWORKS, PERCEPTION
+from export.publish import live_version
 from measuring.machine import usable_cores
 
 ROOT = Path(__file__).parents[1]
@@ -136,10 +137,11 @@ def make(order: TrainingRun, say: Say) -> None:
         say(f"networks in {order.run / 'networks'}")
         return
     run_lanes([[_part(order, "keep", _module("train.weights", run=order.run))]], {}, say)
-    version = facts.live_version(RELEASE)
+    version = live_version(RELEASE)
     if facts.released_weights(RELEASE) != weights.digests(order.run / "networks"):
         version = facts.next_version(RELEASE)
         run_lanes([[_part(order, "export", ["export", "dollhouse", "--version", str(version)])]], {}, say)
+    run_lanes([[_part(order, "pack", ["export.kept", "dollhouse"])]], {}, say)
     run_lanes([[_part(order, "card", _module("evaluate.card", run=order.run, data=order.data))]], {}, say)
     say(f"dollhouse-{version} is in {RELEASE}, described by its MODEL_CARD.md")
 

@@ -1,4 +1,4 @@
-"""The contract of the model repository: every model's tensors, for a bundle's sizes. DESIGN calls it the third map."""
+"""The contract of the model repository: every model's tensors, for a bundle's sizes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import msgspec
 from export.spec import Axis, ModelSpec, Tensor
 
 TOKENS = 77
+
+CANNY = (100, 200)
+"""Hysteresis thresholds of the model ``edges``, and so of the edges that ControlNets are trained with."""
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from export.spec import Axis, ModelSpec
 from export.stored import halve
 
 OPSET = 18
-"""The newest that every runtime in the table of versions reads (with ONNX IR 10)."""
+"""The newest that every runtime in CONTRIBUTING's table of versions reads (with ONNX IR 10)."""
 IR_VERSION = 10
 
 INLINE_LIMIT = 1_500_000_000
@@ -103,7 +103,7 @@ def _dynamic_shapes(spec: ModelSpec) -> dict[str, dict[int, Any]]:
 
 
 def _anonymise(model: onnx.ModelProto) -> None:
-    """Drop what tells of the exporting machine: stack traces with paths, in every node's metadata and doc string."""
+    """Remove what shows the exporting machine: stack traces with paths, in metadata and doc strings of nodes."""
     for node in model.graph.node:
         del node.metadata_props[:]
         node.ClearField("doc_string")

@@ -62,7 +62,7 @@ def check_outputs(
 ) -> dict[str, float]:
     """The largest difference per output over all cases, in its own units. Raises ParityError beyond the tolerance.
 
-    That of float outputs is relative to the largest magnitude of the reference (at least 1).
+    The tolerance of float outputs is relative to the largest magnitude of the reference (at least 1).
     """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     worst: dict[str, float] = {tensor.name: 0.0 for tensor in spec.outputs}

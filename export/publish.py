@@ -3,13 +3,14 @@
 ::
 
     releases/<bundle>/
-        release.json                       the live release: a copy of one of the versions below
+        live                               the number of the version that is live, as text
         versions/<n>/release.json          what version n is made of; it never changes
         versions/<n>/tokenizer.json
         models/<model>/config.pbtxt        a Triton model repository of its own; all its versions are served, so that
         models/<model>/<n>/model.onnx      a release runs its own graphs while the next one arrives
 
-To go back, copy ``versions/<n>/release.json`` over ``release.json`` and restart the server.
+A switch is atomic because ``live`` is replaced in one rename, when everything that it points to is there. To go back,
+write the earlier number into ``live`` in the same way (:func:`make_live`) and restart the server.
 """
 
 from __future__ import annotations
@@ -17,6 +18,29 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+
+LIVE = "live"
+
+
+def live_version(release: Path) -> int:
+    """The version of the folder ``release`` that is live, 0 = none."""
+    pointer = release / LIVE
+    return int(pointer.read_text()) if pointer.is_file() else 0
+
+
+def live_document(release: Path) -> Path:
+    """The release.json of the live version. Raises FileNotFoundError when there is none."""
+    version = live_version(release)
+    if not version:
+        raise FileNotFoundError(f"there is no release in {release}: export it first")
+    return release / "versions" / str(version) / "release.json"
+
+
+def make_live(release: Path, version: int) -> None:
+    """Let readers of ``release`` find ``version`` from now on, which must be there."""
+    new = release / f".{LIVE}.new"
+    new.write_text(f"{version}\n")
+    os.replace(new, release / LIVE)
 
 
 def check_unpublished(target: Path, version: int) -> None:
@@ -28,7 +52,7 @@ def check_unpublished(target: Path, version: int) -> None:
 
 
 def publish(staging: Path, target: Path, version: int) -> None:
-    """Move ``staging`` (models/, versions/) into ``target`` and make ``version`` live with one last rename.
+    """Move ``staging`` (models/, versions/) into ``target`` and make ``version`` live as the last step.
 
     What an interrupted attempt at the same version left behind is replaced.
     """
@@ -41,5 +65,4 @@ def publish(staging: Path, target: Path, version: int) -> None:
     versions = target / "versions"
     versions.mkdir(exist_ok=True)
     os.replace(staging / "versions" / str(version), versions / str(version))
-    shutil.copyfile(versions / str(version) / "release.json", staging / "release.json")
-    os.replace(staging / "release.json", target / "release.json")
+    make_live(target, version)

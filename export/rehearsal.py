@@ -1,7 +1,7 @@
-"""Asks `restyle` itself whether it can run a release, before anybody else does.
+"""Asks `restyle` itself whether it can run a release, before the release is published.
 
-Its rehearsal is a program of the model repository (``restyle/1/rehearsal.py``), and what passes between it and the
-exporter is a folder and a sentence: neither imports the other.
+The rehearsal is a program of the model repository (``restyle/1/rehearsal.py``). The exporter gives it a folder and
+reads its exit status and one sentence; neither imports the other.
 """
 
 from __future__ import annotations
@@ -31,5 +31,5 @@ def rehearse(release: Path, *, settings_only: bool = False, repository: Path = R
     command = [sys.executable, str(program), str(release), *(["--settings"] if settings_only else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
-        raise RehearsalError(f"restyle cannot run it: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+        raise RehearsalError(f"restyle cannot run it: {lines[-1]}")

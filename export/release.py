@@ -21,7 +21,7 @@ from export.models.denoiser import Denoiser
 from export.models.load import Network, load_networks, unet_factor, vae_factor
 from export.models.pictures import CentreDetector, Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
 from export.onnx import export_onnx
-from export.publish import check_unpublished, publish
+from export.publish import check_unpublished, make_live, publish
 from export.rehearsal import RehearsalError, rehearse
 from export.spec import ModelSpec
 from export.tokenizer import load_tokenizer, save_tokenizer
@@ -103,21 +103,20 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
         "sources": {name: _source(bundle, name) for name in NETWORKS},
         "tools": {name: package_version(name) for name in TOOLS},
     }
-    _write(document, staging, folder)
+    make_live(staging, version)
+    _write(document, staging / folder)
     try:
         rehearse(staging, settings_only=True)
     except RehearsalError as error:
         raise BundleError(f"{bundle.name}.toml: {error}") from error
     document["models"] = _export_graphs(modules, sizes, staging / "models", version, bundle)
-    _write(document, staging, folder)
+    _write(document, staging / folder)
     rehearse(staging)
 
 
-def _write(document: dict[str, Any], staging: Path, folder: Path) -> None:
-    """As a published release has it: of its version, and live."""
+def _write(document: dict[str, Any], folder: Path) -> None:
     text = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
-    for place in (folder, Path()):
-        (staging / place / "release.json").write_bytes(text)
+    (folder / "release.json").write_bytes(text)
 
 
 def write_python_configs(repository: Path) -> None:

@@ -36,7 +36,7 @@ def load_tokenizer(weights: Weights) -> CLIPTokenizer:
 
 
 def save_tokenizer(tokenizer: CLIPTokenizer, path: Path) -> TokenizerFacts:
-    """Write ``tokenizer.json`` without framing, padding and truncation: the service does these and tells of a cut."""
+    """Write ``tokenizer.json`` without framing, padding and truncation: the service does these and reports a cut."""
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()

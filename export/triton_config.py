@@ -14,7 +14,7 @@ def config_text(spec: ModelSpec) -> str:
     """The whole file, ending in a newline."""
     lines = [f'name: "{spec.name}"']
     lines.append('platform: "ensemble"' if spec.backend == "ensemble" else f'backend: "{spec.backend}"')
-    # Triton requires a zero to be written out: left away, it would be guessed from the model.
+    # A zero too, for those who read the file; Triton takes a missing number for 0.
     lines.append(f"max_batch_size: {spec.max_batch_size}")
     lines += [line for tensor in spec.inputs for line in _tensor("input", tensor)]
     lines += [line for tensor in spec.outputs for line in _tensor("output", tensor)]

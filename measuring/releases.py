@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle import BUNDLES, load_bundle
+from export.publish import live_document, live_version
 from measuring import ROOT
 
 
@@ -22,14 +23,14 @@ class Release:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """release.json."""
-        found: dict[str, Any] = json.loads((self.folder / "release.json").read_text())
+        """release.json of the live version."""
+        found: dict[str, Any] = json.loads(live_document(self.folder).read_text())
         return found
 
     @property
     def digest(self) -> str:
         """SHA-256 of release.json, which names those of all graphs."""
-        return sha256((self.folder / "release.json").read_bytes()).hexdigest()
+        return sha256(live_document(self.folder).read_bytes()).hexdigest()
 
     @property
     def side(self) -> int:
@@ -80,4 +81,4 @@ def ready_release(bundle: str) -> Release:
 
 
 def _exported(release: Release) -> bool:
-    return (release.folder / "release.json").is_file()
+    return live_version(release.folder) > 0

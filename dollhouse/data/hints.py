@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-CANNY = (100, 200)
-"""Hysteresis thresholds of the repository's ``edges`` model."""
+from export.contract import CANNY
 
 GAMMA = 0.35
 """How far the perturbed depth's exponent strays, in logarithm."""

@@ -23,6 +23,7 @@ from string import Template
 import onnx
 from onnx import TensorProto
 
+from export.publish import live_document, live_version
 from measuring import ROOT
 
 from .card_results import Facts, eye, figures, table
@@ -71,7 +72,7 @@ class Sources:
     """Everything that a card is written from."""
 
     document: Facts
-    """release.json."""
+    """release.json of the live version."""
     parameters: dict[str, int]
     """By graph."""
     training: Facts | None
@@ -87,7 +88,7 @@ def read_sources(
     release: Path = RELEASE, evaluation: Path = EVALUATION, marks_file: Path = MARKS_FILE
 ) -> Sources:
     """Raises FileNotFoundError when there is no release."""
-    text = (release / "release.json").read_bytes()
+    text = live_document(release).read_bytes()
     document = json.loads(text)
     version = document["release"].rpartition("-")[2]
     measured = _json(evaluation / "results" / "dollhouse.json") or {}
@@ -255,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="its rooms (RUN/data)")
     parser.add_argument("--release", type=Path, default=RELEASE, help="(releases/dollhouse)")
     given = parser.parse_args(arguments)
-    if not (given.release / "release.json").is_file():
+    if not live_version(given.release):
         print(f"there is no release in {given.release}: export it first", file=sys.stderr)
         return 1
     if given.run:

@@ -8,7 +8,7 @@
     pictures   how many there are of each room: as it is found, and restyled
     training   by network: steps, minutes and loss at the end
     began_with   of a training with --start, by network: SHA-256 of the weights that it began with, or that it took over
-    weights    by network: SHA-256 of what was kept and exported, the .safetensors in export/bundles/dollhouse
+    weights    by network: SHA-256 of what was kept and exported, the .safetensors (also in its weights.json)
     reconstruction   of the autoencoder
     remarks      sentences for the card, added by hand
 """
@@ -27,6 +27,7 @@ from dollhouse.train.loop import pick_device
 from dollhouse.train.progress import last_record
 from dollhouse.train.weights import START, digests
 from export.bundle import NETWORKS, PERCEPTION
+from export.publish import live_version
 from measuring.machine import cpu_model, usable_cores
 
 Facts = dict[str, Any]
@@ -58,12 +59,6 @@ def _machine() -> Facts:
         "cores": usable_cores(),
         "torch": torch.__version__,
     }
-
-
-def live_version(release: Path) -> int:
-    """The version that is served, 0 = none."""
-    live = release / "release.json"
-    return int(json.loads(live.read_text())["release"].rpartition("-")[2]) if live.is_file() else 0
 
 
 def next_version(release: Path) -> int:

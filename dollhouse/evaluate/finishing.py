@@ -37,7 +37,7 @@ TIMED = 1024, 256
 """Sides of the photo and of the result whose finishing is timed."""
 TIMES = 7
 EDGES = (100, 200)
-"""Canny's thresholds for the edges at which sharpness is measured."""
+"""Canny's thresholds for the edges at which sharpness is measured; they need not be those of the model ``edges``."""
 
 Pixels = NDArray[np.float32]
 

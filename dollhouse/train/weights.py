@@ -2,7 +2,8 @@
 
     python -m dollhouse.train.weights --run .run/dollhouse   # the last step of a training before its export
 
-From them a clean clone exports the release again, and a later training can begin with them (``--start``).
+From them a clean clone exports the release again, and a later training can begin with them (``--start``). After the
+export ``python -m export.kept dollhouse`` puts references to the release's graphs in place of the files.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from safetensors.torch import load_file, save
 from transformers import DPTForDepthEstimation
 
 from export.bundle import BUNDLES, NETWORKS, PERCEPTION, BundleError
+from export.kept import copy_network
 from export.models.load import to_fp16
 
 RUN = Path(".run/dollhouse")
@@ -75,7 +77,7 @@ def begin(run: Path, start: Path | None) -> Path | None:
         with _replacing(own) as new:
             for name in NETWORKS:
                 if name in RESTYLING or (start / name).is_dir():
-                    shutil.copytree(start / name, new / name)
+                    copy_network(start / name, new / name)
             for figures in FIGURES:
                 if (start / figures).is_file():
                     shutil.copyfile(start / figures, new / figures)
@@ -95,7 +97,7 @@ def take_perception(start: Path, run: Path) -> tuple[str, ...]:
     networks = run / "networks"
     for name in taken:
         with _replacing(networks / name) as new:
-            shutil.copytree(start / name, new, dirs_exist_ok=True)
+            copy_network(start / name, new)
     perception = FIGURES[1]
     if taken and (start / perception).is_file() and not (networks / perception).is_file():
         shutil.copyfile(start / perception, networks / perception)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from transformers import (
 )
 
 from export.bundle import Bundle, BundleError, Weights, local_path
+from export.kept import copy_network, is_packed
 from export.models.centres import CentresConfig, CentresForObjectDetection
 
 Network = Any
@@ -50,12 +53,25 @@ def load_networks(bundle: Bundle) -> dict[str, Network]:
     for name, weights in bundle.networks.items():
         if weights.path is not None:
             local_path(bundle, f"networks.{name}", weights.path)
-    networks = {name: _load(name, weights, bundle.seed) for name, weights in bundle.networks.items()}
+    with TemporaryDirectory(prefix="reroom-networks-") as scratch:
+        networks = {
+            name: _load(name, _whole(weights, Path(scratch, name)), bundle.seed)
+            for name, weights in bundle.networks.items()
+        }
     if bundle.stored == "fp16":
         for name, network in networks.items():
             _round_to_fp16(name, network)
     _check_hint_factor(networks)
     return networks
+
+
+def _whole(weights: Weights, scratch: Path) -> Weights:
+    """``weights``, or a copy in the folder ``scratch`` of those that are kept in the graphs of a release."""
+    folder = Path(weights.source or "", weights.subfolder)
+    if weights.path is None or not is_packed(folder):
+        return weights
+    copy_network(folder, scratch)
+    return Weights(path=str(scratch))
 
 
 def _load(name: str, weights: Weights, seed: int) -> Network:

@@ -123,7 +123,7 @@ class Detector(ObjectNetwork):
 class CentreDetector(ObjectNetwork):
     """The objects of a CentresForObjectDetection are the peaks of its heat maps.
 
-    Of two boxes of one label that overlap by more than DOUBLE the better one stays.
+    When two boxes of one label overlap by more than DOUBLE, the one with the higher score stays.
     """
 
     layers: Tensor

@@ -14,6 +14,7 @@ from orchestrator.domain.codes import FailureCode, ProblemCode
 from orchestrator.domain.preferences import PREFERENCES
 from orchestrator.settings import Settings
 from tests.conftest import ROOT
+from tests.support.triton_configs import read_config, tensor_types
 
 PAGES = sorted(
     page
@@ -81,7 +82,6 @@ def test_the_page_on_models_has_every_model_and_every_input_of_restyle() -> None
     ]
     models = {config.parent.name for config in configs}
     rows = dict(re.findall(r"^\| `(\w+)` \| (\w+ \[[^\]]+\]|`|a guided step)", page, re.MULTILINE))
-    restyle = (ROOT / "model_repository" / "restyle" / "config.pbtxt").read_text()
-    inputs = dict(re.findall(r'^input \[ \{ name: "(\w+)" data_type: TYPE_(\w+)', restyle, re.MULTILINE))
+    inputs = tensor_types(read_config(ROOT / "model_repository" / "restyle" / "config.pbtxt").input)
     assert set(rows) == models - {"restyle"} | set(inputs)
     assert {name: rows[name].split(" ")[0] for name in inputs} == inputs

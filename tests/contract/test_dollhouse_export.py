@@ -15,17 +15,28 @@ from release import load_release
 
 from dollhouse.data.captions import Tokens
 from dollhouse.evaluate import facts
-from dollhouse.evaluate.facts import live_version
 from dollhouse.render.rooms import LABELS
 from dollhouse.train import depth, detector, perception, restyling, sampling, weights
 from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder
 from dollhouse.train.networks import DenoiserSettings, build_denoisers
-from export.bundle import BUNDLES, Bundle, BundleError, Measured, Weights, load_bundle, preview_matrix
+from export.bundle import (
+    BUNDLES,
+    NETWORKS,
+    Bundle,
+    BundleError,
+    Measured,
+    Weights,
+    load_bundle,
+    preview_matrix,
+)
+from export.kept import copy_network
 from export.models.centres import fold
 from export.models.load import load_networks
+from export.publish import live_version
 from export.release import build_release
 from export.stored import SMALLEST, is_fp16
 from tests.conftest import RELEASE, ROOT
+from tests.support.releases import read_document, write_document
 from tests.support.reproduction import assert_reproduced
 
 LIVE = ROOT / "releases" / "dollhouse"
@@ -66,11 +77,20 @@ def test_the_exporter_reproduces_the_committed_release(tmp_path: Path) -> None:
     assert_reproduced(build_release(load_bundle("dollhouse"), tmp_path, live_version(LIVE)), LIVE)
 
 
-def test_the_committed_release_was_made_of_the_kept_networks() -> None:
-    """And these are as ``keep`` writes them."""
-    files = weights.KEPT.glob("*/*.safetensors")
+def test_the_committed_release_was_made_of_the_kept_networks(tmp_path: Path) -> None:
+    """To the byte as ``keep`` wrote them, though the repository has them in the release's graphs only."""
+    assert not list(weights.KEPT.rglob("*.safetensors")), "pack them: python -m export.kept dollhouse"
+    for name in NETWORKS:
+        copy_network(weights.KEPT / name, tmp_path / name)
+    files = tmp_path.glob("*/*.safetensors")
     kept = {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    assert kept == weights.digests(weights.KEPT) == facts.released_weights(LIVE)
+    assert kept == weights.digests(tmp_path) == facts.released_weights(LIVE)
+
+
+def test_a_training_can_begin_with_the_kept_networks(tmp_path: Path) -> None:
+    start = weights.begin(tmp_path / "run", weights.KEPT)
+    assert start is not None
+    assert weights.digests(start) == facts.released_weights(LIVE)
 
 
 def test_the_bundle_is_what_the_training_keeps() -> None:
@@ -115,7 +135,7 @@ def test_restyle_reads_what_the_export_wrote(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(read.preview_matrix, preview_matrix(bundle), rtol=1e-6)
     assert msgspec.structs.asdict(bundle.defaults) == vars(read.defaults)
     assert all(height % 8 == 0 and width % 8 == 0 for height, width in read.buckets)
-    document = json.loads((LIVE / "release.json").read_text())
+    document = read_document(LIVE)
     assert document["precision"] == "fp32"
     assert {model["stored"] for model in document["models"].values()} == {"fp16"}
 
@@ -146,15 +166,14 @@ def test_the_graphs_hold_every_large_weight_in_half() -> None:
 def test_a_prediction_that_restyle_does_not_know_is_refused(
     prediction: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = json.loads((RELEASE / "release.json").read_text())
+    document = read_document(RELEASE)
     document["schedule"]["prediction"] = prediction
-    (tmp_path / "release.json").write_text(json.dumps(document))
-    monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
+    monkeypatch.setenv("REROOM_RELEASE", str(write_document(tmp_path, document)))
     with pytest.raises(ValueError, match=r"release\.json is not .*schedule\.prediction is .*v_prediction"):
         load_release()
 
 
 def test_a_release_that_names_no_prediction_means_epsilon(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "prediction" not in json.loads((RELEASE / "release.json").read_text())["schedule"]
+    assert "prediction" not in read_document(RELEASE)["schedule"]
     monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
     assert load_release().prediction == "epsilon"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,12 +19,14 @@ from export.contract import graph_specs, python_specs
 from export.models.load import load_networks
 from export.onnx import export_onnx, save_onnx
 from export.parity import ParityError, check_outputs, check_weights, references
-from export.publish import check_unpublished, publish
+from export.publish import check_unpublished, live_document, make_live, publish
 from export.release import buckets, build_release
 from export.spec import Axis, ModelSpec, Tensor
 from export.triton_config import config_text
 from tests.conftest import RELEASE, ROOT
+from tests.support.releases import read_document, write_document
 from tests.support.reproduction import GRAPHS, SIZES, assert_reproduced
+from tests.support.triton_configs import parse_config, tensor_types
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -37,7 +39,7 @@ def test_the_exporter_reproduces_the_committed_release(tmp_path: Path) -> None:
 
 
 def test_the_committed_release_is_small_and_is_what_it_says() -> None:
-    facts = json.loads((RELEASE / "release.json").read_text())["models"]
+    facts = read_document(RELEASE)["models"]
     assert set(facts) == set(GRAPHS)
     graphs = {name: (RELEASE / "models" / name / "1" / "model.onnx").read_bytes() for name in facts}
     assert sum(map(len, graphs.values())) <= 5_000_000
@@ -63,6 +65,23 @@ def test_a_graph_and_its_configuration_follow_the_spec(name: str) -> None:
 def test_the_python_models_configurations_follow_their_specs(name: str) -> None:
     committed = (ROOT / "model_repository" / name / "config.pbtxt").read_text()
     assert committed == config_text(python_specs()[name])
+
+
+@pytest.mark.parametrize(
+    "spec", [*python_specs().values(), *graph_specs(SIZES).values()], ids=lambda spec: spec.name
+)
+def test_triton_reads_the_spec_out_of_its_configuration(spec: ModelSpec) -> None:
+    config = parse_config(config_text(spec))
+    assert (config.name, config.max_batch_size) == (spec.name, spec.max_batch_size)
+    assert (config.backend or config.platform) == spec.backend
+    assert config.model_transaction_policy.decoupled == spec.decoupled
+    for found, tensors in ((config.input, spec.inputs), (config.output, spec.outputs)):
+        assert tensor_types(found) == {tensor.name: tensor.dtype for tensor in tensors}
+        assert [list(tensor.dims) for tensor in found] == [tensor.triton_dims for tensor in tensors]
+    assert [tensor.optional for tensor in config.input] == [tensor.optional for tensor in spec.inputs]
+    steps = config.ensemble_scheduling.step
+    found_steps = [(step.model_name, dict(step.input_map), dict(step.output_map)) for step in steps]
+    assert found_steps == list(spec.steps)
 
 
 def test_every_model_of_the_repository_is_described() -> None:
@@ -156,7 +175,42 @@ def test_a_version_is_published_beside_the_ones_before(tmp_path: Path) -> None:
         with pytest.raises(FileExistsError, match=f"has a version {version} already"):
             check_unpublished(target, version)
     assert (target / "models/denoiser/config.pbtxt").read_text().endswith(" of 2")
-    assert (target / "release.json").read_text() == "release 2"
+    assert live_document(target).read_text() == "release 2"
+    make_live(target, 1)
+    assert live_document(target).read_text() == "release 1"
+
+
+def test_a_publication_that_is_cut_short_leaves_the_live_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever rename fails, the version before stays live and whole."""
+    target, staging = tmp_path / "tiny", tmp_path / "staging"
+
+    def attempt(version: int, renames: int) -> None:
+        left = iter(range(renames))
+
+        def rename(source: Path, place: Path) -> None:
+            if next(left, None) is None:
+                raise OSError("no room")
+            source.rename(place)
+
+        write_document(staging, {"release": version}, version)
+        (staging / f"models/denoiser/{version}").mkdir(parents=True, exist_ok=True)
+        (staging / f"models/denoiser/{version}/model.onnx").write_text(f"graph {version}")
+        with monkeypatch.context() as patch:
+            patch.setattr("export.publish.os.replace", rename)
+            publish(staging, target, version)
+
+    attempt(1, 100)
+    for renames in range(3):
+        with pytest.raises(OSError, match="no room"):
+            attempt(2, renames)
+        assert read_document(target) == {"release": 1}
+        assert (target / "models/denoiser/1/model.onnx").read_text() == "graph 1"
+        shutil.rmtree(staging)
+    # Only the last rename is missing.
+    make_live(target, 2)
+    assert read_document(target) == {"release": 2}
 
 
 @pytest.mark.filterwarnings("ignore")

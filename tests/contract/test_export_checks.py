@@ -23,6 +23,7 @@ from export.models.load import load_networks
 from export.rehearsal import RehearsalError, rehearse
 from export.release import build_release
 from tests.conftest import RELEASE, ROOT
+from tests.support.releases import read_document, write_document
 
 SD15 = {
     "_class_name": "PNDMScheduler",
@@ -179,11 +180,11 @@ def test_values_that_no_release_can_have(
     ids=str,
 )
 def test_a_start_that_restyle_cannot_do(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
-    document = json.loads((RELEASE / "release.json").read_text())
+    document = read_document(RELEASE)
     for name, value in changes.items():
         document[name] = document[name] | value if isinstance(value, dict) else value
     shutil.copytree(RELEASE / "versions", tmp_path / "versions")
-    (tmp_path / "release.json").write_text(json.dumps(document))
+    write_document(tmp_path, document)
     with pytest.raises(RehearsalError, match=f"^restyle cannot run it: {sentence}$"):
         rehearse(tmp_path, settings_only=True)
 
@@ -196,7 +197,7 @@ def test_a_bundle_that_starts_from_the_photo_is_published_with_its_palettes(
     def published_before(modules: Any, sizes: Any, folder: Path, *_: Any) -> dict[str, Any]:
         """Tiny's graphs, which are the same and take a minute to make."""
         shutil.copytree(RELEASE / "models", folder)
-        facts: dict[str, Any] = json.loads((RELEASE / "release.json").read_text())["models"]
+        facts: dict[str, Any] = read_document(RELEASE)["models"]
         return facts
 
     monkeypatch.setattr(publishing, "_export_graphs", published_before)
@@ -208,7 +209,7 @@ def test_a_bundle_that_starts_from_the_photo_is_published_with_its_palettes(
         solvers=["ddim", "dpmpp_2m"],
         palettes=[["sage green"], ["navy", "cream"], []],
     )
-    document = json.loads((build_release(bundle, tmp_path, version=1) / "release.json").read_text())
+    document = read_document(build_release(bundle, tmp_path, version=1))
     assert (document["defaults"]["strength"], document["defaults"]["start_noise"]) == (0.2, 0.0)
     assert document["schedule"]["spacing"] == "trailing"
     assert (document["solvers"], document["palettes"]) == (bundle.solvers, bundle.palettes)
@@ -260,9 +261,9 @@ def with_too_few_steps(folder: Path, document: dict[str, Any]) -> None:
 def test_a_release_that_restyle_cannot_paint_with(change: Change, sentence: str, tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     shutil.copytree(RELEASE, folder)
-    document = json.loads((folder / "release.json").read_text())
+    document = read_document(folder)
     change(folder, document)
-    (folder / "release.json").write_text(json.dumps(document))
+    write_document(folder, document)
     with pytest.raises(RehearsalError, match=f"^restyle cannot run it: {sentence}"):
         rehearse(folder)
 

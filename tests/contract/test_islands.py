@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import runpy
 from typing import get_type_hints
 
+import cv2
 import msgspec
+import numpy as np
 import objects
 import palette
 import request
 
+from export.contract import CANNY
 from orchestrator.domain.job import JobState
 from orchestrator.domain.preferences import PREFERENCES
 from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 from orchestrator.photos import process
 from orchestrator.photos.decoder import limits as decoder
 from orchestrator.services.analysis import Analysis
+from tests.conftest import ROOT
+from tests.support.pictures import room
 
 
 def test_a_photo_that_passes_the_gate_is_taken_by_the_model() -> None:
@@ -44,6 +50,14 @@ def test_older_workers_say_palettes_in_the_models_words() -> None:
 def test_the_api_tells_the_models_name_of_no_room_in_particular() -> None:
     (told,) = get_type_hints(Analysis, include_extras=True)["room_type"].__metadata__
     assert f'"{objects.UNKNOWN}"' in told.description
+
+
+def test_edges_are_found_as_the_export_says() -> None:
+    """Training, inputs of benchmarks and the comparison with diffusers take the export's thresholds."""
+    module = runpy.run_path(str(ROOT / "model_repository" / "edges" / "1" / "canny.py"))
+    assert (module["LOW"], module["HIGH"]) == CANNY
+    photo = room(96, 120)
+    np.testing.assert_array_equal(module["canny"](photo), cv2.Canny(photo, *CANNY))
 
 
 def test_the_models_stages_are_states_of_a_job() -> None:

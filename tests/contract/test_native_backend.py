@@ -7,30 +7,24 @@ dimensions are free when the configuration batches.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
 from google.protobuf import text_format  # type: ignore[import-untyped]
-from tritonclient.grpc import model_config_pb2
 
 from tests.conftest import ROOT
+from tests.support.triton_configs import parse_config, read_config, tensor_types
 
 CONFIGS = sorted(
     [*ROOT.glob("model_repository/*/config.pbtxt"), *ROOT.glob("releases/*/models/*/config.pbtxt")]
 )
 GRAPHS = sorted(ROOT.glob("releases/*/models/*/*/model.onnx"))
 TRITON_TYPES = {
-    onnx.TensorProto.FLOAT: "TYPE_FP32",
-    onnx.TensorProto.INT64: "TYPE_INT64",
-    onnx.TensorProto.UINT8: "TYPE_UINT8",
+    onnx.TensorProto.FLOAT: "FP32",
+    onnx.TensorProto.INT64: "INT64",
+    onnx.TensorProto.UINT8: "UINT8",
 }
 FREE = -1
-
-
-def read_config(file: Path) -> Any:
-    """Parsed by Triton's own schema; raises ParseError for a field that it does not have."""
-    return text_format.Parse(file.read_text(), model_config_pb2.ModelConfig())
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: str(file.parent.relative_to(ROOT)))
@@ -38,7 +32,7 @@ def test_tritons_schema_knows_every_field(file: Path) -> None:
     config = read_config(file)
     assert config.name == file.parent.name
     with pytest.raises(text_format.ParseError):
-        text_format.Parse(file.read_text() + "\nno_such_field: 1\n", model_config_pb2.ModelConfig())
+        parse_config(file.read_text() + "\nno_such_field: 1\n")
 
 
 @pytest.mark.parametrize("file", GRAPHS, ids=lambda file: str(file.parent.relative_to(ROOT)))
@@ -48,11 +42,8 @@ def test_the_native_backend_would_take_the_graph(file: Path) -> None:
     graph = onnx.load(file, load_external_data=False).graph
     for tensors, values in ((config.input, graph.input), (config.output, graph.output)):
         types = {value.name: value.type.tensor_type for value in values}
-        assert {tensor.name for tensor in tensors} == set(types)
+        assert {name: TRITON_TYPES[found.elem_type] for name, found in types.items()} == tensor_types(tensors)
         for tensor in tensors:
-            found = types[tensor.name]
-            expected = model_config_pb2.DataType.Name(tensor.data_type)
-            assert TRITON_TYPES[found.elem_type] == expected, tensor.name
-            shape = [dim.dim_value or FREE for dim in found.shape.dim]
+            shape = [dim.dim_value or FREE for dim in types[tensor.name].shape.dim]
             batch = [FREE] if config.max_batch_size else []
             assert shape == [*batch, *tensor.dims], tensor.name

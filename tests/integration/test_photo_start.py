@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from stack.triton import TritonServer
 from tests.conftest import RELEASE, ROOT
 from tests.support.jobs import a_job
 from tests.support.pictures import room
+from tests.support.releases import read_document, write_document
 
 PHOTO = room(96, 120)
 STYLE = STYLES["boho"]
@@ -27,12 +27,12 @@ STYLE = STYLES["boho"]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     folder = tmp_path_factory.mktemp("photo-start")
-    document = json.loads((RELEASE / "release.json").read_text())
+    document = read_document(RELEASE)
     document["defaults"] |= {"steps": 5, "strength": 0.2, "start_noise": 0.0}
     document["schedule"]["spacing"] = "trailing"
     document |= {"solvers": ["ddim", "dpmpp_2m"], "palettes": [["sage green"], ["navy", "cream"], []]}
-    (folder / "release.json").write_text(json.dumps(document))
     shutil.copytree(RELEASE / "versions", folder / "versions")
+    write_document(folder, document)
     with TritonServer([ROOT / "model_repository", RELEASE / "models"], release=folder) as server:
         yield server
 

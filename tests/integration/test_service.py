@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from reroom import Client, Forbidden, JobResult, JobStatus, NotFound, events
 from reroom.events import Event, seq_key
 from stack.composition import signing_key
 from tests.support.generated_client import GeneratedClient
+from tests.support.releases import read_document
 from tests.support.running_stack import RELEASE, SECONDS, RunningStack, photo, running_stack
 
 STEPS = 4
@@ -119,7 +119,7 @@ def test_the_metadata_are_measured(client: Client, stack: RunningStack) -> None:
     jobs = [restyled(client, photo(480, 640), seed=seed) for seed in (1, 2)]
     jobs.append(restyled(client, photo(400, 400), "boho", seed=None))
     seconds = time.monotonic() - began
-    released = json.loads((RELEASE / "release.json").read_text())["release"]
+    released = read_document(RELEASE)["release"]
     facts = [result_of(job).metadata for job in jobs]
     for job, fact in zip(jobs, facts, strict=True):
         assert set(fact) >= {
@@ -164,7 +164,7 @@ def test_a_photo_is_analysed_by_the_models_that_restyle_and_nothing_is_kept(
         picture = opened(png)
         assert (picture.format, picture.mode, picture.size) == ("PNG", "L", (144, 112))
         np.testing.assert_array_equal(np.asarray(picture), own.as_numpy(name))
-    names = json.loads((RELEASE / "release.json").read_text())["labels"]
+    names = read_document(RELEASE)["labels"]
     assert [each.label for each in seen.objects] == [names[n] for n in own.as_numpy("labels") if n >= 0]
     # A job says the same of the same photo.
     facts = result_of(restyled(client, upload)).metadata

@@ -19,6 +19,7 @@ from diffusers import (
 from numpy.typing import NDArray
 
 from export.bundle import Bundle, load_bundle
+from export.contract import CANNY
 from export.models.load import load_networks
 from export.models.pictures import Depth
 from export.tokenizer import load_tokenizer
@@ -31,9 +32,6 @@ SCHEDULERS: dict[str, Any] = {
     "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
 }
 """By our names of solvers: diffusers' class, and how Stable Diffusion 1.5 configures it."""
-
-CANNY = (100, 200)
-"""The thresholds of the service's ``edges``."""
 
 
 def scheduler(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dollhouse.evaluate.facts import live_version
 from export.contract import Sizes, graph_specs
+from export.publish import live_version
 
 SIZES = Sizes(
     native_size=128,

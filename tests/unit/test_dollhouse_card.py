@@ -21,6 +21,8 @@ from dollhouse.evaluate.card import NAME, RELEASE, count_parameters, main, read_
 from dollhouse.evaluate.facts import FactsError
 from dollhouse.evaluate.marks import read_marks
 from dollhouse.train.weights import digests
+from export.publish import live_document, live_version, make_live
+from tests.support.releases import read_document
 from tests.support.small_networks import write_networks
 
 TINY = Path(__file__).parents[2] / "releases" / "tiny"
@@ -28,9 +30,7 @@ TINY = Path(__file__).parents[2] / "releases" / "tiny"
 
 def test_the_committed_card_is_what_the_facts_say() -> None:
     """After an export, a benchmark or a change of words: `python -m dollhouse.evaluate.card`."""
-    assert (RELEASE / "release.json").is_file(), (
-        "releases/dollhouse is missing: make it with `make dollhouse`"
-    )
+    assert live_version(RELEASE), "releases/dollhouse is missing: make it with `make dollhouse`"
     sources = read_sources()
     assert (RELEASE / NAME).read_text() == write_card(sources)
     assert sources.training is not None, "how it was trained is not known"
@@ -47,7 +47,7 @@ def assert_names_its_graphs(release: Path) -> None:
     named = dict(
         re.findall(r"^\| `(models/\S+)` \| `([0-9a-f]{64})` \|$", (release / NAME).read_text(), re.M)
     )
-    live = json.loads((release / "release.json").read_text())["models"]
+    live = read_document(release)["models"]
     files = {
         file
         for name, model in live.items()
@@ -109,7 +109,7 @@ def test_parameters_are_counted_however_they_are_stored(tmp_path: Path) -> None:
 
 
 def measured(release: Path, **figures: Any) -> dict[str, Any]:
-    digest = hashlib.sha256((release / "release.json").read_bytes()).hexdigest()
+    digest = hashlib.sha256(live_document(release).read_bytes()).hexdigest()
     around = {"rooms": 200, "results": 1000, "cores": 2, "cpu": "Some CPU", "date": "2026-11-24"}
     return {"release": {"sha256": digest}, "rooms": around, **figures}
 
@@ -312,8 +312,8 @@ def test_where_it_was_trained_is_noted_when_it_begins(tmp_path: Path) -> None:
 
 
 def test_the_next_version_is_one_that_never_was(tmp_path: Path) -> None:
-    assert (facts.live_version(tmp_path), facts.next_version(tmp_path)) == (0, 1)
+    assert (live_version(tmp_path), facts.next_version(tmp_path)) == (0, 1)
     for number in (1, 2, 10):
         (tmp_path / "versions" / str(number)).mkdir(parents=True)
-    (tmp_path / "release.json").write_text('{"release": "dollhouse-2"}')
-    assert (facts.live_version(tmp_path), facts.next_version(tmp_path)) == (2, 11)
+    make_live(tmp_path, 2)
+    assert (live_version(tmp_path), facts.next_version(tmp_path)) == (2, 11)

@@ -19,6 +19,7 @@ from dollhouse.train import perception, presets, restyling, weights
 from dollhouse.train.processes import Part, only_one
 from dollhouse.train.progress import last_steps
 from dollhouse.train.workers import Workers
+from tests.support.releases import write_document
 from tests.support.small_networks import weights_file, write_networks
 
 TWO_CORES, ONE_GPU = command.Machine(gpu=False, cores=2), command.Machine(gpu=True, cores=8)
@@ -174,7 +175,7 @@ def test_everything_is_made_in_order(
     monkeypatch.setattr(command, "RELEASE", tmp_path / "release")
     write_networks(tmp_path / "networks")
     command.make(order(tmp_path), lambda line: None)
-    assert stages == [RENDER, *TRAIN, ["keep"], ["export"], ["card"]]
+    assert stages == [RENDER, *TRAIN, ["keep"], ["export"], ["pack"], ["card"]]
     assert json.loads((tmp_path / "machine.json").read_text())["cores"] >= 1
 
 
@@ -184,17 +185,16 @@ def test_weights_that_are_published_are_not_published_again(
     release = tmp_path / "release"
     monkeypatch.setattr(command, "RELEASE", release)
     networks = write_networks(tmp_path / "networks")
-    (release / "versions" / "3").mkdir(parents=True)
-    (release / "release.json").write_text(json.dumps({"release": "dollhouse-3"}))
+    write_document(release, {"release": "dollhouse-3"}, 3)
     (release / "versions" / "3" / "training.json").write_text(
         json.dumps({"weights": weights.digests(networks)})
     )
     command.make(order(tmp_path), lambda line: None)
-    assert stages == [RENDER, *TRAIN, ["keep"], ["card"]]
+    assert stages == [RENDER, *TRAIN, ["keep"], ["pack"], ["card"]]
     write_networks(networks, 0.2)
     said: list[str] = []
     command.make(order(tmp_path), said.append)
-    assert stages[5:] == [RENDER, *TRAIN, ["keep"], ["export"], ["card"]]
+    assert stages[6:] == [RENDER, *TRAIN, ["keep"], ["export"], ["pack"], ["card"]]
     assert said[-1].startswith("dollhouse-4 is in")
 
 

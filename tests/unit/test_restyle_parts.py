@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from release import load_release
 
 from tests.conftest import RELEASE
 from tests.support.pictures import room
+from tests.support.releases import read_document, write_document
 
 
 def edges_of(picture: np.ndarray) -> NDArray[np.uint8]:
@@ -287,8 +286,16 @@ def test_an_unusable_release_is_told_in_one_sentence(
 ) -> None:
     monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
     if content is not None:
-        (tmp_path / "release.json").write_text(content)
-    with pytest.raises(ValueError, match=r"release\.json.*export"):
+        write_document(tmp_path, content)
+    named = "live" if content is None else r"release\.json"
+    with pytest.raises(ValueError, match=rf"/{named}.*export"):
+        load_release()
+
+
+def test_a_live_version_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
+    (tmp_path / "live").write_text("latest\n")
+    with pytest.raises(ValueError, match=r"/live is not a release .*'latest"):
         load_release()
 
 
@@ -300,11 +307,9 @@ def test_an_unusable_tokenizer_is_told_in_one_sentence(tmp_path: Path) -> None:
 def test_the_release_names_the_version_of_every_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(RELEASE / "release.json", tmp_path)
-    document = json.loads((tmp_path / "release.json").read_text())
+    document = read_document(RELEASE)
     document["models"]["denoiser"]["version"] = 7
-    (tmp_path / "release.json").write_text(json.dumps(document))
-    monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
+    monkeypatch.setenv("REROOM_RELEASE", str(write_document(tmp_path, document)))
     assert load_release().versions == {
         "depth": 1,
         "detector": 1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from solver import MAX_STEPS, SPACINGS
 
 from tests.conftest import RELEASE
 from tests.support.pictures import room
+from tests.support.releases import read_document, write_document
 
 PHOTO = room(96, 120)
 
@@ -88,14 +88,13 @@ Change = Callable[[dict[str, Any]], None]
 
 def written(folder: Path, change: Change) -> Path:
     """A folder with tiny's release.json, changed."""
-    document = json.loads((RELEASE / "release.json").read_text())
+    document = read_document(RELEASE)
     change(document)
-    (folder / "release.json").write_text(json.dumps(document))
-    return folder
+    return write_document(folder, document)
 
 
 def test_a_release_that_says_nothing_starts_from_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert json.loads((RELEASE / "release.json").read_text())["defaults"].keys() == {
+    assert read_document(RELEASE)["defaults"].keys() == {
         "solver", "steps", "guidance_scale", "control_scale",
     }  # fmt: skip
     monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))

@@ -29,6 +29,7 @@ from measuring.gates import Gate
 from measuring.releases import Release, find_release, ready_release
 from reroom import JobStatus
 from tests.conftest import ROOT
+from tests.support.releases import write_document
 
 TINY = find_release("tiny")
 
@@ -214,8 +215,7 @@ def test_a_bundle_without_release_is_exported_once(tmp_path: Path, monkeypatch: 
     def export(command: list[str], **_: Any) -> Done:
         started.append(command)
         folder = Path(command[-1]) / "sd15_quarter"
-        folder.mkdir(parents=True)
-        (folder / "release.json").touch()
+        write_document(folder, {})
         return Done()
 
     monkeypatch.setattr("measuring.releases.subprocess.run", export)

@@ -77,18 +77,19 @@ def load_release() -> Release:
     folder = os.environ.get("REROOM_RELEASE")
     if not folder:
         raise ValueError(
-            "REROOM_RELEASE is not set: it must name the folder of a release (with release.json)"
+            "REROOM_RELEASE is not set: it must name the folder of a release, such as releases/dollhouse"
         )
-    path = Path(folder) / "release.json"
+    path = Path(folder) / "live"
     try:
-        return _parse(json.loads(path.read_text()), path.parent)
+        path = Path(folder) / "versions" / str(int(path.read_text())) / "release.json"
+        return _parse(json.loads(path.read_text()), Path(folder))
     except OSError as error:
         raise ValueError(
             f"cannot read {path}: {error.strerror}; make it with `python -m export BUNDLE`"
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is not a release of this version: {error!r}; export the bundle again"
+            f"{path} is not a release that this program knows: {error!r}; export the bundle again"
         ) from error
 
 
