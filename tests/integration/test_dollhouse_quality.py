@@ -15,8 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from tritonclient.grpc import InferenceServerClient
 
-from benchmarks import RESULTS, ROOT
-from dollhouse.evaluate import answers, wishes
+from dollhouse.evaluate import RESULTS, answers, wishes
 from dollhouse.evaluate.__main__ import PARTS
 from dollhouse.evaluate.answers import Answers, Kept, ask_all
 from dollhouse.evaluate.figures import nothing_done, restyling_figures, score, seeing_figures
@@ -28,7 +27,7 @@ from dollhouse.evaluate.perceived import perceive
 from dollhouse.evaluate.style_classifier import accuracy, read_classifier
 from dollhouse.evaluate.wishes import SEEDS_EACH, Wished, wish_figures
 from dollhouse.render.rooms import LABELS, STYLES
-from measuring import report
+from measuring import ROOT, report
 from measuring.releases import Release, find_release
 from measuring.service import Service
 from measuring.serving import served

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import RESULTS
+from dollhouse.evaluate import RESULTS
 from dollhouse.evaluate.room_confidence import Answer, figures
 from measuring import report
 from measuring.releases import find_release
