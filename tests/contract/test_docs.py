@@ -1,10 +1,12 @@
-"""The pages for people: their links lead somewhere, and their tables name what the service has."""
+"""The pages for people: they build as a site, their links lead somewhere, and their tables name what the service has."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from tests.conftest import ROOT
 
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/*.md", "client/*.md", "docker/*.md", "releases/*/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/*.md", "client/*.md", "docker/*.md", "releases/*/*.md")
     for page in ROOT.glob(pattern)
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -36,6 +38,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         ):
             broken.append(link)
     assert broken == []
+
+
+def test_the_site_builds_and_has_every_page(tmp_path: Path) -> None:
+    build = [sys.executable, ROOT / "docs" / "site.py", "--out", tmp_path]
+    ran = subprocess.run(build, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    built = {page.relative_to(tmp_path / "pages") for page in (tmp_path / "pages").rglob("*.md")}
+    assert {page.relative_to(ROOT) for page in PAGES} == built, "name it in docs/zensical.toml"
+    assert (tmp_path / "site" / "index.html").exists()
 
 
 def headings(page: Path) -> set[str]:
