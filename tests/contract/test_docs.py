@@ -1,4 +1,4 @@
-"""The pages for people: they build as a site, their links lead somewhere, and their tables name what the service has."""
+"""The pages for people: they build as a site, links lead somewhere, and tables name what the service has."""
 
 from __future__ import annotations
 
