@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from orchestrator.api.preferences import PREFERENCES
@@ -63,6 +64,18 @@ def test_the_page_on_the_api_names_every_preference_and_every_endpoint() -> None
     paths = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"]
     pictures = {path for path in paths if path.startswith("/files")}
     assert {path for path in paths if f"{path}`" not in page} <= pictures
+
+
+def test_the_page_on_websockets_has_an_example_of_every_message() -> None:
+    (block,) = re.findall(
+        r"^```jsonl\n(.*?)^```", (ROOT / "docs" / "websocket.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    schemas = json.loads((ROOT / "docs" / "openapi.json").read_text())["components"]["schemas"]
+    message = {"$ref": "#/components/schemas/Message", "components": {"schemas": schemas}}
+    examples = [json.loads(line) for line in block.splitlines()]
+    for example in examples:
+        jsonschema.validate(example, message)
+    assert [example["type"] for example in examples] == list(schemas["Message"]["discriminator"]["mapping"])
 
 
 def test_the_page_on_errors_has_every_code_of_the_source() -> None:
