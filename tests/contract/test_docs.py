@@ -42,7 +42,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_the_site_builds_and_has_every_page(tmp_path: Path) -> None:
-    build = [sys.executable, ROOT / "docs" / "site.py", "--out", tmp_path]
+    build = [sys.executable, str(ROOT / "docs" / "site.py"), "--out", str(tmp_path)]
     ran = subprocess.run(build, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     built = {page.relative_to(tmp_path / "pages") for page in (tmp_path / "pages").rglob("*.md")}
