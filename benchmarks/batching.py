@@ -31,14 +31,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS
-from dollhouse.evaluate.gates import Gate
 from measuring import report
 from measuring.counters import Counters, difference
+from measuring.gates import Gate
 from measuring.machine import usable_cores
+from measuring.memory import descendants
 from measuring.releases import Release, ready_release
 from measuring.sample import sample_request
 from measuring.service import Service
-from measuring.serving import descendants, served
+from measuring.serving import served
 
 GOAL = Gate(at_least=1.3)
 LEVELS = (1, 2, 4, 8)

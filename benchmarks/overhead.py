@@ -32,9 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS
-from dollhouse.evaluate.gates import Gate
 from measuring import report
 from measuring.counters import Counters, difference
+from measuring.gates import Gate
 from measuring.releases import Release, ready_release
 from measuring.sample import sample_request
 from measuring.service import Service

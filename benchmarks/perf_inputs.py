@@ -28,7 +28,7 @@ from export.contract import TOKENS, Sizes, graph_specs, python_specs
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
 from measuring.releases import Release
 from measuring.sample import STYLE, sample_noise, sample_photo
-from orchestrator.styles import STYLES
+from orchestrator.domain.styles import STYLES
 
 Inputs = dict[str, NDArray[Any]]
 

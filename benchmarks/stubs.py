@@ -34,14 +34,14 @@ from rich.table import Table
 
 from benchmarks import RESULTS
 from benchmarks.batching import percentile
-from dollhouse.evaluate.gates import Gate
 from measuring import report
+from measuring.gates import Gate
+from measuring.memory import stubs_of
 from measuring.releases import Release, ready_release
-from measuring.serving import stubs_of
-from orchestrator.embedded.demo import SAMPLE
-from orchestrator.embedded.stack import Stack
 from reroom import AsyncClient, JobStatus, Submitted
 from reroom.triton import RestyleError, TritonClient
+from stack.composition import Stack
+from stack.demo import SAMPLE
 
 FAILED_GOAL, RECOVERY_GOAL = Gate(at_most=0), Gate(at_most=15.0)
 TRITONS = (1, 2)

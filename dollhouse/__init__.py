@@ -1,5 +1,7 @@
-"""Rooms that the project draws itself, and the small models trained on them.
+"""The laboratory of the small bundle: rooms that the project draws itself, networks trained on them, and their measure.
 
-shapes → furniture, fixtures → plan → layout make a room (numpy, seeded); trace and light follow its rays, materials and
-textures dress it in a style, paint develops the picture, truth says what can be seen. ``rooms`` is the way in.
+    python -m dollhouse             trains everything and publishes a release: see ``--help``
+    python -m dollhouse.evaluate    measures a release on held-out rooms
+
+Imports go one way: evaluate → train → metrics → data → render.
 """

@@ -6,7 +6,7 @@
 
 Renders rooms, trains all networks, keeps them in export/bundles/dollhouse, exports them as the next version and writes
 the card. Every part is a process with a log in the run's folder. Run it again after it was stopped, in whatever way,
-and it goes on. With --start, the autoencoder and the networks that see are taken as they are.
+and it goes on. With --start, the autoencoder and the perception networks are taken as they are.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pathlib import Path
 
 from dollhouse.train.processes import Part, PartFailed, Say, ending_on_signals, only_one, run_lanes
 from dollhouse.train.progress import last_line, last_steps
-from export.bundle import NETWORKS, SIGHT
+from export.bundle import NETWORKS, PERCEPTION
 from measuring.machine import usable_cores
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 RELEASE = ROOT / "releases" / "dollhouse"
 RUN = ROOT / ".run" / "dollhouse"
 INTERRUPTED = 130
 
 ROOMS = 1024
-OTHER_SPLITS = {"held_out": 256, "judge": 256}
+OTHER_SPLITS = {"held_out": 256, "classifier": 256}
 """Rooms that no network of the bundle learns from; fewer when fewer than that are learnt from."""
 
 GPU_MINUTES = 12.0
@@ -52,7 +52,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Order:
+class TrainingRun:
     """What is asked for."""
 
     run: Path
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def parse(arguments: list[str] | None) -> Order:
+def parse(arguments: list[str] | None) -> TrainingRun:
     parser = argparse.ArgumentParser(
         prog="python -m dollhouse",
         description=__doc__,
@@ -108,16 +108,16 @@ def parse(arguments: list[str] | None) -> Order:
     run = given.run.resolve()
     data = given.data.resolve() if given.data else run / "data"
     start = given.start.resolve() if given.start else None
-    wanted = [] if start is None else [start / name for name in NETWORKS if name not in SIGHT]
+    wanted = [] if start is None else [start / name for name in NETWORKS if name not in PERCEPTION]
     for folder in wanted:
         if not (folder / "config.json").is_file():
             parser.error(f"--start: there is no network in {folder}")
-    return Order(run, data, given.rooms, given.side, given.minutes, not given.skip_export, start)
+    return TrainingRun(run, data, given.rooms, given.side, given.minutes, not given.skip_export, start)
 
 
-def make(order: Order, say: Say) -> None:
+def make(order: TrainingRun, say: Say) -> None:
     """Everything, stage by stage. Raises PartFailed."""
-    # These import torch, which takes seconds: wrong usage has been told before.
+    # These import torch, which takes seconds: wrong usage has been reported before.
     from dollhouse.train.loop import pick_device
 
     from .evaluate import facts
@@ -129,22 +129,22 @@ def make(order: Order, say: Say) -> None:
     start = weights.begin(order.run, order.start)
     if order.start and start is None:
         say(f"{order.run} began without --start, and goes on so")
-    taken = () if start is None else weights.take_sight(start, order.run)
+    taken = () if start is None else weights.take_perception(start, order.run)
     for lanes in training_stages(replace(order, start=start), machine, taken):
         run_lanes(lanes, {"OMP_NUM_THREADS": str(machine.threads)}, say)
     if not order.export:
         say(f"networks in {order.run / 'networks'}")
         return
-    run_lanes([[_part(order, "keep", _module("weights", run=order.run))]], {}, say)
+    run_lanes([[_part(order, "keep", _module("train.weights", run=order.run))]], {}, say)
     version = facts.live_version(RELEASE)
     if facts.released_weights(RELEASE) != weights.digests(order.run / "networks"):
         version = facts.next_version(RELEASE)
         run_lanes([[_part(order, "export", ["export", "dollhouse", "--version", str(version)])]], {}, say)
-    run_lanes([[_part(order, "card", _module("card", run=order.run, data=order.data))]], {}, say)
+    run_lanes([[_part(order, "card", _module("evaluate.card", run=order.run, data=order.data))]], {}, say)
     say(f"dollhouse-{version} is in {RELEASE}, described by its MODEL_CARD.md")
 
 
-def render_parts(order: Order, machine: Machine) -> list[Part]:
+def render_parts(order: TrainingRun, machine: Machine) -> list[Part]:
     """One for each split."""
     splits = {name: min(order.rooms, rooms) for name, rooms in OTHER_SPLITS.items()} | {"train": order.rooms}
     # A GPU renders many rooms at once, a core one.
@@ -154,27 +154,33 @@ def render_parts(order: Order, machine: Machine) -> list[Part]:
             order,
             f"render-{split}",
             _module(
-                "data", folder=order.data, split=split, rooms=rooms, side=order.side, processes=processes
+                "data.dataset",
+                folder=order.data,
+                split=split,
+                rooms=rooms,
+                side=order.side,
+                processes=processes,
             ),
         )
         for split, rooms in splits.items()
     ]
 
 
-def training_stages(order: Order, machine: Machine, taken: Collection[str] = ()) -> list[list[list[Part]]]:
-    """Lanes, stage by stage: first the autoencoder beside the networks that see, then what restyles, which learns from
-    what the depth model sees; of the networks that see, those ``taken`` are ready.
+def training_stages(
+    order: TrainingRun, machine: Machine, taken: Collection[str] = ()
+) -> list[list[list[Part]]]:
+    """Lanes, stage by stage: first the autoencoder beside the perception networks, then what restyles, which learns
+    from what the depth model sees; of the perception networks, those ``taken`` are ready.
 
-    With a start there is no autoencoder to train, and the judge, which only the benchmark uses, is trained first.
+    With a start there is no autoencoder to train, and the classifier, which only the benchmark uses, is trained first.
     """
-    from .train import perception as seeing
-    from .train import presets
+    from .train import perception, presets
 
-    restyling, sight = (presets.CUDA, seeing.CUDA) if machine.gpu else (presets.CPU, seeing.CPU)
-    looking = {name: minutes for name, minutes in sight.minutes.items() if name not in taken}
+    restyling, perceiving = (presets.CUDA, perception.CUDA) if machine.gpu else (presets.CPU, perception.CPU)
+    perception_minutes = {name: minutes for name, minutes in perceiving.minutes.items() if name not in taken}
     first = 0.0 if order.start else restyling.autoencoder_minutes
     second = restyling.diffusion_minutes + (restyling.autoencoder_minutes if order.start else 0.0)
-    beside = sum(looking.values())
+    beside = sum(perception_minutes.values())
     usual = second + (first + beside if machine.gpu else max(first, beside))
     given = GPU_MINUTES if machine.gpu else usual
     share = (given if order.minutes is None else order.minutes) / usual
@@ -183,17 +189,17 @@ def training_stages(order: Order, machine: Machine, taken: Collection[str] = ())
 
     def restyle(part: str, minutes: float, threads: int) -> Part:
         options = {"rooms": order.rooms, "minutes": share * minutes, "threads": threads, "only": part}
-        module = _module("restyling", **places, **begins, **options)
+        module = _module("train.restyling", **places, **begins, **options)
         return _part(order, part, module, {part: share * minutes})
 
     others = [
         _part(
             order,
             name,
-            _module("seeing", **places, only=name, minutes=share * minutes),
+            _module("train.perception", **places, only=name, minutes=share * minutes),
             {name: share * minutes},
         )
-        for name, minutes in looking.items()
+        for name, minutes in perception_minutes.items()
     ]
     autoencoder = restyle("autoencoder", first, machine.threads)
     diffusion = restyle("diffusion", second, machine.cores)
@@ -209,7 +215,9 @@ def _module(name: str, **options: object) -> list[str]:
     return [f"{__package__}.{name}", *(word for key, value in values.items() for word in (f"--{key}", value))]
 
 
-def _part(order: Order, name: str, module: list[str], minutes: Mapping[str, float] | None = None) -> Part:
+def _part(
+    order: TrainingRun, name: str, module: list[str], minutes: Mapping[str, float] | None = None
+) -> Part:
     """``minutes``: those of each folder that it trains in; without any, its output tells how far it is."""
     log = order.run / f"{name}.log"
     progress = partial(last_steps, order.run, minutes) if minutes else partial(last_line, log)

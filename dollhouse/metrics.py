@@ -15,7 +15,7 @@ from dollhouse.data.hints import depth_bytes
 from dollhouse.render.rooms import LABELS
 
 # The repository's own code is what a room type and a rank correlation are measured with.
-sys.path.append(str(Path(__file__).parents[2] / "model_repository" / "restyle" / "1"))
+sys.path.append(str(Path(__file__).parents[1] / "model_repository" / "restyle" / "1"))
 from objects import room_type
 from quality import depth_agreement
 
@@ -58,7 +58,7 @@ def _decibels(difference: NDArray[np.floating]) -> float:
 
 
 def style_accuracy(answered: Sequence[str], targets: Sequence[str]) -> float:
-    """Share of results that the judge calls by their target style."""
+    """Share of results that the style classifier names as their target style."""
     return float(np.mean([a == b for a, b in zip(answered, targets, strict=True)]))
 
 

@@ -1,4 +1,4 @@
-"""What measurements of quality (dollhouse/evaluate) and of speed (benchmarks) share: a release that a real Triton serves."""
+"""A release served by a real Triton, for those who measure it: dollhouse/evaluate (quality) and benchmarks (speed)."""
 
 import sys
 from pathlib import Path

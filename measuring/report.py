@@ -1,4 +1,4 @@
-"""What a benchmark leaves: JSON in benchmarks/results/, and where and when it was measured."""
+"""What a measurement leaves: a JSON file of results, and where and when it was measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dollhouse.evaluate.gates import Gate
+from measuring.gates import Gate
 from measuring.machine import cpu_model, usable_cores
 
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from measuring.releases import Release
-from orchestrator.embedded.demo import SAMPLE
-from orchestrator.styles import STYLES
+from orchestrator.domain.styles import STYLES
 from reroom.triton import RestyleRequest
+from stack.demo import SAMPLE
 
 STYLE = "industrial"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,27 +13,16 @@ from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from dollhouse.metrics import Found
-from dollhouse.render.rooms import LABELS
 from measuring.counters import Counters, read_counters
 from measuring.releases import Release
-from orchestrator.jobs.models import Job, Preferences
-from orchestrator.jobs.translate import request
-from orchestrator.styles import STYLES
+from orchestrator.domain.job import Job
+from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import STYLES
+from orchestrator.services.translation import request
 from reroom.triton import Analysis, RestyleRequest, Result, TritonClient, wire
 
 DEADLINE = 600.0
 """Seconds that one request may take."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A picture UINT8 [H,W,3] and what the models say of it: depth and edges UINT8 [H,W], objects."""
-
-    picture: NDArray[np.uint8]
-    depth: NDArray[np.uint8]
-    edges: NDArray[np.uint8]
-    objects: Found
 
 
 @dataclass(frozen=True)
@@ -49,9 +38,7 @@ class Service:
 
     def __init__(self, address: str, release: Release) -> None:
         self._restyling, self._models = TritonClient(address), InferenceServerClient(address)
-        numbers = [LABELS.index(name) if name in LABELS else -1 for name in release.facts["labels"]]
-        self._numbers = np.array([*numbers, -1])
-        """By the detector's own, of which the last, −1, is padding."""
+        self.release = release
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,13 +100,9 @@ class Service:
         """Triton's statistics by model; to be read while no request is running."""
         return await read_counters(self._models)
 
-    async def analyse(self, picture: NDArray[np.uint8]) -> Seen:
-        """What ``depth``, ``edges`` and ``detector`` say of UINT8 [H,W,3]; objects that LABELS lacks are left out."""
+    async def perceive(self, picture: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """What ``depth``, ``edges`` and ``detector`` say of UINT8 [H,W,3]: their tensors by name."""
         image = InferInput("image", list(picture.shape), "UINT8")
         image.set_data_from_numpy(np.ascontiguousarray(picture))
         answer = await self._models.infer("analyse", [image])
-        tensor: Callable[[str], NDArray[Any]] = answer.as_numpy
-        labels = self._numbers[tensor("labels")]
-        real = labels >= 0
-        found = Found(tensor("boxes")[real], labels[real], tensor("scores")[real])
-        return Seen(picture, tensor("depth"), tensor("edges"), found)
+        return {name: answer.as_numpy(name) for name in ("depth", "edges", "boxes", "scores", "labels")}

@@ -1,21 +1,16 @@
-"""A real Triton for the length of a benchmark, and how much memory it takes."""
+"""A real Triton for the length of a benchmark."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from dollhouse.evaluate.held_out import SEEDS, held_out_rooms
 from measuring import ROOT
 from measuring.releases import Release
 from measuring.service import Service
-from orchestrator.embedded.triton import TritonServer
-from orchestrator.jobs.models import Preferences
+from stack.triton import TritonServer
 
 T = TypeVar("T")
 
@@ -40,95 +35,3 @@ def asked(release: Release, ask: Callable[[Service], Coroutine[Any, Any, T]]) ->
 
     with served(release) as server:
         return asyncio.run(answered(server.grpc))
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Of Triton's processes, in units of 10⁶ bytes."""
-
-    peak_mb: float
-    """The sum of what each process held at its own peak (VmHWM). Pages that they share count in each, so this is more
-    than they took at any time."""
-    shared_once_mb: float
-    """What they hold now, every shared page counted once (PSS)."""
-    processes: int
-
-
-def memory_of(pid: int) -> Memory:
-    """Of a process and its descendants, as /proc tells it (Linux)."""
-    pids = descendants(pid)
-    peaks = [_kilobytes(f"/proc/{each}/status", "VmHWM") for each in pids]
-    shares = [_kilobytes(f"/proc/{each}/smaps_rollup", "Pss") for each in pids]
-    return Memory(sum(peaks) * 1024 / 1e6, sum(shares) * 1024 / 1e6, len(pids))
-
-
-def peak_mb(pids: Iterable[int]) -> float:
-    """The sum of what each process held at its own peak (VmHWM), in units of 10⁶ bytes; without those that ended."""
-    found = 0
-    for pid in pids:
-        with suppress(OSError):
-            held = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-            found += int(held[1]) * 1024 if held else 0
-    return found / 1e6
-
-
-def descendants(pid: int) -> list[int]:
-    """``pid`` and every process that it or one of its children started."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name, which may hold anything, stands in brackets.
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue  # it has ended meanwhile
-        children.setdefault(parent, []).append(int(stat.parent.name))
-    found = [pid]
-    for each in found:
-        found += children.get(each, [])
-    return found
-
-
-def stubs_of(pid: int) -> dict[str, int]:
-    """The process ids of the Python models of a Triton that ``pid`` is, or has started, by the models' names."""
-    found = {}
-    for each in descendants(pid):
-        try:
-            words = Path(f"/proc/{each}/cmdline").read_bytes().decode().split("\0")
-        except OSError:
-            continue  # it has ended meanwhile
-        if words[0].endswith("triton_python_backend_stub"):
-            # …/restyle/1/model.py
-            found[Path(words[1]).parent.parent.name] = each
-    return found
-
-
-def _kilobytes(file: str, field: str) -> int:
-    found = re.search(rf"^{field}:\s+(\d+) kB", Path(file).read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1])
-
-
-def measure_memory(release: Release) -> Memory:
-    """A fresh Triton's memory after it has restyled pictures of every shape, JOBS at once and so in batches.
-
-    Two steps each: more need no more memory.
-    """
-    photos = [
-        next(held_out_rooms(SEEDS[:1], (height, width))).photo for height, width in release.facts["buckets"]
-    ]
-
-    async def restyle_all(address: str) -> None:
-        queue = iter([photo for photo in photos for _ in range(JOBS)])
-        async with Service(address, release) as service, asyncio.TaskGroup() as tasks:
-
-            async def work() -> None:
-                for photo in queue:
-                    await service.restyle(photo, "boho", Preferences(steps=2))
-
-            for _ in range(JOBS):
-                tasks.create_task(work())
-
-    with served(release) as server:
-        assert server.process is not None
-        asyncio.run(restyle_all(server.grpc))
-        return memory_of(server.process.pid)

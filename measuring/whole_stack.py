@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from measuring.releases import Release
-from orchestrator.embedded.demo import JOB_SECONDS, read_photo
-from orchestrator.embedded.stack import Stack
-from orchestrator.styles import STYLES
+from orchestrator.domain.styles import STYLES
 from reroom import Client
+from stack.composition import Stack
+from stack.demo import JOB_SECONDS, read_photo
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,9 @@ DATA = Path(".run/dollhouse/data")
 SPLITS = {
     "train": range(0, 1_000_000),
     "held_out": range(1_000_000, 2_000_000),
-    "judge": range(2_000_000, 3_000_000),
+    "classifier": range(2_000_000, 3_000_000),
 }
-"""Seeds. ``judge`` are the renders that the benchmark's style classifier learns from, and nobody else."""
+"""Seeds. ``classifier`` are the renders that the benchmark's style classifier learns from, and nobody else."""
 
 SHARD = 64
 """Rooms in a shard: 280 MB at 256²."""

@@ -35,14 +35,15 @@ from dollhouse.evaluate.finishing import ROOMS as FINISHED
 from dollhouse.evaluate.finishing import finishing_figures
 from dollhouse.evaluate.gates import GATES, missed
 from dollhouse.evaluate.held_out import MEASURED, held_out_rooms
+from dollhouse.evaluate.memory import measure_memory
 from dollhouse.evaluate.planted import Scores, score_figures, score_rooms
-from dollhouse.evaluate.style_classifier import read_judge
+from dollhouse.evaluate.style_classifier import read_classifier
 from dollhouse.evaluate.wishes import Wished, wish_figures
 from dollhouse.render.rooms import STYLES
 from measuring import report
 from measuring.releases import Release, find_release
 from measuring.service import Service
-from measuring.serving import JOBS, asked, measure_memory
+from measuring.serving import JOBS, asked
 from measuring.whole_stack import measure_seconds
 
 Document = dict[str, Any]
@@ -150,18 +151,18 @@ def _counting(rooms: int) -> Callable[[int], None]:
 
 def room_figures(answers: list[Answers]) -> Document:
     """Everything that is measured on rooms."""
-    judge = read_judge().name_styles
+    classifier = read_classifier().name_styles
 
     def restyling(answers: list[Answers]) -> Document:
-        styles = {style: style_figures(answers, style, judge) for style in STYLES}
+        styles = {style: style_figures(answers, style, classifier) for style in STYLES}
         return {**over_styles(styles), "styles": styles}
 
     controls = {name: restyling(made(answers)) for name, made in CONTROLS.items()}
     return {
         **restyling(answers),
         **seeing_figures(answers),
-        "judge_accuracy": controls["renders"]["style_accuracy"],
-        "style_accuracy_of_changes": changed_style_accuracy(answers, judge),
+        "classifier_accuracy": controls["renders"]["style_accuracy"],
+        "style_accuracy_of_changes": changed_style_accuracy(answers, classifier),
         **controls,
     }
 

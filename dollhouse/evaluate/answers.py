@@ -17,15 +17,20 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dollhouse.evaluate.held_out import HeldOutRoom
+from dollhouse.evaluate.perceived import Perceived, perceive
 from dollhouse.render.rooms import STYLES, Wish
 from measuring import ROOT
 from measuring.releases import Release
-from measuring.service import Seen, Service
-from orchestrator.jobs.models import Preferences
+from measuring.service import Service
+from orchestrator.domain.preferences import Preferences
 from reroom.triton import Result
 
 KEPT = ROOT / ".run" / "benchmarks"
-ASKED = ("orchestrator/styles.toml", "orchestrator/jobs/translate.py", "model_repository/*/1/*.py")
+ASKED = (
+    "orchestrator/domain/styles.toml",
+    "orchestrator/services/translation.py",
+    "model_repository/*/1/*.py",
+)
 """Files that a result depends on besides the release."""
 
 Picture = tuple[NDArray[np.uint8], tuple[str, ...]]
@@ -36,7 +41,7 @@ Picture = tuple[NDArray[np.uint8], tuple[str, ...]]
 class Made:
     """One result."""
 
-    seen: Seen
+    seen: Perceived
     palette: tuple[str, ...]
     """The colours that the service says it used; () = the style's own."""
     truth: NDArray[np.uint8]
@@ -48,7 +53,7 @@ class Answers:
     """Everything that Triton said of one room."""
 
     room: HeldOutRoom
-    photo: Seen
+    photo: Perceived
     room_type: str
     results: Mapping[str, Made] = field(default_factory=dict)
     """By the style that was asked for."""
@@ -121,10 +126,10 @@ async def ask(
     made = {style: await restyled(service, room, style, kept) for style in styles}
     truths = room.restyled([(style, Wish(palette)) for style, (_, palette) in made.items()]) if made else ()
     results = {
-        style: Made(await service.analyse(picture), palette, truth)
+        style: Made(await perceive(service, picture), palette, truth)
         for (style, (picture, palette)), truth in zip(made.items(), truths, strict=True)
     }
-    return Answers(room, await service.analyse(room.photo), told.room_type, results)
+    return Answers(room, await perceive(service, room.photo), told.room_type, results)
 
 
 async def ask_all(

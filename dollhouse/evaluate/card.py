@@ -1,6 +1,6 @@
 """MODEL_CARD.md of the release ``dollhouse``, written from facts and the words in card.md.
 
-    python -m dollhouse.evaluate.card                        # after new figures in benchmarks/results
+    python -m dollhouse.evaluate.card                        # after new figures in results/
     python -m dollhouse.evaluate.card --run .run/dollhouse   # after an export: keep the training's facts too
 
 The facts: release.json, the graphs themselves, ``versions/<n>/training.json`` (:mod:`.facts`), what the benchmark
@@ -23,13 +23,15 @@ from string import Template
 import onnx
 from onnx import TensorProto
 
+from measuring import ROOT
+
 from .card_results import Facts, eye, figures, table
 from .marks import FILE as MARKS_FILE
 from .marks import Marks, read_marks
 
-ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "releases" / "dollhouse"
-BENCHMARKS = ROOT / "benchmarks"
+EVALUATION = Path(__file__).parent
+"""Holds results/ and gates.toml."""
 WORDS = Path(__file__).with_name("card.md")
 NAME = "MODEL_CARD.md"
 
@@ -44,14 +46,14 @@ GRAPHS = {
 SPLITS = {
     "train": "the networks under Training",
     "held_out": "none; settings may be chosen on it, figures are measured on further seeds",
-    "judge": "the benchmark's judge of styles",
+    "classifier": "the style classifier of the evaluation",
 }
 TRAINED = {
     "autoencoder": "autoencoder",
     "diffusion": "text encoder, UNet and both ControlNets",
     "depth": "depth model",
     "detector": "detector",
-    "judge": "judge of styles, for the benchmark only",
+    "classifier": "style classifier, for the evaluation only",
 }
 PAIRS = (
     "Each room is found in each of the styles and in mixtures of them, and from that restyled: in another style's\n"
@@ -82,17 +84,17 @@ class Sources:
 
 
 def read_sources(
-    release: Path = RELEASE, benchmarks: Path = BENCHMARKS, marks_file: Path = MARKS_FILE
+    release: Path = RELEASE, evaluation: Path = EVALUATION, marks_file: Path = MARKS_FILE
 ) -> Sources:
     """Raises FileNotFoundError when there is no release."""
     text = (release / "release.json").read_bytes()
     document = json.loads(text)
     version = document["release"].rpartition("-")[2]
-    measured = _json(benchmarks / "results" / "dollhouse.json") or {}
+    measured = _json(evaluation / "results" / "dollhouse.json") or {}
     if measured.get("release", {}).get("sha256") != hashlib.sha256(text).hexdigest():
         measured = {}
     graphs = {name: release / "models" / name / str(facts["version"]) for name, facts in _models(document)}
-    gates, marks = benchmarks / "gates.toml", read_marks(marks_file)
+    gates, marks = evaluation / "gates.toml", read_marks(marks_file)
     return Sources(
         document,
         {name: count_parameters(folder / "model.onnx") for name, folder in graphs.items()},

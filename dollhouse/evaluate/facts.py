@@ -26,14 +26,14 @@ from dollhouse.data.pairs import SOURCES, pairs_of
 from dollhouse.train.loop import pick_device
 from dollhouse.train.progress import last_record
 from dollhouse.train.weights import START, digests
-from export.bundle import NETWORKS, SIGHT
+from export.bundle import NETWORKS, PERCEPTION
 from measuring.machine import cpu_model, usable_cores
 
 Facts = dict[str, Any]
 
 TRAINED = ("autoencoder", "diffusion", "depth", "detector")
 """Folders of a run in which something of the release is trained."""
-JUDGE = "judge"
+CLASSIFIER = "classifier"
 """The folder of what only the benchmark uses; its facts are kept when it was trained in the same run."""
 MACHINE = "machine.json"
 
@@ -104,7 +104,11 @@ def collect(run: Path, data: Path) -> Facts:
     note_machine(run)
     networks, start = run / "networks", run / START
     began_with = [name for name in NETWORKS if (start / name).is_dir()]
-    optional = [JUDGE, *(["autoencoder"] if began_with else []), *(n for n in SIGHT if n in began_with)]
+    optional = [
+        CLASSIFIER,
+        *(["autoencoder"] if began_with else []),
+        *(n for n in PERCEPTION if n in began_with),
+    ]
     try:
         made = json.loads((data / "making.json").read_text())
         measured = json.loads((networks / "facts.json").read_text())
@@ -120,7 +124,7 @@ def collect(run: Path, data: Path) -> Facts:
             "rays_per_pixel": made["supersample"] ** 2,
             "training": {
                 name: _ended(run / name / "log.jsonl")
-                for name in (*TRAINED, JUDGE)
+                for name in (*TRAINED, CLASSIFIER)
                 if name not in optional or (run / name / "log.jsonl").is_file()
             },
             **({"began_with": digests(start, began_with)} if began_with else {}),

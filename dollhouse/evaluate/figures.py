@@ -12,11 +12,11 @@ from quality import measure_quality
 from dollhouse import metrics
 from dollhouse.evaluate import likeness
 from dollhouse.evaluate.answers import Answers, Made
+from dollhouse.evaluate.perceived import Perceived
 from dollhouse.render.rooms import STYLES
-from measuring.service import Seen
 
 NameStyles = Callable[[NDArray[np.uint8]], list[str]]
-"""The judge: pictures UINT8 [B,H,W,3] → the style of each."""
+"""The classifier: pictures UINT8 [B,H,W,3] → the style of each."""
 
 Figures = dict[str, float]
 
@@ -39,9 +39,9 @@ def seeing_figures(answers: Sequence[Answers]) -> Figures:
     }
 
 
-def restyling_figures(answers: Sequence[Answers], judge: NameStyles) -> Figures:
+def restyling_figures(answers: Sequence[Answers], classifier: NameStyles) -> Figures:
     """How well it restyles: the mean over every result; ``gain_over_mean`` is that of the worst style."""
-    return over_styles({style: style_figures(answers, style, judge) for style in STYLES})
+    return over_styles({style: style_figures(answers, style, classifier) for style in STYLES})
 
 
 def over_styles(styles: Mapping[str, Figures]) -> Figures:
@@ -51,13 +51,13 @@ def over_styles(styles: Mapping[str, Figures]) -> Figures:
     return {**means, "gain_over_mean": min(each["gain_over_mean"] for each in styles.values())}
 
 
-def style_figures(answers: Sequence[Answers], style: str, judge: NameStyles) -> Figures:
+def style_figures(answers: Sequence[Answers], style: str, classifier: NameStyles) -> Figures:
     """Of the results in one style. ``grain`` has no gate: it is ``flat`` with the texture that is in the truth."""
     rooms = [each.room for each in answers]
     results = [each.results[style] for each in answers]
     pairs = [(made.seen.picture, made.truth) for made in results]
     seen = [(made.seen, room) for made, room in zip(results, rooms, strict=True)]
-    named = judge(np.stack([picture for picture, _ in pairs]))
+    named = classifier(np.stack([picture for picture, _ in pairs]))
     return {
         "psnr_truth": _mean([metrics.psnr(*each) for each in pairs]),
         "psnr_blurred": _mean([metrics.psnr_blurred(*each) for each in pairs]),
@@ -71,7 +71,7 @@ def style_figures(answers: Sequence[Answers], style: str, judge: NameStyles) -> 
     }
 
 
-def changed_style_accuracy(answers: Sequence[Answers], judge: NameStyles) -> float:
+def changed_style_accuracy(answers: Sequence[Answers], classifier: NameStyles) -> float:
     """Share of right styles among the results that ask for another style than the photo has."""
     asked = [
         (made.seen.picture, style)
@@ -80,7 +80,7 @@ def changed_style_accuracy(answers: Sequence[Answers], judge: NameStyles) -> flo
         if style != each.room.style
     ]
     return metrics.style_accuracy(
-        judge(np.stack([picture for picture, _ in asked])), [style for _, style in asked]
+        classifier(np.stack([picture for picture, _ in asked])), [style for _, style in asked]
     )
 
 
@@ -112,7 +112,7 @@ CONTROLS = {"renders": true_renders, "nothing_done": nothing_done, "another_room
 """What the figures of results are to be seen beside, by its name in the JSON."""
 
 
-def _with_results(answers: Sequence[Answers], shown: Callable[[Answers, Made], Seen]) -> list[Answers]:
+def _with_results(answers: Sequence[Answers], shown: Callable[[Answers, Made], Perceived]) -> list[Answers]:
     return [
         replace(
             each,
@@ -122,7 +122,7 @@ def _with_results(answers: Sequence[Answers], shown: Callable[[Answers, Made], S
     ]
 
 
-def score(photo: Seen, result: Seen) -> float:
+def score(photo: Perceived, result: Perceived) -> float:
     """The quality score that `restyle` gives a result of a photo."""
     quality = measure_quality(
         photo.picture, photo.edges, photo.depth, result.picture, result.edges, result.depth

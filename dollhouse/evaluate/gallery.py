@@ -1,6 +1,6 @@
 """What does it look like? Contact sheets: a row each for a photo and the same room in the five styles.
 
-    python -m dollhouse.evaluate.gallery                                  # twelve held-out rooms and photos of real ones
+    python -m dollhouse.evaluate.gallery                  # twelve held-out rooms and photos of real ones
     python -m dollhouse.evaluate.gallery --photo mine.jpg --rooms --out somewhere     # only my photo
 
 writes rooms.jpg, and photo-NAME.jpg for each photo, into docs/gallery. Where a photo is not at hand, its row is left as
@@ -27,9 +27,9 @@ from measuring import ROOT
 from measuring.releases import Release, find_release
 from measuring.service import Service
 from measuring.serving import served
-from orchestrator.jobs.models import Preferences
-from orchestrator.jobs.pictures import decode
-from orchestrator.styles import STYLES
+from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import STYLES
+from orchestrator.photos.pictures import decode
 
 OUT = ROOT / "docs" / "gallery"
 PHOTOS = tuple(

@@ -26,6 +26,7 @@ from rich.table import Table
 from dollhouse.data.dataset import SPLITS
 from dollhouse.evaluate.figures import Figures, score
 from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
+from dollhouse.evaluate.perceived import perceive
 from dollhouse.render.rooms import STYLES
 from measuring.releases import find_release
 from measuring.service import Service
@@ -148,10 +149,10 @@ class Scores:
 async def score_room(service: Service, room: HeldOutRoom, other: HeldOutRoom) -> Scores:
     """What `restyle` would score the room restyled, without a fault and with each."""
     style, made = restyle_of(room, other)
-    photo = await service.analyse(room.photo)
+    photo = await perceive(service, room.photo)
 
     async def scored(picture: Picture) -> float:
-        return score(photo, await service.analyse(picture))
+        return score(photo, await perceive(service, picture))
 
     faulty = {
         name: (await scored(mild(made)), await scored(strong(made)))

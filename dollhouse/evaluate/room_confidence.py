@@ -1,6 +1,6 @@
 """Is the room type right where `restyle` names one, and as often as it says?
 
-    python -m dollhouse.evaluate.room_confidence                             # 400 rooms, into results/room_confidence.json
+    python -m dollhouse.evaluate.room_confidence                  # 400 rooms, into results/room_confidence.json
     python -m dollhouse.evaluate.room_confidence --rooms 40 --out /tmp/few.json
 
 Every answer comes from a real Triton, on each room as it is rendered and once more as another camera and other lamps

@@ -13,7 +13,7 @@ from .schemes import NOTHING, Wish
 from .swatches import Swatch
 
 STYLES = ("modern", "scandinavian", "boho", "industrial", "minimalist")
-"""The order of style numbers everywhere in the dollhouse; the names are those of orchestrator/styles.toml."""
+"""The order of style numbers everywhere in the dollhouse; the names are those of orchestrator/domain/styles.toml."""
 
 
 class Look(Protocol):

@@ -1,4 +1,4 @@
-"""The five styles as swatches, after the words of orchestrator/styles.toml: what each slot may be made of."""
+"""The five styles as swatches, after the words of orchestrator/domain/styles.toml: what each slot may be made of."""
 
 from __future__ import annotations
 

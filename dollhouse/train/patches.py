@@ -34,13 +34,13 @@ class PatchDiscriminator(nn.Module):
             layers += [spectral_norm(nn.Conv2d(channels, width, kernel, stride, 1)), nn.LeakyReLU(0.2)]
             channels = width
         self.features = nn.Sequential(*layers)
-        self.judge = nn.Conv2d(channels, 1, 3, 1, 1)
+        self.score = nn.Conv2d(channels, 1, 3, 1, 1)
         self.styles = nn.Embedding(styles, channels)
 
     def forward(self, pictures: Tensor, styles: Tensor) -> Tensor:
         features = self.features(pictures)
         projection = (features * self.styles(styles)[:, :, None, None]).mean(1, keepdim=True)
-        answer: Tensor = self.judge(features) + projection
+        answer: Tensor = self.score(features) + projection
         return answer
 
 

@@ -1,10 +1,10 @@
-"""Trains what looks at pictures: the depth model, the detector, and the benchmark's judge of styles.
+"""Trains the networks that perceive: the depth model, the detector, and the evaluation's style classifier.
 
     python -m dollhouse.train.perception                      # all three, with the preset of the machine
     python -m dollhouse.train.perception --only depth
 
 Run it again after it was stopped and it goes on. Rooms come from ``python -m dollhouse.data.dataset``: the splits
-``train`` and ``judge`` to learn from, ``held_out`` to be measured on.
+``train`` and ``classifier`` to learn from, ``held_out`` to be measured on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dollhouse.metrics import Found
 from dollhouse.render.rooms import STYLES
 
 from . import depth, detector
-from . import style_classifier as judge
+from . import style_classifier as classifier
 from .loop import Limit, Optimising, pick_device
 
 RUN = Path(".run/dollhouse")
@@ -42,15 +42,15 @@ class Preset:
 
     depth: depth.DepthSettings
     detector: detector.DetectorSettings
-    judge: judge.JudgeSettings
+    classifier: classifier.StyleClassifierSettings
     minutes: Mapping[str, float]
 
 
 CPU = Preset(
     depth.DepthSettings(),
     detector.DetectorSettings(),
-    judge.JudgeSettings(),
-    {"depth": 20.0, "detector": 30.0, "judge": 5.0},
+    classifier.StyleClassifierSettings(),
+    {"depth": 20.0, "detector": 30.0, "classifier": 5.0},
 )
 """Minutes of one core of its own."""
 
@@ -62,13 +62,13 @@ CUDA = Preset(
         batch=64,
         optimising=Optimising(learning_rate=4e-3, weight_decay=0.02, clip=10.0),
     ),
-    judge.JudgeSettings(),
-    {"depth": 2.0, "detector": 2.5, "judge": 0.5},
+    classifier.StyleClassifierSettings(),
+    {"depth": 2.0, "detector": 2.5, "classifier": 0.5},
 )
 
 
 def train_depth(run: Path, preset: Preset, rooms: Dataset, held_out: Dataset, device: torch.device) -> None:
-    """Writes ``run``/networks/depth and adds its figures to seeing.json beside it."""
+    """Writes ``run``/networks/depth and adds its figures to perception.json beside it."""
     limit = Limit(minutes=preset.minutes["depth"])
     network = depth.train_depth(rooms, run / "depth", preset.depth, limit, device)
     network.save_pretrained(run / "networks" / "depth")
@@ -78,19 +78,21 @@ def train_depth(run: Path, preset: Preset, rooms: Dataset, held_out: Dataset, de
 def train_detector(
     run: Path, preset: Preset, rooms: Dataset, held_out: Dataset, device: torch.device
 ) -> None:
-    """Writes ``run``/networks/detector and adds its figures to seeing.json beside it."""
+    """Writes ``run``/networks/detector and adds its figures to perception.json beside it."""
     limit = Limit(minutes=preset.minutes["detector"])
     network = detector.train_detector(rooms, run / "detector", preset.detector, limit, device)
     network.save_pretrained(run / "networks" / "detector")
     _note(run, measure_detector(detector.as_module(network).to(device), held_out))
 
 
-def train_judge(run: Path, preset: Preset, rooms: Dataset, held_out: Dataset, device: torch.device) -> None:
-    """Writes ``run``/judge and adds its figures to networks/seeing.json."""
-    limit = Limit(minutes=preset.minutes["judge"])
-    trained = judge.train_judge(rooms, run / "judge", preset.judge, limit, device)
-    judge.save_judge(trained, preset.judge, run / "judge")
-    _note(run, measure_judge(trained, held_out))
+def train_classifier(
+    run: Path, preset: Preset, rooms: Dataset, held_out: Dataset, device: torch.device
+) -> None:
+    """Writes ``run``/classifier and adds its figures to networks/perception.json."""
+    limit = Limit(minutes=preset.minutes["classifier"])
+    trained = classifier.train_classifier(rooms, run / "classifier", preset.classifier, limit, device)
+    classifier.save_classifier(trained, preset.classifier, run / "classifier")
+    _note(run, measure_classifier(trained, held_out))
 
 
 def measure_depth(module: nn.Module, held_out: Dataset) -> dict[str, float]:
@@ -112,14 +114,14 @@ def measure_detector(module: nn.Module, held_out: Dataset) -> dict[str, float]:
     }
 
 
-def measure_judge(trained: judge.Judge, held_out: Dataset) -> dict[str, float]:
+def measure_classifier(trained: classifier.StyleClassifier, held_out: Dataset) -> dict[str, float]:
     """On every target of every room."""
     right = []
     for index in range(len(held_out)):
         pairs = held_out.pairs(index)
         targets = np.stack([held_out.target(index, number) for number in range(len(pairs))])
         right += [a == pair.style for a, pair in zip(trained.name_styles(targets), pairs, strict=True)]
-    return {"judge_accuracy": float(np.mean(right))}
+    return {"classifier_accuracy": float(np.mean(right))}
 
 
 def detect(module: nn.Module, pictures: Iterable[NDArray[np.uint8]]) -> list[Found]:
@@ -152,8 +154,8 @@ def _answer(module: nn.Module, picture: NDArray[np.uint8]) -> Sequence[NDArray[A
 
 
 def _note(run: Path, figures: Mapping[str, float]) -> None:
-    """Add to networks/seeing.json."""
-    path = run / "networks" / "seeing.json"
+    """Add to networks/perception.json."""
+    path = run / "networks" / "perception.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     known = json.loads(path.read_text()) if path.is_file() else {}
     rounded = {name: round(value, 4) for name, value in figures.items()}
@@ -162,7 +164,7 @@ def _note(run: Path, figures: Mapping[str, float]) -> None:
 
 
 TRAINERS = {
-    "judge": ("judge", train_judge),
+    "classifier": ("classifier", train_classifier),
     "depth": ("train", train_depth),
     "detector": ("train", train_detector),
 }
@@ -179,7 +181,9 @@ def main() -> None:
     device = pick_device()
     preset = CUDA if device.type == "cuda" else CPU
     if given.minutes is not None:
-        preset = Preset(preset.depth, preset.detector, preset.judge, dict.fromkeys(TRAINERS, given.minutes))
+        preset = Preset(
+            preset.depth, preset.detector, preset.classifier, dict.fromkeys(TRAINERS, given.minutes)
+        )
     held_out = open_dataset(given.data, "held_out")
     for name in given.only or TRAINERS:
         split, train = TRAINERS[name]

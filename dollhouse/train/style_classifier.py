@@ -1,5 +1,5 @@
-"""The judge: names the style that a room was restyled in. It learns from targets of its own, the split ``judge``,
-whatever palette was wished for.
+"""Names the style that a room was restyled in. It learns from targets of its own, the split ``classifier``, whatever
+palette was wished for.
 
 It belongs to the benchmark and is no part of the bundle.
 """
@@ -26,11 +26,11 @@ from .loop import Limit, Losses, Optimising, Pace, Trainer, autocast, step_rando
 
 OPTIMISING = Optimising(learning_rate=2e-3, weight_decay=0.05)
 
-WEIGHTS = "judge.pt"
+WEIGHTS = "classifier.pt"
 
 
 @dataclass(frozen=True)
-class JudgeSettings:
+class StyleClassifierSettings:
     side: int = 128
     widths: tuple[int, ...] = (16, 32, 48, 64)
     batch: int = 32
@@ -40,10 +40,10 @@ class JudgeSettings:
     optimising: Optimising = OPTIMISING
 
 
-class Judge(nn.Module):
+class StyleClassifier(nn.Module):
     """Picture UINT8 [B,H,W,3], any size → logits [B,5] over STYLES."""
 
-    def __init__(self, settings: JudgeSettings) -> None:
+    def __init__(self, settings: StyleClassifierSettings) -> None:
         super().__init__()
         self.side = settings.side
         layers: list[nn.Module] = []
@@ -81,16 +81,18 @@ class Judge(nn.Module):
         return [STYLES[int(n)] for n in torch.cat(logits).argmax(1)]
 
 
-def build_judge(settings: JudgeSettings) -> Judge:
+def build_classifier(settings: StyleClassifierSettings) -> StyleClassifier:
     """With random weights."""
     torch.manual_seed(settings.seed)
-    return Judge(settings)
+    return StyleClassifier(settings)
 
 
-def judge_losses(judge: Judge, pictures: Tensor, styles: Sequence[int], smoothing: float) -> Losses:
-    """``pictures`` as ``Judge.prepare`` returns them."""
+def classifier_losses(
+    classifier: StyleClassifier, pictures: Tensor, styles: Sequence[int], smoothing: float
+) -> Losses:
+    """``pictures`` as ``StyleClassifier.prepare`` returns them."""
     real = torch.tensor(styles, device=pictures.device)
-    logits = judge.answer(pictures).float()
+    logits = classifier.answer(pictures).float()
     wrong = (logits.argmax(1) != real).float().mean()
     return {"loss": F.cross_entropy(logits, real, label_smoothing=smoothing), "wrong": wrong}
 
@@ -109,46 +111,48 @@ def targets_of(
     return np.stack(pictures), styles
 
 
-def train_judge(
+def train_classifier(
     dataset: Dataset,
     folder: Path,
-    settings: JudgeSettings,
+    settings: StyleClassifierSettings,
     limit: Limit,
     device: torch.device,
     pace: Pace | None = None,
-) -> Judge:
-    """Train (or go on training) in ``folder``; returns the judge in evaluation mode."""
-    judge = build_judge(settings).to(device)
+) -> StyleClassifier:
+    """Train (or go on training) in ``folder``; returns the classifier in evaluation mode."""
+    classifier = build_classifier(settings).to(device)
 
     def losses(step: int) -> Losses:
         choices, noise = step_randomness(settings.seed, step, device)
         targets, styles = targets_of(dataset, settings.batch, choices)
-        pictures = disturb(judge.prepare(torch.from_numpy(targets).to(device)), choices, noise)
+        pictures = disturb(classifier.prepare(torch.from_numpy(targets).to(device)), choices, noise)
         with autocast(device):
-            return judge_losses(judge, pictures, styles, settings.smoothing)
+            return classifier_losses(classifier, pictures, styles, settings.smoothing)
 
     def sample(path: Path) -> None:
         """Rows by answered style."""
         pictures, _ = targets_of(dataset, 25, np.random.default_rng(0))
-        order = np.argsort([STYLES.index(style) for style in judge.name_styles(pictures)], kind="stable")
+        order = np.argsort([STYLES.index(style) for style in classifier.name_styles(pictures)], kind="stable")
         sheet = to_signal(pictures[order])
         save_grid(path, [list(sheet[start : start + 5]) for start in range(0, 25, 5)])
 
-    Trainer({"judge": judge}, losses, sample, settings.optimising, asdict(settings), folder, pace).run(limit)
-    return judge
+    Trainer(
+        {"classifier": classifier}, losses, sample, settings.optimising, asdict(settings), folder, pace
+    ).run(limit)
+    return classifier
 
 
-def save_judge(judge: Judge, settings: JudgeSettings, folder: Path) -> None:
+def save_classifier(classifier: StyleClassifier, settings: StyleClassifierSettings, folder: Path) -> None:
     """Write settings.json and WEIGHTS."""
     folder.mkdir(parents=True, exist_ok=True)
     shape = {"side": settings.side, "widths": settings.widths}
     (folder / "settings.json").write_text(json.dumps(shape))
-    torch.save({name: value.cpu() for name, value in judge.state_dict().items()}, folder / WEIGHTS)
+    torch.save({name: value.cpu() for name, value in classifier.state_dict().items()}, folder / WEIGHTS)
 
 
-def load_judge(folder: Path) -> Judge:
-    """What ``save_judge`` wrote, on the CPU, in evaluation mode."""
+def load_classifier(folder: Path) -> StyleClassifier:
+    """What ``save_classifier`` wrote, on the CPU, in evaluation mode."""
     shape = json.loads((folder / "settings.json").read_text())
-    judge = build_judge(JudgeSettings(side=shape["side"], widths=tuple(shape["widths"])))
-    judge.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
-    return judge.eval().requires_grad_(False)
+    classifier = build_classifier(StyleClassifierSettings(side=shape["side"], widths=tuple(shape["widths"])))
+    classifier.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+    return classifier.eval().requires_grad_(False)

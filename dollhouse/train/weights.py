@@ -23,14 +23,14 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save
 from transformers import DPTForDepthEstimation
 
-from export.bundle import BUNDLES, NETWORKS, SIGHT, BundleError
+from export.bundle import BUNDLES, NETWORKS, PERCEPTION, BundleError
 from export.models.load import to_fp16
 
 RUN = Path(".run/dollhouse")
 KEPT = BUNDLES / "dollhouse"
 
-RESTYLING = tuple(name for name in NETWORKS if name not in SIGHT)
-FIGURES = ("facts.json", "seeing.json")
+RESTYLING = tuple(name for name in NETWORKS if name not in PERCEPTION)
+FIGURES = ("facts.json", "perception.json")
 """What a training measured of its networks, beside them."""
 
 START = "start"
@@ -82,21 +82,23 @@ def begin(run: Path, start: Path | None) -> Path | None:
     return own if own.is_dir() else None
 
 
-def take_sight(start: Path, run: Path) -> tuple[str, ...]:
+def take_perception(start: Path, run: Path) -> tuple[str, ...]:
     """Copy the networks that see from ``start`` to those of ``run``, but for those that ``run`` has begun to train.
 
     Returns their names.
     """
     taken = tuple(
-        name for name in SIGHT if (start / name).is_dir() and not (run / name / "checkpoint.pt").is_file()
+        name
+        for name in PERCEPTION
+        if (start / name).is_dir() and not (run / name / "checkpoint.pt").is_file()
     )
     networks = run / "networks"
     for name in taken:
         with _replacing(networks / name) as new:
             shutil.copytree(start / name, new, dirs_exist_ok=True)
-    seeing = FIGURES[1]
-    if taken and (start / seeing).is_file() and not (networks / seeing).is_file():
-        shutil.copyfile(start / seeing, networks / seeing)
+    perception = FIGURES[1]
+    if taken and (start / perception).is_file() and not (networks / perception).is_file():
+        shutil.copyfile(start / perception, networks / perception)
     return taken
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from reroom import AsyncClient, NotFound
 from tests.conftest import ROOT
-from tests.running_stack import RunningStack, photo, running_stack, until
+from tests.support.running_stack import RunningStack, photo, running_stack, until
 
 STEPS = 100
 """A second or two of work for the bundle `tiny`: long enough to be stopped in the middle."""

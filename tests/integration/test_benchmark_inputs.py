@@ -23,7 +23,7 @@ from measuring.counters import difference
 from measuring.releases import find_release
 from measuring.sample import sample_request
 from measuring.service import Service
-from orchestrator.embedded.triton import TritonServer
+from stack.triton import TritonServer
 
 TINY = find_release("tiny")
 SPECS = specs(TINY)

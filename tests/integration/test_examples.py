@@ -15,7 +15,7 @@ from PIL import Image
 
 import reroom
 from tests.conftest import ROOT
-from tests.running_stack import RunningStack, photo, running_stack
+from tests.support.running_stack import RunningStack, photo, running_stack
 
 EXAMPLES = ROOT / "examples"
 COMMANDS = dict(

@@ -1,4 +1,4 @@
-"""The peer that `restyle` is compared with: diffusers' own pipelines in torch, with the weights of a bundle."""
+"""The baseline that `restyle` is compared with: diffusers' own pipelines in torch, with the weights of a bundle."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Pipeline:
         return float(np.interp(timestep, np.arange(len(alphas)), np.sqrt((1.0 - alphas) / alphas)))
 
 
-class Peer:
+class DiffusersBaseline:
     """What somebody would write who restyles a photo with diffusers: depth, edges, pipeline; at the bundle's
     defaults."""
 

@@ -23,7 +23,7 @@ from export.bundle import Weights, load_bundle
 from export.contract import graph_specs
 from export.models import load
 from export.tokenizer import load_tokenizer
-from orchestrator import styles
+from orchestrator.domain import styles
 from tests.conftest import ROOT
 from tests.oracle import baseline
 

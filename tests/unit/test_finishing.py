@@ -16,7 +16,7 @@ from images import fit_photo, resize, to_bucket
 from numpy.typing import NDArray
 from request import MAX_ASPECT
 
-from tests.pictures import room
+from tests.support.pictures import room
 
 Picture = NDArray[Any]
 

@@ -9,7 +9,7 @@ import pytest
 from dollhouse.evaluate.finishing import finishing_figures, sharpness
 from dollhouse.evaluate.held_out import SEEDS
 from dollhouse.metrics import psnr
-from tests.pictures import room
+from tests.support.pictures import room
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

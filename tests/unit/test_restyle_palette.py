@@ -13,9 +13,9 @@ from prompt import Prompts
 from release import Release, load_release
 from request import MAX_COLOURS, InvalidRequest, Request, parse_request
 
-from orchestrator.styles import STYLES
+from orchestrator.domain.styles import STYLES
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 PALETTES = (("sage green",), ("navy", "cream"), ())
 PHOTO = room(96, 120)

@@ -30,7 +30,7 @@ from quality import (
 from release import load_release
 
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 
 def edges_of(picture: np.ndarray) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from release import Release, load_release
 from request import InvalidRequest, Request, parse_request
 
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 PHOTO = room(112, 144)
 RESTYLED = PHOTO[..., [0, 2, 1]].copy()

@@ -15,9 +15,9 @@ from request import InvalidRequest, parse_request
 from result_warnings import result_warnings
 from solver import Table
 
-from orchestrator.styles import STYLES
+from orchestrator.domain.styles import STYLES
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 PHOTO = room(96, 120)
 LONG = "a grand piano beside the tall window " * 17  # 119 words

@@ -15,7 +15,7 @@ from request import InvalidRequest, Request, parse_request
 from solver import MAX_STEPS, SPACINGS
 
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 PHOTO = room(96, 120)
 

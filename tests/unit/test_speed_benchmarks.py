@@ -21,11 +21,11 @@ from benchmarks.end_to_end import Comparison
 from benchmarks.perf_inputs import REQUESTS, UnfitInputs, check, document, inputs_of, specs, write_inputs
 from benchmarks.perf_program import PerfError, find_perf_analyzer
 from benchmarks.stubs import Tally, shared
-from dollhouse.evaluate.gates import Gate
 from export.bundle import BundleError, load_bundle
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
 from measuring import releases, report
 from measuring.counters import Counters, difference, parse
+from measuring.gates import Gate
 from measuring.releases import Release, find_release, ready_release
 from reroom import JobStatus
 from tests.conftest import ROOT
