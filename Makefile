@@ -69,6 +69,7 @@ check: lint test
 lint: $(TESTS)
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
+	$(VENV) client/unasync.py --check
 	$(VENV) -m mypy
 	.venv/bin/lint-imports
 
