@@ -18,12 +18,13 @@ TORCH ?= torch==2.13.0
 VENV := .venv/bin/python
 SERVER := .venv/.server-installed
 TESTS := .venv/.tests-installed
+DOCS := .venv/.docs-installed
 TRITON := .triton/.installed
 PERF := .perf/.installed
 TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
 INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
-.PHONY: help demo up test check lint export dollhouse bench clean .venv .triton .perf typescript
+.PHONY: help demo up test check lint docs export dollhouse bench clean .venv .triton .perf typescript
 .DELETE_ON_ERROR:
 
 help:  ## print this
@@ -33,6 +34,7 @@ help:  ## print this
 	@echo '        [TRITON_PORT=8001]                            TRITON_PORT, of the next on the ports after it (0: free ones)'
 	@echo 'make test                                             run every test'
 	@echo 'make check                                            lint, types, import arrows, tests'
+	@echo 'make docs                                             build the pages as a site, in build/docs/site'
 	@echo 'make export BUNDLE=tiny                               make releases/BUNDLE from its weights'
 	@echo 'make bench                                            measure speed, into benchmarks/results: about 12 minutes on'
 	@echo '                                                      two idle CPU cores'
@@ -71,6 +73,10 @@ lint: $(TESTS)
 	$(VENV) -m mypy
 	.venv/bin/lint-imports
 
+# What the tests need builds the site too; where that is not installed, the site's own few packages are enough.
+docs: $(firstword $(wildcard $(TESTS)) $(DOCS))
+	$(VENV) docs/site.py
+
 export: $(TESTS)
 	$(VENV) -m export '$(BUNDLE)' --repository model_repository
 
@@ -84,7 +90,7 @@ bench: $(TESTS) $(TRITON) $(PERF)
 	$(VENV) -m benchmarks.overhead
 
 clean:
-	rm -rf .venv .triton .perf .run tests/typescript/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .triton .perf .run build tests/typescript/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .venv: $(SERVER)
 .triton: $(TRITON)
@@ -104,6 +110,10 @@ $(TESTS): $(SERVER)
 	@$(call INSTALL,torch and what the tests need into .venv) .venv --stamp .server-installed --stamp .tests-installed --needs $^ \
 		--pip "--no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)" \
 		--pip "-c requirements/constraints.txt -e './client[triton]' -e '.[test]'"
+
+$(DOCS): $(SERVER)
+	@$(call INSTALL,what builds the site into .venv) .venv --stamp .server-installed --stamp .docs-installed --needs $^ \
+		--pip "-c requirements/constraints.txt -e './client[triton]' -e '.[embedded,docs]'"
 
 $(TRITON): requirements/serving.txt requirements/tritonserver.txt $(call gone,.triton/bin/python)
 	@test "$$(uname -sm)" = 'Linux x86_64' || { \

@@ -45,9 +45,9 @@ class Settings(BaseSettings):
     r2_endpoint_url: str | None = Field(None, validation_alias="R2_ENDPOINT_URL")
     """The server's URL, for R2 ``https://<account>.r2.cloudflarestorage.com``. Signed links lead there."""
     r2_access_key_id: str | None = Field(None, validation_alias="R2_ACCESS_KEY_ID")
-    """Of a token that may read, write, list and delete objects of that bucket."""
+    """The access key of a token that may read, write, list and delete objects of that bucket."""
     r2_secret_access_key: SecretStr | None = Field(None, validation_alias="R2_SECRET_ACCESS_KEY")
-    """Its secret."""
+    """The secret of that key."""
     s3_region: str = Field("auto", validation_alias="REROOM_S3_REGION")
     """R2's is ``auto``; AWS wants the bucket's own."""
     s3_prefix: str = Field("", validation_alias="REROOM_S3_PREFIX")
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     """Not used any more: pictures are private, and signed links lead to the storage itself."""
 
     storage_dir: Path = Field(Path("data"), validation_alias="REROOM_STORAGE_DIR")
-    """Where pictures lie on local disk."""
+    """The folder of pictures on local disk."""
     signing_key: SecretStr = Field(min_length=16, validation_alias="REROOM_SIGNING_KEY")
     """Signs the URLs of stored pictures. The same in every API process; there is no default on purpose."""
     upload_ttl: int = Field(3600, ge=1, le=7 * 86400, validation_alias="REROOM_UPLOAD_TTL")
@@ -66,12 +66,12 @@ class Settings(BaseSettings):
     triton_urls: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1:8001",), min_length=1, validation_alias="REROOM_TRITON_URL"
     )
-    """host:port of Triton's gRPC endpoint; of several Tritons that share the work, separated by commas."""
+    """host:port of Triton's gRPC endpoint; several, separated by commas, share the work."""
 
     host: str = Field("127.0.0.1", validation_alias="REROOM_HOST")
     """The address that the API listens at."""
     port: int = Field(8000, ge=0, le=65535, validation_alias="REROOM_PORT")
-    """Its port, 0 = a free one."""
+    """The port that the API listens at; 0 = a free one."""
     api_processes: int = Field(1, ge=1, le=64, validation_alias="REROOM_API_PROCESSES")
     """Processes that answer at the API's address; one that dies is replaced."""
     max_connections: int = Field(1000, ge=16, le=100_000, validation_alias="REROOM_MAX_CONNECTIONS")
@@ -80,9 +80,10 @@ class Settings(BaseSettings):
         ("127.0.0.1", "::1"), validation_alias="REROOM_TRUSTED_PROXIES"
     )
     """Addresses and networks of the proxies before the API, separated by commas; ``*`` trusts every one. Their
-    ``X-Forwarded-For`` names the client, and what one address may hold does not bound them."""
+    ``X-Forwarded-For`` names the client, and the limits for one client's address do not apply to them."""
     answer_seconds: float = Field(22.0, ge=1, le=300, validation_alias="REROOM_ANSWER_SECONDS")
-    """From a request's last byte to 503 when there is no answer yet. Clients, and proxies, give up at 30 or so."""
+    """Seconds after a request's last byte until it is answered 503, if no other answer came. Clients and proxies often
+    give up at 30."""
     admin_token: SecretStr | None = Field(None, min_length=16, validation_alias="REROOM_ADMIN_TOKEN")
     """Opens the /debug endpoints, closed without it, and shows in /health why a part is down."""
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
@@ -94,22 +95,22 @@ class Settings(BaseSettings):
     leave. ``prefer`` goes on with the other layers and logs a warning; the containers require it."""
 
     analyses_at_once: int = Field(2, ge=1, le=64, validation_alias="REROOM_ANALYSES_AT_ONCE")
-    """Photos that one API process has looked at at a time by `POST /analyze`; more wait, or are answered 503."""
+    """Photos that one API process analyzes at a time for `POST /analyze`; further ones wait, or are answered 503."""
 
     redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
     """What every key in Redis begins with, for services that share one."""
     job_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_JOB_TTL")
     """How long a finished job is remembered, in seconds."""
     max_queue: int = Field(1000, ge=1, validation_alias="REROOM_MAX_QUEUE")
-    """Jobs that may wait; a submission beyond is answered 503 ``queue_full``."""
+    """Jobs that may wait; further submissions are answered 503 ``queue_full``."""
     lease_seconds: float = Field(10.0, ge=0.5, validation_alias="REROOM_LEASE_SECONDS")
-    """A worker that has been silent for so long is taken for dead."""
+    """Seconds without a sign of life after which a worker counts as dead, and its jobs go to others."""
     worker_jobs: int = Field(4, ge=1, le=256, validation_alias="REROOM_WORKER_JOBS")
     """Jobs that one worker runs at once."""
     retry_delay: float = Field(1.0, ge=0, validation_alias="REROOM_RETRY_DELAY")
-    """Seconds before a job whose model broke is tried again."""
+    """Seconds before a job is tried again after the model failed."""
     drain_seconds: float = Field(20.0, ge=0, validation_alias="REROOM_DRAIN")
-    """How long a process that was told to stop lets its work go on: a worker its jobs, the API its requests."""
+    """Seconds that a process continues its work after it was asked to stop: a worker its jobs, the API its requests."""
 
     heartbeat_file: Path | None = Field(None, validation_alias="REROOM_HEARTBEAT_FILE")
     """A worker touches it every few seconds while it lives; for a container's health check."""

@@ -119,7 +119,7 @@ def eye(marks: Marks | None, release: str) -> str:
     of += [(style, {"style": style}) for style in styles]
     rows = [(what, *map(str, marks.counts(**fields))) for what, fields in of]
     text = (
-        f"Every picture of [the gallery](../../docs/gallery) was looked at: {', '.join(KINDS.values())}, each in "
+        f"Every picture of [the gallery](../../README.md#gallery) was looked at: {', '.join(KINDS.values())}, each in "
         f"{len(styles)} styles.\n\n{table(('', *MARKS), rows)}"
     )
     if faults := marks.faults():

@@ -1,11 +1,14 @@
-"""The pages for people: their links lead somewhere, and their tables name what the service has."""
+"""The pages for people: they build as a site, links lead somewhere, and tables name what the service has."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from orchestrator.commands import errors_page
@@ -18,7 +21,7 @@ from tests.support.triton_configs import read_config, tensor_types
 
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/*.md", "client/*.md", "docker/*.md", "releases/*/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/*.md", "client/*.md", "docker/*.md", "releases/*/*.md")
     for page in ROOT.glob(pattern)
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -37,6 +40,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_the_site_builds_and_has_every_page(tmp_path: Path) -> None:
+    build = [sys.executable, str(ROOT / "docs" / "site.py"), "--out", str(tmp_path)]
+    ran = subprocess.run(build, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    built = {page.relative_to(tmp_path / "pages") for page in (tmp_path / "pages").rglob("*.md")}
+    assert {page.relative_to(ROOT) for page in PAGES} == built, "name it in docs/zensical.toml"
+    assert (tmp_path / "site" / "index.html").exists()
+
+
 def headings(page: Path) -> set[str]:
     """As anchors: in lower case, spaces as hyphens, without punctuation."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
@@ -51,6 +63,18 @@ def test_the_page_on_the_api_names_every_preference_and_every_endpoint() -> None
     paths = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"]
     pictures = {path for path in paths if path.startswith("/files")}
     assert {path for path in paths if f"{path}`" not in page} <= pictures
+
+
+def test_the_page_on_websockets_has_an_example_of_every_message() -> None:
+    (block,) = re.findall(
+        r"^```jsonl\n(.*?)^```", (ROOT / "docs" / "websocket.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    schemas = json.loads((ROOT / "docs" / "openapi.json").read_text())["components"]["schemas"]
+    message = {"$ref": "#/components/schemas/Message", "components": {"schemas": schemas}}
+    examples = [json.loads(line) for line in block.splitlines()]
+    for example in examples:
+        jsonschema.validate(example, message)
+    assert [example["type"] for example in examples] == list(schemas["Message"]["discriminator"]["mapping"])
 
 
 def test_the_page_on_errors_is_what_the_codes_say() -> None:

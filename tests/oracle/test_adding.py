@@ -1,0 +1,136 @@
+"""The worked examples of docs/adding.md, run as they stand there."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import tomllib
+import types
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import request as restyle_request
+import solver
+import torch
+from diffusers import StableDiffusionPipeline
+
+from export import bundle as bundles
+from export import release
+from export.bundle import Weights, load_bundle
+from export.contract import graph_specs
+from export.models import load
+from export.tokenizer import load_tokenizer
+from orchestrator.domain import styles
+from tests.conftest import ROOT
+from tests.oracle import baseline
+
+from .reference import scheduler
+from .test_solver import agrees
+
+PAGE = (ROOT / "docs" / "adding.md").read_text()
+
+
+def blocks(heading: str) -> list[str]:
+    """The Python and TOML blocks of a section of the page."""
+    (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    found: list[str] = re.findall(r"^```(?:python|toml)\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    return found
+
+
+def test_every_block_is_run() -> None:
+    sections = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
+    assert {section: len(blocks(section)) for section in sections} == {
+        "A style": 1,
+        "A solver": 2,
+        "A bundle: your own checkpoint": 1,
+        "A network of another class": 3,
+    }
+
+
+def test_a_style(tmp_path: Path) -> None:
+    (block,) = blocks("A style")
+    source = Path(styles.__file__).with_name("styles.toml")
+    (tmp_path / "styles.toml").write_text(source.read_text() + "\n" + block)
+    loaded = styles.load_styles(tmp_path / "styles.toml")
+    assert list(loaded) == [*styles.STYLES, "japandi"]
+    # As contract/test_islands.py asks of every style: 1,000 characters of the user's come before its own.
+    assert len(loaded["japandi"].prompt) + 1000 + 8 * 42 + 50 <= restyle_request.MAX_PROMPT
+
+
+@pytest.mark.parametrize("spacing", ["diffusers", "trailing"])
+@pytest.mark.parametrize("steps", [2, 8, 20])
+def test_a_solver(steps: int, spacing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = blocks("A solver")
+    module = types.ModuleType("solver_with_the_example")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(inspect.getsource(solver) + ours, vars(module))
+    schedulers = dict(baseline.SCHEDULERS)
+    exec(theirs, vars(baseline) | {"SCHEDULERS": schedulers})
+    monkeypatch.setattr(baseline, "SCHEDULERS", schedulers)
+    for strength in (0.6, 1.0):
+        agrees("dpmpp_2m_heun", "epsilon", spacing, steps, strength, solver_table=module.solver_table)
+
+
+class Fits(Exception):
+    """Everything before the export of graphs has passed."""
+
+
+def test_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = blocks("A bundle: your own checkpoint")
+    folder = tmp_path / "bundles"
+    save_checkpoint(folder / "mine")
+    (folder / "mine.toml").write_text(block)
+    monkeypatch.setattr(bundles, "BUNDLES", folder)
+
+    def stop(*_: Any) -> None:
+        raise Fits
+
+    monkeypatch.setattr(release, "_export_graphs", stop)
+    with pytest.raises(Fits):
+        release.build_release(load_bundle("mine"), tmp_path / "releases", version=1)
+
+
+def save_checkpoint(folder: Path) -> None:
+    """What the page describes, with the networks of the bundle tiny in place of Stable Diffusion's."""
+    tiny = load_bundle("tiny")
+    networks = load.load_networks(tiny)
+    pipeline = StableDiffusionPipeline(
+        **{name: networks[name] for name in ("unet", "vae", "text_encoder")},
+        tokenizer=load_tokenizer(tiny.tokenizer),
+        scheduler=scheduler("ddim"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    for name in ("controlnet_depth", "controlnet_canny", "depth", "detector"):
+        networks[name].save_pretrained(folder / name)
+
+
+def test_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    loading, wrapping, config = blocks("A network of another class")
+    for module, code in ((load, loading), (release, wrapping)):
+        monkeypatch.setattr(module, "_DETECTORS", dict(module._DETECTORS))
+        exec(code, dict(vars(module)))
+    weights = msgspec.convert(tomllib.loads(config)["networks"]["detector"], Weights)
+    tiny = load_bundle("tiny")
+    # Below every score, so that no row is padding.
+    bundle = msgspec.structs.replace(
+        tiny, networks=tiny.networks | {"detector": weights}, object_threshold=0.0
+    )
+    networks = load.load_networks(bundle)
+    spec = graph_specs(release._sizes(bundle, networks))["detector"]
+    detector = release._modules(bundle, networks)["detector"]
+    example = {name: torch.from_numpy(array) for name, array in spec.example(2).items()}
+    with torch.no_grad():
+        found = detector(**example)
+    for tensor, answer in zip(spec.outputs, found, strict=True):
+        assert list(answer.shape) == [2, *tensor.dims], tensor.name
+        assert answer.numpy().dtype.name == {"FP32": "float32", "INT64": "int64"}[tensor.dtype]
+    boxes, scores, labels = found
+    assert 0 <= boxes.min() < boxes.max() <= 1
+    assert 0 < scores.min() < scores.max() < 1
+    assert set(labels.unique().tolist()) <= {0, 1, 2}
