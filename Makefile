@@ -68,7 +68,7 @@ lint: $(TESTS)
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
 	$(VENV) -m mypy
-	.venv/bin/lint-imports
+	PYTHONPATH=model_repository/restyle/1 .venv/bin/lint-imports
 
 export: $(TESTS)
 	$(VENV) -m export '$(BUNDLE)' --repository model_repository

@@ -25,7 +25,7 @@ from orchestrator.jobs.models import Preferences
 from reroom.triton import Result
 
 KEPT = ROOT / ".run" / "benchmarks"
-ASKED = ("orchestrator/styles.toml", "orchestrator/jobs/translate.py", "model_repository/*/1/*.py")
+ASKED = ("orchestrator/styles.toml", "orchestrator/jobs/translate.py", "model_repository/*/1/**/*.py")
 """Files that a result depends on besides the release."""
 
 Picture = tuple[NDArray[np.uint8], tuple[str, ...]]

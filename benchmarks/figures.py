@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from quality import measure_quality
 
 from benchmarks import likeness
 from benchmarks.answers import Answers, Made
 from benchmarks.service import Seen
 from export.dollhouse import metrics
 from export.dollhouse.rooms import STYLES
+from restyle.pictures.quality import measure_quality
 
 NameStyles = Callable[[NDArray[np.uint8]], list[str]]
 """The judge: pictures UINT8 [B,H,W,3] → the style of each."""

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from finishing import learn_recolouring
-from images import resize
 from numpy.typing import NDArray
 
 from benchmarks.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from benchmarks.sample import sample_photo
 from export.dollhouse.metrics import psnr
 from export.dollhouse.rooms import NOTHING, STYLES
+from restyle.pictures.images import resize
+from restyle.pictures.recolouring import learn_recolouring
 
 PHOTO_SIDE, NETWORK_SIDE = 512, 128
 BLUR = 0.7

@@ -18,10 +18,7 @@ from typing import Any
 import cv2
 import msgspec
 import numpy as np
-from images import to_signal
 from numpy.typing import NDArray
-from prompt import Prompts
-from solver import alphas_cumprod, solver_table
 
 from benchmarks.releases import Release
 from benchmarks.sample import STYLE, sample_noise, sample_photo
@@ -29,6 +26,9 @@ from export.bundle import Defaults, Schedule
 from export.contract import TOKENS, Sizes, graph_specs, python_specs
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
 from orchestrator.styles import STYLES
+from restyle.pictures.images import to_signal
+from restyle.prompt import Prompts
+from restyle.solver import alphas_cumprod, solver_table
 
 Inputs = dict[str, NDArray[Any]]
 

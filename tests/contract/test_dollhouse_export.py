@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
-from release import load_release
 
 from export.bundle import BUNDLES, Bundle, BundleError, Measured, Weights, load_bundle, preview_matrix
 from export.dollhouse import depth, detector, facts, restyling, sampling, seeing, weights
@@ -24,6 +23,7 @@ from export.models.centres import fold
 from export.models.load import load_networks
 from export.release import build_release
 from export.stored import SMALLEST, is_fp16
+from restyle.release import load_release
 from tests.conftest import RELEASE, ROOT
 from tests.contract.reproduction import assert_reproduced
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import get_type_hints
 
 import msgspec
-import objects
-import palette
-import request
 
 from orchestrator.analysis import Analysis
 from orchestrator.api.preferences import PREFERENCES
@@ -15,6 +12,7 @@ from orchestrator.decoder import limits as decoder
 from orchestrator.jobs.models import JobState
 from orchestrator.styles import DEFAULT_STYLE, STYLES
 from orchestrator.uploads import process
+from restyle import objects, palette, request
 
 
 def test_a_photo_that_passes_the_gate_is_taken_by_the_model() -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from solver import (
+
+from benchmarks.peer import SCHEDULERS
+from restyle.solver import (
     MAX_STEPS,
     PREDICTIONS,
     SOLVERS,
@@ -24,8 +26,6 @@ from solver import (
     alphas_cumprod,
     solver_table,
 )
-
-from benchmarks.peer import SCHEDULERS
 
 from .reference import SCHEDULE, scheduler
 

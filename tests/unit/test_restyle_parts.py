@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import Fit
 from numpy.typing import NDArray
-from objects import EVIDENCE, LEAST, UNKNOWN, objects_in_photo, room_confidence, room_type
-from pipeline import philox_noise
-from prompt import Prompts
-from quality import (
+
+from restyle.objects import EVIDENCE, LEAST, UNKNOWN, objects_in_photo, room_confidence, room_type
+from restyle.pictures.images import Fit
+from restyle.pictures.quality import (
     WEIGHTS,
     cleanliness,
     depth_agreement,
@@ -27,8 +26,9 @@ from quality import (
     measure_quality,
     sharpness,
 )
-from release import load_release
-
+from restyle.pipeline import philox_noise
+from restyle.prompt import Prompts
+from restyle.release import load_release
 from tests.conftest import RELEASE
 from tests.pictures import room
 

@@ -8,15 +8,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from events import Analysis, Event, Result, Stage, Step
-from finishing import Recolouring
-from images import fit_photo, from_bucket, to_bucket
 from numpy.typing import NDArray
-from pipeline import STRONGER, BrokenPicture, Restyler
-from prompt import Prompts
-from release import Release, load_release
-from request import InvalidRequest, Request, parse_request
 
+from restyle.events import Analysis, Event, Result, Stage, Step
+from restyle.pictures.images import fit_photo, from_bucket, to_bucket
+from restyle.pictures.recolouring import Recolouring
+from restyle.pipeline import STRONGER, BrokenPicture, Restyler
+from restyle.prompt import Prompts
+from restyle.release import Release, load_release
+from restyle.request import InvalidRequest, Request, parse_request
 from tests.conftest import RELEASE
 from tests.pictures import room
 

@@ -6,13 +6,14 @@ from contextlib import aclosing
 from dataclasses import asdict
 
 import triton_python_backend_utils as pb_utils
-from events import Alive, Analysis, Event, Preview, Result, Stage, Step
-from images import to_bytes
-from pipeline import EDGES, BrokenPicture, Restyler
-from prompt import Prompts
-from release import load_release
-from request import InvalidRequest, is_probe, parse_request
-from triton_io import ModelFailed, Responses, TritonModels, read_values
+
+from restyle.events import Alive, Analysis, Event, Preview, Result, Stage, Step
+from restyle.pictures.images import to_bytes
+from restyle.pipeline import EDGES, BrokenPicture, Restyler
+from restyle.prompt import Prompts
+from restyle.release import load_release
+from restyle.request import InvalidRequest, is_probe, parse_request
+from restyle.triton_io import ModelFailed, Responses, TritonModels, read_values
 
 
 class TritonPythonModel:

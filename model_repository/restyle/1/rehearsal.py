@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from events import Result
 from numpy.typing import NDArray
-from pipeline import BrokenPicture, Restyler
-from prompt import Prompts
-from release import Release, load_release
-from request import MAX_GUIDANCE, InvalidRequest, Values, parse_request
-from solver import MAX_STEPS, SPACINGS
-from triton_io import ModelFailed
+
+from restyle.events import Result
+from restyle.pipeline import BrokenPicture, Restyler
+from restyle.prompt import Prompts
+from restyle.release import Release, load_release
+from restyle.request import MAX_GUIDANCE, InvalidRequest, Values, parse_request
+from restyle.solver import MAX_STEPS, SPACINGS
+from restyle.triton_io import ModelFailed
 
 STEPS = 2
 """Those that are run, from the release's usual start: enough for every graph to run on what the one before it made."""

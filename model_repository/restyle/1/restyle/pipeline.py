@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from clock import Clock
-from events import Analysis, Event, Preview, Result, Stage, Step
-from finishing import Recolouring, finished_size, learn_recolouring
-from images import (
+
+from restyle.clock import Clock
+from restyle.events import Analysis, Event, Preview, Result, Stage, Step
+from restyle.objects import objects_in_photo, room_confidence, room_type
+from restyle.pictures.images import (
     Bytes,
     Fit,
     Floats,
@@ -30,13 +31,13 @@ from images import (
     to_pixels,
     to_signal,
 )
-from objects import objects_in_photo, room_confidence, room_type
-from prompt import Cut, Prompts
-from quality import measure_quality
-from release import Release
-from request import MAX_CONTROL, InvalidRequest, Request
-from result_warnings import result_warnings
-from solver import B, D, Table
+from restyle.pictures.quality import measure_quality
+from restyle.pictures.recolouring import Recolouring, finished_size, learn_recolouring
+from restyle.prompt import Cut, Prompts
+from restyle.release import Release
+from restyle.request import MAX_CONTROL, InvalidRequest, Request
+from restyle.result_warnings import result_warnings
+from restyle.solver import B, D, Table
 
 EDGES = "edges"
 """The one model that is code as this one is, and no graph of a release."""

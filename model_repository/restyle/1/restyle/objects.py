@@ -3,7 +3,8 @@
 from typing import Any
 
 import numpy as np
-from images import Fit
+
+from restyle.pictures.images import Fit
 
 VISIBLE = 0.5
 """An object counts when at least this share of its box lies in the photo, not in the padding around it."""

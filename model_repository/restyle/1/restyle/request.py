@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from palette import Palette, choose_palette, with_palette
-from release import Release
-from solver import MAX_STEPS
+
+from restyle.palette import Palette, choose_palette, with_palette
+from restyle.release import Release
+from restyle.solver import MAX_STEPS
 
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 32, 8192, 4
 MAX_LATENT = 1e4
@@ -33,7 +34,7 @@ class Request:
 
     image: NDArray[np.uint8]
     prompt: tuple[str, ...]
-    """Its parts, the palette's words among them; see :mod:`prompt`."""
+    """Its parts, the palette's words among them; see :mod:`restyle.prompt`."""
     palette: Palette
     """() = the style's own colours, or those that the prompt names."""
     negative_prompt: tuple[str, ...]

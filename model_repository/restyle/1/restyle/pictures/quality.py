@@ -7,9 +7,10 @@ not held against its result. Which pictures set the numbers below, and how well 
 
 import cv2
 import numpy as np
-from images import Bytes, Floats, resize
 from numpy.typing import NDArray
-from symmetric import solve
+
+from restyle.pictures.images import Bytes, Floats, resize
+from restyle.pictures.symmetric import solve
 
 _SIDE = 256
 """Pictures are measured at this long side, larger ones reduced to it."""

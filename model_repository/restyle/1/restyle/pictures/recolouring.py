@@ -17,8 +17,9 @@ from functools import cache
 
 import cv2
 import numpy as np
-from images import Bytes, Fit, Floats
-from symmetric import solve
+
+from restyle.pictures.images import Bytes, Fit, Floats
+from restyle.pictures.symmetric import solve
 
 # Chosen on renders of training rooms, then looked at on photos; `python -m benchmarks.finishing` measures them.
 

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import numpy as np
-from request import Values
+
+from restyle.request import Values
 
 
 class ModelFailed(Exception):

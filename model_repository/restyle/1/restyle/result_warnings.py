@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from events import ResultWarning
-from prompt import ROOM, Cut
-from request import Request
-from solver import Table
+from restyle.events import ResultWarning
+from restyle.prompt import ROOM, Cut
+from restyle.request import Request
+from restyle.solver import Table
 
 QUOTED = 40
 """Characters of a prompt that are quoted to show where it was cut."""

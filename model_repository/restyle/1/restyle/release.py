@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from solver import PREDICTIONS, SPACINGS, Array, Table, alphas_cumprod, solver_table
+
+from restyle.solver import PREDICTIONS, SPACINGS, Array, Table, alphas_cumprod, solver_table
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from images import Bytes, Floats
+from restyle.pictures.images import Bytes, Floats
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ pictures side by side then wait for each other: twelve jobs took forty seconds i
 
 from collections.abc import Mapping, Sequence
 
-from images import Floats
+from restyle.pictures.images import Floats
 
 
 def solve(matrix: Mapping[tuple[int, int], Floats], right: Sequence[Floats]) -> list[Floats]:
