@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from restyle.events import Result
-from restyle.pipeline import Models, Restyler
+from restyle.models import Models
+from restyle.pipeline import Restyler
 from restyle.prompt import Prompts
 from restyle.release import load_release
 from restyle.request import parse_request

@@ -16,12 +16,7 @@ from restyle.solver import (
     PREDICTIONS,
     SOLVERS,
     SPACINGS,
-    A,
-    B,
-    C,
-    D,
-    P,
-    Q,
+    Column,
     Table,
     alphas_cumprod,
     solver_table,
@@ -48,9 +43,14 @@ def ours(
     x0_previous = np.zeros(SIZE)
     fresh = torch.Generator().manual_seed(seed)
     for step, row in enumerate(table.rows):
-        draw = torch.randn(SIZE, generator=fresh, dtype=torch.float64).numpy() if row[D] else np.zeros(SIZE)
-        x0 = row[P] * state + row[Q] * predict(state, step)
-        state = row[A] * state + row[B] * x0 + row[C] * x0_previous + row[D] * draw
+        draw = (
+            torch.randn(SIZE, generator=fresh, dtype=torch.float64).numpy()
+            if row[Column.NOISE]
+            else np.zeros(SIZE)
+        )
+        x0 = row[Column.X0_FROM_STATE] * state + row[Column.X0_FROM_PREDICTION] * predict(state, step)
+        state = row[Column.STATE] * state + row[Column.X0] * x0
+        state = state + row[Column.X0_PREVIOUS] * x0_previous + row[Column.NOISE] * draw
         x0_previous = x0
     return state
 

@@ -26,9 +26,9 @@ from restyle.pictures.quality import (
     measure_quality,
     sharpness,
 )
-from restyle.pipeline import philox_noise
 from restyle.prompt import Prompts
 from restyle.release import load_release
+from restyle.stages.denoise import philox_noise
 from tests.conftest import RELEASE
 from tests.pictures import room
 

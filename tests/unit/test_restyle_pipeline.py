@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from restyle.events import Analysis, Event, Result, Stage, Step
+from restyle.models import BrokenPicture
 from restyle.pictures.images import fit_photo, from_bucket, to_bucket
 from restyle.pictures.recolouring import Recolouring
-from restyle.pipeline import STRONGER, BrokenPicture, Restyler
+from restyle.pipeline import STRONGER, Restyler
 from restyle.prompt import Prompts
 from restyle.release import Release, load_release
 from restyle.request import InvalidRequest, Request, parse_request

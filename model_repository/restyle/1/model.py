@@ -8,12 +8,13 @@ from dataclasses import asdict
 import triton_python_backend_utils as pb_utils
 
 from restyle.events import Alive, Analysis, Event, Preview, Result, Stage, Step
+from restyle.models import EDGES, ModelFailed
 from restyle.pictures.images import to_bytes
-from restyle.pipeline import EDGES, BrokenPicture, Restyler
+from restyle.pipeline import Restyler
 from restyle.prompt import Prompts
 from restyle.release import load_release
 from restyle.request import InvalidRequest, is_probe, parse_request
-from restyle.triton_io import ModelFailed, Responses, TritonModels, read_values
+from restyle.triton_io import Responses, TritonModels, read_values
 
 
 class TritonPythonModel:
@@ -48,7 +49,7 @@ class TritonPythonModel:
             responses.close()
         except InvalidRequest as error:
             responses.fail("invalid_request", str(error))
-        except (ModelFailed, BrokenPicture) as error:
+        except ModelFailed as error:
             responses.fail("model_error", str(error))
         except Exception as error:
             # Whatever it is, the stream must end: without a final response the client waits for ever.

@@ -1,4 +1,4 @@
-"""How long the stages of a request took."""
+"""Measures how long the parts of a request took."""
 
 import time
 from dataclasses import dataclass, field
@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Clock:
-    """Seconds per stage, summed over attempts."""
+    """``timings``: seconds by name, summed over attempts."""
 
     timings: dict[str, float] = field(default_factory=dict)
-    _stage: str = ""
+    _name: str = ""
     _since: float = 0.0
 
-    def enter(self, stage: str) -> None:
+    def enter(self, name: str) -> None:
+        """From now on time counts for ``name``; "" = for nothing."""
         now = time.perf_counter()
-        if self._stage:
-            self.timings[self._stage] = round(self.timings.get(self._stage, 0.0) + now - self._since, 4)
-        self._stage, self._since = stage, now
+        if self._name:
+            self.timings[self._name] = round(self.timings.get(self._name, 0.0) + now - self._since, 4)
+        self._name, self._since = name, now

@@ -1,4 +1,4 @@
-"""Palettes: colours in words, said in the prompt as the captions say them that networks are trained with."""
+"""Palettes: colours in words, put into the prompt in the words of the captions that the networks were trained with."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ WORDS = "colour palette of"
 
 
 def choose_palette(seed: int, prompt: Sequence[str], palettes: Sequence[Palette]) -> Palette:
-    """The palette for a request that asks for none: number ``seed`` modulo their number, so that all are equally likely
-    for seeds that are drawn, and neighbouring seeds differ. () where a release has none.
+    """The palette for a request that names none: the one at ``seed`` modulo their number. So all are equally likely
+    for drawn seeds, and neighbouring seeds differ. () when the release has none.
 
-    () also where ``prompt`` says a palette itself, as that of a worker does which is older than this input.
+    () also when ``prompt`` names a palette itself, as prompts of workers do that are older than the input `palette`.
     """
     if not palettes or any(WORDS in part.lower() for part in prompt):
         return ()
@@ -19,7 +19,7 @@ def choose_palette(seed: int, prompt: Sequence[str], palettes: Sequence[Palette]
 
 
 def with_palette(prompt: tuple[str, ...], palette: Palette) -> tuple[str, ...]:
-    """The parts of a prompt, and before the last one, the style's, the palette as a part of its own."""
+    """The parts of a prompt with the palette as one more, before the last one, which is the style's."""
     if not palette:
         return prompt
     return *prompt[:-1], f"{WORDS} {', '.join(palette)}", *prompt[-1:]

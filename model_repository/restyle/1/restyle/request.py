@@ -1,4 +1,4 @@
-"""A request as the pipeline wants it: complete, typed, in range."""
+"""A request's tensors → a complete, typed :class:`Request` whose values are in range."""
 
 import math
 import secrets
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restyle.palette import Palette, choose_palette, with_palette
+from restyle.pictures.images import fit_photo
 from restyle.release import Release
 from restyle.solver import MAX_STEPS
 
@@ -21,22 +22,22 @@ MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
 
 Number = TypeVar("Number", int, float, bool)
 Values = dict[str, Any]
-"""Tensors of a request by name: arrays, and tuples of str for strings; optional ones may be missing."""
+"""The tensors of a request by name: arrays, and tuples of str for strings. Optional ones may be missing."""
 
 
 class InvalidRequest(ValueError):
-    """The request cannot be done; the message names the input and says what it may be."""
+    """An input is wrong; the message names it and says what it may be."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """See DESIGN §3 for every field; all are checked and filled in."""
+    """Every field is checked, and filled in where the request leaves it out; docs/models.md says what each means."""
 
     image: NDArray[np.uint8]
     prompt: tuple[str, ...]
     """Its parts, the palette's words among them; see :mod:`restyle.prompt`."""
     palette: Palette
-    """() = the style's own colours, or those that the prompt names."""
+    """() = the style's own colours, or those that ``prompt`` names."""
     negative_prompt: tuple[str, ...]
     seed: int
     steps: int
@@ -55,12 +56,12 @@ class Request:
 
     @property
     def guided(self) -> bool:
-        """Whether the negative prompt takes part: at most 1, it would be computed and multiplied by nothing."""
+        """Whether the negative prompt has an effect: at a guidance scale of at most 1 it has none."""
         return self.guidance_scale > 1.0
 
 
 def is_probe(values: Values) -> bool:
-    """Whether the request only asks if this process serves."""
+    """Whether the request asks only if this process serves."""
     return _number(values, "probe", bool, False)
 
 
@@ -95,6 +96,7 @@ def parse_request(values: Values, release: Release) -> Request:
     )
     _check_pictures(request)
     _check_numbers(request, release.solvers)
+    _check_latents(request, release)
     if request.strength == defaults.strength and "strength" not in values:
         request = replace(request, steps=_whole_steps(request.steps, request.strength))
     return request
@@ -111,17 +113,17 @@ def _words(values: Values, name: str, most: int, longest: int) -> tuple[str, ...
 
 
 def _strength(values: Values, default: float) -> float:
-    """What is asked for, or the release's default as far as ``max_strength`` lets it. Raises InvalidRequest."""
+    """The request's strength, or else the release's default, at most ``max_strength``. Raises InvalidRequest."""
     limit = _number(values, "max_strength", float, 1.0)
     _check_strength("max_strength", limit)
     return _number(values, "strength", float, min(default, limit))
 
 
 def _whole_steps(steps: int, strength: float) -> int:
-    """``steps``, or so many others that ``strength`` is as many whole steps of them, at least one.
+    """A number of steps near ``steps`` of which ``strength`` is a whole number of steps, at least one.
 
-    Where a request leaves the strength to the release, its first step is to be where the networks were trained, at
-    whatever number of steps: of 8 steps, a strength of 0.2 would run the last one alone, from half as far.
+    Without a strength of its own, a request begins where the networks were trained to, for every number of steps. 8
+    steps at a strength of 0.2 would otherwise run the last step alone, from an eighth of the schedule, not a fifth.
     """
     run = max(1, int(strength * steps + 1e-9))
     return math.ceil(run / strength - 1e-9)
@@ -145,10 +147,6 @@ def _check_pictures(request: Request) -> None:
         raise InvalidRequest(
             f"keep_mask must be [{height},{width}] like the image, not {list(request.keep_mask.shape)}"
         )
-    # Which shape of latents fits depends on the bucket; the pipeline compares it.
-    # Also false for NaN.
-    if request.latents is not None and not (np.abs(request.latents) <= MAX_LATENT).all():
-        raise InvalidRequest(f"latents must be -{MAX_LATENT:g} to {MAX_LATENT:g}")
 
 
 def _check_numbers(request: Request, solvers: tuple[str, ...]) -> None:
@@ -168,6 +166,18 @@ def _check_numbers(request: Request, solvers: tuple[str, ...]) -> None:
     within("attempts", request.attempts, 1, 2)
     within("detail", request.detail, 0.0, 1.0)
     _check_strength("strength", request.strength)
+
+
+def _check_latents(request: Request, release: Release) -> None:
+    if request.latents is None:
+        return
+    if not (np.abs(request.latents) <= MAX_LATENT).all():  # also false for NaN
+        raise InvalidRequest(f"latents must be -{MAX_LATENT:g} to {MAX_LATENT:g}")
+    _, *shape = release.latent_shape(fit_photo(*request.image.shape[:2], release.buckets))
+    if list(request.latents.shape) != shape:
+        raise InvalidRequest(
+            f"latents must be {shape} for a photo of this shape, not {list(request.latents.shape)}"
+        )
 
 
 def _check_strength(name: str, value: float) -> None:
