@@ -50,12 +50,12 @@ help:  ## print this
 
 demo: $(SERVER) $(TRITON)
 	@setup/system.sh libseccomp2
-	$(VENV) -m orchestrator.embedded demo --bundle '$(BUNDLE)' --style '$(STYLE)' --out '$(OUT)' \
+	$(VENV) -m stack demo --bundle '$(BUNDLE)' --style '$(STYLE)' --out '$(OUT)' \
 		$(if $(PHOTO),--photo '$(PHOTO)')
 
 up: $(SERVER) $(TRITON)
 	@setup/system.sh libseccomp2
-	$(VENV) -m orchestrator.embedded up --bundle '$(BUNDLE)' --host '$(HOST)' --port '$(PORT)' \
+	$(VENV) -m stack up --bundle '$(BUNDLE)' --host '$(HOST)' --port '$(PORT)' \
 		--triton-port '$(TRITON_PORT)' --workers '$(WORKERS)' --tritons '$(TRITONS)' --apis '$(APIS)'
 
 test: $(TESTS) $(TRITON) $(PERF) typescript
@@ -74,7 +74,7 @@ export: $(TESTS)
 	$(VENV) -m export '$(BUNDLE)' --repository model_repository
 
 dollhouse: $(TESTS)
-	$(VENV) -m export.dollhouse $(if $(MINUTES),--minutes '$(MINUTES)')
+	$(VENV) -m dollhouse $(if $(MINUTES),--minutes '$(MINUTES)')
 
 bench: $(TESTS) $(TRITON) $(PERF)
 	$(VENV) -m benchmarks.end_to_end

@@ -36,14 +36,15 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, report
+from benchmarks import RESULTS
 from benchmarks.batching import percentile
-from benchmarks.gates import Gate
-from benchmarks.serving import descendants, peak_mb
-from orchestrator.embedded.demo import read_photo
-from orchestrator.embedded.process import Part, Process, free_ports
-from orchestrator.embedded.redis import RedisServer
-from orchestrator.embedded.triton import answers
+from measuring import report
+from measuring.gates import Gate
+from measuring.memory import descendants, peak_mb
+from stack.demo import read_photo
+from stack.process import Part, Process, free_ports
+from stack.redis import RedisServer
+from stack.triton import answers
 
 GOAL = Gate(at_most=1.0)
 RATE = 5.0

@@ -30,14 +30,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, report
-from benchmarks.counters import Counters, difference
-from benchmarks.gates import Gate
-from benchmarks.releases import Release, ready_release
-from benchmarks.sample import sample_request
-from benchmarks.service import Service
-from benchmarks.serving import descendants, served
-from export.dollhouse.machine import usable_cores
+from benchmarks import RESULTS
+from measuring import report
+from measuring.counters import Counters, difference
+from measuring.gates import Gate
+from measuring.machine import usable_cores
+from measuring.memory import descendants
+from measuring.releases import Release, ready_release
+from measuring.sample import sample_request
+from measuring.service import Service
+from measuring.serving import served
 
 GOAL = Gate(at_least=1.3)
 LEVELS = (1, 2, 4, 8)

@@ -33,14 +33,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, report
-from benchmarks.gates import Gate
-from benchmarks.peer import Peer
-from benchmarks.releases import Release, ready_release
-from benchmarks.sample import sample_request
-from benchmarks.service import Service
-from benchmarks.serving import served
+from benchmarks import RESULTS
+from measuring import report
+from measuring.gates import Gate
+from measuring.releases import Release, ready_release
+from measuring.sample import sample_request
+from measuring.service import Service
+from measuring.serving import served
 from reroom.triton import RestyleRequest
+from tests.oracle.baseline import DiffusersBaseline
 
 GOAL = Gate(at_most=0.6)
 PAUSE = 0.3
@@ -99,10 +100,10 @@ def measure(release: Release, rounds: int) -> dict[str, Any]:
     assert isinstance(negative_prompt, str)
     assert asked.latents is not None
     noise = asked.latents[None]
-    peer = Peer(release.facts["bundle"])
+    baseline = DiffusersBaseline(release.facts["bundle"])
 
     def theirs() -> np.ndarray[Any, Any]:
-        return peer.restyle(asked.image, prompt, negative_prompt, noise)
+        return baseline.restyle(asked.image, prompt, negative_prompt, noise)
 
     default = torch.get_num_threads()
     with served(release) as server, asyncio.Runner() as runner:

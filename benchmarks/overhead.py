@@ -31,13 +31,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, report
-from benchmarks.counters import Counters, difference
-from benchmarks.gates import Gate
-from benchmarks.releases import Release, ready_release
-from benchmarks.sample import sample_request
-from benchmarks.service import Service
-from benchmarks.serving import served
+from benchmarks import RESULTS
+from measuring import report
+from measuring.counters import Counters, difference
+from measuring.gates import Gate
+from measuring.releases import Release, ready_release
+from measuring.sample import sample_request
+from measuring.service import Service
+from measuring.serving import served
 
 GOAL = Gate(at_most=0.15)
 BUNDLES = ("dollhouse", "sd15_quarter")

@@ -42,13 +42,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, report
+from benchmarks import RESULTS
 from benchmarks.batching import percentile
 from benchmarks.perf_inputs import specs, write_inputs
 from benchmarks.perf_program import PerfError, find_perf_analyzer
-from benchmarks.releases import Release, ready_release
-from benchmarks.serving import served
 from export.spec import ModelSpec
+from measuring import report
+from measuring.releases import Release, ready_release
+from measuring.serving import served
 
 JOBS = (1, 4)
 FEWEST, MOST = 8, 2000

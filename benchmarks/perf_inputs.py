@@ -20,12 +20,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.releases import Release
-from benchmarks.sample import STYLE, sample_noise, sample_photo
 from export.bundle import Defaults, Schedule
 from export.contract import TOKENS, Sizes, graph_specs, python_specs
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
-from orchestrator.styles import STYLES
+from measuring.releases import Release
+from measuring.sample import STYLE, sample_noise, sample_photo
+from orchestrator.domain.styles import STYLES
 from restyle.pictures.images import to_signal
 from restyle.prompt import Prompts
 from restyle.solver import alphas_cumprod, solver_table

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks import ROOT
-from orchestrator.embedded.triton import ENVIRONMENT
+from stack.triton import ENVIRONMENT
 
 PERF = ROOT / ".perf"
 LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}

@@ -32,15 +32,16 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import RESULTS, report
+from benchmarks import RESULTS
 from benchmarks.batching import percentile
-from benchmarks.gates import Gate
-from benchmarks.releases import Release, ready_release
-from benchmarks.serving import stubs_of
-from orchestrator.embedded.demo import SAMPLE
-from orchestrator.embedded.stack import Stack
+from measuring import report
+from measuring.gates import Gate
+from measuring.memory import stubs_of
+from measuring.releases import Release, ready_release
 from reroom import AsyncClient, JobStatus, Submitted
 from reroom.triton import RestyleError, TritonClient
+from stack.composition import Stack
+from stack.demo import SAMPLE
 
 FAILED_GOAL, RECOVERY_GOAL = Gate(at_most=0), Gate(at_most=15.0)
 TRITONS = (1, 2)

@@ -15,7 +15,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv --without-pip /opt/reroom/python \
     && python3 -m pip --python /opt/reroom/python/bin/python install --no-cache-dir --root-user-action=ignore \
         --no-deps --only-binary=:all: -r /opt/reroom/requirements/serving.txt
-COPY servers/tritonserver.options servers/watch_triton.py docker/serve_triton.sh /opt/reroom/
+COPY stack/tritonserver.options stack/watch_triton.py docker/serve_triton.sh /opt/reroom/
 COPY model_repository /opt/reroom/model_repository
 COPY releases/${BUNDLE} /opt/reroom/releases/${BUNDLE}
 # The process of a Python model finds its packages through the first python on PATH; it does not look at PYTHONPATH.

@@ -14,7 +14,7 @@ from msgspec import Meta
 BUNDLES = Path(__file__).parent / "bundles"
 
 NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder", "depth", "detector")
-SIGHT = ("depth", "detector")
+PERCEPTION = ("depth", "detector")
 """Those that look at photos and need none of the others; the rest belong together."""
 
 

@@ -120,6 +120,7 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("strength", "FP32", (1,)),
                         ("max_strength", "FP32", (1,)),
                         ("control_scale", "FP32", (2,)),
+                        ("structure", "FP32", (1,)),
                         ("keep_mask", "UINT8", (_any("H"), _any("W"))),
                         ("preview_every", "INT32", (1,)),
                         ("attempts", "INT32", (1,)),

@@ -8,29 +8,29 @@ import resource
 import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
 
 import uvicorn
 from litestar import Litestar
-from litestar.datastructures import MutableScopeHeaders, State
-from litestar.di import Provide
+from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
-from orchestrator.adapters import open_adapters
-from orchestrator.analysis import Analyst
+from orchestrator.adapters.opening import open_adapters
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
-from orchestrator.api.context import Context
+from orchestrator.api.clients import Clients
 from orchestrator.api.cross_origin import CrossOrigin
 from orchestrator.api.deadline import AnswerWithin
 from orchestrator.api.debug import DebugController
+from orchestrator.api.dependencies import Dependencies, providers
 from orchestrator.api.errors import handle_error
 from orchestrator.api.files import FilesController
 from orchestrator.api.forms import FORM_OVERHEAD
-from orchestrator.api.health import HealthController
+from orchestrator.api.health import HealthChecks, HealthController
+from orchestrator.api.intake import Uploads
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.root import RootController
@@ -38,17 +38,18 @@ from orchestrator.api.semantics import Methods, asked_method, refuse_coded_body
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
-from orchestrator.clients import Clients
-from orchestrator.command import no_arguments
-from orchestrator.connections import BoundedProtocol, Limits
-from orchestrator.jobs.incoming import Incoming
-from orchestrator.jobs.service import JobService
-from orchestrator.listening import bound
+from orchestrator.commands.arguments import no_arguments
+from orchestrator.commands.undumpable import make_undumpable
+from orchestrator.photos.gate import PROCESSES, PhotoGate
 from orchestrator.ports import SignedFiles
-from orchestrator.processes import serve_in_processes
+from orchestrator.server.connections import BoundedProtocol, Limits
+from orchestrator.server.listening import bound
+from orchestrator.server.processes import serve_in_processes
+from orchestrator.services.analysis import Analyst
+from orchestrator.services.direct_uploads import DirectUploads
+from orchestrator.services.jobs import JobService
+from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
-from orchestrator.undumpable import make_undumpable
-from orchestrator.uploads import PROCESSES, PhotoGate
 
 UPLOADS_AT_ONCE = 16
 """As many uploads of the largest size as the API's processes hold in memory together; many more of an ordinary size."""
@@ -84,7 +85,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     app = Litestar(
         route_handlers=[*ROUTES, schema_controller(ROUTES, settings.max_upload_bytes), watch],
         lifespan=[_lifespan(settings)],
-        dependencies={"context": Provide(_context, sync_to_thread=False)},
+        dependencies=providers(),
         guards=[refuse_coded_body],
         exception_handlers={Exception: handle_error},
         request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD,
@@ -101,33 +102,38 @@ def create_app(settings: Settings | None = None) -> Litestar:
 def _lifespan(settings: Settings) -> Any:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        async with _open_context(settings) as context:
-            app.state.context = context
+        async with _open_dependencies(settings) as dependencies:
+            app.state.update(dependencies)
             yield
 
     return lifespan
 
 
 @asynccontextmanager
-async def _open_context(settings: Settings) -> AsyncGenerator[Context]:
+async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]:
     processes = max(1, PROCESSES // settings.api_processes)
     gate = PhotoGate(settings.max_pixels, processes, sandbox=settings.sandbox)
     async with open_adapters(settings) as adapters, gate:
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
-        yield Context(
-            settings=settings,
-            store=store,
-            storage=storage,
-            files=storage if isinstance(storage, SignedFiles) else None,
-            inference=inference,
-            clients=Clients(settings.trusted_proxies),
-            uploads=upload_budget(settings),
-            gate=gate,
-            incoming=Incoming(store, storage, settings.upload_ttl),
-            jobs=JobService(store, storage, max_queue=settings.max_queue),
-            analyst=Analyst(inference, settings.analyses_at_once),
-            presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
-        )
+        clients = Clients(settings.trusted_proxies)
+        jobs = JobService(store, storage, max_queue=settings.max_queue)
+        direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
+        submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes)
+        async with aclosing(submissions):
+            yield Dependencies(
+                settings=settings,
+                store=store,
+                storage=storage,
+                signed_files=storage if isinstance(storage, SignedFiles) else None,
+                uploads=Uploads(upload_budget(settings), clients, settings.max_upload_bytes),
+                direct_uploads=direct_uploads,
+                submissions=submissions,
+                gate=gate,
+                jobs=jobs,
+                analyst=Analyst(inference, settings.analyses_at_once),
+                presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
+                checks=HealthChecks(store, storage, inference),
+            )
 
 
 def upload_budget(settings: Settings) -> UploadBudget:
@@ -135,11 +141,6 @@ def upload_budget(settings: Settings) -> UploadBudget:
     largest = settings.max_upload_bytes + FORM_OVERHEAD
     limit = max(UPLOADS_AT_ONCE * settings.max_upload_bytes // settings.api_processes, largest)
     return UploadBudget(limit, max(limit // CLIENTS, largest))
-
-
-def _context(state: State) -> Context:
-    context: Context = state.context
-    return context
 
 
 async def _finish_response(message: Message, scope: Scope) -> None:
@@ -192,7 +193,7 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
     )
-    # Said by orchestrator.connections, with the reason and less often.
+    # Said by orchestrator.server.connections, with the reason and less often.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != INVALID_REQUEST)
 
 

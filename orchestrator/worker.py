@@ -15,15 +15,15 @@ import sys
 import uuid
 from pathlib import Path
 
-from orchestrator.adapters import open_adapters
-from orchestrator.command import no_arguments
-from orchestrator.jobs.retention import Retention
-from orchestrator.jobs.runner import Runner
+from orchestrator.adapters.opening import open_adapters
+from orchestrator.adapters.redis import AccessDenied
+from orchestrator.commands.arguments import no_arguments
+from orchestrator.commands.undumpable import make_undumpable
+from orchestrator.domain.styles import STYLES
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
-from orchestrator.redis_jobs import AccessDenied
+from orchestrator.services.retention import Retention
+from orchestrator.services.runner import Runner
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
-from orchestrator.styles import STYLES
-from orchestrator.undumpable import make_undumpable
 
 TAKE_SECONDS = 1.0
 """How long one look for a job waits, and so how late a worker may notice a job that was given back."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.embedded.triton import TritonServer
-from tests.s3_server import S3Server, running_s3
+from stack.triton import TritonServer
+from tests.support.s3_server import S3Server, running_s3
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASE = ROOT / "releases" / "tiny"

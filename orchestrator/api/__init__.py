@@ -1,4 +1,4 @@
 """The door for app developers: REST and WebSocket.
 
-Controllers are thin; ``jobs.service`` holds the use cases.
+Controllers are thin; ``orchestrator.services`` holds the use cases.
 """

@@ -8,8 +8,8 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from orchestrator.api.context import Context
 from orchestrator.api.errors import Problem
+from orchestrator.settings import Settings
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -18,8 +18,7 @@ def require_admin(connection: Connection, handler: BaseRouteHandler) -> None:
     """A guard: lets the administrator pass, and whoever asks for the methods only; raises Problem."""
     if connection.scope.get("method") == "OPTIONS":
         return
-    context: Context = connection.app.state.context
-    if context.settings.admin_token is None:
+    if connection.app.state.settings.admin_token is None:
         raise Problem(403, "admin_disabled", "REROOM_ADMIN_TOKEN is not set, so there is no administrator")
     if not is_admin(connection):
         headers = {"WWW-Authenticate": "Bearer"}
@@ -27,8 +26,8 @@ def require_admin(connection: Connection, handler: BaseRouteHandler) -> None:
 
 
 def is_admin(connection: Connection) -> bool:
-    context: Context = connection.app.state.context
-    token = context.settings.admin_token
+    settings: Settings = connection.app.state.settings
+    token = settings.admin_token
     if token is None:
         return False
     scheme, _, given = connection.headers.get("authorization", "").partition(" ")

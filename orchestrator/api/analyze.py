@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 import msgspec
 from litestar import Controller, Request, post
+from litestar.di import NamedDependency
 
-from orchestrator.analysis import Analysis
 from orchestrator.api.bodies import PHOTO_FORM, operation_with
-from orchestrator.api.context import FromApp
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_photo_form
+from orchestrator.api.intake import Uploads
+from orchestrator.photos.gate import PhotoGate
+from orchestrator.services.analysis import Analysis, Analyst
 
 T = TypeVar("T")
 
@@ -35,11 +37,17 @@ class AnalyzeController(Controller):
         operation_class=operation_with(PHOTO_FORM),
         responses=problems(400, 408, 413, 415, 422, 429, 502, 503, 504),
     )
-    async def analyze(self, request: Request[Any, Any, Any], context: FromApp) -> Analyzed:
-        with context.uploads.hold(context.client(request)) as take:
-            file = await read_photo_form(request, context.settings.max_upload_bytes, take)
-            photo = await context.gate.accept(file, client=context.client(request))
-            seen = await unless_gone(request, context.analyst.analyse(photo.jpeg))
+    async def analyze(
+        self,
+        request: Request[Any, Any, Any],
+        uploads: NamedDependency[Uploads],
+        gate: NamedDependency[PhotoGate],
+        analyst: NamedDependency[Analyst],
+    ) -> Analyzed:
+        with uploads.hold(request) as intake:
+            file = await read_photo_form(request, intake.max_bytes, intake.take)
+            photo = await gate.accept(file, client=intake.client)
+            seen = await unless_gone(request, analyst.analyse(photo.jpeg))
         return Analyzed(data=seen)
 
 

@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 import msgspec
 from litestar.openapi.spec import Operation, RequestBody
 
-from orchestrator.api.preferences import PALETTE_TEXT, PREFERENCES
-from orchestrator.jobs.models import Preferences
-from orchestrator.styles import DEFAULT_STYLE, STYLES
+from orchestrator.api.preferences import PALETTE_TEXT
+from orchestrator.domain.preferences import PREFERENCES, Preferences
+from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 
 JsonSchema = dict[str, Any]
 ContentType = Literal["image/jpeg", "image/png", "image/webp"]
@@ -23,24 +23,6 @@ BINARY: JsonSchema = {"type": "string", "format": "binary", "contentMediaType": 
 PHOTO: JsonSchema = {**BINARY, "description": "A JPEG, PNG or WebP photo of a room"}
 
 
-_DESCRIPTIONS = {
-    "keep_furniture": "Start from the photo rather than from noise, so that furniture keeps its shape; without effect "
-    "where the models do so anyway",
-    "color_palette": "Colours in words; one string holds them separated by commas. When absent, models that know "
-    "palettes take one by the seed",
-    "prompt": "Words that go before the style's own",
-    "negative_prompt": "What should not be in the picture; without effect at guidance_scale 1 or less",
-    "seed": "Repeats a picture; a random one when absent. Whole numbers above 2^53 are exact only in 64-bit integers",
-    "steps": "Solver steps, of which the share strength is run; the models' own default when absent",
-    "strength": "1 starts from noise, less starts from the photo, in this share of the steps; the models' own default "
-    "when absent",
-    "guidance_scale": "How closely to follow the words; the models' own default when absent, off at 1 or less",
-    "detail": "How much of the photo's own detail the result gets, at the photo's size; 0 = none, at the models' own "
-    "size. The models' own default when absent",
-    "preview_every": "A preview over the WebSocket every so many steps; 0 = none",
-}
-
-
 def _preferences() -> JsonSchema:
     """Every member with its range and default; each may be null, which is the same as leaving it out."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(Preferences)}
@@ -48,10 +30,13 @@ def _preferences() -> JsonSchema:
     for name, kind in PREFERENCES.items():
         member = msgspec.json.schema(kind)
         if name == "color_palette":
-            member = {"anyOf": [member, {"type": "string", "pattern": PALETTE_TEXT}, {"type": "null"}]}
+            text = {"type": "string", "pattern": PALETTE_TEXT}
+            member = {"anyOf": [member, text, {"type": "null"}], "description": member.pop("description")}
         else:
-            member["type"] = [member["type"], "null"]
-        members[name] = member | {"description": _DESCRIPTIONS[name]}
+            member["type"] = [member.get("type", "string"), "null"]
+        if "enum" in member:
+            member["enum"] = [*member["enum"], None]
+        members[name] = member
         if isinstance(defaults[name], bool | int | str):
             members[name]["default"] = defaults[name]
     return {

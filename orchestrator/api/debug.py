@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from litestar import Controller, get
+from litestar.di import NamedDependency
 
 from orchestrator.api.admin import require_admin
-from orchestrator.api.context import FromApp
 from orchestrator.api.errors import problems
-from orchestrator.ports import QueueStats, StorageStats
+from orchestrator.ports import JobStore, QueueStats, Storage, StorageStats
 
 
 class DebugController(Controller):
@@ -21,8 +21,8 @@ class DebugController(Controller):
         summary="Counts over all jobs",
         responses=problems(401, 403, 503),
     )
-    async def queue(self, context: FromApp) -> QueueStats:
-        return await context.store.stats()
+    async def queue(self, store: NamedDependency[JobStore]) -> QueueStats:
+        return await store.stats()
 
     @get(
         "/storage/stats",
@@ -30,5 +30,5 @@ class DebugController(Controller):
         summary="How much is stored",
         responses=problems(401, 403, 503),
     )
-    async def storage(self, context: FromApp) -> StorageStats:
-        return await context.storage.stats()
+    async def storage(self, storage: NamedDependency[Storage]) -> StorageStats:
+        return await storage.stats()

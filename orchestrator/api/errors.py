@@ -13,9 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
 from litestar.types import Scope, Send
 
-from orchestrator.analysis import TooBusy, TooSlow
-from orchestrator.jobs.incoming import NoSuchUpload, UploadUsed
-from orchestrator.jobs.service import JobNotFinished, TooManyJobs
+from orchestrator.photos.gate import PhotoRejected
 from orchestrator.ports import (
     BadSignature,
     ClaimLost,
@@ -28,7 +26,9 @@ from orchestrator.ports import (
     ObjectTooLarge,
     Unavailable,
 )
-from orchestrator.uploads import PhotoRejected
+from orchestrator.services.analysis import TooBusy, TooSlow
+from orchestrator.services.direct_uploads import NoSuchUpload, UploadUsed
+from orchestrator.services.jobs import JobNotFinished, TooManyJobs
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,15 @@ import mimetypes
 from typing import Any
 
 from litestar import Controller, Request, Response, get, put
+from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery
 
 from orchestrator.api.bodies import PHOTO_FILE, operation_with
-from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
+from orchestrator.api.intake import Uploads
 from orchestrator.api.reading import read_body
-from orchestrator.ports import CACHE_CONTROL, SignedFiles
+from orchestrator.ports import CACHE_CONTROL, SignedFiles, Storage
 
 
 class FilesController(Controller):
@@ -35,12 +36,12 @@ class FilesController(Controller):
         self,
         request: Request[Any, Any, Any],
         key: FromPath[str],
-        context: FromApp,
+        signed_files: NamedDependency[SignedFiles | None],
         expires: FromQuery[str] = "",
         signature: FromQuery[str] = "",
     ) -> Response[bytes]:
         key = key.removeprefix("/")
-        content = await signed_files(context).open(key, expires, signature)
+        content = await served(signed_files).open(key, expires, signature)
         media_type = mimetypes.guess_type(key)[0] or "application/octet-stream"
         headers = {"Cache-Control": CACHE_CONTROL, "ETag": etag(content)}
         if known(request.headers.get("if-none-match", ""), headers["ETag"]):
@@ -59,16 +60,18 @@ class FilesController(Controller):
         self,
         request: Request[Any, Any, Any],
         key: FromPath[str],
-        context: FromApp,
+        signed_files: NamedDependency[SignedFiles | None],
+        storage: NamedDependency[Storage],
+        uploads: NamedDependency[Uploads],
         expires: FromQuery[str] = "",
         signature: FromQuery[str] = "",
     ) -> None:
         key, size = key.removeprefix("/"), content_length(request)
         content_type = request.headers.get("content-type", "")
-        signed_files(context).check_upload(key, content_type, size, expires, signature)
-        with context.uploads.hold(context.client(request)) as take:
-            data = await read_body(request, take)
-            await context.storage.put(key, data, content_type, overwrite=False)
+        served(signed_files).check_upload(key, content_type, size, expires, signature)
+        with uploads.hold(request) as intake:
+            data = await read_body(request, intake.take)
+            await storage.put(key, data, content_type, overwrite=False)
 
 
 def etag(content: bytes) -> str:
@@ -82,11 +85,11 @@ def known(if_none_match: str, tag: str) -> bool:
     return tag in tags or tags == ["*"]
 
 
-def signed_files(context: Context) -> SignedFiles:
-    """Raises Problem where links lead to another server."""
-    if context.files is None:
+def served(signed_files: SignedFiles | None) -> SignedFiles:
+    """Raises Problem where the storage's links lead to another server."""
+    if signed_files is None:
         raise Problem(404, "not_found", "there is nothing at this address")
-    return context.files
+    return signed_files
 
 
 def content_length(request: Request[Any, Any, Any]) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
 from litestar import Request
 from multipart import (  # type: ignore[import-untyped]
     MultipartError,
@@ -22,8 +21,8 @@ from orchestrator.api.budget import Take
 from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import decode_preferences
 from orchestrator.api.reading import pieces
-from orchestrator.jobs.models import Preferences
-from orchestrator.styles import DEFAULT_STYLE, STYLES
+from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
+from orchestrator.services.submissions import Submission
 
 FORM_OVERHEAD = 128 * 1024
 """What a form may hold beside the file's own bytes."""
@@ -32,18 +31,11 @@ _PART_HEADER_BYTES = 16 * 1024
 _TEXT_LIMITS = {"key": 400, "style": 100, "preferences": 64 * 1024}
 
 
-class SubmitForm(msgspec.Struct, frozen=True):
-    photo: bytearray | str
-    """Its bytes, or the key that it was uploaded under before."""
-    style: str
-    preferences: Preferences
-
-
-async def read_submit_form(request: Request[Any, Any, Any], max_file_bytes: int, take: Take) -> SubmitForm:
+async def read_submit_form(request: Request[Any, Any, Any], max_file_bytes: int, take: Take) -> Submission:
     """The checked form, its bytes counted with ``take``; raises Problem."""
     parts = await _read_parts(request, {"file": max_file_bytes, **_TEXT_LIMITS}, take, _check_part)
     preferences = decode_preferences(bytes(parts.get("preferences", b"")))
-    return SubmitForm(
+    return Submission(
         _photo(parts), _style(parts["style"]) if "style" in parts else DEFAULT_STYLE, preferences
     )
 

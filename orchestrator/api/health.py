@@ -9,14 +9,17 @@ from typing import Any, Literal
 
 import msgspec
 from litestar import Controller, Request, Response, get
+from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
 from orchestrator.api.admin import is_admin
-from orchestrator.api.context import Context, FromApp
 from orchestrator.api.presenters import Time, rfc3339
-from orchestrator.ports import JobStore, PortError, Unavailable
+from orchestrator.api.sharing import Shared
+from orchestrator.ports import Inference, JobStore, PortError, Storage, Unavailable
 
 CHECK_SECONDS = 2.0
+HEALTH_SECONDS = 1.0
+"""How old an answer about the health of the parts may be."""
 _NO_JOB = "0" * 32
 
 Check = Callable[[], Awaitable[None]]
@@ -47,13 +50,39 @@ class Alive(msgspec.Struct, frozen=True):
     status: Literal["alive"] = "alive"
 
 
+class HealthChecks:
+    """Checks every part, at most once in HEALTH_SECONDS: that costs a write in Redis and a call of each other part."""
+
+    def __init__(self, store: JobStore, storage: Storage, inference: Inference) -> None:
+        self._store, self._storage, self._inference = store, storage, inference
+        self._shared: Shared[Health] = Shared(HEALTH_SECONDS)
+
+    async def latest(self) -> Health:
+        """The newest answer, or a new one when that is too old."""
+        return await self._shared(self._check_all)
+
+    async def _check_all(self) -> Health:
+        """Every part at once, each within CHECK_SECONDS."""
+        parts = await asyncio.gather(
+            check(self._store.probe),
+            check(self._inference.ping, self._inference.trouble),
+            check(self._storage.ping),
+            check(lambda: reach_events(self._store)),
+            check(lambda: find_worker(self._store)),
+        )
+        up = all(part.status == "up" for part in parts)
+        return Health(
+            status="healthy" if up else "degraded", timestamp=rfc3339(time.time()), services=Services(*parts)
+        )
+
+
 class HealthController(Controller):
     path = "/health"
     tags = ("service",)
 
     @get("/", operation_id="get_health", summary="The health of every part; 200 also when degraded")
-    async def health(self, request: Request[Any, Any, Any], context: FromApp) -> Health:
-        return await health_for(request, context)
+    async def health(self, request: Request[Any, Any, Any], checks: NamedDependency[HealthChecks]) -> Health:
+        return await health_for(request, checks)
 
     @get("/live", operation_id="get_alive", summary="200 as long as this process answers")
     async def live(self) -> Alive:
@@ -65,35 +94,22 @@ class HealthController(Controller):
         summary="200 when jobs are accepted and the models are ready, 503 otherwise",
         responses={503: ResponseSpec(Health, description="A part is down", generate_examples=False)},
     )
-    async def ready(self, request: Request[Any, Any, Any], context: FromApp) -> Response[Health]:
-        health = await health_for(request, context)
+    async def ready(
+        self, request: Request[Any, Any, Any], checks: NamedDependency[HealthChecks]
+    ) -> Response[Health]:
+        health = await health_for(request, checks)
         needed = (health.services.redis, health.services.triton, health.services.storage)
         return Response(health, status_code=200 if all(part.status == "up" for part in needed) else 503)
 
 
-async def health_for(request: Request[Any, Any, Any], context: Context) -> Health:
+async def health_for(request: Request[Any, Any, Any], checks: HealthChecks) -> Health:
     """What this request may see of an answer that all share."""
-    health: Health = await context.health(lambda: check_all(context))
+    health = await checks.latest()
     if is_admin(request):
         return health
     parts = msgspec.structs.asdict(health.services).values()
     public = Services(*(msgspec.structs.replace(part, detail=None) for part in parts))
     return msgspec.structs.replace(health, services=public)
-
-
-async def check_all(context: Context) -> Health:
-    """Every part at once, each within CHECK_SECONDS."""
-    parts = await asyncio.gather(
-        check(context.store.probe),
-        check(context.inference.ping, context.inference.trouble),
-        check(context.storage.ping),
-        check(lambda: reach_events(context.store)),
-        check(lambda: find_worker(context.store)),
-    )
-    up = all(part.status == "up" for part in parts)
-    return Health(
-        status="healthy" if up else "degraded", timestamp=rfc3339(time.time()), services=Services(*parts)
-    )
 
 
 async def find_worker(store: JobStore) -> None:

@@ -1,7 +1,7 @@
 """What a WebSocket sends: a tagged union, ``type`` saying which. Described in docs/websocket.md.
 
-The public twins of :mod:`orchestrator.jobs.events`, which are what the store keeps: storage keys and internal sentences
-have no place here, the place among the job's events has.
+They correspond to :mod:`orchestrator.domain.events`, which the store keeps. They leave out storage keys and internal
+sentences, and add each event's place among the job's events.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Annotated, assert_never, cast
 import msgspec
 from msgspec import Meta
 
-from orchestrator.analysis import SeenObject
 from orchestrator.api.presenters import StatusData, public_error
-from orchestrator.jobs import events
-from orchestrator.jobs.models import JobError, JobState
+from orchestrator.domain import events
+from orchestrator.domain.job import JobError, JobState
+from orchestrator.services.analysis import SeenObject
 
 Seq = Annotated[
     str,

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 from litestar import Controller, Litestar, Response, get
-from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
 from orchestrator.api.analyze import Analyzed
 from orchestrator.api.bodies import BINARY, JsonSchema, components
+from orchestrator.api.dependencies import providers
 from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
 from orchestrator.api.health import Alive, Health
 from orchestrator.api.messages import Message
@@ -54,7 +54,7 @@ _HEADERS: dict[str, dict[str, JsonSchema]] = {
 }
 _EVERYWHERE = (400, 405, 408, 429, 431, 500, 503)
 """Answers that no route gives by itself: to requests that are no HTTP or come too slowly, to connections too many
-(orchestrator.connections), where nothing was answered in time (api.deadline), and where we broke."""
+(orchestrator.server.connections), where nothing was answered in time (api.deadline), and where we broke."""
 _WITH_BODY = (413, 415)
 _PROBLEM: JsonSchema = {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}
 
@@ -65,7 +65,7 @@ def document(handlers: Sequence[ControllerRouterHandler], max_upload_bytes: int)
     """OpenAPI 3.1 of the API that has these route handlers."""
     described = Litestar(
         route_handlers=handlers,
-        dependencies={"context": Provide(_nothing, sync_to_thread=False)},
+        dependencies=providers(),
         openapi_config=OpenAPIConfig(title="reroom", version=package_version(), description=DESCRIPTION),
         logging_config=None,
     ).openapi_schema.to_schema()
@@ -81,10 +81,6 @@ def document(handlers: Sequence[ControllerRouterHandler], max_upload_bytes: int)
             _complete(path, operation)
     described["x-websockets"] = {PATH: _websocket()}
     return described
-
-
-def _nothing() -> None:
-    """In the context's place: nothing is called here."""
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:

@@ -1,44 +1,22 @@
-"""The user's ``preferences``: decoded, and every range checked, here and nowhere else.
+"""The user's ``preferences`` as they come over HTTP: decoded and checked by their declaration, here and nowhere else.
 
-What passes here must run: the ranges lie within those of the model ``restyle``, which reads numbers as FP32, and a test
-takes the ends of each through it.
+null is the same as leaving a member out.
 """
 
 from __future__ import annotations
 
 import codecs
 import math
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from orchestrator.api.errors import Problem
 from orchestrator.api.json_text import NotJson, decode_json
-from orchestrator.jobs.models import Preferences
+from orchestrator.domain.preferences import MAX_COLOUR_LENGTH, MAX_COLOURS, PREFERENCES, Preferences
 
-MAX_STEPS = 100
-MIN_STRENGTH = 1 / MAX_STEPS
-"""One step of MAX_STEPS. The model always runs at least one, so less would change nothing."""
-
-_COLOURS, _COLOUR_LENGTH = 8, 40
-_Colour = Annotated[str, Meta(max_length=_COLOUR_LENGTH)]
-PALETTE_TEXT = f"^[^,]{{0,{_COLOUR_LENGTH}}}(,[^,]{{0,{_COLOUR_LENGTH}}}){{0,{_COLOURS - 1}}}$"
+PALETTE_TEXT = f"^[^,]{{0,{MAX_COLOUR_LENGTH}}}(,[^,]{{0,{MAX_COLOUR_LENGTH}}}){{0,{MAX_COLOURS - 1}}}$"
 """A palette as one string: colours separated by commas."""
-
-PREFERENCES: dict[str, Any] = {
-    "keep_furniture": bool,
-    "color_palette": Annotated[list[_Colour], Meta(max_length=_COLOURS)],
-    "prompt": Annotated[str, Meta(max_length=1000)],
-    "negative_prompt": Annotated[str, Meta(max_length=1000)],
-    "seed": Annotated[int, Meta(ge=0, le=2**63 - 1)],
-    "steps": Annotated[int, Meta(ge=1, le=MAX_STEPS)],
-    "strength": Annotated[float, Meta(ge=MIN_STRENGTH, le=1)],
-    "guidance_scale": Annotated[float, Meta(ge=0, le=30)],
-    "detail": Annotated[float, Meta(ge=0, le=1)],
-    "preview_every": Annotated[int, Meta(ge=0, le=MAX_STEPS)],
-}
-"""A member's type and limits. null is the same as leaving the member out."""
 
 
 def decode_preferences(text: bytes) -> Preferences:

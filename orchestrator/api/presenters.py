@@ -8,10 +8,10 @@ from typing import Annotated, cast
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from orchestrator.analysis import SeenObject
-from orchestrator.jobs.models import JobError, JobResult, JobState
-from orchestrator.jobs.service import JobView
+from orchestrator.domain.job import JobError, JobResult, JobState
 from orchestrator.ports import Storage
+from orchestrator.services.analysis import SeenObject
+from orchestrator.services.jobs import JobView
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):

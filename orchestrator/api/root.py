@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 from litestar import Controller, get
 
-from orchestrator.styles import STYLES
+from orchestrator.domain.styles import STYLES
 
 ENDPOINTS = {
     "upload": "POST /uploads",

@@ -8,18 +8,19 @@ from litestar import Request
 
 from orchestrator.api.budget import Take
 from orchestrator.api.errors import Problem
-from orchestrator.api.forms import SubmitForm, known_style, unknown_field
+from orchestrator.api.forms import known_style, unknown_field
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.preferences import to_preferences
 from orchestrator.api.reading import read_body
-from orchestrator.jobs.models import Preferences
-from orchestrator.styles import DEFAULT_STYLE
+from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import DEFAULT_STYLE
+from orchestrator.services.submissions import Submission
 
 MAX_JSON_BYTES = 64 * 1024
 _MEMBERS = ("key", "style", "preferences")
 
 
-async def read_upload_submission(request: Request[Any, Any, Any], take: Take) -> SubmitForm:
+async def read_upload_submission(request: Request[Any, Any, Any], take: Take) -> Submission:
     """The checked submission, its bytes counted with ``take``; raises Problem."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -28,7 +29,7 @@ async def read_upload_submission(request: Request[Any, Any, Any], take: Take) ->
     return _from_json(await read_body(request, take))
 
 
-def _from_json(body: bytes) -> SubmitForm:
+def _from_json(body: bytes) -> Submission:
     try:
         members = decode_json(body)
     except NotJson:
@@ -44,4 +45,4 @@ def _from_json(body: bytes) -> SubmitForm:
     if not isinstance(style, str):
         raise Problem(422, "unknown_style", "style must be a string", field="style")
     wishes = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
-    return SubmitForm(key.strip(), known_style(style), wishes)
+    return Submission(key.strip(), known_style(style), wishes)

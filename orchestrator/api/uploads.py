@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from litestar import Controller, Request, post
+from litestar.di import NamedDependency
 from msgspec import Meta
 
 from orchestrator.api.bodies import UPLOAD_REQUEST, ContentType, operation_with
-from orchestrator.api.budget import Take
-from orchestrator.api.context import Context, FromApp
 from orchestrator.api.errors import Problem, problems
+from orchestrator.api.intake import Uploads
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.presenters import Time, rfc3339
 from orchestrator.api.reading import read_body
-from orchestrator.jobs.incoming import Incoming
-from orchestrator.ports import Claim, ObjectTooLarge, PortError
-from orchestrator.uploads import Photo, PhotoRejected
-
-log = logging.getLogger(__name__)
+from orchestrator.services.direct_uploads import DirectUploads
 
 
 class UploadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,11 +50,16 @@ class UploadsController(Controller):
         responses=problems(400, 408, 413, 422, 429, 503),
         request_max_body_size=4096,
     )
-    async def offer(self, request: Request[Any, Any, Any], context: FromApp) -> UploadOffer:
-        with context.uploads.hold(context.client(request)) as take:
-            asked = decode_upload(await read_body(request, take), context.settings.max_upload_bytes)
-        expires_at = time.time() + context.incoming.ttl
-        offer = await context.incoming.offer(asked.content_type, asked.size)
+    async def offer(
+        self,
+        request: Request[Any, Any, Any],
+        uploads: NamedDependency[Uploads],
+        direct_uploads: NamedDependency[DirectUploads],
+    ) -> UploadOffer:
+        with uploads.hold(request) as intake:
+            asked = decode_upload(await read_body(request, intake.take), intake.max_bytes)
+        expires_at = time.time() + direct_uploads.ttl
+        offer = await direct_uploads.offer(asked.content_type, asked.size)
         return UploadOffer(
             key=offer.key,
             url=offer.link.url,
@@ -92,31 +90,3 @@ def decode_upload(body: bytes, max_size: int) -> UploadRequest:
     if asked.size > max_size:
         raise Problem(413, "body_too_large", f"a photo may have at most {max_size} bytes", field="size")
     return asked
-
-
-@asynccontextmanager
-async def accepted_upload(
-    context: Context, key: str, take: Take, client: str | None
-) -> AsyncGenerator[tuple[Photo, Claim]]:
-    """The photo under ``key`` through the gate, to be submitted with the claim. What the gate refuses is used up too.
-
-    ``take`` counts its bytes; ``client`` is the submitter. Raises PhotoRejected, NoSuchUpload, UploadUsed,
-    ObjectTooLarge, Problem, Unavailable.
-    """
-    limit = context.settings.max_upload_bytes
-    async with context.incoming.claimed(key) as claim:
-        try:
-            data = await context.incoming.read(key, limit, take)
-            photo = await context.gate.accept(data, client=client)
-        except (PhotoRejected, ObjectTooLarge):
-            await discard(context.incoming, key)
-            raise
-        yield photo, claim
-
-
-async def discard(incoming: Incoming, key: str) -> None:
-    """Forget an upload that has served; if that fails now, a worker's retention does it later."""
-    try:
-        await incoming.discard(key)
-    except PortError as error:
-        log.warning("%s stays until it is old: %s", key, error)

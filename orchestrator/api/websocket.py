@@ -10,14 +10,15 @@ import asyncio
 import contextlib
 import logging
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from litestar import WebSocket, websocket
+from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 
-from orchestrator.api.context import FromApp
 from orchestrator.api.messages import (
     CompletedMessage,
     ConnectedMessage,
@@ -26,9 +27,11 @@ from orchestrator.api.messages import (
     SnapshotMessage,
     event_message,
 )
-from orchestrator.jobs.events import Completed, EventRecord, seq_key
-from orchestrator.jobs.models import TERMINAL
+from orchestrator.api.presenters import Presenter
+from orchestrator.domain.events import Completed, EventRecord, seq_key
+from orchestrator.domain.job import TERMINAL
 from orchestrator.ports import JobNotFound, Unavailable
+from orchestrator.services.jobs import JobService
 from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -75,9 +78,15 @@ class _ClientGone(Exception):
 
 
 @websocket("/ws/transform/{job_id:str}")
-async def watch(socket: Socket, job_id: FromPath[str], context: FromApp) -> None:
+async def watch(
+    socket: Socket,
+    job_id: FromPath[str],
+    jobs: NamedDependency[JobService],
+    presenter: NamedDependency[Presenter],
+    settings: NamedDependency[Settings],
+) -> None:
     """Accepts always, so that a refusal's code reaches browsers, which see none of a refused handshake."""
-    watcher = _Watcher(socket, job_id, context)
+    watcher = _Watcher(socket, job_id, jobs, presenter, settings.origins)
     with contextlib.suppress(_ClientGone):
         try:
             await watcher.run()
@@ -91,8 +100,11 @@ async def watch(socket: Socket, job_id: FromPath[str], context: FromApp) -> None
 
 
 class _Watcher:
-    def __init__(self, socket: Socket, job_id: str, context: FromApp) -> None:
-        self._socket, self._job_id, self._context = socket, job_id, context
+    def __init__(
+        self, socket: Socket, job_id: str, jobs: JobService, presenter: Presenter, origins: Sequence[str]
+    ) -> None:
+        self._socket, self._job_id, self._origins = socket, job_id, origins
+        self._jobs, self._presenter = jobs, presenter
         self._sending = asyncio.Lock()
 
     async def run(self) -> None:
@@ -119,7 +131,7 @@ class _Watcher:
             await self._send(PongMessage())
 
     async def _tell(self) -> None:
-        check_origin(self._socket.headers.get("origin"), self._context.settings)
+        check_origin(self._socket.headers.get("origin"), self._origins)
         after = parse_after(self._socket.query_params.get("after"))
         try:
             await self._tell_events(after)
@@ -129,10 +141,10 @@ class _Watcher:
             raise _Close(TRY_AGAIN_LATER, "the service cannot be reached now") from None
 
     async def _tell_events(self, after: str | None) -> None:
-        jobs, presenter = self._context.jobs, self._context.presenter
+        jobs = self._jobs
         view = await jobs.status(self._job_id)
         await self._send(ConnectedMessage(job_id=self._job_id))
-        data = await presenter.status(view)
+        data = await self._presenter.status(view)
         await self._send(SnapshotMessage(job_id=self._job_id, seq=view.job.last_seq, data=data))
         start = view.job.last_seq if after is None else after
         if view.job.status in TERMINAL and seq_key(start) >= seq_key(view.job.last_seq):
@@ -147,8 +159,8 @@ class _Watcher:
     async def _message(self, record: EventRecord) -> Message:
         if not isinstance(record.event, Completed):
             return event_message(self._job_id, record)
-        view = await self._context.jobs.status(self._job_id)
-        data = await self._context.presenter.status(view)
+        view = await self._jobs.status(self._job_id)
+        data = await self._presenter.status(view)
         return CompletedMessage(
             job_id=self._job_id, seq=record.seq, progress=record.event.progress, data=data
         )
@@ -165,9 +177,9 @@ class _Watcher:
             raise _ClientGone from None
 
 
-def check_origin(origin: str | None, settings: Settings) -> None:
+def check_origin(origin: str | None, origins: Sequence[str]) -> None:
     """CORS does not guard WebSockets. Raises _Close; programs other than browsers send no Origin and pass."""
-    if origin is not None and not {"*", origin} & {*settings.origins}:
+    if origin is not None and not {"*", origin} & {*origins}:
         raise _Close(FORBIDDEN_ORIGIN, "this origin is not allowed")
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.jobs.events import Completed, EventRecord, Failed, StatusChanged, Step, seq_key
-from orchestrator.jobs.models import Job, JobState
-from orchestrator.redis_jobs import RedisJobStore
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.domain.events import Completed, EventRecord, Failed, StatusChanged, Step, seq_key
+from orchestrator.domain.job import Job, JobState
 from tests.integration.test_runner import a_photo
-from tests.jobs import a_job, collect
-from tests.servers import RedisServer, redis_binaries, running_redis
+from tests.support.jobs import a_job, collect
+from tests.support.servers import RedisServer, redis_binaries, running_redis
 
 LEASE = 1.0
 STEPS, PAUSE = 20, 0.05
@@ -36,7 +36,7 @@ class Stack:
 
     def start_worker(self, steps: int = STEPS) -> subprocess.Popen[bytes]:
         arguments = [self.server.url, str(self.folder), str(LEASE), str(steps), str(PAUSE)]
-        script = Path(__file__).with_name("fake_worker.py")
+        script = ROOT / "tests" / "support" / "fake_worker.py"
         environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client' / 'src'}"}
         with (self.folder / "workers.log").open("ab") as log:
             worker = subprocess.Popen(

@@ -13,7 +13,7 @@ import pytest
 
 from reroom import AsyncClient
 from tests.chaos.test_stack import Watcher, assert_told_once, steps_of_attempts
-from tests.running_stack import SECONDS, RunningStack, photo, running_stack, until
+from tests.support.running_stack import SECONDS, RunningStack, photo, running_stack, until
 
 ADMIN_TOKEN = "a token for the tests"
 WORKERS = ("worker-1", "worker-2")

@@ -18,8 +18,8 @@ from websockets.asyncio.client import connect
 from reroom import AsyncClient, JobStatus, events
 from reroom.events import Event, seq_key
 from reroom.models import TERMINAL
-from tests.relay import relaying
-from tests.running_stack import SECONDS, RunningStack, photo, processes_of, running_stack, until
+from tests.support.relay import relaying
+from tests.support.running_stack import SECONDS, RunningStack, photo, processes_of, running_stack, until
 
 STEPS = 100
 """A second or two of work for the bundle `tiny`: long enough to be hit."""

@@ -13,16 +13,16 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.serving import descendants, stubs_of
-from orchestrator.embedded.triton import TritonServer
-from orchestrator.inference import TritonPool
+from measuring.memory import descendants, stubs_of
+from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import InferenceError, Unavailable
 from reroom import AsyncClient
 from reroom.triton import RestyleRequest, Step
+from stack.triton import TritonServer
 from tests.chaos.test_stack import PREFERENCES, Watcher, assert_completed_once
 from tests.conftest import ROOT
-from tests.pictures import room
-from tests.running_stack import RunningStack, photo, running_stack, until
+from tests.support.pictures import room
+from tests.support.running_stack import RunningStack, photo, running_stack, until
 
 DOLLHOUSE = ROOT / "releases" / "dollhouse"
 LIMIT = 15.0

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis.asyncio
 
-from orchestrator.redis_jobs import RedisJobStore
-from tests.servers import RedisServer, redis_binaries, running_redis
+from orchestrator.adapters.redis import RedisJobStore
+from tests.support.servers import RedisServer, redis_binaries, running_redis
 
 LEASE = 0.6
 """Seconds."""

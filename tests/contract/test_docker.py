@@ -16,12 +16,12 @@ import pytest
 import redis
 import yaml  # type: ignore[import-untyped]
 
-from orchestrator.embedded.redis import SETTINGS, RedisServer
-from orchestrator.embedded.stack import Stack
-from orchestrator.embedded.triton import EXIT_SECONDS, OPTIONS, WATCH, triton_part
 from orchestrator.settings import Settings
+from stack.composition import Stack
+from stack.redis import SETTINGS, RedisServer
+from stack.triton import EXIT_SECONDS, OPTIONS, WATCH, triton_part
 from tests.conftest import RELEASE, ROOT
-from tests.servers import free_port, redis_binaries
+from tests.support.servers import free_port, redis_binaries
 
 DOCKER = ROOT / "docker"
 COMPOSE = DOCKER / "compose.yml"
@@ -178,7 +178,7 @@ def test_triton_starts_alike(tmp_path: Path) -> None:
     image.mkdir()
     for file in (
         DOCKER / "serve_triton.sh",
-        *(ROOT / "servers" / name for name in (WATCH.name, "tritonserver.options")),
+        *(ROOT / "stack" / name for name in (WATCH.name, "tritonserver.options")),
     ):
         shutil.copy(file, image)
     server = tmp_path / "bin" / "tritonserver"

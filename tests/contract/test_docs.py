@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.api.preferences import PREFERENCES
 from orchestrator.api.presenters import FOR_USERS
+from orchestrator.commands.settings_page import page
+from orchestrator.domain.preferences import PREFERENCES
 from orchestrator.settings import Settings
-from orchestrator.settings_page import page
 from tests.conftest import ROOT
 
 PAGES = sorted(

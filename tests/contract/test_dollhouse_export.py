@@ -12,20 +12,21 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from dollhouse.data.captions import Tokens
+from dollhouse.evaluate import facts
+from dollhouse.evaluate.facts import live_version
+from dollhouse.render.rooms import LABELS
+from dollhouse.train import depth, detector, perception, restyling, sampling, weights
+from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder
+from dollhouse.train.networks import DenoiserSettings, build_denoisers
 from export.bundle import BUNDLES, Bundle, BundleError, Measured, Weights, load_bundle, preview_matrix
-from export.dollhouse import depth, detector, facts, restyling, sampling, seeing, weights
-from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
-from export.dollhouse.captions import Tokens
-from export.dollhouse.facts import live_version
-from export.dollhouse.networks import DenoiserSettings, build_denoisers
-from export.dollhouse.rooms import LABELS
 from export.models.centres import fold
 from export.models.load import load_networks
 from export.release import build_release
 from export.stored import SMALLEST, is_fp16
 from restyle.release import load_release
 from tests.conftest import RELEASE, ROOT
-from tests.contract.reproduction import assert_reproduced
+from tests.support.reproduction import assert_reproduced
 
 LIVE = ROOT / "releases" / "dollhouse"
 
@@ -82,7 +83,7 @@ def test_the_bundle_is_what_the_training_keeps() -> None:
     assert (schedule.beta_start, schedule.beta_end) == (sampling.BETA_START, sampling.BETA_END)
     assert (schedule.train_steps, schedule.prediction) == (sampling.TRAIN_STEPS, "v_prediction")
     assert bundle.tokenizer == restyling.TOKENIZER
-    assert bundle.object_threshold == seeing.SURE
+    assert bundle.object_threshold == perception.SURE
 
 
 def test_missing_weights_are_one_sentence_with_the_command(bundle: Bundle, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from export.release import buckets, build_release
 from export.spec import Axis, ModelSpec, Tensor
 from export.triton_config import config_text
 from tests.conftest import RELEASE, ROOT
-from tests.contract.reproduction import GRAPHS, SIZES, assert_reproduced
+from tests.support.reproduction import GRAPHS, SIZES, assert_reproduced
 
 
 @pytest.mark.filterwarnings("ignore")

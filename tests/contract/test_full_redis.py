@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from orchestrator.jobs.events import Completed, Failed, Preview, Step
-from orchestrator.jobs.models import MAX_DELIVERIES, JobError, JobState
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.domain.events import Completed, Failed, Preview, Step
+from orchestrator.domain.job import MAX_DELIVERIES, JobError, JobState
 from orchestrator.ports import Claim, Unavailable
-from orchestrator.redis_jobs import RedisJobStore
-from tests.jobs import a_job, collect, result, take
-from tests.servers import RedisServer, free_port
+from tests.support.jobs import a_job, collect, result, take
+from tests.support.servers import RedisServer, free_port
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 import redis.asyncio
 
-from orchestrator.jobs.events import Completed, Preview, StatusChanged, Step
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.domain.events import Completed, Preview, StatusChanged, Step
 from orchestrator.ports import Claim, ClaimLost, Lease, QueueFull
-from orchestrator.redis_jobs import RedisJobStore
-from tests.jobs import a_job, collect, result, take
+from tests.support.jobs import a_job, collect, result, take
 
 STEPS = 100
 

@@ -6,12 +6,12 @@ from typing import get_type_hints
 
 import msgspec
 
-from orchestrator.analysis import Analysis
-from orchestrator.api.preferences import PREFERENCES
-from orchestrator.decoder import limits as decoder
-from orchestrator.jobs.models import JobState
-from orchestrator.styles import DEFAULT_STYLE, STYLES
-from orchestrator.uploads import process
+from orchestrator.domain.job import JobState
+from orchestrator.domain.preferences import PREFERENCES
+from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
+from orchestrator.photos import process
+from orchestrator.photos.decoder import limits as decoder
+from orchestrator.services.analysis import Analysis
 from restyle import objects, palette, request
 
 

@@ -9,14 +9,14 @@ import time
 import pytest
 import redis.asyncio
 
-from orchestrator.jobs.events import Cancelled, Completed, Failed, StatusChanged, Step, seq_key
-from orchestrator.jobs.models import MAX_DELIVERIES, MAX_OUTAGES, JobError, JobState
+from orchestrator.adapters.redis import AccessDenied, RedisJobStore
+from orchestrator.adapters.redis.store import EVENTS_TTL
+from orchestrator.domain.events import Cancelled, Completed, Failed, StatusChanged, Step, seq_key
+from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, JobError, JobState
 from orchestrator.ports import JobFinished, JobNotFound, Lease, LeaseLost, Unavailable
-from orchestrator.redis_jobs import AccessDenied, RedisJobStore
-from orchestrator.redis_jobs.store import EVENTS_TTL
 from tests.contract.conftest import LEASE, prefixes
-from tests.jobs import a_job, collect, result, take
-from tests.servers import RedisServer
+from tests.support.jobs import a_job, collect, result, take
+from tests.support.servers import RedisServer
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 

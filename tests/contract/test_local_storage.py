@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.adapters.storage import local as local_module
+from orchestrator.adapters.storage.local import LEFTOVER_SECONDS, LocalStorage
+from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.ports import Unavailable
-from orchestrator.storage import local as local_module
-from orchestrator.storage.local import LEFTOVER_SECONDS, LocalStorage
-from orchestrator.storage.signing import UrlSigner
 
 
 def local(folder: Path) -> LocalStorage:

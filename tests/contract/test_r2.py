@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from orchestrator.adapters import open_storage
+from orchestrator.adapters.opening import open_storage
 from orchestrator.ports import Storage
 from orchestrator.settings import load_settings
 from tests.contract.test_storage import REAL

@@ -9,13 +9,14 @@ import msgspec
 import pytest
 import redis.asyncio
 
-from orchestrator.jobs.events import Completed, Failed, Step
-from orchestrator.jobs.models import JobState, Preferences
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.domain.events import Completed, Failed, Step
+from orchestrator.domain.job import JobState
+from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import LeaseLost
-from orchestrator.redis_jobs import RedisJobStore
 from tests.contract.conftest import LEASE, prefixes
-from tests.jobs import a_job, collect, result, take
-from tests.servers import RedisServer
+from tests.support.jobs import a_job, collect, result, take
+from tests.support.servers import RedisServer
 
 OLD, NEW = "old", "new"
 """Kinds of workers."""

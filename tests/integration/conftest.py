@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.api_server import Api, a_redis, running_api
-from tests.servers import RedisServer
+from tests.support.api_server import Api, a_redis, running_api
+from tests.support.servers import RedisServer
 
 
 @pytest.fixture(scope="module")

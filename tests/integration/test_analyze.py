@@ -6,22 +6,23 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from orchestrator.analysis import Analyst
 from orchestrator.api.budget import UploadBudget
+from orchestrator.api.clients import Clients
+from orchestrator.api.intake import Uploads
 from orchestrator.app import create_app
 from orchestrator.ports import InferenceError
+from orchestrator.services.analysis import Analyst
 from orchestrator.settings import Settings
-from tests.api_server import ALLOWED_ORIGIN, photo, problem, serving
-from tests.fakes import FakeInference, an_analysis
-from tests.running_stack import until
-from tests.servers import free_port
+from tests.support.api_server import ALLOWED_ORIGIN, photo, problem, serving
+from tests.support.fakes import FakeInference, an_analysis
+from tests.support.running_stack import until
+from tests.support.servers import free_port
 
 MAX_UPLOAD = 100_000
 
@@ -55,9 +56,7 @@ class Bench:
         app = create_app(settings)
         async with serving(app) as self.http:
             analyst = Analyst(self.inference, 1, wait=1.0, seconds=3.0)
-            app.state.context = replace(
-                app.state.context, inference=self.inference, analyst=analyst, uploads=self.budget
-            )
+            app.state.update({"analyst": analyst, "uploads": Uploads(self.budget, Clients(()), MAX_UPLOAD)})
             yield
 
 

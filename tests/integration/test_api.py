@@ -11,10 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from orchestrator.jobs.events import Completed, Failed, Step
-from orchestrator.jobs.models import JobError, JobResult
-from tests.api_server import ADMIN_TOKEN, Api, photo, problem, running_api
-from tests.servers import RedisServer, free_port
+from orchestrator.domain.events import Completed, Failed, Step
+from orchestrator.domain.job import JobError, JobResult
+from tests.support.api_server import ADMIN_TOKEN, Api, photo, problem, running_api
+from tests.support.servers import RedisServer, free_port
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 

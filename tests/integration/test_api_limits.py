@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from tests.api_server import Api, photo, problem, running_api
 from tests.contract.test_full_redis import a_replica, full, without_its_replicas
-from tests.servers import RedisServer
+from tests.support.api_server import Api, photo, problem, running_api
+from tests.support.servers import RedisServer
 
 MAX_QUEUE = 2
 

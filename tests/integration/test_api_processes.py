@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.api_server import Api, running_api, said
-from tests.running_stack import api_processes
-from tests.servers import RedisServer
+from tests.support.api_server import Api, running_api, said
+from tests.support.running_stack import api_processes
+from tests.support.servers import RedisServer
 
 SECONDS = 30.0
 
@@ -164,7 +164,7 @@ SERVES = """
 import os, signal, socket, sys
 from pathlib import Path
 from uvicorn.config import STARTUP_FAILURE
-from orchestrator.processes import serve_in_processes
+from orchestrator.server.processes import serve_in_processes
 
 STARTS = Path(__file__).with_name("starts")
 

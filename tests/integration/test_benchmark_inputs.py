@@ -16,14 +16,14 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import np_to_triton_dtype
 
 from benchmarks import perf
-from benchmarks.counters import difference
 from benchmarks.perf_inputs import inputs_of, specs
 from benchmarks.perf_program import PERF
-from benchmarks.releases import find_release
-from benchmarks.sample import sample_request
-from benchmarks.service import Service
 from export.contract import python_specs
-from orchestrator.embedded.triton import TritonServer
+from measuring.counters import difference
+from measuring.releases import find_release
+from measuring.sample import sample_request
+from measuring.service import Service
+from stack.triton import TritonServer
 
 TINY = find_release("tiny")
 SPECS = specs(TINY)

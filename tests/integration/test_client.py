@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.embedded.triton import TritonServer
 from reroom.triton import (
     Analysis,
     Preview,
@@ -25,7 +24,8 @@ from reroom.triton import (
     Step,
     TritonClient,
 )
-from tests.integration.echo_model import write_model
+from stack.triton import TritonServer
+from tests.support.echo_model import write_model
 
 PHOTO = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
 

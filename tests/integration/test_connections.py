@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import uvicorn
 
-from orchestrator.clients import Clients
-from orchestrator.connections import BoundedProtocol, Limits
-from tests.running_stack import until
+from orchestrator.api.clients import Clients
+from orchestrator.server.connections import BoundedProtocol, Limits
+from tests.support.running_stack import until
 
 CONNECTIONS = 16
 LARGE = 8 * 2**20
@@ -149,7 +149,7 @@ LAST = b"Connection: close\r\n"
 async def test_large_headers_are_refused(
     served: Served, headers: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "orchestrator.connections")
+    caplog.set_level(logging.WARNING, "orchestrator.server.connections")
     refused(await served.ask(GET + headers), 431, "headers_too_large")
     assert served.seen == []
     assert "refused 127.0.0.1: 431" in caplog.text
@@ -161,7 +161,7 @@ async def test_two_hundred_headers_are_taken(served: Served) -> None:
 
 
 async def test_refusals_do_not_fill_the_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "orchestrator.connections")
+    caplog.set_level(logging.WARNING, "orchestrator.server.connections")
     await asyncio.gather(*(served.ask(GET + b"X: a\r\n" * 201) for _ in range(12)))
     assert 1 <= len([record for record in caplog.records if "431" in record.message]) <= 3
 
@@ -224,7 +224,7 @@ async def test_what_is_no_http_is_named(served: Served) -> None:
 async def test_there_are_so_many_connections_and_no_more(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "orchestrator.connections")
+    caplog.set_level(logging.WARNING, "orchestrator.server.connections")
     held = [await served.open() for _ in range(CONNECTIONS)]
     # WebSockets count as well.
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.jobs.retention import Retention
-from orchestrator.jobs.runner import Runner
-from orchestrator.redis_jobs import RedisJobStore
-from orchestrator.styles import STYLES
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.domain.styles import STYLES
+from orchestrator.services.retention import Retention
+from orchestrator.services.runner import Runner
 from orchestrator.worker import Worker
 from tests.conftest import ROOT
-from tests.fakes import FakeInference, MemoryStorage, a_script
-from tests.servers import free_port, redis_binaries, running_redis
+from tests.support.fakes import FakeInference, MemoryStorage, a_script
+from tests.support.servers import free_port, redis_binaries, running_redis
 
 
 async def test_a_living_worker_touches_its_heartbeat(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def port() -> Iterator[int]:
 
 def ask(port: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "orchestrator.api_health"],
+        [sys.executable, "-m", "orchestrator.commands.api_health"],
         cwd=ROOT, env={"REROOM_PORT": str(port)}, capture_output=True, text=True, timeout=30,
     )  # fmt: skip
 

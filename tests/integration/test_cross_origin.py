@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from orchestrator.storage.signing import UrlSigner
-from tests.api_server import ALLOWED_ORIGIN, SIGNING_KEY, Api, problem, running_api
-from tests.servers import RedisServer
+from orchestrator.adapters.storage.signing import UrlSigner
+from tests.support.api_server import ALLOWED_ORIGIN, SIGNING_KEY, Api, problem, running_api
+from tests.support.servers import RedisServer
 
 OTHER = "https://elsewhere.example"
 

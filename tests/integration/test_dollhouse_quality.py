@@ -1,6 +1,6 @@
 """The dollhouse keeps its promises: gates on a few held-out rooms through a real Triton, and on results/dollhouse.json.
 
-Bounds are those of benchmarks/gates.toml, functions those of the benchmark.
+Bounds are those of dollhouse/evaluate/gates.toml, functions those of the benchmark.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ import pytest
 from numpy.typing import NDArray
 from tritonclient.grpc import InferenceServerClient
 
-from benchmarks import RESULTS, ROOT, answers, report, wishes
-from benchmarks.answers import Answers, Kept, ask_all
-from benchmarks.dollhouse import PARTS
-from benchmarks.figures import nothing_done, restyling_figures, score, seeing_figures
-from benchmarks.gallery import PHOTOS, unmarked
-from benchmarks.gates import GATES, missed
-from benchmarks.held_out import MEASURED, HeldOutRoom, held_out_rooms
-from benchmarks.judge import accuracy, read_judge
-from benchmarks.releases import Release, find_release
-from benchmarks.service import Service
-from benchmarks.serving import served
-from benchmarks.wishes import SEEDS_EACH, Wished, wish_figures
-from export.dollhouse.marks import read_marks
-from export.dollhouse.rooms import LABELS, STYLES
-from orchestrator.embedded.triton import TritonServer
-from orchestrator.jobs.models import Preferences
+from benchmarks import RESULTS, ROOT
+from dollhouse.evaluate import answers, wishes
+from dollhouse.evaluate.__main__ import PARTS
+from dollhouse.evaluate.answers import Answers, Kept, ask_all
+from dollhouse.evaluate.figures import nothing_done, restyling_figures, score, seeing_figures
+from dollhouse.evaluate.gallery import PHOTOS, unmarked
+from dollhouse.evaluate.gates import GATES, missed
+from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
+from dollhouse.evaluate.marks import read_marks
+from dollhouse.evaluate.perceived import perceive
+from dollhouse.evaluate.style_classifier import accuracy, read_classifier
+from dollhouse.evaluate.wishes import SEEDS_EACH, Wished, wish_figures
+from dollhouse.render.rooms import LABELS, STYLES
+from measuring import report
+from measuring.releases import Release, find_release
+from measuring.service import Service
+from measuring.serving import served
+from orchestrator.domain.preferences import Preferences
+from stack.triton import TritonServer
 
 BUNDLE = "dollhouse"
 RESTYLED, LOOKED_AT = MEASURED[:4], MEASURED[4:40]
@@ -87,12 +90,12 @@ def figures(
     server: TritonServer, release: Release, restyled: list[Answers], wished: list[Wished]
 ) -> dict[str, float]:
     looked_at = asyncio.run(ask_about(server, release, LOOKED_AT, ()))
-    judge = read_judge()
+    classifier = read_classifier()
     return {
-        **restyling_figures(restyled, judge.name_styles),
+        **restyling_figures(restyled, classifier.name_styles),
         **seeing_figures([*restyled, *looked_at]),
         **wish_figures(wished),
-        "judge_accuracy": accuracy(judge, JUDGED),
+        "classifier_accuracy": accuracy(classifier, JUDGED),
         "bundle_mb": release.megabytes,
     }
 
@@ -136,7 +139,7 @@ def test_every_style_looks_different(restyled: list[Answers]) -> None:
 
 def test_results_are_compared_with_the_photo_restyled(restyled: list[Answers]) -> None:
     """Nothing done misses what results must reach."""
-    lazy = restyling_figures(nothing_done(restyled), read_judge().name_styles)
+    lazy = restyling_figures(nothing_done(restyled), read_classifier().name_styles)
     assert {"psnr_truth", "psnr_blurred", "gain_over_mean", "style_accuracy"} <= missed(
         lazy, small_set=True
     ).keys()
@@ -164,14 +167,14 @@ async def test_a_long_prompt_leaves_the_style_recognisable(service: Service, res
         for each in restyled[:2]
         for style in STYLES
     ]
-    seen = read_judge().name_styles(np.stack(pictures))
+    seen = read_classifier().name_styles(np.stack(pictures))
     assert sum(one == other for one, other in zip(seen, STYLES * 2, strict=True)) >= 9
 
 
 def test_the_committed_benchmark_is_of_the_committed_release(release: Release) -> None:
     document = report.read(RESULTS / "dollhouse.json")
     assert document["release"]["name"] == release.facts["release"]
-    assert document["release"]["sha256"] == release.digest, "run `python -m benchmarks.dollhouse` again"
+    assert document["release"]["sha256"] == release.digest, "run `python -m dollhouse.evaluate` again"
     assert document["rooms"]["rooms"] >= 200
     assert document["rooms"]["first_seed"] == MEASURED.start
     assert document["rooms"]["results"] == len(STYLES) * document["rooms"]["rooms"]
@@ -228,10 +231,10 @@ async def test_objects_are_numbered_by_their_names(
 ) -> None:
     """`tiny` has other labels, in another order, than the rooms."""
     async with Service(triton.grpc, find_release("tiny")) as service:
-        found = (await service.analyse(room.photo)).objects
+        found = (await perceive(service, room.photo)).objects
     async with Service(triton.grpc, find_release("tiny")) as service:
         monkeypatch.setattr(service, "_numbers", np.arange(9))
-        raw = (await service.analyse(room.photo)).objects
+        raw = (await perceive(service, room.photo)).objects
     names = find_release("tiny").facts["labels"]
     assert len(found.labels) > 0
     assert [LABELS[number] for number in found.labels] == [

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 from tritonclient.grpc import InferenceServerClient
 
-from orchestrator.embedded.demo import SAMPLE
-from orchestrator.embedded.triton import answers
-from tests.running_stack import processes_of
+from stack.demo import SAMPLE
+from stack.triton import answers
+from tests.support.running_stack import processes_of
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 120.0
@@ -35,11 +35,11 @@ def assert_nothing_left(run: Path, seconds: float) -> None:
 
 @contextmanager
 def command(name: str, *arguments: str | Path, **options: str) -> Iterator[subprocess.Popen[str]]:
-    """``python -m orchestrator.embedded NAME --bundle tiny …``, with its output as text; Triton on a free port."""
+    """``python -m stack NAME --bundle tiny …``, with its output as text; Triton on a free port."""
     if name == "up":
         arguments = ("--triton-port", "0", *arguments)
     with subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.embedded", name, "--bundle", "tiny", *arguments],
+        [sys.executable, "-m", "stack", name, "--bundle", "tiny", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from orchestrator.jobs.events import Completed
-from orchestrator.jobs.service import seconds_remaining
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.domain.events import Completed
 from orchestrator.ports import Lease
-from orchestrator.redis_jobs import RedisJobStore
-from tests.jobs import a_job, result, take
-from tests.servers import RedisServer
+from orchestrator.services.jobs import seconds_remaining
+from tests.support.jobs import a_job, result, take
+from tests.support.servers import RedisServer
 
 ENDS = 120
 """Jobs that end before the estimate is asked for, and again after a change of speed."""

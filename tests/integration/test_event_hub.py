@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from orchestrator.jobs.events import Completed, EventRecord, Step
+from orchestrator.adapters.redis import RedisJobStore, hub
+from orchestrator.domain.events import Completed, EventRecord, Step
 from orchestrator.ports import JobStore, Lease
-from orchestrator.redis_jobs import RedisJobStore, hub
-from tests.jobs import a_job, collect, result, take
-from tests.servers import RedisServer, redis_binaries, running_redis
+from tests.support.jobs import a_job, collect, result, take
+from tests.support.servers import RedisServer, redis_binaries, running_redis
 
 EVENTS = 150
 

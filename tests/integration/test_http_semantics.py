@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.storage.signing import UrlSigner
-from tests.api_server import ADMIN_TOKEN, SIGNING_KEY, Api, problem
+from orchestrator.adapters.storage.signing import UrlSigner
+from tests.support.api_server import ADMIN_TOKEN, SIGNING_KEY, Api, problem
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 

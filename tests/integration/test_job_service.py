@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.jobs.events import Completed
-from orchestrator.jobs.models import Job, JobResult, JobState, Preferences
-from orchestrator.jobs.service import (
-    FIRST_GUESS_SECONDS,
-    JobNotFinished,
-    JobService,
-    TooManyJobs,
-    seconds_remaining,
-)
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.adapters.storage.local import LocalStorage
+from orchestrator.adapters.storage.signing import UrlSigner
+from orchestrator.domain.events import Completed
+from orchestrator.domain.job import Job, JobResult, JobState
+from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
     Claim,
     JobFinished,
@@ -25,11 +22,15 @@ from orchestrator.ports import (
     QueueStats,
     Unavailable,
 )
-from orchestrator.redis_jobs import RedisJobStore
-from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.signing import UrlSigner
-from tests.jobs import a_job, take
-from tests.servers import RedisServer, free_port
+from orchestrator.services.jobs import (
+    FIRST_GUESS_SECONDS,
+    JobNotFinished,
+    JobService,
+    TooManyJobs,
+    seconds_remaining,
+)
+from tests.support.jobs import a_job, take
+from tests.support.servers import RedisServer, free_port
 
 RESULT = JobResult(transformed_key="a/b", thumbnail_key="a/c", metadata={})
 _prefixes = itertools.count()

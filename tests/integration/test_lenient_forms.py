@@ -7,8 +7,8 @@ import gzip
 
 import pytest
 
-from tests.api_server import Api, photo, problem
 from tests.integration.test_submit import BOUNDARY, END, FILE, part, post
+from tests.support.api_server import Api, photo, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.embedded.triton import TritonServer
-from orchestrator.jobs.models import Preferences
-from orchestrator.jobs.translate import Narration, metadata, request
-from orchestrator.styles import STYLES
+from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import STYLES
+from orchestrator.services.translation import ProgressTranslator, metadata, request
 from reroom.triton import RestyleError, RestyleRequest, Result, Step, TritonClient
+from stack.triton import TritonServer
 from tests.conftest import RELEASE, ROOT
-from tests.jobs import a_job
-from tests.pictures import room
+from tests.support.jobs import a_job
+from tests.support.pictures import room
 
 PHOTO = room(96, 120)
 STYLE = STYLES["boho"]
@@ -49,7 +49,7 @@ async def restyled(client: TritonClient, **wishes: Any) -> tuple[Result, dict[st
     result = events[-1]
     assert isinstance(result, Result)
     steps = sum(isinstance(event, Step) for event in events)
-    return result, metadata(job, result, Narration(), 1.0), steps
+    return result, metadata(job, result, ProgressTranslator(), 1.0), steps
 
 
 async def direct(client: TritonClient, **changes: Any) -> Result:

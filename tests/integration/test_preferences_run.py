@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
-from orchestrator.api.preferences import PREFERENCES, decode_preferences
-from orchestrator.embedded.triton import TritonServer
-from orchestrator.jobs import translate
-from orchestrator.jobs.models import Job
-from orchestrator.styles import STYLES
+from orchestrator.api.preferences import decode_preferences
+from orchestrator.domain.job import Job
+from orchestrator.domain.preferences import PREFERENCES, Solver
+from orchestrator.domain.styles import STYLES
+from orchestrator.services.translation import request as request_of
 from reroom.triton import Result, Step, TritonClient
-from tests.pictures import room
+from stack.triton import TritonServer
+from tests.support.pictures import room
 
 PHOTO = room(96, 120)
 NUMBERS = {
@@ -38,19 +39,25 @@ async def steps_of(client: TritonClient, preferences: dict[str, Any]) -> int:
         id="a", style="modern", preferences=decode_preferences(json.dumps({"steps": 2} | preferences).encode()),
         original_key="", created_at=0, updated_at=0,
     )  # fmt: skip
-    request = translate.request(job, STYLES["modern"], PHOTO)
+    request = request_of(job, STYLES["modern"], PHOTO)
     events = [event async for event in client.restyle(request, deadline=60)]
     assert isinstance(events[-1], Result)
     return sum(isinstance(event, Step) for event in events)
 
 
 def test_every_number_has_ends() -> None:
-    assert set(NUMBERS) == {"seed", "steps", "strength", "guidance_scale", "detail", "preview_every"}
+    counts, shares = {"seed", "steps", "attempts", "preview_every"}, {"strength", "structure", "detail"}
+    assert set(NUMBERS) == {*counts, *shares, "guidance_scale"}
 
 
 @pytest.mark.parametrize(("name", "end"), [(name, end) for name, ends in NUMBERS.items() for end in ends])
 async def test_the_ends_of_each_range_run(client: TritonClient, name: str, end: float) -> None:
     assert await steps_of(client, {name: end}) == (end if name == "steps" else 1 if end == 0.01 else 2)
+
+
+@pytest.mark.parametrize("solver", get_args(Solver))
+async def test_every_solver_runs(client: TritonClient, solver: str) -> None:
+    assert await steps_of(client, {"solver": solver}) == 2
 
 
 @pytest.mark.parametrize("steps", [1, 2, 99, 100])

@@ -33,7 +33,7 @@ def programs() -> list[str]:
     """What ``python -m`` runs, as packages (``__main__.py``) or modules."""
     found = []
     for place in PLACES:
-        for package in ("orchestrator", "export", "benchmarks", "reroom"):
+        for package in ("orchestrator", "export", "dollhouse", "stack", "benchmarks", "reroom"):
             for file in (place / package).rglob("*.py"):
                 runs = file.name == "__main__.py" or '__name__ == "__main__"' in file.read_text()
                 if runs and file.stem not in NO_MODULES:
@@ -44,9 +44,7 @@ def programs() -> list[str]:
 
 def test_every_program_tells_its_usage_and_ends() -> None:
     names = programs()
-    assert {"orchestrator.app", "orchestrator.worker", "orchestrator.embedded", "export", "reroom"} <= set(
-        names
-    )
+    assert {"orchestrator.app", "orchestrator.worker", "stack", "export", "reroom"} <= set(names)
     # One process, because many of them would load torch, each for five seconds. A server would start, with these.
     env = {**os.environ, "REROOM_SIGNING_KEY": "k" * 32, "REROOM_PORT": "0"}
     done = subprocess.run(
@@ -65,7 +63,7 @@ def test_every_program_tells_its_usage_and_ends() -> None:
 
 def test_scripts_that_are_started_by_their_path_tell_their_usage_too() -> None:
     for script in (
-        "servers/watch_triton.py",
+        "stack/watch_triton.py",
         "setup/environment.py",
         "model_repository/restyle/1/rehearsal.py",
     ):
@@ -77,7 +75,7 @@ def test_scripts_that_are_started_by_their_path_tell_their_usage_too() -> None:
 
 
 def test_servers_take_no_arguments() -> None:
-    for module in ("orchestrator.app", "orchestrator.worker", "orchestrator.api_health"):
+    for module in ("orchestrator.app", "orchestrator.worker", "orchestrator.commands.api_health"):
         done = subprocess.run(
             [sys.executable, "-m", module, "now"], cwd=ROOT, capture_output=True, text=True, timeout=60
         )

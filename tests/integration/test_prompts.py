@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from orchestrator.embedded.triton import TritonServer
-from orchestrator.jobs.models import Preferences
-from orchestrator.jobs.translate import Narration, metadata, request
-from orchestrator.styles import STYLES
+from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import STYLES
+from orchestrator.services.translation import ProgressTranslator, metadata, request
 from reroom.triton import Result, TritonClient
-from tests.jobs import a_job
-from tests.pictures import room
+from stack.triton import TritonServer
+from tests.support.jobs import a_job
+from tests.support.pictures import room
 
 PHOTO = room(96, 120)
 LONG = "a grand piano beside the tall window " * 17
@@ -35,7 +35,7 @@ async def restyled(client: TritonClient, style: str, **wishes: Any) -> tuple[Res
     events = [event async for event in client.restyle(request(job, STYLES[style], PHOTO), deadline=60)]
     result = events[-1]
     assert isinstance(result, Result)
-    return result, metadata(job, result, Narration(), 1.0)
+    return result, metadata(job, result, ProgressTranslator(), 1.0)
 
 
 async def test_a_long_prompt_does_not_make_all_styles_one(client: TritonClient) -> None:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tritonclient.grpc.aio import InferenceServerClient, InferInput
 from tritonclient.utils import np_to_triton_dtype
 
-from orchestrator.embedded.triton import TritonServer
 from reroom.triton import (
     Analysis,
     Preview,
@@ -26,8 +25,9 @@ from reroom.triton import (
     Step,
     TritonClient,
 )
+from stack.triton import TritonServer
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 PHOTO = room(96, 120)
 

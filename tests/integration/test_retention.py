@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from orchestrator.jobs.events import Cancelled, Completed, Failed, Terminal
-from orchestrator.jobs.models import MAX_DELIVERIES, JobError
-from orchestrator.jobs.retention import Retention
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
+from orchestrator.domain.job import MAX_DELIVERIES, JobError
 from orchestrator.ports import Unavailable
-from orchestrator.redis_jobs import RedisJobStore
-from tests.fakes import MemoryStorage
-from tests.jobs import a_job, result, take
-from tests.servers import RedisServer, free_port
+from orchestrator.services.retention import Retention
+from tests.support.fakes import MemoryStorage
+from tests.support.jobs import a_job, result, take
+from tests.support.servers import RedisServer, free_port
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 _prefixes = itertools.count()

@@ -12,18 +12,19 @@ import pytest
 from PIL import Image
 
 from orchestrator import worker as worker_module
-from orchestrator.jobs import events
-from orchestrator.jobs.models import MAX_DELIVERIES, MAX_OUTAGES, Job, JobState, Preferences
-from orchestrator.jobs.retention import Retention
-from orchestrator.jobs.runner import Runner
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.domain import events
+from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobState
+from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import STYLES
 from orchestrator.ports import InferenceError, Lease
-from orchestrator.redis_jobs import RedisJobStore
-from orchestrator.styles import STYLES
+from orchestrator.services.retention import Retention
+from orchestrator.services.runner import Runner
 from orchestrator.worker import Worker
 from reroom.triton import Step
-from tests.fakes import FakeInference, Line, MemoryStorage, a_script
-from tests.jobs import a_job, collect, result, take
-from tests.servers import RedisServer, redis_binaries, running_redis
+from tests.support.fakes import FakeInference, Line, MemoryStorage, a_script
+from tests.support.jobs import a_job, collect, result, take
+from tests.support.servers import RedisServer, redis_binaries, running_redis
 
 LEASE = 1.0
 

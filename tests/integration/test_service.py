@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-from orchestrator.decoder.picture import normalise
-from orchestrator.embedded.stack import signing_key
-from orchestrator.storage.signing import UrlSigner
+from orchestrator.adapters.storage.signing import UrlSigner
+from orchestrator.photos.decoder.picture import normalise
 from reroom import Client, Forbidden, JobResult, JobStatus, NotFound, events
 from reroom.events import Event, seq_key
-from tests.generated_client import GeneratedClient
-from tests.running_stack import RELEASE, SECONDS, RunningStack, photo, running_stack
+from stack.composition import signing_key
+from tests.support.generated_client import GeneratedClient
+from tests.support.running_stack import RELEASE, SECONDS, RunningStack, photo, running_stack
 
 STEPS = 4
 STATES = ["queued", "analyzing", "generating", "transforming", "finalizing"]

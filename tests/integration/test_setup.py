@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.setup_checkout import FILES, SECONDS, Checkout
+from tests.support.setup_checkout import FILES, SECONDS, Checkout
 
 TRITON = ("alpha", "big", "server")
 

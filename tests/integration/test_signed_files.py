@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from orchestrator.storage.signing import UrlSigner
-from tests.api_server import SIGNING_KEY, Api, problem
+from orchestrator.adapters.storage.signing import UrlSigner
+from tests.support.api_server import SIGNING_KEY, Api, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

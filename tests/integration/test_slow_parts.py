@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import pytest
 import pytest_asyncio
 
+from orchestrator.adapters.storage.local import LocalStorage
+from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.ports import Storage
-from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.signing import UrlSigner
-from tests.api_server import Api, photo, problem, running_api, said
-from tests.relay import Relay, relaying
-from tests.s3_server import S3Server
-from tests.servers import RedisServer
+from tests.support.api_server import Api, photo, problem, running_api, said
+from tests.support.relay import Relay, relaying
+from tests.support.s3_server import S3Server
+from tests.support.servers import RedisServer
 
 ANSWER = 1.5
 IN_TIME = 6.0

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
-from benchmarks.serving import stubs_of
-from orchestrator.embedded.process import EmbeddedError
-from orchestrator.embedded.triton import TritonServer
+from measuring.memory import stubs_of
+from stack.process import EmbeddedError
+from stack.triton import TritonServer
 
 CONFIG = """
 name: "{name}"

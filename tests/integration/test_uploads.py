@@ -15,14 +15,14 @@ import pytest_asyncio
 from PIL import Image
 
 import reroom
-from orchestrator.jobs.events import Completed
-from orchestrator.jobs.models import JobResult
+from orchestrator.adapters.storage.local import LocalStorage
+from orchestrator.adapters.storage.signing import UrlSigner
+from orchestrator.domain.events import Completed
+from orchestrator.domain.job import JobResult
 from orchestrator.ports import Storage
-from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.signing import UrlSigner
-from tests.api_server import Api, photo, problem, running_api
-from tests.s3_server import S3Server
-from tests.servers import RedisServer
+from tests.support.api_server import Api, photo, problem, running_api
+from tests.support.s3_server import S3Server
+from tests.support.servers import RedisServer
 
 MAX_UPLOAD = 200_000
 

@@ -11,12 +11,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from orchestrator.jobs.events import Analysis, Cancelled, Completed, Failed, StatusChanged, Step
-from orchestrator.jobs.models import JobError, JobResult, JobState
+from orchestrator.domain.events import Analysis, Cancelled, Completed, Failed, StatusChanged, Step
+from orchestrator.domain.job import JobError, JobResult, JobState
 from orchestrator.ports import Lease
-from tests.api_schema import check
-from tests.api_server import ALLOWED_ORIGIN, Api, a_redis, running_api
-from tests.servers import RedisServer, free_port
+from tests.support.api_schema import check
+from tests.support.api_server import ALLOWED_ORIGIN, Api, a_redis, running_api
+from tests.support.servers import RedisServer, free_port
 
 STEPS = 10
 RESULT = JobResult(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
-from orchestrator.embedded.triton import TritonServer
+from stack.triton import TritonServer
 
 from .reference import Case
 

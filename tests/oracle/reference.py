@@ -1,4 +1,4 @@
-"""The peer: diffusers' own pipelines, run in torch with the weights of a bundle."""
+"""The baseline: diffusers' own pipelines, run in torch with the weights of a bundle."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import peer
+from tests.oracle import baseline
 
 SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012}
 
 
 def scheduler(solver: str, prediction: str = "epsilon", spacing: str = "diffusers") -> Any:
     """diffusers' scheduler of the same name, as Stable Diffusion 1.5 configures it but for prediction and spacing."""
-    return peer.scheduler(solver, **SCHEDULE, prediction=prediction, spacing=spacing)
+    return baseline.scheduler(solver, **SCHEDULE, prediction=prediction, spacing=spacing)
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Case:
 def diffusers_picture(case: Case, bundle: str = "tiny") -> NDArray[np.float64]:
     """FP64 [H,W,3] in 0..255, before rounding."""
     solver = scheduler(case.solver, case.prediction, case.spacing)
-    return peer.Pipeline(bundle, solver, case.strength, case.start_noise)(
+    return baseline.Pipeline(bundle, solver, case.strength, case.start_noise)(
         case.steps,
-        [peer.hint(case.depth), peer.hint(case.edges)],
+        [baseline.hint(case.depth), baseline.hint(case.edges)],
         case.noise,
         case.photo_latents,
         prompt=case.prompt,
@@ -55,4 +55,4 @@ def diffusers_picture(case: Case, bundle: str = "tiny") -> NDArray[np.float64]:
 
 def photo_latents(photo: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The photo's latents by torch, [1,4,h,w], of the bundle `tiny`."""
-    return peer.photo_latents(photo, "tiny")
+    return baseline.photo_latents(photo, "tiny")

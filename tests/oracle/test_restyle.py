@@ -18,7 +18,7 @@ from restyle.prompt import Prompts
 from restyle.release import load_release
 from restyle.request import parse_request
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 from .conftest import Server
 from .reference import Case, diffusers_picture, photo_latents
@@ -201,7 +201,7 @@ async def test_the_multistep_term_matters(server: Server, monkeypatch: pytest.Mo
 async def test_networks_that_predict_v_equal_diffusers(
     server: Server, solver: str, strength: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the graph it makes no difference: only the table and the peer's scheduler are told."""
+    """To the graph it makes no difference: only the table and the baseline's scheduler change."""
     photo = room(112, 144)
     case = make_case(solver, strength=strength, photo_latents=photo_latents(photo), prediction="v_prediction")
     case = await server.with_hints(photo, case)

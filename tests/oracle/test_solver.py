@@ -10,7 +10,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.peer import SCHEDULERS
 from restyle.solver import (
     MAX_STEPS,
     PREDICTIONS,
@@ -21,6 +20,7 @@ from restyle.solver import (
     alphas_cumprod,
     solver_table,
 )
+from tests.oracle.baseline import SCHEDULERS
 
 from .reference import SCHEDULE, scheduler
 
@@ -56,19 +56,24 @@ def ours(
 
 
 def theirs(
-    peer: Any, first: int, strength: float, photo: NDArray[np.float64], noise: NDArray[np.float64], seed: int
+    baseline: Any,
+    first: int,
+    strength: float,
+    photo: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    seed: int,
 ) -> NDArray[np.float64]:
     """diffusers' scheduler, driven as its pipelines drive it."""
-    peer.set_begin_index(first) if hasattr(peer, "set_begin_index") else None
-    state = torch.tensor(noise) * float(peer.init_noise_sigma)
+    baseline.set_begin_index(first) if hasattr(baseline, "set_begin_index") else None
+    state = torch.tensor(noise) * float(baseline.init_noise_sigma)
     if strength < 1.0:
-        start = peer.timesteps[first : first + 1]
-        state = peer.add_noise(torch.tensor(photo)[None], torch.tensor(noise)[None], start)[0]
+        start = baseline.timesteps[first : first + 1]
+        state = baseline.add_noise(torch.tensor(photo)[None], torch.tensor(noise)[None], start)[0]
     generator = torch.Generator().manual_seed(seed)
-    options = {"generator": generator} if "Ancestral" in type(peer).__name__ else {}
-    for step, timestep in enumerate(peer.timesteps[first:]):
-        told = peer.scale_model_input(state, timestep).numpy()
-        state = peer.step(torch.tensor(predict(told, step)), timestep, state, **options).prev_sample
+    options = {"generator": generator} if "Ancestral" in type(baseline).__name__ else {}
+    for step, timestep in enumerate(baseline.timesteps[first:]):
+        scaled = baseline.scale_model_input(state, timestep).numpy()
+        state = baseline.step(torch.tensor(predict(scaled, step)), timestep, state, **options).prev_sample
     return state.numpy()
 
 
@@ -81,18 +86,18 @@ def theirs(
 def test_the_trajectory_is_that_of_diffusers(
     prediction: str, spacing: str, solver: str, steps: int, strength: float
 ) -> None:
-    peer = scheduler(solver, prediction, spacing)
-    peer.set_timesteps(steps)
+    baseline = scheduler(solver, prediction, spacing)
+    baseline.set_timesteps(steps)
     # diffusers fails where no step is left; here at least one is.
     run = max(1, int(steps * strength))
-    alphas = peer.alphas_cumprod.double().numpy()
+    alphas = baseline.alphas_cumprod.double().numpy()
     table = solver_table(solver, steps, strength, alphas, prediction, spacing=spacing)
     assert len(table) == run
-    np.testing.assert_allclose(table.timesteps, peer.timesteps[steps - run :].numpy(), rtol=1e-7)
+    np.testing.assert_allclose(table.timesteps, baseline.timesteps[steps - run :].numpy(), rtol=1e-7)
     photo, noise = np.random.default_rng(0).standard_normal((2, SIZE))
     mine = ours(table, photo, noise, seed=7)
-    peers = theirs(peer, steps - run, strength, photo, noise, seed=7)
-    assert np.abs(mine - peers).max() <= TOLERANCE * np.abs(peers).max()
+    expected_states = theirs(baseline, steps - run, strength, photo, noise, seed=7)
+    assert np.abs(mine - expected_states).max() <= TOLERANCE * np.abs(expected_states).max()
 
 
 def test_every_solver_has_a_peer() -> None:
@@ -112,9 +117,9 @@ def test_trailing_steps_begin_at_the_ends_of_equal_parts(solver: str) -> None:
         assert np.abs(table.timesteps - ends).max() <= 0.5
         # diffusers makes 62 of 61.
         if steps != 61:
-            peer = scheduler(solver, "v_prediction", "trailing")
-            peer.set_timesteps(steps)
-            np.testing.assert_array_equal(table.timesteps, peer.timesteps.numpy())
+            baseline = scheduler(solver, "v_prediction", "trailing")
+            baseline.set_timesteps(steps)
+            np.testing.assert_array_equal(table.timesteps, baseline.timesteps.numpy())
     for steps in (5, 10, 20):
         assert (
             solver_table(solver, steps, 0.2, ALPHAS, "v_prediction", spacing="trailing").timesteps[0] == 199

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import reroom
-from tests.unit.client_service import QUICK, Driven, Service, running
+from tests.support.client_service import QUICK, Driven, Service, running
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.analysis import MODEL_SECONDS, WAIT_SECONDS, Analyst, TooBusy, TooSlow
 from orchestrator.api.errors import to_problem
-from orchestrator.jobs import events
+from orchestrator.domain import events
 from orchestrator.ports import InferenceError
+from orchestrator.services.analysis import MODEL_SECONDS, WAIT_SECONDS, Analyst, TooBusy, TooSlow
 from reroom import Client
-from tests.api_server import photo
-from tests.fakes import FakeInference, an_analysis
-from tests.running_stack import until
+from tests.support.api_server import photo
+from tests.support.fakes import FakeInference, an_analysis
+from tests.support.running_stack import until
 
 JPEG = photo()
 

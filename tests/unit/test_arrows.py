@@ -15,9 +15,7 @@ ROOT = Path(__file__).parents[2]
 SERVING = {"cv2", "numpy", "onnxruntime", "tokenizers", "triton_python_backend_utils"}
 PACKAGE = "restyle"
 """In model_repository/restyle/1, where its model.py finds it."""
-SERVED = sorted(
-    [*ROOT.glob("model_repository/**/*.py"), *ROOT.glob("orchestrator/embedded/backends/**/*.py")]
-)
+SERVED = sorted([*ROOT.glob("model_repository/**/*.py"), *ROOT.glob("stack/backends/**/*.py")])
 
 
 def imported(file: Path) -> set[str]:
@@ -46,11 +44,11 @@ def test_served_code_imports_only_what_the_serving_environment_has(file: Path) -
 
 
 def test_the_guard_needs_only_the_standard_library() -> None:
-    assert imported(ROOT / "orchestrator/embedded/guard.py") <= set(sys.stdlib_module_names)
+    assert imported(ROOT / "stack/guard.py") <= set(sys.stdlib_module_names)
 
 
 def test_backend_folders_are_not_packages() -> None:
-    backends = ROOT / "orchestrator/embedded/backends"
+    backends = ROOT / "stack/backends"
     assert not list(backends.glob("**/__init__.py")), (
         "Triton puts backends/ on sys.path: it would hide the library"
     )

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from reroom._cli import main
-from tests.unit.client_service import EVENTS, JOB, PICTURE, Service, completed, problem
+from tests.support.client_service import EVENTS, JOB, PICTURE, Service, completed, problem
 from tests.unit.test_client_command import SUBMIT, interrupted_at_its_first_step, start
 
 ERASE = ("DELETE", f"/transform/{JOB}/files")

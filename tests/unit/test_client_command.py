@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.client_service import CUT, EVENTS, JOB, PICTURE, PNGS, Service, problem
+from tests.support.client_service import CUT, EVENTS, JOB, PICTURE, PNGS, Service, problem
 
 ROOT = Path(__file__).resolve().parents[2]
 ANALYZE = ("POST", "/analyze")

@@ -10,7 +10,7 @@ import pytest
 
 import reroom
 from reroom import events
-from tests.unit.client_service import CUT, EVENTS, JOB, Driven, Service, completed, seq, status
+from tests.support.client_service import CUT, EVENTS, JOB, Driven, Service, completed, seq, status
 
 ALL = [seq(index) for index in range(len(EVENTS))]
 

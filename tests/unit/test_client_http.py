@@ -16,7 +16,7 @@ import reroom
 from reroom import _operations as operations
 from reroom._effects import Lost, Put, Reply, Send, Sleep
 from reroom._http import retry_after
-from tests.unit.client_service import CUT, JOB, PICTURE, PNGS, QUICK, Driven, Service, problem
+from tests.support.client_service import CUT, JOB, PICTURE, PNGS, QUICK, Driven, Service, problem
 
 ANALYZE = ("POST", "/analyze")
 ERASE = ("DELETE", f"/transform/{JOB}/files")

@@ -19,7 +19,7 @@ from PIL import Image
 
 import reroom
 from reroom._files import write
-from tests.unit.client_service import JOB, PICTURE, Service
+from tests.support.client_service import JOB, PICTURE, Service
 
 SOURCES = Path(__file__).resolve().parents[2] / "client" / "src"
 

@@ -15,19 +15,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.dollhouse import facts
-from export.dollhouse.card import NAME, RELEASE, count_parameters, main, read_sources, write_card
-from export.dollhouse.data import SPLITS, Making, make_dataset
-from export.dollhouse.facts import FactsError
-from export.dollhouse.marks import read_marks
-from export.dollhouse.weights import digests
-from tests.unit.small_networks import write_networks
+from dollhouse.data.dataset import SPLITS, Making, make_dataset
+from dollhouse.evaluate import facts
+from dollhouse.evaluate.card import NAME, RELEASE, count_parameters, main, read_sources, write_card
+from dollhouse.evaluate.facts import FactsError
+from dollhouse.evaluate.marks import read_marks
+from dollhouse.train.weights import digests
+from tests.support.small_networks import write_networks
 
 TINY = Path(__file__).parents[2] / "releases" / "tiny"
 
 
 def test_the_committed_card_is_what_the_facts_say() -> None:
-    """After an export, a benchmark or a change of words: `python -m export.dollhouse.card`."""
+    """After an export, a benchmark or a change of words: `python -m dollhouse.evaluate.card`."""
     assert (RELEASE / "release.json").is_file(), (
         "releases/dollhouse is missing: make it with `make dollhouse`"
     )
@@ -223,13 +223,13 @@ def test_figures_of_another_release_are_not_this_ones(release: Path, tmp_path: P
 def trained(tmp_path_factory: pytest.TempPathFactory, one_torch_thread: None) -> Path:
     """What a training leaves in its folder."""
     run = tmp_path_factory.mktemp("run")
-    for split, rooms in {"train": 3, "held_out": 2, "judge": 1}.items():
+    for split, rooms in {"train": 3, "held_out": 2, "classifier": 1}.items():
         make_dataset(run / "data", split, rooms, Making(side=32), shard_rooms=1)
     write_networks(run / "networks")
     files = {
         "prepared/note.json": json.dumps({"shape": [2, 7, 16, 16], "done": 2}),
     }
-    for number, name in enumerate((*facts.TRAINED, facts.JUDGE)):
+    for number, name in enumerate((*facts.TRAINED, facts.CLASSIFIER)):
         lines = [{"step": step, "minutes": number + 0.9, "loss": 0.25} for step in (1, 1000 + number)]
         files[f"{name}/log.jsonl"] = "".join(json.dumps(line) + "\n" for line in lines)
     for name, text in files.items():
@@ -273,8 +273,8 @@ def test_facts_of_another_training_are_refused(
 
 def test_a_training_that_is_not_complete_is_refused(trained: Path, release: Path, tmp_path: Path) -> None:
     part = Path(shutil.copytree(trained, tmp_path / "part"))
-    (part / "judge" / "log.jsonl").unlink()
-    assert "judge" not in facts.collect(part, part / "data")["training"]
+    (part / "classifier" / "log.jsonl").unlink()
+    assert "classifier" not in facts.collect(part, part / "data")["training"]
     (part / "depth" / "log.jsonl").write_text("")
     with pytest.raises(FactsError, match=r"depth/log\.jsonl is empty"):
         facts.collect(part, part / "data")
@@ -286,7 +286,7 @@ def test_a_training_that_is_not_complete_is_refused(trained: Path, release: Path
 def test_networks_that_were_not_trained_again_are_told(trained: Path, release: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     start = write_networks(run / "start", 0.3)
-    for name in ("autoencoder", "depth", "detector", "judge"):
+    for name in ("autoencoder", "depth", "detector", "classifier"):
         (run / name / "log.jsonl").unlink()
     assert main(["--release", str(release), "--run", str(run)]) == 0
     kept = json.loads((release / "versions" / "1" / "training.json").read_text())

@@ -13,18 +13,19 @@ from typing import Any
 import pytest
 import torch
 
-from export.dollhouse import __main__ as command
-from export.dollhouse import data, presets, restyling, seeing, weights
-from export.dollhouse.processes import Part, only_one
-from export.dollhouse.progress import last_steps
-from export.dollhouse.workers import Workers
-from tests.unit.small_networks import weights_file, write_networks
+from dollhouse import __main__ as command
+from dollhouse.data import dataset as data
+from dollhouse.train import perception, presets, restyling, weights
+from dollhouse.train.processes import Part, only_one
+from dollhouse.train.progress import last_steps
+from dollhouse.train.workers import Workers
+from tests.support.small_networks import weights_file, write_networks
 
 TWO_CORES, ONE_GPU = command.Machine(gpu=False, cores=2), command.Machine(gpu=True, cores=8)
 
 
-def order(run: Path, **changes: Any) -> command.Order:
-    return command.Order(
+def order(run: Path, **changes: Any) -> command.TrainingRun:
+    return command.TrainingRun(
         **{
             "run": run,
             "data": run / "data",
@@ -67,7 +68,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, A
         calls.append(("diffusion", asked | {"threads": torch.get_num_threads(), "workers": workers.count}))
 
     def trainer(name: str) -> Callable[..., None]:
-        def train(run: Path, preset: seeing.Preset, rooms: Any, *rest: Any) -> None:
+        def train(run: Path, preset: perception.Preset, rooms: Any, *rest: Any) -> None:
             calls.append((name, {"rooms": rooms, "run": run, "minutes": preset.minutes[name]}))
 
         return train
@@ -78,9 +79,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, A
     monkeypatch.setattr(restyling, "train_second", train_second)
     monkeypatch.setattr(restyling, "start_others", lambda *arguments: [])
     monkeypatch.setattr(restyling, "join", lambda rank, count, meeting: Workers(rank, count))
-    monkeypatch.setattr(seeing, "open_dataset", open_dataset)
-    trainers = {name: (split, trainer(name)) for name, (split, _) in seeing.TRAINERS.items()}
-    monkeypatch.setattr(seeing, "TRAINERS", trainers)
+    monkeypatch.setattr(perception, "open_dataset", open_dataset)
+    trainers = {name: (split, trainer(name)) for name, (split, _) in perception.TRAINERS.items()}
+    monkeypatch.setattr(perception, "TRAINERS", trainers)
     yield calls
     torch.set_num_threads(threads)
 
@@ -101,7 +102,7 @@ def test_every_split_is_rendered(
     common = {"folder": tmp_path / "data", "side": 64, "processes": 2}
     assert ran == [
         ("held_out", {"rooms": 256, **common}),
-        ("judge", {"rooms": 256, **common}),
+        ("classifier", {"rooms": 256, **common}),
         ("train", {"rooms": 512, **common}),
     ]
     few = command.render_parts(order(tmp_path, rooms=100), ONE_GPU)
@@ -119,19 +120,19 @@ def test_two_cores_train_two_networks_at_once_and_what_restyles_on_both(
 ) -> None:
     stages = command.training_stages(order(tmp_path, minutes=minutes), TWO_CORES)
     names = [[[each.name for each in lane] for lane in lanes] for lanes in stages]
-    assert names == [[["autoencoder"], ["depth", "detector", "judge"]], [["diffusion"]]]
+    assert names == [[["autoencoder"], ["depth", "detector", "classifier"]], [["diffusion"]]]
     run_here(monkeypatch, [each for lanes in stages for lane in lanes for each in lane])
     asked = dict(ran)
     assert asked["autoencoder"]["threads"] == 1
     assert (asked["diffusion"]["threads"], asked["diffusion"]["workers"]) == (1, 2)
     assert asked["diffusion"]["start"] is None
     assert asked["diffusion"]["rooms"] == (tmp_path / "data", "train", 512)
-    assert asked["judge"]["rooms"] == (tmp_path / "data", "judge", None)
+    assert asked["classifier"]["rooms"] == (tmp_path / "data", "classifier", None)
     assert {name: values["run"] for name, values in asked.items()} == dict.fromkeys(asked, tmp_path)
     usual = {
         "autoencoder": presets.CPU.autoencoder_minutes,
         "diffusion": presets.CPU.diffusion_minutes,
-        **seeing.CPU.minutes,
+        **perception.CPU.minutes,
     }
     for name, values in asked.items():
         assert values["minutes"] == pytest.approx(share * usual[name], rel=1e-3), name
@@ -140,11 +141,11 @@ def test_two_cores_train_two_networks_at_once_and_what_restyles_on_both(
 def test_a_gpu_trains_one_network_after_the_other_within_its_time(tmp_path: Path) -> None:
     (first,), (second,) = command.training_stages(order(tmp_path), ONE_GPU)
     lane = [*first, *second]
-    assert [each.name for each in lane] == ["autoencoder", "depth", "detector", "judge", "diffusion"]
+    assert [each.name for each in lane] == ["autoencoder", "depth", "detector", "classifier", "diffusion"]
     minutes = [float(each.command[each.command.index("--minutes") + 1]) for each in lane]
     assert sum(minutes) == pytest.approx(command.GPU_MINUTES, abs=0.01)
     assert minutes[-1] / minutes[1] == pytest.approx(
-        presets.CUDA.diffusion_minutes / seeing.CUDA.minutes["depth"], rel=0.01
+        presets.CUDA.diffusion_minutes / perception.CUDA.minutes["depth"], rel=0.01
     )
     asked = command.training_stages(order(tmp_path, minutes=5.0), ONE_GPU)
     shorter = [float(each.command[each.command.index("--minutes") + 1]) for (lane,) in asked for each in lane]
@@ -164,7 +165,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 RENDER = ["render-held_out", "render-judge", "render-train"]
-TRAIN = [["autoencoder", "depth", "detector", "judge"], ["diffusion"]]
+TRAIN = [["autoencoder", "depth", "detector", "classifier"], ["diffusion"]]
 
 
 def test_everything_is_made_in_order(
@@ -221,12 +222,12 @@ def test_from_a_start_only_what_restyles_and_the_judge_are_trained(
 ) -> None:
     run, start = tmp_path / "run", write_networks(tmp_path / "networks")
     command.make(order(run, export=False, start=start), lambda line: None)
-    assert stages == [RENDER, ["autoencoder", "judge"], ["diffusion"]]
+    assert stages == [RENDER, ["autoencoder", "classifier"], ["diffusion"]]
     for name in ("depth", "detector"):
         assert weights_file(run / "networks", name).is_file()
     # And so it is when it goes on, whether or not the start is named again.
     command.make(order(run, export=False), lambda line: None)
-    assert stages[3:] == [RENDER, ["autoencoder", "judge"], ["diffusion"]]
+    assert stages[3:] == [RENDER, ["autoencoder", "classifier"], ["diffusion"]]
 
 
 def test_a_run_that_has_checkpoints_goes_on_with_them(stages: list[list[str]], tmp_path: Path) -> None:
@@ -246,7 +247,7 @@ def test_a_start_is_passed_on_with_all_of_the_time(
     asked = order(run, start=weights.begin(run, networks))
     stages = command.training_stages(asked, TWO_CORES, ["depth", "detector"])
     run_here(monkeypatch, [each for lanes in stages for lane in lanes for each in lane])
-    assert [name for name, _ in ran] == ["autoencoder", "judge", "diffusion"]
+    assert [name for name, _ in ran] == ["autoencoder", "classifier", "diffusion"]
     assert ran[0][1]["start"] == ran[2][1]["start"] == run / "start"
     assert ran[0][1]["minutes"] == 0
     whole = presets.CPU.autoencoder_minutes + presets.CPU.diffusion_minutes

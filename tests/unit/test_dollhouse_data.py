@@ -7,19 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.dollhouse.data import SPLITS, Dataset, Making, make_dataset, make_shard, open_dataset
-from export.dollhouse.looking import draw, mirror, photos
-from export.dollhouse.pairs import SOURCES, pairs_of
-from export.dollhouse.rooms import (
-    LABELS,
-    NOTHING,
-    STYLES,
-    look,
-    picture,
-    render,
-    restyle,
-    sample_rooms,
-)
+from dollhouse.data.augmentation import draw, mirror, photos
+from dollhouse.data.dataset import SPLITS, Dataset, Making, make_dataset, make_shard, open_dataset
+from dollhouse.data.pairs import SOURCES, pairs_of
+from dollhouse.render.rooms import LABELS, NOTHING, STYLES, look, picture, render, restyle, sample_rooms
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

@@ -8,15 +8,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from dollhouse import metrics
+from dollhouse.data.augmentation import draw
+from dollhouse.data.dataset import Dataset, Making, make_dataset
+from dollhouse.data.hints import depth_bytes
+from dollhouse.metrics import Found
+from dollhouse.render.rooms import LABELS, STYLES
+from dollhouse.train import depth, detector, perception
+from dollhouse.train import style_classifier as classifier
+from dollhouse.train.loop import Limit
 from export.bundle import BundleError, Weights, load_bundle
 from export.contract import Sizes, graph_specs
-from export.dollhouse import depth, detector, judge, metrics, seeing
-from export.dollhouse.data import Dataset, Making, make_dataset
-from export.dollhouse.hints import depth_bytes
-from export.dollhouse.looking import draw
-from export.dollhouse.metrics import Found
-from export.dollhouse.rooms import LABELS, STYLES
-from export.dollhouse.training import Limit
 from export.models.centres import CentresForObjectDetection, fold
 from export.models.load import load_networks
 from export.onnx import export_onnx
@@ -29,7 +31,7 @@ DETECTOR = detector.DetectorSettings(side=64, widths=(8, 8, 16, 16, 16), blocks=
 DEPTH = depth.DepthSettings(
     side=32, stages=(32, 32, 32), depths=(1, 1, 1), width=16, layers=2, heads=2, fusion=8, batch=4
 )
-JUDGE = judge.JudgeSettings(side=32, widths=(8, 8), batch=4)
+CLASSIFIER = classifier.StyleClassifierSettings(side=32, widths=(8, 8), batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -226,25 +228,25 @@ def test_the_depth_model_trains_and_answers(dataset: Dataset, tmp_path: Path) ->
 
 
 def test_the_judge_trains_and_is_kept(dataset: Dataset, tmp_path: Path) -> None:
-    trained = judge.train_judge(dataset, tmp_path, JUDGE, Limit(steps=2), CPU)
-    judge.save_judge(trained, JUDGE, tmp_path / "judge")
+    trained = classifier.train_classifier(dataset, tmp_path, CLASSIFIER, Limit(steps=2), CPU)
+    classifier.save_classifier(trained, CLASSIFIER, tmp_path / "classifier")
     pictures = np.stack([dataset.picture(i % 4, i % 5) for i in range(10)])
-    named = judge.load_judge(tmp_path / "judge").name_styles(pictures)
+    named = classifier.load_classifier(tmp_path / "classifier").name_styles(pictures)
     assert named == trained.name_styles(pictures)
     assert set(named) <= set(STYLES)
 
 
 def test_what_is_trained_is_measured_and_loads_into_a_bundle(dataset: Dataset, tmp_path: Path) -> None:
-    preset = seeing.Preset(DEPTH, DETECTOR, JUDGE, dict.fromkeys(seeing.TRAINERS, 0.002))
-    for _, train in seeing.TRAINERS.values():
+    preset = perception.Preset(DEPTH, DETECTOR, CLASSIFIER, dict.fromkeys(perception.TRAINERS, 0.002))
+    for _, train in perception.TRAINERS.values():
         train(tmp_path, preset, dataset, dataset, CPU)
-    figures = msgspec.json.decode((tmp_path / "networks" / "seeing.json").read_bytes())
+    figures = msgspec.json.decode((tmp_path / "networks" / "perception.json").read_bytes())
     assert set(figures) == {
         "depth_absrel",
         "depth_rank_of_renders",
         "detector_map50",
         "room_type_accuracy",
-        "judge_accuracy",
+        "classifier_accuracy",
     }
     tiny = load_bundle("tiny")
     ours = {name: Weights(path=str(tmp_path / "networks" / name)) for name in ("depth", "detector")}

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from export.dollhouse.prefetch import Prefetch
+from dollhouse.train.prefetch import Prefetch
 
 
 def test_what_is_asked_for_is_made_ahead_and_once() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from export.dollhouse.processes import Part, PartFailed, run_lanes
-from export.dollhouse.progress import last_line
+from dollhouse.train.processes import Part, PartFailed, run_lanes
+from dollhouse.train.progress import last_line
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
@@ -40,8 +40,8 @@ time.sleep(600)
 STARTER = """
 import sys
 from pathlib import Path
-from export.dollhouse import processes
-from export.dollhouse.processes import Part, ending_on_signals, run_lanes
+from dollhouse import processes
+from dollhouse.train.processes import Part, ending_on_signals, run_lanes
 processes.GRACE_SECONDS = 1.0
 parts = [
     Part(name, [sys.executable, "-c", sys.argv[1], name], Path(sys.argv[2]) / f"{name}.log", str)
@@ -148,7 +148,7 @@ def test_the_command_leaves_no_renderer_behind(tmp_path: Path, number: signal.Si
     """Even when it is killed: its renderer is a pool, whose workers would wait for ever."""
     options = ["--run", str(tmp_path), "--rooms", "64", "--side", "16", "--skip-export"]
     with subprocess.Popen(
-        [sys.executable, "-m", "export.dollhouse", *options],
+        [sys.executable, "-m", "dollhouse", *options],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,

@@ -18,10 +18,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import likeness, report
-from benchmarks.answers import Answers, Kept, Made
-from benchmarks.dollhouse import update
-from benchmarks.figures import (
+from dollhouse.data import dataset as data
+from dollhouse.data.hints import canny, depth_bytes
+from dollhouse.evaluate import likeness
+from dollhouse.evaluate.__main__ import update
+from dollhouse.evaluate.answers import Answers, Kept, Made
+from dollhouse.evaluate.figures import (
     NameStyles,
     another_room,
     changed_style_accuracy,
@@ -31,24 +33,29 @@ from benchmarks.figures import (
     style_figures,
     true_renders,
 )
-from benchmarks.gallery import BAND, GAP, PHOTOS, fitted, sheet, unmarked
-from benchmarks.gallery import ROOMS as ROOMS_SHOWN
-from benchmarks.gates import GATES, Gate, missed
-from benchmarks.held_out import CHOOSING, MEASURED, SEEDS, SHOWN, HeldOutRoom, held_out_rooms
-from benchmarks.judge import read_judge, write_judge
-from benchmarks.planted import FAULTS
-from benchmarks.releases import find_release
-from benchmarks.service import Seen
-from benchmarks.serving import descendants, memory_of
-from benchmarks.wishes import Wished, drawn_palette, wish_figures
-from export.dollhouse import data
-from export.dollhouse.colours import NAMED_COLOURS
-from export.dollhouse.hints import canny, depth_bytes
-from export.dollhouse.judge import JudgeSettings, build_judge, load_judge, save_judge
-from export.dollhouse.marks import read_marks
-from export.dollhouse.metrics import Found, psnr
-from export.dollhouse.rooms import NOTHING, ROOM_TYPES, STYLES, Wish, look, restyle, sample_rooms
-from orchestrator.styles import STYLES as SERVED
+from dollhouse.evaluate.gallery import BAND, GAP, PHOTOS, fitted, sheet, unmarked
+from dollhouse.evaluate.gallery import ROOMS as ROOMS_SHOWN
+from dollhouse.evaluate.gates import GATES, missed
+from dollhouse.evaluate.held_out import CHOOSING, MEASURED, SEEDS, SHOWN, HeldOutRoom, held_out_rooms
+from dollhouse.evaluate.marks import read_marks
+from dollhouse.evaluate.perceived import Perceived
+from dollhouse.evaluate.planted import FAULTS
+from dollhouse.evaluate.style_classifier import read_classifier, write_classifier
+from dollhouse.evaluate.wishes import Wished, drawn_palette, wish_figures
+from dollhouse.metrics import Found, psnr
+from dollhouse.render.colours import NAMED_COLOURS
+from dollhouse.render.rooms import NOTHING, ROOM_TYPES, STYLES, Wish, look, restyle, sample_rooms
+from dollhouse.train.style_classifier import (
+    StyleClassifierSettings,
+    build_classifier,
+    load_classifier,
+    save_classifier,
+)
+from measuring import report
+from measuring.gates import Gate
+from measuring.memory import descendants, memory_of
+from measuring.releases import find_release
+from orchestrator.domain.styles import STYLES as SERVED
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -61,9 +68,9 @@ def rooms() -> list[HeldOutRoom]:
     return list(held_out_rooms(MEASURED[:ROOMS], 128))
 
 
-def seen(room: HeldOutRoom, picture: NDArray[np.uint8]) -> Seen:
+def seen(room: HeldOutRoom, picture: NDArray[np.uint8]) -> Perceived:
     """A picture of the room, as models without fault see it."""
-    return Seen(picture, depth_bytes(room.depth), canny(picture), room.objects)
+    return Perceived(picture, depth_bytes(room.depth), canny(picture), room.objects)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +113,7 @@ def spoilt(
 
 def test_rooms_are_held_out_and_found_in_every_way(rooms: list[HeldOutRoom]) -> None:
     assert data.SPLITS["held_out"] == SEEDS
-    assert not set(SEEDS) & {*data.SPLITS["train"], *data.SPLITS["judge"]}
+    assert not set(SEEDS) & {*data.SPLITS["train"], *data.SPLITS["classifier"]}
     assert len({*CHOOSING, *MEASURED, *SHOWN}) == len(CHOOSING) + len(MEASURED) + len(SHOWN)
     assert len({room.found for room in rooms}) == ROOMS
     for room in rooms:
@@ -133,41 +140,50 @@ def test_the_truth_is_of_this_photo_style_and_palette(rooms: list[HeldOutRoom]) 
     ).any()
 
 
-def test_a_perfect_restyling_reaches_what_the_renders_have(perfect: list[Answers], judge: NameStyles) -> None:
-    made = restyling_figures(perfect, judge)
-    assert made == pytest.approx(restyling_figures(true_renders(perfect), judge))
+def test_a_perfect_restyling_reaches_what_the_renders_have(
+    perfect: list[Answers], classifier: NameStyles
+) -> None:
+    made = restyling_figures(perfect, classifier)
+    assert made == pytest.approx(restyling_figures(true_renders(perfect), classifier))
     assert (made["style_accuracy"], made["sharp"], made["flat"]) == (1.0, 1.0, 0.0)
     assert made["grain"] > 0.2
     assert min(made["psnr_truth"], made["psnr_blurred"]) > 60.0
     assert made["gain_over_mean"] > 30.0
     assert made["depth_rank"] > 0.99
     assert made["edge_f1"] > 0.6
-    assert changed_style_accuracy(perfect, judge) == 1.0
-    worst = min(STYLES, key=lambda style: style_figures(perfect, style, judge)["gain_over_mean"])
-    assert made["gain_over_mean"] == style_figures(perfect, worst, judge)["gain_over_mean"]
+    assert changed_style_accuracy(perfect, classifier) == 1.0
+    worst = min(STYLES, key=lambda style: style_figures(perfect, style, classifier)["gain_over_mean"])
+    assert made["gain_over_mean"] == style_figures(perfect, worst, classifier)["gain_over_mean"]
 
 
-def test_the_photo_handed_back_is_no_restyling(perfect: list[Answers], judge: NameStyles) -> None:
+def test_the_photo_handed_back_is_no_restyling(perfect: list[Answers], classifier: NameStyles) -> None:
     lazy = nothing_done(perfect)
     for each in lazy:
         assert all((made.seen.picture == each.room.photo).all() for made in each.results.values())
-    made = restyling_figures(lazy, judge)
+    made = restyling_figures(lazy, classifier)
     assert made["style_accuracy"] == 0.0
     for name in ("psnr_truth", "psnr_blurred", "gain_over_mean"):
         gate = GATES[name]
         assert not gate.passes(made[name] + 1.0, gate.bound), name
 
 
-def test_styles_that_the_photo_has_do_not_count_as_changes(perfect: list[Answers], judge: NameStyles) -> None:
+def test_styles_that_the_photo_has_do_not_count_as_changes(
+    perfect: list[Answers], classifier: NameStyles
+) -> None:
     of_a_style = next(each for each in perfect if each.room.style)
     (lazy,) = nothing_done([of_a_style])
     assert of_a_style.room.style is not None
     right = {of_a_style.room.style: of_a_style.results[of_a_style.room.style]}
-    assert changed_style_accuracy([replace(lazy, results={**lazy.results, **right})], judge) == 0.0
+    assert changed_style_accuracy([replace(lazy, results={**lazy.results, **right})], classifier) == 0.0
 
 
-def test_another_room_in_the_right_style_keeps_nothing(perfect: list[Answers], judge: NameStyles) -> None:
-    made, chance = restyling_figures(perfect, judge), restyling_figures(another_room(perfect), judge)
+def test_another_room_in_the_right_style_keeps_nothing(
+    perfect: list[Answers], classifier: NameStyles
+) -> None:
+    made, chance = (
+        restyling_figures(perfect, classifier),
+        restyling_figures(another_room(perfect), classifier),
+    )
     assert chance["style_accuracy"] == 1.0
     assert chance["psnr_truth"] < 17.0
     for name in ("edge_f1", "depth_rank"):
@@ -190,11 +206,11 @@ def blurred(picture: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), 2.0), np.float32)
 
 
-def test_blotches_and_blur_miss_their_gates(perfect: list[Answers], judge: NameStyles) -> None:
-    made = restyling_figures(perfect, judge)
-    blotchy = restyling_figures(spoilt(perfect, noisy(8.0, 4)), judge)
-    soft = restyling_figures(spoilt(perfect, blurred), judge)
-    hazy = restyling_figures(spoilt(perfect, lambda picture: 0.6 * picture + 80.0), judge)
+def test_blotches_and_blur_miss_their_gates(perfect: list[Answers], classifier: NameStyles) -> None:
+    made = restyling_figures(perfect, classifier)
+    blotchy = restyling_figures(spoilt(perfect, noisy(8.0, 4)), classifier)
+    soft = restyling_figures(spoilt(perfect, blurred), classifier)
+    hazy = restyling_figures(spoilt(perfect, lambda picture: 0.6 * picture + 80.0), classifier)
     assert blotchy["flat"] > 2.0 * GATES["flat"].bound
     assert soft["flat"] < 1.0
     assert soft["sharp"] < GATES["sharp"].bound < blotchy["sharp"]
@@ -378,16 +394,19 @@ def test_memory_counts_peaks_of_grandchildren() -> None:
 
 
 def test_the_judge_is_stored_whole(tmp_path: Path, rooms: list[HeldOutRoom]) -> None:
-    settings = JudgeSettings(side=64, widths=(8, 16))
+    settings = StyleClassifierSettings(side=64, widths=(8, 16))
     with torch.no_grad():
-        trained = build_judge(settings)
+        trained = build_classifier(settings)
         for value in trained.state_dict().values():
             if value.is_floating_point() and value.dim() == 1:
                 value.uniform_(0.5, 1.5)
-    save_judge(trained, settings, tmp_path)
-    write_judge(tmp_path, tmp_path / "judge.safetensors")
+    save_classifier(trained, settings, tmp_path)
+    write_classifier(tmp_path, tmp_path / "style_classifier.safetensors")
     pictures = torch.from_numpy(np.stack([room.photo for room in rooms]))
-    expected, found = load_judge(tmp_path)(pictures), read_judge(tmp_path / "judge.safetensors")(pictures)
+    expected, found = (
+        load_classifier(tmp_path)(pictures),
+        read_classifier(tmp_path / "style_classifier.safetensors")(pictures),
+    )
     assert torch.allclose(expected, found, atol=0.02 * float(expected.abs().max()))
     assert float(expected.std()) > 0
 

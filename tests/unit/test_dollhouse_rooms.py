@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from export.dollhouse.plan import FRONT
-from export.dollhouse.rooms import (
+from dollhouse.render.plan import FRONT
+from dollhouse.render.rooms import (
     LABELS,
     NOTHING,
     ROOM_TYPES,
@@ -25,8 +25,8 @@ from export.dollhouse.rooms import (
     restyle,
     sample_rooms,
 )
-from export.dollhouse.scene import room_slots
-from export.dollhouse.shapes import BALL, CYLINDER, Floats, Piece
+from dollhouse.render.scene import room_slots
+from dollhouse.render.shapes import BALL, CYLINDER, Floats, Piece
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

@@ -14,9 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.bundle import Weights
-from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder, train_autoencoder
-from export.dollhouse.captions import (
+from dollhouse.data.captions import (
     STYLE_FILE,
     Tokens,
     caption,
@@ -24,23 +22,25 @@ from export.dollhouse.captions import (
     plain_caption,
     unconditional,
 )
-from export.dollhouse.colours import NAMED_COLOURS
-from export.dollhouse.crops import Crops, draw_step, drawing
-from export.dollhouse.diffusion import draw_timesteps, restyling_losses, train_diffusion
-from export.dollhouse.hints import canny, perturb_depth
-from export.dollhouse.jitter import jittered
-from export.dollhouse.looks import STYLES
-from export.dollhouse.networks import DenoiserSettings, build_denoisers, sizes_of
-from export.dollhouse.pairs import SOURCES, Pair, pairs_of
-from export.dollhouse.patches import Adversary
-from export.dollhouse.prepared import seen_depth
-from export.dollhouse.recipe import DiffusionSettings, Phase
-from export.dollhouse.restyling import TOKENIZER, preview_matrix, save_networks
-from export.dollhouse.sampling import SHOWN, TIMESTEP, Steps, alphas_cumprod, restyled
-from export.dollhouse.schemes import Wish
-from export.dollhouse.training import Limit, Losses, Optimising, Pace, Trainer
-from export.dollhouse.wording import SLOTS, colours_of, learn_words
-from export.dollhouse.workers import ALONE
+from dollhouse.data.hints import canny, perturb_depth
+from dollhouse.data.jitter import jittered
+from dollhouse.data.pairs import SOURCES, Pair, pairs_of
+from dollhouse.data.prepared import seen_depth
+from dollhouse.render.colours import NAMED_COLOURS
+from dollhouse.render.looks import STYLES
+from dollhouse.render.schemes import Wish
+from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder, train_autoencoder
+from dollhouse.train.crops import Crops, draw_step, drawing
+from dollhouse.train.diffusion import draw_timesteps, restyling_losses, train_diffusion
+from dollhouse.train.loop import Limit, Losses, Optimising, Pace, Trainer
+from dollhouse.train.networks import DenoiserSettings, build_denoisers, sizes_of
+from dollhouse.train.patches import Adversary
+from dollhouse.train.recipe import DiffusionSettings, Phase
+from dollhouse.train.restyling import TOKENIZER, preview_matrix, save_networks
+from dollhouse.train.sampling import SHOWN, TIMESTEP, Steps, alphas_cumprod, restyled
+from dollhouse.train.wording import SLOTS, colours_of, learn_words
+from dollhouse.train.workers import ALONE
+from export.bundle import Weights
 from export.models.load import _load
 
 CPU = torch.device("cpu")

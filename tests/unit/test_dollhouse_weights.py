@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from export.bundle import NETWORKS, SIGHT, BundleError, Weights
-from export.dollhouse import presets, restyling
-from export.dollhouse.autoencoder import AutoencoderSettings, build_autoencoder
-from export.dollhouse.captions import Tokens
-from export.dollhouse.networks import DenoiserSettings, build_denoisers, sizes_of
-from export.dollhouse.pairs import Pair, pairs_of
-from export.dollhouse.recipe import DiffusionSettings, Phase
-from export.dollhouse.training import Optimising
-from export.dollhouse.weights import begin, digests, keep, load_into, main, take_sight
+from dollhouse.data.captions import Tokens
+from dollhouse.data.pairs import Pair, pairs_of
+from dollhouse.train import presets, restyling
+from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder
+from dollhouse.train.loop import Optimising
+from dollhouse.train.networks import DenoiserSettings, build_denoisers, sizes_of
+from dollhouse.train.recipe import DiffusionSettings, Phase
+from dollhouse.train.weights import begin, digests, keep, load_into, main, take_perception
+from export.bundle import NETWORKS, PERCEPTION, BundleError, Weights
 from export.models.load import _load
-from tests.unit.small_networks import weights_file, write_networks
+from tests.support.small_networks import weights_file, write_networks
 
 CPU = torch.device("cpu")
 
@@ -121,11 +121,11 @@ def test_checkpoints_win_over_a_start(networks: Path, tmp_path: Path, trained: s
 
 
 def test_a_start_needs_what_restyles(networks: Path, tmp_path: Path) -> None:
-    for name in SIGHT:
+    for name in PERCEPTION:
         (networks / name).rename(tmp_path / name)
     start = begin(tmp_path / "new", networks)
     assert start is not None
-    assert take_sight(start, tmp_path / "new") == ()
+    assert take_perception(start, tmp_path / "new") == ()
     (networks / "unet").rename(tmp_path / "unet")
     with pytest.raises(FileNotFoundError, match="unet"):
         begin(tmp_path / "other", networks)
@@ -136,13 +136,13 @@ def test_networks_that_see_are_taken_unless_the_run_trains_them(networks: Path, 
     run = tmp_path / "new"
     (run / "depth").mkdir(parents=True)
     (run / "depth" / "checkpoint.pt").touch()
-    assert take_sight(networks, run) == ("detector",)
+    assert take_perception(networks, run) == ("detector",)
     assert content(run / "networks" / "detector") == content(networks / "detector")
     assert not (run / "networks" / "depth").exists()
     # The judge's figure is added here, and stays when the run goes on.
-    (run / "networks" / "seeing.json").write_text('{"judge_accuracy": 1.0}')
-    assert take_sight(networks, run) == ("detector",)
-    assert (run / "networks" / "seeing.json").read_text() == '{"judge_accuracy": 1.0}'
+    (run / "networks" / "perception.json").write_text('{"classifier_accuracy": 1.0}')
+    assert take_perception(networks, run) == ("detector",)
+    assert (run / "networks" / "perception.json").read_text() == '{"classifier_accuracy": 1.0}'
 
 
 SIZES = DenoiserSettings(
@@ -216,7 +216,7 @@ def test_a_training_begins_with_the_networks_of_its_start(trained: Path, tmp_pat
     restyling.train_second(GreyRooms(), tmp_path, PRESET, CPU, trained)
     made = tmp_path / "networks"
     for name in NETWORKS:
-        if name not in SIGHT:
+        if name not in PERCEPTION:
             ours, theirs = (_load(name, Weights(path=str(f / name)), 0) for f in (made, trained))
             for key, value in theirs.state_dict().items():
                 torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=1e-6)

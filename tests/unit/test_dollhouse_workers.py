@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.dollhouse.workers import ALONE, start_others
+from dollhouse.train.workers import ALONE, start_others
 
 MEMBER = """
 import sys
 from pathlib import Path
 import torch
-from export.dollhouse.workers import join
+from dollhouse.train.workers import join
 rank = int(sys.argv[1])
 workers = join(rank, 2, Path(sys.argv[2]))
 gradients = [torch.full((2, 3), float(rank)), torch.full((4,), 10.0 * rank)]

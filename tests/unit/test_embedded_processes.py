@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.embedded import supervisor
-from orchestrator.embedded.process import EmbeddedError, Part, Process
-from orchestrator.embedded.supervisor import Supervisor, ending_on_signals
+from stack import supervisor
+from stack.process import EmbeddedError, Part, Process
+from stack.supervisor import Supervisor, ending_on_signals
 
 SLEEPER = "import time; print('hello', flush=True); time.sleep(600)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEPER
@@ -30,7 +30,7 @@ time.sleep(600)
 STARTER = """
 import sys, time
 from pathlib import Path
-from orchestrator.embedded.process import Part, Process
+from stack.process import Part, Process
 part = Part(name="x", command=[sys.executable, "-c", sys.argv[1]], ready=lambda: True)
 process = Process(part, Path(sys.argv[2]))
 print(process.pid, flush=True)

@@ -14,15 +14,15 @@ import pytest
 import redis as redis_client
 from PIL import Image
 
-from export.dollhouse.data import SPLITS
-from export.dollhouse.photo import take_photo
-from orchestrator.embedded import redis
-from orchestrator.embedded.__main__ import main, parse
-from orchestrator.embedded.demo import SAMPLE, known_style
-from orchestrator.embedded.process import EmbeddedError
-from orchestrator.embedded.redis import redis_part
-from orchestrator.embedded.stack import Stack, check_port_free, signing_key
-from orchestrator.embedded.triton import ENVIRONMENT, WATCH, check_machine, triton_part
+from dollhouse.data.dataset import SPLITS
+from dollhouse.render.photo import take_photo
+from stack import redis
+from stack.__main__ import main, parse
+from stack.composition import Stack, check_port_free, signing_key
+from stack.demo import SAMPLE, known_style
+from stack.process import EmbeddedError
+from stack.redis import redis_part
+from stack.triton import ENVIRONMENT, WATCH, check_machine, triton_part
 
 PORTS = (1, 2, 3)
 RELEASE = Path(__file__).parents[2] / "releases" / "tiny"

@@ -16,7 +16,7 @@ from restyle.pictures import recolouring
 from restyle.pictures.images import fit_photo, resize, to_bucket
 from restyle.pictures.recolouring import FLAT, MOST_GAIN, MOST_PIXELS, finished_size, learn_recolouring
 from restyle.request import MAX_ASPECT
-from tests.pictures import room
+from tests.support.pictures import room
 
 Picture = NDArray[Any]
 

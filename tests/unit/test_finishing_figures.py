@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.finishing import finishing_figures, sharpness
-from benchmarks.held_out import SEEDS
-from export.dollhouse.metrics import psnr
-from tests.pictures import room
+from dollhouse.evaluate.finishing import finishing_figures, sharpness
+from dollhouse.evaluate.held_out import SEEDS
+from dollhouse.metrics import psnr
+from tests.support.pictures import room
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

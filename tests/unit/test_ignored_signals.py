@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from export.dollhouse.processes import Part, ending_on_signals, run_lanes
-from orchestrator.embedded.process import Part as StackPart
-from orchestrator.embedded.process import Process
+from dollhouse.train.processes import Part, ending_on_signals, run_lanes
+from stack.process import Part as StackPart
+from stack.process import Process
 
 ROOT = Path(__file__).parents[2]
 IGNORABLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

@@ -11,11 +11,11 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 import numpy as np
 import pytest
 
-from orchestrator.inference import pool as pool_module
-from orchestrator.inference.pool import InferencePool
+from orchestrator.adapters.triton import pool as pool_module
+from orchestrator.adapters.triton.pool import InferencePool
 from orchestrator.ports import InferenceError, Unavailable
 from reroom.triton import RestyleEvent, RestyleRequest, Result, Stage
-from tests.fakes import FakeInference, Line, a_script
+from tests.support.fakes import FakeInference, Line, a_script
 
 REQUEST = RestyleRequest(image=np.zeros((64, 64, 3), np.uint8), prompt="a room")
 GONE = InferenceError("unavailable", "connection lost", retryable=True)

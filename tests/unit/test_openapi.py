@@ -14,11 +14,11 @@ from jsonschema import ValidationError
 from orchestrator.api.bodies import ContentType
 from orchestrator.api.errors import Problem
 from orchestrator.api.messages import Message
-from orchestrator.api.preferences import PREFERENCES, decode_preferences
+from orchestrator.api.preferences import decode_preferences
 from orchestrator.api.websocket import CLOSE_CODES
-from orchestrator.jobs.models import Preferences
-from orchestrator.styles import STYLES
-from tests.api_schema import check, described
+from orchestrator.domain.preferences import PREFERENCES, Preferences
+from orchestrator.domain.styles import STYLES
+from tests.support.api_schema import check, described
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PATHS: dict[str, Any] = described()["paths"]
@@ -32,7 +32,7 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
 def test_the_committed_description_is_the_served_one() -> None:
     committed = json.loads((DOCS / "openapi.json").read_text())
     assert committed == json.loads(json.dumps(described())), (
-        "the API has changed: .venv/bin/python -m orchestrator.describe > docs/openapi.json"
+        "the API has changed: .venv/bin/python -m orchestrator.commands.openapi > docs/openapi.json"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -9,17 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks import planted
-from benchmarks.held_out import MEASURED, HeldOutRoom, held_out_rooms
-from benchmarks.planted import FAULTS, Restyle, Scores, restyle_of, score_figures, score_rooms
-from benchmarks.service import Seen
-from export.dollhouse.hints import canny, depth_bytes
-from export.dollhouse.metrics import Found
-from export.dollhouse.rooms import STYLES, Wish
+from dollhouse.data.hints import canny, depth_bytes
+from dollhouse.evaluate import planted
+from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
+from dollhouse.evaluate.planted import FAULTS, Restyle, Scores, restyle_of, score_figures, score_rooms
+from dollhouse.render.rooms import STYLES, Wish
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-
-NOTHING = Found(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 class FaultlessModels:
@@ -27,17 +24,23 @@ class FaultlessModels:
 
     def __init__(self, rooms: list[HeldOutRoom]) -> None:
         self.rooms = rooms
+        self.release = SimpleNamespace(facts={"labels": []})
         self.pictures = [
             [room.photo, *room.restyled([(style, Wish()) for style in STYLES])] for room in rooms
         ]
 
-    async def analyse(self, picture: NDArray[np.uint8]) -> Seen:
+    async def perceive(self, picture: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         errors = [
             min(float(np.abs(picture.astype(int) - known).mean()) for known in pictures)
             for pictures in self.pictures
         ]
         depth = depth_bytes(self.rooms[int(np.argmin(errors))].depth)
-        return Seen(picture, depth, canny(picture), NOTHING)
+        nothing = {
+            "boxes": np.zeros((0, 4), np.float32),
+            "scores": np.zeros(0, np.float32),
+            "labels": np.zeros(0, int),
+        }
+        return {"depth": depth, "edges": canny(picture), **nothing}
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.api.errors import Problem
-from orchestrator.api.preferences import PREFERENCES, decode_preferences
-from orchestrator.jobs.models import Preferences
+from orchestrator.api.preferences import decode_preferences
+from orchestrator.domain.preferences import PREFERENCES, Preferences
 
 
 def test_nothing_said_means_the_defaults() -> None:
@@ -28,6 +28,9 @@ def test_everything_said() -> None:
         "steps": 100,
         "strength": 1,
         "guidance_scale": 0,
+        "structure": 1,
+        "solver": "ddim",
+        "attempts": 2,
         "detail": 0.5,
         "preview_every": 5,
     }

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from orchestrator.inference import probing
-from orchestrator.inference.probing import Prober
+from orchestrator.adapters.triton import probing
+from orchestrator.adapters.triton.probing import Prober
 from orchestrator.ports import Unavailable
 from reroom.triton import RestyleError
 from reroom.triton.errors import from_message

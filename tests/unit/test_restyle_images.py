@@ -22,7 +22,7 @@ from restyle.pictures.images import (
     to_signal,
 )
 from restyle.request import MAX_ASPECT
-from tests.pictures import room
+from tests.support.pictures import room
 
 BUCKETS = [(96, 160), (96, 192), (112, 144), (128, 128), (144, 112), (160, 96), (192, 96)]
 SIDES = st.integers(32, 4000)

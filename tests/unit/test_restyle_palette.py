@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.styles import STYLES
+from orchestrator.domain.styles import STYLES
 from restyle.palette import choose_palette, with_palette
 from restyle.prompt import Prompts
 from restyle.release import Release, load_release
 from restyle.request import MAX_COLOURS, InvalidRequest, Request, parse_request
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 PALETTES = (("sage green",), ("navy", "cream"), ())
 PHOTO = room(96, 120)

@@ -30,7 +30,7 @@ from restyle.prompt import Prompts
 from restyle.release import load_release
 from restyle.stages.denoise import philox_noise
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 
 def edges_of(picture: np.ndarray) -> NDArray[np.uint8]:

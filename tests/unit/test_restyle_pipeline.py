@@ -19,7 +19,7 @@ from restyle.prompt import Prompts
 from restyle.release import Release, load_release
 from restyle.request import InvalidRequest, Request, parse_request
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 PHOTO = room(112, 144)
 RESTYLED = PHOTO[..., [0, 2, 1]].copy()

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from orchestrator.styles import STYLES
+from orchestrator.domain.styles import STYLES
 from restyle.prompt import LENGTH, ROOM, Cut, Prompts
 from restyle.release import load_release
 from restyle.request import InvalidRequest, parse_request
 from restyle.result_warnings import result_warnings
 from restyle.solver import Table
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 PHOTO = room(96, 120)
 LONG = "a grand piano beside the tall window " * 17  # 119 words

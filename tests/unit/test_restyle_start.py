@@ -15,7 +15,7 @@ from restyle.release import Release, load_release
 from restyle.request import InvalidRequest, Request, parse_request
 from restyle.solver import MAX_STEPS, SPACINGS
 from tests.conftest import RELEASE
-from tests.pictures import room
+from tests.support.pictures import room
 
 PHOTO = room(96, 120)
 

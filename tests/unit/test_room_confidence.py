@@ -1,12 +1,13 @@
-"""The figures of benchmarks.room_confidence, and what the committed ones promise."""
+"""The figures of dollhouse.evaluate.room_confidence, and what the committed ones promise."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks import RESULTS, report
-from benchmarks.releases import find_release
-from benchmarks.room_confidence import Answer, figures
+from benchmarks import RESULTS
+from dollhouse.evaluate.room_confidence import Answer, figures
+from measuring import report
+from measuring.releases import find_release
 
 
 def test_figures_of_rooms_that_are_made_up() -> None:

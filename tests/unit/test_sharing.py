@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from orchestrator.sharing import Shared
+from orchestrator.api.sharing import Shared
 
 
 class Question:

@@ -4,8 +4,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.ports import BadSignature, LinkExpired
-from orchestrator.storage.signing import UrlSigner
 
 KEY = "results/j/1/transformed.jpg"
 OTHER_HEX = "0" * 64

@@ -14,18 +14,19 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import overhead, perf, perf_program, releases, report
+from benchmarks import overhead, perf, perf_program
 from benchmarks.attack import giant_webp
 from benchmarks.batching import Level, Round, gain, percentile
-from benchmarks.counters import Counters, difference, parse
 from benchmarks.end_to_end import Comparison
-from benchmarks.gates import Gate
 from benchmarks.perf_inputs import REQUESTS, UnfitInputs, check, document, inputs_of, specs, write_inputs
 from benchmarks.perf_program import PerfError, find_perf_analyzer
-from benchmarks.releases import Release, find_release, ready_release
 from benchmarks.stubs import Tally, shared
 from export.bundle import BundleError, load_bundle
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
+from measuring import releases, report
+from measuring.counters import Counters, difference, parse
+from measuring.gates import Gate
+from measuring.releases import Release, find_release, ready_release
 from reroom import JobStatus
 from tests.conftest import ROOT
 
@@ -217,12 +218,12 @@ def test_a_bundle_without_release_is_exported_once(tmp_path: Path, monkeypatch: 
         (folder / "release.json").touch()
         return Done()
 
-    monkeypatch.setattr("benchmarks.releases.subprocess.run", export)
+    monkeypatch.setattr("measuring.releases.subprocess.run", export)
     first, second = ready_release("sd15_quarter"), ready_release("sd15_quarter")
     assert first == second
     assert first.folder.is_relative_to(tmp_path / ".run")
     assert len(started) == 1
-    monkeypatch.setattr("benchmarks.releases.subprocess.run", lambda *_, **__: Failed())
+    monkeypatch.setattr("measuring.releases.subprocess.run", lambda *_, **__: Failed())
     with pytest.raises(RuntimeError, match="tiny was not exported: no room"):
         ready_release("tiny")
 

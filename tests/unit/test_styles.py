@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orchestrator.styles import DEFAULT_STYLE, STYLES, load_styles
+from orchestrator.domain.styles import DEFAULT_STYLE, STYLES, load_styles
 
 
 def test_the_five_styles_of_the_replaced_service() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api_schema import described
+from tests.support.api_schema import described
 
 FOLDER = Path(__file__).resolve().parents[1] / "typescript"
 NODE = shutil.which("node")

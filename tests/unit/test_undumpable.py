@@ -10,7 +10,7 @@ NOBODY = 65534
 START = f"""
 import contextlib, ctypes, os, tempfile
 from orchestrator import app, worker
-from orchestrator.embedded import guard
+from stack import guard
 
 if os.getuid() == 0:
     os.setresgid(*[{NOBODY}] * 3)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.api.budget import UploadBudget
+from orchestrator.api.clients import Clients
 from orchestrator.api.errors import Problem
 from orchestrator.api.forms import FORM_OVERHEAD
 from orchestrator.app import UPLOADS_AT_ONCE, upload_budget
-from orchestrator.clients import Clients
 from orchestrator.settings import Settings
 
 ONE, OTHER = "192.0.2.1", "192.0.2.2"

@@ -1,4 +1,4 @@
-"""servers/watch_triton.py over a stand-in for tritonserver, whose children bear the name of Triton's."""
+"""stack/watch_triton.py over a stand-in for tritonserver, whose children bear the name of Triton's."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.embedded.triton import WATCH
-from tests.servers import free_port
+from stack.triton import WATCH
+from tests.support.servers import free_port
 
 STAND_IN = """
 import ctypes, http.server, os, signal, subprocess, sys, threading, time

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 import uvloop
 
-from orchestrator.uploads import PhotoGate
-from tests.unit.gate.files import MAX_PIXELS
+from orchestrator.photos.gate import PhotoGate
+from tests.support.gate.files import MAX_PIXELS
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

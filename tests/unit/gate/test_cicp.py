@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
-from orchestrator.uploads import PhotoGate
-from tests.unit.gate.colour import (
+from orchestrator.photos.gate import PhotoGate
+from tests.support.gate.colour import (
     P3_PRIMARIES,
     SRGB_PRIMARIES,
     curve,
@@ -17,7 +17,7 @@ from tests.unit.gate.colour import (
     rgb_profile,
     srgb_to_linear,
 )
-from tests.unit.gate.files import Colour, accepted, colour_at, distance, flat_png, png_chunk
+from tests.support.gate.files import Colour, accepted, colour_at, distance, flat_png, png_chunk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from orchestrator.decoder.picture import QUALITY
-from orchestrator.uploads import PhotoGate
-from tests.unit.gate.colour import (
+from orchestrator.photos.decoder.picture import QUALITY
+from orchestrator.photos.gate import PhotoGate
+from tests.support.gate.colour import (
     ADOBE_GAMMA,
     ADOBE_PRIMARIES,
     P3_PRIMARIES,
@@ -27,7 +27,7 @@ from tests.unit.gate.colour import (
     rgb_profile,
     srgb_to_linear,
 )
-from tests.unit.gate.files import (
+from tests.support.gate.files import (
     GREEN,
     RED,
     Colour,

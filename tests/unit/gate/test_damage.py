@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.uploads import PhotoGate
-from tests.unit.gate.files import (
+from orchestrator.photos.gate import PhotoGate
+from tests.support.gate.files import (
     PNG,
     accepted,
     encoded,

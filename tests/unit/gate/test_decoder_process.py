@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from orchestrator.uploads import PhotoGate
-from tests.unit.gate.files import accepted, encoded, picture, quadrants, shows_quadrants
-from tests.unit.gate.processes import Process, decoders
+from orchestrator.photos.gate import PhotoGate
+from tests.support.gate.files import accepted, encoded, picture, quadrants, shows_quadrants
+from tests.support.gate.processes import Process, decoders
 
 GOOD = encoded(quadrants())
 KEPT = {"PYTHONPATH", "LD_LIBRARY_PATH", "OPENBLAS_NUM_THREADS"}
@@ -65,7 +65,7 @@ async def test_it_ignores_what_is_sent_to_the_group(gate: PhotoGate) -> None:
 
 PARENT = """
 import asyncio, sys
-from orchestrator.uploads import PhotoGate
+from orchestrator.photos.gate import PhotoGate
 
 async def main():
     async with PhotoGate(40_000_000, processes=1):

@@ -8,15 +8,9 @@ import random
 import pytest
 from PIL import Image
 
+from orchestrator.photos.gate import PhotoGate, PhotoRejected
 from orchestrator.ports import Unavailable
-from orchestrator.uploads import PhotoGate, PhotoRejected
-from tests.unit.gate.files import (
-    encoded,
-    exif,
-    flat_png,
-    noise,
-    png_chunk,
-)
+from tests.support.gate.files import encoded, exif, flat_png, noise, png_chunk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from orchestrator.uploads import PhotoGate, PhotoRejected
-from tests.unit.gate.files import (
+from orchestrator.photos.gate import PhotoGate, PhotoRejected
+from tests.support.gate.files import (
     BLUE,
     RED,
     accepted,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from orchestrator.uploads import PhotoGate
-from tests.unit.gate.colour import P3_PRIMARIES, curve, in_srgb, rgb_profile, srgb_to_linear
-from tests.unit.gate.files import (
+from orchestrator.photos.gate import PhotoGate
+from tests.support.gate.colour import P3_PRIMARIES, curve, in_srgb, rgb_profile, srgb_to_linear
+from tests.support.gate.files import (
     accepted,
     colour_at,
     distance,

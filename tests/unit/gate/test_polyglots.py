@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 from PIL import Image, PngImagePlugin
 
-from orchestrator.uploads import PhotoGate
-from tests.unit.gate.files import (
+from orchestrator.photos.gate import PhotoGate
+from tests.support.gate.files import (
     encoded,
     exif,
     exif_segment,

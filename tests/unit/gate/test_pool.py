@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.photos import pool
+from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
 from orchestrator.ports import Unavailable
-from orchestrator.uploads import Photo, PhotoGate, PhotoRejected, pool
-from tests.unit.gate.files import accepted, encoded, noise, picture, quadrants, refused, shows_quadrants
-from tests.unit.gate.processes import Process, Watch, decoders, descriptors, until
+from tests.support.gate.files import accepted, encoded, noise, picture, quadrants, refused, shows_quadrants
+from tests.support.gate.processes import Process, Watch, decoders, descriptors, until
 
 GOOD = encoded(quadrants())
 

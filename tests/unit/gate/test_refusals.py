@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from orchestrator.uploads import PhotoGate
-from tests.unit.gate.files import (
+from orchestrator.photos.gate import PhotoGate
+from tests.support.gate.files import (
     accepted,
     encoded,
     jpeg_from,

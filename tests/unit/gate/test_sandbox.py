@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from orchestrator.photos import process
+from orchestrator.photos.gate import PhotoGate
 from orchestrator.ports import Unavailable
-from orchestrator.uploads import PhotoGate, process
-from tests.unit.gate.breaking_out import DOORS
-from tests.unit.gate.files import encoded, picture, refused
-from tests.unit.gate.processes import decoders
+from tests.support.gate.breaking_out import DOORS
+from tests.support.gate.files import encoded, picture, refused
+from tests.support.gate.processes import decoders
 
 ROOT = Path(__file__).resolve().parents[3]
 NOBODY = 65534
@@ -27,7 +28,15 @@ REFUSALS = {"EPERM", "EACCES", "EMFILE", "EAGAIN", "ENOSYS"}
 @pytest.fixture(scope="module", params=USERS, ids=lambda user: f"uid {user}")
 def broken_into(request: pytest.FixtureRequest) -> dict[str, str]:
     """What a stranger's code found in a decoder that this user started."""
-    command = [sys.executable, "-m", "tests.unit.gate.breaking_out", "1000000", str(2**30), "20", "require"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.gate.breaking_out",
+        "1000000",
+        str(2**30),
+        "20",
+        "require",
+    ]
     environment = {"PYTHONPATH": str(ROOT), "BREAK_OUT_AS": str(request.param), "OPENBLAS_NUM_THREADS": "1"}
     data = b"doors"
     process = subprocess.run(

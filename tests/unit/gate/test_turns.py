@@ -9,11 +9,11 @@ import struct
 import pytest
 from PIL import Image
 
-from orchestrator.decoder.containers import take_apart
-from orchestrator.uploads import PhotoGate
-from orchestrator.uploads.size import UNKNOWN, stated_pixels
-from orchestrator.uploads.turns import GIANT, Turns
-from tests.unit.gate.files import (
+from orchestrator.photos.decoder.containers import take_apart
+from orchestrator.photos.gate import PhotoGate
+from orchestrator.photos.size import UNKNOWN, stated_pixels
+from orchestrator.photos.turns import GIANT, Turns
+from tests.support.gate.files import (
     encoded,
     exif,
     exif_segment,
@@ -230,7 +230,7 @@ def test_pixels_that_nobody_knows(data: bytes) -> None:
 async def test_a_picture_is_not_larger_than_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever else a file could make the two readers of its header find."""
     async with PhotoGate(40_000_000, processes=1) as gate:
-        monkeypatch.setattr("orchestrator.uploads.pool.stated_pixels", lambda data: 160 * 96 - 1)
+        monkeypatch.setattr("orchestrator.photos.pool.stated_pixels", lambda data: 160 * 96 - 1)
         assert await refusal(gate, encoded(picture())) == "image_too_large"
 
 

@@ -39,6 +39,8 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """An upper bound, 0 … 1, of the strength that is the server's default; without effect beside ``strength``."""
     control_scale: tuple[float, float] | None = None
     """Weights of the depth and the edge ControlNet."""
+    structure: float | None = None
+    """0 … 1, in place of ``control_scale``: multiplies the server's default weights by 0 … 2."""
     keep_mask: NDArray[np.uint8] | None = None
     """[H, W] like the photo; pixels > 127 stay as photographed."""
     preview_every: int = 0

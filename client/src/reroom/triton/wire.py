@@ -34,6 +34,7 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("strength", np.float32, "FP32"),
     ("max_strength", np.float32, "FP32"),
     ("control_scale", np.float32, "FP32"),
+    ("structure", np.float32, "FP32"),
     ("keep_mask", np.uint8, "UINT8"),
     ("preview_every", np.int32, "INT32"),
     ("attempts", np.int32, "INT32"),

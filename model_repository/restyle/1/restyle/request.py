@@ -69,7 +69,6 @@ def parse_request(values: Values, release: Release) -> Request:
     """Fill in the release's defaults and check every range. Raises InvalidRequest."""
     defaults = release.defaults
     image = values["image"]
-    control = values.get("control_scale", defaults.control_scale)
     # A seed of 0 is a seed; a drawn one survives JavaScript, whose integers end at 2**53.
     seed = int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53)
     prompt = _words(values, "prompt", MAX_PARTS, MAX_PROMPT)
@@ -86,7 +85,7 @@ def parse_request(values: Values, release: Release) -> Request:
         solver=values["solver"][0] if "solver" in values else defaults.solver,
         guidance_scale=_number(values, "guidance_scale", float, defaults.guidance_scale),
         strength=_strength(values, defaults.strength),
-        control_scale=(float(control[0]), float(control[1])),
+        control_scale=_control_scale(values, defaults.control_scale),
         keep_mask=values.get("keep_mask"),
         preview_every=_number(values, "preview_every", int, 0),
         attempts=_number(values, "attempts", int, 1),
@@ -117,6 +116,20 @@ def _strength(values: Values, default: float) -> float:
     limit = _number(values, "max_strength", float, 1.0)
     _check_strength("max_strength", limit)
     return _number(values, "strength", float, min(default, limit))
+
+
+def _control_scale(values: Values, default: tuple[float, float]) -> tuple[float, float]:
+    """What is asked for, or the release's default times 0..2 for a ``structure`` of 0..1. Raises InvalidRequest."""
+    if "structure" not in values:
+        depth, edges = values.get("control_scale", default)
+        return float(depth), float(edges)
+    if "control_scale" in values:
+        raise InvalidRequest("give control_scale or structure, not both")
+    structure = _number(values, "structure", float, 0.5)
+    if not 0.0 <= structure <= 1.0:
+        raise InvalidRequest(f"structure must be 0 to 1, not {structure:g}")
+    depth, edges = (min(MAX_CONTROL, 2.0 * structure * scale) for scale in default)
+    return depth, edges
 
 
 def _whole_steps(steps: int, strength: float) -> int:

@@ -1,8 +1,8 @@
 """Measures of a result: does it keep the room, is it restyled at all, and is it free of faults?
 
 Everything is measured against the photo, never absolutely, so that a photo's own grain, texture or blown-out window
-does not count against its result. ``python -m benchmarks.planted`` says which pictures set the numbers below, and how
-well the score recognises planted faults.
+does not count against its result. ``python -m dollhouse.evaluate.planted`` says which pictures set the numbers below,
+and how well the score recognises planted faults.
 """
 
 import cv2

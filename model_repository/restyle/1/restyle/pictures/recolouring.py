@@ -21,7 +21,7 @@ import numpy as np
 from restyle.pictures.images import Bytes, Fit, Floats
 from restyle.pictures.symmetric import solve
 
-# Chosen on renders of training rooms, then checked on photos; `python -m benchmarks.finishing` measures them.
+# Chosen on renders of training rooms, then checked on photos; `python -m dollhouse.evaluate.finishing` measures them.
 
 RADIUS = 3
 """Radius of the neighbourhood that a model is learnt from, in pixels of the network."""

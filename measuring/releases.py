@@ -1,0 +1,83 @@
+"""The bundle that is measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from export.bundle import BUNDLES, load_bundle
+from measuring import ROOT
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published bundle under releases/."""
+
+    folder: Path
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """release.json."""
+        found: dict[str, Any] = json.loads((self.folder / "release.json").read_text())
+        return found
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of release.json, which names those of all graphs."""
+        return sha256((self.folder / "release.json").read_bytes()).hexdigest()
+
+    @property
+    def side(self) -> int:
+        """Of the square pictures that it was made for."""
+        return int(self.facts["sizes"]["native_size"])
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What a benchmark's JSON says of it: name, side, and what it does where a request is silent."""
+        return {"release": self.facts["release"], "side": self.side, **self.facts["defaults"]}
+
+    @property
+    def megabytes(self) -> float:
+        """All of its files, in units of 10⁶ bytes."""
+        return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file()) / 1e6
+
+
+def find_release(bundle: str) -> Release:
+    """Raises FileNotFoundError when it was not exported."""
+    release = Release(ROOT / "releases" / bundle)
+    if not _exported(release):
+        raise FileNotFoundError(f"there is no {release.folder}: run `make export BUNDLE={bundle}`")
+    return release
+
+
+def ready_release(bundle: str) -> Release:
+    """The release of a bundle; where releases/ has none, one that is exported into .run, once for each state of its
+    file.
+
+    That is for bundles that are too large for the repository. Raises BundleError when there is no such bundle, and
+    RuntimeError, with what the export said, when it fails.
+    """
+    release = Release(ROOT / "releases" / bundle)
+    if _exported(release):
+        return release
+    load_bundle(bundle)
+    digest = sha256((BUNDLES / f"{bundle}.toml").read_bytes()).hexdigest()[:12]
+    releases = ROOT / ".run" / "releases" / digest
+    release = Release(releases / bundle)
+    if not _exported(release):
+        print(f"exporting {bundle}, once …", flush=True)
+        # In a process of its own, which gives back the memory that torch took.
+        command = [sys.executable, "-m", "export", bundle, "--releases", str(releases)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{bundle} was not exported: {done.stderr.strip().splitlines()[-1]}")
+    return release
+
+
+def _exported(release: Release) -> bool:
+    return (release.folder / "release.json").is_file()

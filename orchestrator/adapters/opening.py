@@ -1,0 +1,63 @@
+"""The adapters that the settings choose, for the API and for the worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.adapters.storage.local import LocalStorage
+from orchestrator.adapters.storage.s3 import open_s3
+from orchestrator.adapters.storage.signing import UrlSigner
+from orchestrator.adapters.triton import TritonPool
+from orchestrator.ports import Inference, JobStore, Storage
+from orchestrator.settings import Settings, SettingsError
+
+
+@dataclass(frozen=True)
+class Adapters:
+    store: JobStore
+    storage: Storage
+    inference: Inference
+
+
+@asynccontextmanager
+async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
+    """Open while in use; whether what is behind them answers shows in the first calls. Raises SettingsError."""
+    async with AsyncExitStack() as stack:
+        try:
+            store = RedisJobStore(
+                settings.redis_url,
+                prefix=settings.redis_prefix,
+                lease_seconds=settings.lease_seconds,
+                job_ttl=settings.job_ttl,
+            )
+            stack.push_async_callback(store.aclose)
+            inference = TritonPool(settings.triton_urls)
+            stack.push_async_callback(inference.aclose)
+        except ValueError as error:
+            raise SettingsError(f"wrong settings in the environment: {error}") from error
+        yield Adapters(store, await stack.enter_async_context(open_storage(settings)), inference)
+
+
+@asynccontextmanager
+async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
+    """R2 (or another S3) when R2_BUCKET_NAME is set, local disk otherwise, which is also ``SignedFiles``."""
+    if settings.r2_bucket_name is None:
+        key = settings.signing_key.get_secret_value().encode()
+        yield LocalStorage(settings.storage_dir, UrlSigner(key, settings.api_base_url))
+        return
+    # Settings takes all four or none.
+    assert settings.r2_endpoint_url is not None
+    assert settings.r2_access_key_id is not None
+    assert settings.r2_secret_access_key is not None
+    async with open_s3(
+        endpoint=settings.r2_endpoint_url,
+        region=settings.s3_region,
+        access_key=settings.r2_access_key_id,
+        secret_key=settings.r2_secret_access_key.get_secret_value(),
+        bucket=settings.r2_bucket_name,
+        prefix=settings.s3_prefix,
+    ) as storage:
+        yield storage

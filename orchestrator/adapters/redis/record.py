@@ -1,0 +1,123 @@
+"""The job record: a :class:`Job` as the fields of a Redis hash, and changes to it.
+
+Records are read by older and newer versions than the one that wrote them: what is unknown is left out, what is missing
+has its default, and :class:`Reading` says whether a worker may run what is left.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from orchestrator.domain.events import (
+    Cancelled,
+    Completed,
+    Event,
+    Failed,
+    Progress,
+    StatusChanged,
+    Terminal,
+    encode,
+)
+from orchestrator.domain.job import FEATURES, MESSAGES, Job, JobError, JobState
+from orchestrator.domain.preferences import PREFERENCES, Preferences
+
+_JSON = {"preferences", "requires", "error", "result"}
+_text = msgspec.json.Encoder().encode
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A job as far as its record could be read."""
+
+    job: Job
+    unknown: list[str] = []
+    """What this version does not understand of what the job asks for."""
+    damage: str = ""
+    """Why the record is not one that any version wrote."""
+
+
+def to_fields(job: Job) -> list[str]:
+    """name, value, name, value … of everything that is set; ``last_seq`` is left to the store."""
+    fields: list[str] = []
+    for name in job.__struct_fields__:
+        value = getattr(job, name)
+        if value in (None, []) or name == "last_seq":
+            continue
+        fields += [name, _text(value).decode() if name in _JSON else _plain(value)]
+    return fields
+
+
+def from_hash(fields: dict[str, str]) -> Reading:
+    """The job of a hash. Raises msgspec.ValidationError when what every version needs is missing or wrong."""
+    values: dict[str, Any] = {name: fields[name] for name in Job.__struct_fields__ if name in fields}
+    values["cancel_requested"] = fields.get("cancel_requested") == "1"
+    damage = []
+    for name in _JSON & values.keys():
+        try:
+            values[name] = msgspec.json.decode(values[name])
+        except msgspec.DecodeError as error:
+            damage.append(f"{name}: {error}")
+            del values[name]
+    asked = values.get("preferences", {})
+    values["preferences"], unknown = _understood(asked if isinstance(asked, dict) else {"": asked})
+    needs = values.get("requires", [])
+    values["requires"] = [str(need) for need in needs] if isinstance(needs, list) else [str(needs)]
+    unknown += [feature for feature in values["requires"] if feature not in FEATURES]
+    return Reading(msgspec.convert(values, Job, strict=False), unknown, "; ".join(damage))
+
+
+def _understood(asked: dict[str, Any]) -> tuple[Preferences, list[str]]:
+    """The preferences that this version knows, and the names of the others."""
+    known, unknown = {}, []
+    for name, value in asked.items():
+        try:
+            known[name] = msgspec.convert(value, PREFERENCES[name])
+        except (KeyError, msgspec.ValidationError):
+            unknown.append(f"preferences.{name}")
+    return Preferences(**known), unknown
+
+
+def change(event: Event, **fields: str) -> dict[str, Any]:
+    """What the scripts apply to a record together with appending ``event``."""
+    flat = [part for pair in fields.items() for part in pair]
+    return {"event": encode(event).decode(), "fields": flat}
+
+
+def status_change(status: JobState) -> dict[str, Any]:
+    """The job enters ``status`` from outside an attempt (queued) or at its beginning: progress starts at 0."""
+    event = StatusChanged(status=status, progress=0.0, message=MESSAGES[status])
+    return change(event, status=status, progress="0.0", message=event.message)
+
+
+def progress_change(event: Progress) -> dict[str, Any]:
+    if isinstance(event, StatusChanged):
+        return change(event, status=event.status, message=event.message)
+    return change(event)
+
+
+def terminal_change(outcome: Terminal) -> dict[str, Any]:
+    match outcome:
+        case Completed(result=result, progress=progress):
+            state = JobState.COMPLETED
+            fields = {
+                "progress": _plain(progress),
+                "result": _text(result).decode(),
+                "message": MESSAGES[state],
+            }
+        case Failed(error=error):
+            state = JobState.FAILED
+            fields = {"error": _text(error).decode(), "message": error.detail}
+        case Cancelled():
+            state = JobState.CANCELLED
+            fields = {"message": MESSAGES[state], "cancel_requested": "1"}
+    return change(outcome, status=state, **fields)
+
+
+def failure(error: JobError) -> dict[str, Any]:
+    """A failure that is also a dead letter."""
+    return terminal_change(Failed(error=error)) | {"code": error.code, "detail": error.detail}
+
+
+def _plain(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,290 @@
+"""The job store over Redis. What the scripts do stands in ``lua/``; this file gives them their arguments."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import msgspec
+
+from orchestrator.adapters.redis import record
+from orchestrator.adapters.redis.connection import MAX_BLOCK, connect, redis_calls
+from orchestrator.adapters.redis.hub import Hub
+from orchestrator.adapters.redis.keys import PARKED, Keys
+from orchestrator.adapters.redis.scripts import Scripts, claim_names, names, pairs
+from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, Progress, Terminal
+from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
+from orchestrator.ports import (
+    Claim,
+    ClaimLost,
+    JobFinished,
+    JobNotFound,
+    JobStore,
+    Lease,
+    LeaseLost,
+    QueueFull,
+    QueueStats,
+)
+
+EVENTS_TTL = 3600
+"""Seconds that a finished job's events, previews among them, are kept; its record lives on and says how it ended."""
+
+DEAD_LETTERS = 10_000
+"""About how many dead letters are kept."""
+
+DECLINE_SECONDS = 1800.0
+"""How long a job waits for a worker that understands it. Longer than a rolling upgrade takes."""
+
+_CONNECTIONS = 32
+_CLEAN_AT_ONCE = 100
+_EXHAUSTED = JobError(
+    code="too_many_attempts", detail="The job stopped its worker too often and was given up."
+)
+_NOT_UNDERSTOOD = JobError(
+    code="not_understood",
+    detail="The job was made by a newer version of the service, and no worker of that version came by.",
+)
+_BROKEN_RECORD = JobError(code="broken_record", detail="The job's record was damaged.")
+_log = logging.getLogger("reroom.store")
+
+
+class RedisJobStore(JobStore):
+    """Jobs on Redis Streams. Use :meth:`aclose` at the end; it belongs to the event loop that uses it.
+
+    ``lease_seconds``: a worker that has been silent for so long is taken for dead.
+    ``job_ttl``: how long a job is remembered after its end, in seconds.
+    ``clock``: what to measure the speed of jobs by, in a simulation; the server's own clock otherwise.
+    Raises ValueError for an URL that is not Redis's.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "reroom:",
+        lease_seconds: float = 10.0,
+        job_ttl: int = 7 * 86400,
+        decline_seconds: float = DECLINE_SECONDS,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._client = connect(url, max_connections=_CONNECTIONS, retries=3)
+        self._blocking = connect(url, max_connections=_CONNECTIONS, retries=0)
+        self._keys = Keys.under(prefix)
+        self._call = Scripts(self._client, self._keys, clock)
+        wake_key = f"{prefix}hub:{uuid.uuid4().hex}"
+        self._hub = Hub(self._client, self._blocking, self._call, self._keys, wake_key)
+        self._lease_seconds = lease_seconds
+        self._ending: dict[str, Any] = {
+            "ttl": job_ttl,
+            "events_ttl": min(job_ttl, EVENTS_TTL),
+            "dead_letters": DEAD_LETTERS,
+            "max_deliveries": MAX_DELIVERIES,
+            "max_outages": MAX_OUTAGES,
+            "cancelled": record.terminal_change(Cancelled()),
+        }
+        self._expiry: dict[str, Any] = self._ending | {
+            "lease_ms": int(lease_seconds * 1000),
+            "exhausted": record.failure(_EXHAUSTED),
+            "not_understood": record.failure(_NOT_UNDERSTOOD),
+            "decline_ms": int(decline_seconds * 1000),
+        }
+
+    async def aclose(self) -> None:
+        """Close all connections; running calls fail."""
+        await self._hub.aclose()
+        await self._client.aclose()
+        await self._blocking.aclose()
+
+    async def submit(self, job: Job, *, max_waiting: int | None = None, claim: Claim | None = None) -> None:
+        reply = await self._call(
+            "submit",
+            job=job.id,
+            record=record.to_fields(job),
+            change=record.status_change(JobState.QUEUED),
+            max_waiting=max_waiting,
+            claim=claim_names(claim, claim.seconds) if claim else None,
+        )
+        match reply:
+            case ["full", waiting]:
+                raise QueueFull(waiting)
+            case ["claimed"]:
+                raise ClaimLost(claim.name if claim else "")
+
+    async def claim(self, claim: Claim, seconds: float) -> bool:
+        return bool(await self._call("claim", claim=claim_names(claim, seconds)))
+
+    async def unclaim(self, claim: Claim) -> None:
+        await self._call("unclaim", claim=claim_names(claim, 0))
+
+    async def get(self, job_id: str) -> Job:
+        with redis_calls():
+            fields: Any = await self._client.hgetall(self._keys.job + job_id)
+        if not fields:
+            raise JobNotFound(job_id)
+        return record.from_hash(fields).job
+
+    async def cancel(self, job_id: str) -> Job:
+        reply = await self._call("cancel", job=job_id, nonce=uuid.uuid4().hex, **self._ending)
+        if reply == "missing":
+            raise JobNotFound(job_id)
+        if reply == "finished":
+            raise JobFinished(job_id)
+        return record.from_hash(pairs(reply)).job
+
+    async def erase(self, job_id: str) -> None:
+        reply = await self._call("erase", job=job_id, nonce=uuid.uuid4().hex)
+        if reply == "missing":
+            raise JobNotFound(job_id)
+        if reply == "running":
+            raise ValueError(f"job {job_id} is not finished")
+
+    async def queue_position(self, job_id: str) -> int | None:
+        with redis_calls():
+            rank: Any = await self._client.zrank(self._keys.waiting, job_id)
+        return None if rank is None else int(rank)
+
+    async def take(self, worker: str, wait: float, kind: str = "") -> Lease | None:
+        if not worker or worker == PARKED or " " in worker:
+            raise ValueError(f"{worker!r} cannot be a worker's name")
+        deadline = time.monotonic() + min(wait, MAX_BLOCK)
+        begin, queued = record.status_change(JobState.ANALYZING), record.status_change(JobState.QUEUED)
+        named = {"worker": worker, "kind": kind, "begin": begin, "queued": queued}
+        while True:
+            reply = await self._call("take", nonce=uuid.uuid4().hex, **named, **self._expiry)
+            if isinstance(reply, list):
+                if lease := await self._lease(worker, kind, pairs(reply)):
+                    return lease
+                continue
+            left = deadline - time.monotonic()
+            if left <= 0.001:
+                return None
+            # Only wakes this worker up: which job it gets, the script decides.
+            with redis_calls():
+                await self._blocking.xread({self._keys.queue: reply}, count=1, block=int(left * 1000) or 1)
+
+    async def _lease(self, worker: str, kind: str, fields: dict[str, str]) -> Lease | None:
+        """The lease of a job that was begun; None when it must not be run here, and has been given back or failed."""
+        try:
+            reading = record.from_hash(fields)
+        except msgspec.ValidationError as error:
+            await self._fail_broken(worker, fields, str(error))
+            return None
+        if reading.damage:
+            await self._fail_broken(worker, fields, reading.damage)
+            return None
+        lease = Lease(
+            job=reading.job,
+            entry_id=fields["entry"],
+            worker=worker,
+            attempt=int(fields["begun"]),
+            kind=kind,
+        )
+        if reading.unknown:
+            await self.decline(lease, reading.unknown)
+            return None
+        return lease
+
+    async def _fail_broken(self, worker: str, fields: dict[str, str], error: str) -> None:
+        _log.error("job %s: its record cannot be read: %s", fields["id"], error)
+        lease = {
+            "job": fields["id"],
+            "entry": fields["entry"],
+            "worker": worker,
+            "attempt": fields["begun"],
+        }
+        change = record.terminal_change(Failed(error=_BROKEN_RECORD))
+        await self._call("finish", lease=lease, change=change, completed=False, **self._ending)
+
+    async def renew(self, lease: Lease) -> bool:
+        reply = await self._call("renew", lease=names(lease))
+        if reply < 0:
+            raise LeaseLost(lease.job.id)
+        return bool(reply)
+
+    async def publish(self, lease: Lease, number: int, event: Progress) -> None:
+        change = record.progress_change(event)
+        preview = isinstance(event, Preview)
+        if not await self._call(
+            "publish",
+            lease=names(lease),
+            number=number,
+            progress=event.progress,
+            change=change,
+            preview=preview,
+        ):
+            raise LeaseLost(lease.job.id)
+
+    async def finish(self, lease: Lease, outcome: Terminal) -> None:
+        change = record.terminal_change(outcome)
+        completed = change["fields"][1] == JobState.COMPLETED
+        if not await self._call(
+            "finish", lease=names(lease), change=change, completed=completed, **self._ending
+        ):
+            raise LeaseLost(lease.job.id)
+
+    async def retry(self, lease: Lease, error: JobError, delay: float) -> bool:
+        return await self._give_back(lease, "retry", delay, failed=record.failure(error)) == "retry"
+
+    async def postpone(self, lease: Lease, error: JobError, delay: float) -> bool:
+        return await self._give_back(lease, "postpone", delay, failed=record.failure(error)) == "postpone"
+
+    async def release(self, lease: Lease) -> None:
+        await self._give_back(lease, "release", 0.0)
+
+    async def decline(self, lease: Lease, unknown: list[str]) -> None:
+        _log.warning("job %s: left to newer workers, for %s", lease.job.id, ", ".join(unknown))
+        await self._give_back(lease, "decline", 0.0, kind=lease.kind)
+
+    async def _give_back(self, lease: Lease, act: str, delay: float, **more: Any) -> str:
+        reply: str = await self._call(
+            "give_back",
+            lease=names(lease),
+            act=act,
+            delay_ms=int(delay * 1000),
+            queued=record.status_change(JobState.QUEUED),
+            **self._ending,
+            **more,
+        )
+        if reply == "lost":
+            raise LeaseLost(lease.job.id)
+        return reply
+
+    def events(self, job_id: str, after: str) -> AsyncGenerator[EventRecord, None]:
+        return self._hub.events(job_id, after)
+
+    async def sweep(self, worker: str) -> int:
+        ended: int = await self._call("sweep", worker=worker, **self._expiry)
+        return ended
+
+    async def stats(self) -> QueueStats:
+        silence_ms = int((self._lease_seconds + MAX_BLOCK) * 1000)
+        reply = await self._call("stats", silence_ms=silence_ms)
+        queued, running, delayed, declined, dead, workers, mean, ends, span = reply
+        return QueueStats(
+            queued=queued,
+            running=running,
+            delayed=delayed,
+            declined=declined,
+            dead_letters=dead,
+            workers=workers,
+            mean_seconds=float(mean) if mean else None,
+            rate=float(ends) / float(span) if span and float(span) > 0 else None,
+        )
+
+    async def to_clean(self) -> list[str]:
+        with redis_calls():
+            found: Any = await self._client.zrange(self._keys.cleanup, 0, _CLEAN_AT_ONCE - 1)
+        return list(found)
+
+    async def cleaned(self, job_ids: list[str]) -> None:
+        await self._call("cleaned", jobs=job_ids)
+
+    async def ping(self) -> None:
+        with redis_calls():
+            await self._client.ping()
+
+    async def probe(self) -> None:
+        await self._call("probe")

@@ -1,0 +1,64 @@
+"""Signed, expiring URLs for objects that this service serves itself."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import time
+from collections.abc import Callable
+from urllib.parse import quote, urlencode
+
+from orchestrator.adapters.storage.common import link_begin
+from orchestrator.ports import BadSignature, LinkExpired
+
+
+class UrlSigner:
+    """HMAC-SHA256 over what a link allows and its expiry; ``base_url`` is where ``/files/{key}`` is reached."""
+
+    def __init__(self, secret: bytes, base_url: str, clock: Callable[[], float] = time.time) -> None:
+        self._secret, self._base_url, self._clock = secret, base_url, clock
+
+    def url(self, key: str, expires_in: int) -> str:
+        """A URL for ``key``, as of :meth:`orchestrator.ports.Storage.url`."""
+        return self._link(_reading(key), key, link_begin(key, self._clock(), expires_in) + expires_in)
+
+    def upload_url(self, key: str, content_type: str, size: int, expires_in: int) -> str:
+        """A URL to PUT just such an object, which works for ``expires_in`` seconds, and less than a second longer."""
+        expires = math.ceil(self._clock() + expires_in)
+        return self._link(_writing(key, content_type, size), key, expires)
+
+    def verify(self, key: str, expires: str, signature: str) -> None:
+        """Raises BadSignature unless we signed exactly this, LinkExpired if that was too long ago."""
+        self._verify(_reading(key), expires, signature)
+
+    def verify_upload(self, key: str, content_type: str, size: int, expires: str, signature: str) -> None:
+        """As :meth:`verify`, for :meth:`upload_url`."""
+        self._verify(_writing(key, content_type, size), expires, signature)
+
+    def _link(self, right: str, key: str, expires: int) -> str:
+        query = urlencode({"expires": expires, "signature": self._signature(right, str(expires))})
+        return f"{self._base_url}/files/{quote(key)}?{query}"
+
+    def _verify(self, right: str, expires: str, signature: str) -> None:
+        expected = self._signature(right, expires)
+        # Decimal, so that it cannot hold a piece of another kind of right.
+        if not expires.isdecimal() or not hmac.compare_digest(
+            expected.encode(), signature.encode("utf-8", "replace")
+        ):
+            raise BadSignature
+        if self._clock() >= int(expires):
+            raise LinkExpired
+
+    def _signature(self, right: str, expires: str) -> str:
+        message = f"{expires}\n{right}".encode("utf-8", "replace")
+        return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
+
+
+# A key cannot hold a newline, so that no two rights read alike.
+def _reading(key: str) -> str:
+    return key
+
+
+def _writing(key: str, content_type: str, size: int) -> str:
+    return f"PUT\n{size}\n{content_type}\n{key}"

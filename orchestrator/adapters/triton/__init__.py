@@ -1,0 +1,24 @@
+"""The model servers behind their port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.adapters.triton.pool import InferencePool
+from orchestrator.adapters.triton.server import TritonInference
+
+__all__ = ["InferencePool", "TritonInference", "TritonPool"]
+
+
+class TritonPool(InferencePool):
+    """Tritons that share the work; ``urls`` are host:port of their gRPC endpoints, as Settings takes them."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._tritons = {url: TritonInference(url) for url in urls}
+        super().__init__(self._tritons)
+
+    async def aclose(self) -> None:
+        """Close the channels; running requests end."""
+        await super().aclose()
+        for triton in self._tritons.values():
+            await triton.aclose()

@@ -1,0 +1,53 @@
+"""One model server behind its port: Triton, through the client library."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.adapters.triton.probing import Prober
+from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, Unavailable
+from reroom.triton import Analysed, RestyleError, RestyleEvent, RestyleRequest, TritonClient
+
+
+class TritonInference(Inference):
+    """``url`` is host:port of Triton's gRPC endpoint, as Settings takes it."""
+
+    def __init__(self, url: str) -> None:
+        self._client = TritonClient(url)
+        self._prober = Prober(self._client)
+
+    async def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
+        try:
+            async with aclosing(self._client.restyle(request)) as stream:
+                async for event in stream:
+                    yield event
+        except RestyleError as error:
+            raise self._failed(error) from error
+
+    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
+        try:
+            return await self._client.analyse(photo)
+        except RestyleError as error:
+            raise self._failed(error) from error
+
+    async def ping(self) -> None:
+        if not await self._client.model_ready():
+            self._prober.doubt()
+            raise Unavailable("Triton does not serve the model restyle now")
+        await self._prober.check()
+
+    async def aclose(self) -> None:
+        """Close the channel; running requests end."""
+        await self._prober.aclose()
+        await self._client.close()
+
+    def _failed(self, error: RestyleError) -> InferenceError:
+        # Who asks here cancels by closing the iterator or the task, so this cancel is the server's, which ends.
+        code = UNAVAILABLE if error.code == "cancelled" else error.code
+        if code == UNAVAILABLE:
+            self._prober.doubt()
+        return InferenceError(code, error.detail, retryable=error.retryable or code == UNAVAILABLE)

@@ -1,0 +1,49 @@
+"""What a handler can ask for, by the name of a parameter. ``app.py`` makes each when the API starts."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from orchestrator.api.health import HealthChecks
+from orchestrator.api.intake import Uploads
+from orchestrator.api.presenters import Presenter
+from orchestrator.photos.gate import PhotoGate
+from orchestrator.ports import JobStore, SignedFiles, Storage
+from orchestrator.services.analysis import Analyst
+from orchestrator.services.direct_uploads import DirectUploads
+from orchestrator.services.jobs import JobService
+from orchestrator.services.submissions import Submissions
+from orchestrator.settings import Settings
+
+
+class Dependencies(TypedDict):
+    """One member for each parameter."""
+
+    settings: Settings
+    store: JobStore
+    storage: Storage
+    signed_files: SignedFiles | None
+    """None where the storage's links lead to another server."""
+    uploads: Uploads
+    direct_uploads: DirectUploads
+    submissions: Submissions
+    gate: PhotoGate
+    jobs: JobService
+    analyst: Analyst
+    presenter: Presenter
+    checks: HealthChecks
+
+
+def providers() -> dict[str, Provide]:
+    """For Litestar's ``dependencies``: each from the application's state, which ``app.state.update`` has filled."""
+    return {name: _provider(name) for name in Dependencies.__annotations__}
+
+
+def _provider(name: str) -> Provide:
+    def from_state(state: State) -> Any:
+        return state[name]
+
+    return Provide(from_state, sync_to_thread=False)

@@ -1,0 +1,63 @@
+"""Prints docs/settings.md: every setting, as settings.py declares it.
+
+python -m orchestrator.commands.settings_page > docs/settings.md
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from orchestrator.commands.arguments import no_arguments
+from orchestrator.settings import Settings, default_of
+
+HEAD = """# Settings
+
+<!-- Written by `python -m orchestrator.commands.settings_page`: change orchestrator/settings.py, not this file. -->
+
+Every program of the orchestrator reads them from the environment. An empty variable is the same as none.
+
+| variable | default | limits | what it is |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """Markdown."""
+    return HEAD + "".join(_row(field) for field in Settings.model_fields.values())
+
+
+def _row(field: FieldInfo) -> str:
+    default = "required" if field.is_required() else f"`{shown}`" if (shown := default_of(field)) else "none"
+    cells = (f"`{field.validation_alias}`", default, _limits(field.metadata), _plain(field.description or ""))
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _limits(metadata: list[Any]) -> str:
+    """Of numbers, and the least length of secrets."""
+    signs = {"ge": "≥", "le": "≤", "gt": ">", "lt": "<"}
+    found = [
+        f"{sign} {getattr(each, name):g}"
+        for each in metadata
+        for name, sign in signs.items()
+        if hasattr(each, name)
+    ]
+    found += [
+        f"{each.min_length} characters or more" for each in metadata if getattr(each, "min_length", 0) > 1
+    ]
+    return ", ".join(found)
+
+
+def _plain(description: str) -> str:
+    """One line, code marked as Markdown marks it."""
+    return " ".join(description.split()).replace("``", "`").replace("|", "\\|")
+
+
+def main() -> None:
+    no_arguments("orchestrator.commands.settings_page", __doc__ or "")
+    print(page(), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""What the user may say beside the style, each knob declared once: its type, range, default and description.
+
+The HTTP door validates by this declaration, OpenAPI shows it, and records in the job store are read by it. What passes
+here must run: the ranges lie within those of the model ``restyle``, and a test takes the ends of each through it.
+"""
+
+from __future__ import annotations
+
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+MAX_STEPS = 100
+MIN_STRENGTH = 1 / MAX_STEPS
+"""One step of MAX_STEPS. The model always runs at least one, so less would change nothing."""
+MAX_COLOURS, MAX_COLOUR_LENGTH = 8, 40
+
+Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
+"""Those that ``restyle`` has tables for. A release may have fewer, and says so when it is asked for another."""
+Colour = Annotated[str, Meta(max_length=MAX_COLOUR_LENGTH)]
+
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the user may say beside the style. A number that is left out is the models' own default.
+
+    A record holds those that the user gave, no defaults: a worker of an older version can run a job as long as it says
+    nothing that is new.
+    """
+
+    keep_furniture: Annotated[
+        bool,
+        Meta(
+            description="Start from the photo rather than from noise, so that furniture keeps its shape; without "
+            "effect where the models do so anyway"
+        ),
+    ] = False
+    color_palette: Annotated[
+        list[Colour],
+        Meta(
+            max_length=MAX_COLOURS,
+            description="Colours in words; one string holds them separated by commas. When absent, models that know "
+            "palettes take one by the seed",
+        ),
+    ] = []
+    prompt: Annotated[str, Meta(max_length=1000, description="Words that go before the style's own")] = ""
+    negative_prompt: Annotated[
+        str,
+        Meta(
+            max_length=1000,
+            description="What should not be in the picture; without effect at guidance_scale 1 or less",
+        ),
+    ] = ""
+    seed: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=2**63 - 1,
+                description="Repeats a picture; a random one when absent. Whole numbers above 2^53 are exact only in "
+                "64-bit integers",
+            ),
+        ]
+        | None
+    ) = None
+    steps: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=MAX_STEPS,
+                description="Solver steps, of which the share strength is run; the models' own default when absent",
+            ),
+        ]
+        | None
+    ) = None
+    strength: (
+        Annotated[
+            float,
+            Meta(
+                ge=MIN_STRENGTH,
+                le=1,
+                description="1 starts from noise, less starts from the photo, in this share of the steps; the models' "
+                "own default when absent",
+            ),
+        ]
+        | None
+    ) = None
+    guidance_scale: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=30,
+                description="How closely to follow the words; the models' own default when absent, off at 1 or less",
+            ),
+        ]
+        | None
+    ) = None
+    structure: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="How closely to keep the room's depth and edges: 0.5 as the models' own default does, 1 "
+                "twice as closely, 0 not at all",
+            ),
+        ]
+        | None
+    ) = None
+    solver: (
+        Annotated[
+            Solver,
+            Meta(
+                description="The way the steps are taken; the models' own default when absent. A job fails with "
+                "invalid_request where the models were not made for it"
+            ),
+        ]
+        | None
+    ) = None
+    attempts: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2,
+            description="2 restyles once more, with stronger structure, when the picture's quality score is low; the "
+            "better one is delivered",
+        ),
+    ] = 1
+    detail: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="How much of the photo's own detail the result gets, at the photo's size; 0 = none, at the "
+                "models' own size. The models' own default when absent",
+            ),
+        ]
+        | None
+    ) = None
+    preview_every: Annotated[
+        int,
+        Meta(ge=0, le=MAX_STEPS, description="A preview over the WebSocket every so many steps; 0 = none"),
+    ] = 0
+
+
+def _given(kind: Any) -> Any:
+    """The type without ``| None``: leaving a member out is not a value of it."""
+    if get_origin(kind) in (Union, UnionType):
+        (kind,) = (each for each in get_args(kind) if each is not type(None))
+    return kind
+
+
+PREFERENCES: dict[str, Any] = {
+    field.name: _given(field.type) for field in msgspec.structs.fields(Preferences)
+}
+"""A member's type and limits, for values that are given."""

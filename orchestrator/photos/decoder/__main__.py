@@ -1,0 +1,127 @@
+"""Serves pictures on standard input and output:
+``python -m orchestrator.photos.decoder MAX_PIXELS MEMORY CPU_SECONDS require|prefer``.
+
+A request is two 4-byte big-endian numbers, the most pixels that the picture may have and the file's length, and the
+file's bytes. An answer is the byte 1 as soon as all has come in, a length and a JSON head, ``{"ok": true, "width",
+"height"}`` or ``{"ok": false, "code", "detail"}``, then a length and the JPEG's bytes (none on failure). A first one
+comes unasked, when the process is warm and confined; its ``detail`` says what of the sandbox is missing here, which
+ends the process instead where it is required. It ends at the end of standard input, so it never outlives its parent;
+SIGPROF ends it over a picture that takes more than CPU_SECONDS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import signal
+import struct
+import sys
+import warnings
+from typing import BinaryIO
+
+import numpy
+from PIL import Image, ImageCms
+
+from orchestrator.photos.decoder import picture, sandbox
+from orchestrator.photos.decoder.limits import MIN_SIDE, Rejected
+
+RECEIVED = b"\1"
+
+
+def answer(data: bytes, max_pixels: int) -> tuple[dict[str, object], bytes]:
+    try:
+        jpeg, width, height = picture.normalise(data, max_pixels)
+    except Rejected as error:
+        return {"ok": False, "code": error.code, "detail": error.detail}, b""
+    except MemoryError:
+        detail = "the picture needs too much memory to decode; scale it down"
+        return {"ok": False, "code": "image_too_large", "detail": detail}, b""
+    return {"ok": True, "width": width, "height": height}, jpeg
+
+
+def serve(requests: BinaryIO, answers: BinaryIO, max_pixels: int, cpu_seconds: float) -> None:
+    while len(head := requests.read(8)) == 8:
+        pixels, length = struct.unpack(">II", head)
+        data = requests.read(length)
+        answers.write(RECEIVED)
+        answers.flush()
+        # Of processor time, and not to be caught: libraries may loop where no Python runs.
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+        fields, jpeg = answer(data, min(pixels, max_pixels))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        send(answers, fields, jpeg)
+
+
+def send(answers: BinaryIO, fields: dict[str, object], jpeg: bytes) -> None:
+    for part in (json.dumps(fields).encode(), jpeg):
+        answers.write(struct.pack(">I", len(part)) + part)
+    answers.flush()
+
+
+def warm_up(max_pixels: int) -> None:
+    """Let the libraries load what they load late, while files can still be opened."""
+    Image.init()
+    with contextlib.suppress(MemoryError):
+        numpy.empty(2**60, numpy.uint8)
+    profile = ImageCms.ImageCmsProfile(picture.SRGB).tobytes()
+    for format in ("JPEG", "PNG", "WEBP"):
+        out = io.BytesIO()
+        Image.new("RGB", (MIN_SIDE, MIN_SIDE)).save(out, format, icc_profile=profile)
+        answer(out.getvalue(), max_pixels)
+        answer(out.getvalue()[:-20], max_pixels)
+
+
+def confine(memory: int, required: bool) -> str:
+    """Give up what a decoder has no use for; returns what of that cannot be had here. Raises SandboxMissing."""
+    missing = ""
+    try:
+        sandbox.load_libraries()
+    except sandbox.SandboxMissing as error:
+        missing = str(error)
+    sandbox.confine(memory)
+    if not missing:
+        try:
+            sandbox.filter_system_calls()
+        except sandbox.SandboxMissing as error:
+            missing = str(error)
+    if missing and required:
+        raise sandbox.SandboxMissing(missing)
+    return missing
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """A usage message and exit status 2 for what is none."""
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator.photos.decoder",
+        description="Decodes pictures from standard input. The API starts it.",
+    )
+    parser.add_argument("max_pixels", type=int, help="width × height of a picture, at most")
+    parser.add_argument("memory", type=int, help="bytes of address space")
+    parser.add_argument("cpu_seconds", type=float, help="processor time of a picture, at most")
+    parser.add_argument("sandbox", choices=("require", "prefer"), help="whether it serves without all of it")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    given = parse(sys.argv[1:])
+    # Ctrl-C and a service manager's stop reach every process of a group; the end of standard input ends this one.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    Image.MAX_IMAGE_PIXELS = given.max_pixels
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    warm_up(given.max_pixels)
+    try:
+        missing = confine(given.memory, given.sandbox == "require")
+    except sandbox.SandboxMissing as error:
+        sys.exit(f"the sandbox is required, but {error}")
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    answers.write(RECEIVED)
+    send(answers, {"ok": True, "detail": missing}, b"")
+    serve(requests, answers, given.max_pixels, given.cpu_seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""From a file's parts to the one kind of picture that the service works with."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image, ImageCms
+
+from orchestrator.photos.decoder.containers import take_apart
+from orchestrator.photos.decoder.jpeg import decode_jpeg
+from orchestrator.photos.decoder.limits import STORED_SIDE, Rejected, broken, check_size
+from orchestrator.photos.decoder.parts import Parts, animated
+from orchestrator.photos.decoder.png import has_all_rows
+
+QUALITY = 95
+SRGB = ImageCms.createProfile("sRGB")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation."""
+_TO_8_BIT = [(value * 255 + 32767) // 65535 for value in range(65536)]
+_INPUT_CLASSES = ("scnr", "mntr", "prtr", "spac")
+"""Classes of profiles that describe a device or a space; the others describe conversions and names."""
+_BAND = 2**20
+"""Pixels that are converted and scaled at a time."""
+
+
+def normalise(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
+    """An upright sRGB JPEG without metadata, and its width and height in pixels; raises Rejected, MemoryError."""
+    parts = take_apart(data)
+    check_size(parts.width, parts.height, max_pixels)
+    try:
+        picture = to_srgb(_decoded(parts), parts)
+        turn = _TURNS.get(parts.orientation)
+        if turn is not None:
+            picture = picture.transpose(turn)
+        # A copy is no file any more: Pillow would ask for the working directory to see whether it writes over it.
+        picture = picture.copy()
+        picture.info = {}
+        out = io.BytesIO()
+        picture.save(out, "JPEG", quality=QUALITY)
+    except (Rejected, MemoryError):
+        raise
+    except Exception as error:  # Pillow's plugins raise anything on damaged files
+        raise broken() from error
+    return out.getvalue(), *picture.size
+
+
+def _decoded(parts: Parts) -> Image.Image:
+    """The pixels in a mode that colour management takes, at most STORED_SIDE long."""
+    width, height = parts.width, parts.height
+    longest = max(width, height, STORED_SIDE)
+    size = (max(1, round(width * STORED_SIDE / longest)), max(1, round(height * STORED_SIDE / longest)))
+    if parts.format == "JPEG":
+        picture = decode_jpeg(parts, *size)
+        # Of eighths of the sides, rounded up: the last column and row may be there in part.
+        eighths = next(n for n in range(1, 9) if -(-width * n // 8) == picture.width or n == 8)
+        return _scaled(to_8_bit(picture), (width * eighths / 8, height * eighths / 8), size)
+    with Image.open(io.BytesIO(parts.stream), formats=(parts.format,)) as image:
+        if image.size != (width, height):
+            raise broken()
+        if getattr(image, "is_animated", False):
+            raise animated()
+        image.load()
+        if parts.format == "PNG" and _may_lack_rows(image) and not has_all_rows(parts.stream):
+            raise broken()
+        factor = longest // STORED_SIDE
+        return _scaled(_reduced(image, factor), (width / factor, height / factor), size)
+
+
+def _may_lack_rows(image: Image.Image) -> bool:
+    """Rows that never came are zeros. The last one to come is the last but one in some interlaced pictures."""
+    rows = (image.crop((0, top, image.width, top + 1)) for top in range(image.height - 2, image.height))
+    return any(not row.tobytes().strip(b"\0") for row in rows)
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """In a mode of ``to_8_bit``, and of each square of ``factor`` pixels the mean; in bands, which saves memory."""
+    if factor == 1:
+        return to_8_bit(image)
+    height = max(1, _BAND // (factor * image.width)) * factor
+    bands = []
+    for top in range(0, image.height, height):
+        band = image.crop((0, top, image.width, min(image.height, top + height)))
+        bands.append(to_8_bit(band).reduce(factor))
+    picture = Image.new(bands[0].mode, (bands[0].width, sum(band.height for band in bands)))
+    top = 0
+    for band in bands:
+        picture.paste(band, (0, top))
+        top += band.height
+    return picture
+
+
+def _scaled(picture: Image.Image, covered: tuple[float, float], size: tuple[int, int]) -> Image.Image:
+    """The part from the upper left corner on that is ``covered``, brought to ``size``."""
+    if picture.size == size:
+        return picture
+    return picture.resize(size, Image.Resampling.BICUBIC, box=(0, 0, *covered))
+
+
+def to_8_bit(image: Image.Image) -> Image.Image:
+    """As L, RGB or CMYK with 8 bits; what was transparent becomes white."""
+    if image.mode.startswith("I"):
+        deep = image.convert("I")
+        grey = deep.point(_TO_8_BIT, "L")
+        transparent = image.info.get("transparency")
+        if transparent is not None:
+            grey.paste(255, mask=deep.point([255 * (value == transparent) for value in range(65536)], "L"))
+        return grey
+    if image.has_transparency_data:
+        flat = "L" if image.mode in ("L", "LA") else "RGB"
+        layer = image if image.mode == flat + "A" else image.convert(flat + "A")
+        picture = Image.new(flat, layer.size, "white")
+        picture.paste(layer.convert(flat), mask=layer.getchannel("A"))
+        return picture
+    return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
+
+
+def to_srgb(picture: Image.Image, parts: Parts) -> Image.Image:
+    """RGB in sRGB; a profile that cannot be read or does not fit the pixels is passed over."""
+    if parts.profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(parts.profile))
+            space = source.profile.xcolor_space.strip()
+            if parts.grey and space in ("GRAY", "RGB"):
+                # A grey picture's values may be told in a profile of either kind.
+                picture = picture.convert("L" if space == "GRAY" else "RGB")
+            if source.profile.device_class in _INPUT_CLASSES:
+                converted = ImageCms.profileToProfile(picture, source, SRGB, outputMode="RGB")
+                if converted is not None:
+                    return converted
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            pass
+    return picture if picture.mode == "RGB" else picture.convert("RGB")

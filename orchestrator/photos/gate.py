@@ -1,0 +1,120 @@
+"""From a stranger's bytes to a photo that the rest of the service can trust."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Literal
+
+import msgspec
+
+from orchestrator.photos.kinds import is_taken, why_not
+from orchestrator.photos.pool import DecoderPool
+from orchestrator.photos.process import Answer, DecoderDied, Limits
+from orchestrator.ports import Unavailable
+
+DECODE_SECONDS = 8.0
+"""Of processor time. A photo at the limits takes about 2 s; a picture made to be slow is stopped here."""
+HANG_SECONDS = 15.0
+"""By the clock, for a machine on which other work has the processors."""
+MEMORY = 256 * 2**20
+"""Of a decoder, in bytes: Python, the libraries, and the upload in a few copies."""
+MEMORY_A_PIXEL = 20
+"""A WebP with alpha needs 18 bytes a pixel, a PNG 13, a progressive JPEG 8."""
+TRIES = 8
+"""With decoders that somebody else kills."""
+PROCESSES = min(4, len(os.sched_getaffinity(0)))
+"""How many pictures this machine decodes at once."""
+PATIENCE = 10.0
+"""How long an upload waits for its turn, in seconds."""
+ANSWER_SECONDS = 20.0
+"""For all of it, by the clock, decoders that die included: the API's answers come within 25 s."""
+
+
+class Photo(msgspec.Struct, frozen=True):
+    """An upright sRGB JPEG without metadata; width and height in pixels, at most 2048 each."""
+
+    jpeg: bytes
+    width: int
+    height: int
+
+
+class PhotoRejected(Exception):
+    """The upload is not taken: ``code`` is empty_file, unsupported_image, broken_image, animated_image,
+    image_too_large, image_too_small or image_too_narrow; ``detail`` is a sentence that tells the user what to do."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+
+class PhotoGate:
+    """Checks and normalises uploads in a few warm processes of bounded memory and time.
+
+    Open it as an async context manager; it raises Unavailable when decoders cannot be started. ``max_pixels``
+    limits width × height. At most ``processes`` photos are decoded at once, and one giant beside them, each with
+    ``memory`` bytes of address space, for ``seconds`` of processor time and ``hang_seconds`` by the clock. An upload
+    waits ``patience`` seconds for its turn. With ``sandbox`` "require", decoders do not start where system calls
+    cannot be filtered; with "prefer" a warning is logged.
+    """
+
+    def __init__(
+        self,
+        max_pixels: int,
+        processes: int = PROCESSES,
+        seconds: float = DECODE_SECONDS,
+        hang_seconds: float = HANG_SECONDS,
+        patience: float = PATIENCE,
+        memory: int | None = None,
+        sandbox: Literal["require", "prefer"] = "prefer",
+    ) -> None:
+        limits = Limits(max_pixels, memory or MEMORY + MEMORY_A_PIXEL * max_pixels, seconds, sandbox)
+        self._pool = DecoderPool(processes, limits, hang_seconds, patience)
+
+    async def __aenter__(self) -> PhotoGate:
+        await self._pool.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.__aexit__()
+
+    async def accept(self, data: bytes | bytearray, client: str | None = None) -> Photo:
+        """The normalised photo; ``client`` is whoever sent it, by address. Raises PhotoRejected, or
+        Unavailable when no decoder is free or answers in time."""
+        if not data:
+            raise PhotoRejected("empty_file", "the file is empty; choose the photo again")
+        if not is_taken(data):
+            raise PhotoRejected("unsupported_image", why_not(data))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answer, jpeg = await self._decode(data, client)
+        except TimeoutError:
+            raise Unavailable(f"the decoders did not come to it within {ANSWER_SECONDS} s") from None
+        if not answer.ok:
+            raise PhotoRejected(answer.code, answer.detail)
+        return Photo(jpeg, answer.width, answer.height)
+
+    async def _decode(self, data: bytes | bytearray, client: str | None) -> tuple[Answer, bytes]:
+        killed = 0
+        for _ in range(TRIES):
+            try:
+                return await self._pool.decode(data, client)
+            except TimeoutError:
+                raise Unavailable("a decoder did not answer in time") from None
+            except DecoderDied as death:
+                if death.took_too_long:
+                    what = "the picture takes too long to read"
+                    raise PhotoRejected(
+                        "broken_image", f"{what}; save it again as an ordinary JPEG"
+                    ) from None
+                if not death.by_others:
+                    what = "the picture cannot be read"
+                    raise PhotoRejected(
+                        "broken_image", f"{what}; save it again as an ordinary JPEG"
+                    ) from None
+                killed += death.begun
+            # Once may be chance. Twice is a picture that the system kills decoders for.
+            if killed == 2:
+                what = "the picture needs too much memory to decode"
+                raise PhotoRejected("image_too_large", f"{what}; scale it down")
+        raise Unavailable("the decoders are being killed")

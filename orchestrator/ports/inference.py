@@ -1,0 +1,41 @@
+"""The contract of the model server."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reroom.triton import Analysed, RestyleEvent, RestyleRequest
+
+
+class Inference(ABC):
+    """The model server."""
+
+    @abstractmethod
+    def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
+        """Run a request; yields events, the last being ``Result``. Closing the iterator (or cancelling the task) stops
+        the work on the server within one step. Raises InferenceError."""
+
+    @abstractmethod
+    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
+        """What the models see in a photo, RGB uint8 [H, W, 3]. It changes nothing, and may be repeated.
+
+        Raises InferenceError.
+        """
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Raises Unavailable unless the ``restyle`` model, and every model that it calls, can serve.
+
+        Cheap enough to be called by everybody once a second.
+        """
+
+    def trouble(self) -> str:
+        """What is amiss, as far as the last ``ping`` saw, although the model is served: "1 of 2 down: HOST:PORT".
+
+        For operators; empty when all is well.
+        """
+        return ""

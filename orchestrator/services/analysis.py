@@ -1,0 +1,126 @@
+"""Looking at a photo without restyling it: no job, nothing stored, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from orchestrator.photos import pictures
+from orchestrator.ports import Inference
+from reroom.triton import Analysed
+
+WAIT_SECONDS = 5.0
+"""How long an analysis may wait for others to end."""
+
+MODEL_SECONDS = 15.0
+"""How long the model may take. With the wait before it, less than REROOM_ANSWER_SECONDS."""
+
+
+Box = Annotated[
+    list[float],
+    Meta(min_length=4, max_length=4, description="[x0, y0, x1, y1] in 0..1 of the photo, from its top left"),
+]
+
+
+class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
+    label: str
+    score: Annotated[float, Meta(ge=0, le=1)]
+    box: Box
+
+
+class Analysis(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in a photo, as the API shows it. In JSON, bytes are base64."""
+
+    width: int
+    height: Annotated[
+        int, Meta(description="width and height are those of the pictures; the aspect is the photo's")
+    ]
+    objects: list[SeenObject]
+    room_type: Annotated[str, Meta(description='"unknown" when too little speaks for a kind of room')]
+    room_confidence: Annotated[
+        float, Meta(ge=0, le=1, description='How sure room_type is; 0 when it is "unknown"')
+    ]
+    depth_png: Annotated[bytes, Meta(description="A PNG in base64, 8-bit grey, white = near")]
+    edges_png: Annotated[bytes, Meta(description="A PNG in base64, 8-bit grey, white on black")]
+    release: Annotated[str, Meta(description="The release whose models looked")]
+    processing_time: Annotated[float, Meta(description="Seconds, without the wait for other analyses")]
+
+
+class TooBusy(Exception):
+    """Others are being looked at, and none of them ended within WAIT_SECONDS."""
+
+
+class TooSlow(Exception):
+    """The model did not answer within its time."""
+
+
+class Analyst:
+    """Looks at photos: at most ``at_once`` at a time, so that the models keep their time for jobs.
+
+    A look that has begun goes on to its end, or to ``seconds``, also when nobody waits for it any more, and counts as
+    long: its networks run once, so that there is nothing left to stop, and Triton 2.51 crashes when short requests are
+    cancelled just as they end (some hundreds were enough).
+
+    ``wait`` and ``seconds`` are WAIT_SECONDS and MODEL_SECONDS.
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        at_once: int,
+        *,
+        wait: float = WAIT_SECONDS,
+        seconds: float = MODEL_SECONDS,
+    ) -> None:
+        self._inference = inference
+        self._slots = asyncio.Semaphore(at_once)
+        self._wait, self._seconds = wait, seconds
+        self._looks: set[asyncio.Task[Analysis]] = set()
+
+    async def analyse(self, jpeg: bytes) -> Analysis:
+        """What is in a photo that has passed the gate. Raises TooBusy, TooSlow and InferenceError."""
+        try:
+            async with asyncio.timeout(self._wait):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise TooBusy(f"others were being looked at for {self._wait:g} s") from None
+        look = asyncio.create_task(self._look(jpeg))
+        self._looks.add(look)
+        look.add_done_callback(self._ended)
+        return await asyncio.shield(look)
+
+    def _ended(self, look: asyncio.Task[Analysis]) -> None:
+        self._looks.discard(look)
+        self._slots.release()
+        if not look.cancelled():
+            look.exception()  # whoever asked may be gone, and nobody else fetches it
+
+    async def _look(self, jpeg: bytes) -> Analysis:
+        began = time.monotonic()
+        photo = await asyncio.to_thread(pictures.decode, jpeg)
+        try:
+            async with asyncio.timeout(self._seconds):
+                seen = await self._inference.analyse(photo)
+        except TimeoutError:
+            raise TooSlow(f"the model did not answer within {self._seconds:g} s") from None
+        depth, edges = await asyncio.to_thread(_pngs, seen)
+        height, width = seen.depth.shape
+        return Analysis(
+            width=width,
+            height=height,
+            objects=msgspec.convert(seen.objects, list[SeenObject]),
+            room_type=seen.room_type,
+            room_confidence=seen.room_confidence,
+            depth_png=depth,
+            edges_png=edges,
+            release=seen.release,
+            processing_time=round(time.monotonic() - began, 3),
+        )
+
+
+def _pngs(seen: Analysed) -> tuple[bytes, bytes]:
+    return pictures.png(seen.depth), pictures.png(seen.edges)

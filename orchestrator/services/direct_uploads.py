@@ -1,0 +1,96 @@
+"""Photos that clients put into storage themselves, by a signed link, before they submit them by key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from orchestrator.ports import Claim, JobStore, ObjectNotFound, PortError, Storage, UploadLink
+
+log = logging.getLogger(__name__)
+
+CLAIM_SECONDS = 120.0
+"""How long a submission may take; if its process dies meanwhile, the key is free again after that."""
+
+INCOMING = "incoming/"
+_KEY = re.compile(rf"{INCOMING}[0-9a-f]{{32}}/photo")
+
+
+class NoSuchUpload(Exception):
+    """Nothing is stored under the key: not yet, not any more, or it was never given out."""
+
+
+class UploadUsed(Exception):
+    """The upload has been submitted, or is being submitted by another request."""
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one photo may be put, and the key to submit it by."""
+
+    key: str
+    link: UploadLink
+
+
+class DirectUploads:
+    """A key is known to whom it was given only, and good for one submission. ``ttl``: seconds that a link works.
+
+    A photo that has served is replaced by an empty object, which stays for as long as a link may work: where an object
+    is, a link does not put another.
+    """
+
+    def __init__(self, store: JobStore, storage: Storage, ttl: int) -> None:
+        self._store, self._storage, self.ttl = store, storage, ttl
+
+    async def offer(self, content_type: str, size: int) -> Offer:
+        """A place for a photo of exactly ``size`` bytes; raises Unavailable."""
+        key = f"{INCOMING}{uuid.uuid4().hex}/photo"
+        link = await self._storage.upload_link(key, content_type=content_type, size=size, expires_in=self.ttl)
+        return Offer(key=key, link=link)
+
+    @asynccontextmanager
+    async def claimed(self, key: str) -> AsyncGenerator[Claim]:
+        """Claims the key for one submission: of several at once, one gets in.
+
+        Left with an error, the key is free again, unless a job was queued with the claim.
+        Raises NoSuchUpload, UploadUsed, Unavailable.
+        """
+        if not _KEY.fullmatch(key):
+            raise NoSuchUpload(key)
+        # Longer than a photo lies there, also one that could not be replaced (see Retention).
+        claim = Claim(name=key, owner=uuid.uuid4().hex, seconds=4 * self.ttl + 3600)
+        if not await self._store.claim(claim, CLAIM_SECONDS):
+            raise UploadUsed(key)
+        try:
+            yield claim
+        except BaseException:
+            await asyncio.shield(self._free(claim))
+            raise
+
+    async def read(self, key: str, limit: int, take: Callable[[int], None] | None = None) -> bytes:
+        """What was put there; ``take`` hears how many bytes, as of :meth:`orchestrator.ports.Storage.get`.
+
+        Raises NoSuchUpload, UploadUsed, ObjectTooLarge (more than ``limit`` bytes), Unavailable.
+        """
+        try:
+            photo = await self._storage.get(key, limit=limit, take=take)
+        except ObjectNotFound:
+            raise NoSuchUpload(key) from None
+        if not photo:
+            raise UploadUsed(key)
+        return photo
+
+    async def discard(self, key: str) -> None:
+        """Forget the photo, once it has become a job's or was refused; raises Unavailable."""
+        await self._storage.put(key, b"", "application/octet-stream")
+
+    async def _free(self, claim: Claim) -> None:
+        try:
+            await self._store.unclaim(claim)
+        except PortError as error:
+            log.warning("%s is free again only in %.0f s: %s", claim.name, CLAIM_SECONDS, error)

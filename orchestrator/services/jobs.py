@@ -1,0 +1,197 @@
+"""What the API can do with jobs. Knows the ports only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import re
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable
+
+import msgspec
+
+from orchestrator.domain.events import EventRecord
+from orchestrator.domain.job import TERMINAL, UPLOADS, Job, JobState
+from orchestrator.domain.preferences import Preferences
+from orchestrator.ports import (
+    Claim,
+    JobNotFound,
+    JobStore,
+    PortError,
+    QueueFull,
+    QueueStats,
+    Storage,
+    Unavailable,
+)
+from orchestrator.services.cleaning import clean, delete_pictures
+
+log = logging.getLogger(__name__)
+
+FIRST_GUESS_SECONDS = 5.0
+"""What a job is taken to need before any has been measured, which is once in the life of a Redis."""
+
+RETRY_SECONDS = (2, 300)
+"""The least and the most that a client is asked to wait when the queue is full."""
+_JOB_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class JobNotFinished(Exception):
+    """Only a finished job can be erased; cancel it first."""
+
+
+class TooManyJobs(Exception):
+    """As many jobs wait as may: ``waiting``. ``retry_after``: seconds after which a tenth of them should have begun."""
+
+    def __init__(self, waiting: int, retry_after: int) -> None:
+        super().__init__(f"{waiting} jobs wait")
+        self.waiting, self.retry_after = waiting, retry_after
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as its owner sees it now. Times in seconds; all three estimates are None once it is finished."""
+
+    job: Job
+    queue_position: int | None = None
+    estimated_time: float | None = None
+    """From its submission to its end."""
+    estimated_time_remaining: float | None = None
+
+
+class JobService:
+    """Submit, look at, cancel, erase and watch jobs. ``max_queue`` may wait; ``clock`` gives UNIX seconds."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        storage: Storage,
+        *,
+        max_queue: int = 1000,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._storage, self._max_queue, self._clock = store, storage, max_queue, clock
+
+    async def make_sure_of_a_place(self) -> None:
+        """Asked before any work on a submission: raises TooManyJobs when it would be refused now, or Unavailable."""
+        stats = await self._store.stats()
+        if stats.waiting >= self._max_queue:
+            raise too_many(stats.waiting, stats)
+
+    async def submit(
+        self, photo: bytes, style: str, preferences: Preferences, claim: Claim | None = None
+    ) -> JobView:
+        """Store the photo (a JPEG from the upload gate) and queue a job for it, which uses up the claim.
+
+        Raises TooManyJobs, ClaimLost, Unavailable. A job that was queued all the same is cancelled and the photo
+        deleted then, unless the store does not answer: then the photo stays, as the store may yet queue the job.
+        """
+        stats = await self._store.stats()
+        job_id, now = uuid.uuid4().hex, self._clock()
+        job = Job(
+            id=job_id,
+            style=style,
+            preferences=preferences,
+            original_key=f"{UPLOADS}{job_id}/original.jpg",
+            created_at=now,
+            updated_at=now,
+        )
+        try:
+            await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
+            await self._store.submit(job, max_waiting=self._max_queue, claim=claim)
+        except BaseException as error:
+            await asyncio.shield(self._take_back(job_id))
+            if isinstance(error, QueueFull):
+                raise too_many(error.waiting, stats) from error
+            raise
+        return self._estimated(job, stats.waiting, stats)
+
+    async def status(self, job_id: str) -> JobView:
+        """The job as of now; raises JobNotFound, Unavailable."""
+        return await self._view(await self._store.get(_checked(job_id)))
+
+    async def cancel(self, job_id: str) -> JobView:
+        """Cancel a job; raises JobNotFound, JobFinished, Unavailable. One that waited leaves no photo."""
+        job = await self._store.cancel(_checked(job_id))
+        if job.status in TERMINAL:
+            # What cannot be deleted now, a worker deletes soon, as it does for jobs that end while they run.
+            with contextlib.suppress(Unavailable):
+                await clean(self._store, self._storage, [job_id])
+        return await self._view(job)
+
+    async def erase(self, job_id: str) -> None:
+        """Delete a finished job's pictures, then its record; the pictures also when the record has expired.
+
+        Raises JobNotFound, JobNotFinished, Unavailable.
+        """
+        _checked(job_id)
+        try:
+            job = await self._store.get(job_id)
+        except JobNotFound:
+            if not await delete_pictures(self._storage, job_id):
+                raise
+            return
+        if job.status not in TERMINAL:
+            raise JobNotFinished(job_id)
+        await delete_pictures(self._storage, job_id)
+        await self._store.erase(job_id)
+
+    def events(self, job_id: str, after: str) -> AsyncGenerator[EventRecord, None]:
+        """See :meth:`orchestrator.ports.JobStore.events`."""
+        return self._store.events(_checked(job_id), after)
+
+    async def _view(self, job: Job) -> JobView:
+        if job.status in TERMINAL:
+            return JobView(job=job)
+        position = await self._store.queue_position(job.id) if job.status is JobState.QUEUED else None
+        return self._estimated(job, position, await self._store.stats())
+
+    def _estimated(self, job: Job, position: int | None, stats: QueueStats) -> JobView:
+        remaining = seconds_remaining(job, position, stats)
+        elapsed = max(0.0, self._clock() - job.created_at)
+        return JobView(
+            job=job,
+            queue_position=position,
+            estimated_time=round(elapsed + remaining, 1),
+            estimated_time_remaining=round(remaining, 1),
+        )
+
+    async def _take_back(self, job_id: str) -> None:
+        try:
+            with contextlib.suppress(JobNotFound):
+                await self._store.cancel(job_id)
+            await delete_pictures(self._storage, job_id)
+        except PortError as error:
+            log.warning("job %s may not be queued, its photo stays: %s", job_id, error)
+
+
+def seconds_remaining(job: Job, position: int | None, stats: QueueStats) -> float:
+    """Seconds until a job that is not finished will be.
+
+    Those before it must end, at the measured rate, and then it takes as long as the others did lately.
+    """
+    return (position or 0) / rate(stats) + job_seconds(stats) * (1 - job.progress)
+
+
+def rate(stats: QueueStats) -> float:
+    """Jobs that end in a second when enough wait: measured, or guessed from how long one takes."""
+    if stats.rate is not None:
+        return stats.rate
+    return max(1, stats.workers, stats.running) / job_seconds(stats)
+
+
+def job_seconds(stats: QueueStats) -> float:
+    """How long a worker works on one job, at least a millisecond."""
+    return max(0.001, FIRST_GUESS_SECONDS if stats.mean_seconds is None else stats.mean_seconds)
+
+
+def too_many(waiting: int, stats: QueueStats) -> TooManyJobs:
+    least, most = RETRY_SECONDS
+    return TooManyJobs(waiting, min(most, max(least, math.ceil(waiting / 10 / rate(stats)))))
+
+
+def _checked(job_id: str) -> str:
+    if not _JOB_ID.fullmatch(job_id):
+        raise JobNotFound(job_id)
+    return job_id

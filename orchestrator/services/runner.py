@@ -1,0 +1,254 @@
+"""What a worker does with a lease: run the model, publish events, store the picture, commit, and renew meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
+from orchestrator.domain.job import FEATURES, MAX_OUTAGES, RESULTS, JobError, JobResult
+from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import Style
+from orchestrator.photos import pictures
+from orchestrator.ports import (
+    UNAVAILABLE,
+    Inference,
+    InferenceError,
+    JobNotFound,
+    JobStore,
+    Lease,
+    LeaseLost,
+    ObjectNotFound,
+    Storage,
+    Unavailable,
+)
+from orchestrator.services.translation import ProgressTranslator, metadata, request
+from reroom import triton
+
+OUTAGE_PATIENCE = 120.0
+"""Seconds that an outage of the job store or the storage is waited out before the attempt is given up."""
+
+STALL_SECONDS = 300.0
+"""A model that says nothing for so long hangs. A step of Stable Diffusion takes half a minute on a CPU."""
+
+STOP_SECONDS = 10.0
+"""How long stopping the model's stream may take."""
+
+CANCEL_POLL = 0.25
+"""Seconds between looks at the cancel flag: a read, and so cheaper than a renewal, which Redis writes to disk."""
+
+OUTAGE_DOUBLINGS = 5
+"""How often the delay after an outage doubles. It grows, and by chance, so that a job which ends the server each time
+comes back at another time than the jobs that ran beside it."""
+
+_RENEWALS_PER_LEASE = 5
+_log = logging.getLogger("reroom.runner")
+T = TypeVar("T")
+
+
+class Runner:
+    """Runs leases; any number at once."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        storage: Storage,
+        inference: Inference,
+        styles: Mapping[str, Style],
+        *,
+        lease_seconds: float,
+        retry_delay: float,
+    ) -> None:
+        self._store, self._storage, self._inference = store, storage, inference
+        self._styles = styles
+        self._renew_every = lease_seconds / _RENEWALS_PER_LEASE
+        self._retry_delay = retry_delay
+        self.kind = kind_of_worker(styles)
+
+    async def run(self, lease: Lease, halt: asyncio.Event) -> None:
+        """Run the lease to its end, whatever that is; when ``halt`` is set, stop and release the job.
+
+        A job in a style that is not known here is left to workers of another version.
+        """
+        if lease.job.style not in self._styles:
+            await self._decline(lease)
+            return
+        work = asyncio.create_task(self._work(lease))
+        watch = asyncio.create_task(self._watch(lease))
+        halted = asyncio.create_task(halt.wait())
+        tasks = (work, watch, halted)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await self._commit(lease, work.result())
+            elif watch.done():
+                watch.result()
+                await _stop(work)
+                await self._commit(lease, Cancelled())
+            else:
+                await _stop(work)
+                await self._patiently(lambda: self._store.release(lease))
+        except LeaseLost:
+            _log.warning("job %s, attempt %d: lost to another worker", lease.job.id, lease.attempt)
+        except Unavailable as error:
+            _log.error("job %s, attempt %d: left to other workers: %s", lease.job.id, lease.attempt, error)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)
+
+    async def _decline(self, lease: Lease) -> None:
+        try:
+            await self._store.decline(lease, [f"style {lease.job.style}"])
+        except (LeaseLost, Unavailable) as error:
+            _log.warning("job %s: not left to others, its lease will run out: %s", lease.job.id, error)
+
+    async def _commit(self, lease: Lease, outcome: Terminal | JobError) -> None:
+        _log.info("job %s, attempt %d: %s", lease.job.id, lease.attempt, _summary(outcome))
+        if isinstance(outcome, JobError) and outcome.code == UNAVAILABLE:
+            await self._patiently(partial(self._postpone, lease))
+        elif isinstance(outcome, JobError):
+            delay = self._retry_delay * 2.0 ** (lease.job.attempts - 1)
+            await self._patiently(lambda: self._store.retry(lease, outcome, delay))
+        else:
+            await self._patiently(lambda: self._store.finish(lease, outcome))
+
+    async def _postpone(self, lease: Lease) -> None:
+        """An outage is not the job's fault: back to the queue, without counting the attempt."""
+        delay = self._retry_delay * random.uniform(0.5, 1.0) * 2.0 ** min(lease.job.outages, OUTAGE_DOUBLINGS)
+        detail = (
+            f"A service that it needs went away {MAX_OUTAGES} times while the job ran, and it was given up."
+        )
+        await self._store.postpone(lease, JobError(code="too_many_outages", detail=detail), delay)
+
+    async def _watch(self, lease: Lease) -> None:
+        """Renews the lease; returns when a cancel was requested, raises LeaseLost."""
+        renew_at = time.monotonic()
+        while True:
+            try:
+                if time.monotonic() >= renew_at:
+                    renew_at = time.monotonic() + self._renew_every
+                    cancel = await self._store.renew(lease)
+                else:
+                    cancel = (await self._store.get(lease.job.id)).cancel_requested
+                if cancel:
+                    return
+            except JobNotFound as error:
+                raise LeaseLost(lease.job.id) from error
+            except Unavailable as error:
+                # The model goes on: if the lease is lost meanwhile, the store refuses the commit.
+                _log.warning("job %s: cannot renew: %s", lease.job.id, error)
+                renew_at = time.monotonic()
+            await asyncio.sleep(min(CANCEL_POLL, self._renew_every))
+
+    async def _work(self, lease: Lease) -> Terminal | JobError:
+        """The attempt itself: its outcome, or a JobError when it should be tried again."""
+        try:
+            return Completed(result=await self._restyle(lease))
+        except InferenceError as error:
+            reason = JobError(code=error.code, detail=error.detail)
+            return reason if error.retryable else Failed(error=reason)
+        except ObjectNotFound:
+            return Failed(error=JobError(code="original_missing", detail="The uploaded photo is gone."))
+        except pictures.BrokenPicture as error:
+            return Failed(
+                error=JobError(code="broken_image", detail=f"The photo cannot be decoded: {error}.")
+            )
+        except Unavailable as error:
+            return JobError(code=UNAVAILABLE, detail=f"A service was out of reach for too long: {error}.")
+        except LeaseLost:
+            raise
+        except Exception:
+            _log.exception("job %s, attempt %d broke", lease.job.id, lease.attempt)
+            return JobError(code="internal_error", detail="The worker broke while it ran the job.")
+
+    async def _restyle(self, lease: Lease) -> JobResult:
+        started = time.monotonic()
+        job = lease.job
+        original = await self._patiently(lambda: self._storage.get(job.original_key))
+        photo = await asyncio.to_thread(pictures.decode, original)
+        translator = ProgressTranslator()
+        result = await self._infer(lease, request(job, self._styles[job.style], photo), translator)
+        full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)
+        folder = f"{RESULTS}{job.id}/{lease.attempt}"
+        transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"
+        for key, picture in ((transformed_key, full), (thumbnail_key, thumbnail)):
+            # The attempt is this lease's alone, so another picture there is a fault that must not hide.
+            await self._patiently(partial(self._storage.put, key, picture, "image/jpeg", overwrite=False))
+        return JobResult(
+            transformed_key=transformed_key,
+            thumbnail_key=thumbnail_key,
+            metadata=metadata(job, result, translator, time.monotonic() - started),
+        )
+
+    async def _infer(
+        self, lease: Lease, asked: triton.RestyleRequest, translator: ProgressTranslator
+    ) -> triton.Result:
+        """Runs the model and publishes what it says; raises InferenceError."""
+        number = 0
+        try:
+            async with (
+                aclosing(self._inference.restyle(asked)) as stream,
+                asyncio.timeout(STALL_SECONDS) as limit,
+            ):
+                async for event in stream:
+                    if translated := translator.translate(event):
+                        number += 1
+                        await self._patiently(partial(self._store.publish, lease, number, translated))
+                    if isinstance(event, triton.Result):
+                        return event
+                    limit.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
+        except TimeoutError as error:
+            detail = f"The model said nothing for {STALL_SECONDS:.0f} s."
+            raise InferenceError("stalled", detail, retryable=True) from error
+        raise InferenceError("model_error", "The model ended without a result.", retryable=True)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Calls again through an outage; raises Unavailable after OUTAGE_PATIENCE seconds of it."""
+        give_up, pause = time.monotonic() + OUTAGE_PATIENCE, 0.1
+        while True:
+            try:
+                return await call()
+            except Unavailable:
+                if time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+
+def kind_of_worker(styles: Mapping[str, Style]) -> str:
+    """The same for workers that understand the same jobs: a digest of all that they know."""
+    known = [
+        sorted((field.name, str(field.type)) for field in msgspec.structs.fields(Preferences)),
+        sorted(FEATURES),
+        sorted(styles),
+    ]
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+
+async def _stop(work: asyncio.Task[Terminal | JobError]) -> None:
+    work.cancel()
+    _, pending = await asyncio.wait([work], timeout=STOP_SECONDS)
+    if pending:
+        _log.error("the model's stream did not stop within %.0f s", STOP_SECONDS)
+
+
+def _summary(outcome: Terminal | JobError) -> str:
+    match outcome:
+        case Completed():
+            return "completed"
+        case Cancelled():
+            return "cancelled"
+        case Failed(error=error):
+            return f"failed: {error.code}: {error.detail}"
+        case JobError(code=code, detail=detail):
+            return f"to be tried again: {code}: {detail}"

@@ -1,0 +1,141 @@
+"""Between a job and the model: the job as a request, and what the model says as the job's events."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.domain import events
+from orchestrator.domain.job import MESSAGES, TERMINAL, Job, JobState
+from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import Style
+from reroom import triton
+
+KEEP_FURNITURE_STRENGTH = 0.65
+"""Strength when furniture is to be kept and the user gave none, unless the release's own is lower."""
+
+MODEL_SHARE = 0.95
+"""The model's part of a job's progress; the rest is storing the picture."""
+
+_STAGES = {state.value: state for state in JobState if state not in TERMINAL | {JobState.QUEUED}}
+
+
+def request(job: Job, style: Style, photo: NDArray[np.uint8]) -> triton.RestyleRequest:
+    """What the model is asked. The user's words come first; each part keeps a share of what a text encoder reads."""
+    wishes = job.preferences
+    return triton.RestyleRequest(
+        image=photo,
+        prompt=_parts(wishes.prompt, style.prompt),
+        negative_prompt=_parts(wishes.negative_prompt, style.negative_prompt),
+        palette=tuple(wishes.color_palette) or None,
+        seed=wishes.seed,
+        steps=wishes.steps,
+        solver=wishes.solver,
+        guidance_scale=wishes.guidance_scale,
+        structure=wishes.structure,
+        strength=wishes.strength,
+        max_strength=KEEP_FURNITURE_STRENGTH if _is_bounded(wishes) else None,
+        attempts=wishes.attempts,
+        detail=wishes.detail,
+        preview_every=wishes.preview_every,
+    )
+
+
+def _is_bounded(wishes: Preferences) -> bool:
+    """Whether furniture is to be kept at a strength that the user left to the model."""
+    return wishes.keep_furniture and wishes.strength is None
+
+
+def _parts(*parts: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _warnings(wishes: Preferences, result: triton.Result) -> list[dict[str, str]]:
+    """What the user asked for that had no effect, or another one: [{code, detail}]."""
+    found = [
+        {"code": warning.code, "detail": warning.detail}
+        for warning in result.warnings
+        # Every style has a negative prompt; who gave none of their own need not hear about it.
+        if warning.code != "negative_prompt_unused" or wishes.negative_prompt.strip()
+    ]
+    if wishes.keep_furniture and wishes.strength is not None:
+        detail = f"keep_furniture has no effect beside strength, which is {wishes.strength:g}"
+        found.append({"code": "keep_furniture_unused", "detail": detail})
+    if _is_bounded(wishes) and (result.strength or 1.0) < KEEP_FURNITURE_STRENGTH:
+        start = f"{result.release} starts from the photo anyway, at strength {result.strength:g}"
+        found.append({"code": "keep_furniture_unused", "detail": f"keep_furniture has no effect: {start}"})
+    return found
+
+
+class ProgressTranslator:
+    """One attempt's events for the watchers of its job. Progress never falls."""
+
+    def __init__(self) -> None:
+        self._status = JobState.ANALYZING
+        """Every attempt begins in this state; the store has published it already."""
+        self._progress = 0.0
+        self.objects: list[dict[str, Any]] = []
+        self.room_type = ""
+        self.room_confidence: float | None = None
+
+    def translate(self, event: triton.RestyleEvent) -> events.Progress | None:
+        """The job's event for the model's; None when it says nothing new."""
+        match event:
+            case triton.Stage(name=name, progress=progress):
+                status = _STAGES.get(name, self._status)
+                return self._enter(status, progress) if status != self._status else None
+            case triton.Analysis():
+                self.objects, self.room_type = event.objects, event.room_type
+                self.room_confidence = event.room_confidence
+                return events.Analysis(
+                    objects=event.objects,
+                    room_type=event.room_type,
+                    room_confidence=event.room_confidence,
+                    progress=self._advance(event.progress),
+                )
+            case triton.Step():
+                return events.Step(step=event.step, of=event.of, progress=self._advance(event.progress))
+            case triton.Preview():
+                jpeg = base64.b64encode(event.jpeg).decode()
+                return events.Preview(step=event.step, jpeg=jpeg, progress=self._advance(event.progress))
+            case triton.Result():
+                finalizing = self._status == JobState.FINALIZING
+                return None if finalizing else self._enter(JobState.FINALIZING, 1.0)
+
+    def _enter(self, status: JobState, progress: float) -> events.StatusChanged:
+        self._status = status
+        return events.StatusChanged(status=status, progress=self._advance(progress), message=MESSAGES[status])
+
+    def _advance(self, progress: float) -> float:
+        """The job's progress for the model's; both 0..1."""
+        self._progress = max(self._progress, round(min(progress, 1.0) * MODEL_SHARE, 4))
+        return self._progress
+
+
+def metadata(
+    job: Job, result: triton.Result, progress: ProgressTranslator, processing_time: float
+) -> dict[str, Any]:
+    """``JobResult.metadata`` as its docstring lists it."""
+    height, width = result.image.shape[:2]
+    return {
+        "style": job.style,
+        "processing_time": round(processing_time, 3),
+        "quality_score": result.quality.get("score"),
+        "quality": result.quality,
+        "room_type": progress.room_type,
+        "room_confidence": progress.room_confidence,
+        "objects": progress.objects,
+        "seed": result.seed,
+        "palette": result.palette,
+        "strength": result.strength,
+        "attempts": result.attempts,
+        "prompt_truncated": result.prompt_truncated,
+        "warnings": _warnings(job.preferences, result),
+        "timings": result.timings,
+        "release": result.release,
+        "width": width,
+        "height": height,
+    }

