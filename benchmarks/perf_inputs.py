@@ -114,6 +114,7 @@ def _restyle(release: Release) -> Inputs:
 REQUESTS: Mapping[str, Callable[[Release], Inputs]] = MappingProxyType(
     {
         "analyse": _photo,
+        "perception": _photo,
         "edges": _photo,
         "depth": _photo,
         "detector": _photo,

@@ -1,4 +1,4 @@
-"""What goes to the model ``restyle`` and what comes back. Images are RGB."""
+"""What goes to the models ``restyle`` and ``analyse`` and what comes back. Images are RGB."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="st
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="analysis"):
-    """What the detector saw: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
+    """What is in the photo of a restyle: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
 
     objects: list[dict[str, Any]]
     room_type: str
@@ -111,8 +111,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What the picture was made at; None from models that do not say."""
 
 
-class Analysed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What the models see in a photo. The pictures have its aspect, at the area that the model works on."""
+class PhotoAnalysis(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The answer of ``analyse``: what is in a photo. The pictures have its aspect, at the area that the networks work
+    on."""
 
     depth: NDArray[np.uint8]
     """[H, W], white = near, scaled so that the nearest is 255 and the farthest 0."""

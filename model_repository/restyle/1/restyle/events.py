@@ -1,4 +1,4 @@
-"""The events that `restyle` streams. On the wire each is a JSON object; ``type`` is the class's name in lower case."""
+"""The events of a request. On the wire each is a JSON object; ``type`` is the class's name in lower case."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +82,7 @@ class Alive:
     """The only answer to a probe: this process serves. It calls no model."""
 
     models: dict[str, int]
-    """The models that a restyle calls, each with its version; −1 = its latest."""
+    """The models that this one calls, each with its version; −1 = its latest."""
 
 
 Event = Stage | Analysis | Step | Preview | Result

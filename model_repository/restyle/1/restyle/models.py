@@ -8,6 +8,8 @@ import numpy as np
 
 from restyle.pictures.images import Bytes
 
+DEPTH, DETECTOR = "depth", "detector"
+
 EDGES = "edges"
 """The only one of them that is code and no graph of a release."""
 
@@ -41,6 +43,6 @@ async def hints_of(picture: Bytes, models: Models) -> Hints:
     """Depth and edges of a picture UINT8 [H,W,3], at its size. Raises ModelFailed."""
     (edges,), (depth,) = await asyncio.gather(
         models(EDGES, ("edges",), image=picture),
-        models("depth", ("depth",), image=picture[None]),
+        models(DEPTH, ("depth",), image=picture[None]),
     )
     return Hints(depth[0], edges)

@@ -5,7 +5,7 @@ the work.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import numpy as np
 
@@ -38,19 +38,13 @@ class Restyler:
     def __init__(self, release: Release, prompts: Prompts, models: Models) -> None:
         self.release, self.prompts, self.models = release, prompts, models
 
-    async def restyle(self, request: Request) -> AsyncIterator[Event]:
-        """Everything that happens, ending with one Result, or with the Analysis when only that is asked for.
-
-        Raises ModelFailed.
-        """
+    async def restyle(self, request: Request) -> AsyncGenerator[Event, None]:
+        """Everything that happens, ending with one Result. Raises ModelFailed."""
         clock = Clock()
         clock.enter("analyzing")
         yield Stage("analyzing", 0.0)
         seen = await see(request.image, self.release, self.models)
-        yield await analysis_of(seen, self.release, 1.0 if request.analysis_only else GENERATING)
-        if request.analysis_only:
-            return
-
+        yield await analysis_of(seen, self.release, GENERATING)
         clock.enter("generating")
         yield Stage("generating", GENERATING)
         conditioning = await condition(request, seen, self.release, self.prompts, self.models)

@@ -51,8 +51,6 @@ class Request:
     detail: float
     """How much of the photo's own detail the result gets; 0 = the network's pixels, at their size."""
     latents: NDArray[np.float32] | None
-    analysis_only: bool
-    """End after the analysis; what the picture would be made with is checked all the same."""
 
     @property
     def guided(self) -> bool:
@@ -65,10 +63,25 @@ def is_probe(values: Values) -> bool:
     return _number(values, "probe", bool, False)
 
 
+def parse_photo(values: Values) -> NDArray[np.uint8]:
+    """The photo of a request, RGB [H,W,3]. Raises InvalidRequest."""
+    image: NDArray[np.uint8] = values["image"]
+    height, width, _ = image.shape
+    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
+        raise InvalidRequest(
+            f"image must have sides of {MIN_SIDE} to {MAX_SIDE} pixels, not {width}×{height}"
+        )
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise InvalidRequest(
+            f"image must be at most {MAX_ASPECT} times as long as wide, not {width}×{height}"
+        )
+    return image
+
+
 def parse_request(values: Values, release: Release) -> Request:
     """Fill in the release's defaults and check every range. Raises InvalidRequest."""
     defaults = release.defaults
-    image = values["image"]
+    image = parse_photo(values)
     # A seed of 0 is a seed; a drawn one survives JavaScript, whose integers end at 2**53.
     seed = int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53)
     prompt = _words(values, "prompt", MAX_PARTS, MAX_PROMPT)
@@ -91,9 +104,8 @@ def parse_request(values: Values, release: Release) -> Request:
         attempts=_number(values, "attempts", int, 1),
         detail=_number(values, "detail", float, defaults.detail),
         latents=values.get("latents"),
-        analysis_only=_number(values, "analysis_only", bool, False),
     )
-    _check_pictures(request)
+    _check_mask(request)
     _check_numbers(request, release.solvers)
     _check_latents(request, release)
     if request.strength == defaults.strength and "strength" not in values:
@@ -146,16 +158,8 @@ def _number(values: Values, name: str, kind: Callable[[Any], Number], default: N
     return kind(values[name][0]) if name in values else default
 
 
-def _check_pictures(request: Request) -> None:
+def _check_mask(request: Request) -> None:
     height, width, _ = request.image.shape
-    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
-        raise InvalidRequest(
-            f"image must have sides of {MIN_SIDE} to {MAX_SIDE} pixels, not {width}×{height}"
-        )
-    if max(height, width) > MAX_ASPECT * min(height, width):
-        raise InvalidRequest(
-            f"image must be at most {MAX_ASPECT} times as long as wide, not {width}×{height}"
-        )
     if request.keep_mask is not None and request.keep_mask.shape != (height, width):
         raise InvalidRequest(
             f"keep_mask must be [{height},{width}] like the image, not {list(request.keep_mask.shape)}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from restyle.events import Analysis
-from restyle.models import Hints, Models, hints_of
+from restyle.models import DETECTOR, Hints, Models, hints_of
 from restyle.objects import objects_in_photo, room_confidence, room_type
 from restyle.pictures.images import Bytes, Fit, edges_from_bucket, fit_photo, from_bucket, to_bucket
 from restyle.release import Release
@@ -33,7 +33,7 @@ async def see(image: Bytes, release: Release, models: Models) -> SeenPhoto:
 
 
 async def _objects(photo: Bytes, fit: Fit, release: Release, models: Models) -> list[dict[str, Any]]:
-    boxes, scores, labels = await models("detector", ("boxes", "scores", "labels"), image=photo[None])
+    boxes, scores, labels = await models(DETECTOR, ("boxes", "scores", "labels"), image=photo[None])
     return objects_in_photo(boxes[0], scores[0], labels[0], release.labels, fit)
 
 
