@@ -67,6 +67,7 @@ check: lint test
 lint: $(TESTS)
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
+	$(VENV) client/unasync.py --check
 	$(VENV) -m mypy
 	PYTHONPATH=model_repository/restyle/1 .venv/bin/lint-imports
 

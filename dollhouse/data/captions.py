@@ -22,7 +22,7 @@ from dollhouse.render.schemes import Wish
 from export.bundle import Weights
 from export.tokenizer import load_tokenizer
 
-STYLE_FILE = Path(__file__).parents[2] / "orchestrator" / "styles.toml"
+STYLE_FILE = Path(__file__).parents[2] / "orchestrator" / "domain" / "styles.toml"
 """Read as data: the island itself is not imported."""
 
 LENGTH = 77

@@ -9,6 +9,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from orchestrator.api.errors import Problem
+from orchestrator.domain.codes import ProblemCode
 from orchestrator.settings import Settings
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -19,10 +20,14 @@ def require_admin(connection: Connection, handler: BaseRouteHandler) -> None:
     if connection.scope.get("method") == "OPTIONS":
         return
     if connection.app.state.settings.admin_token is None:
-        raise Problem(403, "admin_disabled", "REROOM_ADMIN_TOKEN is not set, so there is no administrator")
+        raise Problem(
+            ProblemCode.ADMIN_DISABLED, "REROOM_ADMIN_TOKEN is not set, so there is no administrator"
+        )
     if not is_admin(connection):
         headers = {"WWW-Authenticate": "Bearer"}
-        raise Problem(401, "unauthorized", "this needs the administrator's bearer token", headers=headers)
+        raise Problem(
+            ProblemCode.UNAUTHORIZED, "this needs the administrator's bearer token", headers=headers
+        )
 
 
 def is_admin(connection: Connection) -> bool:

@@ -14,6 +14,7 @@ from orchestrator.api.bodies import PHOTO_FORM, operation_with
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_photo_form
 from orchestrator.api.intake import Uploads
+from orchestrator.domain.codes import ProblemCode
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.services.analysis import Analysis, AnalysisService
 
@@ -60,7 +61,7 @@ async def unless_gone(request: Request[Any, Any, Any], work: Coroutine[Any, Any,
     try:
         await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise Problem(400, "client_gone", "the client went away before the answer")
+            raise Problem(ProblemCode.CLIENT_GONE, "the client went away before the answer")
         return working.result()
     finally:
         for task in (working, gone):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from orchestrator.api.errors import RETRY_AFTER, Problem
+from orchestrator.domain.codes import ProblemCode
 
 Take = Callable[[int], None]
 """Counts so many bytes more, or raises Problem."""
@@ -31,9 +32,9 @@ class UploadBudget:
         def take(count: int) -> None:
             nonlocal held
             if client is not None and self._held[client] + count > self._share:
-                raise _full("too many uploads from your address at once", 429, "too_many_uploads")
+                raise _full(ProblemCode.TOO_MANY_UPLOADS, "too many uploads from your address at once")
             if count > self._left:
-                raise _full("too many uploads at once", 503, "unavailable")
+                raise _full(ProblemCode.UNAVAILABLE, "too many uploads at once")
             self._left -= count
             held += count
             if client is not None:
@@ -49,5 +50,5 @@ class UploadBudget:
                     del self._held[client]
 
 
-def _full(detail: str, status: int, code: str) -> Problem:
-    return Problem(status, code, f"{detail}; try again soon", headers=RETRY_AFTER)
+def _full(code: ProblemCode, detail: str) -> Problem:
+    return Problem(code, f"{detail}; try again soon", headers=RETRY_AFTER)

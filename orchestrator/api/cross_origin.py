@@ -13,6 +13,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.api.errors import Problem, send_problem
+from orchestrator.domain.codes import ProblemCode
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 EXPOSED = ("Allow", "ETag", "Retry-After", "WWW-Authenticate")
@@ -72,15 +73,15 @@ class CrossOrigin:
             detail = (
                 "pages of this origin may not call this service; its operator can name it in ALLOWED_ORIGINS"
             )
-            await send_problem(Problem(403, "forbidden_origin", detail, field="origin"), scope, send)
+            await send_problem(Problem(ProblemCode.FORBIDDEN_ORIGIN, detail, field="origin"), scope, send)
         elif method not in METHODS:
             allow = {"Allow": ", ".join(METHODS)}
             detail = f"there are {allow['Allow']}"
-            await send_problem(Problem(405, "method_not_allowed", detail, headers=allow), scope, send)
+            await send_problem(Problem(ProblemCode.METHOD_NOT_ALLOWED, detail, headers=allow), scope, send)
         elif wanted and not _TOKENS.fullmatch(wanted):
             field = "access-control-request-headers"
             detail = "these are no names of headers, separated by commas"
-            await send_problem(Problem(400, "bad_request", detail, field=field), scope, send)
+            await send_problem(Problem(ProblemCode.BAD_REQUEST, detail, field=field), scope, send)
         else:
             headers = [
                 (b"access-control-allow-methods", ", ".join(METHODS).encode()),

@@ -10,6 +10,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from orchestrator.api.errors import RETRY_AFTER, Problem, send_problem
+from orchestrator.domain.codes import ProblemCode
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class _Exchange:
         path = self._scope["raw_path"].decode("ascii", "replace")
         log.warning("%s: no answer after %g s, so 503", path, self._seconds)
         detail = f"there was no answer within {self._seconds:g} s; try again soon"
-        problem = Problem(503, "unavailable", detail, headers=RETRY_AFTER)
+        problem = Problem(ProblemCode.UNAVAILABLE, detail, headers=RETRY_AFTER)
         self._refusal = asyncio.create_task(send_problem(problem, self._scope, self._send))
         self._task.cancel()
 

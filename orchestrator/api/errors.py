@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
 from litestar.types import Scope, Send
+from msgspec import Meta
 
+from orchestrator.domain.codes import FailureCode, ProblemCode
 from orchestrator.photos.gate import PhotoRejected
 from orchestrator.ports import (
     BadSignature,
@@ -43,25 +45,26 @@ class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     title: str
     status: int
     detail: str
-    code: str
+    code: Annotated[str, Meta(extra_json_schema={"x-extensible-enum": [*ProblemCode]})]
     instance: str
     field: str | None = None
 
 
 class Problem(Exception):
-    """A refusal of the API's own."""
+    """A refusal of the API's own. ``status`` is the code's first unless it is given."""
 
     def __init__(
         self,
-        status: int,
-        code: str,
+        code: ProblemCode,
         detail: str,
         *,
+        status: int | None = None,
         field: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail, self.field, self.headers = status, code, detail, field, headers
+        self.status = code.statuses[0] if status is None else status
+        self.code, self.detail, self.field, self.headers = code, detail, field, headers
 
 
 def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetail]:
@@ -108,79 +111,78 @@ def to_problem(error: Exception) -> Problem:
         case Problem():
             return error
         case PhotoRejected(code=code, detail=detail):
-            return Problem(415 if code == "unsupported_image" else 422, code, detail, field="file")
+            return Problem(code, detail, field="file")
         case JobNotFound():
-            return Problem(404, "job_not_found", "no job has this id; it may have been erased")
+            return Problem(ProblemCode.JOB_NOT_FOUND, "no job has this id; it may have been erased")
         case JobFinished():
-            return Problem(409, "job_finished", "the job is finished already")
+            return Problem(ProblemCode.JOB_FINISHED, "the job is finished already")
         case JobNotFinished():
-            return Problem(409, "job_not_finished", "the job is not finished; cancel it first")
+            return Problem(ProblemCode.JOB_NOT_FINISHED, "the job is not finished; cancel it first")
         case ObjectNotFound():
-            return Problem(404, "object_not_found", "there is no such object; it may have been erased")
+            return Problem(ProblemCode.OBJECT_NOT_FOUND, "there is no such object; it may have been erased")
         case NoSuchUpload():
             detail = (
                 "there is no photo under this key: put it to the link of POST /uploads, then submit it once"
             )
-            return Problem(409, "no_such_upload", detail, field="key")
+            return Problem(ProblemCode.NO_SUCH_UPLOAD, detail, field="key")
         case UploadUsed() | ClaimLost():
             used = "this key has been submitted before, and is good once: ask POST /uploads for another"
-            return Problem(409, "upload_used", used, field="key")
+            return Problem(ProblemCode.UPLOAD_USED, used, field="key")
         case ObjectExists():
             put = "another photo has been put by this link, which takes one: ask POST /uploads for another"
-            return Problem(409, "upload_used", put)
+            return Problem(ProblemCode.UPLOAD_USED, put)
         case TooManyJobs(waiting=waiting, retry_after=seconds):
             full = f"{waiting} jobs wait already, which is as many as may; try again in {seconds} s"
-            return Problem(503, "queue_full", full, headers={"Retry-After": str(seconds)})
+            return Problem(ProblemCode.QUEUE_FULL, full, headers={"Retry-After": str(seconds)})
         case ObjectTooLarge():
-            return Problem(413, "body_too_large", "the uploaded photo has too many bytes", field="key")
+            return Problem(ProblemCode.BODY_TOO_LARGE, "the uploaded photo has too many bytes", field="key")
         case BadSignature():
-            return Problem(403, "bad_signature", "the link was not made by this service or was changed")
+            return Problem(ProblemCode.BAD_SIGNATURE, "the link was not made by this service or was changed")
         case LinkExpired():
             return Problem(
-                403, "link_expired", "the link has expired; ask for the job's status to get a new one"
+                ProblemCode.LINK_EXPIRED, "the link has expired; ask for the job's status to get a new one"
             )
-        case Unavailable() | InferenceError(code="unavailable"):
+        case Unavailable() | InferenceError(code=FailureCode.UNAVAILABLE):
             log.warning("answered 503: %s", error)
             return Problem(
-                503,
-                "unavailable",
+                ProblemCode.UNAVAILABLE,
                 "a part of the service cannot be reached; try again soon",
                 headers=RETRY_AFTER,
             )
         case TooBusy():
             busy = "too many photos are being looked at; try again soon"
-            return Problem(503, "unavailable", busy, headers=RETRY_AFTER)
+            return Problem(ProblemCode.UNAVAILABLE, busy, headers=RETRY_AFTER)
         case TooSlow():
             log.warning("answered 504: %s", error)
-            return Problem(504, "model_timeout", "the model took too long")
+            return Problem(ProblemCode.MODEL_TIMEOUT, "the model took too long")
         case InferenceError():
             # What it says of itself is for the operator: the request had passed every check.
             log.warning("answered 502: %s: %s", error.code, error.detail)
-            return Problem(502, "model_error", "the model broke over this photo")
+            return Problem(ProblemCode.MODEL_ERROR, "the model broke over this photo")
         case HTTPException():
             return _from_framework(error)
         case _:
-            return Problem(500, "internal_error", "something went wrong on our side")
+            return Problem(ProblemCode.INTERNAL_ERROR, "something went wrong on our side")
 
 
 def _from_framework(error: HTTPException) -> Problem:
     headers = error.headers
     match error.status_code:
         case 404:
-            return Problem(404, "not_found", "there is nothing at this address")
+            return Problem(ProblemCode.NOT_FOUND, "there is nothing at this address")
         case 405 if headers and headers.get("allow") == "websocket":
             detail = "this address speaks WebSocket only"
-            return Problem(426, "upgrade_required", detail, headers={"Upgrade": "websocket"})
+            return Problem(ProblemCode.UPGRADE_REQUIRED, detail, headers={"Upgrade": "websocket"})
         case 405:
             return Problem(
-                405, "method_not_allowed", "this address does not take this method", headers=headers
+                ProblemCode.METHOD_NOT_ALLOWED, "this address does not take this method", headers=headers
             )
         case 413:
-            return Problem(413, "body_too_large", "the request's body is too large", field="file")
+            return Problem(ProblemCode.BODY_TOO_LARGE, "the request's body is too large", field="file")
         case status if 400 <= status < 500:
-            return Problem(status, "bad_request", error.detail, headers=headers)
+            return Problem(ProblemCode.BAD_REQUEST, error.detail, status=status, headers=headers)
         case _:
-            return Problem(500, "internal_error", "something went wrong on our side")
+            return Problem(ProblemCode.INTERNAL_ERROR, "something went wrong on our side")
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:

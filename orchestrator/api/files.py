@@ -15,6 +15,7 @@ from orchestrator.api.bodies import PHOTO_FILE, operation_with
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.intake import Uploads
 from orchestrator.api.reading import read_body
+from orchestrator.domain.codes import ProblemCode
 from orchestrator.ports import CACHE_CONTROL, SignedFiles, Storage
 
 
@@ -88,7 +89,7 @@ def known(if_none_match: str, tag: str) -> bool:
 def served(signed_files: SignedFiles | None) -> SignedFiles:
     """Raises Problem where the storage's links lead to another server."""
     if signed_files is None:
-        raise Problem(404, "not_found", "there is nothing at this address")
+        raise Problem(ProblemCode.NOT_FOUND, "there is nothing at this address")
     return signed_files
 
 
@@ -96,6 +97,6 @@ def content_length(request: Request[Any, Any, Any]) -> int:
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
         raise Problem(
-            411, "length_required", "send the number of bytes as Content-Length", field="content-length"
+            ProblemCode.LENGTH_REQUIRED, "send the number of bytes as Content-Length", field="content-length"
         )
     return int(length)

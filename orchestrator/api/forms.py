@@ -21,6 +21,7 @@ from orchestrator.api.budget import Take
 from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import decode_preferences
 from orchestrator.api.reading import pieces
+from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 from orchestrator.services.submissions import Submission
 
@@ -44,20 +45,20 @@ async def read_photo_form(request: Request[Any, Any, Any], max_file_bytes: int, 
     """The bytes of a form's only field, ``file``, counted with ``take``; raises Problem."""
     parts = await _read_parts(request, {"file": max_file_bytes}, take)
     if "file" not in parts:
-        raise Problem(422, "missing_file", "the form has no field named file", field="file")
+        raise Problem(ProblemCode.MISSING_FILE, "the form has no field named file", field="file")
     return parts["file"]
 
 
 def _photo(parts: Mapping[str, bytearray]) -> bytearray | str:
     match parts:
         case {"file": _, "key": _}:
-            raise Problem(422, "file_and_key", "send the photo as file or by key, not both", field="key")
+            raise Problem(ProblemCode.FILE_AND_KEY, "send the photo as file or by key, not both", field="key")
         case {"file": file}:
             return file
         case {"key": key}:
             return key.decode("utf-8", "replace").strip()
     detail = "the form has neither a field named file nor the key of an upload"
-    raise Problem(422, "missing_file", detail, field="file")
+    raise Problem(ProblemCode.MISSING_FILE, detail, field="file")
 
 
 def _check_part(name: str, part: bytearray) -> None:
@@ -74,14 +75,14 @@ def known_style(text: str) -> str:
     style = text.strip().lower()
     if style not in STYLES:
         known = ", ".join(STYLES)
-        raise Problem(422, "unknown_style", f"there is no such style; there are {known}", field="style")
+        raise Problem(ProblemCode.UNKNOWN_STYLE, f"there is no such style; there are {known}", field="style")
     return style
 
 
 def unknown_field(name: str, known: Iterable[str]) -> Problem:
     """A field that a submission does not have."""
     return Problem(
-        422, "unknown_field", f"there is no such field; there are {', '.join(known)}", field=name[:100]
+        ProblemCode.UNKNOWN_FIELD, f"there is no such field; there are {', '.join(known)}", field=name[:100]
     )
 
 
@@ -131,7 +132,7 @@ class _Form:
             part = self.parts[self._current]
             if len(part) + len(event) > self._limits[self._current]:
                 limit = f"{self._current} may have at most {self._limits[self._current]} bytes"
-                raise Problem(413, "body_too_large", limit, field=self._current)
+                raise Problem(ProblemCode.BODY_TOO_LARGE, limit, field=self._current)
             part += event
         else:
             self._check(self._current, self.parts[self._current])
@@ -140,7 +141,7 @@ class _Form:
         if name not in self._limits:
             raise unknown_field(name, self._limits)
         if name in self.parts:
-            raise Problem(422, "duplicate_field", "the field may be sent only once", field=name)
+            raise Problem(ProblemCode.DUPLICATE_FIELD, "the field may be sent only once", field=name)
         self.parts[name] = bytearray()
         self._current = name
 
@@ -149,7 +150,7 @@ def _boundary(request: Request[Any, Any, Any]) -> str:
     media_type, options = parse_options_header(request.headers.get("content-type", ""))
     if media_type != "multipart/form-data":
         raise Problem(
-            415, "unsupported_media_type", "the body must be multipart/form-data", field="content-type"
+            ProblemCode.UNSUPPORTED_MEDIA_TYPE, "the body must be multipart/form-data", field="content-type"
         )
     boundary = str(options.get("boundary", ""))
     # RFC 2046 gives a boundary at most 70 characters.
@@ -159,4 +160,4 @@ def _boundary(request: Request[Any, Any, Any]) -> str:
 
 
 def _malformed(detail: str) -> Problem:
-    return Problem(400, "malformed_form", detail, field="body")
+    return Problem(ProblemCode.MALFORMED_FORM, detail, field="body")

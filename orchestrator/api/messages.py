@@ -14,7 +14,7 @@ from msgspec import Meta
 from orchestrator.api.presenters import StatusData, public_error
 from orchestrator.domain import events
 from orchestrator.domain.job import JobError, JobState
-from orchestrator.services.analysis import SeenObject
+from orchestrator.domain.result import SeenObject
 
 Seq = Annotated[
     str,

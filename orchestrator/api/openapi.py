@@ -18,11 +18,12 @@ from orchestrator.api.dependencies import providers
 from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
 from orchestrator.api.health import Alive, Health
 from orchestrator.api.messages import Message
-from orchestrator.api.presenters import ResultMetadata, Status, Submitted
+from orchestrator.api.presenters import Status, Submitted
 from orchestrator.api.root import Root, package_version
 from orchestrator.api.transform import Erased
 from orchestrator.api.uploads import UploadOffer
 from orchestrator.api.websocket import CLOSE_CODES, PATH
+from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import QueueStats, StorageStats
 
 DESCRIPTION = """Restyles photos of rooms: submit a photo, follow its job, fetch the picture.

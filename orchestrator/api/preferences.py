@@ -13,6 +13,7 @@ import msgspec
 
 from orchestrator.api.errors import Problem
 from orchestrator.api.json_text import NotJson, decode_json
+from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.preferences import MAX_COLOUR_LENGTH, MAX_COLOURS, PREFERENCES, Preferences
 
 PALETTE_TEXT = f"^[^,]{{0,{MAX_COLOUR_LENGTH}}}(,[^,]{{0,{MAX_COLOUR_LENGTH}}}){{0,{MAX_COLOURS - 1}}}$"
@@ -62,4 +63,6 @@ def _colours(value: Any) -> list[str]:
 
 
 def _invalid(detail: str, name: str | None = None) -> Problem:
-    return Problem(422, "invalid_preferences", detail, field=f"preferences.{name}" if name else "preferences")
+    return Problem(
+        ProblemCode.INVALID_PREFERENCES, detail, field=f"preferences.{name}" if name else "preferences"
+    )

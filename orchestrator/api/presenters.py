@@ -8,9 +8,10 @@ from typing import Annotated, cast
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.job import JobError, JobResult, JobState
+from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import Storage
-from orchestrator.services.analysis import SeenObject
 from orchestrator.services.jobs import JobView
 
 
@@ -25,56 +26,6 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339 in UTC."""
-Score = Annotated[float, Meta(ge=0, le=1)]
-
-
-class Quality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Measures of the picture beside its photo, 0 to 1 each and 1 best: edges and depth that it keeps, how sharp it is
-    at the photo's edges, contrast (a veil takes it), exposure (nothing burnt out or black that the photo shows),
-    cleanliness (no blotches, no noise), and how much was changed (0: nothing was restyled). The score is their weighted
-    geometric mean, so that one bad fault is enough for a bad picture."""
-
-    edge_agreement: Score | UnsetType = UNSET
-    depth_agreement: Score | UnsetType = UNSET
-    sharpness: Score | UnsetType = UNSET
-    contrast: Score | UnsetType = UNSET
-    exposure: Score | UnsetType = UNSET
-    cleanliness: Score | UnsetType = UNSET
-    changed: Score | UnsetType = UNSET
-    score: Score | UnsetType = UNSET
-
-
-class ResultWarning(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was asked for and not done: a stable code and one sentence."""
-
-    code: str
-    detail: str
-
-
-class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the picture was made. Other releases of the service may leave members out, or add some."""
-
-    style: str | UnsetType = UNSET
-    processing_time: Annotated[float, Meta(ge=0, description="Seconds")] | UnsetType = UNSET
-    quality_score: Score | UnsetType | None = UNSET
-    quality: Quality | UnsetType = UNSET
-    room_type: str | UnsetType = UNSET
-    room_confidence: Score | UnsetType | None = UNSET
-    objects: list[SeenObject] | UnsetType = UNSET
-    seed: Annotated[int, Meta(ge=0, description="Repeats the picture when given again")] | UnsetType = UNSET
-    palette: (
-        Annotated[list[str], Meta(description="Colours that the models were told, asked for or by the seed")]
-        | UnsetType
-        | None
-    ) = UNSET
-    strength: Annotated[float, Meta(gt=0, le=1)] | UnsetType | None = UNSET
-    attempts: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
-    prompt_truncated: bool | UnsetType = UNSET
-    warnings: list[ResultWarning] | UnsetType = UNSET
-    timings: Annotated[dict[str, float], Meta(description="Seconds by stage")] | UnsetType = UNSET
-    release: Annotated[str, Meta(description="The models that made it")] | UnsetType = UNSET
-    width: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
-    height: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
 
 
 class ResultData(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,33 +64,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     data: StatusData
 
 
-FOR_USERS = frozenset(
-    {
-        "broken_record",
-        "invalid_request",
-        "not_understood",
-        "original_missing",
-        "stalled",
-        "too_many_attempts",
-        "too_many_outages",
-        "unknown_style",
-    }
-)
-"""Codes whose stored sentence is written for the user. That of others may hold addresses and what libraries say: it is
-for the worker's log."""
-
-_PUBLIC = {
-    "broken_image": "The photo cannot be decoded.",
-    "model_error": "The model broke over this photo.",
-    "unavailable": "A part of the service was out of reach for too long.",
-}
-
-
 def public_error(error: JobError) -> JobError:
-    """A failed job's error as everyone may see it."""
-    if error.code in FOR_USERS:
-        return error
-    return JobError(code=error.code, detail=_PUBLIC.get(error.code, "Something went wrong on our side."))
+    """A failed job's error as everyone may see it. A code of another version has a general sentence."""
+    return JobError(code=error.code, detail=FailureCode.of(error.code).sentence or error.detail)
 
 
 class Presenter:

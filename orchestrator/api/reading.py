@@ -12,6 +12,7 @@ from litestar.exceptions import InternalServerException
 
 from orchestrator.api.budget import Take
 from orchestrator.api.errors import Problem
+from orchestrator.domain.codes import ProblemCode
 
 READ_SECONDS = 300.0
 GRACE_SECONDS = 10.0
@@ -20,7 +21,7 @@ LEAST_RATE = 8_000
 SILENT_SECONDS = 30.0
 """How long a client that was fast until then may send nothing."""
 
-INCOMPLETE = Problem(400, "incomplete_body", "the connection ended before the body did")
+INCOMPLETE = Problem(ProblemCode.INCOMPLETE_BODY, "the connection ended before the body did")
 _TOO_SLOW = (
     f"the upload was too slow: at least {LEAST_RATE // 1000} kB a second must come, without a pause of more than "
     f"{SILENT_SECONDS:g} s, and all of it within {READ_SECONDS:g} s"
@@ -50,7 +51,7 @@ async def pieces(request: Request[Any, Any, Any], take: Take, gone: Problem) -> 
     except TimeoutError:
         # Or the connection would wait for the rest of it.
         close = {"Connection": "close"}
-        raise Problem(408, "upload_too_slow", _TOO_SLOW, headers=close) from None
+        raise Problem(ProblemCode.UPLOAD_TOO_SLOW, _TOO_SLOW, headers=close) from None
     except InternalServerException:
         # Litestar's name for a client that went away; nobody reads this answer.
         raise gone from None

@@ -12,6 +12,7 @@ from litestar.routes import BaseRoute
 from litestar.types import ASGIApp, HTTPScope, Message, Send
 
 from orchestrator.api.errors import Problem
+from orchestrator.domain.codes import ProblemCode
 
 METHODS_WITH_BODY = ("POST", "PUT")
 _ASKED = "reroom.method"
@@ -64,8 +65,7 @@ def refuse_coded_body(connection: ASGIConnection[Any, Any, Any, Any], handler: B
     coding = ", ".join(connection.headers.getall("content-encoding", []))
     if coding.strip().lower() not in ("", "identity"):
         raise Problem(
-            415,
-            "unsupported_encoding",
+            ProblemCode.UNSUPPORTED_ENCODING,
             f"a body with Content-Encoding {coding[:100]} is not taken: send it as it is, without the header",
             field="content-encoding",
             headers={"Accept-Encoding": "identity"},

@@ -12,6 +12,7 @@ from orchestrator.api.forms import known_style, unknown_field
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.preferences import to_preferences
 from orchestrator.api.reading import read_body
+from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE
 from orchestrator.services.submissions import Submission
@@ -25,7 +26,7 @@ async def read_upload_submission(request: Request[Any, Any, Any], take: Take) ->
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         detail = "the body must be application/json; a photo goes to /transform/submit, as a form"
-        raise Problem(415, "unsupported_media_type", detail, field="content-type")
+        raise Problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail, field="content-type")
     return _from_json(await read_body(request, take))
 
 
@@ -35,14 +36,14 @@ def _from_json(body: bytes) -> Submission:
     except NotJson:
         members = None
     if not isinstance(members, dict):
-        raise Problem(400, "malformed_json", "the body must be a JSON object in UTF-8", field="body")
+        raise Problem(ProblemCode.MALFORMED_JSON, "the body must be a JSON object in UTF-8", field="body")
     for name in members:
         if name not in _MEMBERS:
             raise unknown_field(name, _MEMBERS)
     key, style = members.get("key"), members.get("style", DEFAULT_STYLE)
     if not isinstance(key, str):
-        raise Problem(422, "missing_file", "key must be a string: the key of an upload", field="key")
+        raise Problem(ProblemCode.MISSING_FILE, "key must be a string: the key of an upload", field="key")
     if not isinstance(style, str):
-        raise Problem(422, "unknown_style", "style must be a string", field="style")
+        raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
     wishes = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
     return Submission(key.strip(), known_style(style), wishes)

@@ -17,6 +17,7 @@ from orchestrator.api.intake import Uploads
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.presenters import Time, rfc3339
 from orchestrator.api.reading import read_body
+from orchestrator.domain.codes import ProblemCode
 from orchestrator.services.direct_uploads import DirectUploads
 
 
@@ -74,7 +75,7 @@ def decode_upload(body: bytes, max_size: int) -> UploadRequest:
         wish = decode_json(body)
     except NotJson:
         raise Problem(
-            400, "invalid_upload", "the body must be a JSON object in UTF-8", field="body"
+            ProblemCode.INVALID_UPLOAD, "the body must be a JSON object in UTF-8", status=400, field="body"
         ) from None
     if isinstance(wish, dict) and isinstance(kind := wish.get("content_type"), str):
         wish |= {"content_type": kind.strip().lower()}
@@ -86,7 +87,8 @@ def decode_upload(body: bytes, max_size: int) -> UploadRequest:
         member = re.search(r"\$\.(\w+)", place) or re.search(r"field `(\w+)`", sentence)
         if sentence.startswith("Invalid enum value"):
             sentence += f": a photo is {' or '.join(get_args(ContentType))}"
-        raise Problem(422, "invalid_upload", sentence, field=member[1] if member else "body") from None
+        field = member[1] if member else "body"
+        raise Problem(ProblemCode.INVALID_UPLOAD, sentence, field=field) from None
     if asked.size > max_size:
-        raise Problem(413, "body_too_large", f"a photo may have at most {max_size} bytes", field="size")
+        raise Problem(ProblemCode.BODY_TOO_LARGE, f"a photo may have at most {max_size} bytes", field="size")
     return asked

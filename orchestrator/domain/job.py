@@ -6,10 +6,12 @@ Every comparison of states goes through the names in this file.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
+from msgspec import Meta
 
+from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.preferences import Preferences
 
 
@@ -60,7 +62,8 @@ FEATURES: frozenset[str] = frozenset()
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job failed: a stable code and one sentence for the user."""
 
-    code: str
+    code: Annotated[str, Meta(extra_json_schema={"x-extensible-enum": [*FailureCode]})]
+    """One of FailureCode, or what another version of the workers has."""
     detail: str
 
 
@@ -70,9 +73,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     transformed_key: str
     thumbnail_key: str
     metadata: dict[str, Any]
-    """style, processing_time, quality_score, quality, room_type, room_confidence, objects, seed, palette, strength,
-    attempts, prompt_truncated, warnings, timings, release, width, height; warnings = [{code, detail}] about preferences
-    that did not do what they say."""
+    """ResultMetadata as its writer encoded it: members that another version adds pass through."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

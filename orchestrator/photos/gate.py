@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from orchestrator.domain.codes import ProblemCode
 from orchestrator.photos.kinds import is_taken, why_not
 from orchestrator.photos.pool import DecoderPool
 from orchestrator.photos.process import Answer, DecoderDied, Limits
@@ -40,10 +41,9 @@ class Photo(msgspec.Struct, frozen=True):
 
 
 class PhotoRejected(Exception):
-    """The upload is not taken: ``code`` is empty_file, unsupported_image, broken_image, animated_image,
-    image_too_large, image_too_small or image_too_narrow; ``detail`` is a sentence that tells the user what to do."""
+    """The upload is not taken. ``detail`` is a sentence that says to the user what to do."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: ProblemCode, detail: str) -> None:
         super().__init__(detail)
         self.code, self.detail = code, detail
 
@@ -82,16 +82,16 @@ class PhotoGate:
         """The normalised photo; ``client`` is whoever sent it, by address. Raises PhotoRejected, or
         Unavailable when no decoder is free or answers in time."""
         if not data:
-            raise PhotoRejected("empty_file", "the file is empty; choose the photo again")
+            raise PhotoRejected(ProblemCode.EMPTY_FILE, "the file is empty; choose the photo again")
         if not is_taken(data):
-            raise PhotoRejected("unsupported_image", why_not(data))
+            raise PhotoRejected(ProblemCode.UNSUPPORTED_IMAGE, why_not(data))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 answer, jpeg = await self._decode(data, client)
         except TimeoutError:
             raise Unavailable(f"the decoders did not come to it within {ANSWER_SECONDS} s") from None
         if not answer.ok:
-            raise PhotoRejected(answer.code, answer.detail)
+            raise PhotoRejected(ProblemCode(answer.code), answer.detail)
         return Photo(jpeg, answer.width, answer.height)
 
     async def _decode(self, data: bytes | bytearray, client: str | None) -> tuple[Answer, bytes]:
@@ -105,16 +105,16 @@ class PhotoGate:
                 if death.took_too_long:
                     what = "the picture takes too long to read"
                     raise PhotoRejected(
-                        "broken_image", f"{what}; save it again as an ordinary JPEG"
+                        ProblemCode.BROKEN_IMAGE, f"{what}; save it again as an ordinary JPEG"
                     ) from None
                 if not death.by_others:
                     what = "the picture cannot be read"
                     raise PhotoRejected(
-                        "broken_image", f"{what}; save it again as an ordinary JPEG"
+                        ProblemCode.BROKEN_IMAGE, f"{what}; save it again as an ordinary JPEG"
                     ) from None
                 killed += death.begun
             # Once may be chance. Twice is a picture that the system kills decoders for.
             if killed == 2:
                 what = "the picture needs too much memory to decode"
-                raise PhotoRejected("image_too_large", f"{what}; scale it down")
+                raise PhotoRejected(ProblemCode.IMAGE_TOO_LARGE, f"{what}; scale it down")
         raise Unavailable("the decoders are being killed")

@@ -17,6 +17,8 @@ PortError
 
 from __future__ import annotations
 
+from orchestrator.domain.codes import FailureCode
+
 
 class PortError(Exception):
     """Base of everything a port raises."""
@@ -70,7 +72,7 @@ class LinkExpired(PortError):
     """A link to an object was ours, but its time is over."""
 
 
-UNAVAILABLE = "unavailable"
+UNAVAILABLE = FailureCode.UNAVAILABLE
 """The code of an InferenceError that says that the server, or a model of it, went away or could not be reached."""
 
 

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from orchestrator.api.clients import Clients
 from orchestrator.api.errors import RETRY_AFTER, Problem, encode_problem
+from orchestrator.domain.codes import ProblemCode
 from orchestrator.server.parsing import MAX_HEADER_BYTES, MAX_HEADERS, BoundedParser
 
 HEADER_SECONDS = 10.0
@@ -163,7 +164,7 @@ class BoundedProtocol(H11Protocol):
             self._abort(f"the rest of an answered request took more than {self._limits.rest_seconds:g} s")
         elif self.conn.trailing_data[0]:
             slow = f"the headers of a request must come within {self._limits.header_seconds:g} s"
-            self._refuse(Problem(408, "headers_too_slow", slow))
+            self._refuse(Problem(ProblemCode.HEADERS_TOO_SLOW, slow))
         else:
             self.transport.close()  # browsers open connections on suspicion, and expect no word
 
@@ -187,9 +188,9 @@ class BoundedProtocol(H11Protocol):
         fault = self.conn.fault
         if fault is not None and fault.error_status_hint == 431:
             most = f"headers may have at most {MAX_HEADER_BYTES} bytes and {MAX_HEADERS} lines"
-            self._refuse(Problem(431, "headers_too_large", most))
+            self._refuse(Problem(ProblemCode.HEADERS_TOO_LARGE, most))
         else:
-            self._refuse(Problem(400, "malformed_request", "the request is not valid HTTP/1.1"))
+            self._refuse(Problem(ProblemCode.MALFORMED_REQUEST, "the request is not valid HTTP/1.1"))
 
     def _refuse(self, problem: Problem) -> None:
         self._limits.note(f"{problem.status}, {problem.detail}", self.client[0] if self.client else "?")
@@ -255,4 +256,6 @@ class BoundedProtocol(H11Protocol):
 
 
 def _too_many(detail: str, status: int) -> Problem:
-    return Problem(status, "too_many_connections", f"{detail}; try again soon", headers=RETRY_AFTER)
+    return Problem(
+        ProblemCode.TOO_MANY_CONNECTIONS, f"{detail}; try again soon", status=status, headers=RETRY_AFTER
+    )

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from orchestrator.domain.result import SeenObject
 from orchestrator.photos import pictures
 from orchestrator.ports import Inference
 from reroom.triton import PhotoAnalysis
@@ -18,18 +19,6 @@ WAIT_SECONDS = 5.0
 
 MODEL_SECONDS = 15.0
 """How long the model may take. With the wait before it, less than REROOM_ANSWER_SECONDS."""
-
-
-Box = Annotated[
-    list[float],
-    Meta(min_length=4, max_length=4, description="[x0, y0, x1, y1] in 0..1 of the photo, from its top left"),
-]
-
-
-class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
-    label: str
-    score: Annotated[float, Meta(ge=0, le=1)]
-    box: Box
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):

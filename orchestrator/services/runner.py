@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
 from orchestrator.domain.job import FEATURES, MAX_OUTAGES, RESULTS, JobError, JobResult
 from orchestrator.domain.preferences import Preferences
@@ -128,7 +129,7 @@ class Runner:
         detail = (
             f"A service that it needs went away {MAX_OUTAGES} times while the job ran, and it was given up."
         )
-        await self._store.postpone(lease, JobError(code="too_many_outages", detail=detail), delay)
+        await self._store.postpone(lease, JobError(code=FailureCode.TOO_MANY_OUTAGES, detail=detail), delay)
 
     async def _watch(self, lease: Lease) -> None:
         """Renews the lease; returns when a cancel was requested, raises LeaseLost."""
@@ -158,10 +159,12 @@ class Runner:
             reason = JobError(code=error.code, detail=error.detail)
             return reason if error.retryable else Failed(error=reason)
         except ObjectNotFound:
-            return Failed(error=JobError(code="original_missing", detail="The uploaded photo is gone."))
+            return Failed(
+                error=JobError(code=FailureCode.ORIGINAL_MISSING, detail="The uploaded photo is gone.")
+            )
         except pictures.BrokenPicture as error:
             return Failed(
-                error=JobError(code="broken_image", detail=f"The photo cannot be decoded: {error}.")
+                error=JobError(code=FailureCode.BROKEN_IMAGE, detail=f"The photo cannot be decoded: {error}.")
             )
         except Unavailable as error:
             return JobError(code=UNAVAILABLE, detail=f"A service was out of reach for too long: {error}.")
@@ -169,7 +172,7 @@ class Runner:
             raise
         except Exception:
             _log.exception("job %s, attempt %d broke", lease.job.id, lease.attempt)
-            return JobError(code="internal_error", detail="The worker broke while it ran the job.")
+            return JobError(code=FailureCode.INTERNAL_ERROR, detail="The worker broke while it ran the job.")
 
     async def _restyle(self, lease: Lease) -> JobResult:
         started = time.monotonic()
@@ -187,7 +190,7 @@ class Runner:
         return JobResult(
             transformed_key=transformed_key,
             thumbnail_key=thumbnail_key,
-            metadata=metadata(job, result, translator, time.monotonic() - started),
+            metadata=msgspec.to_builtins(metadata(job, result, translator, time.monotonic() - started)),
         )
 
     async def _infer(
@@ -209,8 +212,8 @@ class Runner:
                     limit.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
         except TimeoutError as error:
             detail = f"The model said nothing for {STALL_SECONDS:.0f} s."
-            raise InferenceError("stalled", detail, retryable=True) from error
-        raise InferenceError("model_error", "The model ended without a result.", retryable=True)
+            raise InferenceError(FailureCode.STALLED, detail, retryable=True) from error
+        raise InferenceError(FailureCode.MODEL_ERROR, "The model ended without a result.", retryable=True)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Calls again through an outage; raises Unavailable after OUTAGE_PATIENCE seconds of it."""

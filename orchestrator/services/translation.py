@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from orchestrator.domain import events
 from orchestrator.domain.job import MESSAGES, TERMINAL, Job, JobState
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.result import Quality, ResultMetadata, ResultWarning, SeenObject
 from orchestrator.domain.styles import Style
 from reroom import triton
 
@@ -53,20 +54,22 @@ def _parts(*parts: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def _warnings(wishes: Preferences, result: triton.Result) -> list[dict[str, str]]:
-    """What the user asked for that had no effect, or another one: [{code, detail}]."""
+def _warnings(wishes: Preferences, result: triton.Result) -> list[ResultWarning]:
+    """What the user asked for that had no effect, or another one: a stable code and a sentence each."""
     found = [
-        {"code": warning.code, "detail": warning.detail}
+        ResultWarning(code=warning.code, detail=warning.detail)
         for warning in result.warnings
         # Every style has a negative prompt; who gave none of their own need not hear about it.
         if warning.code != "negative_prompt_unused" or wishes.negative_prompt.strip()
     ]
     if wishes.keep_furniture and wishes.strength is not None:
         detail = f"keep_furniture has no effect beside strength, which is {wishes.strength:g}"
-        found.append({"code": "keep_furniture_unused", "detail": detail})
+        found.append(ResultWarning(code="keep_furniture_unused", detail=detail))
     if _is_bounded(wishes) and (result.strength or 1.0) < KEEP_FURNITURE_STRENGTH:
         start = f"{result.release} starts from the photo anyway, at strength {result.strength:g}"
-        found.append({"code": "keep_furniture_unused", "detail": f"keep_furniture has no effect: {start}"})
+        found.append(
+            ResultWarning(code="keep_furniture_unused", detail=f"keep_furniture has no effect: {start}")
+        )
     return found
 
 
@@ -117,25 +120,26 @@ class ProgressTranslator:
 
 def metadata(
     job: Job, result: triton.Result, progress: ProgressTranslator, processing_time: float
-) -> dict[str, Any]:
-    """``JobResult.metadata`` as its docstring lists it."""
+) -> ResultMetadata:
+    """What is known of a picture that took ``processing_time`` seconds."""
     height, width = result.image.shape[:2]
-    return {
-        "style": job.style,
-        "processing_time": round(processing_time, 3),
-        "quality_score": result.quality.get("score"),
-        "quality": result.quality,
-        "room_type": progress.room_type,
-        "room_confidence": progress.room_confidence,
-        "objects": progress.objects,
-        "seed": result.seed,
-        "palette": result.palette,
-        "strength": result.strength,
-        "attempts": result.attempts,
-        "prompt_truncated": result.prompt_truncated,
-        "warnings": _warnings(job.preferences, result),
-        "timings": result.timings,
-        "release": result.release,
-        "width": width,
-        "height": height,
-    }
+    measures = Quality.__struct_fields__
+    return ResultMetadata(
+        style=job.style,
+        processing_time=round(processing_time, 3),
+        quality_score=result.quality.get("score"),
+        quality=Quality(**{name: result.quality[name] for name in measures if name in result.quality}),
+        room_type=progress.room_type,
+        room_confidence=progress.room_confidence,
+        objects=[SeenObject(label=o["label"], score=o["score"], box=o["box"]) for o in progress.objects],
+        seed=result.seed,
+        palette=result.palette,
+        strength=result.strength,
+        attempts=result.attempts,
+        prompt_truncated=result.prompt_truncated,
+        warnings=_warnings(job.preferences, result),
+        timings=result.timings,
+        release=result.release,
+        width=width,
+        height=height,
+    )

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -49,7 +50,7 @@ async def restyled(client: TritonClient, **wishes: Any) -> tuple[Result, dict[st
     result = events[-1]
     assert isinstance(result, Result)
     steps = sum(isinstance(event, Step) for event in events)
-    return result, metadata(job, result, ProgressTranslator(), 1.0), steps
+    return result, msgspec.to_builtins(metadata(job, result, ProgressTranslator(), 1.0)), steps
 
 
 async def direct(client: TritonClient, **changes: Any) -> Result:

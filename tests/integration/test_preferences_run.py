@@ -52,7 +52,8 @@ def test_every_number_has_ends() -> None:
 
 @pytest.mark.parametrize(("name", "end"), [(name, end) for name, ends in NUMBERS.items() for end in ends])
 async def test_the_ends_of_each_range_run(client: TritonClient, name: str, end: float) -> None:
-    assert await steps_of(client, {name: end}) == (end if name == "steps" else 1 if end == 0.01 else 2)
+    expected = {"steps": end, "attempts": 2 * end, "strength": 2 if end == 1 else 1}
+    assert await steps_of(client, {name: end}) == expected.get(name, 2)
 
 
 @pytest.mark.parametrize("solver", get_args(Solver))

@@ -35,7 +35,7 @@ async def restyled(client: TritonClient, style: str, **wishes: Any) -> tuple[Res
     events = [event async for event in client.restyle(request(job, STYLES[style], PHOTO), deadline=60)]
     result = events[-1]
     assert isinstance(result, Result)
-    return result, metadata(job, result, ProgressTranslator(), 1.0)
+    return result, msgspec.to_builtins(metadata(job, result, ProgressTranslator(), 1.0))
 
 
 async def test_a_long_prompt_does_not_make_all_styles_one(client: TritonClient) -> None:

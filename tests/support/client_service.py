@@ -211,7 +211,7 @@ def running() -> Iterator[Service]:
 
 
 class Driven:
-    """An AsyncClient, driven step by step, so that every test runs against both shells."""
+    """An AsyncClient with blocking methods, so that every test runs against both clients."""
 
     def __init__(self, url: str, **options: Any) -> None:
         self._runner = asyncio.Runner()

@@ -11,13 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import reroom
 from reroom._cli import main
 from tests.support.client_service import EVENTS, JOB, PICTURE, Service, completed, problem
-from tests.unit.test_client_command import SUBMIT, interrupted_at_its_first_step, start
+from tests.unit.test_client_command import ROOT, SUBMIT, interrupted_at_its_first_step, start
 
 ERASE = ("DELETE", f"/transform/{JOB}/files")
 
@@ -69,12 +71,15 @@ def test_a_name_with_the_photos_in_it(service: Service, photos: list[Path], tmp_
 def test_one_of_several_fails(service: Service, photos: list[Path], tmp_path: Path) -> None:
     service.faults[SUBMIT] = [(415, {}, problem(415, "unsupported_image"))]
     code, out, err = run(service.url, "restyle", *photos, "-o", tmp_path, "--at-once", "1", "--json")
-    told = json.loads(out)
-    assert code == told["exit_code"] == 2, "all that failed say so"
-    assert not told["success"]
-    assert [each["success"] for each in told["results"]] == [False, True, True]
-    assert (told["results"][0]["photo"], told["results"][0]["code"]) == (str(photos[0]), "unsupported_image")
-    assert told["results"][1]["output"] == f"{tmp_path}/kitchen-modern.jpg"
+    answer = json.loads(out)
+    assert code == answer["exit_code"] == 2, "all that failed say so"
+    assert not answer["success"]
+    assert [each["success"] for each in answer["results"]] == [False, True, True]
+    assert (answer["results"][0]["photo"], answer["results"][0]["code"]) == (
+        str(photos[0]),
+        "unsupported_image",
+    )
+    assert answer["results"][1]["output"] == f"{tmp_path}/kitchen-modern.jpg"
     assert f"reroom: {photos[0]}: about unsupported_image" in err
     assert not (tmp_path / "hall-modern.jpg").exists()
 
@@ -87,7 +92,7 @@ def test_failures_of_different_kinds(service: Service, photos: list[Path], tmp_p
     assert run(service.url, "restyle", *photos, "-o", tmp_path, "--at-once", "1")[0] == 1
 
 
-def test_so_many_at_a_time_and_ctrl_c_cancels_them(
+def test_at_once_is_a_limit_and_ctrl_c_cancels_what_runs(
     service: Service, photos: list[Path], tmp_path: Path
 ) -> None:
     service.plans = [(4, "wait")] * 3
@@ -124,18 +129,47 @@ def test_ctrl_c_while_the_service_takes_the_photo(
     assert service.requests[-1] == ("DELETE", f"/transform/{JOB}")
 
 
-def test_all_preferences_are_sent(service: Service, photos: list[Path], tmp_path: Path) -> None:
-    more = ["--negative-prompt", "plants", "--guidance-scale", "7.5"]
-    assert run(service.url, "restyle", photos[0], "-o", tmp_path, *more)[0] == 0
-    assert preferences_sent(service) == {"negative_prompt": "plants", "guidance_scale": 7.5}
+def test_every_preference_is_an_option(service: Service, photos: list[Path], tmp_path: Path) -> None:
+    sent = {
+        "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a piano",
+        "negative_prompt": "plants", "seed": 2**63 - 1, "steps": 100, "strength": 0.01, "guidance_scale": 7.5,
+        "structure": 0.5, "solver": "euler", "attempts": 2, "detail": 0.0, "preview_every": 1,
+    }  # fmt: skip
+    names = {field.name for field in msgspec.structs.fields(reroom.Preferences)}
+    assert {option.name for option in main.commands["restyle"].params} >= names
+    options = ["--keep-furniture", "--palette", "sage green", "--palette", "oak"]
+    for name in list(sent)[2:]:
+        options += ["--" + name.replace("_", "-"), str(sent[name])]
+    code, _, err = run(service.url, "restyle", photos[0], "-o", tmp_path, *options)
+    assert code == 0, err
+    assert preferences_sent(service) == sent
+
+
+def test_preferences_are_those_of_the_api() -> None:
+    api = json.loads((ROOT / "docs" / "openapi.json").read_text())["components"]["schemas"]["Preferences"]
+    ours = msgspec.json.schema(reroom.Preferences)["$defs"]["Preferences"]
+    assert knobs(ours) == knobs(api)
+
+
+def knobs(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name → type, limits and default, without null and descriptions; a missing default is that of an empty value."""
+    found = {}
+    for name, member in schema["properties"].items():
+        first = {**member, **member.get("anyOf", [{}])[0]}
+        found[name] = {
+            key: first.get(key) for key in ("minimum", "maximum", "maxLength", "maxItems", "items")
+        }
+        found[name]["values"] = sorted(filter(None, first.get("enum", [])))
+        found[name]["default"] = member.get("default") or None
+    return found
 
 
 def test_detach_prints_the_job_and_waits_for_nothing(service: Service, photos: list[Path]) -> None:
     code, out, err = run(service.url, "restyle", photos[0], "--detach")
     assert (code, out, err) == (0, f"{JOB}\n", "")
     assert service.requests == [SUBMIT]
-    told = json.loads(run(service.url, "restyle", photos[0], "--detach", "--json")[1])
-    assert (told["success"], told["data"]["job_id"]) == (True, JOB)
+    answer = json.loads(run(service.url, "restyle", photos[0], "--detach", "--json")[1])
+    assert (answer["success"], answer["data"]["job_id"]) == (True, JOB)
 
 
 WARNING = {"code": "negative_prompt_unused", "detail": "negative_prompt has no effect at guidance_scale 1"}
@@ -168,7 +202,7 @@ def test_a_picture_is_not_written_to_a_terminal(service: Service, photos: list[P
     os.close(slave)
     os.close(master)
     assert process.returncode == 2
-    assert "nothing for a terminal" in err
+    assert "cannot be shown in a terminal" in err
     assert service.requests == []
 
 
@@ -202,8 +236,15 @@ def test_png(service: Service, photos: list[Path], tmp_path: Path) -> None:
         (["restyle", "hall.jpg", "kitchen.png", "-o", "-"], "need a folder"),
         (["restyle", "hall.jpg", "kitchen.png", "-o", "{style}.jpg"], "{name}"),
         (["restyle", "hall.jpg", "-o", "-", "--json"], "cannot both go to stdout"),
-        (["restyle", "hall.jpg", "--detach", "-o", "x.jpg"], "--detach waits for nothing"),
+        (["restyle", "hall.jpg", "--detach", "-o", "x.jpg"], "--detach does not wait"),
         (["restyle", "hall.jpg", "-o", "x.jpg", "--guidance-scale", "nan"], "--guidance-scale"),
+        (["restyle", "hall.jpg", "-o", "x.jpg", "--guidance-scale", "31"], "0<=x<=30"),
+        (
+            ["restyle", "hall.jpg", "-o", "x.jpg", "--prompt", 1001 * "x"],
+            "length <= 1000",
+        ),
+        (["restyle", "hall.jpg", "-o", "x.jpg", *9 * ["--palette", "oak"]], "length <= 8"),
+        (["restyle", "hall.jpg", "-o", "x.jpg", "--solver", "heun"], "--solver"),
         (["restyle"], "PHOTO"),
         (["download", JOB], "--output"),
         (["download", JOB, "-o", "x.gif"], "ends in one of"),
@@ -243,8 +284,8 @@ def test_download(service: Service, tmp_path: Path) -> None:
     code, out, _ = run(service.url, "download", JOB, "-o", tmp_path)
     assert (code, out) == (0, f"{tmp_path}/{JOB}.jpg\n")
     assert (tmp_path / f"{JOB}.jpg").read_bytes() == PICTURE
-    told = json.loads(run(service.url, "download", JOB, "-o", tmp_path / "x.jpg", "--json")[1])
-    assert told == {"success": True, "job_id": JOB, "output": str(tmp_path / "x.jpg")}
+    answer = json.loads(run(service.url, "download", JOB, "-o", tmp_path / "x.jpg", "--json")[1])
+    assert answer == {"success": True, "job_id": JOB, "output": str(tmp_path / "x.jpg")}
 
 
 def test_erase(service: Service) -> None:
@@ -264,6 +305,6 @@ def test_every_command_has_help() -> None:
     listed = CliRunner().invoke(main, ["--help"]).stdout
     for name in names:
         assert f"\n  {name} " in listed
-        told = CliRunner().invoke(main, [name, "--help"]).stdout
-        assert "--url" in told
-        assert "no such job" in told
+        answer = CliRunner().invoke(main, [name, "--help"]).stdout
+        assert "--url" in answer
+        assert "no such job" in answer

@@ -271,10 +271,10 @@ def test_analyze_with_pictures(service: Service, photo: Path, tmp_path: Path) ->
 def test_analyze_json(service: Service, photo: Path, tmp_path: Path) -> None:
     folder = tmp_path / "seen"
     code, out, _ = run(service.url, "analyze", photo, "--json")
-    told = json.loads(out)
-    assert (code, told["success"], told["data"]["room_confidence"]) == (0, True, 0.874)
-    assert told["data"]["objects"][0] == {"label": "couch", "score": 0.93, "box": [0.1, 0.5, 0.45, 0.9]}
-    assert base64.b64decode(told["data"]["depth_png"]) == PNGS["depth_png"]
+    answer = json.loads(out)
+    assert (code, answer["success"], answer["data"]["room_confidence"]) == (0, True, 0.874)
+    assert answer["data"]["objects"][0] == {"label": "couch", "score": 0.93, "box": [0.1, 0.5, 0.45, 0.9]}
+    assert base64.b64decode(answer["data"]["depth_png"]) == PNGS["depth_png"]
     code, out, _ = run(service.url, "analyze", photo, "--json", "-o", folder)
     data = json.loads(out)["data"]
     assert (data["depth_png"], data["edges_png"]) == (str(folder / "depth.png"), str(folder / "edges.png"))

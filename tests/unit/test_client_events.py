@@ -1,4 +1,4 @@
-"""Watching a job: every event once and in order, whatever happens to the connection. Both shells."""
+"""Both clients follow a job: every event once and in order, whatever happens to the connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both shells of the client against a real server: requests, answers, errors, retries, downloads."""
+"""Both clients against a real server: requests, answers, errors, retries, downloads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 import reroom
 from reroom import _operations as operations
-from reroom._effects import Lost, Put, Reply, Send, Sleep
+from reroom._effects import ConnectionLost, Read, Reply, Send, Sleep
 from reroom._http import retry_after
 from tests.support.client_service import CUT, JOB, PICTURE, PNGS, QUICK, Driven, Service, problem
 
@@ -388,12 +388,14 @@ def test_retry_after(header: str, seconds: float | None) -> None:
 
 def test_an_upload_whose_answer_was_lost_has_succeeded() -> None:
     """A link takes one photo: the second try finds that of the first."""
-    steps = operations.upload(b"\xff\xd8\xff", QUICK)
-    assert isinstance(next(steps), Send)
+    operation = operations.upload("room.jpg", QUICK)
+    assert isinstance(next(operation), Read)
+    assert isinstance(operation.send(b"\xff\xd8\xff"), Send)
     offer = b'{"key": "k", "url": "http://there/k", "headers": {"If-None-Match": "*"}}'
-    assert isinstance(steps.send(Reply(201, {}, offer)), Put)
-    assert isinstance(steps.throw(Lost("no answer")), Sleep)
-    assert isinstance(steps.send(None), Put)
+    put = Send("PUT", "http://there/k", b"\xff\xd8\xff", {"If-None-Match": "*"})
+    assert operation.send(Reply(201, {}, offer)) == put
+    assert isinstance(operation.throw(ConnectionLost("no answer")), Sleep)
+    assert operation.send(None) == put
     with pytest.raises(StopIteration) as done:
-        steps.send(Reply(412, {}, b""))
+        operation.send(Reply(412, {}, b""))
     assert done.value.value.key == "k"

@@ -164,7 +164,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return stages
 
 
-RENDER = ["render-held_out", "render-judge", "render-train"]
+RENDER = ["render-held_out", "render-classifier", "render-train"]
 TRAIN = [["autoencoder", "depth", "detector", "classifier"], ["diffusion"]]
 
 
@@ -217,7 +217,7 @@ def test_a_start_without_networks_is_wrong_usage(capsys: pytest.CaptureFixture[s
     assert f"--start: there is no network in {networks / 'vae'}" in capsys.readouterr().err
 
 
-def test_from_a_start_only_what_restyles_and_the_judge_are_trained(
+def test_from_a_start_only_what_restyles_and_the_classifier_are_trained(
     stages: list[list[str]], tmp_path: Path
 ) -> None:
     run, start = tmp_path / "run", write_networks(tmp_path / "networks")

@@ -40,7 +40,7 @@ time.sleep(600)
 STARTER = """
 import sys
 from pathlib import Path
-from dollhouse import processes
+from dollhouse.train import processes
 from dollhouse.train.processes import Part, ending_on_signals, run_lanes
 processes.GRACE_SECONDS = 1.0
 parts = [

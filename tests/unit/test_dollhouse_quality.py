@@ -90,7 +90,7 @@ def perfect(rooms: list[HeldOutRoom]) -> list[Answers]:
 
 
 @pytest.fixture(scope="module")
-def judge(perfect: list[Answers]) -> Callable[[NDArray[np.uint8]], list[str]]:
+def classifier(perfect: list[Answers]) -> Callable[[NDArray[np.uint8]], list[str]]:
     """Knows the truths of these rooms by heart; other pictures are of no style."""
     known = {made.truth.tobytes(): style for each in perfect for style, made in each.results.items()}
     return lambda pictures: [known.get(picture.tobytes(), "") for picture in pictures]
@@ -393,7 +393,7 @@ def test_memory_counts_peaks_of_grandchildren() -> None:
     assert memory.shared_once_mb < 96
 
 
-def test_the_judge_is_stored_whole(tmp_path: Path, rooms: list[HeldOutRoom]) -> None:
+def test_the_classifier_is_stored_whole(tmp_path: Path, rooms: list[HeldOutRoom]) -> None:
     settings = StyleClassifierSettings(side=64, widths=(8, 16))
     with torch.no_grad():
         trained = build_classifier(settings)

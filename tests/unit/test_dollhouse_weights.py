@@ -139,7 +139,7 @@ def test_networks_that_see_are_taken_unless_the_run_trains_them(networks: Path, 
     assert take_perception(networks, run) == ("detector",)
     assert content(run / "networks" / "detector") == content(networks / "detector")
     assert not (run / "networks" / "depth").exists()
-    # The judge's figure is added here, and stays when the run goes on.
+    # The classifier's figure is added here, and stays when the run goes on.
     (run / "networks" / "perception.json").write_text('{"classifier_accuracy": 1.0}')
     assert take_perception(networks, run) == ("detector",)
     assert (run / "networks" / "perception.json").read_text() == '{"classifier_accuracy": 1.0}'

@@ -7,8 +7,8 @@
         client.wait(job)
         client.download(job, "result.jpg")
 
-:class:`AsyncClient` is the same for asyncio; :mod:`reroom.events` are what happens to a job, :mod:`reroom.errors` what
-can go wrong; :mod:`reroom.triton` (extra ``triton``) talks to the model server directly.
+:class:`AsyncClient` is the same for asyncio. :mod:`reroom.events` has a job's events, :mod:`reroom.errors` the
+exceptions. :mod:`reroom.triton` (extra ``triton``) calls the model server directly.
 """
 
 from reroom import errors, events

@@ -1,8 +1,8 @@
-"""The border between what the client decides and what it does.
+"""What an operation of the client asks for, and what it gets.
 
-An operation is a generator (:data:`Steps`) that yields effects and is sent what came of them: a :class:`Reply`, a
-message, nothing, or a :class:`Failure`, which is raised inside it. It knows neither sockets nor event loops; the two
-shells perform effects, one with blocking calls, one with awaits.
+The client's logic does no I/O itself. An :data:`Operation` is a generator: it yields effects, such as :class:`Send`,
+and is sent the result of each: a :class:`Reply`, a message, a path or None. A :class:`Failure` is raised inside it.
+The asyncio client and the blocking client perform the effects.
 """
 
 from __future__ import annotations
@@ -12,35 +12,29 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from reroom._files import Output
+from reroom._files import Output, Photo
 from reroom.events import Event
 
 T = TypeVar("T")
+
+
+class Read(msgspec.Struct, frozen=True):
+    """Read a photo → its bytes; see :func:`reroom._files.read_photo`."""
+
+    photo: Photo
 
 
 class Send(msgspec.Struct, frozen=True):
     """Send a request and read the whole answer → Reply."""
 
     method: str
-    path: str
+    url: str
+    """A path of the API, without a slash at its beginning; or a URL, which may be another server's."""
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
     form: Mapping[str, str] | None = None
-    """Text fields of a multipart form, sent with ``file`` if there is one."""
+    """Text fields of a multipart form, sent with ``file`` if there is one, in place of a body."""
     file: bytes | None = None
-    json: bytes | None = None
-
-
-class Put(msgspec.Struct, frozen=True):
-    """PUT bytes to a URL, which may be another server's → Reply."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Fetch(msgspec.Struct, frozen=True):
-    """GET a URL, which may be another server's, and read the whole answer → Reply."""
-
-    url: str
 
 
 class Save(msgspec.Struct, frozen=True):
@@ -52,6 +46,8 @@ class Save(msgspec.Struct, frozen=True):
 
 
 class Sleep(msgspec.Struct, frozen=True):
+    """Wait."""
+
     seconds: float
 
 
@@ -69,16 +65,16 @@ class Receive(msgspec.Struct, frozen=True):
 
 
 class Emit(msgspec.Struct, frozen=True):
-    """Hand an event to whoever iterates."""
+    """Give an event to the caller."""
 
     event: Event
 
 
-Effect = Send | Put | Fetch | Save | Sleep | Connect | Receive | Emit
+Effect = Read | Send | Save | Sleep | Connect | Receive | Emit
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An HTTP answer; header names in lower case."""
+    """An HTTP answer; names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -86,22 +82,22 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Failure(Exception):
-    """Base of what can become of an effect instead of an answer."""
+    """Base: the effect had no result."""
 
 
-class Unreached(Failure):
-    """No connection could be made: the service has seen nothing of the request."""
+class ConnectFailed(Failure):
+    """No connection could be made: the service has received nothing of the request."""
 
 
-class Lost(Failure):
+class ConnectionLost(Failure):
     """The connection broke: the service may or may not have acted."""
 
 
-class Expired(Failure):
+class TimedOut(Failure):
     """No answer in time: the service may or may not have acted."""
 
 
-class Refused(Failure):
+class HandshakeRefused(Failure):
     """The service answered the WebSocket handshake with an HTTP error."""
 
     def __init__(self, reply: Reply) -> None:
@@ -109,27 +105,28 @@ class Refused(Failure):
         self.reply = reply
 
 
-class Closed(Failure):
-    """The WebSocket was closed: RFC 6455 ``code`` (1006 = without a close frame) and the other side's reason."""
+class SocketClosed(Failure):
+    """The WebSocket was closed, with the ``code`` of RFC 6455 (1006 = no close frame) and the service's reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"closed with code {code} {reason}".rstrip())
         self.code, self.reason = code, reason
 
 
-Steps = Generator[Effect, Any, T]
+Operation = Generator[Effect, Any, T]
+"""Yields effects, is sent their results, returns its own."""
 
 
 class Done(Generic[T]):
-    """The end of an operation."""
+    """The end of an operation, with its result."""
 
     def __init__(self, value: T) -> None:
         self.value = value
 
 
-def advance(steps: Steps[T], outcome: Any) -> Effect | Done[T]:
-    """Go on with an operation (``outcome`` is None at its start): the next effect, or its end."""
+def advance(operation: Operation[T], result: Any) -> Effect | Done[T]:
+    """Give an operation the result of its last effect (None at its start); its next effect, or its end."""
     try:
-        return steps.throw(outcome) if isinstance(outcome, Failure) else steps.send(outcome)
+        return operation.throw(result) if isinstance(result, Failure) else operation.send(result)
     except StopIteration as stop:
         return Done(stop.value)

@@ -1,4 +1,4 @@
-"""Photos in, pictures out: local files."""
+"""Local files: photos are read, pictures are written."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Photo = str | os.PathLike[str] | bytes | BinaryIO
 """A photo: a path, the bytes of a JPEG, PNG or WebP file, or a file opened for reading such bytes."""
 
 Output = str | os.PathLike[str]
-"""Where a picture goes: a file, whose extension names its format, or a folder."""
+"""Where a picture is written: a file, whose extension chooses the format, or a folder."""
 
 _LINKS = 40
-"""Symbolic links in a row, as Linux counts them."""
+"""How many symbolic links are followed one after another, as in Linux."""
 
 _ONLY_IN_PLACE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY})
-"""Why a file that may be written cannot be replaced: its folder takes no new files, or something is mounted on it."""
+"""Errors of replacing a file that can still be overwritten: its folder takes no new files, or it is a mount point."""
 
 
 def read_photo(photo: Photo) -> bytes:
@@ -35,19 +35,19 @@ def read_photo(photo: Photo) -> bytes:
 
 
 def content_type(photo: bytes) -> str:
-    """The media type that a photo's first bytes tell; what they do not tell, the service will refuse."""
+    """A photo's media type, by its first bytes; JPEG for what the service will refuse."""
     return f"image/{format_of(photo).lower()}"
 
 
 def is_folder(output: Output) -> bool:
-    """Whether an output is a folder: one that is there, or a path that ends like one."""
+    """Whether an output is a folder: an existing one, or a path that ends with a slash."""
     return os.fspath(output).endswith(("/", os.sep)) or Path(output).is_dir()
 
 
 def wanted_format(output: Output) -> str | None:
-    """The format that an output's extension names; None where it names none, which keeps the service's.
+    """The format that an output's extension chooses; None = as the service sends it.
 
-    Raises ValueError for an extension that is not a picture's.
+    Raises ValueError for an unknown extension.
     """
     path = Path(output)
     suffix = path.suffix.lower()
@@ -60,16 +60,16 @@ def wanted_format(output: Output) -> str | None:
 
 
 def save(picture: bytes, output: Output, stem: str) -> Path:
-    """Write a picture to an output, in the format that it names; the path of the file.
+    """Write a picture to an output, in the format that its extension chooses; returns the path of the file.
 
-    In a folder, which is made if it is missing, the file is called ``stem``. Raises what :func:`wanted_format`,
+    In a folder, which is made if it is missing, the file is named ``stem``. Raises what :func:`wanted_format`,
     :func:`converted` and :func:`write` raise.
     """
     wanted = wanted_format(output)
     path = Path(output)
     if is_folder(output):
         path.mkdir(exist_ok=True)
-        # A name of the service's may not lead elsewhere.
+        # The name comes from the service: it must not lead out of the folder.
         path = path / f"{Path(stem).name or 'picture'}{extension(picture)}"
     write(path, converted(picture, wanted))
     return path
@@ -78,26 +78,26 @@ def save(picture: bytes, output: Output, stem: str) -> Path:
 def write(path: Path, data: bytes) -> None:
     """Put bytes into a file; raises OSError.
 
-    A plain file appears whole or not at all, and one that was there keeps its permissions. Symbolic links are followed;
+    A plain file is written whole or not at all, and an existing one keeps its permissions. Symbolic links are followed;
     pipes, devices and open descriptors (/dev/stdout) are written to.
     """
     descriptor = named_descriptor(path)
     if descriptor is not None:
         write_descriptor(descriptor, data)
         return
-    place = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path))
     try:
-        before = place.stat()
+        existing = target.stat()
     except FileNotFoundError:
-        before = None
-    if before is None or stat.S_ISREG(before.st_mode):
-        _write_plain(place, data, before)
+        existing = None
+    if existing is None or stat.S_ISREG(existing.st_mode):
+        _write_plain(target, data, existing)
     else:
-        place.write_bytes(data)
+        target.write_bytes(data)
 
 
 def write_descriptor(descriptor: int, data: bytes) -> None:
-    """Put bytes into an open descriptor, all of them: sys.stdout.buffer, when unbuffered, would write what fits."""
+    """Write all the bytes to an open descriptor; an unbuffered sys.stdout.buffer may write only a part of them."""
     with open(os.dup(descriptor), "wb") as file:
         file.write(data)
 
@@ -132,40 +132,40 @@ def may_write_descriptor(descriptor: int) -> bool:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is there, and neither a plain file nor a folder."""
+    """Whether it exists and is neither a plain file nor a folder."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def _write_plain(place: Path, data: bytes, before: os.stat_result | None) -> None:
-    if before is not None and not may_write(place):
-        # Replacing would do what its permissions forbid.
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+def _write_plain(target: Path, data: bytes, existing: os.stat_result | None) -> None:
+    if existing is not None and not may_write(target):
+        # Replacing the file would do what its permissions forbid.
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
     try:
-        _replace(place, data, before)
+        _replace(target, data, existing)
     except OSError as error:
-        if before is None or error.errno not in _ONLY_IN_PLACE:
+        if existing is None or error.errno not in _ONLY_IN_PLACE:
             raise
-        place.write_bytes(data)
+        target.write_bytes(data)
 
 
-def _replace(place: Path, data: bytes, before: os.stat_result | None) -> None:
-    """Write beside the place, then take it; leaves nothing behind when anything fails."""
-    part = place.with_name(f".{secrets.token_hex(8)}.part")
+def _replace(target: Path, data: bytes, existing: os.stat_result | None) -> None:
+    """Write a file beside the target and rename it; nothing is left behind after an error."""
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as file:
-            if before is not None:
-                _take_after(part, before)
+            if existing is not None:
+                _copy_permissions(existing, part)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(place)
+        part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
 
 
-def _take_after(part: Path, before: os.stat_result) -> None:
-    """Owner and permissions of the file that was there, as far as we may."""
+def _copy_permissions(existing: os.stat_result, file: Path) -> None:
+    """Give a file the permissions of the one that it replaces, and its owner where this user may."""
     with suppress(PermissionError, AttributeError):  # Windows has no owners
-        os.chown(part, before.st_uid, before.st_gid)
-    part.chmod(stat.S_IMODE(before.st_mode))
+        os.chown(file, existing.st_uid, existing.st_gid)
+    file.chmod(stat.S_IMODE(existing.st_mode))

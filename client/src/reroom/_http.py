@@ -1,4 +1,4 @@
-"""REST without I/O: when to try again, which error an answer means, how a body decodes."""
+"""REST without I/O: when to retry, which error an answer means, how to decode a body."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import TypeVar
 
 import msgspec
 
-from reroom._effects import Expired, Failure, Fetch, Lost, Put, Reply, Send, Sleep, Steps, Unreached
+from reroom._effects import (
+    ConnectFailed,
+    ConnectionLost,
+    Failure,
+    Operation,
+    Reply,
+    Send,
+    Sleep,
+    TimedOut,
+)
 from reroom.errors import (
     ApiError,
     Conflict,
@@ -27,27 +36,27 @@ from reroom.errors import (
 
 T = TypeVar("T")
 
-PASSING = frozenset({502, 503, 504})
-"""Statuses that may be gone at the next try."""
+TRANSIENT = frozenset({502, 503, 504})
+"""HTTP statuses after which a retry may succeed."""
 
-_CLASSES: dict[int, type[ApiError]] = {
+_ERROR_OF_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequest, 401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict,
     413: InvalidRequest, 415: InvalidRequest, 422: InvalidRequest, 429: RateLimited,
 }  # fmt: skip
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often and how long to try again: exponential backoff with full jitter."""
+    """How often and for how long to retry: exponential backoff with jitter."""
 
     attempts: int = 5
-    """Tries of a request, or of a broken WebSocket without a message in between; 1 = never again."""
+    """Tries of a request, or of a WebSocket without a message in between; 1 = no retry."""
     base: float = 0.25
     """Seconds; the n-th pause is drawn from base·2ⁿ/2 … base·2ⁿ."""
     longest: float = 10.0
     """No pause is longer (s); a service that asks for a longer one is taken to be down."""
 
     watch_seconds: float = 30.0
-    """For how long a WebSocket that had begun to tell is tried again, however often: a service that is restarted is
+    """Seconds after its last message for which a WebSocket is opened again, however often: a service that restarts is
     back by then, and the job goes on meanwhile."""
 
     def pause(self, failures: int, retry_after: float | None = None) -> float:
@@ -61,7 +70,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Problem(msgspec.Struct):
-    """RFC 9457 problem details, as far as they matter here."""
+    """The members of RFC 9457 problem details that are used here."""
 
     detail: str = ""
     title: str = ""
@@ -69,13 +78,13 @@ class _Problem(msgspec.Struct):
     field: str | None = None
 
 
-def error_of(reply: Reply) -> ApiError:
-    """The exception for an answer that is not a success. A body that is not problem details is not insisted on."""
+def error_from_reply(reply: Reply) -> ApiError:
+    """The exception for an answer that is not a success, whether or not its body is problem details."""
     try:
         problem = msgspec.json.decode(reply.body, type=_Problem)
     except msgspec.MsgspecError:
         problem = _Problem()
-    kind = _CLASSES.get(reply.status, ServerError if reply.status >= 500 else ApiError)
+    kind = _ERROR_OF_STATUS.get(reply.status, ServerError if reply.status >= 500 else ApiError)
     return kind(
         reply.status,
         problem.code or f"http_{reply.status}",
@@ -86,7 +95,7 @@ def error_of(reply: Reply) -> ApiError:
 
 
 def retry_after(reply: Reply) -> float | None:
-    """Seconds of the Retry-After header, which may also be a date; None when it is absent or senseless."""
+    """Seconds of the Retry-After header, which may also be a date; None when it is absent or invalid."""
     value = reply.headers.get("retry-after", "").strip()
     if value.isdecimal():
         return float(value)
@@ -96,49 +105,49 @@ def retry_after(reply: Reply) -> float | None:
         return None
 
 
-def error_from(failure: Failure) -> ReroomError:
+def error_from_failure(failure: Failure) -> ReroomError:
     """The exception for a request that got no answer."""
-    return Timeout(str(failure)) if isinstance(failure, Expired) else ConnectionFailed(str(failure))
+    return Timeout(str(failure)) if isinstance(failure, TimedOut) else ConnectionFailed(str(failure))
 
 
-def repeatable(cause: Failure | ApiError) -> bool:
-    """When to send again what may be done twice (GET; DELETE of the same thing)."""
+def if_transient(cause: Failure | ApiError) -> bool:
+    """Retry an idempotent request (GET; DELETE of the same thing): after whatever may pass."""
     if isinstance(cause, ApiError):
-        return cause.status in PASSING
-    return isinstance(cause, Unreached | Lost)
+        return cause.status in TRANSIENT
+    return isinstance(cause, ConnectFailed | ConnectionLost)
 
 
-def once(cause: Failure | ApiError) -> bool:
-    """When to send again what must not be done twice: nothing of it was received, or the service itself (no proxy
-    before it) says with 503 that it stored nothing."""
+def if_not_received(cause: Failure | ApiError) -> bool:
+    """Retry a request that must not be done twice: when the service has received nothing of it, or says itself (not a
+    proxy before it) with 503 that it stored nothing."""
     if isinstance(cause, ApiError):
         return cause.status == 503 and cause.code in ("unavailable", "queue_full")
-    return isinstance(cause, Unreached)
+    return isinstance(cause, ConnectFailed)
 
 
-def costly(cause: Failure | ApiError) -> bool:
-    """When to send again what may be done twice but is dear: not after 504, when all the work was in vain."""
-    return repeatable(cause) and not (isinstance(cause, ApiError) and cause.status == 504)
+def unless_too_slow(cause: Failure | ApiError) -> bool:
+    """Retry an idempotent but expensive request: not after 504, when the service was too slow for it."""
+    return if_transient(cause) and not (isinstance(cause, ApiError) and cause.status == 504)
 
 
 def request(
-    effect: Send | Put | Fetch, policy: RetryPolicy, again: Callable[[Failure | ApiError], bool]
-) -> Steps[Reply]:
-    """Send until it succeeds, ``again`` says no or the policy gives up; raises the last error."""
+    effect: Send, policy: RetryPolicy, retry: Callable[[Failure | ApiError], bool]
+) -> Operation[Reply]:
+    """Send until it succeeds, ``retry`` says no or the policy gives up; raises the last error."""
     failures = 0
     while True:
         cause: Failure | ApiError
         try:
             reply: Reply = yield effect
         except Failure as failure:
-            cause, error, wait = failure, error_from(failure), None
+            cause, error, wait = failure, error_from_failure(failure), None
         else:
             if reply.status < 300:
                 return reply
-            cause = error = error_of(reply)
+            cause = error = error_from_reply(reply)
             wait = error.retry_after
         failures += 1
-        if not again(cause) or policy.gives_up(failures, wait):
+        if not retry(cause) or policy.gives_up(failures, wait):
             raise error
         yield Sleep(policy.pause(failures, wait))
 

@@ -1,4 +1,4 @@
-"""What the client can do, without I/O. Each function is one operation for the shells to perform."""
+"""What the client can do, without I/O: each function is an operation, which the two clients perform."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from reroom import events
-from reroom._effects import Failure, Fetch, Put, Save, Send, Steps, Unreached
-from reroom._files import Output, content_type, wanted_format
-from reroom._http import RetryPolicy, costly, decode, once, repeatable, request
+from reroom._effects import ConnectFailed, Failure, Operation, Read, Save, Send
+from reroom._files import Output, Photo, content_type, wanted_format
+from reroom._http import RetryPolicy, decode, if_not_received, if_transient, request, unless_too_slow
+from reroom._transport import is_url
 from reroom._watch import Outcome, watch
 from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound
 from reroom.models import (
@@ -41,7 +42,7 @@ class _Index(msgspec.Struct):
     supported_styles: list[str]
 
 
-class _Offer(msgspec.Struct):
+class _UploadOffer(msgspec.Struct):
     key: str
     url: str
     headers: dict[str, str]
@@ -49,48 +50,51 @@ class _Offer(msgspec.Struct):
 
 
 def submit(
-    photo: bytes | Uploaded, style: str, preferences: PreferencesLike | None, policy: RetryPolicy
-) -> Steps[Submitted]:
+    photo: Photo | Uploaded, style: str, preferences: PreferencesLike | None, policy: RetryPolicy
+) -> Operation[Submitted]:
     form = {"style": style}
     if preferences is not None:
         form["preferences"] = msgspec.json.encode(preferences).decode()
     if isinstance(photo, Uploaded):
-        effect = Send("POST", "/transform/submit", {**form, "key": photo.key})
+        effect = Send("POST", "transform/submit", form=form | {"key": photo.key})
     else:
-        effect = Send("POST", "/transform/submit", form, photo)
-    reply = yield from request(effect, policy, once)
+        effect = Send("POST", "transform/submit", form=form, file=(yield Read(photo)))
+    reply = yield from request(effect, policy, if_not_received)
     return decode(reply, Submitted)
 
 
-def upload(photo: bytes, policy: RetryPolicy) -> Steps[Uploaded]:
-    wish = msgspec.json.encode({"content_type": content_type(photo), "size": len(photo)})
-    # An offer that is not used costs nothing, so a second one does no harm.
-    reply = yield from request(Send("POST", "/uploads", json=wish), policy, repeatable)
-    offer = decode(reply, _Offer)
+def upload(photo: Photo, policy: RetryPolicy) -> Operation[Uploaded]:
+    data: bytes = yield Read(photo)
+    body = msgspec.json.encode({"content_type": content_type(data), "size": len(data)})
+    ask = Send("POST", "uploads", body, {"content-type": "application/json"})
+    # An upload that is not used costs nothing, so this may be repeated.
+    reply = yield from request(ask, policy, if_transient)
+    offer = decode(reply, _UploadOffer)
     try:
-        yield from request(Put(offer.url, offer.headers, photo), policy, repeatable)
+        yield from request(Send("PUT", offer.url, data, offer.headers), policy, if_transient)
     except ApiError as error:
-        # A link takes one photo: a try before this one got through, and its answer was lost.
+        # The link takes one photo: an earlier try stored it, and its answer was lost.
         if error.status != 412:
             raise
     return Uploaded(key=offer.key, expires_at=offer.expires_at)
 
 
-def analyze(photo: bytes, policy: RetryPolicy) -> Steps[Analysis]:
-    reply = yield from request(Send("POST", "/analyze", file=photo), policy, costly)
+def analyze(photo: Photo, policy: RetryPolicy) -> Operation[Analysis]:
+    effect = Send("POST", "analyze", file=(yield Read(photo)))
+    reply = yield from request(effect, policy, unless_too_slow)
     return decode(reply, _Analyzed).data
 
 
-def status(job: JobRef, policy: RetryPolicy) -> Steps[JobStatus]:
-    reply = yield from request(Send("GET", f"/transform/status/{_segment(job)}"), policy, repeatable)
+def status(job: JobRef, policy: RetryPolicy) -> Operation[JobStatus]:
+    reply = yield from request(Send("GET", f"transform/status/{_segment(job)}"), policy, if_transient)
     return decode(reply, _Status).data
 
 
-def cancel(job: JobRef, policy: RetryPolicy) -> Steps[JobStatus]:
+def cancel(job: JobRef, policy: RetryPolicy) -> Operation[JobStatus]:
     try:
-        reply = yield from request(Send("DELETE", f"/transform/{_segment(job)}"), policy, repeatable)
+        reply = yield from request(Send("DELETE", f"transform/{_segment(job)}"), policy, if_transient)
     except Conflict:
-        # The answer to an earlier try may have been lost, so that the job ended by our own doing.
+        # An earlier try may have cancelled the job, and its answer was lost.
         now = yield from status(job, policy)
         if now.status != CANCELLED:
             raise
@@ -98,38 +102,38 @@ def cancel(job: JobRef, policy: RetryPolicy) -> Steps[JobStatus]:
     return decode(reply, _Status).data
 
 
-def erase(job: JobRef, policy: RetryPolicy) -> Steps[None]:
+def erase(job: JobRef, policy: RetryPolicy) -> Operation[None]:
     maybe_erased = False
 
-    def again(cause: Failure | ApiError) -> bool:
+    def retry(cause: Failure | ApiError) -> bool:
         nonlocal maybe_erased
-        passing = repeatable(cause)
-        maybe_erased = maybe_erased or (passing and not isinstance(cause, Unreached))
-        return passing
+        transient = if_transient(cause)
+        maybe_erased = maybe_erased or (transient and not isinstance(cause, ConnectFailed))
+        return transient
 
     try:
-        yield from request(Send("DELETE", f"/transform/{_segment(job)}/files"), policy, again)
+        yield from request(Send("DELETE", f"transform/{_segment(job)}/files"), policy, retry)
     except NotFound:
-        # Gone by an earlier try, whose answer was lost.
+        # An earlier try erased it, and its answer was lost.
         if not maybe_erased:
             raise
 
 
-def styles(policy: RetryPolicy) -> Steps[list[str]]:
-    reply = yield from request(Send("GET", "/"), policy, repeatable)
+def styles(policy: RetryPolicy) -> Operation[list[str]]:
+    reply = yield from request(Send("GET", ""), policy, if_transient)
     return decode(reply, _Index).supported_styles
 
 
-def health(policy: RetryPolicy) -> Steps[Health]:
-    reply = yield from request(Send("GET", "/health"), policy, repeatable)
+def health(policy: RetryPolicy) -> Operation[Health]:
+    reply = yield from request(Send("GET", "health"), policy, if_transient)
     return decode(reply, Health)
 
 
-def follow(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Steps[Outcome]:
+def follow(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[Outcome]:
     return watch(_segment(job), after, timeout, policy)
 
 
-def wait(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Steps[JobStatus]:
+def wait(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[JobStatus]:
     outcome = yield from follow(job, after, timeout, policy)
     return conclude(job_id(job), outcome)
 
@@ -149,15 +153,15 @@ def conclude(job: str, outcome: Outcome) -> JobStatus:
 
 
 def restyle(
-    photo: bytes | Uploaded,
+    photo: Photo | Uploaded,
     style: str,
     preferences: PreferencesLike | None,
     out: Output | None,
     timeout: float | None,
     policy: RetryPolicy,
-) -> Steps[JobStatus]:
+) -> Operation[JobStatus]:
     if out is not None:
-        wanted_format(out)  # before the work, not after it
+        wanted_format(out)  # an unknown extension is refused before the work, not after it
     job = yield from submit(photo, style, preferences, policy)
     done = yield from wait(job, "0", timeout, policy)
     if out is not None:
@@ -165,13 +169,13 @@ def restyle(
     return done
 
 
-def picture(source: JobRef, policy: RetryPolicy) -> Steps[bytes]:
+def picture(source: JobRef, policy: RetryPolicy) -> Operation[bytes]:
     url = _as_url(source) or _result_url((yield from status(source, policy)))
-    reply = yield from request(Fetch(url), policy, repeatable)
+    reply = yield from request(Send("GET", url), policy, if_transient)
     return reply.body
 
 
-def download(source: JobRef, output: Output, policy: RetryPolicy) -> Steps[Path]:
+def download(source: JobRef, output: Output, policy: RetryPolicy) -> Operation[Path]:
     wanted_format(output)
     found = yield from picture(source, policy)
     url = _as_url(source)
@@ -181,8 +185,7 @@ def download(source: JobRef, output: Output, policy: RetryPolicy) -> Steps[Path]
 
 
 def _as_url(source: JobRef) -> str | None:
-    is_url = isinstance(source, str) and source.startswith(("http://", "https://", "/"))
-    return str(source) if is_url else None
+    return source if isinstance(source, str) and is_url(source) else None
 
 
 def _result_url(job: JobStatus) -> str:

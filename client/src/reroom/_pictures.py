@@ -1,4 +1,4 @@
-"""Formats of pictures: which one bytes are in, and from one to another."""
+"""Formats of pictures: which one a file has, and how to convert it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 """By a file's extension."""
 
 _QUALITY = 95
-"""Of lossy formats, 0 … 100: a second encoding should not be seen."""
+"""For lossy formats, 0 … 100: high, so that a second encoding is not visible."""
 
 
 def format_of(picture: bytes) -> str:
-    """The format that a picture's first bytes tell; JPEG, which services send, where they tell none."""
+    """A picture's format, by its first bytes; JPEG, which services send, when they match no other."""
     if picture.startswith(b"\x89PNG"):
         return "PNG"
     return "WEBP" if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP" else "JPEG"
@@ -30,11 +30,11 @@ def extension(picture: bytes) -> str:
 def converted(picture: bytes, wanted: str | None) -> bytes:
     """A picture in the format ``wanted``, a value of :data:`FORMATS`; unchanged when that is None or the same.
 
-    EXIF, XMP and the colour profile come along. Raises ProtocolError for bytes that are no picture.
+    EXIF, XMP and the colour profile are kept. Raises ProtocolError for bytes that are not a picture.
     """
     if wanted is None or format_of(picture) == wanted:
         return picture
-    # Imported here: few need it, and the command starts without it.
+    # Imported here, so that the command starts faster: conversions are rare.
     from PIL import Image, PngImagePlugin
 
     out = io.BytesIO()

@@ -1,4 +1,5 @@
-"""The blocking shell."""
+# Written by client/unasync.py from _async.py: change that file, then run the script.
+"""The blocking client."""
 
 from __future__ import annotations
 
@@ -20,17 +21,15 @@ from reroom._effects import (
     Done,
     Effect,
     Emit,
-    Expired,
     Failure,
-    Fetch,
-    Put,
+    Operation,
+    Read,
     Receive,
-    Reply,
     Save,
     Send,
     Sleep,
-    Steps,
     T,
+    TimedOut,
     advance,
 )
 from reroom._files import Output, Photo, read_photo, save
@@ -39,14 +38,14 @@ from reroom.events import Event
 from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Submitted, Uploaded
 
 OnEvent = Callable[[Event], None]
-"""Is called with what happens to a job."""
+"""Is called with each event of a job."""
 
 
 class Client:
-    """A reroom service, with blocking calls. Use it as a context manager, or call :meth:`close`.
+    """A reroom service. Use it as a context manager, or call :meth:`close`.
 
-    ``url`` is the service's (default http://localhost:8000), ``timeout`` the seconds that one answer may take.
-    Every method raises :class:`reroom.ReroomError`; which, see :mod:`reroom.errors`. Threads may share a client.
+    ``url`` is the service's; ``timeout`` is in seconds, for one answer. Threads may share a client. Every method raises
+    subclasses of :class:`reroom.ReroomError`; :mod:`reroom.errors` lists them.
     """
 
     def __init__(
@@ -74,52 +73,51 @@ class Client:
         style: str = "modern",
         preferences: PreferencesLike | None = None,
     ) -> Submitted:
-        """Send a photo (path, bytes or open file) to be restyled, or one that was uploaded; the job's receipt.
+        """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
 
-        An upload is good for one job. Sent again only when the service cannot have taken it. Raises also OSError when
-        the photo cannot be read.
+        An upload can be submitted once. A submission is retried only when the service cannot have taken it. Raises also
+        OSError when the photo cannot be read.
         """
-        source = photo if isinstance(photo, Uploaded) else read_photo(photo)
-        return self._call(operations.submit(source, style, preferences, self._retry))
+        return self._call(operations.submit(photo, style, preferences, self._retry))
 
     def analyze(self, photo: Photo) -> Analysis:
-        """What is in a photo (path, bytes or open file): depth, edges, objects and the kind of room.
+        """Find what is in a photo (path, bytes or open file): depth, edges, objects and the type of room.
 
-        The service keeps nothing of it, so it is sent again after most failures. Raises also OSError when the photo
-        cannot be read.
+        The service stores nothing, so this is retried after most failures. Raises also OSError when the photo cannot be
+        read.
         """
-        return self._call(operations.analyze(read_photo(photo), self._retry))
+        return self._call(operations.analyze(photo, self._retry))
 
     def upload(self, photo: Photo) -> Uploaded:
-        """Put a photo (path, bytes or open file) straight into the service's storage, past its API, to submit it then.
+        """Put a photo (path, bytes or open file) directly into the service's storage, to be submitted afterwards.
 
         Raises also OSError when the photo cannot be read.
         """
-        return self._call(operations.upload(read_photo(photo), self._retry))
+        return self._call(operations.upload(photo, self._retry))
 
     def status(self, job: JobRef) -> JobStatus:
-        """The job as of now, with freshly signed URLs when it is completed."""
+        """The job's present state, with freshly signed URLs when it is completed."""
         return self._call(operations.status(job, self._retry))
 
     def events(
         self, job: JobRef, *, after: str | None = None, timeout: float | None = None
     ) -> Generator[Event, None, None]:
-        """The job's events as they happen, each once and in order; ends after the terminal one.
+        """The job's events as they happen, each once and in order; ends after the terminal event.
 
-        A dropped connection is made again and resumed. ``after`` None: a :class:`reroom.events.Snapshot` first, then
-        what comes after it ("0": everything since the beginning; a ``seq``: everything after that event; no snapshot
-        then). Raises Timeout when the job has not ended within ``timeout`` seconds.
+        A lost connection is opened again and resumed. ``after`` says where to begin: None = now, with a
+        :class:`reroom.events.Snapshot` first; "0" = at the job's first event; a ``seq`` = after that event. Raises
+        Timeout when the job has not ended within ``timeout`` seconds.
         """
-        line = _Line(self._http, self._url)
-        steps = operations.follow(job, after, timeout, self._retry)
+        session = _Session(self._http, self._url)
+        operation = operations.follow(job, after, timeout, self._retry)
         try:
-            effect = advance(steps, None)
+            effect = advance(operation, None)
             while not isinstance(effect, Done):
                 if isinstance(effect, Emit):
                     yield effect.event
-                effect = advance(steps, line.perform(effect))
+                effect = advance(operation, session.perform(effect))
         finally:
-            line.close()
+            session.close()
 
     def wait(
         self,
@@ -131,19 +129,19 @@ class Client:
     ) -> JobStatus:
         """Wait until the job is completed. Raises JobFailed, JobCancelled, or Timeout after ``timeout`` seconds.
 
-        ``on_event`` is called with everything that :meth:`events` would give.
+        ``on_event`` is called with every event that :meth:`events` would give.
         """
         return self._call(operations.wait(job, after, timeout, self._retry), on_event)
 
     def cancel(self, job: JobRef) -> JobStatus:
-        """Cancel the job, work on the GPU included; no error when it is cancelled already.
+        """Cancel the job, including its work on the GPU; no error when it is cancelled already.
 
-        A running job is told to stop; it is ``cancelled`` shortly after. Raises Conflict when it has ended otherwise.
+        A running job becomes ``cancelled`` shortly afterwards. Raises Conflict when it has completed or failed.
         """
         return self._call(operations.cancel(job, self._retry))
 
     def erase(self, job: JobRef) -> None:
-        """Erase a finished job and its pictures. Raises Conflict while it is not finished: cancel it first."""
+        """Erase a job that has ended, and its pictures. Raises Conflict before it has ended: cancel it first."""
         self._call(operations.erase(job, self._retry))
 
     def restyle(
@@ -156,30 +154,29 @@ class Client:
         timeout: float | None = None,
         on_event: OnEvent | None = None,
     ) -> JobStatus:
-        """Submit a photo, wait for the result and save it to ``out``, if that is given; the completed job.
+        """Submit a photo, wait for the result and save it to ``out``, if given; returns the completed job.
 
-        ``out`` is a file or a folder as for :meth:`download`; ``on_event`` is called with every event of the job. Who
-        leaves early (a timeout, Ctrl-C, an error of ``on_event``) leaves the job running; every event has its id.
-        Raises what :meth:`submit`, :meth:`wait` and :meth:`download` raise.
+        ``out`` is a file or a folder as for :meth:`download`; ``on_event`` is called with every event of the job. After
+        a timeout, Ctrl-C or an error of ``on_event`` the job goes on; every event has its id. Raises what
+        :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
-        source = photo if isinstance(photo, Uploaded) else read_photo(photo)
-        steps = operations.restyle(source, style, preferences, out, timeout, self._retry)
-        return self._call(steps, on_event)
+        operation = operations.restyle(photo, style, preferences, out, timeout, self._retry)
+        return self._call(operation, on_event)
 
     def picture(self, source: JobRef) -> bytes:
-        """A job's picture, or what a URL of its result gives, as the service has it: a JPEG file.
+        """The bytes of a picture as the service stores it, a JPEG file; ``source`` is a job or a URL of its result.
 
         Raises JobNotFinished, JobFailed, JobCancelled.
         """
         return self._call(operations.picture(source, self._retry))
 
     def download(self, source: JobRef, file: Output) -> Path:
-        """Save a job's picture, or what a URL of its result gives; the path of the file.
+        """Save a picture; ``source`` is a job or a URL of its result. Returns the path of the file.
 
-        The extension of ``file`` names the format: .jpg, .jpeg, .png or .webp; without one it is the service's, JPEG.
-        In a folder the file is called after the job. A plain file appears whole or not at all; symbolic links are
-        followed, pipes and devices written to. Raises JobNotFinished, JobFailed, JobCancelled, OSError when the file
-        cannot be written, and ValueError for another extension.
+        The extension of ``file`` chooses the format: .jpg, .jpeg, .png or .webp; without one it is JPEG, as the service
+        stores it. In a folder the file is named after the job. A plain file is written whole or not at all; symbolic
+        links are followed; pipes and devices are written to. Raises JobNotFinished, JobFailed, JobCancelled, OSError
+        when the file cannot be written, and ValueError for another extension.
         """
         return self._call(operations.download(source, file, self._retry))
 
@@ -188,24 +185,24 @@ class Client:
         return self._call(operations.styles(self._retry))
 
     def health(self) -> Health:
-        """How the service and its parts are; no error when it is degraded."""
+        """The state of the service and its parts; no error when it is degraded."""
         return self._call(operations.health(self._retry))
 
-    def _call(self, steps: Steps[T], on_event: OnEvent | None = None) -> T:
-        line = _Line(self._http, self._url)
+    def _call(self, operation: Operation[T], on_event: OnEvent | None = None) -> T:
+        session = _Session(self._http, self._url)
         try:
-            effect = advance(steps, None)
+            effect = advance(operation, None)
             while not isinstance(effect, Done):
                 if isinstance(effect, Emit) and on_event is not None:
                     on_event(effect.event)
-                effect = advance(steps, line.perform(effect))
+                effect = advance(operation, session.perform(effect))
             return effect.value
         finally:
-            line.close()
+            session.close()
 
 
-class _Line:
-    """Performs the effects of one operation; holds its WebSocket."""
+class _Session:
+    """Performs the effects of one operation, and holds its WebSocket."""
 
     def __init__(self, http: httpx2.Client, url: str) -> None:
         self._http, self._url = http, url
@@ -216,15 +213,15 @@ class _Line:
             self._socket.close()
 
     def perform(self, effect: Effect) -> Any:
-        """What came of the effect; failures are returned, not raised."""
+        """The effect's result; a failure is returned, not raised."""
         try:
             match effect:
+                case Read(photo):
+                    return read_photo(photo)
                 case Send():
-                    return self._send(effect)
-                case Put():
-                    return self._put(effect)
-                case Fetch():
-                    return self._fetch(effect)
+                    url = transport.absolute(self._url, effect.url)
+                    options = transport.request_options(effect)
+                    return transport.reply(self._http.request(effect.method, url, **options))
                 case Save(picture, output, stem):
                     return save(picture, output, stem)
                 case Sleep(seconds):
@@ -240,35 +237,20 @@ class _Line:
         except transport.HTTP_ERRORS as error:
             return transport.http_failure(error)
 
-    def _send(self, effect: Send) -> Reply:
-        response = self._http.request(
-            effect.method, self._url + effect.path, **transport.request_options(effect)
-        )
-        return transport.reply(response, response.content)
-
-    def _put(self, effect: Put) -> Reply:
-        url = transport.absolute(self._url, effect.url)
-        response = self._http.put(url, content=effect.body, headers=dict(effect.headers))
-        return transport.reply(response, response.content)
-
-    def _fetch(self, effect: Fetch) -> Reply:
-        response = self._http.get(transport.absolute(self._url, effect.url))
-        return transport.reply(response, response.content)
-
     def _connect(self, effect: Connect) -> None:
         self.close()
         try:
             url = transport.ws_url(self._url, effect.path)
-            # legacy: hand over the connection itself (websockets ≥ 17).
             self._socket = connect(url, legacy=True, **transport.ws_options(effect.timeout))
         except transport.CONNECT_ERRORS as error:
             raise transport.connect_failure(error) from error
 
     def _receive(self, timeout: float) -> str | bytes:
         assert self._socket is not None, "Connect comes before Receive"
+        limit = None if timeout == math.inf else timeout
         try:
-            return self._socket.recv(None if timeout == math.inf else timeout)
+            return self._socket.recv(limit)
         except TimeoutError as error:
-            raise Expired("no message in time") from error
+            raise TimedOut("no message in time") from error
         except ConnectionClosed as error:
             raise transport.closed(error) from error

@@ -1,4 +1,4 @@
-"""What both shells say to the libraries, and what the libraries' exceptions mean."""
+"""The options that both clients give to httpx2 and websockets, and the failures that their exceptions mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import httpx2
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from reroom._effects import Closed, Expired, Failure, Lost, Refused, Reply, Send, Unreached
+from reroom._effects import (
+    ConnectFailed,
+    ConnectionLost,
+    Failure,
+    HandshakeRefused,
+    Reply,
+    Send,
+    SocketClosed,
+    TimedOut,
+)
 
 HTTP_ERRORS = (httpx2.TransportError, httpx2.DecodingError)
 CONNECT_ERRORS = (OSError, InvalidHandshake)
@@ -49,14 +58,12 @@ def ws_options(timeout: float) -> dict[str, Any]:
 
 
 def request_options(effect: Send) -> dict[str, Any]:
-    if effect.json is not None:
-        return {"content": effect.json, "headers": {"content-type": "application/json"}}
     if effect.form is None and effect.file is None:
-        return {}
+        return {"content": effect.body, "headers": dict(effect.headers)}
     # Fields as nameless files, since a form without a file would not become multipart.
     parts: dict[str, Any] = {name: (None, value.encode()) for name, value in (effect.form or {}).items()}
     if effect.file is not None:
-        # The name is a form's formality: what the user's file is called is nobody's business.
+        # The form needs a file name; the user's own would tell the service more than it needs.
         parts["file"] = ("photo", effect.file, "application/octet-stream")
     return {"files": parts}
 
@@ -65,14 +72,19 @@ def ws_url(base: str, path: str) -> str:
     return f"ws{base.removeprefix('http')}{path}"
 
 
+def is_url(text: str) -> bool:
+    """Whether it is a URL, as the service hands them out, rather than a path of the API or a job's id."""
+    return text.startswith(("http://", "https://", "/"))
+
+
 def absolute(base: str, url: str) -> str:
-    return urljoin(f"{base}/", url)
+    """The absolute URL for a URL or a path of the API; no part of a path, such as "..", leads out of it."""
+    return urljoin(f"{base}/", url) if is_url(url) else f"{base}/{url}"
 
 
-def reply(response: httpx2.Response, body: bytes) -> Reply:
-    return Reply(
-        response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
-    )
+def reply(response: httpx2.Response) -> Reply:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, headers, response.content)
 
 
 def http_failure(error: httpx2.TransportError | httpx2.DecodingError) -> Failure:
@@ -84,21 +96,21 @@ def http_failure(error: httpx2.TransportError | httpx2.DecodingError) -> Failure
             | httpx2.PoolTimeout()
             | httpx2.UnsupportedProtocol()
         ):
-            return Unreached(f"cannot reach the service: {text}")
+            return ConnectFailed(f"cannot reach the service: {text}")
         case httpx2.TimeoutException():
-            return Expired("the service did not answer in time")
+            return TimedOut("the service did not answer in time")
         case _:
-            return Lost(f"lost the connection to the service: {text}")
+            return ConnectionLost(f"lost the connection to the service: {text}")
 
 
 def connect_failure(error: Exception) -> Failure:
     if isinstance(error, InvalidStatus):
         response = error.response
         headers = {name.lower(): value for name, value in response.headers.raw_items()}
-        return Refused(Reply(response.status_code, headers, bytes(response.body or b"")))
-    return Unreached(f"cannot reach the service: {str(error) or type(error).__name__}")
+        return HandshakeRefused(Reply(response.status_code, headers, bytes(response.body or b"")))
+    return ConnectFailed(f"cannot reach the service: {str(error) or type(error).__name__}")
 
 
-def closed(error: ConnectionClosed) -> Closed:
-    # Without a close frame from the other side there is none to quote: 1006, as RFC 6455 has it.
-    return Closed(1006, "") if error.rcvd is None else Closed(error.rcvd.code, error.rcvd.reason)
+def closed(error: ConnectionClosed) -> SocketClosed:
+    # 1006 is RFC 6455's code for a connection that ended without a close frame.
+    return SocketClosed(1006, "") if error.rcvd is None else SocketClosed(error.rcvd.code, error.rcvd.reason)

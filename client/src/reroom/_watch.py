@@ -1,4 +1,4 @@
-"""Watching a job over the WebSocket without I/O: reconnecting, resuming, ending."""
+"""How to follow a job over the WebSocket, without I/O: reconnect, resume, end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 import time
 
 from reroom import events
-from reroom._effects import Closed, Connect, Emit, Failure, Receive, Refused, Sleep, Steps
-from reroom._http import PASSING, RetryPolicy, error_of
+from reroom._effects import Connect, Emit, Failure, HandshakeRefused, Operation, Receive, Sleep, SocketClosed
+from reroom._http import TRANSIENT, RetryPolicy, error_from_reply
 from reroom.errors import (
     ApiError,
     ConnectionFailed,
@@ -19,23 +19,24 @@ from reroom.errors import (
 )
 from reroom.models import JobStatus
 
-NORMAL = 1000
+NORMAL_CLOSURE = 1000
 CONNECT_SECONDS = 10.0
-STEADY_SECONDS = 20.0
-"""Longer than making a connection may take. Proxies drop silent connections after half a minute or more."""
-_REJECTED: dict[int, tuple[type[ApiError], int, str]] = {
+STABLE_SECONDS = 20.0
+"""A connection that lasted longer than this was a good one. Longer than connecting may take (CONNECT_SECONDS); proxies
+drop silent connections after half a minute or more."""
+_ERROR_OF_CLOSE_CODE: dict[int, tuple[type[ApiError], int, str]] = {
     4400: (InvalidRequest, 400, "invalid_after"),
     4403: (Forbidden, 403, "origin_not_allowed"),
     4404: (NotFound, 404, "job_not_found"),
 }
-"""Close codes after which trying again is of no use, as the errors that REST would give."""
+"""Close codes that no retry can cure, as the errors that REST would give."""
 
 Outcome = events.Terminal | JobStatus
-"""How a job ended: its terminal event, or a snapshot of it when the event lay before the start."""
+"""How a job ended: its terminal event, or a snapshot when that event came before the first one that was asked for."""
 
 
-class _Clock:
-    """The time left until a deadline."""
+class _Deadline:
+    """When a job must have ended."""
 
     def __init__(self, job_id: str, seconds: float | None) -> None:
         self._job_id, self._seconds = job_id, seconds
@@ -50,22 +51,22 @@ class _Clock:
 
 
 class _Position:
-    """Where in the job's events we are: lets each through once, in order."""
+    """The last event that was seen, so that each is passed on once and in order."""
 
     def __init__(self, job_id: str, after: str | None) -> None:
         self._job_id = job_id
         self.after = after
         self._key = None if after is None else events.seq_key(after)
         self.outcome: Outcome | None = None
-        """Set once the job has ended, whether or not its terminal event has come by."""
+        """How the job ended; None while it has not."""
 
     @property
     def path(self) -> str:
         query = "" if self.after is None else f"?after={self.after}"
         return f"/ws/transform/{self._job_id}{query}"
 
-    def take(self, event: events.Event) -> bool:
-        """Note the event; whether it is new to the one who iterates."""
+    def advance(self, event: events.Event) -> bool:
+        """Move to the event; whether it is new to the caller."""
         key = events.seq_key(event.seq)
         if isinstance(event, events.Snapshot):
             if event.data.finished:
@@ -80,48 +81,48 @@ class _Position:
         return True
 
 
-def watch(job_id: str, after: str | None, timeout: float | None, policy: RetryPolicy) -> Steps[Outcome]:
-    """Emit a job's events until it has ended → how it ended.
+def watch(job_id: str, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[Outcome]:
+    """Emit a job's events until it has ended; returns how it ended.
 
     ``after`` None: a snapshot first, then what comes after it; otherwise the events after that ``seq``, no snapshot.
     A broken connection is resumed after the last event. Raises Timeout, ConnectionFailed, ApiError, ProtocolError.
     """
-    clock, position = _Clock(job_id, timeout), _Position(job_id, after)
-    failures, patient_until = 0, -math.inf
+    deadline, position = _Deadline(job_id, timeout), _Position(job_id, after)
+    failures, retry_until = 0, -math.inf
     while True:
         began = time.monotonic()
         try:
-            yield Connect(position.path, clock.left(CONNECT_SECONDS))
+            yield Connect(position.path, deadline.left(CONNECT_SECONDS))
             while not isinstance(position.outcome, events.Terminal):
-                message: str | bytes = yield Receive(clock.left())
+                message: str | bytes = yield Receive(deadline.left())
                 event = events.decode(message)
-                patient_until = time.monotonic() + policy.watch_seconds
-                if event is not None and position.take(event):
+                retry_until = time.monotonic() + policy.watch_seconds
+                if event is not None and position.advance(event):
                     failures = 0
                     yield Emit(event)
             return position.outcome
         except Failure as failure:
-            clock.left()
-            if position.outcome is not None and _is_end(failure):
+            deadline.left()
+            if position.outcome is not None and _is_normal_end(failure):
                 return position.outcome
-            # A connection that held for a while was a good one, even if the job had nothing to tell.
-            failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
-            error = _fatal(failure)
-            given_up = policy.gives_up(failures) and time.monotonic() > patient_until
+            # A connection that lasted was a good one, even if the job sent no event.
+            failures = 1 if time.monotonic() - began > STABLE_SECONDS else failures + 1
+            error = _permanent_error(failure)
+            given_up = policy.gives_up(failures) and time.monotonic() > retry_until
             if error is not None or given_up:
                 raise error or ConnectionFailed(f"lost the events of job {job_id}: {failure}") from failure
-        yield Sleep(clock.left(policy.pause(failures)))
+        yield Sleep(deadline.left(policy.pause(failures)))
 
 
-def _is_end(failure: Failure) -> bool:
-    return isinstance(failure, Closed) and failure.code == NORMAL
+def _is_normal_end(failure: Failure) -> bool:
+    return isinstance(failure, SocketClosed) and failure.code == NORMAL_CLOSURE
 
 
-def _fatal(failure: Failure) -> ReroomError | None:
-    """The error for a failure that trying again cannot cure."""
-    if isinstance(failure, Closed) and failure.code in _REJECTED:
-        kind, status, code = _REJECTED[failure.code]
+def _permanent_error(failure: Failure) -> ReroomError | None:
+    """The error for a failure that a retry cannot cure; None for others."""
+    if isinstance(failure, SocketClosed) and failure.code in _ERROR_OF_CLOSE_CODE:
+        kind, status, code = _ERROR_OF_CLOSE_CODE[failure.code]
         return kind(status, code, failure.reason or code.replace("_", " "))
-    if isinstance(failure, Refused) and failure.reply.status not in PASSING | {429}:
-        return error_of(failure.reply)
+    if isinstance(failure, HandshakeRefused) and failure.reply.status not in TRANSIENT | {429}:
+        return error_from_reply(failure.reply)
     return None

@@ -1,17 +1,17 @@
-"""What can go wrong::
+"""The exceptions of this package::
 
 ReroomError
 ├── ApiError              the service answered with an error (status, code, field, detail, retry_after)
-│   ├── InvalidRequest    400, 413, 415, 422: what was sent is wrong; ``field`` says where
+│   ├── InvalidRequest    400, 413, 415, 422: the request is wrong; ``field`` says where
 │   ├── Forbidden         401, 403: not allowed, or a link has expired
 │   ├── NotFound          404: no such job, file or route
-│   ├── Conflict          409: the job is not in a state for that
-│   ├── RateLimited       429: too much; ``retry_after`` says when
+│   ├── Conflict          409: the job's state does not allow it
+│   ├── RateLimited       429: too many requests; ``retry_after`` says when to try again
 │   └── ServerError       5xx: the service is broken or not available now
-├── ConnectionFailed      the service cannot be reached, or was lost and did not come back
-├── Timeout               no answer, or no end of the job, in the time given
+├── ConnectionFailed      the service cannot be reached, or the connection was lost and retries failed
+├── Timeout               no answer, or no end of the job, in time
 ├── ProtocolError         an answer was not understood: not a reroom service, or a much newer one
-├── JobFailed             the job ended badly (job_id, code, detail)
+├── JobFailed             the job failed (job_id, code, detail)
 ├── JobCancelled          the job was cancelled (job_id)
 ├── JobNotFinished        there is no result yet (job_id, status)
 └── RestyleError          of reroom.triton: the model or its server (code, detail, retryable)
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 
 class ReroomError(Exception):
-    """Base of everything that this package raises, apart from OSError for local files."""
+    """Base of all exceptions of this package. Local files raise OSError."""
 
 
 class ApiError(ReroomError):
@@ -46,7 +46,7 @@ class ApiError(ReroomError):
 
 
 class InvalidRequest(ApiError):
-    """What was sent is wrong; sending it again is of no use."""
+    """The request is wrong; sending it again does not help."""
 
 
 class Forbidden(ApiError):
@@ -58,11 +58,11 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """The job is not in a state for that, such as cancelling one that has ended."""
+    """The job's state does not allow it: a job that has completed cannot be cancelled, for example."""
 
 
 class RateLimited(ApiError):
-    """Too many requests; ``retry_after`` says when to come back."""
+    """Too many requests; ``retry_after`` says when to try again."""
 
 
 class ServerError(ApiError):
@@ -70,11 +70,11 @@ class ServerError(ApiError):
 
 
 class ConnectionFailed(ReroomError):
-    """The service cannot be reached, or was lost and did not come back."""
+    """The service cannot be reached, or the connection was lost and retries failed."""
 
 
 class Timeout(ReroomError):
-    """No answer, or no end of the job, in the time given. The job itself goes on."""
+    """No answer, or no end of the job, in time. The job itself goes on."""
 
 
 class ProtocolError(ReroomError):
@@ -82,7 +82,7 @@ class ProtocolError(ReroomError):
 
 
 class JobFailed(ReroomError):
-    """The job ended badly; ``code`` and ``detail`` say why."""
+    """The job failed; ``code`` and ``detail`` say why."""
 
     def __init__(self, job_id: str, code: str, detail: str) -> None:
         super().__init__(f"job {job_id} failed: {detail} [{code}]")

@@ -1,7 +1,6 @@
-"""What happens to a job, as told over the WebSocket: a tagged union, dispatched with ``match``.
+"""The events of a job, as the WebSocket sends them: a tagged union, dispatched with ``match``.
 
-Fields and types that this version does not know do no harm: the former are ignored, the latter become
-:class:`Unknown`.
+Fields that this version does not know are ignored; events of types that it does not know are :class:`Unknown`.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from reroom.models import JobError, JobStatus
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     seq: str
-    """The event's place among the job's events: resume after it with ``events(job, after=seq)``."""
+    """The event's position among the job's events; ``events(job, after=seq)`` resumes after it."""
     job_id: str = ""
 
 
 class Snapshot(_Event, frozen=True, kw_only=True, tag="snapshot"):
-    """The job as it was when watching began; ``seq`` is the last event that it reflects."""
+    """The job's state when the connection began; ``seq`` is that of the last event that it includes."""
 
     data: JobStatus
 
@@ -32,22 +31,22 @@ class StatusChanged(_Event, frozen=True, kw_only=True, tag="status"):
 
     status: str
     progress: float
-    """0 … 1; it falls only when a job is begun again."""
+    """0 … 1; it falls only when the job starts again on another worker."""
     message: str = ""
 
 
 class Analysis(_Event, frozen=True, kw_only=True, tag="analysis"):
-    """What the detector saw: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
+    """What the detector found: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
 
     objects: list[dict[str, Any]]
     room_type: str
     progress: float
     room_confidence: float | None = None
-    """0 … 1, how sure ``room_type`` is; None when the service did not say."""
+    """0 … 1, how sure ``room_type`` is; None from services that do not send it."""
 
 
 class Step(_Event, frozen=True, kw_only=True, tag="step"):
-    """Solver step ``step`` (from 1) was done; ``of`` counts the steps really run."""
+    """Solver step ``step`` (from 1) is done; ``of`` is how many are run."""
 
     step: int
     of: int
@@ -63,23 +62,23 @@ class Preview(_Event, frozen=True, kw_only=True, tag="preview"):
 
 
 class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
-    """The end: ``data`` has the result, with signed URLs."""
+    """The last event: the job completed; ``data`` has the result, with signed URLs."""
 
     data: JobStatus
 
 
 class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
-    """The end: the job failed."""
+    """The last event: the job failed."""
 
     error: JobError
 
 
 class Cancelled(_Event, frozen=True, kw_only=True, tag="cancelled"):
-    """The end: the job was cancelled."""
+    """The last event: the job was cancelled."""
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that this version does not know: all its fields are in ``fields``."""
+    """An event of a type that this version does not know, with all its fields."""
 
     type: str
     seq: str
@@ -103,7 +102,7 @@ _fields = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def decode(text: str | bytes) -> Event | None:
-    """The event in a message; None for messages outside the sequence (connected, pong). Raises ProtocolError."""
+    """The event in a message; None for messages without a ``seq`` (connected, pong). Raises ProtocolError."""
     try:
         head = _head(text)
         if head.seq is None:
@@ -118,7 +117,7 @@ def decode(text: str | bytes) -> Event | None:
 
 
 def seq_key(seq: str) -> tuple[int, int]:
-    """The order of ``seq``: ``ms-n`` as a pair of integers. Raises ValueError on anything else."""
+    """A ``seq`` (``ms-n``) as two integers, which sort in the order of events. Raises ValueError for anything else."""
     match = _SEQ.fullmatch(seq)
     if match is None:
         raise ValueError(f"{seq!r} is not the seq of an event")

@@ -10,9 +10,10 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from reroom._files import write
 
@@ -21,40 +22,96 @@ TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
 """States that a job never leaves. The others: queued, analyzing, generating, transforming, finalizing."""
 
 
-class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What may be said beside the style; what is left at its default is not sent.
+_Fraction = Annotated[float, Meta(ge=0, le=1)]
+_Guidance = Annotated[float, Meta(ge=0, le=30)]
+_Prompt = Annotated[str, Meta(max_length=1000)]
+_Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
+_Steps = Annotated[int, Meta(ge=1, le=100)]
+_Strength = Annotated[float, Meta(ge=0.01, le=1)]
 
-    Ranges are the service's to judge; NaN and infinity raise ValueError here.
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What may be asked for beside the style. A field that is left at its default is not sent: None is the service's
+    own choice.
+
+    The one declaration of the client: ``reroom restyle`` has an option for every field, with this type, range and
+    description. The service checks the ranges; NaN and infinity, which JSON cannot say, raise ValueError here.
     """
 
-    keep_furniture: bool = False
-    """Start from the photo rather than from noise, so that furniture keeps its shape and much of its colour; without
-    effect where the service does so anyway."""
-    color_palette: list[str] = []
-    """Colours in words, at most 8; none = the service's choice by the seed, or the style's own."""
-    prompt: str = ""
-    """Words that go before the style's own; when they are too many, their end is cut and the result says so."""
-    negative_prompt: str = ""
-    """What is not wanted; without effect at a guidance scale of at most 1."""
-    seed: int | None = None
-    """0 … 2**63−1; None = random. The one that was used comes back in the result's metadata."""
-    steps: int | None = None
-    """Solver steps, 1 … 100, of which the share ``strength`` is run; None = the service's default."""
-    strength: float | None = None
-    """0.01 … 1; 1 starts from noise, less starts from the photo; None = the service's default."""
-    guidance_scale: float | None = None
-    """How closely to follow the words."""
-    detail: float | None = None
-    """0 … 1, how much of the photo's own detail the result gets, at the photo's size; 0 = none, at the models' size;
-    None = the service's default."""
-    preview_every: int = 0
-    """A preview event every so many steps; 0 = none."""
+    keep_furniture: Annotated[
+        bool,
+        Meta(
+            description="Start from the photo rather than from noise, so that furniture keeps its shape and much of "
+            "its colour; no effect where the service does so anyway."
+        ),
+    ] = False
+    color_palette: Annotated[
+        list[Annotated[str, Meta(max_length=40)]],
+        Meta(
+            max_length=8,
+            description="Colours in words. Without them the seed chooses a palette, or the style has its own.",
+        ),
+    ] = []
+    prompt: Annotated[
+        _Prompt,
+        Meta(
+            description="Words that go before the style's own. If they are too many, their end is cut, with a warning."
+        ),
+    ] = ""
+    negative_prompt: Annotated[
+        _Prompt, Meta(description="What is not wanted; no effect at a guidance scale of 1 or less.")
+    ] = ""
+    seed: Annotated[
+        _Seed | None, Meta(description="The same seed repeats a picture; the result says which one was used.")
+    ] = None
+    steps: Annotated[
+        _Steps | None,
+        Meta(description="Solver steps. A strength of less than 1 runs only that share of them."),
+    ] = None
+    strength: Annotated[
+        _Strength | None, Meta(description="1 starts from noise, less starts from the photo.")
+    ] = None
+    guidance_scale: Annotated[
+        _Guidance | None,
+        Meta(
+            description="How closely to follow the words; 1 or less turns this off and takes half the time."
+        ),
+    ] = None
+    structure: Annotated[
+        _Fraction | None,
+        Meta(
+            description="How closely to keep the room's depth and edges: 0.5 is the default, 1 is twice as close, 0 is "
+            "not at all."
+        ),
+    ] = None
+    solver: Annotated[
+        _Solver | None,
+        Meta(description="The method of the steps; the service's models may not allow every one."),
+    ] = None
+    attempts: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2,
+            description="2: restyle once more, with a stronger structure, when the quality score is low, and keep the "
+            "better picture.",
+        ),
+    ] = 1
+    detail: Annotated[
+        _Fraction | None,
+        Meta(
+            description="How much of the photo's own detail the result gets, at the photo's size; 0: none, at the "
+            "models' size."
+        ),
+    ] = None
+    preview_every: Annotated[
+        int, Meta(ge=0, le=100, description="Send a preview event every so many steps; 0: never.")
+    ] = 0
 
     def __post_init__(self) -> None:
-        # JSON has no NaN: it would be sent as null, which means "the default".
-        for name in ("strength", "guidance_scale", "detail"):
-            value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
+        for name, value in msgspec.structs.asdict(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite number, not {value}")
 
 
@@ -70,7 +127,7 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
     job_id: str
     estimated_time: float | None = None
-    """Seconds until the result, as far as the service can tell."""
+    """Seconds until the result, estimated by the service."""
     websocket_url: str = ""
     status_url: str = ""
 
@@ -83,7 +140,7 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResultWarning(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was asked for and did not do what it says: a stable code and one sentence."""
+    """A preference that was changed or had no effect: a stable code and one sentence."""
 
     code: str
     detail: str
@@ -100,7 +157,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def warnings(self) -> list[ResultWarning]:
-        """Preferences that had no effect, or another one than was asked for; [] from services that do not say."""
+        """Preferences that were changed or had no effect; [] from services that do not send warnings."""
         try:
             return msgspec.convert(self.metadata.get("warnings") or [], list[ResultWarning])
         except msgspec.ValidationError:
@@ -108,11 +165,11 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as of now. Times of day are UTC, durations are seconds."""
+    """A job's state at one moment. Times of day are UTC, durations are seconds."""
 
     job_id: str
     status: str
-    """One of the states that :data:`TERMINAL` names."""
+    """One of the states that are listed at :data:`TERMINAL`."""
     progress: float = 0.0
     """0 … 1."""
     message: str = ""
@@ -124,20 +181,20 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     queue_position: int | None = None
     """How many jobs are before it (0 = next); None when it is not waiting."""
     attempts: int = 0
-    """How often a worker has begun it."""
+    """How many times a worker has started it."""
     error: JobError | None = None
     result_url: str | None = None
     result: JobResult | None = None
-    """Only when completed."""
+    """Only of a completed job."""
 
     @property
     def finished(self) -> bool:
-        """Whether the job is in a state that it never leaves."""
+        """Whether the job has ended."""
         return self.status in TERMINAL
 
 
 class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
-    """Something in a photo."""
+    """An object that the detector found in a photo."""
 
     label: str
     score: float
@@ -152,9 +209,9 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     width: int
     height: int
     objects: list[SeenObject]
-    """The surest first."""
+    """The one with the highest score first."""
     room_type: str
-    """"unknown" when too little speaks for a kind of room."""
+    """"unknown" when the photo does not show clearly enough what room it is."""
     room_confidence: float
     """0 … 1, how sure ``room_type`` is; 0 when it is "unknown"."""
     depth_png: bytes
@@ -162,14 +219,14 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     edges_png: bytes
     """White on black."""
     release: str = ""
-    """The service's models."""
+    """The version of the service's models."""
     processing_time: float | None = None
     """Seconds."""
 
     def save(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
         """Write ``depth.png`` and ``edges.png`` into a folder, which is made if it is missing; their paths.
 
-        Each appears whole or not at all, in place of one that was there. Raises OSError.
+        Each is written whole or not at all, and replaces an older file. Raises OSError.
         """
         target = Path(folder)
         target.mkdir(exist_ok=True)
@@ -180,7 +237,7 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the service is: ``healthy`` or ``degraded``, and each of its parts by name."""
+    """The state of the service, ``healthy`` or ``degraded``, and of each of its parts."""
 
     status: str
     timestamp: datetime | None = None
@@ -196,7 +253,7 @@ JobRef = str | Submitted | JobStatus
 """A job: its id, its receipt or any status of it."""
 
 PreferencesLike = Preferences | Mapping[str, Any]
-"""Preferences, or a mapping for those that this version does not know."""
+"""Preferences, or a mapping, which may name some that this version does not know."""
 
 
 def job_id(job: JobRef) -> str:

@@ -15,6 +15,7 @@ from orchestrator.adapters.redis.connection import MAX_BLOCK, connect, redis_cal
 from orchestrator.adapters.redis.hub import Hub
 from orchestrator.adapters.redis.keys import PARKED, Keys
 from orchestrator.adapters.redis.scripts import Scripts, claim_names, names, pairs
+from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, Progress, Terminal
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
 from orchestrator.ports import (
@@ -41,13 +42,13 @@ DECLINE_SECONDS = 1800.0
 _CONNECTIONS = 32
 _CLEAN_AT_ONCE = 100
 _EXHAUSTED = JobError(
-    code="too_many_attempts", detail="The job stopped its worker too often and was given up."
+    code=FailureCode.TOO_MANY_ATTEMPTS, detail="The job stopped its worker too often and was given up."
 )
 _NOT_UNDERSTOOD = JobError(
-    code="not_understood",
+    code=FailureCode.NOT_UNDERSTOOD,
     detail="The job was made by a newer version of the service, and no worker of that version came by.",
 )
-_BROKEN_RECORD = JobError(code="broken_record", detail="The job's record was damaged.")
+_BROKEN_RECORD = JobError(code=FailureCode.BROKEN_RECORD, detail="The job's record was damaged.")
 _log = logging.getLogger("reroom.store")
 
 

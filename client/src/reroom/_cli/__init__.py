@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from reroom._cli import jobs, looking, restyling
+from reroom._cli import analysis, jobs, restyling, service
 from reroom._cli.common import EXIT_CODES
 
 
@@ -17,10 +17,12 @@ def installed_version() -> str:
         return "not installed"
 
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(installed_version(), prog_name="reroom")
 def main() -> None:
-    """The same room in another style, by a reroom service."""
+    """Restyle photos of rooms with a reroom service."""
 
 
 for command in (
@@ -30,8 +32,8 @@ for command in (
     jobs.download,
     jobs.cancel,
     jobs.erase,
-    looking.analyze,
-    looking.styles,
-    looking.health,
+    analysis.analyze,
+    service.styles,
+    service.health,
 ):
     main.add_command(command)

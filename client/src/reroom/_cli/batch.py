@@ -1,4 +1,4 @@
-"""Several photos side by side: submit, watch, save; one that fails leaves the others alone."""
+"""Restyle several photos at once: submit, watch, save. One that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -14,19 +14,29 @@ import click
 
 from reroom import errors
 from reroom._async import AsyncClient
-from reroom._cli.common import FAILED, OK, Problem, exit_code, problem, say, sentence, stderr, warn
+from reroom._cli.common import (
+    FAILED,
+    OK,
+    Error,
+    error_data,
+    error_message,
+    exit_code,
+    print_stderr,
+    print_warnings,
+    stderr,
+)
 from reroom._cli.display import Display
 from reroom._cli.outputs import STDOUT, is_stdout, write_stdout
 from reroom._http import RetryPolicy
 from reroom.models import JobStatus, Preferences, Submitted
 
 CANCEL_SECONDS, ANSWER_SECONDS = 5.0, 2.0
-"""After Ctrl-C: how long cancelling a job may take, and the answer to a submission that was on its way."""
+"""Limits after Ctrl-C: for cancelling a job, and for the answer to a submission that was under way."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """A photo and where its result goes; None = nobody waits for it."""
+class PhotoJob:
+    """A photo to restyle, and where to save its result; None = do not wait for it."""
 
     photo: Path
     output: str | None
@@ -34,11 +44,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an order."""
+    """How a photo's job ended: the job, or an error."""
 
-    order: Order
+    photo_job: PhotoJob
     job: Submitted | JobStatus | None = None
-    error: Problem | None = None
+    error: Error | None = None
 
     @property
     def code(self) -> int:
@@ -46,24 +56,25 @@ class Outcome:
 
     def data(self) -> dict[str, Any]:
         """For ``--json``."""
-        told: dict[str, Any] = {"photo": str(self.order.photo)}
+        data: dict[str, Any] = {"photo": str(self.photo_job.photo)}
         if self.error is not None:
-            return problem(sentence(self.error), self.code, self.error) | told
-        if self.order.output is not None:
-            told["output"] = self.order.output
-        return {"success": True, **told, "data": self.job}
+            return error_data(error_message(self.error), self.code, self.error) | data
+        if self.photo_job.output is not None:
+            data["output"] = self.photo_job.output
+        return {"success": True, **data, "data": self.job}
 
 
-def code_of(outcomes: Sequence[Outcome]) -> int:
-    """The exit code for all of them, as EXIT_CODES has it."""
+def common_exit_code(outcomes: Sequence[Outcome]) -> int:
+    """The exit code for all photos together, as EXIT_CODES describes it."""
     codes = {outcome.code for outcome in outcomes} - {OK}
     return OK if not codes else codes.pop() if len(codes) == 1 else FAILED
 
 
 class Batch:
-    """Runs orders, ``at_once`` of them side by side. What is printed of each begins with its photo, if there are more.
+    """Runs the jobs of photos, ``at_once`` of them at a time.
 
-    ``display`` makes the display for a label. With ``quiet`` paths are not printed on stdout.
+    ``display_for`` makes the display for a label, which is the photo's name when there are several. With ``quiet`` the
+    results' paths are not printed on stdout.
     """
 
     def __init__(
@@ -74,45 +85,45 @@ class Batch:
         *,
         timeout: float | None,
         at_once: int,
-        display: Callable[[str], Display],
+        display_for: Callable[[str], Display],
         quiet: bool,
     ) -> None:
         self._url, self._style, self._preferences, self._timeout = url, style, preferences, timeout
-        self._places = asyncio.Semaphore(at_once)
-        self._display, self._quiet = display, quiet
+        self._slots = asyncio.Semaphore(at_once)
+        self._display_for, self._quiet = display_for, quiet
 
-    async def run(self, orders: Sequence[Order]) -> list[Outcome]:
-        """What became of each. Cancelled, it cancels the jobs that it waits for."""
-        many = len(orders) > 1
+    async def run(self, photo_jobs: Sequence[PhotoJob]) -> list[Outcome]:
+        """Run all the jobs; when this task is cancelled, the jobs that it waits for are cancelled too."""
+        several = len(photo_jobs) > 1
         async with AsyncClient(self._url) as client, asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._carry_out(client, order, f"{order.photo}: " if many else ""))
-                for order in orders
+                group.create_task(self._run_one(client, each, f"{each.photo}: " if several else ""))
+                for each in photo_jobs
             ]
         return [task.result() for task in tasks]
 
-    async def _carry_out(self, client: AsyncClient, order: Order, label: str) -> Outcome:
-        async with self._places:
+    async def _run_one(self, client: AsyncClient, photo_job: PhotoJob, label: str) -> Outcome:
+        async with self._slots:
             try:
-                return Outcome(order, await self._restyle(client, order, label))
+                return Outcome(photo_job, await self._restyle(client, photo_job, label))
             except (errors.ReroomError, OSError) as error:
-                say(f"reroom: {label}{sentence(error)}")
-                return Outcome(order, error=error)
+                print_stderr(f"reroom: {label}{error_message(error)}")
+                return Outcome(photo_job, error=error)
 
-    async def _restyle(self, client: AsyncClient, order: Order, label: str) -> Submitted | JobStatus:
-        job = await self._submit(client, order.photo)
-        if order.output is None:
+    async def _restyle(self, client: AsyncClient, photo_job: PhotoJob, label: str) -> Submitted | JobStatus:
+        job = await self._submit(client, photo_job.photo)
+        if photo_job.output is None:
             self._print(job.job_id)
             return job
-        say(f"{label}job {job.job_id}")
+        print_stderr(f"{label}job {job.job_id}")
         try:
-            show = self._display(label).show
+            show = self._display_for(label).show
             done = await client.wait(job, after="0", timeout=self._timeout, on_event=show)
         except asyncio.CancelledError:
             await cancel_after_interrupt(self._url, job.job_id)
             raise
-        warn(done, label)
-        await self._save(client, done, order.output)
+        print_warnings(done, label)
+        await self._save(client, done, photo_job.output)
         return done
 
     async def _submit(self, client: AsyncClient, photo: Path) -> Submitted:
@@ -120,7 +131,7 @@ class Batch:
         try:
             return await asyncio.shield(submitting)
         except asyncio.CancelledError:
-            # The service may have the job already; only its answer has the id to cancel it by.
+            # The service may have created the job already. Its id, needed to cancel it, is in the answer.
             with suppress(errors.ReroomError, OSError, TimeoutError):
                 job = await asyncio.wait_for(submitting, ANSWER_SECONDS)
                 await cancel_after_interrupt(self._url, job.job_id)
@@ -140,20 +151,20 @@ class Batch:
         if self._quiet:
             return
         if sys.stdout.isatty() and stderr.is_terminal:
-            # The same terminal: above the bars, not through them.
-            say(line)
+            # Both are the same terminal: print above the progress bars, not through them.
+            print_stderr(line)
         else:
             click.echo(line)
 
 
 async def cancel_after_interrupt(url: str, job: str) -> None:
-    """Ctrl-C: stop the work, with a new client (the old one's connections may be in any state) and little patience."""
+    """Cancel a job after Ctrl-C, without retries, by a new client: the old one's connections may be in any state."""
     try:
         async with AsyncClient(url, timeout=CANCEL_SECONDS, retry=RetryPolicy(attempts=1)) as client:
             await client.cancel(job)
     except errors.Conflict:
-        say(f"reroom: job {job} had ended already")
+        print_stderr(f"reroom: job {job} had ended already")
     except errors.ReroomError as error:
-        say(f"reroom: job {job} may go on: {error}")
+        print_stderr(f"reroom: job {job} may go on: {error}")
     else:
-        say(f"reroom: cancelled job {job}")
+        print_stderr(f"reroom: cancelled job {job}")

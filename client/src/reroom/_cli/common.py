@@ -1,10 +1,10 @@
-"""What the commands share: options, exit codes, and how they say what went wrong."""
+"""What the commands share: options, exit codes, and how they report errors."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 
 from reroom import errors
+from reroom._cli.options import Finite
 from reroom._sync import Client
 from reroom.models import JobStatus
 
@@ -20,21 +21,23 @@ OK, FAILED, BAD_INPUT, UNREACHABLE, NOT_FOUND, CANCELLED, INTERRUPTED = 0, 1, 2,
 EXIT_CODES = """\b
 Exit codes:
   0    done
-  1    the job failed, or the service refused or broke
+  1    the job failed, or the service refused the request or has an internal error
   2    wrong usage or bad input
   3    the service cannot be reached, is not available, or did not end in time
   4    no such job
   5    the job was cancelled
   130  Ctrl-C; `restyle` first cancels its jobs, unless they have ended
-Of several photos: 0 when all are done, their code when all that failed have the same, else 1.
+With several photos: 0 when all are done; the code of those that failed when it is the same; else 1.
 """
 
-Problem = errors.ReroomError | OSError
+Error = errors.ReroomError | OSError
+"""What a command reports as a sentence and an exit code."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 stderr = Console(stderr=True)
 
 
-def exit_code(error: Problem) -> int:
+def exit_code(error: Error) -> int:
     """The documented exit code for an error."""
     match error:
         case BrokenPipeError():
@@ -51,71 +54,62 @@ def exit_code(error: Problem) -> int:
             return FAILED
 
 
-def sentence(error: Problem) -> str:
-    """What went wrong, with the field of the request that is to blame."""
+def error_message(error: Error) -> str:
+    """The error's sentence, after the field of the request that caused it, if the service named one."""
     field = getattr(error, "field", None)
     return f"{field}: {error}" if field else str(error)
 
 
-def problem(message: str, code: int, error: Problem | None = None) -> dict[str, Any]:
-    """What went wrong, for ``--json``."""
+def error_data(message: str, code: int, error: Error | None = None) -> dict[str, Any]:
+    """The error for ``--json``."""
     more = {name: getattr(error, name) for name in ("code", "field", "job_id") if getattr(error, name, None)}
     return {"success": False, "exit_code": code, "detail": message, **more}
 
 
-def say(text: str) -> None:
-    """A diagnostic; texts of a server are shown as they are, never as markup."""
+def print_stderr(text: str) -> None:
+    """Print a line on stderr. Texts from a server are printed as they are, never as markup."""
     stderr.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def warn(job: JobStatus, label: str = "") -> None:
-    """What the result says of preferences that did not do what they say."""
+def print_warnings(job: JobStatus, label: str = "") -> None:
+    """Print the result's warnings about preferences that were changed or had no effect."""
     for warning in job.result.warnings if job.result else ():
-        say(f"reroom: {label}warning: {warning.detail} [{warning.code}]")
+        print_stderr(f"reroom: {label}warning: {warning.detail} [{warning.code}]")
 
 
 def print_json(value: Any) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
-def fail(message: str, code: int, *, as_json: bool, error: Problem | None = None) -> NoReturn:
+def fail(message: str, code: int, *, as_json: bool, error: Error | None = None) -> NoReturn:
     """End the command: the reason on stderr, and with ``--json`` as an object on stdout too."""
-    say(f"reroom: {message}")
+    print_stderr(f"reroom: {message}")
     if as_json:
-        print_json(problem(message, code, error))
+        print_json(error_data(message, code, error))
     raise SystemExit(code)
 
 
 @contextmanager
-def reporting(*, as_json: bool) -> Iterator[None]:
-    """Turns what went wrong into a sentence and an exit code."""
+def reporting_errors(*, as_json: bool) -> Iterator[None]:
+    """Turn errors into a sentence and an exit code."""
     try:
         yield
     except (errors.ReroomError, OSError) as error:
-        fail(sentence(error), exit_code(error), as_json=as_json, error=error)
+        fail(error_message(error), exit_code(error), as_json=as_json, error=error)
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED, as_json=as_json)
 
 
 def client_at(url: str) -> Client:
+    """A client of the service at a URL; raises click.BadParameter when that is not one."""
     try:
         return Client(url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from error
 
 
-class Finite(click.FloatRange):
-    """A finite number within a range."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{number} is not a finite number.", param, ctx)
-        return number
-
-
-def common(command: F) -> F:
-    """The options that every command has."""
+def common_options(command: F) -> F:
+    """Give a command ``--url`` and ``--json``, which every command has."""
     command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(
         command
     )
@@ -125,13 +119,28 @@ def common(command: F) -> F:
         default="http://localhost:8000",
         show_default=True,
         show_envvar=True,
-        help="Where the service is.",
+        help="The service's URL.",
     )(command)
+
+
+def service_command(function: Callable[..., None]) -> click.Command:
+    """Make a command of a function that takes ``client`` and ``as_json``; errors are reported."""
+
+    @click.command(epilog=EXIT_CODES)
+    @common_options
+    @wraps(function)
+    def command(url: str, as_json: bool, **arguments: Any) -> None:
+        with client_at(url) as client, reporting_errors(as_json=as_json):
+            function(client=client, as_json=as_json, **arguments)
+
+    url, as_json, *own = command.params
+    command.params = [*own, url, as_json]  # the order of the help
+    return command
 
 
 timeout_option = click.option(
     "--timeout",
     type=Finite(min=0, min_open=True),
     metavar="SECONDS",
-    help="Wait no longer; the job goes on.",
+    help="Stop waiting after this time; the job goes on.",
 )

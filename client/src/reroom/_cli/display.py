@@ -1,4 +1,4 @@
-"""How the command shows a job at work, always on stderr: stdout is for results."""
+"""How the command shows a job's progress: on stderr, since stdout is for results."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from reroom import events
 
 
 class Display(Protocol):
-    """Is shown every event of a job."""
+    """Shows the events of a job."""
 
     def show(self, event: events.Event) -> None: ...
 
 
-def words(event: events.Event) -> str | None:
-    """What an event says to a person; None for nothing."""
+def description(event: events.Event) -> str | None:
+    """An event in words; None for one that is not shown."""
     match event:
         case events.Snapshot(data=job):
             return job.message or job.status
@@ -40,7 +40,7 @@ def words(event: events.Event) -> str | None:
 
 
 def progress(event: events.Event) -> float | None:
-    """0 … 1, or None where the event has none."""
+    """The job's progress, 0 … 1; None when the event has none."""
     match event:
         case events.Snapshot(data=job):
             return job.progress
@@ -53,23 +53,23 @@ def progress(event: events.Event) -> float | None:
 
 
 class Lines:
-    """A line for every event that says something, with the seconds since the start: for logs and pipes."""
+    """One line per event, with the seconds since the start: for logs and pipes."""
 
     def __init__(self, console: Console, label: str) -> None:
         self._console, self._label = console, label
-        self._began, self._progress = time.monotonic(), 0.0
+        self._started, self._progress = time.monotonic(), 0.0
 
     def show(self, event: events.Event) -> None:
-        done = progress(event)
-        self._progress = self._progress if done is None else done
-        if text := words(event):
-            elapsed = time.monotonic() - self._began
+        if (done := progress(event)) is not None:
+            self._progress = done
+        if text := description(event):
+            elapsed = time.monotonic() - self._started
             line = f"{elapsed:7.1f} s {self._progress:4.0%}  {self._label}{text}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar:
-    """A live bar: for terminals."""
+    """A progress bar: for terminals."""
 
     def __init__(self, bar: Progress, label: str) -> None:
         self._bar, self._label = bar, label
@@ -78,23 +78,23 @@ class Bar:
     def show(self, event: events.Event) -> None:
         if (done := progress(event)) is not None:
             self._bar.update(self._task, completed=done)
-        if text := words(event):
+        if text := description(event):
             self._bar.update(self._task, description=f"{self._label}{text}")
 
 
 @contextmanager
 def display(console: Console) -> Iterator[Callable[[str], Display]]:
-    """Makes the fitting display for where stderr goes; what it shows of a job begins with a label."""
+    """Gives a function that makes a job's display, which begins with a label: bars on a terminal, else lines."""
     if not console.is_terminal:
         yield partial(Lines, console)
         return
-    # Texts come from a server: shown as they are, never as markup.
+    # Texts come from a server: they are shown as they are, never as markup.
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    # Results go to stdout, which may be no terminal although stderr is one.
+    # stdout, which gets the results, may be a file although stderr is a terminal.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         yield partial(Bar, bar)

@@ -1,103 +1,91 @@
-"""About a job that is there: `status`, `watch`, `download`, `cancel`, `erase`."""
+"""Commands about a job: `status`, `watch`, `download`, `cancel`, `erase`."""
 
 from __future__ import annotations
 
 import click
 
 from reroom._cli.common import (
-    EXIT_CODES,
-    client_at,
-    common,
     print_json,
-    reporting,
-    say,
+    print_stderr,
+    print_warnings,
+    service_command,
     stderr,
     timeout_option,
-    warn,
 )
 from reroom._cli.display import display
 from reroom._cli.outputs import STDOUT, check_output, is_stdout, write_stdout
+from reroom._sync import Client
 from reroom.models import JobStatus
 
 
-@click.command(epilog=EXIT_CODES)
+@service_command
 @click.argument("job")
-@common
-def status(job: str, url: str, as_json: bool) -> None:
-    """Show how JOB is doing."""
-    with client_at(url) as client, reporting(as_json=as_json):
-        show_status(client.status(job), as_json=as_json)
+def status(client: Client, job: str, as_json: bool) -> None:
+    """Show the state of JOB."""
+    print_status(client.status(job), as_json=as_json)
 
 
-@click.command(epilog=EXIT_CODES)
+@service_command
 @click.argument("job")
 @timeout_option
-@common
-def watch(job: str, timeout: float | None, url: str, as_json: bool) -> None:
-    """Follow JOB to its end: progress on stderr, then its status.
+def watch(client: Client, job: str, timeout: float | None, as_json: bool) -> None:
+    """Follow JOB until it has ended.
 
-    Ctrl-C ends the watching, not the job.
+    Shows progress on stderr, then the job's state on stdout. Ctrl-C stops watching; the job goes on.
     """
-    with client_at(url) as client, reporting(as_json=as_json):
-        try:
-            with display(stderr) as displays:
-                done = client.wait(job, timeout=timeout, on_event=displays("").show)
-        except KeyboardInterrupt:
-            say(f"reroom: job {job} goes on")
-            raise
-        show_status(done, as_json=as_json)
+    try:
+        with display(stderr) as display_for:
+            done = client.wait(job, timeout=timeout, on_event=display_for("").show)
+    except KeyboardInterrupt:
+        print_stderr(f"reroom: job {job} goes on")
+        raise
+    print_status(done, as_json=as_json)
 
 
-@click.command(epilog=EXIT_CODES)
+@service_command
 @click.argument("job")
 @click.option(
     "--output",
     "-o",
     required=True,
     metavar="FILE|FOLDER|-",
-    help="The result: .jpg, .png or .webp. In a folder it is called after the job. - is stdout.",
+    help="Where to save the picture: .jpg, .png or .webp. In a folder it is named after the job. - is stdout.",
 )
-@common
-def download(job: str, output: str, url: str, as_json: bool) -> None:
-    """Save the result of JOB, which must be completed."""
+def download(client: Client, job: str, output: str, as_json: bool) -> None:
+    """Save the picture of JOB, which must have completed."""
     if as_json and is_stdout(output):
         raise click.UsageError("--json and the picture cannot both go to stdout.")
     check_output(output)
-    with client_at(url) as client, reporting(as_json=as_json):
-        if output == STDOUT:
-            write_stdout(client.picture(job))
-            return
-        saved = client.download(job, output)
+    if output == STDOUT:
+        write_stdout(client.picture(job))
+        return
+    saved = client.download(job, output)
     if as_json:
         print_json({"success": True, "job_id": job, "output": str(saved)})
     elif not is_stdout(output):
         click.echo(str(saved))
 
 
-@click.command(epilog=EXIT_CODES)
+@service_command
 @click.argument("job")
-@common
-def cancel(job: str, url: str, as_json: bool) -> None:
-    """Cancel JOB, work on the GPU included."""
-    with client_at(url) as client, reporting(as_json=as_json):
-        show_status(client.cancel(job), as_json=as_json)
+def cancel(client: Client, job: str, as_json: bool) -> None:
+    """Cancel JOB, including its work on the GPU."""
+    print_status(client.cancel(job), as_json=as_json)
 
 
-@click.command(epilog=EXIT_CODES)
+@service_command
 @click.argument("job")
-@common
-def erase(job: str, url: str, as_json: bool) -> None:
-    """Erase JOB, which must have ended, and its pictures from the service."""
-    with client_at(url) as client, reporting(as_json=as_json):
-        client.erase(job)
+def erase(client: Client, job: str, as_json: bool) -> None:
+    """Erase JOB, which must have ended, and its pictures."""
+    client.erase(job)
     if as_json:
         print_json({"success": True, "job_id": job})
     else:
         click.echo(f"erased {job}")
 
 
-def show_status(job: JobStatus, *, as_json: bool) -> None:
-    warn(job)
+def print_status(job: JobStatus, *, as_json: bool) -> None:
+    print_warnings(job)
     if as_json:
         print_json(job)
         return

@@ -8,19 +8,19 @@ from typing import Any
 
 import click
 
-from reroom._cli.batch import Batch, Order, code_of
+from reroom._cli.batch import Batch, PhotoJob, common_exit_code
 from reroom._cli.common import (
     EXIT_CODES,
     OK,
-    Finite,
     client_at,
-    common,
+    common_options,
     print_json,
-    reporting,
+    reporting_errors,
     stderr,
     timeout_option,
 )
 from reroom._cli.display import display
+from reroom._cli.options import CommandWithFields, options_from
 from reroom._cli.outputs import is_stdout, output_option, outputs_for
 from reroom.models import Preferences
 
@@ -35,7 +35,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES + EXIT_CODES)
+@click.command(cls=CommandWithFields, epilog=EXAMPLES + EXIT_CODES)
 @click.argument(
     "photos",
     metavar="PHOTO...",
@@ -43,49 +43,22 @@ Examples:
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
-@click.option("--style", default="modern", show_default=True, help="The look; see `reroom styles`.")
+@click.option(
+    "--style", default="modern", show_default=True, help="The new style; `reroom styles` lists them."
+)
 @output_option
-@click.option("--prompt", default="", help="Words that go before the style's own.")
-@click.option(
-    "--negative-prompt",
-    default="",
-    metavar="TEXT",
-    help="What is not wanted; has an effect only at a guidance scale above 1.",
-)
-@click.option(
-    "--palette", multiple=True, metavar="COLOUR", help="A colour in words; may be given several times."
-)
-@click.option("--keep-furniture", is_flag=True, help="Keep the furniture's shapes and much of its colours.")
-@click.option(
-    "--strength",
-    type=Finite(min=0.01, max=1),
-    help="1 = from noise; less = from the photo.  [default: the service's]",
-)
-@click.option(
-    "--guidance-scale",
-    type=Finite(min=0),
-    help="How closely to follow the words; at most 1 = not at all, in half the time.  [default: the service's]",
-)
-@click.option(
-    "--detail",
-    type=Finite(min=0, max=1),
-    help="How much of the photo's own detail to keep; 0 = none, at the models' size.  [default: the service's]",
-)
-@click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), help="For the same picture again.  [default: random]"
-)
-@click.option("--steps", type=click.IntRange(1, 100), help="Solver steps.  [default: the service's]")
+@options_from(Preferences, {"color_palette": "--palette"})
 @timeout_option
-@click.option("--detach", is_flag=True, help="Print the jobs' ids and wait for nothing.")
+@click.option("--detach", is_flag=True, help="Only submit: print the jobs' ids and do not wait.")
 @click.option(
     "--at-once",
     type=click.IntRange(1, 64),
     default=4,
     show_default=True,
     metavar="N",
-    help="Of several photos, so many at a time.",
+    help="How many photos are restyled at a time.",
 )
-@common
+@common_options
 def restyle(
     photos: tuple[Path, ...],
     style: str,
@@ -95,29 +68,34 @@ def restyle(
     at_once: int,
     url: str,
     as_json: bool,
-    **more: Any,
+    **preferences: Any,
 ) -> None:
-    """Restyle each PHOTO (JPEG, PNG or WebP) and save the result.
+    """Restyle each PHOTO and save the result.
 
-    Shows progress on stderr, and warnings about options without effect. Ctrl-C cancels the jobs. When --timeout runs
-    out, a job goes on: `reroom status`, `watch` and `download` take its id.
+    PHOTO is a JPEG, PNG or WebP file. Progress and warnings go to stderr. Ctrl-C cancels the jobs. After --timeout a
+    job goes on: `reroom status`, `watch` and `download` take its id.
     """
-    client_at(url).close()  # is it a URL?
-    orders = _orders(photos, style, output, timeout, detach=detach, as_json=as_json)
-    preferences = Preferences(color_palette=list(more.pop("palette")), **more)
-    with reporting(as_json=as_json), display(stderr) as displays:
+    client_at(url).close()  # refuses what is not a URL
+    photo_jobs = _photo_jobs(photos, style, output, timeout, detach=detach, as_json=as_json)
+    with reporting_errors(as_json=as_json), display(stderr) as display_for:
         batch = Batch(
-            url, style, preferences, timeout=timeout, at_once=at_once, display=displays, quiet=as_json
+            url,
+            style,
+            Preferences(**preferences),
+            timeout=timeout,
+            at_once=at_once,
+            display_for=display_for,
+            quiet=as_json,
         )
-        outcomes = asyncio.run(batch.run(orders))
-    code = code_of(outcomes)
+        outcomes = asyncio.run(batch.run(photo_jobs))
+    code = common_exit_code(outcomes)
     if as_json:
-        told = [outcome.data() for outcome in outcomes]
-        print_json(told[0] if len(told) == 1 else {"success": code == OK, "exit_code": code, "results": told})
+        data = [outcome.data() for outcome in outcomes]
+        print_json(data[0] if len(data) == 1 else {"success": code == OK, "exit_code": code, "results": data})
     raise SystemExit(code)
 
 
-def _orders(
+def _photo_jobs(
     photos: tuple[Path, ...],
     style: str,
     output: str | None,
@@ -125,14 +103,14 @@ def _orders(
     *,
     detach: bool,
     as_json: bool,
-) -> list[Order]:
-    """Raises click.UsageError where the options do not go together."""
+) -> list[PhotoJob]:
+    """Raises click.UsageError when options exclude each other."""
     if detach:
         if output is not None or timeout is not None:
-            raise click.UsageError("--detach waits for nothing: leave --output to `reroom download`.")
-        return [Order(photo, None) for photo in photos]
+            raise click.UsageError("--detach does not wait: give --output to `reroom download` instead.")
+        return [PhotoJob(photo, None) for photo in photos]
     if output is None:
         raise click.UsageError("Missing option '--output' / '-o' (or --detach).")
     if as_json and is_stdout(output):
         raise click.UsageError("--json and the picture cannot both go to stdout.")
-    return [Order(*pair) for pair in zip(photos, outputs_for(photos, style, output), strict=True)]
+    return [PhotoJob(*pair) for pair in zip(photos, outputs_for(photos, style, output), strict=True)]

@@ -1,4 +1,4 @@
-"""The client: one gRPC channel, one stream a request."""
+"""The client: one gRPC channel, one stream per request."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MAX_MESSAGE = 64 * 1024 * 1024
 _CHANNEL = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
-    # A server by its defaults hangs up (too_many_pings) on a stream that is silent, say queued, and pinged more often
-    # than every 5 minutes: at 30 s it took 4 minutes. To notice a vanished server sooner, give a deadline.
+    # A gRPC server with default settings closes a silent stream, such as a queued request's, that is pinged more often
+    # than every 5 minutes (too_many_pings; at 30 s it did after 4 minutes). Deadlines notice a lost server sooner.
     ("grpc.keepalive_time_ms", 330_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
@@ -38,9 +38,9 @@ _CHANNEL = [
 
 
 class TritonClient:
-    """Talks to a Triton server's models ``restyle`` and ``analyse`` (``url`` = host:port of its gRPC endpoint).
+    """A client of the models ``restyle`` and ``analyse`` on a Triton server; ``url`` = host:port of its gRPC endpoint.
 
-    Use it as an async context manager, or call :meth:`close`. Any number of requests may run at once over its one
+    Use it as an async context manager, or call :meth:`close`. Any number of requests may run at once on its one
     channel, which reconnects by itself.
     """
 
@@ -68,9 +68,9 @@ class TritonClient:
     ) -> AsyncGenerator[RestyleEvent, None]:
         """Run a request; yields events as they happen, the last being :class:`Result`.
 
-        Closing the iterator (``aclose``), leaving it by cancelling the task, or the passing of ``deadline`` seconds
-        stops the work on the server within one step. Note that ``break`` alone closes an async generator only when it
-        is collected: wrap it in ``contextlib.aclosing``. Raises RestyleError.
+        Closing the iterator (``aclose``), cancelling the task, or the deadline (seconds) stops the work on the server
+        within one step. ``break`` alone closes an async generator only when it is garbage collected: wrap it in
+        ``contextlib.aclosing``. Raises RestyleError.
         """
         result: Result | None = None
         async with aclosing(
@@ -79,8 +79,8 @@ class TritonClient:
             async for response in responses:
                 event = wire.decode(response)
                 if isinstance(event, Result):
-                    # Kept until the stream has ended: who leaves at the result would cancel a request that is just
-                    # about to end, and Triton 2.51 at times never lets go of such a request and then cannot stop.
+                    # Kept until the stream has ended: a caller that stops at the result would cancel a request that is
+                    # about to end, and Triton 2.51 sometimes never releases such a request and then cannot stop.
                     result = event
                 elif event is not None:
                     yield event
@@ -89,16 +89,16 @@ class TritonClient:
         yield result
 
     async def analyse(self, image: NDArray[uint8], *, deadline: float | None = None) -> PhotoAnalysis:
-        """What is in a photo, RGB uint8 [H, W, 3]: depth, edges, objects and the kind of room.
+        """What is in a photo, RGB uint8 [H, W, 3]: depth, edges, objects and the type of room.
 
-        It changes nothing on the server, so it may be repeated. Cancelling the task, or the passing of ``deadline``
-        seconds, gives the request up, but its networks, which run once, run to their end; and Triton 2.51 may crash
-        when many requests are cancelled just as they end. Raises RestyleError.
+        It changes nothing on the server, so it may be repeated. Cancelling the task, or the deadline (seconds), gives
+        up the request, but the networks that have begun run to their end; and Triton 2.51 may crash when many requests
+        are cancelled just as they end. Raises RestyleError.
         """
         found: PhotoAnalysis | None = None
         inputs, outputs = wire.encode_photo(image), wire.wanted_from_analyse()
         async with aclosing(self._stream(ANALYSE, inputs, outputs, deadline)) as responses:
-            # To the end of the stream, for the reason that restyle() gives.
+            # Read to the end of the stream, for the reason in restyle().
             async for response in responses:
                 found = wire.decode_analysis(response) or found
         if found is None:
@@ -106,9 +106,10 @@ class TritonClient:
         return found
 
     async def probe(self, model: str = RESTYLE, *, deadline: float) -> dict[str, int]:
-        """Have the process of ``model``, restyle or analyse, answer: by model that it calls, its version, −1 = latest.
+        """Check that the process of ``model``, restyle or analyse, answers; returns the models that it calls, with
+        their versions (−1 = the latest).
 
-        It costs no computing. {} from a server whose ``model`` is older than this request: that proves nothing. Raises
+        No network runs. A server whose ``model`` does not know this request yields {}, which proves nothing. Raises
         RestyleError.
         """
         models: dict[str, int] = {}
@@ -125,10 +126,10 @@ class TritonClient:
         return models
 
     async def probe_model(self, model: str, version: int, *, deadline: float) -> bool:
-        """Have the process of another model answer the smallest request; False when it is no process of its own.
+        """Check that the process of another model answers the smallest request; False for one without its own process.
 
         Raises RestyleError: ``unavailable`` when the process is dead, ``deadline_exceeded`` when it did not answer
-        within ``deadline`` seconds. What a model says of the request itself is an answer.
+        within ``deadline`` seconds. A model's error about the request itself counts as an answer.
         """
         name, number = model, "" if version < 0 else str(version)
         try:
@@ -154,7 +155,7 @@ class TritonClient:
         outputs: list[InferRequestedOutput],
         deadline: float | None,
     ) -> AsyncGenerator[InferResult, None]:
-        """The responses to one request, which ends with the iterator. Raises RestyleError."""
+        """The responses to one request; closing the iterator cancels it. Raises RestyleError."""
 
         async def requests() -> AsyncIterator[dict[str, Any]]:
             yield {"model_name": model, "inputs": inputs, "outputs": outputs}
@@ -173,7 +174,7 @@ class TritonClient:
             responses.cancel()
 
     def _cancelled(self) -> BaseException:
-        """What a CancelledError was: gRPC raises it too, in tasks that nobody cancelled, when the channel is closed."""
+        """The error for a CancelledError, which gRPC raises also when the channel is closed, in tasks not cancelled."""
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             return asyncio.CancelledError()

@@ -1,4 +1,4 @@
-"""Failures of a direct request, told by a stable code.
+"""Errors of direct requests, each with a stable code.
 
 Triton gives a stream's errors as sentences without a status. (Its request header ``triton_grpc_error`` would add
 one, but tritonserver 2.51 crashes with it when a model sends the final flag after an error.) Hence the model's own
@@ -15,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 from reroom.errors import ReroomError
 
 FINAL = frozenset({"invalid_request", "cancelled"})
-"""Codes for which another try is of no use."""
+"""Codes after which a retry does not help."""
 
 _MODEL = re.compile(r"(?:.*\bmessage: )?([a-z][a-z0-9_]*): (.+)", re.DOTALL)
 _REFUSED = re.compile(
@@ -24,15 +24,14 @@ _REFUSED = re.compile(
 )
 _NOT_LOADED = re.compile(r"Request for unknown model|is not ready|no available versions|Server is stopping")
 _DEAD = re.compile(r"\b[Ss]tub process\b.*(is not healthy|is unhealthy|exited|restart)", re.DOTALL)
-"""Triton's words for a Python model whose own process has died, or has not stirred for a second."""
+"""Triton's messages about a Python model whose own process has died, or has not responded for a second."""
 
 
 class RestyleError(ReroomError):
-    """The request failed. ``retryable`` says whether another try may succeed.
+    """The request failed. ``retryable`` says whether a retry may succeed.
 
-    Codes: ``invalid_request``, ``model_error``, ``cancelled`` and what else the model says of itself; ``unavailable``
-    when the server or the model cannot be reached or a model's process has died, ``deadline_exceeded`` when the time
-    given ran out.
+    Codes: ``invalid_request``, ``model_error``, ``cancelled`` and others from the model; ``unavailable`` when the
+    server or the model cannot be reached, or a model's process has died; ``deadline_exceeded`` after the deadline.
     """
 
     def __init__(self, code: str, detail: str, *, retryable: bool) -> None:
@@ -48,7 +47,7 @@ def failure(code: str, detail: str) -> RestyleError:
 def from_message(message: str) -> RestyleError:
     """An error response of the stream: the model's (``code: sentence``) or one of Triton's own."""
     if match := _MODEL.fullmatch(message):
-        # Of another model, which `restyle` called. Only there: its other sentences may quote what users wrote.
+        # `restyle` reports a dead model that it called as model_error. Other codes may quote what users wrote.
         gone = match[1] == "model_error" and _DEAD.search(match[2])
         return failure("unavailable" if gone else match[1], match[2])
     if match := _REFUSED.fullmatch(message):
@@ -58,7 +57,7 @@ def from_message(message: str) -> RestyleError:
 
 
 def from_call(error: InferenceServerException) -> RestyleError:
-    """The failure of a call that is no stream: by gRPC itself, or what the server said of it."""
+    """The error of a call that is not a stream: from gRPC itself, or the server's message."""
     status, message = str(error.status() or ""), str(error.message())
     if status.endswith("DEADLINE_EXCEEDED") or message == "Deadline Exceeded":
         return failure("deadline_exceeded", "the time given for the request ran out")
@@ -68,7 +67,7 @@ def from_call(error: InferenceServerException) -> RestyleError:
 
 
 def from_transport(error: grpc.aio.AioRpcError) -> RestyleError:
-    """The end of a call by gRPC itself."""
+    """The error of a stream that gRPC itself ended."""
     status, detail = error.code(), error.details() or error.code().name
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return failure("deadline_exceeded", "the time given for the request ran out")

@@ -1,4 +1,4 @@
-"""What goes to the models ``restyle`` and ``analyse`` and what comes back. Images are RGB."""
+"""Requests to the models ``restyle`` and ``analyse``, and their answers. Images are RGB."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from reroom.models import ResultWarning
 
 
 class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One request. Fields left at None take the server's defaults; values are judged by the server."""
+    """One request. None = the server's default. The server checks the values."""
 
     image: NDArray[np.uint8]
     """The photo, RGB [H, W, 3]."""
     prompt: str | tuple[str, ...]
-    """The words, or several parts of them: the user's, a style's. When the parts together are longer than the text
-    encoder reads, each keeps a share of it, so that none is lost because another is long."""
+    """The prompt, or several parts of it, such as the user's and a style's. When they are together too long for the
+    text encoder, each keeps a share of its tokens, so that a long part does not displace the others."""
     negative_prompt: str | tuple[str, ...] = ""
-    """Words or parts of what is not wanted; without effect at a guidance scale of at most 1."""
+    """What is not wanted, as a prompt or parts of one; no effect at a guidance scale of 1 or less."""
     palette: tuple[str, ...] | None = None
-    """Colours in words, at most 8, which the server says in the prompt before its last part; () = the style's own
-    colours. None leaves it to the server: a release that knows palettes takes one of them by the seed."""
+    """Colours in words, at most 8, which the server puts into the prompt before its last part; () = the style's own
+    colours. None = the server's choice: a release with palettes takes one of them by the seed."""
     seed: int | None = None
-    """0 … 2**63−1; None = random. The one that was used comes back in the result."""
+    """0 … 2**63−1; None = random. The result has the seed that was used."""
     steps: int | None = None
-    """Solver steps, 1 … 100, of which the share ``strength`` is run. Where that is left to the server, so many are
-    taken that its own share of them is whole steps."""
+    """Solver steps, 1 … 100, of which the share ``strength`` is run. With the server's default strength their number is
+    rounded so that this share is a whole number of steps."""
     solver: str | None = None
-    """A solver's name, as the bundle knows it."""
+    """The name of one of the bundle's solvers."""
     guidance_scale: float | None = None
-    """Classifier-free guidance; at most 1 = off, for half the time."""
+    """Classifier-free guidance; 1 or less = off, in half the time."""
     strength: float | None = None
     """0 < strength ≤ 1; 1 starts from noise, less starts from the photo."""
     max_strength: float | None = None
-    """An upper bound, 0 … 1, of the strength that is the server's default; without effect beside ``strength``."""
+    """An upper bound, 0 … 1, for the server's default strength; no effect beside ``strength``."""
     control_scale: tuple[float, float] | None = None
     """Weights of the depth and the edge ControlNet."""
     structure: float | None = None
@@ -50,8 +50,8 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     detail: float | None = None
     """0 … 1; above 0 the result has the photo's own size, and its edges and textures wherever the room is the same."""
     latents: NDArray[np.float32] | None = None
-    """Start noise [4, h, w] in place of the seed's, for exact comparisons; without effect where a release starts from
-    the photo alone."""
+    """Start noise [4, h, w] in place of the seed's, for exact comparisons; no effect where a release starts from the
+    photo alone."""
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="stage"):
@@ -63,18 +63,18 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="st
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="analysis"):
-    """What is in the photo of a restyle: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
+    """What was found in the photo of a restyle: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
 
     objects: list[dict[str, Any]]
     room_type: str
     progress: float
     room_confidence: float | None = None
-    """0 … 1, how sure ``room_type`` is; None from models that do not say."""
+    """0 … 1, how sure ``room_type`` is; None from models that do not send it."""
     release: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="step"):
-    """Solver step ``step`` (from 1) was done; ``of`` counts the steps really run."""
+    """Solver step ``step`` (from 1) is done; ``of`` is how many are run."""
 
     step: int
     of: int
@@ -98,22 +98,21 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """0..1: edge_agreement, depth_agreement, sharpness, contrast, exposure, cleanliness, changed, and one score."""
     attempts: int
     prompt_truncated: bool
-    """True when a prompt was longer than the text encoder reads; the warnings say what was left out."""
+    """Whether a prompt was too long for the text encoder; the warnings say what was left out."""
     timings: dict[str, float]
     """Seconds per stage."""
     release: str
     warnings: list[ResultWarning] = []
-    """What of the request did not do what it says."""
+    """Parts of the request that were changed or had no effect."""
     palette: list[str] | None = None
-    """The colours that were said in the prompt, the request's or those of its seed; [] = none. None from models that do
-    not say."""
+    """The colours in the prompt, the request's or those that the seed chose; [] = none. None from models that do not
+    send it."""
     strength: float | None = None
-    """What the picture was made at; None from models that do not say."""
+    """The strength that was used; None from models that do not send it."""
 
 
 class PhotoAnalysis(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The answer of ``analyse``: what is in a photo. The pictures have its aspect, at the area that the networks work
-    on."""
+    """The answer of ``analyse``. The pictures have the photo's aspect ratio, at the models' size."""
 
     depth: NDArray[np.uint8]
     """[H, W], white = near, scaled so that the nearest is 255 and the farthest 0."""
@@ -122,11 +121,11 @@ class PhotoAnalysis(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     objects: list[dict[str, Any]]
     """[{label, score, box}], score 0 … 1, box = [x0, y0, x1, y1] in 0 … 1 of the photo."""
     room_type: str
-    """"unknown" when too little speaks for a kind of room."""
+    """"unknown" when the photo does not show clearly enough what room it is."""
     room_confidence: float
     """0 … 1, how sure ``room_type`` is; 0 when it is "unknown"."""
     release: str
 
 
 RestyleEvent = Stage | Analysis | Step | Preview | Result
-"""What a stream gives: stages, steps and previews as they happen, and the result at the end."""
+"""The events of a stream: stages, steps and previews as they happen, and the result at the end."""

@@ -1,4 +1,4 @@
-"""Small requests that only ask whether a model's own process still answers.
+"""Small requests that only check whether a model's own process still answers.
 
 A Python model of Triton's runs in a process of its own (its *stub*), and so does a model of a backend that is written
 in Python. When such a process dies, Triton 2.51 goes on saying that the model is ready. Only a request shows it.
@@ -19,14 +19,14 @@ picture. At 64² a guided step computes a 64th of what it does at 512²."""
 
 
 def is_process(config: ModelConfig) -> bool:
-    """Whether the model runs in a process of its own: it is Python, or its backend is (``runtime`` says so)."""
+    """Whether the model runs in its own process: its backend is Python, or written in Python (``runtime``)."""
     return bool(config.backend == "python" or config.runtime.endswith(".py"))
 
 
 def smallest_inputs(config: ModelConfig) -> list[InferInput]:
-    """Zeros for every input that is required, in the smallest shapes that networks of this kind take.
+    """Zeros for every required input, in the smallest shapes that networks of this kind take.
 
-    A model may refuse them all the same. Then its process has answered, which is all that was asked.
+    A model may refuse them; then too its process has answered.
     """
     return [_zeros(each, batched=config.max_batch_size > 0) for each in config.input if not each.optional]
 

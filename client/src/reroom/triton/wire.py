@@ -73,7 +73,8 @@ _KNOWN = frozenset({"stage", "analysis", "step", "preview", "result"})
 
 
 def wanted() -> list[InferRequestedOutput]:
-    """The outputs to ask for. Silence would mean all, among them the picture before rounding, four times as large."""
+    """The outputs to ask for. Without them all would come, also the picture before rounding, which is four times as
+    large."""
     return [InferRequestedOutput("event"), InferRequestedOutput("image")]
 
 
@@ -83,9 +84,9 @@ def wanted_from_analyse() -> list[InferRequestedOutput]:
 
 
 def encode(request: RestyleRequest) -> list[InferInput]:
-    """The request's tensors; what is left at its default is left out.
+    """The request's tensors; fields at their default are left out.
 
-    Raises RestyleError (invalid_request) where shapes or dtypes cannot be right; values are the server's to judge.
+    Raises RestyleError (invalid_request) for wrong shapes or dtypes; the server checks the values.
     """
     _check(request)
     return [
@@ -98,7 +99,7 @@ def encode(request: RestyleRequest) -> list[InferInput]:
 def encode_photo(image: NDArray[np.uint8]) -> list[InferInput]:
     """The tensors of a request to ``analyse``; ``image`` is RGB [H, W, 3].
 
-    Raises RestyleError (invalid_request) where shape or dtype cannot be right.
+    Raises RestyleError (invalid_request) for a wrong shape or dtype.
     """
     _check_image(image)
     return [_input("image", image, np.uint8, "UINT8")]
@@ -156,7 +157,7 @@ def _input(name: str, value: Any, dtype: type[np.generic], datatype: str) -> Inf
 def decode(response: InferResult) -> RestyleEvent | None:
     """The event of a response; None for a type that this version does not know. Unknown fields are ignored.
 
-    Raises RestyleError (model_error) when the response is not an event at all.
+    Raises RestyleError (model_error) when the response has no valid event.
     """
     event = response.as_numpy("event")
     if event is None or event.size != 1:

@@ -227,7 +227,7 @@ def test_the_depth_model_trains_and_answers(dataset: Dataset, tmp_path: Path) ->
     assert (int(answer.min()), int(answer.max())) == (0, 255)
 
 
-def test_the_judge_trains_and_is_kept(dataset: Dataset, tmp_path: Path) -> None:
+def test_the_classifier_trains_and_is_kept(dataset: Dataset, tmp_path: Path) -> None:
     trained = classifier.train_classifier(dataset, tmp_path, CLASSIFIER, Limit(steps=2), CPU)
     classifier.save_classifier(trained, CLASSIFIER, tmp_path / "classifier")
     pictures = np.stack([dataset.picture(i % 4, i % 5) for i in range(10)])

@@ -1,0 +1,36 @@
+"""Commands about the service: `styles`, `health`."""
+
+from __future__ import annotations
+
+import click
+
+from reroom._cli.common import UNREACHABLE, print_json, service_command
+from reroom._sync import Client
+
+
+@service_command
+def styles(client: Client, as_json: bool) -> None:
+    """List the styles."""
+    names = client.styles()
+    if as_json:
+        print_json({"styles": names})
+    else:
+        for name in names:
+            click.echo(name)
+
+
+@service_command
+def health(client: Client, as_json: bool) -> None:
+    """Show whether the service and its parts work.
+
+    The exit code is 3 when a part does not.
+    """
+    found = client.health()
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(found.status)
+        for name, part in found.services.items():
+            click.echo(f"{name}: {part.get('status', part) if isinstance(part, dict) else part}")
+    if not found.healthy:
+        raise SystemExit(UNREACHABLE)

@@ -1,0 +1,151 @@
+"""Every code of an error, declared once: what it means and what to do. docs/errors.md is written from here.
+
+A code stays what it is for ever; its sentence may be reworded. Codes may be added.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class ProblemCode(StrEnum):
+    """Why a request is refused: the ``code`` of a problem detail."""
+
+    statuses: tuple[int, ...]
+    """The HTTP statuses that it comes with; the first one unless the refusal says another."""
+    meaning: str
+    remedy: str
+
+    def __new__(
+        cls, code: str, statuses: int | tuple[int, ...] = (), meaning: str = "", remedy: str = ""
+    ) -> Self:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.statuses = (statuses,) if isinstance(statuses, int) else statuses
+        member.meaning, member.remedy = meaning, remedy
+        return member
+
+    # fmt: off
+    # The photo
+    ANIMATED_IMAGE = ("animated_image", 422, "the file holds more than one frame", "send one picture")
+    BROKEN_IMAGE = ("broken_image", 422, "the file is damaged, cut off, or takes too long to read",
+        "export it again, or take another")
+    EMPTY_FILE = ("empty_file", 422, "the file has no bytes", "choose the photo again")
+    IMAGE_TOO_LARGE = ("image_too_large", 422, "the picture has too many pixels, or needs too much memory",
+        "scale it down")
+    IMAGE_TOO_NARROW = ("image_too_narrow", 422, "the picture is much longer than wide, or wider than long",
+        "crop it")
+    IMAGE_TOO_SMALL = ("image_too_small", 422, "the picture has too few pixels", "send a larger one")
+    UNSUPPORTED_IMAGE = ("unsupported_image", 415, "no JPEG, PNG or WebP, or a rare kind of one",
+        "save it as an ordinary JPEG")
+    BODY_TOO_LARGE = ("body_too_large", 413, "the file, or the whole body, has too many bytes",
+        "send a smaller file")
+    # The request
+    UNKNOWN_STYLE = ("unknown_style", 422, "there is no such style", "take one that `detail` lists")
+    INVALID_PREFERENCES = ("invalid_preferences", 422, "a preference is unknown, of a wrong type or out of its range",
+        "see `field`, and [the list](api.md)")
+    MISSING_FILE = ("missing_file", 422, "neither a photo nor the key of one was sent",
+        "send the photo as `file`")
+    FILE_AND_KEY = ("file_and_key", 422, "a file and a key were sent", "send one of them")
+    DUPLICATE_FIELD = ("duplicate_field", 422, "a form field came twice", "send it once")
+    UNKNOWN_FIELD = ("unknown_field", 422, "there is no such form field", "see the names in `detail`")
+    INVALID_UPLOAD = ("invalid_upload", (422, 400), "the body of `POST /uploads` is not as described",
+        "send `content_type` and `size`")
+    MALFORMED_FORM = ("malformed_form", 400, "the form is not well formed", "let a library write it")
+    MALFORMED_JSON = ("malformed_json", 400, "the body is no JSON object in UTF-8", "let a library write it")
+    MALFORMED_REQUEST = ("malformed_request", 400, "the request is not valid HTTP/1.1",
+        "let a library write it")
+    INCOMPLETE_BODY = ("incomplete_body", 400, "the connection ended before the body did", "send it again")
+    BAD_REQUEST = ("bad_request", 400, "the request is not well formed in some other way", "see `detail`")
+    CLIENT_GONE = ("client_gone", 400, "the client closed the connection before the answer", "send it again")
+    UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415, "the body is of another type than this endpoint takes",
+        "see `detail`")
+    UNSUPPORTED_ENCODING = ("unsupported_encoding", 415, "the body is compressed", "send it as it is")
+    LENGTH_REQUIRED = ("length_required", 411, "`Content-Length` is missing",
+        "send it with the number of bytes")
+    HEADERS_TOO_LARGE = ("headers_too_large", 431, "the headers have too many bytes or lines", "send fewer")
+    HEADERS_TOO_SLOW = ("headers_too_slow", 408, "the headers come too slowly", "send again on a better line")
+    UPLOAD_TOO_SLOW = ("upload_too_slow", 408, "the body comes too slowly", "send again on a better line")
+    METHOD_NOT_ALLOWED = ("method_not_allowed", 405, "this address does not take this method",
+        "see the header `Allow`")
+    UPGRADE_REQUIRED = ("upgrade_required", 426, "this address speaks WebSocket only", "connect with `ws://`")
+    NOT_FOUND = ("not_found", 404, "there is nothing at this address",
+        "see [the endpoints](api.md#endpoints)")
+    # Jobs, pictures and uploads
+    JOB_NOT_FOUND = ("job_not_found", 404, "no job has this id, or it was erased", "submit again")
+    JOB_FINISHED = ("job_finished", 409, "it cannot be cancelled any more", "read its result, or erase it")
+    JOB_NOT_FINISHED = ("job_not_finished", 409, "its files cannot be erased yet", "cancel it first")
+    OBJECT_NOT_FOUND = ("object_not_found", 404, "the picture was erased, or never was", "submit again")
+    LINK_EXPIRED = ("link_expired", 403, "the signed link is too old",
+        "ask for the job's status: it has a new one")
+    BAD_SIGNATURE = ("bad_signature", 403, "the link was changed, or made by another service",
+        "use it as it was given")
+    NO_SUCH_UPLOAD = ("no_such_upload", 409, "there is no photo under this key", "PUT it to the link first")
+    UPLOAD_USED = ("upload_used", 409, "this key or link was used", "ask for another at `POST /uploads`")
+    # Rights
+    UNAUTHORIZED = ("unauthorized", 401, "the administrator's token is missing or wrong",
+        "send `Authorization: Bearer …`")
+    ADMIN_DISABLED = ("admin_disabled", 403, "the service has no administrator's token",
+        "set `REROOM_ADMIN_TOKEN`")
+    FORBIDDEN_ORIGIN = ("forbidden_origin", 403, "the page's origin is not allowed",
+        "name it in `ALLOWED_ORIGINS`")
+    # The service
+    QUEUE_FULL = ("queue_full", 503, "as many jobs wait as may", "try again after `Retry-After`")
+    TOO_MANY_CONNECTIONS = ("too_many_connections", (429, 503),
+        "you, or all clients together, have too many connections", "try again after `Retry-After`")
+    TOO_MANY_UPLOADS = ("too_many_uploads", 429, "you have too many uploads at once",
+        "try again after `Retry-After`")
+    UNAVAILABLE = ("unavailable", 503, "a part of the service cannot be reached",
+        "try again; the operator sees which at `/health`")
+    MODEL_ERROR = ("model_error", 502, "the model broke over this photo",
+        "try another photo; the worker's log has the reason")
+    MODEL_TIMEOUT = ("model_timeout", 504, "the model took too long", "try again")
+    INTERNAL_ERROR = ("internal_error", 500, "something broke on the service's side",
+        "try again; the log has the reason")
+    # fmt: on
+
+
+class FailureCode(StrEnum):
+    """Why a job failed: the ``code`` of its ``error``."""
+
+    sentence: str
+    """What everybody may read. Empty where the stored detail is written for the user; other details may hold addresses
+    and what libraries say, and are for the worker's log."""
+    meaning: str
+    remedy: str
+
+    def __new__(cls, code: str, sentence: str = "", meaning: str = "", remedy: str = "") -> Self:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.sentence, member.meaning, member.remedy = sentence, meaning, remedy
+        return member
+
+    # fmt: off
+    BROKEN_IMAGE = ("broken_image", "The photo cannot be decoded.", "the stored photo cannot be decoded",
+        "submit it again")
+    ORIGINAL_MISSING = ("original_missing", "", "the stored photo is gone", "submit it again")
+    INVALID_REQUEST = ("invalid_request", "", "the model refused a value, such as a solver that the release has not",
+        "change what `detail` names")
+    NOT_UNDERSTOOD = ("not_understood", "", "no worker understands what was asked; they are older than the API",
+        "submit again once all workers are upgraded")
+    MODEL_ERROR = ("model_error", "The model broke over this photo.", "the model broke over this photo",
+        "try another photo")
+    STALLED = ("stalled", "", "the model stopped answering", "submit it again")
+    TOO_MANY_ATTEMPTS = ("too_many_attempts", "", "the job stopped its worker too often", "try another photo")
+    TOO_MANY_OUTAGES = ("too_many_outages", "", "a part of the service went away many times while the job ran",
+        "submit it again")
+    UNAVAILABLE = ("unavailable", "A part of the service was out of reach for too long.",
+        "a part of the service was out of reach for too long", "submit it again")
+    BROKEN_RECORD = ("broken_record", "", "the job's record was damaged", "submit it again")
+    INTERNAL_ERROR = ("internal_error", "Something went wrong on our side.", "the worker broke",
+        "submit it again; its log has the reason")
+    # fmt: on
+
+    @classmethod
+    def of(cls, code: str) -> FailureCode:
+        """The member for a stored code; INTERNAL_ERROR for one of another version of the workers."""
+        try:
+            return cls(code)
+        except ValueError:
+            return cls.INTERNAL_ERROR

@@ -1,0 +1,71 @@
+"""How a picture was made: what a worker says of it, and the API passes on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Score = Annotated[float, Meta(ge=0, le=1)]
+
+
+Box = Annotated[
+    list[float],
+    Meta(min_length=4, max_length=4, description="[x0, y0, x1, y1] in 0..1 of the photo, from its top left"),
+]
+
+
+class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
+    label: str
+    score: Annotated[float, Meta(ge=0, le=1)]
+    box: Box
+
+
+class Quality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Measures of the picture beside its photo, 0 to 1 each and 1 best: edges and depth that it keeps, how sharp it is
+    at the photo's edges, contrast (a veil takes it), exposure (nothing burnt out or black that the photo shows),
+    cleanliness (no blotches, no noise), and how much was changed (0: nothing was restyled). The score is their weighted
+    geometric mean, so that one bad fault is enough for a bad picture."""
+
+    edge_agreement: Score | UnsetType = UNSET
+    depth_agreement: Score | UnsetType = UNSET
+    sharpness: Score | UnsetType = UNSET
+    contrast: Score | UnsetType = UNSET
+    exposure: Score | UnsetType = UNSET
+    cleanliness: Score | UnsetType = UNSET
+    changed: Score | UnsetType = UNSET
+    score: Score | UnsetType = UNSET
+
+
+class ResultWarning(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was asked for and not done: a stable code and one sentence."""
+
+    code: str
+    detail: str
+
+
+class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the picture was made. Other releases of the service may leave members out, or add some."""
+
+    style: str | UnsetType = UNSET
+    processing_time: Annotated[float, Meta(ge=0, description="Seconds")] | UnsetType = UNSET
+    quality_score: Score | UnsetType | None = UNSET
+    quality: Quality | UnsetType = UNSET
+    room_type: str | UnsetType = UNSET
+    room_confidence: Score | UnsetType | None = UNSET
+    objects: list[SeenObject] | UnsetType = UNSET
+    seed: Annotated[int, Meta(ge=0, description="Repeats the picture when given again")] | UnsetType = UNSET
+    palette: (
+        Annotated[list[str], Meta(description="Colours that the models were told, asked for or by the seed")]
+        | UnsetType
+        | None
+    ) = UNSET
+    strength: Annotated[float, Meta(gt=0, le=1)] | UnsetType | None = UNSET
+    attempts: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    prompt_truncated: bool | UnsetType = UNSET
+    warnings: list[ResultWarning] | UnsetType = UNSET
+    timings: Annotated[dict[str, float], Meta(description="Seconds by stage")] | UnsetType = UNSET
+    release: Annotated[str, Meta(description="The models that made it")] | UnsetType = UNSET
+    width: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    height: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
