@@ -71,7 +71,7 @@ lint: $(TESTS)
 	$(VENV) -m ruff format --check .
 	$(VENV) client/unasync.py --check
 	$(VENV) -m mypy
-	.venv/bin/lint-imports
+	PYTHONPATH=model_repository/restyle/1 .venv/bin/lint-imports
 
 # What the tests need builds the site too; where that is not installed, the site's own few packages are enough.
 docs: $(firstword $(wildcard $(TESTS)) $(DOCS))

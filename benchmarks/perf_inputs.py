@@ -18,10 +18,7 @@ from typing import Any
 import cv2
 import msgspec
 import numpy as np
-from images import to_signal
 from numpy.typing import NDArray
-from prompt import Prompts
-from solver import alphas_cumprod, solver_table
 
 from export.bundle import Defaults, Schedule
 from export.contract import CANNY, TOKENS, Sizes, graph_specs, python_specs
@@ -29,6 +26,9 @@ from export.spec import DTYPES, Axis, ModelSpec, Tensor
 from measuring.releases import Release
 from measuring.sample import STYLE, sample_noise, sample_photo
 from orchestrator.domain.styles import STYLES
+from restyle.pictures.images import to_signal
+from restyle.prompt import Prompts
+from restyle.solver import alphas_cumprod, solver_table
 
 Inputs = dict[str, NDArray[Any]]
 
@@ -114,6 +114,7 @@ def _restyle(release: Release) -> Inputs:
 REQUESTS: Mapping[str, Callable[[Release], Inputs]] = MappingProxyType(
     {
         "analyse": _photo,
+        "perception": _photo,
         "edges": _photo,
         "depth": _photo,
         "detector": _photo,

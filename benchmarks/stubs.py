@@ -3,10 +3,10 @@
     python -m benchmarks.stubs                 # 60 jobs each with one Triton and with two, into results/stubs.json
     python -m benchmarks.stubs --jobs 20 --kills 1 --out few.json
 
-In the embedded stack every graph is a Python model too, beside `restyle` and `edges`: eight processes a Triton. Each of
-them is killed ``--kills`` times while jobs run (at a random moment within the first second of them) and as often while
-none does, in random order, on a random Triton; after an idle kill a job is submitted at once. The jobs come through the
-public API and are spread evenly over the kills.
+In the embedded stack every graph is a Python model too, beside `restyle`, `analyse` and `edges`: nine processes a
+Triton. Each of them is killed ``--kills`` times while jobs run (at a random moment within the first second of them) and
+as often while none does, in random order, on a random Triton; after an idle kill a job is submitted at once. The jobs
+come through the public API and are spread evenly over the kills.
 
 ``recovery_…`` is the time from a kill until that Triton has another process for the model and every model answered a
 small request; ``down_…`` the time until `/health/ready` said 503, where there is one Triton. ``attempts_spent`` counts
@@ -40,6 +40,7 @@ from measuring.memory import stubs_of
 from measuring.releases import Release, ready_release
 from reroom import AsyncClient, JobStatus, Submitted
 from reroom.triton import RestyleError, TritonClient
+from reroom.triton.wire import ANALYSE, RESTYLE
 from stack.composition import Stack
 from stack.demo import SAMPLE
 
@@ -168,7 +169,8 @@ async def until(reached: Callable[[], Awaitable[bool]]) -> None:
 async def serves(triton: TritonClient) -> bool:
     """Whether every model answers a small request."""
     try:
-        for model, version in (await triton.probe(deadline=5.0)).items():
+        await triton.probe(ANALYSE, deadline=5.0)
+        for model, version in (await triton.probe(RESTYLE, deadline=5.0)).items():
             await triton.probe_model(model, version, deadline=5.0)
     except RestyleError:
         return False
@@ -254,8 +256,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of what is left to chance (1)")
     parser.add_argument("--out", type=Path, default=RESULTS / "stubs.json")
     given = parser.parse_args()
-    if given.jobs < 16 * given.kills:
-        parser.error(f"--jobs must be at least {16 * given.kills}: each kill wants one")
+    if given.jobs < 18 * given.kills:
+        parser.error(f"--jobs must be at least {18 * given.kills}: each kill wants one")
     document = measure(ready_release(given.bundle), given.jobs, given.kills, given.seed)
     report.write(given.out, document)
     console = Console()

@@ -16,8 +16,8 @@ from dollhouse.render.rooms import LABELS
 
 # The repository's own code is what a room type and a rank correlation are measured with.
 sys.path.append(str(Path(__file__).parents[1] / "model_repository" / "restyle" / "1"))
-from objects import room_type
-from quality import depth_agreement
+from restyle.objects import room_type
+from restyle.pictures.quality import depth_agreement
 
 EDGE_SIDE = 256
 EDGE_TOLERANCE = 2

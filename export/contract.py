@@ -82,7 +82,7 @@ def _any(name: str) -> Axis:
 
 
 def python_specs() -> dict[str, ModelSpec]:
-    """The models that are code or wiring and the same for every bundle: ``edges``, ``analyse``, ``restyle``."""
+    """The models that are code or wiring and the same for every bundle."""
     photo = Tensor("image", "UINT8", (_any("H"), _any("W"), 3))
     edges = Tensor("edges", "UINT8", (_any("H"), _any("W")))
     objects = (
@@ -91,10 +91,13 @@ def python_specs() -> dict[str, ModelSpec]:
         Tensor("labels", "INT64", (_any("K"),)),
     )
     depth = Tensor("depth", "UINT8", (_any("H"), _any("W")))
+    probe = Tensor("probe", "BOOL", (1,), optional=True)
+    event = Tensor("event", "STRING", (1,))
     return {
         "edges": ModelSpec("edges", "python", (photo,), (edges,)),
-        "analyse": ModelSpec(
-            "analyse",
+        # Without the service's own rules: the photo is not fitted to a bucket, the objects are not named.
+        "perception": ModelSpec(
+            "perception",
             "ensemble",
             (photo,),
             (depth, edges, *objects),
@@ -103,6 +106,13 @@ def python_specs() -> dict[str, ModelSpec]:
                 ("edges", {"image": "image"}, {"edges": "edges"}),
                 ("detector", {"image": "image"}, {name: name for name in ("boxes", "scores", "labels")}),
             ),
+        ),
+        "analyse": ModelSpec(
+            "analyse",
+            "python",
+            (photo, probe),
+            (event, depth, edges),
+            decoupled=True,
         ),
         "restyle": ModelSpec(
             "restyle",
@@ -129,13 +139,12 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("attempts", "INT32", (1,)),
                         ("detail", "FP32", (1,)),
                         ("latents", "FP32", (_any("C"), _any("h"), _any("w"))),
-                        ("analysis_only", "BOOL", (1,)),
-                        ("probe", "BOOL", (1,)),
                     )
                 ),
+                probe,
             ),
             (
-                Tensor("event", "STRING", (1,)),
+                event,
                 Tensor("image", "UINT8", (_any("H"), _any("W"), 3)),
                 # Before rounding, 0..255: for exact comparisons, sent to those who ask for it.
                 Tensor("image_exact", "FP32", (_any("H"), _any("W"), 3)),

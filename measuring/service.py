@@ -104,5 +104,5 @@ class Service:
         """What ``depth``, ``edges`` and ``detector`` say of UINT8 [H,W,3]: their tensors by name."""
         image = InferInput("image", list(picture.shape), "UINT8")
         image.set_data_from_numpy(np.ascontiguousarray(picture))
-        answer = await self._models.infer("analyse", [image])
+        answer = await self._models.infer("perception", [image])
         return {name: answer.as_numpy(name) for name in ("depth", "edges", "boxes", "scores", "labels")}

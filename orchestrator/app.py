@@ -45,7 +45,7 @@ from orchestrator.ports import SignedFiles
 from orchestrator.server.connections import BoundedProtocol, Limits
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
-from orchestrator.services.analysis import Analyst
+from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.submissions import Submissions
@@ -130,7 +130,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 submissions=submissions,
                 gate=gate,
                 jobs=jobs,
-                analyst=Analyst(inference, settings.analyses_at_once),
+                analysis=AnalysisService(inference, settings.analyses_at_once),
                 presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
                 checks=HealthChecks(store, storage, inference),
             )

@@ -29,7 +29,7 @@ KEPT = ROOT / ".run" / "benchmarks"
 ASKED = (
     "orchestrator/domain/styles.toml",
     "orchestrator/services/translation.py",
-    "model_repository/*/1/*.py",
+    "model_repository/*/1/**/*.py",
 )
 """Files that a result depends on besides the release."""
 

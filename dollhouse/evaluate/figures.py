@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from quality import measure_quality
 
 from dollhouse import metrics
 from dollhouse.evaluate import likeness
 from dollhouse.evaluate.answers import Answers, Made
 from dollhouse.evaluate.perceived import Perceived
 from dollhouse.render.rooms import STYLES
+from restyle.pictures.quality import measure_quality
 
 NameStyles = Callable[[NDArray[np.uint8]], list[str]]
 """The classifier: pictures UINT8 [B,H,W,3] → the style of each."""

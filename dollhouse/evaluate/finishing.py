@@ -18,14 +18,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from finishing import learn_recolouring
-from images import resize
 from numpy.typing import NDArray
 
 from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from dollhouse.metrics import psnr
 from dollhouse.render.rooms import NOTHING, STYLES
 from measuring.sample import sample_photo
+from restyle.pictures.images import resize
+from restyle.pictures.recolouring import learn_recolouring
 
 PHOTO_SIDE, NETWORK_SIDE = 512, 128
 BLUR = 0.7

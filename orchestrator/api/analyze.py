@@ -16,7 +16,7 @@ from orchestrator.api.forms import read_photo_form
 from orchestrator.api.intake import Uploads
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.photos.gate import PhotoGate
-from orchestrator.services.analysis import Analysis, Analyst
+from orchestrator.services.analysis import Analysis, AnalysisService
 
 T = TypeVar("T")
 
@@ -43,12 +43,12 @@ class AnalyzeController(Controller):
         request: Request[Any, Any, Any],
         uploads: NamedDependency[Uploads],
         gate: NamedDependency[PhotoGate],
-        analyst: NamedDependency[Analyst],
+        analysis: NamedDependency[AnalysisService],
     ) -> Analyzed:
         with uploads.hold(request) as intake:
             file = await read_photo_form(request, intake.max_bytes, intake.take)
             photo = await gate.accept(file, client=intake.client)
-            seen = await unless_gone(request, analyst.analyse(photo.jpeg))
+            seen = await unless_gone(request, analysis.analyse(photo.jpeg))
         return Analyzed(data=seen)
 
 

@@ -12,7 +12,7 @@ from orchestrator.api.intake import Uploads
 from orchestrator.api.presenters import Presenter
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.ports import JobStore, SignedFiles, Storage
-from orchestrator.services.analysis import Analyst
+from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.submissions import Submissions
@@ -32,7 +32,7 @@ class Dependencies(TypedDict):
     submissions: Submissions
     gate: PhotoGate
     jobs: JobService
-    analyst: Analyst
+    analysis: AnalysisService
     presenter: Presenter
     checks: HealthChecks
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 from numpy.typing import NDArray
 
-from reroom.triton import Analysed, RestyleEvent, RestyleRequest
+from reroom.triton import PhotoAnalysis, RestyleEvent, RestyleRequest
 
 
 class Inference(ABC):
@@ -20,15 +20,15 @@ class Inference(ABC):
         the work on the server within one step. Raises InferenceError."""
 
     @abstractmethod
-    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
-        """What the models see in a photo, RGB uint8 [H, W, 3]. It changes nothing, and may be repeated.
+    async def analyse(self, photo: NDArray[np.uint8]) -> PhotoAnalysis:
+        """What is in a photo, RGB uint8 [H, W, 3]. It changes nothing, and may be repeated.
 
         Raises InferenceError.
         """
 
     @abstractmethod
     async def ping(self) -> None:
-        """Raises Unavailable unless the ``restyle`` model, and every model that it calls, can serve.
+        """Raises Unavailable unless the models ``restyle`` and ``analyse``, and every model that they call, can serve.
 
         Cheap enough to be called by everybody once a second.
         """

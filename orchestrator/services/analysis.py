@@ -1,4 +1,4 @@
-"""Looking at a photo without restyling it: no job, nothing stored, nothing left behind."""
+"""Analysing a photo without restyling it: no job, nothing stored, nothing left behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import Meta
 from orchestrator.domain.result import SeenObject
 from orchestrator.photos import pictures
 from orchestrator.ports import Inference
-from reroom.triton import Analysed
+from reroom.triton import PhotoAnalysis
 
 WAIT_SECONDS = 5.0
 """How long an analysis may wait for others to end."""
@@ -40,19 +40,19 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TooBusy(Exception):
-    """Others are being looked at, and none of them ended within WAIT_SECONDS."""
+    """Other photos are being analysed, and none of them ended within WAIT_SECONDS."""
 
 
 class TooSlow(Exception):
     """The model did not answer within its time."""
 
 
-class Analyst:
-    """Looks at photos: at most ``at_once`` at a time, so that the models keep their time for jobs.
+class AnalysisService:
+    """Analyses photos: at most ``at_once`` at a time, so that the models keep their time for jobs.
 
-    A look that has begun goes on to its end, or to ``seconds``, also when nobody waits for it any more, and counts as
-    long: its networks run once, so that there is nothing left to stop, and Triton 2.51 crashes when short requests are
-    cancelled just as they end (some hundreds were enough).
+    An analysis that has begun goes on to its end, or to ``seconds``, also when its client has gone, and counts as long:
+    its networks run once, so there is nothing left to stop, and Triton 2.51 crashes when short requests are cancelled
+    just as they end (some hundreds were enough).
 
     ``wait`` and ``seconds`` are WAIT_SECONDS and MODEL_SECONDS.
     """
@@ -68,7 +68,7 @@ class Analyst:
         self._inference = inference
         self._slots = asyncio.Semaphore(at_once)
         self._wait, self._seconds = wait, seconds
-        self._looks: set[asyncio.Task[Analysis]] = set()
+        self._running: set[asyncio.Task[Analysis]] = set()
 
     async def analyse(self, jpeg: bytes) -> Analysis:
         """What is in a photo that has passed the gate. Raises TooBusy, TooSlow and InferenceError."""
@@ -76,19 +76,19 @@ class Analyst:
             async with asyncio.timeout(self._wait):
                 await self._slots.acquire()
         except TimeoutError:
-            raise TooBusy(f"others were being looked at for {self._wait:g} s") from None
-        look = asyncio.create_task(self._look(jpeg))
-        self._looks.add(look)
-        look.add_done_callback(self._ended)
-        return await asyncio.shield(look)
+            raise TooBusy(f"other photos were being analysed for {self._wait:g} s") from None
+        task = asyncio.create_task(self._analyse(jpeg))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
 
-    def _ended(self, look: asyncio.Task[Analysis]) -> None:
-        self._looks.discard(look)
+    def _ended(self, task: asyncio.Task[Analysis]) -> None:
+        self._running.discard(task)
         self._slots.release()
-        if not look.cancelled():
-            look.exception()  # whoever asked may be gone, and nobody else fetches it
+        if not task.cancelled():
+            task.exception()  # retrieved here, since the client may have gone
 
-    async def _look(self, jpeg: bytes) -> Analysis:
+    async def _analyse(self, jpeg: bytes) -> Analysis:
         began = time.monotonic()
         photo = await asyncio.to_thread(pictures.decode, jpeg)
         try:
@@ -111,5 +111,5 @@ class Analyst:
         )
 
 
-def _pngs(seen: Analysed) -> tuple[bytes, bytes]:
+def _pngs(seen: PhotoAnalysis) -> tuple[bytes, bytes]:
     return pictures.png(seen.depth), pictures.png(seen.edges)

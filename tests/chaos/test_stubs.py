@@ -135,7 +135,7 @@ async def test_health_says_at_once_that_an_idle_model_has_died(stack: RunningSta
 
 async def test_an_ended_triton_takes_the_processes_of_its_models_along(stack: RunningStack) -> None:
     with stack.supervised():
-        await until(lambda: len(stubs(stack)) == 8, "a Triton that serves")
+        await until(lambda: len(stubs(stack)) == 9, "a Triton that serves")
     before = descendants(stack.stack.pid("triton"))
     os.kill(stubs(stack)["depth"], signal.SIGKILL)
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), "their end")

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
-from release import load_release
 
 from dollhouse.data.captions import Tokens
 from dollhouse.evaluate import facts
@@ -35,6 +34,7 @@ from export.models.load import load_networks
 from export.publish import live_version
 from export.release import build_release
 from export.stored import SMALLEST, is_fp16
+from restyle.release import load_release
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document, write_document
 from tests.support.reproduction import assert_reproduced

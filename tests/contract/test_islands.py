@@ -8,9 +8,6 @@ from typing import get_type_hints
 import cv2
 import msgspec
 import numpy as np
-import objects
-import palette
-import request
 
 from export.contract import CANNY
 from orchestrator.domain.job import JobState
@@ -21,6 +18,7 @@ from orchestrator.photos.decoder import limits as decoder
 from orchestrator.services.analysis import Analysis
 from tests.conftest import ROOT
 from tests.support.pictures import room
+from restyle import objects, palette, request
 
 
 def test_a_photo_that_passes_the_gate_is_taken_by_the_model() -> None:

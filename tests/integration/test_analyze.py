@@ -17,7 +17,7 @@ from orchestrator.api.clients import Clients
 from orchestrator.api.intake import Uploads
 from orchestrator.app import create_app
 from orchestrator.ports import InferenceError
-from orchestrator.services.analysis import Analyst
+from orchestrator.services.analysis import AnalysisService
 from orchestrator.settings import Settings
 from tests.support.api_server import ALLOWED_ORIGIN, photo, problem, serving
 from tests.support.fakes import FakeInference, an_analysis
@@ -55,8 +55,8 @@ class Bench:
         )
         app = create_app(settings)
         async with serving(app) as self.http:
-            analyst = Analyst(self.inference, 1, wait=1.0, seconds=3.0)
-            app.state.update({"analyst": analyst, "uploads": Uploads(self.budget, Clients(()), MAX_UPLOAD)})
+            analysis = AnalysisService(self.inference, 1, wait=1.0, seconds=3.0)
+            app.state.update({"analysis": analysis, "uploads": Uploads(self.budget, Clients(()), MAX_UPLOAD)})
             yield
 
 

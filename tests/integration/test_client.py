@@ -195,10 +195,10 @@ async def test_wrong_requests_are_not_sent(wrong: dict[str, Any], words: str) ->
     assert (caught.value.code, caught.value.retryable) == ("invalid_request", False)
 
 
-async def test_a_model_that_cannot_only_analyse(client: TritonClient) -> None:
-    """As in a model repository older than the client."""
-    with pytest.raises(RestyleError, match="unexpected inference output 'depth' for model 'restyle'"):
+async def test_a_repository_that_cannot_analyse(client: TritonClient) -> None:
+    with pytest.raises(RestyleError, match="unknown model: 'analyse'") as caught:
         await client.analyse(PHOTO)
+    assert caught.value.code == "unavailable"
 
 
 async def test_a_wrong_photo_is_not_sent_to_be_analysed() -> None:

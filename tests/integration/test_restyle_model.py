@@ -295,21 +295,28 @@ async def test_every_process_answers_a_probe(client: TritonClient, raw: Inferenc
     before, denoised = await failures(raw), await denoiser_counts(raw)
     models = await client.probe(deadline=10)
     assert set(models) == {path.name for path in (RELEASE / "models").iterdir()} | {"edges"}
+    called = await client.probe("analyse", deadline=10)
+    assert called == {name: models[name] for name in ("depth", "edges", "detector")}
     assert await denoiser_counts(raw) == denoised, "that of restyle computes nothing"
     for model, version in models.items():
         assert await client.probe_model(model, version, deadline=10)
-    assert not await client.probe_model("analyse", -1, deadline=10), "an ensemble is no process"
+    assert not await client.probe_model("perception", -1, deadline=10), "an ensemble is no process"
     assert await failures(raw) == before, "operators watch these"
 
 
-async def test_an_analysis_alone_is_the_networks_own_and_takes_no_steps(
+async def test_a_probe_of_a_model_older_than_probes_proves_nothing(client: TritonClient) -> None:
+    """As `analyse` was an ensemble once: it has neither the input nor the output of a probe."""
+    assert await client.probe("perception", deadline=10) == {}
+
+
+async def test_an_analysis_is_the_networks_own_and_takes_no_steps(
     client: TritonClient, raw: InferenceServerClient
 ) -> None:
     photo = room(112, 144)  # a bucket's own shape, so that nothing is resampled
     before = await denoiser_counts(raw)
     seen = await client.analyse(photo, deadline=60)
     assert await denoiser_counts(raw) == before
-    together = await raw.infer("analyse", [raw_input("image", photo)])
+    together = await raw.infer("perception", [raw_input("image", photo)])
     np.testing.assert_array_equal(seen.depth, together.as_numpy("depth"))
     np.testing.assert_array_equal(seen.edges, together.as_numpy("edges"))
     found = [
@@ -346,9 +353,13 @@ async def test_a_restyle_tells_the_same_analysis(client: TritonClient) -> None:
 
 
 async def test_a_photo_that_cannot_be_analysed(client: TritonClient) -> None:
-    with pytest.raises(RestyleError, match="image must have sides of 32") as caught:
-        await client.analyse(np.zeros((8, 8, 3), np.uint8))
-    assert caught.value.code == "invalid_request"
+    for shape, why in [
+        ((8, 8, 3), "image must have sides of 32"),
+        ((40, 200, 3), "image must be at most 4 times"),
+    ]:
+        with pytest.raises(RestyleError, match=why) as caught:
+            await client.analyse(np.zeros(shape, np.uint8))
+        assert caught.value.code == "invalid_request"
 
 
 async def test_analyses_at_once_are_told_apart(client: TritonClient) -> None:
@@ -360,8 +371,8 @@ async def test_analyses_at_once_are_told_apart(client: TritonClient) -> None:
         assert np.abs(one.depth.astype(int) - other.depth).max() <= 1
 
 
-async def test_analyse_is_the_three_networks_side_by_side(raw: InferenceServerClient) -> None:
-    together = await raw.infer("analyse", [raw_input("image", PHOTO)])
+async def test_perception_is_the_three_networks_side_by_side(raw: InferenceServerClient) -> None:
+    together = await raw.infer("perception", [raw_input("image", PHOTO)])
     depth = (await raw.infer("depth", [raw_input("image", PHOTO[None])])).as_numpy("depth")[0]
     edges = (await raw.infer("edges", [raw_input("image", PHOTO)])).as_numpy("edges")
     detector = await raw.infer("detector", [raw_input("image", PHOTO[None])])

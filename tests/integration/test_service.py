@@ -158,7 +158,7 @@ def test_a_photo_is_analysed_by_the_models_that_restyle_and_nothing_is_kept(
     with InferenceServerClient(stack.stack.triton_urls["triton"]) as triton:
         image = InferInput("image", [112, 144, 3], "UINT8")
         image.set_data_from_numpy(np.asarray(opened(gated)))
-        own = triton.infer("analyse", [image])
+        own = triton.infer("perception", [image])
     assert (seen.width, seen.height) == (144, 112)
     for png, name in ((seen.depth_png, "depth"), (seen.edges_png, "edges")):
         picture = opened(png)

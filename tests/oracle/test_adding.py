@@ -12,8 +12,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import request as restyle_request
-import solver
 import torch
 from diffusers import StableDiffusionPipeline
 
@@ -24,6 +22,8 @@ from export.contract import graph_specs
 from export.models import load
 from export.tokenizer import load_tokenizer
 from orchestrator.domain import styles
+from restyle import request as restyle_request
+from restyle import solver
 from tests.conftest import ROOT
 from tests.oracle import baseline
 

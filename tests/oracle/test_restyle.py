@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from events import Result
 from numpy.typing import NDArray
-from pipeline import Models, Restyler
-from prompt import Prompts
-from release import load_release
-from request import parse_request
 
+from restyle.events import Result
+from restyle.models import Models
+from restyle.pipeline import Restyler
+from restyle.prompt import Prompts
+from restyle.release import load_release
+from restyle.request import parse_request
 from tests.conftest import RELEASE
 from tests.support.pictures import room
 

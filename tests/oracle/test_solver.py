@@ -10,22 +10,17 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from solver import (
+
+from restyle.solver import (
     MAX_STEPS,
     PREDICTIONS,
     SOLVERS,
     SPACINGS,
-    A,
-    B,
-    C,
-    D,
-    P,
-    Q,
+    Column,
     Table,
     alphas_cumprod,
     solver_table,
 )
-
 from tests.oracle.baseline import SCHEDULERS
 
 from .reference import SCHEDULE, scheduler
@@ -49,9 +44,14 @@ def ours(
     x0_previous = np.zeros(SIZE)
     fresh = torch.Generator().manual_seed(seed)
     for step, row in enumerate(table.rows):
-        draw = torch.randn(SIZE, generator=fresh, dtype=torch.float64).numpy() if row[D] else np.zeros(SIZE)
-        x0 = row[P] * state + row[Q] * predict(state, step)
-        state = row[A] * state + row[B] * x0 + row[C] * x0_previous + row[D] * draw
+        draw = (
+            torch.randn(SIZE, generator=fresh, dtype=torch.float64).numpy()
+            if row[Column.NOISE]
+            else np.zeros(SIZE)
+        )
+        x0 = row[Column.X0_FROM_STATE] * state + row[Column.X0_FROM_PREDICTION] * predict(state, step)
+        state = row[Column.STATE] * state + row[Column.X0] * x0
+        state = state + row[Column.X0_PREVIOUS] * x0_previous + row[Column.NOISE] * draw
         x0_previous = x0
     return state
 

@@ -20,7 +20,7 @@ from orchestrator.ports import (
     Unavailable,
     UploadLink,
 )
-from reroom.triton import Analysed, Analysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
+from reroom.triton import Analysis, PhotoAnalysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
 
 Line = RestyleEvent | Exception | float
 """What a script says: an event, an error, or a pause in seconds."""
@@ -70,9 +70,9 @@ def a_result(seed: int = 7) -> Result:
     )
 
 
-def an_analysis(height: int = 48, width: int = 64) -> Analysed:
+def an_analysis(height: int = 48, width: int = 64) -> PhotoAnalysis:
     ramp = np.linspace(0, 255, height * width).reshape(height, width).astype(np.uint8)
-    return Analysed(
+    return PhotoAnalysis(
         depth=ramp,
         edges=((ramp % 2) * 255).astype(np.uint8),
         objects=[{"label": "bed", "score": 0.9, "box": [0.0, 0.25, 0.5, 1.0]}],
@@ -95,7 +95,7 @@ class FakeInference(Inference):
         self.closed = 0
         self.ready = True
         self.looking = 0.0
-        self.analysed: Analysed | Exception = an_analysis()
+        self.analysed: PhotoAnalysis | Exception = an_analysis()
         self.photos: list[NDArray[np.uint8]] = []
         self.looks_at_once = self.most_looks_at_once = self.looks_cancelled = 0
 
@@ -114,7 +114,7 @@ class FakeInference(Inference):
         finally:
             self.closed += 1
 
-    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
+    async def analyse(self, photo: NDArray[np.uint8]) -> PhotoAnalysis:
         self.photos.append(photo)
         self.looks_at_once += 1
         self.most_looks_at_once = max(self.most_looks_at_once, self.looks_at_once)

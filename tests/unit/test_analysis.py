@@ -12,7 +12,7 @@ from PIL import Image
 from orchestrator.api.errors import to_problem
 from orchestrator.domain import events
 from orchestrator.ports import InferenceError
-from orchestrator.services.analysis import MODEL_SECONDS, WAIT_SECONDS, Analyst, TooBusy, TooSlow
+from orchestrator.services.analysis import MODEL_SECONDS, WAIT_SECONDS, AnalysisService, TooBusy, TooSlow
 from reroom import Client
 from tests.support.api_server import photo
 from tests.support.fakes import FakeInference, an_analysis
@@ -29,7 +29,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 async def test_the_pictures_are_the_models_own() -> None:
     inference = FakeInference()
-    seen = await Analyst(inference, 1).analyse(JPEG)
+    seen = await AnalysisService(inference, 1).analyse(JPEG)
     assert inference.photos[0].shape == (64, 96, 3)
     told = an_analysis()
     np.testing.assert_array_equal(pixels(seen.depth_png), told.depth)
@@ -45,37 +45,37 @@ async def test_the_pictures_are_the_models_own() -> None:
 async def test_no_more_than_so_many_at_once_and_the_others_wait() -> None:
     inference = FakeInference()
     inference.looking = 0.05
-    analyst = Analyst(inference, 2)
-    await asyncio.gather(*(analyst.analyse(JPEG) for _ in range(6)))
+    analysis = AnalysisService(inference, 2)
+    await asyncio.gather(*(analysis.analyse(JPEG) for _ in range(6)))
     assert inference.most_looks_at_once == 2
 
 
 async def test_who_waits_too_long_is_told_so_and_costs_nothing() -> None:
     inference = FakeInference()
     inference.looking = 0.4
-    analyst = Analyst(inference, 1, wait=0.05)
-    first = asyncio.create_task(analyst.analyse(JPEG))
+    analysis = AnalysisService(inference, 1, wait=0.05)
+    first = asyncio.create_task(analysis.analyse(JPEG))
     await asyncio.sleep(0.01)
     with pytest.raises(TooBusy) as caught:
-        await analyst.analyse(JPEG)
+        await analysis.analyse(JPEG)
     assert (to_problem(caught.value).status, to_problem(caught.value).code) == (503, "unavailable")
     assert to_problem(caught.value).headers == {"Retry-After": "2"}
     assert await first
     inference.looking = 0.0
-    assert await analyst.analyse(JPEG)
+    assert await analysis.analyse(JPEG)
     assert len(inference.photos) == 2
 
 
 async def test_a_slow_model_is_given_up_and_its_place_is_free_again() -> None:
     inference = FakeInference()
     inference.looking = 60.0
-    analyst = Analyst(inference, 1, seconds=0.05)
+    analysis = AnalysisService(inference, 1, seconds=0.05)
     with pytest.raises(TooSlow) as caught:
-        await analyst.analyse(JPEG)
+        await analysis.analyse(JPEG)
     assert (to_problem(caught.value).status, to_problem(caught.value).code) == (504, "model_timeout")
     assert (inference.looks_cancelled, inference.looks_at_once) == (1, 0)
     inference.looking = 0.0
-    assert await analyst.analyse(JPEG)
+    assert await analysis.analyse(JPEG)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ async def test_a_slow_model_is_given_up_and_its_place_is_free_again() -> None:
 async def test_errors_of_the_model(code: str, status: int, told: str) -> None:
     inference = FakeInference()
     inference.analysed = InferenceError(code, "depth: a secret of the house", retryable=True)
-    analyst = Analyst(inference, 1)
+    analysis = AnalysisService(inference, 1)
     for _ in range(2):
         with pytest.raises(InferenceError) as caught:
-            await analyst.analyse(JPEG)
+            await analysis.analyse(JPEG)
     problem = to_problem(caught.value)
     assert (problem.status, problem.code) == (status, told)
     assert ("Retry-After" in (problem.headers or {})) == (status == 503)
@@ -103,25 +103,25 @@ async def test_a_look_that_nobody_waits_for_any_more_ends_by_itself_and_counts_u
     """Triton 2.51 crashes over cancels of requests this short."""
     inference = FakeInference()
     inference.looking = 0.6
-    analyst = Analyst(inference, 1, wait=0.05)
-    left = asyncio.create_task(analyst.analyse(JPEG))
+    analysis = AnalysisService(inference, 1, wait=0.05)
+    left = asyncio.create_task(analysis.analyse(JPEG))
     await until(lambda: inference.looks_at_once == 1, "it is looked at")
     left.cancel()
     with pytest.raises(asyncio.CancelledError):
         await left
     with pytest.raises(TooBusy):
-        await analyst.analyse(JPEG)
+        await analysis.analyse(JPEG)
     await until(lambda: inference.looks_at_once == 0, "the look ended")
     assert inference.looks_cancelled == 0
     inference.looking = 0.0
-    assert await analyst.analyse(JPEG)
+    assert await analysis.analyse(JPEG)
 
 
 async def test_who_leaves_while_waiting_is_never_looked_at() -> None:
     inference = FakeInference()
     inference.looking = 0.2
-    analyst = Analyst(inference, 1)
-    first, second = (asyncio.create_task(analyst.analyse(JPEG)) for _ in range(2))
+    analysis = AnalysisService(inference, 1)
+    first, second = (asyncio.create_task(analysis.analyse(JPEG)) for _ in range(2))
     await asyncio.sleep(0.05)
     second.cancel()
     await first

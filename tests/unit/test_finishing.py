@@ -6,16 +6,16 @@ import tracemalloc
 from typing import Any
 
 import cv2
-import finishing
 import numpy as np
 import pytest
-from finishing import FLAT, MOST_GAIN, MOST_PIXELS, finished_size, learn_recolouring
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from images import fit_photo, resize, to_bucket
 from numpy.typing import NDArray
-from request import MAX_ASPECT
 
+from restyle.pictures import recolouring
+from restyle.pictures.images import fit_photo, resize, to_bucket
+from restyle.pictures.recolouring import FLAT, MOST_GAIN, MOST_PIXELS, finished_size, learn_recolouring
+from restyle.request import MAX_ASPECT
 from tests.support.pictures import room
 
 Picture = NDArray[Any]
@@ -163,7 +163,7 @@ def test_bands_are_seamless(monkeypatch: pytest.MonkeyPatch, band: int) -> None:
     photo = room(201, 150)
     learnt = learn_recolouring(shrunk(photo, (67, 50)), room(67, 50, seed=1).astype(np.float32), 1.0)
     whole = learnt.of(photo)
-    monkeypatch.setattr(finishing, "BAND", band)
+    monkeypatch.setattr(recolouring, "BAND", band)
     np.testing.assert_allclose(learnt.of(photo), whole, atol=0.01)
 
 

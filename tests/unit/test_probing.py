@@ -13,6 +13,8 @@ from orchestrator.ports import Unavailable
 from reroom.triton import RestyleError
 from reroom.triton.errors import from_message
 
+MODELS = ["analyse", "denoiser", "depth", "edges", "restyle"]
+
 DEAD = RestyleError("unavailable", "Stub process 'x_0_0' is not healthy.", retryable=True)
 
 
@@ -23,12 +25,18 @@ class ScriptedClient:
         self.asked: list[str] = []
         self.dead: set[str] = set()
         self.seconds: dict[str, float] = {}
+        self.depth = 1
+        """The version of `depth` that `analyse` calls now."""
+        self.versions: list[int] = []
+        """The versions of `depth` that were asked."""
 
-    async def probe(self, *, deadline: float) -> dict[str, int]:
-        await self._answer("restyle", deadline)
-        return {"edges": -1, "denoiser": 1}
+    async def probe(self, model: str, *, deadline: float) -> dict[str, int]:
+        await self._answer(model, deadline)
+        return {"restyle": {"edges": -1, "denoiser": 1}, "analyse": {"edges": -1, "depth": self.depth}}[model]
 
     async def probe_model(self, model: str, version: int, *, deadline: float) -> bool:
+        if model == "depth":
+            self.versions.append(version)
         await self._answer(model, deadline)
         return True
 
@@ -60,10 +68,10 @@ async def test_many_who_ask_share_one_answer_of_each_model(client: ScriptedClien
     client.seconds["edges"] = 0.05
     await asyncio.gather(*(prober.check() for _ in range(20)))
     await prober.check()
-    assert sorted(client.asked) == ["denoiser", "edges", "restyle"]
+    assert sorted(client.asked) == MODELS
     await asyncio.sleep(0.25)
     await prober.check()
-    assert sorted(client.asked) == sorted(["denoiser", "edges", "restyle"] * 2)
+    assert sorted(client.asked) == sorted(MODELS * 2)
 
 
 async def test_a_model_that_answers_slowly_is_asked_rarely(client: ScriptedClient) -> None:
@@ -76,7 +84,7 @@ async def test_a_model_that_answers_slowly_is_asked_rarely(client: ScriptedClien
     assert (client.asked.count("edges"), client.asked.count("denoiser")) == (5, 2)
 
 
-@pytest.mark.parametrize("model", ["restyle", "edges", "denoiser"])
+@pytest.mark.parametrize("model", MODELS)
 async def test_a_dead_model_is_told_until_it_answers(client: ScriptedClient, model: str) -> None:
     prober = a_prober(client)
     await prober.check()
@@ -88,9 +96,7 @@ async def test_a_dead_model_is_told_until_it_answers(client: ScriptedClient, mod
     client.dead.clear()
     client.asked.clear()
     await prober.check()
-    assert sorted(client.asked) == ["denoiser", "edges", "restyle"], (
-        "every model, though two answered just before"
-    )
+    assert sorted(client.asked) == MODELS, "every model, though four answered just before"
 
 
 async def test_a_graph_that_answers_late_after_a_death_is_believed(client: ScriptedClient) -> None:
@@ -113,8 +119,9 @@ async def test_a_graph_that_answers_late_after_a_death_is_believed(client: Scrip
     assert client.asked.count("denoiser") == 3
 
 
-async def test_the_silence_of_a_busy_graph_is_no_verdict_but_that_of_restyle_is(
-    client: ScriptedClient,
+@pytest.mark.parametrize("model", ["restyle", "analyse"])
+async def test_the_silence_of_a_busy_graph_is_no_verdict_but_that_of_restyle_and_analyse_is(
+    client: ScriptedClient, model: str
 ) -> None:
     prober = a_prober(client)
     client.seconds["denoiser"] = 30.0
@@ -122,11 +129,21 @@ async def test_the_silence_of_a_busy_graph_is_no_verdict_but_that_of_restyle_is(
     await asyncio.sleep(0.25)
     await prober.check()
     assert client.asked.count("denoiser") == 1, "a second question would only stand behind the first"
-    client.seconds["restyle"] = 30.0
+    client.seconds[model] = 30.0
     await asyncio.sleep(0.25)
-    with pytest.raises(Unavailable, match=r"restyle: no answer within 0\.6 s"):
+    with pytest.raises(Unavailable, match=rf"{model}: no answer within 0\.6 s"):
         await prober.check()
     await prober.aclose()
+
+
+async def test_a_model_is_asked_at_the_version_that_is_called_now(client: ScriptedClient) -> None:
+    prober = a_prober(client)
+    await prober.check()
+    client.depth = 2
+    await asyncio.sleep(0.25)
+    await prober.check()
+    assert client.versions[-1] == 2
+    assert client.asked.count("depth") == client.asked.count("edges") == 2
 
 
 async def test_after_a_death_every_model_must_answer(client: ScriptedClient) -> None:
@@ -136,9 +153,7 @@ async def test_after_a_death_every_model_must_answer(client: ScriptedClient) -> 
     prober.doubt()
     with pytest.raises(Unavailable, match=r"denoiser: no answer within 0\.6 s"):
         await prober.check()
-    assert sorted(client.asked) == sorted(["denoiser", "edges", "restyle"] * 2), (
-        "answers of before prove nothing"
-    )
+    assert sorted(client.asked) == sorted(MODELS * 2), "answers of before prove nothing"
     await prober.aclose()
     client.seconds.clear()
     await prober.check()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from images import (
+
+from restyle.pictures.images import (
     MAX_STRETCH,
     edges_from_bucket,
     fit_photo,
@@ -20,8 +21,7 @@ from images import (
     to_pixels,
     to_signal,
 )
-from request import MAX_ASPECT
-
+from restyle.request import MAX_ASPECT
 from tests.support.pictures import room
 
 BUCKETS = [(96, 160), (96, 192), (112, 144), (128, 128), (144, 112), (160, 96), (192, 96)]

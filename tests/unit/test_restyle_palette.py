@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from palette import choose_palette, with_palette
-from prompt import Prompts
-from release import Release, load_release
-from request import MAX_COLOURS, InvalidRequest, Request, parse_request
 
 from orchestrator.domain.styles import STYLES
+from restyle.palette import choose_palette, with_palette
+from restyle.prompt import Prompts
+from restyle.release import Release, load_release
+from restyle.request import MAX_COLOURS, InvalidRequest, Request, parse_request
 from tests.conftest import RELEASE
 from tests.support.pictures import room
 

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import Fit
 from numpy.typing import NDArray
-from objects import EVIDENCE, LEAST, UNKNOWN, objects_in_photo, room_confidence, room_type
-from pipeline import philox_noise
-from prompt import Prompts
-from quality import (
+
+from restyle.objects import EVIDENCE, LEAST, UNKNOWN, objects_in_photo, room_confidence, room_type
+from restyle.pictures.images import Fit
+from restyle.pictures.quality import (
     WEIGHTS,
     cleanliness,
     depth_agreement,
@@ -25,8 +24,9 @@ from quality import (
     measure_quality,
     sharpness,
 )
-from release import load_release
-
+from restyle.prompt import Prompts
+from restyle.release import load_release
+from restyle.stages.denoise import philox_noise
 from tests.conftest import RELEASE
 from tests.support.pictures import room
 from tests.support.releases import read_document, write_document

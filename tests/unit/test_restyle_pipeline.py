@@ -8,15 +8,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from events import Analysis, Event, Result, Stage, Step
-from finishing import Recolouring
-from images import fit_photo, from_bucket, to_bucket
 from numpy.typing import NDArray
-from pipeline import STRONGER, BrokenPicture, Restyler
-from prompt import Prompts
-from release import Release, load_release
-from request import InvalidRequest, Request, parse_request
 
+from restyle.analysis import analyse
+from restyle.events import Analysis, Event, Result, Stage, Step
+from restyle.models import BrokenPicture
+from restyle.pictures.images import fit_photo, from_bucket, to_bucket
+from restyle.pictures.recolouring import Recolouring
+from restyle.pipeline import STRONGER, Restyler
+from restyle.prompt import Prompts
+from restyle.release import Release, load_release
+from restyle.request import InvalidRequest, Request, parse_photo, parse_request
 from tests.conftest import RELEASE
 from tests.support.pictures import room
 
@@ -262,13 +264,11 @@ async def test_stages_begin_in_order(release: Release) -> None:
     assert set(result(events).timings) == {*stages, "finishing"}
 
 
-async def test_an_analysis_alone_calls_no_other_network(release: Release) -> None:
+async def test_an_analysis_calls_no_other_network(release: Release) -> None:
     models = PlayedModels([])
     photo = room(90, 160)
-    events = await run(release, models, image=photo, prompt=(), analysis_only=np.array([True]))
-    assert [type(event) for event in events] == [Stage, Analysis]
+    (analysis,) = [event async for event in analyse(parse_photo({"image": photo}), release, models)]
     assert (models.steps, models.encoded_photos) == ([], 0)
-    analysis = events[-1]
     assert isinstance(analysis, Analysis)
     fit = fit_photo(90, 160, release.buckets)
     assert analysis.depth.shape == analysis.edges.shape == fit.output
@@ -276,15 +276,6 @@ async def test_an_analysis_alone_calls_no_other_network(release: Release) -> Non
     assert set(np.unique(analysis.edges)) == {0, 255}
     assert (analysis.room_type, analysis.room_confidence, analysis.release) == ("unknown", 0, "tiny-1")
     assert analysis.progress == 1
-
-
-async def test_an_analysis_alone_is_asked_for_as_strictly(release: Release) -> None:
-    with pytest.raises(InvalidRequest, match="steps must be 1 to 100"):
-        await run(release, PlayedModels([]), analysis_only=np.array([True]), steps=0)
-
-
-async def test_analysis_only_may_be_false(release: Release) -> None:
-    assert result(await run(release, PlayedModels([PHOTO]), analysis_only=np.array([False])))
 
 
 def test_drawn_seeds_survive_javascript(release: Release) -> None:
@@ -304,6 +295,8 @@ def test_a_seed_that_is_given_is_kept(release: Release) -> None:
 def test_photos_of_impossible_shape_are_refused(release: Release, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidRequest, match="image must"):
         parse(release, image=np.zeros(shape, np.uint8))
+    with pytest.raises(InvalidRequest, match="image must"):
+        parse_photo({"image": np.zeros(shape, np.uint8)})
 
 
 def test_latents_beyond_reason_are_refused(release: Release) -> None:

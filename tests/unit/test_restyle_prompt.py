@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from prompt import LENGTH, ROOM, Cut, Prompts
-from release import load_release
-from request import InvalidRequest, parse_request
-from result_warnings import result_warnings
-from solver import Table
 
 from orchestrator.domain.styles import STYLES
+from restyle.prompt import LENGTH, ROOM, Cut, Prompts
+from restyle.release import load_release
+from restyle.request import InvalidRequest, parse_request
+from restyle.result_warnings import result_warnings
+from restyle.solver import Table
 from tests.conftest import RELEASE
 from tests.support.pictures import room
 

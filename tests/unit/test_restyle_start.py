@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from release import Release, load_release
-from request import InvalidRequest, Request, parse_request
-from solver import MAX_STEPS, SPACINGS
 
+from restyle.release import Release, load_release
+from restyle.request import InvalidRequest, Request, parse_request
+from restyle.solver import MAX_STEPS, SPACINGS
 from tests.conftest import RELEASE
 from tests.support.pictures import room
 from tests.support.releases import read_document, write_document

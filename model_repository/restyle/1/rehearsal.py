@@ -2,8 +2,8 @@
 
     python model_repository/restyle/1/rehearsal.py RELEASE [--settings]
 
-The exporter calls it before it publishes. It ends with 0, or with 1 and one sentence that says what does not work.
-RELEASE is laid out like a published release; with --settings its graphs need not be there yet.
+The exporter calls it before it publishes. Its status is 0, or 1 with one sentence that says what does not work.
+RELEASE is laid out like a published release; with --settings its graphs may be missing.
 """
 
 import argparse
@@ -17,20 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from events import Result
 from numpy.typing import NDArray
-from pipeline import BrokenPicture, Restyler
-from prompt import Prompts
-from release import Release, load_release
-from request import MAX_GUIDANCE, InvalidRequest, Values, parse_request
-from solver import MAX_STEPS, SPACINGS
-from triton_io import ModelFailed
+
+from restyle.events import Result
+from restyle.models import ModelFailed
+from restyle.pipeline import Restyler
+from restyle.prompt import Prompts
+from restyle.release import Release, load_release
+from restyle.request import MAX_GUIDANCE, InvalidRequest, Values, parse_request
+from restyle.solver import MAX_STEPS, SPACINGS
 
 STEPS = 2
-"""Those that are run, from the release's usual start: enough for every graph to run on what the one before it made."""
+"""The steps that are run, from the release's usual start: enough for every graph to get the outputs of another."""
 
 GUIDANCE = 2.0
-"""Above 1: the text encoder is given two prompts at once, the denoiser two rows of text."""
+"""Above 1, so that the text encoder gets two prompts at once and the denoiser two rows of text."""
 
 
 class Unfit(Exception):
@@ -75,7 +76,7 @@ def _load_canny() -> Any:
 
 
 def check_settings(release: Release) -> None:
-    """Whether a request that says nothing, and every solver, can be done with the release's numbers. Raises Unfit."""
+    """Check that the release's numbers serve a request without options, and every solver. Raises Unfit."""
     _check_solvers(release)
     _check_defaults(release)
     for palette in release.palettes:
@@ -132,7 +133,7 @@ def _check_defaults(release: Release) -> None:
 
 
 async def paint(release: Release, models: Graphs) -> None:
-    """One picture, with a part of the photo kept, so that every graph is called. Raises Unfit."""
+    """Paint one picture, with a part of the photo kept so that every graph is called. Raises Unfit."""
     request = _request(release)
     height, width, _ = request["image"].shape
     mask = np.zeros((height, width), np.uint8)
@@ -148,10 +149,10 @@ async def paint(release: Release, models: Graphs) -> None:
     try:
         restyler = Restyler(release, Prompts(release.tokenizer, release.frame), models)
         async for event in restyler.restyle(parse_request(request, release)):
-            # The lower quarter, which has nothing of the part that is kept.
+            # The lower quarter has no kept pixels.
             if isinstance(event, Result) and np.ptp(event.pixels[3 * height // 4 :], axis=(0, 1)).max() < 1.0:
                 raise Unfit("the picture is all of one colour: the networks do not work together")
-    except (InvalidRequest, ModelFailed, BrokenPicture) as error:
+    except (InvalidRequest, ModelFailed) as error:
         raise Unfit(str(error)) from error
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, PortError, Unavailable
-from reroom.triton import Analysed, RestyleEvent, RestyleRequest
+from reroom.triton import PhotoAnalysis, RestyleEvent, RestyleRequest
 
 ANSWER_SECONDS = 5.0
 """A server that has not answered a ping within this is down."""
@@ -69,8 +69,8 @@ class InferencePool(Inference):
     def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
         return self._run(lambda inference: inference.restyle(request))
 
-    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
-        async def ask(inference: Inference) -> AsyncGenerator[Analysed, None]:
+    async def analyse(self, photo: NDArray[np.uint8]) -> PhotoAnalysis:
+        async def ask(inference: Inference) -> AsyncGenerator[PhotoAnalysis, None]:
             yield await inference.analyse(photo)
 
         async with aclosing(self._run(ask)) as answers:

@@ -17,10 +17,10 @@ PROBE_SECONDS = 2.0
 """How old a model's last answer may be before it is asked again."""
 
 SHARE = 0.02
-"""How much of its time a model may spend on one client's probes: the longer they take, the rarer they are. `restyle`
-and `edges` answer in 2 ms; a graph, where that too is a process of its own, computes a 64th of a step at 512² or less,
-but for depth and detector, which enlarge what they see. What a probe takes is the least that one took: the others
-waited for something else, the first one for the network to be loaded."""
+"""How much of its time a model may spend on one client's probes: the longer they take, the rarer they are. `restyle`,
+`analyse` and `edges` answer in 2 ms; a graph, where that too is a process of its own, computes a 64th of a step at 512²
+or less, but for depth and detector, which enlarge what they see. What a probe takes is the least that one took: the
+others waited for something else, the first one for the network to be loaded."""
 
 ANSWER_SECONDS = 4.0
 """How long an answer that must come is waited for."""
@@ -28,53 +28,67 @@ ANSWER_SECONDS = 4.0
 DEATH_SECONDS = 1.5
 """How long other answers are waited for: Triton takes a second to say that a process is dead."""
 
-RESTYLE_SECONDS, GRAPH_SECONDS = 30.0, 600.0
+SERVICE_SECONDS, GRAPH_SECONDS = 30.0, 600.0
 """When a question that was not answered is withdrawn, and asked anew. Late: a graph answers between two steps, of half
 a minute each on a CPU, and Triton 2.51 may crash when a stream is cancelled just as it ends."""
 
-RESTYLE = "restyle"
+SERVING = ("restyle", "analyse")
+"""The models that the service itself calls; each answers a probe with the models that it calls in turn."""
 
 
 class Prober:
     """The models of one server, each asked one question at a time, whoever waits for the answer.
 
-    A model that is said to be dead makes the server unavailable, and so does `restyle`, which answers whatever it does,
-    by its silence. A graph's silence is no verdict, since it may be busy; but after a death, or after :meth:`doubt`,
-    every model must answer before the server is available again.
+    A model that is said to be dead makes the server unavailable. So does the silence of one of SERVING, which answer
+    whatever they are doing. A graph's silence is no verdict, since it may be busy; but after a death, or after
+    :meth:`doubt`, every model must answer before the server is available again.
     """
 
     def __init__(self, client: TritonClient) -> None:
         self._client = client
-        self._versions: dict[str, int] = {}
-        self._restyle = _Question(RESTYLE, self._ask_restyle, self.doubt, always=True)
-        self._others: list[_Question] = []
+        self._serving = [
+            _Question(model, partial(self._ask_serving, model), self.doubt, always=True) for model in SERVING
+        ]
+        self._calls: dict[str, dict[str, int]] = {}
+        """By model of SERVING: the models that it calls, with their versions."""
+        self._others: dict[str, tuple[int, _Question]] = {}
+        """The models that those call: version and question."""
 
     def doubt(self) -> None:
         """A request failed as if a process had died: answers of before prove nothing."""
-        for question in (self._restyle, *self._others):
+        for question in self._questions():
             question.doubt()
 
     async def check(self) -> None:
         """Ask the models whose answers are old; takes at most ANSWER_SECONDS. Raises Unavailable with what is wrong."""
         deadline = time.monotonic() + ANSWER_SECONDS
-        await self._restyle.check(deadline)
-        await asyncio.gather(*(question.check(deadline) for question in self._others))
+        await asyncio.gather(*(question.check(deadline) for question in self._serving))
+        await asyncio.gather(*(question.check(deadline) for _, question in self._others.values()))
 
     async def aclose(self) -> None:
         """Withdraw what is being asked."""
-        for question in (self._restyle, *self._others):
+        for question in self._questions():
             await question.withdraw()
 
-    async def _ask_restyle(self) -> None:
-        versions = await self._client.probe(deadline=RESTYLE_SECONDS)
-        if versions != self._versions:
-            for question in self._others:
-                await question.withdraw()
-            self._versions = versions
-            self._others = [_Question(name, partial(self._ask, name), self.doubt) for name in versions]
+    def _questions(self) -> list[_Question]:
+        return [*self._serving, *(question for _, question in self._others.values())]
 
-    async def _ask(self, model: str) -> None:
-        await self._client.probe_model(model, self._versions[model], deadline=GRAPH_SECONDS)
+    async def _ask_serving(self, model: str) -> None:
+        self._calls[model] = await self._client.probe(model, deadline=SERVICE_SECONDS)
+        called = {name: version for calls in self._calls.values() for name, version in calls.items()}
+        before = self._others
+        self._others = {
+            name: before[name]
+            if name in before and before[name][0] == version
+            else (version, _Question(name, partial(self._ask, name, version), self.doubt))
+            for name, version in called.items()
+        }
+        for name, (_, question) in before.items():
+            if self._others.get(name) != before[name]:
+                await question.withdraw()
+
+    async def _ask(self, model: str, version: int) -> None:
+        await self._client.probe_model(model, version, deadline=GRAPH_SECONDS)
 
 
 class _Question:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from orchestrator.adapters.triton.probing import Prober
 from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, Unavailable
-from reroom.triton import Analysed, RestyleError, RestyleEvent, RestyleRequest, TritonClient
+from reroom.triton import PhotoAnalysis, RestyleError, RestyleEvent, RestyleRequest, TritonClient
 
 
 class TritonInference(Inference):
@@ -28,7 +28,7 @@ class TritonInference(Inference):
         except RestyleError as error:
             raise self._failed(error) from error
 
-    async def analyse(self, photo: NDArray[np.uint8]) -> Analysed:
+    async def analyse(self, photo: NDArray[np.uint8]) -> PhotoAnalysis:
         try:
             return await self._client.analyse(photo)
         except RestyleError as error:

@@ -1,4 +1,4 @@
-"""Direct access to the model ``restyle`` over gRPC, for internal tools; needs the extra ``triton``.
+"""Direct access to the models ``restyle`` and ``analyse`` over gRPC, for internal tools; needs the extra ``triton``.
 
 ::
 
@@ -15,8 +15,8 @@ from reroom.models import ResultWarning
 from reroom.triton.client import TritonClient
 from reroom.triton.errors import RestyleError
 from reroom.triton.messages import (
-    Analysed,
     Analysis,
+    PhotoAnalysis,
     Preview,
     RestyleEvent,
     RestyleRequest,
@@ -26,8 +26,8 @@ from reroom.triton.messages import (
 )
 
 __all__ = [
-    "Analysed",
     "Analysis",
+    "PhotoAnalysis",
     "Preview",
     "RestyleError",
     "RestyleEvent",

@@ -17,10 +17,10 @@ from tritonclient.utils import InferenceServerException
 
 from reroom.triton import wire
 from reroom.triton.errors import RestyleError, failure, from_call, from_message, from_transport
-from reroom.triton.messages import Analysed, RestyleEvent, RestyleRequest, Result
+from reroom.triton.messages import PhotoAnalysis, RestyleEvent, RestyleRequest, Result
 from reroom.triton.probe import is_process, smallest_inputs
+from reroom.triton.wire import ANALYSE, RESTYLE
 
-MODEL = "restyle"
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes: a 12-megapixel photo is 36 MB as a tensor."""
 
@@ -38,7 +38,7 @@ _CHANNEL = [
 
 
 class TritonClient:
-    """A client of the model ``restyle`` on a Triton server; ``url`` = host:port of its gRPC endpoint.
+    """A client of the models ``restyle`` and ``analyse`` on a Triton server; ``url`` = host:port of its gRPC endpoint.
 
     Use it as an async context manager, or call :meth:`close`. Any number of requests may run at once on its one
     channel, which reconnects by itself.
@@ -73,7 +73,9 @@ class TritonClient:
         ``contextlib.aclosing``. Raises RestyleError.
         """
         result: Result | None = None
-        async with aclosing(self._stream(wire.encode(request), wire.wanted(), deadline)) as responses:
+        async with aclosing(
+            self._stream(RESTYLE, wire.encode(request), wire.wanted(), deadline)
+        ) as responses:
             async for response in responses:
                 event = wire.decode(response)
                 if isinstance(event, Result):
@@ -86,16 +88,16 @@ class TritonClient:
             raise failure("model_error", "the stream ended without a result")
         yield result
 
-    async def analyse(self, image: NDArray[uint8], *, deadline: float | None = None) -> Analysed:
-        """What the models find in a photo, RGB uint8 [H, W, 3]: depth, edges, objects and the type of room.
+    async def analyse(self, image: NDArray[uint8], *, deadline: float | None = None) -> PhotoAnalysis:
+        """What is in a photo, RGB uint8 [H, W, 3]: depth, edges, objects and the type of room.
 
         It changes nothing on the server, so it may be repeated. Cancelling the task, or the deadline (seconds), gives
         up the request, but the networks that have begun run to their end; and Triton 2.51 may crash when many requests
         are cancelled just as they end. Raises RestyleError.
         """
-        found: Analysed | None = None
-        outputs = wire.wanted_of_analysis()
-        async with aclosing(self._stream(wire.encode_analysis(image), outputs, deadline)) as responses:
+        found: PhotoAnalysis | None = None
+        inputs, outputs = wire.encode_photo(image), wire.wanted_from_analyse()
+        async with aclosing(self._stream(ANALYSE, inputs, outputs, deadline)) as responses:
             # Read to the end of the stream, for the reason in restyle().
             async for response in responses:
                 found = wire.decode_analysis(response) or found
@@ -103,17 +105,19 @@ class TritonClient:
             raise failure("model_error", "the stream ended without an analysis")
         return found
 
-    async def probe(self, *, deadline: float) -> dict[str, int]:
-        """Check that the process of ``restyle`` answers; returns the models that it calls, with their versions
-        (−1 = the latest).
+    async def probe(self, model: str = RESTYLE, *, deadline: float) -> dict[str, int]:
+        """Check that the process of ``model``, restyle or analyse, answers; returns the models that it calls, with
+        their versions (−1 = the latest).
 
-        No network runs. A server whose ``restyle`` does not know this request yields {}, which proves nothing. Raises
+        No network runs. A server whose ``model`` does not know this request yields {}, which proves nothing. Raises
         RestyleError.
         """
         models: dict[str, int] = {}
         try:
             outputs = [InferRequestedOutput("event")]
-            async with aclosing(self._stream(wire.encode_probe(), outputs, deadline)) as responses:
+            async with aclosing(
+                self._stream(model, wire.encode_probe(model), outputs, deadline)
+            ) as responses:
                 async for response in responses:
                     models = wire.decode_probe(response)
         except RestyleError as error:
@@ -145,12 +149,16 @@ class TritonClient:
         return True
 
     async def _stream(
-        self, inputs: list[InferInput], outputs: list[InferRequestedOutput], deadline: float | None
+        self,
+        model: str,
+        inputs: list[InferInput],
+        outputs: list[InferRequestedOutput],
+        deadline: float | None,
     ) -> AsyncGenerator[InferResult, None]:
         """The responses to one request; closing the iterator cancels it. Raises RestyleError."""
 
         async def requests() -> AsyncIterator[dict[str, Any]]:
-            yield {"model_name": MODEL, "inputs": inputs, "outputs": outputs}
+            yield {"model_name": model, "inputs": inputs, "outputs": outputs}
 
         responses = self._connected().stream_infer(requests(), stream_timeout=deadline)
         try:
@@ -176,7 +184,7 @@ class TritonClient:
         """Whether the server is ready; False, not an error, when it cannot be reached."""
         return await self._ready(self._connected().is_server_ready(client_timeout=5.0))
 
-    async def model_ready(self, name: str = MODEL) -> bool:
+    async def model_ready(self, name: str = RESTYLE) -> bool:
         """Whether the model can serve; False, not an error, when the server cannot be reached."""
         return await self._ready(self._connected().is_model_ready(name, client_timeout=5.0))
 

@@ -19,7 +19,7 @@ FINAL = frozenset({"invalid_request", "cancelled"})
 
 _MODEL = re.compile(r"(?:.*\bmessage: )?([a-z][a-z0-9_]*): (.+)", re.DOTALL)
 _REFUSED = re.compile(
-    r"\[request id: .*?\] (.*\binputs?\b.*)|((?:unexpected inference input|expected \d+ inputs) .*)",
+    r"\[request id: .*?\] (.*\binputs?\b.*)|((?:unexpected inference (?:in|out)put|expected \d+ inputs) .*)",
     re.DOTALL,
 )
 _NOT_LOADED = re.compile(r"Request for unknown model|is not ready|no available versions|Server is stopping")

@@ -1,4 +1,4 @@
-"""Requests to the model ``restyle`` and its events. Images are RGB."""
+"""Requests to the models ``restyle`` and ``analyse``, and their answers. Images are RGB."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="st
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="analysis"):
-    """What the detector found: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
+    """What was found in the photo of a restyle: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
 
     objects: list[dict[str, Any]]
     room_type: str
@@ -111,8 +111,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The strength that was used; None from models that do not send it."""
 
 
-class Analysed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What the models find in a photo. The pictures have the photo's aspect ratio, at the models' size."""
+class PhotoAnalysis(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The answer of ``analyse``. The pictures have the photo's aspect ratio, at the models' size."""
 
     depth: NDArray[np.uint8]
     """[H, W], white = near, scaled so that the nearest is 255 and the farthest 0."""

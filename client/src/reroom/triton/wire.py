@@ -1,4 +1,4 @@
-"""Requests to tensors, responses to events: the names and types of the model ``restyle``, without a connection."""
+"""Requests to tensors, responses to events: names and types of ``restyle`` and ``analyse``, without a connection."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from reroom.models import ResultWarning
 from reroom.triton.errors import failure
 from reroom.triton.messages import (
-    Analysed,
     Analysis,
+    PhotoAnalysis,
     Preview,
     RestyleEvent,
     RestyleRequest,
@@ -21,6 +21,9 @@ from reroom.triton.messages import (
     Stage,
     Step,
 )
+
+RESTYLE, ANALYSE = "restyle", "analyse"
+"""The two models that answer requests of the service; the others are called by them."""
 
 _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("image", np.uint8, "UINT8"),
@@ -75,8 +78,8 @@ def wanted() -> list[InferRequestedOutput]:
     return [InferRequestedOutput("event"), InferRequestedOutput("image")]
 
 
-def wanted_of_analysis() -> list[InferRequestedOutput]:
-    """The outputs to ask for when only the analysis is wanted."""
+def wanted_from_analyse() -> list[InferRequestedOutput]:
+    """All outputs of ``analyse``."""
     return [InferRequestedOutput(name) for name in ("event", "depth", "edges")]
 
 
@@ -93,28 +96,22 @@ def encode(request: RestyleRequest) -> list[InferInput]:
     ]
 
 
-def encode_analysis(image: NDArray[np.uint8]) -> list[InferInput]:
-    """The tensors of a request that ends after the analysis of ``image``, RGB [H, W, 3].
+def encode_photo(image: NDArray[np.uint8]) -> list[InferInput]:
+    """The tensors of a request to ``analyse``; ``image`` is RGB [H, W, 3].
 
     Raises RestyleError (invalid_request) for a wrong shape or dtype.
     """
     _check_image(image)
-    return [
-        _input("image", image, np.uint8, "UINT8"),
-        # The model requires one, though it is not used.
-        _input("prompt", "", np.object_, "BYTES"),
-        _input("analysis_only", True, np.bool_, "BOOL"),
-    ]
+    return [_input("image", image, np.uint8, "UINT8")]
 
 
-def encode_probe() -> list[InferInput]:
-    """The tensors of a request that asks only whether the model's process serves."""
-    return [
-        # The model requires these two, though they are not used.
-        _input("image", np.zeros((1, 1, 3), np.uint8), np.uint8, "UINT8"),
-        _input("prompt", "", np.object_, "BYTES"),
-        _input("probe", True, np.bool_, "BOOL"),
-    ]
+def encode_probe(model: str) -> list[InferInput]:
+    """The tensors of a request that asks only whether the process of ``restyle`` or ``analyse`` serves."""
+    # The models require these, though a probe does not use them.
+    required = [_input("image", np.zeros((1, 1, 3), np.uint8), np.uint8, "UINT8")]
+    if model == RESTYLE:
+        required.append(_input("prompt", "", np.object_, "BYTES"))
+    return [*required, _input("probe", True, np.bool_, "BOOL")]
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:
@@ -175,15 +172,16 @@ def decode(response: InferResult) -> RestyleEvent | None:
     return _with_image(known, response) if isinstance(known, _Result) else known
 
 
-def decode_analysis(response: InferResult) -> Analysed | None:
-    """The analysis, if that is the response's event. Raises RestyleError (model_error) when it cannot be understood."""
+def decode_analysis(response: InferResult) -> PhotoAnalysis | None:
+    """The answer of ``analyse``; None for an event of another type. Raises RestyleError (model_error) when it cannot be
+    understood."""
     event = decode(response)
     if not isinstance(event, Analysis):
         return None
     depth, edges = response.as_numpy("depth"), response.as_numpy("edges")
     if depth is None or edges is None or event.room_confidence is None:
         raise failure("model_error", "the analysis came without its pictures or its confidence")
-    return Analysed(
+    return PhotoAnalysis(
         depth=depth,
         edges=edges,
         objects=event.objects,
@@ -194,7 +192,7 @@ def decode_analysis(response: InferResult) -> Analysed | None:
 
 
 def decode_probe(response: InferResult) -> dict[str, int]:
-    """The models that a restyle calls, with their versions. Raises RestyleError (model_error) for anything else."""
+    """The models that the probed one calls, with versions. Raises RestyleError (model_error) for another answer."""
     event = response.as_numpy("event")
     try:
         return msgspec.json.decode(event.reshape(-1)[0], type=_Alive).models

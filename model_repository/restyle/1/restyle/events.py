@@ -1,9 +1,9 @@
-"""What `restyle` streams. On the wire each is a JSON object whose ``type`` is the class's name in small letters."""
+"""The events of a request. On the wire each is a JSON object; ``type`` is the class's name in lower case."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from images import Bytes, Floats
+from restyle.pictures.images import Bytes, Floats
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Analysis:
     objects: list[dict[str, Any]]
     room_type: str
     room_confidence: float
-    """0..1, as ``objects.room_confidence`` has it."""
+    """See :func:`restyle.objects.room_confidence`."""
     depth: Bytes
     """UINT8 [H,W], the photo's aspect at the bucket's area, white = near."""
     edges: Bytes
@@ -50,7 +50,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class ResultWarning:
-    """Something of the request that did not do what it says: a stable code and one sentence."""
+    """An input of the request that did not do what it says: a stable code and one sentence."""
 
     code: str
     detail: str
@@ -74,15 +74,15 @@ class Result:
     steps: int
     strength: float
     palette: tuple[str, ...]
-    """The colours that the prompt was given, by the request or by its seed."""
+    """The colours that were put into the prompt, the request's or those of its seed."""
 
 
 @dataclass(frozen=True)
 class Alive:
-    """The only answer to a probe, at once and without calling a model: this process serves."""
+    """The only answer to a probe: this process serves. It calls no model."""
 
     models: dict[str, int]
-    """The models that a restyle calls, each with its version; −1 = its latest."""
+    """The models that this one calls, each with its version; −1 = its latest."""
 
 
 Event = Stage | Analysis | Step | Preview | Result

@@ -17,14 +17,30 @@ the schedule begins at its last timestep (Lin et al. 2023, arXiv 2305.08891), so
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-P, Q, A, B, C, D = range(6)
-"""Columns of :attr:`Table.rows`; guidance rides along as the seventh coefficient."""
+
+class Column(IntEnum):
+    """Columns of :attr:`Table.rows`, named by what each multiplies; the guidance scale follows as a seventh."""
+
+    X0_FROM_STATE = 0
+    """p"""
+    X0_FROM_PREDICTION = 1
+    """q"""
+    STATE = 2
+    """a"""
+    X0 = 3
+    """b"""
+    X0_PREVIOUS = 4
+    """c"""
+    NOISE = 5
+    """d"""
+
 
 MAX_STEPS = 100
 
@@ -33,8 +49,8 @@ MAX_STEPS = 100
 class Table:
     """One solver, ready to run.
 
-    timesteps: FP64 [n], what the network is told (Euler's may be fractional).
-    rows: FP64 [n, 6], columns p, q, a, b, c, d.
+    timesteps: FP64 [n], what the network is given (Euler's may be fractional).
+    rows: FP64 [n, 6], see :class:`Column`.
     start: (photo, noise); the state starts as ``start[0]·photo_latents + start[1]·noise``.
     """
 
@@ -52,13 +68,13 @@ class _Grid:
     sigmas: Array
     """FP64 [n]: the noise level that each step begins at."""
     after: Array
-    """FP64 [n]: the one that it ends at, nearly always where the next begins; the last is where the picture is."""
+    """FP64 [n]: the noise level that each step ends at, nearly always where the next one begins."""
     noise_start: float = 1.0
     """Scale of the pure-noise start."""
 
 
 def _chained(sigmas: Array, last: float) -> Array:
-    """Where steps end that begin at ``sigmas``, each where the one before it ended."""
+    """The noise levels at which the steps end, when each of ``sigmas`` begins where the step before it ended."""
     return np.append(sigmas[1:], last)
 
 
@@ -83,7 +99,8 @@ def _ddim_trailing(alphas: Array, steps: int) -> _Grid:
 
 
 def _ddim(alphas: Array, timesteps: NDArray[np.int64]) -> _Grid:
-    """As there, every step ends a whole stride on, also where the next begins beside that: strides are rounded down."""
+    """As in diffusers, a step ends one whole stride later. The stride is rounded down, so the next step may begin
+    beside that."""
     sigmas = _train_sigmas(alphas)
     after = np.maximum(timesteps - len(alphas) // len(timesteps), 0)
     return _Grid(timesteps.astype(np.float64), sigmas[timesteps], sigmas[after])
@@ -129,8 +146,8 @@ def _dpmpp_karras_grid(alphas: Array, steps: int) -> _Grid:
 
 def _trailing(alphas: Array, steps: int) -> NDArray[np.int64]:
     """The last timestep of each of ``steps`` equal parts of the schedule, from its end."""
-    # Counted as diffusers does, so that what lies between two timesteps goes to the same one; cut, because 61 steps
-    # become 62 of it by the last bit of a division.
+    # Computed as diffusers does, so that values between two timesteps are rounded to the same one. Cut, because the
+    # last bit of a division can make 62 of 61 steps.
     ends = np.arange(len(alphas), 0, -len(alphas) / steps)[:steps]
     return ends.round().astype(np.int64) - 1
 
@@ -185,8 +202,9 @@ SPACINGS: dict[str, dict[str, _Grids]] = {
     },
     "trailing": {"ddim": _ddim_trailing, "euler": _euler_trailing, "dpmpp_2m": _dpmpp_trailing},
 }
-"""How a release spreads its solvers over the schedule; each knows some of SOLVERS. Karras's noise levels do not depend
-on it, and an ancestral step adds noise, which networks that start from the photo alone have never seen."""
+"""How a release spreads its solvers over the schedule, and which of SOLVERS it offers. "trailing" leaves two out:
+Karras's noise levels do not depend on the spacing, and an ancestral step adds noise, which networks that start from the
+photo alone have never seen."""
 
 
 def _epsilon(sigma: float) -> tuple[float, float]:
@@ -229,8 +247,8 @@ def solver_table(
     first = steps - max(1, min(steps, int(round(strength, 6) * steps + 1e-9)))
     rows = np.zeros((steps - first, 6))
     for row, index in enumerate(range(first, steps)):
-        rows[row, P], rows[row, Q] = clean(grid.sigmas[index])
-        rows[row, A:] = SOLVERS[name](grid, index, first)
+        rows[row, : Column.STATE] = clean(grid.sigmas[index])
+        rows[row, Column.STATE :] = SOLVERS[name](grid, index, first)
     sigma = float(grid.sigmas[first])
     alpha = float(1.0 / np.hypot(1.0, sigma))
     start = (0.0, grid.noise_start) if strength >= 1.0 else (alpha, start_noise * sigma * alpha)

@@ -1,18 +1,16 @@
-"""The only file that touches Triton: tensors in, model calls, responses out. ``pb_utils`` is handed in."""
+"""Triton: tensors in, calls of other models, responses out. ``pb_utils``, which only Triton has, is a parameter."""
 
 import json
 from typing import Any
 
 import numpy as np
-from request import Values
 
-
-class ModelFailed(Exception):
-    """Another model of the server refused or broke."""
+from restyle.models import ModelFailed
+from restyle.request import Values
 
 
 def read_values(pb_utils: Any, request: Any) -> Values:
-    """The request's tensors by name; strings as a tuple of str (what is not UTF-8 is replaced, not refused)."""
+    """The request's tensors by name; strings as a tuple of str (bytes that are not UTF-8 are replaced)."""
     values: Values = {}
     for tensor in request.inputs():
         array = tensor.as_numpy()
@@ -25,7 +23,7 @@ def read_values(pb_utils: Any, request: Any) -> Values:
 
 
 class TritonModels:
-    """Calls to the models of this server, each at the version of the release."""
+    """Calls the models of this server, each at the release's version."""
 
     def __init__(self, pb_utils: Any, versions: dict[str, int]) -> None:
         self._pb_utils, self._versions = pb_utils, versions
@@ -38,7 +36,7 @@ class TritonModels:
             model_version=self._versions.get(model, -1),
             requested_output_names=list(outputs),
             inputs=[pb_utils.Tensor(name, array) for name, array in tensors.items()],
-            # A model on a GPU would answer in its memory, which numpy cannot read.
+            # A model on a GPU would answer in GPU memory, which numpy cannot read.
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
         )
         response = await call.async_exec()
@@ -49,8 +47,8 @@ class TritonModels:
 
 
 class Responses:
-    """The stream of one request. Exactly one of :meth:`close` and :meth:`fail` must be called, or the client waits for
-    ever and the server cannot shut down."""
+    """The stream of responses to one request. It must be ended by one of :meth:`close` and :meth:`fail`: otherwise the
+    client waits for ever and the server cannot shut down."""
 
     def __init__(self, pb_utils: Any, request: Any) -> None:
         self._pb_utils = pb_utils

@@ -1,20 +1,20 @@
-"""What of a request had no effect, or another one than was asked for: said with the result, since it is no error."""
+"""Warnings: what a request asked for that had no effect, or another effect. No errors, so they come with the result."""
 
 from collections.abc import Sequence
 
-from events import ResultWarning
-from prompt import ROOM, Cut
-from request import Request
-from solver import Table
+from restyle.events import ResultWarning
+from restyle.prompt import ROOM, Cut
+from restyle.request import Request
+from restyle.solver import Table
 
 QUOTED = 40
-"""Characters of a prompt that are quoted to show where it was cut."""
+"""The longest quotation of a prompt, in characters."""
 
 
 def result_warnings(
     request: Request, prompt: Sequence[Cut], negative_prompt: Sequence[Cut], table: Table
 ) -> list[ResultWarning]:
-    """Warnings for a finished request: what its prompts lost, and its numbers that did not do what they say."""
+    """The warnings for a finished request: cuts of its prompts, and inputs that did not do what they say."""
     found = []
     for name, cuts in (("prompt", prompt), ("negative_prompt", negative_prompt)):
         if cuts:

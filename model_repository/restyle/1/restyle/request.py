@@ -1,4 +1,4 @@
-"""A request as the pipeline wants it: complete, typed, in range."""
+"""A request's tensors → a complete, typed :class:`Request` whose values are in range."""
 
 import math
 import secrets
@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from palette import Palette, choose_palette, with_palette
-from release import Release
-from solver import MAX_STEPS
+
+from restyle.palette import Palette, choose_palette, with_palette
+from restyle.pictures.images import fit_photo
+from restyle.release import Release
+from restyle.solver import MAX_STEPS
 
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 32, 8192, 4
 MAX_LATENT = 1e4
@@ -20,22 +22,22 @@ MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
 
 Number = TypeVar("Number", int, float, bool)
 Values = dict[str, Any]
-"""Tensors of a request by name: arrays, and tuples of str for strings; optional ones may be missing."""
+"""The tensors of a request by name: arrays, and tuples of str for strings. Optional ones may be missing."""
 
 
 class InvalidRequest(ValueError):
-    """The request cannot be done; the message names the input and says what it may be."""
+    """An input is wrong; the message names it and says what it may be."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """See DESIGN §3 for every field; all are checked and filled in."""
+    """Every field is checked, and filled in where the request leaves it out; docs/models.md says what each means."""
 
     image: NDArray[np.uint8]
     prompt: tuple[str, ...]
-    """Its parts, the palette's words among them; see :mod:`prompt`."""
+    """Its parts, the palette's words among them; see :mod:`restyle.prompt`."""
     palette: Palette
-    """() = the style's own colours, or those that the prompt names."""
+    """() = the style's own colours, or those that ``prompt`` names."""
     negative_prompt: tuple[str, ...]
     seed: int
     steps: int
@@ -49,24 +51,37 @@ class Request:
     detail: float
     """How much of the photo's own detail the result gets; 0 = the network's pixels, at their size."""
     latents: NDArray[np.float32] | None
-    analysis_only: bool
-    """End after the analysis; what the picture would be made with is checked all the same."""
 
     @property
     def guided(self) -> bool:
-        """Whether the negative prompt takes part: at most 1, it would be computed and multiplied by nothing."""
+        """Whether the negative prompt has an effect: at a guidance scale of at most 1 it has none."""
         return self.guidance_scale > 1.0
 
 
 def is_probe(values: Values) -> bool:
-    """Whether the request only asks if this process serves."""
+    """Whether the request asks only if this process serves."""
     return _number(values, "probe", bool, False)
+
+
+def parse_photo(values: Values) -> NDArray[np.uint8]:
+    """The photo of a request, RGB [H,W,3]. Raises InvalidRequest."""
+    image: NDArray[np.uint8] = values["image"]
+    height, width, _ = image.shape
+    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
+        raise InvalidRequest(
+            f"image must have sides of {MIN_SIDE} to {MAX_SIDE} pixels, not {width}×{height}"
+        )
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise InvalidRequest(
+            f"image must be at most {MAX_ASPECT} times as long as wide, not {width}×{height}"
+        )
+    return image
 
 
 def parse_request(values: Values, release: Release) -> Request:
     """Fill in the release's defaults and check every range. Raises InvalidRequest."""
     defaults = release.defaults
-    image = values["image"]
+    image = parse_photo(values)
     # A seed of 0 is a seed; a drawn one survives JavaScript, whose integers end at 2**53.
     seed = int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53)
     prompt = _words(values, "prompt", MAX_PARTS, MAX_PROMPT)
@@ -89,10 +104,10 @@ def parse_request(values: Values, release: Release) -> Request:
         attempts=_number(values, "attempts", int, 1),
         detail=_number(values, "detail", float, defaults.detail),
         latents=values.get("latents"),
-        analysis_only=_number(values, "analysis_only", bool, False),
     )
-    _check_pictures(request)
+    _check_mask(request)
     _check_numbers(request, release.solvers)
+    _check_latents(request, release)
     if request.strength == defaults.strength and "strength" not in values:
         request = replace(request, steps=_whole_steps(request.steps, request.strength))
     return request
@@ -109,7 +124,7 @@ def _words(values: Values, name: str, most: int, longest: int) -> tuple[str, ...
 
 
 def _strength(values: Values, default: float) -> float:
-    """What is asked for, or the release's default as far as ``max_strength`` lets it. Raises InvalidRequest."""
+    """The request's strength, or else the release's default, at most ``max_strength``. Raises InvalidRequest."""
     limit = _number(values, "max_strength", float, 1.0)
     _check_strength("max_strength", limit)
     return _number(values, "strength", float, min(default, limit))
@@ -130,10 +145,10 @@ def _control_scale(values: Values, default: tuple[float, float]) -> tuple[float,
 
 
 def _whole_steps(steps: int, strength: float) -> int:
-    """``steps``, or so many others that ``strength`` is as many whole steps of them, at least one.
+    """A number of steps near ``steps`` of which ``strength`` is a whole number of steps, at least one.
 
-    Where a request leaves the strength to the release, its first step is to be where the networks were trained, at
-    whatever number of steps: of 8 steps, a strength of 0.2 would run the last one alone, from half as far.
+    Without a strength of its own, a request begins where the networks were trained to, for every number of steps. 8
+    steps at a strength of 0.2 would otherwise run the last step alone, from an eighth of the schedule, not a fifth.
     """
     run = max(1, int(strength * steps + 1e-9))
     return math.ceil(run / strength - 1e-9)
@@ -143,24 +158,12 @@ def _number(values: Values, name: str, kind: Callable[[Any], Number], default: N
     return kind(values[name][0]) if name in values else default
 
 
-def _check_pictures(request: Request) -> None:
+def _check_mask(request: Request) -> None:
     height, width, _ = request.image.shape
-    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
-        raise InvalidRequest(
-            f"image must have sides of {MIN_SIDE} to {MAX_SIDE} pixels, not {width}×{height}"
-        )
-    if max(height, width) > MAX_ASPECT * min(height, width):
-        raise InvalidRequest(
-            f"image must be at most {MAX_ASPECT} times as long as wide, not {width}×{height}"
-        )
     if request.keep_mask is not None and request.keep_mask.shape != (height, width):
         raise InvalidRequest(
             f"keep_mask must be [{height},{width}] like the image, not {list(request.keep_mask.shape)}"
         )
-    # Which shape of latents fits depends on the bucket; the pipeline compares it.
-    # Also false for NaN.
-    if request.latents is not None and not (np.abs(request.latents) <= MAX_LATENT).all():
-        raise InvalidRequest(f"latents must be -{MAX_LATENT:g} to {MAX_LATENT:g}")
 
 
 def _check_numbers(request: Request, solvers: tuple[str, ...]) -> None:
@@ -180,6 +183,18 @@ def _check_numbers(request: Request, solvers: tuple[str, ...]) -> None:
     within("attempts", request.attempts, 1, 2)
     within("detail", request.detail, 0.0, 1.0)
     _check_strength("strength", request.strength)
+
+
+def _check_latents(request: Request, release: Release) -> None:
+    if request.latents is None:
+        return
+    if not (np.abs(request.latents) <= MAX_LATENT).all():  # also false for NaN
+        raise InvalidRequest(f"latents must be -{MAX_LATENT:g} to {MAX_LATENT:g}")
+    _, *shape = release.latent_shape(fit_photo(*request.image.shape[:2], release.buckets))
+    if list(request.latents.shape) != shape:
+        raise InvalidRequest(
+            f"latents must be {shape} for a photo of this shape, not {list(request.latents.shape)}"
+        )
 
 
 def _check_strength(name: str, value: float) -> None:

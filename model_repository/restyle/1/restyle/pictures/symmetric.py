@@ -1,18 +1,18 @@
 """Small systems of linear equations, one for every pixel.
 
-Not ``numpy.linalg``: it calls LAPACK once a pixel, and OpenBLAS takes a lock at every call. Six threads that finish
-pictures side by side then wait for each other: twelve jobs took forty seconds instead of three.
+``numpy.linalg`` would call LAPACK once a pixel, and OpenBLAS takes a lock at every call. Six threads that finish
+pictures at once then wait for each other: twelve jobs took forty seconds instead of three.
 """
 
 from collections.abc import Mapping, Sequence
 
-from images import Floats
+from restyle.pictures.images import Floats
 
 
 def solve(matrix: Mapping[tuple[int, int], Floats], right: Sequence[Floats]) -> list[Floats]:
-    """x of A·x = ``right`` for a symmetric positive 3×3 ``matrix`` (its lower half), by A = L·D·Lᵀ.
+    """Solve A·x = ``right`` for a symmetric positive 3×3 ``matrix``, given by its lower half, through A = L·D·Lᵀ.
 
-    Every entry is an array, of shapes that broadcast to one another: as many systems as it has elements.
+    Every entry is an array with one element for each system; the shapes broadcast.
     """
     d0 = matrix[0, 0]
     l10, l20 = matrix[1, 0] / d0, matrix[2, 0] / d0

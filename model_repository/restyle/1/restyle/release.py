@@ -1,4 +1,4 @@
-"""What the export wrote about the graphs that this model calls: sizes, defaults, words, versions."""
+"""The release: what the export wrote about the graphs that the models call."""
 
 import json
 import os
@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from solver import PREDICTIONS, SPACINGS, Array, Table, alphas_cumprod, solver_table
+
+from restyle.pictures.images import Fit
+from restyle.solver import PREDICTIONS, SPACINGS, Array, Table, alphas_cumprod, solver_table
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """Where a request is silent."""
+    """What a request gets for inputs that it leaves out."""
 
     solver: str
     steps: int
@@ -23,9 +25,9 @@ class Defaults:
     strength: float = 1.0
     """Below 1 the networks were trained to start from the photo."""
     start_noise: float = 1.0
-    """Share (0 … 1) of the noise that belongs to the start, where that is the photo."""
+    """The share, 0 … 1, of the first step's noise that is added to the photo at a strength below 1."""
     detail: float = 0.0
-    """How much of the photo's own detail results get, 0 … 1."""
+    """How much of the photo's own detail a result gets, 0 … 1."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,23 @@ class Release:
     spacing: str
     """How the solvers are spread over the schedule, a key of SPACINGS."""
     solvers: tuple[str, ...]
-    """Those that may be asked for: they begin where the networks were trained."""
+    """The solvers that a request may name: those that begin where the networks were trained."""
     palettes: tuple[tuple[str, ...], ...]
-    """Colours in words, of which a request that names none gets some, by its seed; () = the style's own."""
+    """Colours in words. A request that names none gets one of the palettes, by its seed; () = the style's own."""
     quality_threshold: float
     preview_matrix: NDArray[np.float32]
-    """[channels + 1, 3]: RGB in −1..1 from latents, the last row added."""
+    """[channels + 1, 3]: latents → RGB in −1..1, linearly; the last row is a constant."""
     labels: list[str]
     tokenizer: Path
     frame: tuple[int, int, int]
     """Token ids that begin, end and pad a prompt."""
     versions: dict[str, int]
     """The version of every graph of this release."""
+
+    def latent_shape(self, fit: Fit) -> tuple[int, int, int, int]:
+        """[1,C,h,w] of the latents of a photo's bucket."""
+        height, width = fit.bucket
+        return (1, self.latent_channels, height // self.vae_factor, width // self.vae_factor)
 
     def table(self, solver: str, steps: int, strength: float) -> Table:
         """The table of one of ``solvers`` for these networks; see :func:`solver_table`."""

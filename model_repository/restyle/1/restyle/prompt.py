@@ -1,7 +1,7 @@
 """Prompts → token ids, framed and padded the way CLIP was trained.
 
-A prompt comes in parts (the user's words, the style's), which are read as one text. When that is longer than the text
-encoder reads, every part keeps its share, so that no part is lost because another is long.
+A prompt has parts (the user's words, the style's), which are joined into one text. When it is longer than the text
+encoder reads, every part keeps a share of the tokens, so that no part is lost because another is long.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,23 @@ from tokenizers import Encoding, Tokenizer
 
 LENGTH = 77
 ROOM = LENGTH - 2
-"""Tokens that words may take: two are the frame's."""
+"""Tokens for words; the other two begin and end the prompt."""
 
 SEPARATOR = ","
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The end of a part that was left out."""
+    """A part of a prompt that did not fit."""
 
     text: str
+    """The end that was left out."""
     part: str
     """The whole part."""
 
 
 class Prompts:
-    """The release's tokenizer."""
+    """Encodes prompts with the release's tokenizer."""
 
     def __init__(self, tokenizer: Path, frame: tuple[int, int, int]) -> None:
         """``frame``: the ids that begin, end and pad a prompt. Raises ValueError when the file is unusable."""
@@ -39,12 +40,12 @@ class Prompts:
         self._begin, self._end, self._pad = frame
 
     def encode(self, *parts: str) -> tuple[NDArray[np.int64], list[Cut]]:
-        """Token ids INT64 [77] of the parts, separated by commas, and what did not fit and was left out.
+        """Token ids INT64 [77] of the parts, joined by commas, and the cuts of parts that did not fit.
 
-        Parts that do not fit together share the room equally; what a short one leaves is for the others. The longest
-        comes last then, and the others stay near the beginning, where a network knows them from ordinary prompts. Words
-        are kept whole, except in a prompt of one part, which is cut where diffusers cuts it, so that pictures can be
-        compared.
+        Parts that do not fit together share ROOM equally; what a short one does not need goes to the others. Then the
+        longest comes last, so that the others stand near the beginning, where the network knows them from ordinary
+        prompts. Words are kept whole, except in a prompt of one part, which is cut where diffusers cuts it, so that
+        pictures can be compared.
         """
         parts = tuple(part.strip() for part in parts if part.strip())
         whole = self._tokens(f"{SEPARATOR} ".join(parts))
@@ -73,7 +74,7 @@ class Prompts:
 
 
 def _whole_words(encoding: Encoding, share: int, separator: list[int]) -> int:
-    """How many tokens, at most ``share``, end with a word and without a comma; ``share`` where words are very long."""
+    """The most tokens up to ``share`` that end with a whole word and no comma; ``share`` where words are very long."""
     if len(encoding) <= share:
         return len(encoding)
     keep = share

@@ -1,7 +1,7 @@
 """Geometry and colour: photo → bucket → result, previews, masks.
 
-Photos are fitted to a few shapes (buckets) so that batches and engines see few shapes; the result gets back the photo's
-aspect at the bucket's area.
+Photos are fitted to a few shapes, the buckets, so that photos of all shapes can share a batch. A result has the photo's
+aspect again, at the bucket's area.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 MAX_STRETCH = 1.12
-"""How much a photo's aspect may be bent to fill a bucket; beyond that it is padded."""
+"""The largest stretch of a photo to fill a bucket; one that would need more is padded."""
 
 FEATHER = 0.01
 """Width of the seam around kept pixels, as a share of the long side."""
 
 LINE_SHARE = 0.35
-"""A pixel of which a line covers more is part of the line. Below a half: see edges_from_bucket."""
+"""A pixel belongs to a line that covers a larger share of it. Below a half: see edges_from_bucket."""
 
 PREVIEW_SIDE = 256
 PREVIEW_BYTES = 20_000
@@ -89,7 +89,7 @@ def from_bucket(picture: NDArray, fit: Fit) -> NDArray:
 
 
 def edges_from_bucket(edges: Bytes, fit: Fit) -> Bytes:
-    """Edges, 0 or 255, from the bucket's frame to the result's: still 0 or 255, and a line stays a line."""
+    """Edges, 0 or 255, from the bucket's frame to the result's: still 0 or 255, and without gaps in thin lines."""
     # Nearest would drop thin lines where the frame shrinks; one that falls between two pixels fills half of each.
     return cv2.threshold(from_bucket(edges, fit), LINE_SHARE * 255, 255, cv2.THRESH_BINARY)[1]
 
@@ -111,7 +111,7 @@ def to_bytes(pixels: Floats) -> Bytes:
 
 
 def preview_jpeg(x0: Floats, matrix: Floats, fit: Fit) -> bytes:
-    """A small JPEG (≤ 20 KB) of latents [1,C,h,w] through the linear ``matrix`` [C+1,3]: cheap, and good to watch."""
+    """A small JPEG (≤ 20 KB) of latents [1,C,h,w] through the linear ``matrix`` [C+1,3], without a network."""
     rgb = np.einsum("chw,cr->hwr", x0[0], matrix[:-1]) + matrix[-1]
     pixels = np.clip(rgb * 127.5 + 127.5, 0, 255).astype(np.float32)
     pixels = from_bucket(resize(pixels, fit.bucket), fit)

@@ -1,60 +1,66 @@
-"""How good a result is, measured: does it keep the room, is it restyled at all, and is it a decent picture?
+"""Measures of a result: does it keep the room, is it restyled at all, and is it free of faults?
 
-Everything is measured against the photo, never absolutely, so that a photo's own grain, texture or blown-out window is
-not held against its result. Which pictures set the numbers below, and how well the score tells planted faults:
-``python -m dollhouse.evaluate.planted``.
+Everything is measured against the photo, never absolutely, so that a photo's own grain, texture or blown-out window
+does not count against its result. ``python -m dollhouse.evaluate.planted`` says which pictures set the numbers below,
+and how well the score recognises planted faults.
 """
 
 import cv2
 import numpy as np
-from images import Bytes, Floats, resize
 from numpy.typing import NDArray
-from symmetric import solve
+
+from restyle.pictures.images import Bytes, Floats, resize
+from restyle.pictures.symmetric import solve
 
 _SIDE = 256
 """Pictures are measured at this long side, larger ones reduced to it."""
 _TOLERANCE = 2
 """Edges count as found within this many pixels at _SIDE."""
 _EVERYWHERE = 0.9
-"""Share of a picture near edges from which on it says nothing that an edge has one near it."""
+"""Where edges lie near more than this share of a picture, an edge near another one proves nothing."""
 
 _DEPTH_SIDE = 64
 _COLOUR_SIDE = 16
-"""Small enough that edges which moved by a pixel are no change of colour."""
+"""Small, so that an edge which moved by a pixel does not count as a change of colour."""
 
 _STEP = 12.0
-"""Of 255: what lies below at an edge of the photo is no edge of the result, and says nothing of its sharpness."""
+"""Grey levels, 0..255. Where the result climbs less at an edge of the photo, it has no edge there whose sharpness could
+be measured."""
 _FINE, _COARSE = 3, 9
-"""Widths in pixels at _SIDE. A sharp step climbs as high in the one as in the other, a ramp only _RAMP of it."""
+"""Widths in pixels at _SIDE. A sharp step climbs equally high within both; a ramp climbs within _FINE only _RAMP of
+what it climbs within _COARSE."""
 _RAMP = (_FINE - 1) / (_COARSE - 1)
 
 _CONTRAST = 224.0
-"""Of 255: a picture whose light spans as much has no veil before it."""
+"""Grey levels, 0..255: a picture whose light spans as many has no veil over it."""
 
 _CLIPPED = 5
-"""Of 255: as near to black or to white there is nothing left to see."""
+"""Grey levels, 0..255: pixels as near to black or white show nothing."""
 _LOST = 0.15
 """Share of clipped pixels that halves ``exposure``."""
 
 _FLAT_SIDE = 128
 _WINDOW = 5
-"""Blotches are as small as this at _FLAT_SIDE, or larger; noise is smaller, and does not average out there."""
+"""Side in pixels at _FLAT_SIDE. Blotches are at least as large; noise is finer, but a window is too small to average it
+out."""
 _FLAT_SHARE, _FLAT_STEP = 0.4, 6.0
-"""As much of a photo counts as flat, the flattest first, and all that varies by less (of 255) within the window."""
+"""The flattest share of a photo counts as flat, and so does everything that varies by less than _FLAT_STEP grey levels
+within the window."""
 _FLAT_RANK = 0.3
-"""The quantile that stands for the flat area: a wall that becomes brick leaves another wall or the ceiling plain."""
+"""The quantile that stands for the flat area. Low, since a wall that becomes brick leaves another wall or the ceiling
+plain."""
 _UNEVEN = 0.004
-"""Of 255: unevenness of a flat area at which ``cleanliness`` is a half. Rendered walls have 0.3, blotches that one sees
-at once 0.9."""
+"""The unevenness of a flat area, over the span of the picture's light, at which ``cleanliness`` is a half. Of 255 grey
+levels, rendered walls have 0.3 and clearly visible blotches 0.9."""
 
 _RIDGE = 5.0
-"""Of 255²: the variance of the photo below which it explains nothing."""
+"""Grey levels², 0..255²: a photo that varies less explains nothing."""
 
 _CHANGE = 10.0
-"""ΔE, CIE 1976: a change of colour of which 1 − 1/e of the whole is made. Two styles of a room are 10 to 45 apart."""
+"""ΔE, CIE 1976: the mean change of colour that scores 1 − 1/e. Two styles of a room are 10 to 45 apart."""
 
 _LEAST = 0.001
-"""Counted for a measure that is 0, so that one fault alone does not hide all others."""
+"""Counted in place of a measure of 0, so that one fault does not hide all others."""
 
 WEIGHTS = {
     "edge_agreement": 0.1,
@@ -77,9 +83,10 @@ def measure_quality(
     result_depth: Bytes,
     kept: Bytes | None = None,
 ) -> dict[str, float]:
-    """Each of WEIGHTS in 0..1, and ``score``, their weighted geometric mean: one bad fault is enough for a bad picture.
+    """Each of WEIGHTS in 0..1, and ``score``, their weighted geometric mean: one bad fault makes a bad picture.
 
-    All pictures show the same frame at one size. Where ``kept`` > 127 the photo was to stay, and is no lack of change.
+    All pictures show the same frame at one size: photo and result UINT8 [H,W,3], edges and depth UINT8 [H,W]. Where
+    ``kept`` > 127 the photo was meant to stay, so its pixels are not counted as a lack of change.
     """
     parts = {
         "edge_agreement": edge_agreement(photo_edges, result_edges),
@@ -95,11 +102,12 @@ def measure_quality(
 
 
 def edge_agreement(first: Bytes, second: Bytes) -> float:
-    """Quadratic mean of recall and precision of two edge maps (255 = edge), each found near the other, minus what
-    chance alone would find.
+    """Quadratic mean of recall and precision of two edge maps (255 = edge). An edge is found when the other map has
+    one near it; what chance alone would find is subtracted.
 
-    The correction is what makes noise score 0: its edges are everywhere, so every edge of the photo has one near it.
-    The quadratic mean forgives one of the two, since a pattern that comes or goes with the style costs just one.
+    Without that correction noise would score well: its edges are everywhere, so every edge of the photo has one near
+    it. The quadratic mean is lenient where only one of the two is low: a pattern that comes or goes with the style
+    lowers just one.
     """
     maps = [resize(edges, _fitted(edges.shape)) > 0 for edges in (first, second)]
     if not any(edges.any() for edges in maps):
@@ -124,7 +132,7 @@ def _above_chance(edges: NDArray[np.bool_], near: NDArray[np.bool_]) -> float:
 
 
 def depth_agreement(first: Bytes, second: Bytes) -> float:
-    """Spearman's rank correlation of two depth maps, below 0 counted as 0: what was nearer should still be nearer."""
+    """Spearman's rank correlation of two depth maps, negative ones counted as 0: what was nearer should still be so."""
     small = [
         resize(depth.astype(np.float32), (_DEPTH_SIDE, _DEPTH_SIDE)).ravel() for depth in (first, second)
     ]
@@ -168,21 +176,21 @@ def _climb(grey: Floats, width: int) -> Floats:
 
 
 def contrast(result: Bytes) -> float:
-    """How much of black to white the picture's light spans, the outermost hundredths left out; 1 from _CONTRAST on.
+    """The share of _CONTRAST that the picture's light spans, without the darkest and the lightest hundredth; at most 1.
 
-    A veil, white or grey, takes from it.
+    A veil, white or grey, lowers it.
     """
     return min(1.0, _span(result) / _CONTRAST)
 
 
 def _span(picture: Bytes) -> float:
-    """Of 255."""
+    """Grey levels between the darkest and the lightest hundredth."""
     low, high = np.percentile(_grey(resize(picture, _fitted(picture.shape))), (1, 99))
     return float(high - low)
 
 
 def exposure(photo: Bytes, result: Bytes) -> float:
-    """Falls with the share of pixels that are burnt out or crushed to black, but in the photo are not."""
+    """0..1, lower the more pixels are burnt out or crushed to black that are not so in the photo."""
     before, after = (_clipped(resize(picture, _fitted(photo.shape))) for picture in (photo, result))
     return 1.0 / (1.0 + (float((after & ~before).mean()) / _LOST) ** 2)
 
@@ -193,7 +201,7 @@ def _clipped(picture: Bytes) -> NDArray[np.bool_]:
 
 
 def cleanliness(photo: Bytes, result: Bytes) -> float:
-    """Freedom from blotches and noise: from what the result has where the photo is flat and explains nothing."""
+    """0..1, lower the more blotches and noise the result has where the photo is flat."""
     size = _fitted(photo.shape, _FLAT_SIDE)
     before, after = resize(photo, size), resize(result, size)
     steps = cv2.dilate(_climb(_grey(before), _FINE), np.ones((_WINDOW, _WINDOW), np.uint8))
@@ -204,9 +212,9 @@ def cleanliness(photo: Bytes, result: Bytes) -> float:
 
 
 def _unexplained(before: Floats, after: Floats, where: NDArray[np.bool_]) -> Floats:
-    """[N], of 255: at the N pixels ``where``, how far ``after`` is from the affine function of the colours of
-    ``before`` that fits it best in the window around the pixel: the model of the guided filter with a colour guide
-    (He et al. 2013, doi:10.1109/TPAMI.2012.213)."""
+    """Grey levels [N], at the N pixels ``where``: the distance of ``after`` from the affine function of the colours of
+    ``before`` that fits it best in the window around the pixel. This is the model of the guided filter with a colour
+    guide (He et al. 2013, doi:10.1109/TPAMI.2012.213)."""
     outer = before[..., :, None] * np.concatenate([before, after], -1)[..., None, :]
     means = _mean(before)[where], _mean(after)[where]
     products = _mean(outer.reshape(*outer.shape[:2], 18))[where].reshape(-1, 3, 6)
@@ -223,12 +231,12 @@ def _unexplained(before: Floats, after: Floats, where: NDArray[np.bool_]) -> Flo
 
 
 def _mean(values: Floats) -> Floats:
-    """Of the window around each pixel, channel by channel."""
+    """The mean of the window around each pixel, channel by channel."""
     return cv2.blur(values, (_WINDOW, _WINDOW))
 
 
 def changed(photo: Bytes, result: Bytes, kept: Bytes | None = None) -> float:
-    """How much was restyled, 0 = nothing: by the mean change of colour where the photo was not to be kept."""
+    """0..1, higher the more the colours changed where the photo was not to be kept; 0 = not at all."""
     before, after = (
         cv2.cvtColor(
             resize(picture, (_COLOUR_SIDE, _COLOUR_SIDE)).astype(np.float32) / 255.0, cv2.COLOR_RGB2Lab

@@ -1,15 +1,15 @@
-"""Finishing: what the network did to the colours, done again to the photo at its own size.
+"""Recolouring: the network's change of the colours, learnt at its size and applied to the photo at its own size.
 
-A network of 256 pixels cannot paint what a photo of a thousand shows. But where the room is the same, what it did to a
-small neighbourhood is nearly an affine change of colour. That is learnt where both pictures are small, and applied
-where the photo is large: its edges and textures stay, in the result's colours.
+A network of 256 pixels cannot paint the detail of a photo of a thousand. But where the room is the same, it changed the
+colours of a small neighbourhood nearly by an affine function. That function is learnt from the two small pictures and
+applied to the large photo, whose edges and textures stay, in the result's colours.
 
 The models are those of the guided filter with a colour guide (He, Sun, Tang 2013, doi:10.1109/TPAMI.2012.213), enlarged
 and applied as in the fast guided filter (He, Sun 2015, arXiv:1505.00996) and in bilateral guided upsampling (Chen,
-Adams, Wadhwa, Hasinoff 2016, doi:10.1145/2980179.2982423). Two things are added. Networks blur, and beside a sharp
-photo that looks like a loss of contrast: so models are learnt from the photo as blurred as the result is, and applied
-to the sharp one. And what they do not explain, because the result shows something else than the photo, is added as the
-network painted it.
+Adams, Wadhwa, Hasinoff 2016, doi:10.1145/2980179.2982423). Two things are added. Networks blur, which beside a sharp
+photo looks like a loss of contrast: so the models are learnt from a photo that is blurred like the result, and applied
+to the sharp one. And where the models fail, because the result shows something else than the photo, the network's own
+pixels are added.
 """
 
 from dataclasses import dataclass
@@ -17,53 +17,54 @@ from functools import cache
 
 import cv2
 import numpy as np
-from images import Bytes, Fit, Floats
-from symmetric import solve
 
-# Chosen on renders of training rooms, then looked at on photos; `python -m dollhouse.evaluate.finishing` measures them.
+from restyle.pictures.images import Bytes, Fit, Floats
+from restyle.pictures.symmetric import solve
+
+# Chosen on renders of training rooms, then checked on photos; `python -m dollhouse.evaluate.finishing` measures them.
 
 RADIUS = 3
-"""Of the neighbourhood of a model, in pixels of the network."""
+"""Radius of the neighbourhood that a model is learnt from, in pixels of the network."""
 
 FLAT = 4.0
-"""Contrast of the photo, a standard deviation of 255, that a model takes for half noise."""
+"""The photo's standard deviation, in grey levels 0..255, that a model takes for half noise."""
 
 BLURS = (0.0, 0.5, 0.75, 1.0, 1.4, 2.0, 2.8)
-"""How blurred a result may be: standard deviations in pixels of the network."""
+"""The blurs of a result that are tried: standard deviations in pixels of the network."""
 
 LIKELY = BLURS.index(1.0)
 """Where the search begins."""
 
 MOST_GAIN = 2.0
-"""By how much a model may multiply independent noise of the photo's channels."""
+"""The largest factor by which a model may amplify noise of the photo's channels."""
 
 FAINT = 4.0
-"""What the models miss, of 255, of which half is taken for the network's noise."""
+"""An error of the models, in grey levels 0..255, of which half is taken for the network's noise."""
 
 MOST_PIXELS = 2048 * 2048
-"""Of a finished picture."""
+"""The largest finished picture."""
 
 BAND = 32
-"""Rows of the photo that are worked on at once, so that it takes little memory."""
+"""Rows of the photo that are computed at once: few, to save memory."""
 
 
 @dataclass(frozen=True)
 class Recolouring:
     """A change of colour for every pixel of the network's picture.
 
-    ``factors`` is FP32 [3,4,h,w]: of each channel of the result, the factors of the photo's red, green and blue, and
-    what is added.
+    ``factors`` is FP32 [3,4,h,w]: for each channel of the result, the factors of the photo's red, green and blue, and
+    a constant.
     """
 
     factors: Floats
 
     def inside(self, fit: Fit) -> "Recolouring":
-        """That of the part of the bucket that is photo."""
+        """The recolouring of the part of the bucket that is photo."""
         (top, left), (height, width) = fit.offset, fit.inner
         return Recolouring(self.factors[:, :, top : top + height, left : left + width])
 
     def of(self, photo: Bytes) -> Floats:
-        """``photo`` UINT8 [H,W,3], the same view at any size, in other colours: FP32 [H,W,3] in 0..255, not rounded."""
+        """Recolour ``photo`` UINT8 [H,W,3], the same view at any size: FP32 [H,W,3] in 0..255, not rounded."""
         height, width, _ = photo.shape
         down = _cubic(self.factors.shape[2], height)
         recoloured = np.empty(photo.shape, np.float32)
@@ -76,7 +77,7 @@ class Recolouring:
         """Rows of the factors at the photo's size, [3,4,rows,width], each the sum of a row of ``down`` [rows,h]."""
         used = np.flatnonzero(down.any(axis=0))
         near = slice(used[0], used[-1] + 1)
-        # Twelve small products: of one large one, OpenBLAS would make threads that mostly wait for each other.
+        # Twelve small products: for one large one OpenBLAS would start threads that mostly wait for each other.
         narrow = down[:, near] @ self.factors[:, :, near]
         flat = narrow.reshape(-1, narrow.shape[-1])
         return cv2.resize(flat, (width, len(flat)), interpolation=cv2.INTER_CUBIC).reshape(
@@ -85,7 +86,7 @@ class Recolouring:
 
 
 def _cubic(small: int, large: int) -> Floats:
-    """[large,small]: what each of ``large`` pixels takes from ``small`` ones when a picture is enlarged."""
+    """[large,small]: the weights of the ``small`` pixels in each of the ``large`` ones of an enlarged picture."""
     return cv2.resize(np.eye(small, dtype=np.float32), (small, large), interpolation=cv2.INTER_CUBIC)
 
 
@@ -102,9 +103,10 @@ def _apply(factors: Floats, photo: Bytes) -> Floats:
 
 
 def learn_recolouring(photo: Bytes, result: Floats, detail: float) -> Recolouring:
-    """How ``photo`` UINT8 [h,w,3] became ``result`` FP32 [h,w,3] in 0..255, the same view at the network's size.
+    """The change of colours from ``photo`` UINT8 [h,w,3] to ``result`` FP32 [h,w,3] in 0..255, both at the network's
+    size.
 
-    ``detail`` 0..1 is how much of it goes through the photo; 0 = the result's own pixels, whatever the photo shows.
+    ``detail`` 0..1 is the share that is made from the photo; 0 = the result's own pixels.
     """
     painted = _planes(result)
     factors, missed = _best_models(_planes(photo), painted)
@@ -115,7 +117,7 @@ def learn_recolouring(photo: Bytes, result: Floats, detail: float) -> Recolourin
 
 
 def finished_size(photo: tuple[int, int], fit: Fit) -> tuple[int, int]:
-    """(height, width) of a finished picture: the photo's own, at most MOST_PIXELS, and no less than unfinished."""
+    """(height, width) of a finished picture: the photo's, at most MOST_PIXELS, and at least ``fit.output``."""
     height, width = photo
     if height * width <= fit.output[0] * fit.output[1]:
         return fit.output
@@ -129,9 +131,10 @@ def _planes(picture: Bytes | Floats) -> Floats:
 
 
 def _best_models(guide: Floats, painted: Floats) -> tuple[Floats, Floats]:
-    """The models from the photo [3,h,w], blurred as it explains the result [3,h,w] best, and what they miss [3,h,w].
+    """The models from the photo [3,h,w] to the result [3,h,w], at the blur with the smallest error, and their error
+    [3,h,w].
 
-    A guide that is sharper or more blurred than the result explains it less, so one goes where less is missed.
+    A photo that is sharper or more blurred than the result explains it less well, so the search goes downhill.
     """
 
     @cache
@@ -159,7 +162,7 @@ def _blur(planes: Floats, deviation: float) -> Floats:
 
 
 def _mean(plane: Floats) -> Floats:
-    """Of every pixel's neighbourhood."""
+    """The mean of every pixel's neighbourhood."""
     return cv2.blur(plane, (2 * RADIUS + 1, 2 * RADIUS + 1), borderType=cv2.BORDER_REFLECT)
 
 
@@ -195,6 +198,7 @@ def _painted(factors: Floats, guide: Floats) -> Floats:
 
 
 def _certainty(missed: Floats) -> Floats:
-    """0..1 by how much [3,h,w] the models miss: little is the network's noise, much is something in the room."""
+    """[h,w] in 0..1 from the models' error [3,h,w]: a small one is the network's noise, a large one a thing that the
+    photo does not show."""
     energy = np.square(missed).mean(axis=0)
     return energy / (energy + FAINT**2)

@@ -1,9 +1,10 @@
-"""What stands in a photo, and which room that makes it."""
+"""The objects in a photo, and the kind of room that they suggest."""
 
 from typing import Any
 
 import numpy as np
-from images import Fit
+
+from restyle.pictures.images import Fit
 
 VISIBLE = 0.5
 """An object counts when at least this share of its box lies in the photo, not in the padding around it."""
@@ -43,28 +44,29 @@ EVIDENCE: dict[str, dict[str, float]] = {
     },
     "office": {"desk": 3.0, "laptop": 1.5, "keyboard": 1.5, "mouse": 1.0, "book": 0.3, "chair": 0.2},
 }
-"""How much a label (COCO's names, and a few more) speaks for a room."""
+"""By room: the weight of each label (COCO's names, and a few more) as evidence for it."""
 
 SHARPNESS = 3.5
-"""How far evidence is trusted: a unit of it multiplies a room's odds by e^3.5 ≈ 33. With DOUBT it makes confidence fit
-renders as other cameras and lamps would show them, not clean ones alone: what a photo is to the detector."""
+"""A unit of evidence multiplies a room's odds by e^3.5 ≈ 33. SHARPNESS and DOUBT were fitted to renders as other
+cameras and lamps would show them, which resemble photos more than clean renders do."""
 
 DOUBT = 1.5
-"""The exponent on scores: two things half seen are less than one that is there."""
+"""The exponent on scores: two objects at half the score count less than one at the whole."""
 
 LEAST = 0.65
-"""A room less sure is UNKNOWN. On rooms of the train split, 87 to 90 % of the clean renders are named rightly with 0.7
-to 0.6; of their jittered twins that are named, 96 to 93 % are right. A real hall came to 0.64, as a bedroom."""
+"""A room with less confidence is UNKNOWN. With 0.7 (0.6) as the limit, 87 % (90 %) of the clean renders of the train
+split are named rightly, and of their jittered twins that are named, 96 % (93 %) are right. A real hall reached 0.64, as
+a bedroom."""
 
 
 def room_type(objects: list[dict[str, Any]]) -> str:
-    """The room that most speaks for; UNKNOWN when nothing does, or not enough to be LEAST sure."""
+    """The most likely room; UNKNOWN when its confidence is below LEAST."""
     room, confidence = _most_likely(objects)
     return room if confidence >= LEAST else UNKNOWN
 
 
 def room_confidence(objects: list[dict[str, Any]]) -> float:
-    """How sure :func:`room_type` is, LEAST..1; 0 when it is UNKNOWN."""
+    """The confidence of :func:`room_type`, LEAST..1; 0 when it is UNKNOWN."""
     _, confidence = _most_likely(objects)
     return confidence if confidence >= LEAST else 0.0
 
@@ -73,8 +75,8 @@ def _most_likely(objects: list[dict[str, Any]]) -> tuple[str, float]:
     """The strongest room and its posterior when SHARPNESS × evidence are log-likelihoods and all rooms are equally
     likely before: softmax(SHARPNESS · evidence) at its maximum.
 
-    It grows with what speaks for the room, falls with what speaks for others, is at most 1/n where n rooms tie, and
-    little more than 1/6 where next to nothing was seen.
+    It grows with evidence for the room and falls with evidence for others. It is at most 1/n where n rooms tie, and
+    little more than 1/6 where hardly anything was seen.
     """
     evidence = _evidence(objects)
     room = max(evidence, key=lambda each: evidence[each])
@@ -83,8 +85,8 @@ def _most_likely(objects: list[dict[str, Any]]) -> tuple[str, float]:
 
 
 def _evidence(objects: list[dict[str, Any]]) -> dict[str, float]:
-    """What speaks for each room: weight × score^DOUBT of every label's surest object. Five counters that may be there
-    prove no more than one."""
+    """By room: the sum of weight × score^DOUBT over labels, each counted once, with its highest score. Five doubtful
+    counters prove no more than one."""
     surest: dict[str, float] = {}
     for found in objects:
         surest[found["label"]] = max(found["score"], surest.get(found["label"], 0.0))

@@ -1,0 +1,60 @@
+"""Finish: give the network's picture the photo's own detail, and put back the pixels that are kept.
+
+Every attempt is finished in the bucket's frame, where it is measured; the best one again at the size that is delivered.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from restyle.pictures.images import (
+    Bytes,
+    Floats,
+    from_bucket,
+    inside,
+    paste_kept,
+    resize,
+    to_bucket,
+    to_bytes,
+)
+from restyle.pictures.recolouring import Recolouring, finished_size, learn_recolouring
+from restyle.request import Request
+from restyle.stages.see import SeenPhoto
+
+
+@dataclass(frozen=True)
+class FinishedPicture:
+    """A finished picture in the bucket's frame."""
+
+    pixels: Floats
+    """FP32 [H,W,3] in 0..255, without the kept pixels: those are put back at the photo's size."""
+    recolouring: Recolouring | None
+    """The change of the photo's colours that gives ``pixels``; None where they are the network's own."""
+    shown: Bytes
+    """UINT8 [H,W,3]: the picture as it will be delivered, kept pixels included."""
+    kept: Bytes | None
+    """The mask UINT8 [h,w] of the part of the bucket that is photo: > 127 is kept; None without a mask."""
+
+
+async def finish(request: Request, seen: SeenPhoto, pixels: Floats) -> FinishedPicture:
+    """Finish the network's ``pixels``, FP32 [H,W,3] in 0..255, in the bucket's frame."""
+    recolouring = None
+    if request.detail > 0:
+        recolouring = await asyncio.to_thread(learn_recolouring, seen.photo, pixels, request.detail)
+        pixels = await asyncio.to_thread(recolouring.of, seen.photo)
+    shown, kept = pixels, None
+    if request.keep_mask is not None:
+        mask = await asyncio.to_thread(to_bucket, request.keep_mask, seen.fit)
+        shown = await asyncio.to_thread(paste_kept, pixels, seen.photo, mask)
+        kept = inside(mask, seen.fit)
+    return FinishedPicture(pixels, recolouring, to_bytes(shown), kept)
+
+
+def deliver(request: Request, seen: SeenPhoto, picture: FinishedPicture) -> Floats:
+    """The picture in the photo's frame, FP32 [H,W,3] in 0..255: at the photo's size where it was recoloured, else at
+    the bucket's area."""
+    if picture.recolouring is None:
+        pixels = from_bucket(picture.pixels, seen.fit)
+    else:
+        photo = resize(request.image, finished_size(request.image.shape[:2], seen.fit))
+        pixels = picture.recolouring.inside(seen.fit).of(photo)
+    return pixels if request.keep_mask is None else paste_kept(pixels, request.image, request.keep_mask)
