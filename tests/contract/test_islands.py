@@ -16,9 +16,9 @@ from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 from orchestrator.photos import process
 from orchestrator.photos.decoder import limits as decoder
 from orchestrator.services.analysis import Analysis
+from restyle import objects, palette, request
 from tests.conftest import ROOT
 from tests.support.pictures import room
-from restyle import objects, palette, request
 
 
 def test_a_photo_that_passes_the_gate_is_taken_by_the_model() -> None:
