@@ -25,7 +25,7 @@ from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 
-TAKE_SECONDS = 1.0
+CLAIM_SECONDS = 1.0
 """How long one look for a job waits, and so how late a worker may notice a job that was given back."""
 
 HALT_SECONDS = 30.0
@@ -81,7 +81,7 @@ class Worker:
                     await asyncio.wait({stopping, *self._running}, return_when=asyncio.FIRST_COMPLETED)
                 elif lease := await self._take(stopping):
                     self._start(lease)
-            # Not before the last take has ended: this worker would begin again what it gives back.
+            # Not before the last claim has ended: this worker would begin again what it releases.
             await self._drain()
         finally:
             tasks = {*keepers, stopping, *self._running}
@@ -93,23 +93,23 @@ class Worker:
         try:
             # Not while the model is away: its absence would use up the attempts of one job after the other.
             await self._inference.ping()
-            lease = await self._store.take(self._name, TAKE_SECONDS, self._runner.kind)
+            lease = await self._store.claim(self._name, CLAIM_SECONDS, self._runner.kind)
             self._tell("")
         except Unavailable as error:
             self._tell(str(error))
-            await asyncio.wait([stopping], timeout=TAKE_SECONDS)
+            await asyncio.wait([stopping], timeout=CLAIM_SECONDS)
             return None
         except Exception:
             # The jobs that run here must not end because of one that cannot be begun.
             _log.exception("a look for a job broke; trying again")
-            await asyncio.wait([stopping], timeout=TAKE_SECONDS)
+            await asyncio.wait([stopping], timeout=CLAIM_SECONDS)
             return None
         if lease and stopping.done():
-            await self._give_back(lease)
+            await self._release(lease)
             return None
         return lease
 
-    async def _give_back(self, lease: Lease) -> None:
+    async def _release(self, lease: Lease) -> None:
         try:
             await self._store.release(lease)
         except (Unavailable, LeaseLost) as error:
@@ -148,7 +148,7 @@ class Worker:
             try:
                 await self._store.sweep(self._name)
             except Unavailable:
-                # The take loop, which meets the same outage, reports it.
+                # The claim loop, which meets the same outage, reports it.
                 continue
             except Exception:
                 _log.exception("housekeeping broke; trying again")

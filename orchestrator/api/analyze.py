@@ -46,7 +46,7 @@ class AnalyzeController(Controller):
         analysis: NamedDependency[AnalysisService],
     ) -> Analyzed:
         with uploads.hold(request) as intake:
-            file = await read_photo_form(request, intake.max_bytes, intake.take)
+            file = await read_photo_form(request, intake.max_bytes, intake.count_bytes)
             photo = await gate.accept(file, client=intake.client)
             seen = await unless_gone(request, analysis.analyse(photo.jpeg))
         return Analyzed(data=seen)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from orchestrator.api.errors import RETRY_AFTER, Problem
 from orchestrator.domain.codes import ProblemCode
 
-Take = Callable[[int], None]
+CountBytes = Callable[[int], None]
 """Counts so many bytes more, or raises Problem."""
 
 
@@ -25,11 +25,11 @@ class UploadBudget:
         self._held: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self, client: str | None) -> Iterator[Take]:
+    def hold(self, client: str | None) -> Iterator[CountBytes]:
         """Gives a function that counts for this client; None speaks for many. At the end all is given back."""
         held = 0
 
-        def take(count: int) -> None:
+        def count_bytes(count: int) -> None:
             nonlocal held
             if client is not None and self._held[client] + count > self._share:
                 raise _full(ProblemCode.TOO_MANY_UPLOADS, "too many uploads from your address at once")
@@ -41,7 +41,7 @@ class UploadBudget:
                 self._held[client] += count
 
         try:
-            yield take
+            yield count_bytes
         finally:
             self._left += held
             if client is not None:

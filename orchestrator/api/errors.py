@@ -18,7 +18,6 @@ from orchestrator.domain.codes import FailureCode, ProblemCode
 from orchestrator.photos.gate import PhotoRejected
 from orchestrator.ports import (
     BadSignature,
-    ClaimLost,
     InferenceError,
     JobFinished,
     JobNotFound,
@@ -26,6 +25,7 @@ from orchestrator.ports import (
     ObjectExists,
     ObjectNotFound,
     ObjectTooLarge,
+    ReservationLost,
     Unavailable,
 )
 from orchestrator.services.analysis import TooBusy, TooSlow
@@ -125,7 +125,7 @@ def to_problem(error: Exception) -> Problem:
                 "there is no photo under this key: put it to the link of POST /uploads, then submit it once"
             )
             return Problem(ProblemCode.NO_SUCH_UPLOAD, detail, field="key")
-        case UploadUsed() | ClaimLost():
+        case UploadUsed() | ReservationLost():
             used = "this key has been submitted before, and is good once: ask POST /uploads for another"
             return Problem(ProblemCode.UPLOAD_USED, used, field="key")
         case ObjectExists():

@@ -71,7 +71,7 @@ class FilesController(Controller):
         content_type = request.headers.get("content-type", "")
         served(signed_files).check_upload(key, content_type, size, expires, signature)
         with uploads.hold(request) as intake:
-            data = await read_body(request, intake.take)
+            data = await read_body(request, intake.count_bytes)
             await storage.put(key, data, content_type, overwrite=False)
 
 

@@ -17,7 +17,7 @@ from multipart import (  # type: ignore[import-untyped]
     parse_options_header,
 )
 
-from orchestrator.api.budget import Take
+from orchestrator.api.budget import CountBytes
 from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import decode_preferences
 from orchestrator.api.reading import pieces
@@ -32,19 +32,26 @@ _PART_HEADER_BYTES = 16 * 1024
 _TEXT_LIMITS = {"key": 400, "style": 100, "preferences": 64 * 1024}
 
 
-async def read_submit_form(request: Request[Any, Any, Any], max_file_bytes: int, take: Take) -> Submission:
-    """The checked form, its bytes counted with ``take``; raises Problem."""
+async def read_submit_form(
+    request: Request[Any, Any, Any], max_file_bytes: int, count_bytes: CountBytes
+) -> Submission:
+    """The checked form, its bytes counted with ``count_bytes``; raises Problem."""
     parts = await _read_parts(
-        request, {"file": max_file_bytes, "keep_mask": max_file_bytes, **_TEXT_LIMITS}, take, _check_part
+        request,
+        {"file": max_file_bytes, "keep_mask": max_file_bytes, **_TEXT_LIMITS},
+        count_bytes,
+        _check_part,
     )
     preferences = decode_preferences(bytes(parts.get("preferences", b"")))
     style = _style(parts["style"]) if "style" in parts else DEFAULT_STYLE
     return Submission(_photo(parts), style, preferences, parts.get("keep_mask"))
 
 
-async def read_photo_form(request: Request[Any, Any, Any], max_file_bytes: int, take: Take) -> bytearray:
-    """The bytes of a form's only field, ``file``, counted with ``take``; raises Problem."""
-    parts = await _read_parts(request, {"file": max_file_bytes}, take)
+async def read_photo_form(
+    request: Request[Any, Any, Any], max_file_bytes: int, count_bytes: CountBytes
+) -> bytearray:
+    """The bytes of a form's only field, ``file``, counted with ``count_bytes``; raises Problem."""
+    parts = await _read_parts(request, {"file": max_file_bytes}, count_bytes)
     if "file" not in parts:
         raise Problem(ProblemCode.MISSING_FILE, "the form has no field named file", field="file")
     return parts["file"]
@@ -90,7 +97,7 @@ def unknown_field(name: str, known: Iterable[str]) -> Problem:
 async def _read_parts(
     request: Request[Any, Any, Any],
     limits: Mapping[str, int],
-    take: Take,
+    count_bytes: CountBytes,
     check: Callable[[str, bytearray], None] = lambda name, part: None,
 ) -> dict[str, bytearray]:
     """A form's parts by name; raises Problem.
@@ -108,7 +115,7 @@ async def _read_parts(
     form = _Form(limits, check)
     gone = _malformed("the connection ended before the form did")
     try:
-        async with aclosing(pieces(request, take, gone)) as body:
+        async with aclosing(pieces(request, count_bytes, gone)) as body:
             async for chunk in body:
                 for event in parser.parse(chunk) if chunk else ():
                     form.feed(event)

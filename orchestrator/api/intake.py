@@ -9,7 +9,7 @@ from typing import Any
 
 from litestar import Request
 
-from orchestrator.api.budget import Take, UploadBudget
+from orchestrator.api.budget import CountBytes, UploadBudget
 from orchestrator.api.clients import Clients
 
 
@@ -17,7 +17,7 @@ from orchestrator.api.clients import Clients
 class Intake:
     """One request's uploads while it is answered."""
 
-    take: Take
+    count_bytes: CountBytes
     client: str | None
     """Who asks, for shares of what is scarce; None for a proxy that does not say for whom."""
     max_bytes: int
@@ -32,7 +32,7 @@ class Uploads:
 
     @contextmanager
     def hold(self, request: Request[Any, Any, Any]) -> Iterator[Intake]:
-        """The bytes counted are given back at the end. ``take`` raises Problem when they are too many."""
+        """The bytes counted are given back at the end. ``count_bytes`` raises Problem when they are too many."""
         client = self._clients.asking(request.client.host if request.client else None)
-        with self._budget.hold(client) as take:
-            yield Intake(take, client, self._max_bytes)
+        with self._budget.hold(client) as count_bytes:
+            yield Intake(count_bytes, client, self._max_bytes)

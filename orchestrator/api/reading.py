@@ -10,7 +10,7 @@ from typing import Any
 from litestar import Request
 from litestar.exceptions import InternalServerException
 
-from orchestrator.api.budget import Take
+from orchestrator.api.budget import CountBytes
 from orchestrator.api.errors import Problem
 from orchestrator.domain.codes import ProblemCode
 
@@ -28,8 +28,10 @@ _TOO_SLOW = (
 )
 
 
-async def pieces(request: Request[Any, Any, Any], take: Take, gone: Problem) -> AsyncGenerator[bytes, None]:
-    """The body, counted with ``take``; raises Problem, which is ``gone`` when the client goes away.
+async def pieces(
+    request: Request[Any, Any, Any], count_bytes: CountBytes, gone: Problem
+) -> AsyncGenerator[bytes, None]:
+    """The body, counted with ``count_bytes``; raises Problem, which is ``gone`` when the client goes away.
 
     The server gives no more than Content-Length says, and Litestar no more than the app's or the route's
     ``request_max_body_size``.
@@ -46,7 +48,7 @@ async def pieces(request: Request[Any, Any, Any], take: Take, gone: Problem) -> 
                 if piece is None:
                     return
                 received += len(piece)
-                take(len(piece))
+                count_bytes(len(piece))
                 yield piece
     except TimeoutError:
         # Or the connection would wait for the rest of it.
@@ -57,7 +59,7 @@ async def pieces(request: Request[Any, Any, Any], take: Take, gone: Problem) -> 
         raise gone from None
 
 
-async def read_body(request: Request[Any, Any, Any], take: Take) -> bytes:
+async def read_body(request: Request[Any, Any, Any], count_bytes: CountBytes) -> bytes:
     """All of it; raises Problem."""
-    async with aclosing(pieces(request, take, INCOMPLETE)) as body:
+    async with aclosing(pieces(request, count_bytes, INCOMPLETE)) as body:
         return b"".join([piece async for piece in body])

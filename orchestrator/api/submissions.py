@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar import Request
 
-from orchestrator.api.budget import Take
+from orchestrator.api.budget import CountBytes
 from orchestrator.api.errors import Problem
 from orchestrator.api.forms import known_style, unknown_field
 from orchestrator.api.json_text import NotJson, decode_json
@@ -23,13 +23,13 @@ MAX_JSON_BYTES = 1024 * 1024
 _MEMBERS = ("key", "style", "preferences", "keep_mask")
 
 
-async def read_upload_submission(request: Request[Any, Any, Any], take: Take) -> Submission:
-    """The checked submission, its bytes counted with ``take``; raises Problem."""
+async def read_upload_submission(request: Request[Any, Any, Any], count_bytes: CountBytes) -> Submission:
+    """The checked submission, its bytes counted with ``count_bytes``; raises Problem."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         detail = "the body must be application/json; a photo goes to /transform/submit, as a form"
         raise Problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail, field="content-type")
-    return _from_json(await read_body(request, take))
+    return _from_json(await read_body(request, count_bytes))
 
 
 def _from_json(body: bytes) -> Submission:

@@ -45,8 +45,10 @@ class TransformController(Controller):
     ) -> Submitted:
         await submissions.make_sure_of_a_place()
         with uploads.hold(request) as intake:
-            submission = await read_submit_form(request, intake.max_bytes, intake.take)
-            return presenter.submitted(await submissions.submit(submission, intake.client, intake.take))
+            submission = await read_submit_form(request, intake.max_bytes, intake.count_bytes)
+            return presenter.submitted(
+                await submissions.submit(submission, intake.client, intake.count_bytes)
+            )
 
     @post(
         "/submit-upload",
@@ -66,8 +68,10 @@ class TransformController(Controller):
     ) -> Submitted:
         await submissions.make_sure_of_a_place()
         with uploads.hold(request) as intake:
-            submission = await read_upload_submission(request, intake.take)
-            return presenter.submitted(await submissions.submit(submission, intake.client, intake.take))
+            submission = await read_upload_submission(request, intake.count_bytes)
+            return presenter.submitted(
+                await submissions.submit(submission, intake.client, intake.count_bytes)
+            )
 
     @get(
         "/status/{job_id:str}",

@@ -58,7 +58,7 @@ class UploadsController(Controller):
         direct_uploads: NamedDependency[DirectUploads],
     ) -> UploadOffer:
         with uploads.hold(request) as intake:
-            asked = decode_upload(await read_body(request, intake.take), intake.max_bytes)
+            asked = decode_upload(await read_body(request, intake.count_bytes), intake.max_bytes)
         expires_at = time.time() + direct_uploads.ttl
         offer = await direct_uploads.offer(asked.content_type, asked.size)
         return UploadOffer(

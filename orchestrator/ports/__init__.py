@@ -3,7 +3,6 @@
 from orchestrator.ports.errors import (
     UNAVAILABLE,
     BadSignature,
-    ClaimLost,
     InferenceError,
     JobFinished,
     JobNotFound,
@@ -14,18 +13,17 @@ from orchestrator.ports.errors import (
     ObjectTooLarge,
     PortError,
     QueueFull,
+    ReservationLost,
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
-from orchestrator.ports.jobs import Claim, JobStore, Lease, QueueStats
+from orchestrator.ports.jobs import JobStore, Lease, QueueStats, Reservation
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 
 __all__ = [
     "CACHE_CONTROL",
     "UNAVAILABLE",
     "BadSignature",
-    "Claim",
-    "ClaimLost",
     "Inference",
     "InferenceError",
     "JobFinished",
@@ -40,6 +38,8 @@ __all__ = [
     "PortError",
     "QueueFull",
     "QueueStats",
+    "Reservation",
+    "ReservationLost",
     "SignedFiles",
     "Storage",
     "StorageStats",

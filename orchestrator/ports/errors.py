@@ -5,7 +5,7 @@ PortError
 ├── JobNotFound        no job has that id
 ├── JobFinished        the job is in a terminal state already
 ├── QueueFull          as many jobs wait as may
-├── ClaimLost          a submission's upload has been claimed by another, or used
+├── ReservationLost          a submission's upload has been reserved by another, or used
 ├── LeaseLost          another worker owns the job now (or it was finished): stop, commit nothing
 ├── ObjectNotFound     no object has that key
 ├── ObjectExists       another object has that key already
@@ -44,8 +44,8 @@ class QueueFull(PortError):
         self.waiting = waiting
 
 
-class ClaimLost(PortError):
-    """The upload of a submission has been claimed by another, or used."""
+class ReservationLost(PortError):
+    """The upload of a submission has been reserved by another, or used."""
 
 
 class LeaseLost(PortError):

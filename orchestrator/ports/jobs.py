@@ -21,10 +21,10 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """Number of this run of the job, from 1. Never used twice, not even after ``release``: results are stored under
     it. ``job.attempts`` counts only the runs that were not released."""
     kind: str = ""
-    """As it was given to :meth:`JobStore.take`."""
+    """As it was given to :meth:`JobStore.claim`."""
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """A submission's right to use something that is good for one job. Each submission is an ``owner`` of its own."""
 
     name: str
@@ -62,19 +62,21 @@ class JobStore(ABC):
     """
 
     @abstractmethod
-    async def submit(self, job: Job, *, max_waiting: int | None = None, claim: Claim | None = None) -> None:
+    async def submit(
+        self, job: Job, *, max_waiting: int | None = None, reservation: Reservation | None = None
+    ) -> None:
         """Store a new job and queue it. Submitting the same id again changes nothing.
 
-        All in one moment with what may stand in its way: QueueFull when ``max_waiting`` jobs wait already, ClaimLost
-        unless ``claim`` is held, which is used up otherwise.
+        Atomic with its conditions: raises QueueFull when ``max_waiting`` jobs wait already, and ReservationLost unless
+        ``reservation`` is held. The reservation is used up.
         """
 
     @abstractmethod
-    async def claim(self, claim: Claim, seconds: float) -> bool:
+    async def reserve(self, reservation: Reservation, seconds: float) -> bool:
         """Whether its owner has it now, for ``seconds``: of several owners one does. Its owner may repeat it."""
 
     @abstractmethod
-    async def unclaim(self, claim: Claim) -> None:
+    async def free(self, reservation: Reservation) -> None:
         """Let others have it, unless it was used or is not its owner's."""
 
     @abstractmethod
@@ -97,7 +99,7 @@ class JobStore(ABC):
         """How many jobs are before it in the queue (0 = next); None when it is not waiting."""
 
     @abstractmethod
-    async def take(self, worker: str, wait: float, kind: str = "") -> Lease | None:
+    async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         """Begin the next job, or one whose worker has died; None after ``wait`` seconds (≤ 2) without one.
 
         ``kind`` is the same for workers that understand the same jobs. What this version does not understand of a

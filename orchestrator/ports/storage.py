@@ -43,11 +43,11 @@ class Storage(ABC):
 
     @abstractmethod
     async def get(
-        self, key: str, *, limit: int | None = None, take: Callable[[int], None] | None = None
+        self, key: str, *, limit: int | None = None, count_bytes: Callable[[int], None] | None = None
     ) -> bytes:
         """The object's bytes; raises ObjectNotFound, and ObjectTooLarge when there are more than ``limit``.
 
-        ``take`` is called with their number before they are read; what it raises ends the call.
+        ``count_bytes`` is called with their number before they are read; what it raises ends the call.
         """
 
     @abstractmethod

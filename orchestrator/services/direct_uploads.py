@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from orchestrator.ports import Claim, JobStore, ObjectNotFound, PortError, Storage, UploadLink
+from orchestrator.ports import JobStore, ObjectNotFound, PortError, Reservation, Storage, UploadLink
 
 log = logging.getLogger(__name__)
 
-CLAIM_SECONDS = 120.0
+RESERVE_SECONDS = 120.0
 """How long a submission may take; if its process dies meanwhile, the key is free again after that."""
 
 INCOMING = "incoming/"
@@ -54,31 +54,31 @@ class DirectUploads:
         return Offer(key=key, link=link)
 
     @asynccontextmanager
-    async def claimed(self, key: str) -> AsyncGenerator[Claim]:
-        """Claims the key for one submission: of several at once, one gets in.
+    async def reserved(self, key: str) -> AsyncGenerator[Reservation]:
+        """Reserves the key for one submission: of several at once, one gets in.
 
-        Left with an error, the key is free again, unless a job was queued with the claim.
+        Left with an error, the key is free again, unless a job was queued with the reservation.
         Raises NoSuchUpload, UploadUsed, Unavailable.
         """
         if not _KEY.fullmatch(key):
             raise NoSuchUpload(key)
         # Longer than a photo lies there, also one that could not be replaced (see Retention).
-        claim = Claim(name=key, owner=uuid.uuid4().hex, seconds=4 * self.ttl + 3600)
-        if not await self._store.claim(claim, CLAIM_SECONDS):
+        reservation = Reservation(name=key, owner=uuid.uuid4().hex, seconds=4 * self.ttl + 3600)
+        if not await self._store.reserve(reservation, RESERVE_SECONDS):
             raise UploadUsed(key)
         try:
-            yield claim
+            yield reservation
         except BaseException:
-            await asyncio.shield(self._free(claim))
+            await asyncio.shield(self._free(reservation))
             raise
 
-    async def read(self, key: str, limit: int, take: Callable[[int], None] | None = None) -> bytes:
-        """What was put there; ``take`` hears how many bytes, as of :meth:`orchestrator.ports.Storage.get`.
+    async def read(self, key: str, limit: int, count_bytes: Callable[[int], None] | None = None) -> bytes:
+        """What was put there; ``count_bytes`` hears how many bytes, as of :meth:`orchestrator.ports.Storage.get`.
 
         Raises NoSuchUpload, UploadUsed, ObjectTooLarge (more than ``limit`` bytes), Unavailable.
         """
         try:
-            photo = await self._storage.get(key, limit=limit, take=take)
+            photo = await self._storage.get(key, limit=limit, count_bytes=count_bytes)
         except ObjectNotFound:
             raise NoSuchUpload(key) from None
         if not photo:
@@ -89,8 +89,8 @@ class DirectUploads:
         """Forget the photo, once it has become a job's or was refused; raises Unavailable."""
         await self._storage.put(key, b"", "application/octet-stream")
 
-    async def _free(self, claim: Claim) -> None:
+    async def _free(self, reservation: Reservation) -> None:
         try:
-            await self._store.unclaim(claim)
+            await self._store.free(reservation)
         except PortError as error:
-            log.warning("%s is free again only in %.0f s: %s", claim.name, CLAIM_SECONDS, error)
+            log.warning("%s is free again only in %.0f s: %s", reservation.name, RESERVE_SECONDS, error)

@@ -17,12 +17,12 @@ from orchestrator.domain.events import EventRecord
 from orchestrator.domain.job import KEEP_MASK, TERMINAL, UPLOADS, Job, JobState
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
-    Claim,
     JobNotFound,
     JobStore,
     PortError,
     QueueFull,
     QueueStats,
+    Reservation,
     Storage,
     Unavailable,
 )
@@ -84,12 +84,12 @@ class JobService:
         photo: bytes,
         style: str,
         preferences: Preferences,
-        claim: Claim | None = None,
+        reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
     ) -> JobView:
-        """Store the photo and the mask (JPEGs from the upload gate) and queue a job for them, which uses up the claim.
+        """Store the photo and the mask (JPEGs from the upload gate) and queue a job; this uses up the reservation.
 
-        Raises TooManyJobs, ClaimLost, Unavailable. A job that was queued all the same is cancelled and the photo
+        Raises TooManyJobs, ReservationLost, Unavailable. A job that was queued all the same is cancelled and the photo
         deleted then, unless the store does not answer: then the photo stays, as the store may yet queue the job.
         """
         stats = await self._store.stats()
@@ -108,9 +108,9 @@ class JobService:
             await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
             if job.mask_key is not None and keep_mask is not None:
                 await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
-            await self._store.submit(job, max_waiting=self._max_queue, claim=claim)
+            await self._store.submit(job, max_waiting=self._max_queue, reservation=reservation)
         except BaseException as error:
-            await asyncio.shield(self._take_back(job_id))
+            await asyncio.shield(self._undo(job_id))
             if isinstance(error, QueueFull):
                 raise too_many(error.waiting, stats) from error
             raise
@@ -166,7 +166,7 @@ class JobService:
             estimated_time_remaining=round(remaining, 1),
         )
 
-    async def _take_back(self, job_id: str) -> None:
+    async def _undo(self, job_id: str) -> None:
         try:
             with contextlib.suppress(JobNotFound):
                 await self._store.cancel(job_id)

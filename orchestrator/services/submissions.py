@@ -45,13 +45,13 @@ class Submissions:
         await self._jobs.make_sure_of_a_place()
 
     async def submit(
-        self, submission: Submission, client: str | None, take: Callable[[int], None] | None = None
+        self, submission: Submission, client: str | None, count_bytes: Callable[[int], None] | None = None
     ) -> JobView:
-        """The queued job. ``client`` is the submitter, by address; ``take`` counts the bytes of a photo that was
+        """The queued job. ``client`` is the submitter, by address; ``count_bytes`` counts the bytes of a photo that was
         uploaded before. What the gate refuses of those is used up too.
 
-        Raises PhotoRejected, TooManyJobs, Unavailable, what ``take`` raises, and for a photo that was uploaded before
-        NoSuchUpload, UploadUsed, ObjectTooLarge, ClaimLost.
+        Raises PhotoRejected, TooManyJobs, Unavailable, what ``count_bytes`` raises, and for a photo that was uploaded
+        before NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
         """
         style, preferences = submission.style, submission.preferences
         if not isinstance(submission.photo, str):
@@ -59,15 +59,15 @@ class Submissions:
             mask = await self._mask(submission.keep_mask, photo, client)
             return await self._jobs.submit(photo.jpeg, style, preferences, keep_mask=mask)
         key = submission.photo
-        async with self._uploads.claimed(key) as claim:
+        async with self._uploads.reserved(key) as reservation:
             try:
-                data = await self._uploads.read(key, self._max_bytes, take)
+                data = await self._uploads.read(key, self._max_bytes, count_bytes)
                 photo = await self._gate.accept(data, client=client)
                 mask = await self._mask(submission.keep_mask, photo, client)
             except (PhotoRejected, ObjectTooLarge):
                 await self._discard(key)
                 raise
-            view = await self._jobs.submit(photo.jpeg, style, preferences, claim, mask)
+            view = await self._jobs.submit(photo.jpeg, style, preferences, reservation, mask)
         await self._discard_soon(key, view.job.id)
         return view
 

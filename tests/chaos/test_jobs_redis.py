@@ -139,15 +139,15 @@ async def test_after_a_restart_of_redis_living_workers_keep_their_jobs(stack: St
     store = RedisJobStore(stack.server.url, lease_seconds=lease_seconds)
     try:
         await stack.submit()
-        lease = await store.take("living", 1)
+        lease = await store.claim("living", 1)
         assert lease is not None
         stack.server.kill()
         await asyncio.sleep(1.1 * lease_seconds)
         stack.server.start()
-        assert await store.take("other", 0.01) is None
+        assert await store.claim("other", 0.01) is None
         assert await store.renew(lease) is False
         await asyncio.sleep(1.5 * lease_seconds)
-        assert await store.take("other", 0.01) is not None, "but silence still ends a lease"
+        assert await store.claim("other", 0.01) is not None, "but silence still ends a lease"
     finally:
         await store.aclose()
 

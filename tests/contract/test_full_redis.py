@@ -13,8 +13,8 @@ import redis.asyncio
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed, Failed, Preview, Step
 from orchestrator.domain.job import MAX_DELIVERIES, JobError, JobState
-from orchestrator.ports import Claim, Unavailable
-from tests.support.jobs import a_job, collect, result, take
+from orchestrator.ports import Reservation, Unavailable
+from tests.support.jobs import a_job, claim, collect, result
 from tests.support.servers import RedisServer, free_port
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
@@ -55,10 +55,10 @@ async def test_what_is_new_is_refused_and_the_probe_says_so(
     state: Callable[[redis.asyncio.Redis], AbstractAsyncContextManager[None]],
 ) -> None:
     await store.probe()
-    claim = Claim(name="k", owner="o", seconds=9)
+    reservation = Reservation(name="k", owner="o", seconds=9)
     async with state(client):
         await store.ping()
-        for call in (store.probe(), store.submit(a_job()), store.claim(claim, 9)):
+        for call in (store.probe(), store.submit(a_job()), store.reserve(reservation, 9)):
             with pytest.raises(Unavailable):
                 await call
     await store.probe()
@@ -71,7 +71,7 @@ async def test_a_replica_without_its_master_and_anothers_endless_script_are_outa
     await store.submit(job := a_job())
     await client.config_set("replica-serve-stale-data", "no")
     async with a_replica(client):
-        for call in (store.probe(), store.get(job.id), store.take("w", 0)):
+        for call in (store.probe(), store.get(job.id), store.claim("w", 0)):
             with pytest.raises(Unavailable):
                 await call
     await client.config_set("replica-serve-stale-data", "yes")
@@ -91,9 +91,9 @@ async def test_jobs_run_and_end_while_redis_is_full(
     store: RedisJobStore, client: redis.asyncio.Redis
 ) -> None:
     running, waiting, unwanted, used = [a_job() for _ in range(4)]
-    claim = Claim(name="k", owner="o", seconds=9)
-    assert await store.claim(claim, 9)
-    first = await take(store, job=running)
+    reservation = Reservation(name="k", owner="o", seconds=9)
+    assert await store.reserve(reservation, 9)
+    first = await claim(store, job=running)
     for job in (waiting, unwanted, used):
         await store.submit(job)
     async with full(client):
@@ -105,15 +105,15 @@ async def test_jobs_run_and_end_while_redis_is_full(
         told = await asyncio.wait_for(watching, 5)
         assert [type(record.event) for record in told[-3:]] == [Step, Preview, Completed]
         await store.cancel(unwanted.id)
-        second = await take(store)
+        second = await claim(store)
         await store.release(second)
         for _ in range(MAX_DELIVERIES):
-            second = await take(store, "w2")
+            second = await claim(store, "w2")
             assert second.job.id == waiting.id
             await store.retry(second, BROKEN, 0)
-        await store.decline(await take(store), ["a test"])
+        await store.decline(await claim(store), ["a test"])
         await store.sweep("w")
-        await store.unclaim(claim)
+        await store.free(reservation)
         assert sorted(await store.to_clean()) == sorted([unwanted.id, waiting.id])
         await store.cleaned([unwanted.id, waiting.id])
         await store.erase(running.id)

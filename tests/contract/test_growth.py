@@ -9,8 +9,8 @@ import redis.asyncio
 
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed, Preview, StatusChanged, Step
-from orchestrator.ports import Claim, ClaimLost, Lease, QueueFull
-from tests.support.jobs import a_job, collect, result, take
+from orchestrator.ports import Lease, QueueFull, Reservation, ReservationLost
+from tests.support.jobs import a_job, claim, collect, result
 
 STEPS = 100
 
@@ -25,7 +25,7 @@ async def test_no_more_jobs_wait_than_may(store: RedisJobStore) -> None:
     assert (len(refused), (await store.stats()).waiting) == (15, 5)
     queued = next(job for job, answer in zip(jobs, answers, strict=True) if answer is None)
     await store.submit(queued, max_waiting=5)  # a repetition is no new job
-    lease = await take(store)
+    lease = await claim(store)
     await store.submit(a_job(), max_waiting=5)
     await store.release(lease)
     with pytest.raises(QueueFull):
@@ -33,35 +33,35 @@ async def test_no_more_jobs_wait_than_may(store: RedisJobStore) -> None:
 
 
 async def test_a_claim_has_one_owner_until_it_is_given_back_or_used(store: RedisJobStore) -> None:
-    claims = [Claim(name="key", owner=str(owner), seconds=60) for owner in range(20)]
-    got = await asyncio.gather(*(store.claim(claim, 60) for claim in claims))
+    reservations = [Reservation(name="key", owner=str(owner), seconds=60) for owner in range(20)]
+    got = await asyncio.gather(*(store.reserve(reservation, 60) for reservation in reservations))
     assert sum(got) == 1
-    mine = claims[got.index(True)]
-    other = claims[got.index(False)]
-    assert await store.claim(mine, 60), "its owner may repeat it"
-    await store.unclaim(other)
-    with pytest.raises(ClaimLost):
-        await store.submit(a_job(), claim=other)
-    await store.unclaim(mine)
-    assert await store.claim(other, 60)
+    mine = reservations[got.index(True)]
+    other = reservations[got.index(False)]
+    assert await store.reserve(mine, 60), "its owner may repeat it"
+    await store.free(other)
+    with pytest.raises(ReservationLost):
+        await store.submit(a_job(), reservation=other)
+    await store.free(mine)
+    assert await store.reserve(other, 60)
     job = a_job()
-    await store.submit(job, claim=other)
-    await store.submit(job, claim=other)
-    await store.unclaim(other)
-    for claim in (mine, other):
-        assert not await store.claim(claim, 60)
-        with pytest.raises(ClaimLost):
-            await store.submit(a_job(), claim=claim)
+    await store.submit(job, reservation=other)
+    await store.submit(job, reservation=other)
+    await store.free(other)
+    for reservation in (mine, other):
+        assert not await store.reserve(reservation, 60)
+        with pytest.raises(ReservationLost):
+            await store.submit(a_job(), reservation=reservation)
     assert (await store.stats()).queued == 1
 
 
 async def test_a_claim_of_a_submission_that_died_runs_out(store: RedisJobStore) -> None:
-    dead, other = [Claim(name="key", owner=owner, seconds=60) for owner in ("dead", "other")]
-    assert await store.claim(dead, 0.1)
+    dead, other = [Reservation(name="key", owner=owner, seconds=60) for owner in ("dead", "other")]
+    assert await store.reserve(dead, 0.1)
     await asyncio.sleep(0.15)
-    assert await store.claim(other, 60)
-    with pytest.raises(ClaimLost):
-        await store.submit(a_job(), claim=dead)
+    assert await store.reserve(other, 60)
+    with pytest.raises(ReservationLost):
+        await store.submit(a_job(), reservation=dead)
 
 
 async def publish_steps(store: RedisJobStore, lease: Lease, bytes_each: int, pause: float = 0.0) -> None:
@@ -77,7 +77,7 @@ async def publish_steps(store: RedisJobStore, lease: Lease, bytes_each: int, pau
 async def test_of_previews_only_the_newest_is_kept(
     store: RedisJobStore, client: redis.asyncio.Redis, bytes_each: int
 ) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     await publish_steps(store, lease, bytes_each)
     key = store._keys.events + lease.job.id
     used = await client.memory_usage(key, samples=0)
@@ -93,7 +93,7 @@ async def test_of_previews_only_the_newest_is_kept(
 
 
 async def test_who_watches_live_gets_every_preview(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     watching = asyncio.create_task(collect(store, lease.job.id))
     await asyncio.sleep(0.3)
     await publish_steps(store, lease, 2_000, pause=0.02)

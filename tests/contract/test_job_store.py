@@ -15,7 +15,7 @@ from orchestrator.domain.events import Cancelled, Completed, Failed, StatusChang
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, JobError, JobState
 from orchestrator.ports import JobFinished, JobNotFound, Lease, LeaseLost, Unavailable
 from tests.contract.conftest import LEASE, prefixes
-from tests.support.jobs import a_job, collect, result, take
+from tests.support.jobs import a_job, claim, collect, result
 from tests.support.servers import RedisServer
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
@@ -32,7 +32,7 @@ async def test_a_job_goes_from_submit_to_completed(store: RedisJobStore) -> None
     await store.submit(job)
     queued = await store.get(job.id)
     assert (queued.status, queued.style, queued.preferences) == (JobState.QUEUED, "boho", job.preferences)
-    lease = await take(store)
+    lease = await claim(store)
     assert (lease.job.id, lease.attempt, lease.job.attempts) == (job.id, 1, 1)
     await store.publish(
         lease, 1, StatusChanged(status=JobState.TRANSFORMING, progress=0.2, message="Restyling")
@@ -55,7 +55,7 @@ async def test_a_job_goes_from_submit_to_completed(store: RedisJobStore) -> None
     stats = await store.stats()
     assert (stats.queued, stats.running, stats.delayed, stats.dead_letters) == (0, 0, 0, 0)
     assert stats.mean_seconds is not None
-    assert await store.take("w", 0.01) is None
+    assert await store.claim("w", 0.01) is None
 
 
 async def test_submitting_again_changes_nothing(store: RedisJobStore) -> None:
@@ -63,9 +63,9 @@ async def test_submitting_again_changes_nothing(store: RedisJobStore) -> None:
     await store.submit(job)
     await store.submit(job)
     assert (await store.stats()).queued == 1
-    await take(store)
+    await claim(store)
     await store.submit(job)
-    assert await store.take("w", 0.01) is None
+    assert await store.claim("w", 0.01) is None
 
 
 async def test_unknown_jobs(store: RedisJobStore) -> None:
@@ -81,13 +81,13 @@ async def test_jobs_begin_in_order_and_know_their_position(store: RedisJobStore)
     for job in jobs:
         await store.submit(job)
     assert [await store.queue_position(job.id) for job in jobs] == [0, 1, 2]
-    assert (await take(store)).job.id == jobs[0].id
+    assert (await claim(store)).job.id == jobs[0].id
     assert [await store.queue_position(job.id) for job in jobs] == [None, 0, 1]
-    assert (await take(store, "w2")).job.id == jobs[1].id
+    assert (await claim(store, "w2")).job.id == jobs[1].id
 
 
 async def test_take_wakes_up_for_a_new_job(store: RedisJobStore) -> None:
-    waiting = asyncio.create_task(store.take("w", 2.0))
+    waiting = asyncio.create_task(store.claim("w", 2.0))
     await asyncio.sleep(0.2)
     began = time.monotonic()
     await store.submit(a_job())
@@ -102,7 +102,7 @@ async def test_every_job_is_taken_once_by_many_workers(store: RedisJobStore) -> 
 
     async def work(name: str) -> list[str]:
         taken = []
-        while lease := await store.take(name, 0.1):
+        while lease := await store.claim(name, 0.1):
             taken.append(lease.job.id)
             await store.finish(lease, Completed(result=result()))
         return taken
@@ -112,7 +112,7 @@ async def test_every_job_is_taken_once_by_many_workers(store: RedisJobStore) -> 
 
 
 async def test_repeated_publish_is_recognised_and_progress_never_falls(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     for number, progress in [(1, 0.5), (1, 0.5), (2, 0.3), (2, 0.3), (1, 0.5)]:
         await store.publish(lease, number, Step(step=number, of=2, progress=progress))
     assert (await store.get(lease.job.id)).progress == 0.5
@@ -121,7 +121,7 @@ async def test_repeated_publish_is_recognised_and_progress_never_falls(store: Re
 
 
 async def test_repeating_ones_own_commit_is_no_error(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     await store.finish(lease, Completed(result=result("mine")))
     await store.finish(lease, Completed(result=result("mine")))
     assert sum(isinstance(record.event, Completed) for record in await collect(store, lease.job.id)) == 1
@@ -134,10 +134,10 @@ async def test_repeating_ones_own_commit_is_no_error(store: RedisJobStore) -> No
 
 
 async def test_a_silent_worker_is_fenced(store: RedisJobStore) -> None:
-    lost = await take(store, "dead", job=a_job())
-    assert await store.take("other", 0.05) is None
+    lost = await claim(store, "dead", job=a_job())
+    assert await store.claim("other", 0.05) is None
     await asyncio.sleep(LEASE)
-    lease = await take(store, "other")
+    lease = await claim(store, "other")
     assert (lease.job.id, lease.attempt) == (lost.job.id, 2)
     for call in (
         store.renew(lost),
@@ -156,46 +156,46 @@ async def test_a_silent_worker_is_fenced(store: RedisJobStore) -> None:
 
 
 async def test_the_same_worker_is_fenced_from_its_earlier_attempt(store: RedisJobStore) -> None:
-    lost = await take(store, "w", job=a_job())
+    lost = await claim(store, "w", job=a_job())
     await asyncio.sleep(LEASE)
-    lease = await take(store, "w")
+    lease = await claim(store, "w")
     with pytest.raises(LeaseLost):
         await store.finish(lost, Completed(result=result()))
     await store.finish(lease, Completed(result=result()))
 
 
 async def test_a_renewed_lease_is_kept(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     until = time.monotonic() + 2 * LEASE
     while time.monotonic() < until:
         assert await store.renew(lease) is False
-        assert await store.take("other", 0.05) is None
+        assert await store.claim("other", 0.05) is None
     await store.finish(lease, Completed(result=result()))
 
 
 async def test_retry_waits_and_keeps_the_place_in_the_queue(store: RedisJobStore) -> None:
     first, later = a_job(), a_job()
-    lease = await take(store, job=first)
+    lease = await claim(store, job=first)
     await store.submit(later)
     assert await store.retry(lease, BROKEN, 0.3) is True
     assert await store.retry(lease, BROKEN, 0.3) is True
     assert (await store.get(first.id)).status == JobState.QUEUED
     assert (await store.stats()).delayed == 1
     assert await store.queue_position(first.id) == 0
-    other = await take(store)
+    other = await claim(store)
     assert other.job.id == later.id, "a delayed job does not hold up the others"
-    assert await store.take("w", 0.05) is None
+    assert await store.claim("w", 0.05) is None
     await asyncio.sleep(0.3)
     await store.submit(a_job())
-    again = await take(store)
+    again = await claim(store)
     assert (again.job.id, again.attempt, again.job.attempts, again.job.progress) == (first.id, 2, 2, 0.0)
 
 
 async def test_used_up_attempts_end_in_failed_and_a_dead_letter(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     for _ in range(MAX_DELIVERIES - 1):
         assert await store.retry(lease, BROKEN, 0) is True
-        lease = await take(store)
+        lease = await claim(store)
     assert await store.retry(lease, BROKEN, 0) is False
     assert await store.retry(lease, BROKEN, 0) is False
     failed = await store.get(lease.job.id)
@@ -205,39 +205,39 @@ async def test_used_up_attempts_end_in_failed_and_a_dead_letter(store: RedisJobS
 
 
 async def test_outages_are_counted_apart_and_end_in_a_dead_letter(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     later = a_job()
     await store.submit(later)
     for number in range(1, MAX_OUTAGES):
         assert await store.postpone(lease, BROKEN, 0) is True
         assert await store.postpone(lease, BROKEN, 0) is True, "a repeated call counts once"
-        lease = await take(store)
+        lease = await claim(store)
         assert (lease.job.outages, lease.job.attempts, lease.attempt) == (number, 1, number + 1)
     assert await store.postpone(lease, BROKEN, 0) is False
     assert await store.postpone(lease, BROKEN, 0) is False
     failed = await store.get(lease.job.id)
     assert (failed.status, failed.error, failed.attempts) == (JobState.FAILED, BROKEN, 0)
     assert (await store.stats()).dead_letters == 1
-    assert (await take(store)).job.id == later.id
+    assert (await claim(store)).job.id == later.id
 
 
 async def test_a_postponed_job_waits_and_keeps_its_attempts(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     await store.retry(lease, BROKEN, 0)
-    lease = await take(store)
+    lease = await claim(store)
     await store.postpone(lease, BROKEN, 0.3)
-    assert await store.take("w", 0.05) is None
+    assert await store.claim("w", 0.05) is None
     assert ((await store.stats()).delayed, (await store.get(lease.job.id)).attempts) == (1, 1)
     await asyncio.sleep(0.3)
-    assert (await take(store)).job.attempts == 2
+    assert (await claim(store)).job.attempts == 2
 
 
 async def test_a_job_that_kills_its_workers_is_given_up(store: RedisJobStore) -> None:
     await store.submit(job := a_job())
     for number in range(MAX_DELIVERIES):
-        await take(store, f"w{number}")
+        await claim(store, f"w{number}")
         await asyncio.sleep(LEASE)
-    assert await store.take("last", 0.05) is None
+    assert await store.claim("last", 0.05) is None
     failed = await store.get(job.id)
     assert failed.status == JobState.FAILED
     assert failed.error is not None
@@ -246,19 +246,19 @@ async def test_a_job_that_kills_its_workers_is_given_up(store: RedisJobStore) ->
 
 
 async def test_release_counts_no_attempt_and_goes_first(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     await store.submit(a_job())
     for number in range(2, MAX_DELIVERIES + 3):
         await store.release(lease)
         await store.release(lease)
         assert (await store.get(lease.job.id)).status == JobState.QUEUED
-        again = await take(store)
+        again = await claim(store)
         assert (again.job.id, again.job.attempts) == (lease.job.id, 1)
         assert again.attempt == number, "results are stored under the attempt: it is never used twice"
         lease = again
 
 
-async def give_back(store: RedisJobStore, lease: Lease, how: str) -> None:
+async def return_job(store: RedisJobStore, lease: Lease, how: str) -> None:
     match how:
         case "retry":
             await store.retry(lease, BROKEN, 0)
@@ -270,8 +270,8 @@ async def give_back(store: RedisJobStore, lease: Lease, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["retry", "postpone", "release"])
 async def test_who_gave_a_job_back_no_longer_holds_it(store: RedisJobStore, how: str) -> None:
-    lease = await take(store, job=a_job())
-    await give_back(store, lease, how)
+    lease = await claim(store, job=a_job())
+    await return_job(store, lease, how)
     for call in (
         store.renew(lease),
         store.publish(lease, 1, Step(step=1, of=1, progress=1.0)),
@@ -279,14 +279,14 @@ async def test_who_gave_a_job_back_no_longer_holds_it(store: RedisJobStore, how:
     ):
         with pytest.raises(LeaseLost):
             await call
-    assert (await take(store, "other")).job.id == lease.job.id
+    assert (await claim(store, "other")).job.id == lease.job.id
 
 
 async def test_cancel_of_a_waiting_job_is_immediate(store: RedisJobStore) -> None:
     job = a_job()
     await store.submit(job)
     assert (await store.cancel(job.id)).status == JobState.CANCELLED
-    assert await store.take("w", 0.05) is None
+    assert await store.claim("w", 0.05) is None
     assert await store.queue_position(job.id) is None
     assert isinstance((await collect(store, job.id))[-1].event, Cancelled)
     with pytest.raises(JobFinished):
@@ -294,15 +294,15 @@ async def test_cancel_of_a_waiting_job_is_immediate(store: RedisJobStore) -> Non
 
 
 async def test_cancel_of_a_delayed_job_is_immediate(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     await store.retry(lease, BROKEN, 0)
     assert (await store.cancel(lease.job.id)).status == JobState.CANCELLED
-    assert await store.take("w", 0.05) is None
+    assert await store.claim("w", 0.05) is None
     assert (await store.stats()).delayed == 0
 
 
 async def test_cancel_of_a_running_job_reaches_its_worker_and_wins(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     flagged = await store.cancel(lease.job.id)
     assert (flagged.status, flagged.cancel_requested) == (JobState.ANALYZING, True)
     assert (await store.cancel(lease.job.id)).cancel_requested
@@ -314,17 +314,17 @@ async def test_cancel_of_a_running_job_reaches_its_worker_and_wins(store: RedisJ
 
 @pytest.mark.parametrize("how", ["retry", "postpone", "release"])
 async def test_a_cancelled_job_does_not_come_back(store: RedisJobStore, how: str) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     await store.cancel(lease.job.id)
-    await give_back(store, lease, how)
+    await return_job(store, lease, how)
     assert (await store.get(lease.job.id)).status == JobState.CANCELLED
-    assert await store.take("w", 0.05) is None
+    assert await store.claim("w", 0.05) is None
 
 
 async def test_sweep_ends_a_cancelled_job_of_a_dead_worker_and_forgets_the_worker(
     store: RedisJobStore,
 ) -> None:
-    lease = await take(store, "dead", job=a_job())
+    lease = await claim(store, "dead", job=a_job())
     await store.cancel(lease.job.id)
     assert await store.sweep("sweeper") == 0
     assert (await store.stats()).workers == 2
@@ -338,7 +338,7 @@ async def test_sweep_ends_a_cancelled_job_of_a_dead_worker_and_forgets_the_worke
 
 
 async def test_erase_forgets_finished_jobs_only(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     with pytest.raises(ValueError, match="not finished"):
         await store.erase(lease.job.id)
     await store.finish(lease, Completed(result=result()))
@@ -349,7 +349,7 @@ async def test_erase_forgets_finished_jobs_only(store: RedisJobStore) -> None:
 
 
 async def test_nothing_stays_for_ever(store: RedisJobStore, server: RedisServer) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     await store.finish(lease, Completed(result=result()))
     async with redis.asyncio.Redis(port=server.port, decode_responses=True) as client:
         keys = store._keys
@@ -362,7 +362,7 @@ async def test_events_go_before_the_record_does(server: RedisServer) -> None:
     """Previews are large, and what is remembered must fit into memory."""
     lasting = RedisJobStore(server.url, prefix=next(prefixes), job_ttl=7 * 86400)
     try:
-        lease = await take(lasting, job=a_job())
+        lease = await claim(lasting, job=a_job())
         await lasting.finish(lease, Completed(result=result()))
         async with redis.asyncio.Redis(port=server.port) as client:
             assert 0 < await client.ttl(lasting._keys.events + lease.job.id) <= EVENTS_TTL
@@ -375,7 +375,7 @@ async def test_events_go_before_the_record_does(server: RedisServer) -> None:
 
 
 async def test_events_follow_a_running_job_and_resume(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     watching = asyncio.create_task(collect(store, lease.job.id))
     for number in range(1, 21):
         await store.publish(lease, number, Step(step=number, of=20, progress=number / 20))
@@ -390,7 +390,7 @@ async def test_events_follow_a_running_job_and_resume(store: RedisJobStore) -> N
 
 async def test_a_missing_server_is_unavailable(store: RedisJobStore) -> None:
     away = RedisJobStore("redis://127.0.0.1:1/0")
-    for call in (away.ping(), away.stats(), away.sweep("w"), away.take("w", 0.1), away.get("x")):
+    for call in (away.ping(), away.stats(), away.sweep("w"), away.claim("w", 0.1), away.get("x")):
         with pytest.raises(Unavailable):
             await call
     with pytest.raises(Unavailable):
@@ -413,7 +413,7 @@ async def test_a_job_whose_record_is_damaged_fails_and_holds_up_nobody(
     await store.submit(sound)
     async with redis.asyncio.Redis(port=server.port) as client:
         await client.hset(store._keys.job + broken.id, "preferences", "{")
-    assert (await take(store)).job.id == sound.id
+    assert (await claim(store)).job.id == sound.id
     last = (await collect(store, broken.id))[-1].event
     assert isinstance(last, Failed)
     assert last.error.code == "broken_record"

@@ -95,14 +95,14 @@ async def test_a_reader_hears_how_much_comes_before_it_does(storage: Storage) ->
 
     await storage.put("a/b", bytes(1000), "image/jpeg")
     heard: list[int] = []
-    assert len(await storage.get("a/b", limit=2000, take=heard.append)) == 1000
+    assert len(await storage.get("a/b", limit=2000, count_bytes=heard.append)) == 1000
     assert heard == [1000]
     with pytest.raises(Refused):
-        await storage.get("a/b", take=refuse)
+        await storage.get("a/b", count_bytes=refuse)
     with pytest.raises(ObjectTooLarge):
-        await storage.get("a/b", limit=999, take=refuse)
+        await storage.get("a/b", limit=999, count_bytes=refuse)
     with pytest.raises(ObjectNotFound):
-        await storage.get("a/none", take=refuse)
+        await storage.get("a/none", count_bytes=refuse)
 
 
 @pytest.mark.parametrize("key", ["a/none", "a", "a/b/c"])

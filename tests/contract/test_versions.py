@@ -15,7 +15,7 @@ from orchestrator.domain.job import JobState
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import LeaseLost
 from tests.contract.conftest import LEASE, prefixes
-from tests.support.jobs import a_job, collect, result, take
+from tests.support.jobs import a_job, claim, collect, result
 from tests.support.servers import RedisServer
 
 OLD, NEW = "old", "new"
@@ -51,11 +51,11 @@ async def test_what_a_worker_does_not_understand_it_leaves_to_others(
     newer_id = await newer(store, client, **fields)
     sound = a_job()
     await store.submit(sound)
-    lease = await store.take("w", 0.5, OLD)
+    lease = await store.claim("w", 0.5, OLD)
     assert lease is not None
     assert lease.job.id == sound.id, "it does not hold up the others"
     for _ in range(5):
-        assert await store.take("w2", 0.01, OLD) is None
+        assert await store.claim("w2", 0.01, OLD) is None
     left = await store.get(newer_id)
     assert (left.status, left.attempts) == (JobState.QUEUED, 0)
     assert await store.queue_position(newer_id) == 0
@@ -72,21 +72,21 @@ async def test_a_worker_of_another_kind_takes_it_in_its_old_place(
     first, later = a_job(style="gothic"), a_job()
     await store.submit(first)
     await store.submit(later)
-    lease = await store.take("w", 0.5, OLD)
+    lease = await store.claim("w", 0.5, OLD)
     assert lease is not None
     await store.decline(lease, ["style gothic"])
     await store.decline(lease, ["style gothic"])
     with pytest.raises(LeaseLost):
         await store.renew(lease)
-    taken = await store.take("v2", 0.5, NEW)
+    taken = await store.claim("v2", 0.5, NEW)
     assert taken is not None
     assert (taken.job.id, taken.attempt, taken.job.attempts) == (first.id, 2, 1)
     await asyncio.sleep(LEASE + 0.2)  # the newer worker dies
     assert (await store.get(first.id)).status == JobState.ANALYZING
-    other = await store.take("w", 0.5, OLD)
+    other = await store.claim("w", 0.5, OLD)
     assert other is not None
     assert other.job.id == later.id, "a dead worker's job is not for those who declined it either"
-    again = await store.take("v2", 0.5, NEW)
+    again = await store.claim("v2", 0.5, NEW)
     assert again is not None
     assert (again.job.id, again.job.attempts) == (first.id, 2)
     await store.finish(again, Completed(result=result()))
@@ -95,10 +95,10 @@ async def test_a_worker_of_another_kind_takes_it_in_its_old_place(
 
 async def test_a_declined_job_can_be_cancelled(store: RedisJobStore, client: redis.asyncio.Redis) -> None:
     job_id = await newer(store, client, requires=["masks"])
-    assert await store.take("w", 0.01, OLD) is None
+    assert await store.claim("w", 0.01, OLD) is None
     assert (await store.cancel(job_id)).status == JobState.CANCELLED
     assert (await store.stats()).waiting == 0
-    assert await store.take("v2", 0.01, NEW) is None
+    assert await store.claim("v2", 0.01, NEW) is None
 
 
 async def test_what_no_worker_understands_fails_in_the_end(
@@ -106,7 +106,7 @@ async def test_what_no_worker_understands_fails_in_the_end(
 ) -> None:
     store = RedisJobStore(server.url, prefix=next(prefixes), lease_seconds=LEASE, decline_seconds=0.3)
     job_id = await newer(store, client, requires=["masks"])
-    assert await store.take("w", 0.01, OLD) is None
+    assert await store.claim("w", 0.01, OLD) is None
     assert await store.sweep("w") == 0
     await asyncio.sleep(0.4)
     assert await store.sweep("w") == 1
@@ -124,7 +124,7 @@ async def test_many_declined_jobs_hold_up_no_worker(
     ids = [await newer(store, client, requires=["masks"]) for _ in range(30)]
     sound = a_job()
     await store.submit(sound)
-    lease = await store.take("w", 1.0, OLD)
+    lease = await store.claim("w", 1.0, OLD)
     assert lease is not None
     assert lease.job.id == sound.id
     assert (await store.stats()).declined == len(ids)
@@ -184,7 +184,7 @@ async def test_an_older_versions_record_can_be_read_and_run(
         }
     )
     await client.hset(store._keys.job + job.id, "preferences", every)
-    lease = await take(store)
+    lease = await claim(store)
     assert lease.job.preferences == Preferences(color_palette=["sand"])
     await store.publish(lease, 1, Step(step=1, of=1, progress=0.5))
     await store.finish(lease, Completed(result=result()))
@@ -203,7 +203,7 @@ async def test_a_record_says_only_what_the_user_asked_for(
 async def test_watchers_skip_events_that_they_do_not_understand(
     store: RedisJobStore, client: redis.asyncio.Redis
 ) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     key = store._keys.events + lease.job.id
     watching = asyncio.create_task(collect(store, lease.job.id))
     await asyncio.sleep(0.1)
@@ -228,7 +228,7 @@ async def test_a_damaged_record_fails_its_job_and_can_still_be_looked_at(
 ) -> None:
     job_id = await newer(store, client, **{name: "{"})
     assert (await store.get(job_id)).status == JobState.QUEUED
-    assert await store.take("w", 0.01) is None
+    assert await store.claim("w", 0.01) is None
     assert (await store.get(job_id)).status == JobState.FAILED
     last = (await collect(store, job_id))[-1].event
     assert isinstance(last, Failed)

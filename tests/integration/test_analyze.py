@@ -66,8 +66,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with bench.served():
         yield bench
     assert bench.inference.looks_at_once == 0
-    with bench.budget.hold(None) as take:
-        take(4 * MAX_UPLOAD)  # everything was given back
+    with bench.budget.hold(None) as count_bytes:
+        count_bytes(4 * MAX_UPLOAD)  # everything was given back
     assert bench.stored() == []
 
 

@@ -61,7 +61,7 @@ async def test_preferences_reach_the_job(api: Api) -> None:
 
 async def test_a_job_from_queue_to_erasure(api: Api) -> None:
     job_id = await api.submit(style="industrial")
-    lease = await api.take(job_id)
+    lease = await api.claim(job_id)
     await api.store.publish(lease, 1, Step(step=1, of=2, progress=0.5))
     data = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]
     assert (data["progress"], data["queue_position"], data["attempts"], data["result_url"]) == (
@@ -117,7 +117,7 @@ async def test_a_failed_job_says_why_but_nothing_internal(
     api: Api, code: str, detail: str, shown: str
 ) -> None:
     job_id = await api.submit()
-    await api.store.finish(await api.take(job_id), Failed(error=JobError(code=code, detail=detail)))
+    await api.store.finish(await api.claim(job_id), Failed(error=JobError(code=code, detail=detail)))
     data = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]
     assert data["status"] == "failed"
     assert data["error"] == {"code": code, "detail": shown}
@@ -135,7 +135,7 @@ async def test_who_asks_again_is_given_the_same_links(api: Api) -> None:
     job_id = await api.submit()
     original = f"uploads/{job_id}/original.jpg"
     result = JobResult(transformed_key=original, thumbnail_key=original, metadata={})
-    await api.store.finish(await api.take(job_id), Completed(result=result))
+    await api.store.finish(await api.claim(job_id), Completed(result=result))
     seen = set()
     for _ in range(4):
         seen.add((await api.http.get(f"/transform/status/{job_id}")).json()["data"]["result_url"])
@@ -249,7 +249,7 @@ async def test_links_expire(redis: RedisServer, tmp_path: Path) -> None:
         result = JobResult(
             transformed_key=f"uploads/{job_id}/original.jpg", thumbnail_key=f"a/{job_id}", metadata={}
         )
-        await api.store.finish(await api.take(job_id), Completed(result=result))
+        await api.store.finish(await api.claim(job_id), Completed(result=result))
         url = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]["result_url"]
         assert (await api.http.get(url)).status_code == 200
         expires = int(parse_qs(urlsplit(url).query)["expires"][0])

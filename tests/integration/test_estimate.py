@@ -13,7 +13,7 @@ from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed
 from orchestrator.ports import Lease
 from orchestrator.services.jobs import seconds_remaining
-from tests.support.jobs import a_job, result, take
+from tests.support.jobs import a_job, claim, result
 from tests.support.servers import RedisServer
 
 ENDS = 120
@@ -42,7 +42,7 @@ class Workers:
     async def fill(self) -> None:
         while len(self._running) < self.slots:
             number = next(self._number)
-            lease = await self.store.take(f"w{number % 4}", 0.001)
+            lease = await self.store.claim(f"w{number % 4}", 0.001)
             if lease is None:
                 return
             heapq.heappush(self._running, (self.now + self._seconds(), number, lease))
@@ -162,7 +162,7 @@ async def test_jobs_of_a_running_model_end_when_their_progress_says(
 ) -> None:
     some = workers(1, 3.0)
     await some.one_by_one(5, pause=1.0)
-    lease = await take(some.store, job=a_job())
+    lease = await claim(some.store, job=a_job())
     stats = await some.store.stats()
     whole = seconds_remaining(lease.job, None, stats)
     assert 0.7 < whole / some.mean < 1.3

@@ -14,7 +14,7 @@ import redis.asyncio
 from orchestrator.adapters.redis import RedisJobStore, hub
 from orchestrator.domain.events import Completed, EventRecord, Step
 from orchestrator.ports import JobStore, Lease
-from tests.support.jobs import a_job, collect, result, take
+from tests.support.jobs import a_job, claim, collect, result
 from tests.support.servers import RedisServer, redis_binaries, running_redis
 
 EVENTS = 150
@@ -46,7 +46,7 @@ def steps(told: list[EventRecord]) -> list[int]:
 
 
 async def test_watchers_that_attach_at_any_moment_miss_nothing(store: RedisJobStore) -> None:
-    leases = [await take(store, job=a_job()) for _ in range(3)]
+    leases = [await claim(store, job=a_job()) for _ in range(3)]
     publishing = [asyncio.create_task(publish_all(store, lease)) for lease in leases]
     watching = []
     for index in range(60):
@@ -59,7 +59,7 @@ async def test_watchers_that_attach_at_any_moment_miss_nothing(store: RedisJobSt
 
 
 async def test_a_watcher_that_comes_and_goes_sees_every_event_once(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     publishing = asyncio.create_task(publish_all(store, lease))
     told: list[EventRecord] = []
     while not told or not isinstance(told[-1].event, Completed):
@@ -75,7 +75,7 @@ async def test_a_watcher_that_comes_and_goes_sees_every_event_once(store: RedisJ
 async def test_one_reading_connection_however_many_watchers(
     store: RedisJobStore, server: RedisServer
 ) -> None:
-    leases = [await take(store, job=a_job()) for _ in range(20)]
+    leases = [await claim(store, job=a_job()) for _ in range(20)]
     watching = [asyncio.create_task(collect(store, lease.job.id)) for lease in leases for _ in range(5)]
     await asyncio.sleep(0.5)
     async with redis.asyncio.Redis(port=server.port, decode_responses=True) as client:
@@ -90,7 +90,7 @@ async def test_one_reading_connection_however_many_watchers(
 
 async def test_a_new_watcher_is_served_at_once(store: RedisJobStore) -> None:
     """And not when the read that blocks at the time ends."""
-    idle, busy = [await take(store, job=a_job()) for _ in range(2)]
+    idle, busy = [await claim(store, job=a_job()) for _ in range(2)]
     watching_idle = asyncio.create_task(collect(store, idle.job.id))
     await asyncio.sleep(0.3)
     watching = asyncio.create_task(collect(store, busy.job.id))
@@ -107,7 +107,7 @@ async def test_a_watcher_too_slow_for_its_queue_misses_nothing(
     store: RedisJobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "QUEUE_LIMIT", 10)
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     publishing = asyncio.create_task(publish_all(store, lease, pause=0))
     told = []
     async for record in store.events(lease.job.id, "0-0"):
@@ -120,7 +120,7 @@ async def test_a_watcher_too_slow_for_its_queue_misses_nothing(
 async def test_an_outage_of_redis_loses_and_repeats_nothing(
     store: RedisJobStore, server: RedisServer
 ) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     watching = asyncio.create_task(collect(store, lease.job.id))
     for number in range(1, 41):
         if number % 10 == 0:
@@ -134,7 +134,7 @@ async def test_an_outage_of_redis_loses_and_repeats_nothing(
 
 async def test_a_watcher_of_an_erased_job_ends(store: RedisJobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "CHECK_EVERY", 0.2)
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     watching = asyncio.create_task(collect(store, lease.job.id, "9999999999999-0"))
     await asyncio.sleep(0.1)
     store._hub._positions.pop(store._keys.events + lease.job.id)  # so that it misses the terminal event
@@ -144,7 +144,7 @@ async def test_a_watcher_of_an_erased_job_ends(store: RedisJobStore, monkeypatch
 
 
 async def test_watchers_can_be_cancelled_at_any_moment(store: RedisJobStore) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     for index in range(60):
         watching = asyncio.create_task(collect(store, lease.job.id))
         await asyncio.sleep(index * 0.0001)
@@ -157,7 +157,7 @@ async def test_watchers_can_be_cancelled_at_any_moment(store: RedisJobStore) -> 
 async def test_readings_whose_replies_come_out_of_order_lose_nothing(
     store: RedisJobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = await take(store, job=a_job())
+    lease = await claim(store, job=a_job())
     read, go_on = asyncio.Event(), asyncio.Event()
     call = store._hub._call
 

@@ -15,11 +15,11 @@ from orchestrator.domain.events import Completed
 from orchestrator.domain.job import Job, JobResult, JobState
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
-    Claim,
     JobFinished,
     JobNotFound,
     ObjectNotFound,
     QueueStats,
+    Reservation,
     Unavailable,
 )
 from orchestrator.services.jobs import (
@@ -29,7 +29,7 @@ from orchestrator.services.jobs import (
     TooManyJobs,
     seconds_remaining,
 )
-from tests.support.jobs import a_job, take
+from tests.support.jobs import a_job, claim
 from tests.support.servers import RedisServer, free_port
 
 RESULT = JobResult(transformed_key="a/b", thumbnail_key="a/c", metadata={})
@@ -89,9 +89,11 @@ class Submitting(RedisJobStore):
 
     outage, lasts = "", False
 
-    async def submit(self, job: Job, *, max_waiting: int | None = None, claim: Claim | None = None) -> None:
+    async def submit(
+        self, job: Job, *, max_waiting: int | None = None, reservation: Reservation | None = None
+    ) -> None:
         if self.outage == "after":
-            await super().submit(job, max_waiting=max_waiting, claim=claim)
+            await super().submit(job, max_waiting=max_waiting, reservation=reservation)
         raise Unavailable("no answer in time")
 
     async def cancel(self, job_id: str) -> Job:
@@ -126,7 +128,7 @@ async def test_more_jobs_than_may_wait_are_refused_and_leave_nothing(bench: Benc
     with pytest.raises(TooManyJobs):
         await bench.submit()
     assert await bench.objects() == bench.MAX_QUEUE
-    await take(bench.store)
+    await claim(bench.store)
     await bench.service.make_sure_of_a_place()
     await bench.submit()
 
@@ -161,7 +163,7 @@ async def test_a_finished_job_has_no_estimates(bench: Bench) -> None:
 
 async def test_erase_deletes_pictures_and_record_of_a_finished_job_only(bench: Bench) -> None:
     job_id, other = await bench.submit(), await bench.submit()
-    lease = await take(bench.store)
+    lease = await claim(bench.store)
     with pytest.raises(JobNotFinished):
         await bench.service.erase(job_id)
     await bench.storage.put(f"results/{job_id}/1/transformed.jpg", b"x", "image/jpeg")

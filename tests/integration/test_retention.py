@@ -14,7 +14,7 @@ from orchestrator.domain.job import MAX_DELIVERIES, JobError
 from orchestrator.ports import Unavailable
 from orchestrator.services.retention import Retention
 from tests.support.fakes import MemoryStorage
-from tests.support.jobs import a_job, result, take
+from tests.support.jobs import a_job, claim, result
 from tests.support.servers import RedisServer, free_port
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
@@ -81,7 +81,7 @@ async def test_nothing_is_deleted_while_it_is_not_known_which_jobs_there_are() -
 
 @pytest.mark.parametrize("outcome", [Failed(error=BROKEN), Cancelled()])
 async def test_a_job_that_ends_without_a_picture_leaves_nothing(bench: Bench, outcome: Terminal) -> None:
-    lease = await take(bench.store, job=a_job())
+    lease = await claim(bench.store, job=a_job())
     for key in (lease.job.original_key, f"results/{lease.job.id}/1/transformed.jpg"):
         await bench.put(key, 0)
     assert await bench.retention.clean() == 0, "it still runs"
@@ -94,12 +94,12 @@ async def test_a_job_that_is_given_up_leaves_nothing(bench: Bench) -> None:
     await bench.store.submit(job := a_job())
     await bench.put(job.original_key, 0)
     for _ in range(MAX_DELIVERIES):
-        await bench.store.retry(await take(bench.store), BROKEN, 0)
+        await bench.store.retry(await claim(bench.store), BROKEN, 0)
     assert await bench.retention.clean() == 1
 
 
 async def test_a_job_with_a_picture_keeps_it(bench: Bench) -> None:
-    lease = await take(bench.store, job=a_job())
+    lease = await claim(bench.store, job=a_job())
     await bench.put(lease.job.original_key, 0)
     await bench.store.finish(lease, Completed(result=result()))
     assert await bench.retention.clean() == 0
@@ -107,7 +107,7 @@ async def test_a_job_with_a_picture_keeps_it(bench: Bench) -> None:
 
 
 async def test_what_could_not_be_deleted_is_deleted_later(bench: Bench) -> None:
-    lease = await take(bench.store, job=a_job())
+    lease = await claim(bench.store, job=a_job())
     await bench.put(lease.job.original_key, 0)
     await bench.store.finish(lease, Failed(error=BROKEN))
     bench.storage.outages = 1

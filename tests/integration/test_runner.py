@@ -23,7 +23,7 @@ from orchestrator.services.runner import Runner
 from orchestrator.worker import Worker
 from reroom.triton import Step
 from tests.support.fakes import FakeInference, Line, MemoryStorage, a_script
-from tests.support.jobs import a_job, collect, result, take
+from tests.support.jobs import a_job, claim, collect, result
 from tests.support.servers import RedisServer, redis_binaries, running_redis
 
 LEASE = 1.0
@@ -91,7 +91,7 @@ async def test_a_job_is_told_and_stored(bench: Bench) -> None:
     )
     await bench.submit(a_job(style="boho", preferences=wishes))
     inference = FakeInference(a_script(steps=4))
-    job = await bench.run(inference, await take(bench.store))
+    job = await bench.run(inference, await claim(bench.store))
 
     asked = inference.requests[0]
     assert asked.prompt == ("a reading corner", STYLES["boho"].prompt)
@@ -144,14 +144,14 @@ async def test_a_job_is_told_and_stored(bench: Bench) -> None:
 async def test_a_big_photo_is_shrunk(bench: Bench) -> None:
     await bench.submit(a_job(), a_photo((4100, 1000)))
     inference = FakeInference(a_script())
-    await bench.run(inference, await take(bench.store))
+    await bench.run(inference, await claim(bench.store))
     assert inference.requests[0].image.shape == (500, 2048, 3)
 
 
 async def test_cancel_stops_the_model_well_under_a_second(bench: Bench) -> None:
     job = await bench.submit(a_job())
     inference = FakeInference(a_script(steps=1000, pause=0.02))
-    running = asyncio.create_task(bench.run(inference, await take(bench.store)))
+    running = asyncio.create_task(bench.run(inference, await claim(bench.store)))
     await asyncio.sleep(0.3)
     began = time.monotonic()
     await bench.store.cancel(job.id)
@@ -164,9 +164,9 @@ async def test_cancel_stops_the_model_well_under_a_second(bench: Bench) -> None:
 async def test_a_lost_lease_stops_the_model_and_commits_nothing(bench: Bench) -> None:
     await bench.submit(a_job())
     inference = FakeInference(a_script(steps=1000, pause=0.02))
-    lease = await take(bench.store)
+    lease = await claim(bench.store)
     await bench.store.release(lease)
-    other = await take(bench.store, "other")
+    other = await claim(bench.store, "other")
     job = await bench.run(inference, lease)
     assert (job.status, inference.closed) == (JobState.ANALYZING, len(inference.requests))
     await bench.store.finish(other, events.Completed(result=result("other")))
@@ -176,7 +176,7 @@ async def test_a_lost_lease_stops_the_model_and_commits_nothing(bench: Bench) ->
 async def test_halt_releases_the_job(bench: Bench) -> None:
     await bench.submit(a_job())
     inference = FakeInference(a_script(steps=1000, pause=0.02))
-    running = asyncio.create_task(bench.run(inference, await take(bench.store)))
+    running = asyncio.create_task(bench.run(inference, await claim(bench.store)))
     await asyncio.sleep(0.2)
     bench.halt.set()
     job = await running
@@ -197,7 +197,7 @@ async def test_halt_releases_the_job(bench: Bench) -> None:
 )
 async def test_what_becomes_of_errors(bench: Bench, line: Line, status: str, code: str | None) -> None:
     await bench.submit(a_job())
-    job = await bench.run(FakeInference([*a_script()[:6], line]), await take(bench.store))
+    job = await bench.run(FakeInference([*a_script()[:6], line]), await claim(bench.store))
     assert (job.status, job.error.code if job.error else None) == (status, code)
 
 
@@ -205,7 +205,7 @@ async def test_retryable_errors_use_up_the_attempts(bench: Bench) -> None:
     job = await bench.submit(a_job())
     inference = FakeInference([InferenceError("model_error", "out of memory", retryable=True)])
     for _ in range(MAX_DELIVERIES):
-        await bench.run(inference, await take(bench.store))
+        await bench.run(inference, await claim(bench.store))
     failed = await bench.store.get(job.id)
     assert (failed.status, failed.message, failed.attempts) == (
         JobState.FAILED,
@@ -219,10 +219,10 @@ async def test_an_outage_uses_up_no_attempt_but_ten_of_them_end_the_job(bench: B
     gone = InferenceError("unavailable", "Stub process 'restyle_0_0' is not healthy.", retryable=True)
     inference = FakeInference([*a_script()[:6], gone])
     for number in range(1, MAX_OUTAGES):
-        waiting = await bench.run(inference, await take(bench.store))
+        waiting = await bench.run(inference, await claim(bench.store))
         assert (waiting.status, waiting.attempts, waiting.outages) == ("queued", 0, number)
         await bench.hurry(job)
-    failed = await bench.run(inference, await take(bench.store))
+    failed = await bench.run(inference, await claim(bench.store))
     assert failed.error is not None
     assert (failed.status, failed.error.code) == ("failed", "too_many_outages")
     assert "went away 10 times" in failed.message
@@ -231,7 +231,7 @@ async def test_an_outage_uses_up_no_attempt_but_ten_of_them_end_the_job(bench: B
 
 async def test_a_stream_without_a_result_is_tried_again(bench: Bench) -> None:
     await bench.submit(a_job())
-    job = await bench.run(FakeInference(a_script()[:-1], a_script()), await take(bench.store))
+    job = await bench.run(FakeInference(a_script()[:-1], a_script()), await claim(bench.store))
     assert job.status == JobState.QUEUED
 
 
@@ -242,7 +242,7 @@ async def test_a_photo_that_cannot_be_used_fails_the_job(
     job = await bench.submit(a_job(), photo or b"")
     if photo is None:
         del bench.storage.objects[job.original_key]
-    failed = await bench.run(FakeInference(a_script()), await take(bench.store))
+    failed = await bench.run(FakeInference(a_script()), await claim(bench.store))
     assert failed.error is not None
     assert (failed.status, failed.error.code) == (JobState.FAILED, code)
 
@@ -250,7 +250,7 @@ async def test_a_photo_that_cannot_be_used_fails_the_job(
 async def test_a_storage_outage_is_waited_out(bench: Bench) -> None:
     await bench.submit(a_job())
     bench.storage.outages = 3
-    job = await bench.run(FakeInference(a_script()), await take(bench.store))
+    job = await bench.run(FakeInference(a_script()), await claim(bench.store))
     assert (job.status, job.attempts) == (JobState.COMPLETED, 1)
 
 
@@ -288,14 +288,14 @@ async def test_a_style_that_is_not_known_here_is_left_to_other_workers(bench: Be
     old, new = FakeInference(a_script()), FakeInference(a_script())
     older = bench.runner(old)
     for _ in range(3):
-        if lease := await bench.store.take("w", 0.05, older.kind):
+        if lease := await bench.store.claim("w", 0.05, older.kind):
             await older.run(lease, bench.halt)
     left = await bench.store.get(job.id)
     assert (left.status, left.attempts, old.requests) == (JobState.QUEUED, 0, [])
     styles = {**STYLES, "of-a-newer-version": STYLES["boho"]}
     newer = Runner(bench.store, bench.storage, new, styles, lease_seconds=LEASE, retry_delay=0.05)
     assert newer.kind != older.kind
-    lease = await bench.store.take("v2", 0.5, newer.kind)
+    lease = await bench.store.claim("v2", 0.5, newer.kind)
     assert lease is not None
     await newer.run(lease, bench.halt)
     done = await bench.store.get(job.id)

@@ -139,7 +139,7 @@ async def test_a_submission_before_the_photo_does_not_cost_the_key(place: Place)
 
 async def test_results_are_reached_by_their_links_and_erased(place: Place) -> None:
     job_id = await place.api.submit()
-    lease = await place.api.take(job_id)
+    lease = await place.api.claim(job_id)
     keys = [f"results/{job_id}/1/{name}.jpg" for name in ("transformed", "thumbnail")]
     for key in keys:
         await place.storage.put(key, key.encode(), "image/jpeg")

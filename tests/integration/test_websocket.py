@@ -72,7 +72,7 @@ async def test_snapshot_then_every_event_then_closed(api: Api) -> None:
             job_id,
             "queued",
         )
-        await work(api, await api.take(job_id))
+        await work(api, await api.claim(job_id))
         code, messages = await closing(socket)
     assert code == 1000
     assert steps(messages) == list(range(1, STEPS + 1))
@@ -87,7 +87,7 @@ async def test_snapshot_then_every_event_then_closed(api: Api) -> None:
 
 async def test_a_dropped_watcher_resumes_without_gap_or_repetition(api: Api) -> None:
     job_id = await api.submit()
-    working = asyncio.create_task(work(api, await api.take(job_id)))
+    working = asyncio.create_task(work(api, await api.claim(job_id)))
     seen: list[dict[str, Any]] = []
     after = "0"
     while not seen or seen[-1]["type"] != "completed":
@@ -105,7 +105,7 @@ async def test_watchers_see_the_same_and_hold_up_nobody(api: Api) -> None:
     # This one reads nothing at all.
     async with watch(api, job_id, max_queue=1) as stuck, watch(api, job_id) as one, watch(api, job_id) as two:
         await asyncio.gather(received(one, 2), received(two, 2))
-        lease = await api.take(job_id)
+        lease = await api.claim(job_id)
         filler = "x" * 200_000
         for number in range(1, 41):
             seen = Analysis(objects=[], room_type=f"{number} {filler}", progress=number / 50)
@@ -120,7 +120,7 @@ async def test_watchers_see_the_same_and_hold_up_nobody(api: Api) -> None:
 
 async def test_a_finished_job_is_told_and_closed(api: Api) -> None:
     job_id = await api.submit()
-    await work(api, await api.take(job_id))
+    await work(api, await api.claim(job_id))
     async with watch(api, job_id) as socket:
         code, messages = await closing(socket)
     assert (code, [message["type"] for message in messages]) == (1000, ["connected", "snapshot"])
@@ -204,7 +204,7 @@ async def test_a_watch_goes_on_after_redis_was_killed(tmp_path: Path) -> None:
             job_id = await api.submit()
             async with watch(api, job_id) as socket:
                 await received(socket, 2)
-                lease = await api.take(job_id)
+                lease = await api.claim(job_id)
                 await api.store.publish(lease, 1, Step(step=1, of=2, progress=0.5))
                 assert (await received(socket, 2))[-1]["step"] == 1
                 redis.kill()
@@ -223,7 +223,7 @@ async def test_how_a_job_failed_is_shown_without_what_only_operators_may_know(ap
     )
     async with watch(api, job_id) as socket:
         await received(socket, 2)
-        await api.store.finish(await api.take(job_id), Failed(error=internal))
+        await api.store.finish(await api.claim(job_id), Failed(error=internal))
         _, messages = await closing(socket)
     assert messages[-1]["error"]["code"] == "unavailable"
     assert "10.0.0.7" not in json.dumps(messages)

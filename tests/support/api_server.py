@@ -48,9 +48,9 @@ class Api:
         assert response.status_code == 202, response.text
         return str(response.json()["job_id"])
 
-    async def take(self, job_id: str) -> Lease:
+    async def claim(self, job_id: str) -> Lease:
         """Begin the job as a worker would."""
-        lease = await self.store.take("a-test", 2.0)
+        lease = await self.store.claim("a-test", 2.0)
         assert lease is not None
         assert lease.job.id == job_id
         return lease

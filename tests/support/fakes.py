@@ -156,7 +156,7 @@ class MemoryStorage(Storage):
         self.written[key] = time.time()
 
     async def get(
-        self, key: str, *, limit: int | None = None, take: Callable[[int], None] | None = None
+        self, key: str, *, limit: int | None = None, count_bytes: Callable[[int], None] | None = None
     ) -> bytes:
         check_key(key)
         self._answer()
@@ -166,8 +166,8 @@ class MemoryStorage(Storage):
             raise ObjectNotFound(key) from None
         if limit is not None and len(data) > limit:
             raise ObjectTooLarge(key)
-        if take is not None:
-            take(len(data))
+        if count_bytes is not None:
+            count_bytes(len(data))
         return data
 
     async def delete_prefix(self, prefix: str) -> int:

@@ -51,10 +51,10 @@ def test_several_processes_share_what_one_would_hold(processes: int) -> None:
     def held(client: str | None) -> int:
         """In pieces, as uploads come."""
         piece, count = 64 * 1024, 0
-        with upload_budget(settings).hold(client) as take:
+        with upload_budget(settings).hold(client) as count_bytes:
             while True:
                 try:
-                    take(piece)
+                    count_bytes(piece)
                 except Problem:
                     return count
                 count += piece

@@ -35,8 +35,8 @@ class Keys(NamedTuple):
     done: str
     """+ nonce: what a call did, so that the client's silent repetition of it changes nothing."""
 
-    claim: str
-    """+ name: who has claimed it, or ``used``."""
+    reservation: str
+    """+ name: who has reserved it, or ``used``."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:

@@ -11,7 +11,7 @@ import redis.asyncio as redis
 
 from orchestrator.adapters.redis.connection import redis_calls
 from orchestrator.adapters.redis.keys import Keys
-from orchestrator.ports import Claim, Lease
+from orchestrator.ports import Lease, Reservation
 
 _FOLDER = Path(__file__).with_name("lua")
 _encode = msgspec.json.Encoder().encode
@@ -47,9 +47,9 @@ def pairs(flat: list[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def claim_names(claim: Claim, seconds: float) -> dict[str, Any]:
-    """A claim as the scripts get it, to last so long."""
-    return {"name": claim.name, "owner": claim.owner, "ms": int(seconds * 1000)}
+def reservation_args(reservation: Reservation, seconds: float) -> dict[str, Any]:
+    """A reservation as the scripts get it, to last so long."""
+    return {"name": reservation.name, "owner": reservation.owner, "ms": int(seconds * 1000)}
 
 
 def names(lease: Lease) -> dict[str, str]:

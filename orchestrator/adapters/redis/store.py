@@ -14,13 +14,11 @@ from orchestrator.adapters.redis import record
 from orchestrator.adapters.redis.connection import MAX_BLOCK, connect, redis_calls
 from orchestrator.adapters.redis.hub import Hub
 from orchestrator.adapters.redis.keys import PARKED, Keys
-from orchestrator.adapters.redis.scripts import Scripts, claim_names, names, pairs
+from orchestrator.adapters.redis.scripts import Scripts, names, pairs, reservation_args
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, Progress, Terminal
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
 from orchestrator.ports import (
-    Claim,
-    ClaimLost,
     JobFinished,
     JobNotFound,
     JobStore,
@@ -28,6 +26,8 @@ from orchestrator.ports import (
     LeaseLost,
     QueueFull,
     QueueStats,
+    Reservation,
+    ReservationLost,
 )
 
 EVENTS_TTL = 3600
@@ -99,26 +99,28 @@ class RedisJobStore(JobStore):
         await self._client.aclose()
         await self._blocking.aclose()
 
-    async def submit(self, job: Job, *, max_waiting: int | None = None, claim: Claim | None = None) -> None:
+    async def submit(
+        self, job: Job, *, max_waiting: int | None = None, reservation: Reservation | None = None
+    ) -> None:
         reply = await self._call(
             "submit",
             job=job.id,
             record=record.to_fields(job),
             change=record.status_change(JobState.QUEUED),
             max_waiting=max_waiting,
-            claim=claim_names(claim, claim.seconds) if claim else None,
+            reservation=reservation_args(reservation, reservation.seconds) if reservation else None,
         )
         match reply:
             case ["full", waiting]:
                 raise QueueFull(waiting)
-            case ["claimed"]:
-                raise ClaimLost(claim.name if claim else "")
+            case ["reserved"]:
+                raise ReservationLost(reservation.name if reservation else "")
 
-    async def claim(self, claim: Claim, seconds: float) -> bool:
-        return bool(await self._call("claim", claim=claim_names(claim, seconds)))
+    async def reserve(self, reservation: Reservation, seconds: float) -> bool:
+        return bool(await self._call("reserve", reservation=reservation_args(reservation, seconds)))
 
-    async def unclaim(self, claim: Claim) -> None:
-        await self._call("unclaim", claim=claim_names(claim, 0))
+    async def free(self, reservation: Reservation) -> None:
+        await self._call("free", reservation=reservation_args(reservation, 0))
 
     async def get(self, job_id: str) -> Job:
         with redis_calls():
@@ -147,14 +149,14 @@ class RedisJobStore(JobStore):
             rank: Any = await self._client.zrank(self._keys.waiting, job_id)
         return None if rank is None else int(rank)
 
-    async def take(self, worker: str, wait: float, kind: str = "") -> Lease | None:
+    async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         if not worker or worker == PARKED or " " in worker:
             raise ValueError(f"{worker!r} cannot be a worker's name")
         deadline = time.monotonic() + min(wait, MAX_BLOCK)
         begin, queued = record.status_change(JobState.ANALYZING), record.status_change(JobState.QUEUED)
         named = {"worker": worker, "kind": kind, "begin": begin, "queued": queued}
         while True:
-            reply = await self._call("take", nonce=uuid.uuid4().hex, **named, **self._expiry)
+            reply = await self._call("claim", nonce=uuid.uuid4().hex, **named, **self._expiry)
             if isinstance(reply, list):
                 if lease := await self._lease(worker, kind, pairs(reply)):
                     return lease
@@ -227,21 +229,21 @@ class RedisJobStore(JobStore):
             raise LeaseLost(lease.job.id)
 
     async def retry(self, lease: Lease, error: JobError, delay: float) -> bool:
-        return await self._give_back(lease, "retry", delay, failed=record.failure(error)) == "retry"
+        return await self._return(lease, "retry", delay, failed=record.failure(error)) == "retry"
 
     async def postpone(self, lease: Lease, error: JobError, delay: float) -> bool:
-        return await self._give_back(lease, "postpone", delay, failed=record.failure(error)) == "postpone"
+        return await self._return(lease, "postpone", delay, failed=record.failure(error)) == "postpone"
 
     async def release(self, lease: Lease) -> None:
-        await self._give_back(lease, "release", 0.0)
+        await self._return(lease, "release", 0.0)
 
     async def decline(self, lease: Lease, unknown: list[str]) -> None:
         _log.warning("job %s: left to newer workers, for %s", lease.job.id, ", ".join(unknown))
-        await self._give_back(lease, "decline", 0.0, kind=lease.kind)
+        await self._return(lease, "decline", 0.0, kind=lease.kind)
 
-    async def _give_back(self, lease: Lease, act: str, delay: float, **more: Any) -> str:
+    async def _return(self, lease: Lease, act: str, delay: float, **more: Any) -> str:
         reply: str = await self._call(
-            "give_back",
+            "release",
             lease=names(lease),
             act=act,
             delay_ms=int(delay * 1000),

@@ -54,13 +54,13 @@ class LocalStorage(Storage, SignedFiles):
         await to_its_end(self._run(lambda: self._write(target, data, overwrite)))
 
     async def get(
-        self, key: str, *, limit: int | None = None, take: Callable[[int], None] | None = None
+        self, key: str, *, limit: int | None = None, count_bytes: Callable[[int], None] | None = None
     ) -> bytes:
         path = self._objects / check_key(key)
-        if take is not None:
+        if count_bytes is not None:
             size = await self._run(lambda: _size(path))
             if size is not None and (limit is None or size <= limit):
-                take(size)
+                count_bytes(size)
                 limit = size
         # One more than is taken, so that a longer object shows.
         data = await self._run(lambda: _read(path, None if limit is None else limit + 1))

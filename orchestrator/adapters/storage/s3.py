@@ -75,15 +75,15 @@ class S3Storage(Storage):
                 raise ObjectExists(key) from None
 
     async def get(
-        self, key: str, *, limit: int | None = None, take: Callable[[int], None] | None = None
+        self, key: str, *, limit: int | None = None, count_bytes: Callable[[int], None] | None = None
     ) -> bytes:
         async with self._call(key):
             answer = await self._client.get_object(**self._object(check_key(key)))
             async with answer["Body"] as body:
                 if limit is not None and answer["ContentLength"] > limit:
                     raise ObjectTooLarge(key)
-                if take is not None:
-                    take(answer["ContentLength"])
+                if count_bytes is not None:
+                    count_bytes(answer["ContentLength"])
                 data: bytes = await body.read()
                 return data
 
