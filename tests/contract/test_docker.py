@@ -101,14 +101,8 @@ def docker_compose() -> list[str]:
 )
 def test_docker_compose_reads_it(profile: str, tritons: set[str], tmp_path: Path) -> None:
     command = [
-        *docker_compose(),
-        "-f",
-        str(COMPOSE),
-        "--env-file",
-        str(tmp_path / ".env"),
-        "--profile",
-        profile,
-    ]
+        *docker_compose(), "-f", str(COMPOSE), "--env-file", str(tmp_path / ".env"), "--profile", profile,
+    ]  # fmt: skip
     text = (DOCKER / ".env.example").read_text().replace("COMPOSE_PROFILES=cpu", "")
     (tmp_path / ".env").write_text(text)
     refused = subprocess.run([*command, "config"], capture_output=True, text=True, timeout=60)

@@ -45,12 +45,8 @@ async def test_a_job_goes_from_submit_to_completed(store: RedisJobStore) -> None
     assert (done.status, done.progress, done.result) == (JobState.COMPLETED, 1.0, result())
     told = await collect(store, job.id)
     assert [type(record.event) for record in told] == [
-        StatusChanged,
-        StatusChanged,
-        StatusChanged,
-        Step,
-        Completed,
-    ]
+        StatusChanged, StatusChanged, StatusChanged, Step, Completed,
+    ]  # fmt: skip
     assert done.last_seq == told[-1].seq
     stats = await store.stats()
     assert (stats.queued, stats.running, stats.delayed, stats.dead_letters) == (0, 0, 0, 0)

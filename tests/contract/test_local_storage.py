@@ -76,14 +76,10 @@ async def test_what_is_stored_is_for_its_owner_alone(tmp_path: Path, umask: int)
         os.umask(before)
     found = modes(tmp_path)
     assert found == {
-        "data": 0o700,
-        "data/storage": 0o700,
-        "data/storage/incoming": 0o700,
-        "data/storage/objects": 0o700,
-        "data/storage/objects/jobs": 0o700,
-        "data/storage/objects/jobs/one": 0o700,
+        "data": 0o700, "data/storage": 0o700, "data/storage/incoming": 0o700, "data/storage/objects": 0o700,
+        "data/storage/objects/jobs": 0o700, "data/storage/objects/jobs/one": 0o700,
         "data/storage/objects/jobs/one/photo.jpg": 0o600,
-    }
+    }  # fmt: skip
 
 
 async def test_what_an_older_version_left_open_is_closed(tmp_path: Path) -> None:

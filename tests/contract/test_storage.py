@@ -126,25 +126,10 @@ async def test_deletes_what_is_under_a_prefix_only(storage: Storage) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "",
-        "/",
-        "a//b",
-        "/a",
-        "a/",
-        "..",
-        "a/../b",
-        ".",
-        "a/./b",
-        "a\\b",
-        "a b",
-        "a\0",
-        "a\n",
-        "ä",
-        "~",
-        "%2e",
-        "...",
+        "", "/", "a//b", "/a", "a/", "..", "a/../b", ".", "a/./b", "a\\b", "a b", "a\0", "a\n", "ä", "~",
+        "%2e", "...",
     ],
-)
+)  # fmt: skip
 async def test_refuses_what_is_no_key(storage: Storage, key: str) -> None:
     with pytest.raises(ValueError, match="not a storage key"):
         await storage.put(key, b"x", "image/jpeg")

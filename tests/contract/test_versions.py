@@ -156,33 +156,19 @@ async def test_an_older_versions_record_can_be_read_and_run(
     job = a_job(preferences=Preferences())
     await store.submit(job)
     first = {
-        "id",
-        "style",
-        "preferences",
-        "original_key",
-        "created_at",
-        "updated_at",
-        "status",
-        "progress",
+        "id", "style", "preferences", "original_key", "created_at", "updated_at", "status", "progress",
         "message",
-    }
+    }  # fmt: skip
     first |= {"attempts", "cancel_requested", "entry", "order", "begun", "last_seq"}
     written = set(await client.hkeys(store._keys.job + job.id))
     if later := written - first:
         await client.hdel(store._keys.job + job.id, *later)
     every = msgspec.json.encode(
         {
-            "keep_furniture": False,
-            "color_palette": ["sand"],
-            "prompt": "",
-            "negative_prompt": "",
-            "seed": None,
-            "steps": None,
-            "strength": None,
-            "guidance_scale": None,
-            "preview_every": 0,
+            "keep_furniture": False, "color_palette": ["sand"], "prompt": "", "negative_prompt": "",
+            "seed": None, "steps": None, "strength": None, "guidance_scale": None, "preview_every": 0,
         }
-    )
+    )  # fmt: skip
     await client.hset(store._keys.job + job.id, "preferences", every)
     lease = await claim(store)
     assert lease.job.preferences == Preferences(color_palette=["sand"])

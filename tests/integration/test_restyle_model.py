@@ -96,15 +96,9 @@ async def test_a_result_says_how_it_was_made(client: TritonClient) -> None:
     assert (result.palette, result.strength) == ([], 1.0)
     assert set(result.timings) == {"analyzing", "generating", "transforming", "finalizing", "finishing"}
     assert set(result.quality) == {
-        "edge_agreement",
-        "depth_agreement",
-        "sharpness",
-        "contrast",
-        "exposure",
-        "cleanliness",
-        "changed",
+        "edge_agreement", "depth_agreement", "sharpness", "contrast", "exposure", "cleanliness", "changed",
         "score",
-    }
+    }  # fmt: skip
     assert all(0 <= value <= 1 for value in result.quality.values())
 
 
@@ -256,16 +250,9 @@ WORDS = np.array([b"a room"], np.object_)
         [("image", PHOTO), ("prompt", WORDS), ("keep_mask", np.zeros((5, 5), np.uint8))],
     ],
     ids=[
-        "rank",
-        "channels",
-        "image dtype",
-        "nine parts",
-        "steps dtype",
-        "unknown input",
-        "no prompt",
-        "mask",
+        "rank", "channels", "image dtype", "nine parts", "steps dtype", "unknown input", "no prompt", "mask",
     ],
-)
+)  # fmt: skip
 async def test_wrong_tensors_are_refused_and_the_server_lives_on(
     raw: InferenceServerClient, client: TritonClient, inputs: list[tuple[str, NDArray[Any]]]
 ) -> None:

@@ -123,14 +123,8 @@ def test_the_metadata_are_measured(client: Client, stack: RunningStack) -> None:
     facts = [result_of(job).metadata for job in jobs]
     for job, fact in zip(jobs, facts, strict=True):
         assert set(fact) >= {
-            "style",
-            "processing_time",
-            "quality_score",
-            "room_type",
-            "room_confidence",
-            "seed",
-            "release",
-        }
+            "style", "processing_time", "quality_score", "room_type", "room_confidence", "seed", "release",
+        }  # fmt: skip
         assert fact["style"] == job.style
         assert 0 < sum(fact["timings"].values()) <= fact["processing_time"] < seconds
         assert set(fact["timings"]) == {"analyzing", "generating", "transforming", "finalizing", "finishing"}

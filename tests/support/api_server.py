@@ -87,17 +87,12 @@ async def running_api(redis_url: str, folder: Path, **environment: str) -> Async
     port = free_port()
     base_url = f"http://127.0.0.1:{port}"
     settings: dict[str, Any] = {
-        "REDIS_URL": redis_url,
-        "API_BASE_URL": base_url,
-        "ALLOWED_ORIGINS": ALLOWED_ORIGIN,
-        "REROOM_PORT": str(port),
-        "REROOM_SIGNING_KEY": SIGNING_KEY,
-        "REROOM_STORAGE_DIR": str(folder / "storage"),
-        "REROOM_ADMIN_TOKEN": ADMIN_TOKEN,
-        "REROOM_TRITON_URL": f"127.0.0.1:{free_port()}",
-        "REROOM_REDIS_PREFIX": f"test-{port}:",
+        "REDIS_URL": redis_url, "API_BASE_URL": base_url, "ALLOWED_ORIGINS": ALLOWED_ORIGIN,
+        "REROOM_PORT": str(port), "REROOM_SIGNING_KEY": SIGNING_KEY,
+        "REROOM_STORAGE_DIR": str(folder / "storage"), "REROOM_ADMIN_TOKEN": ADMIN_TOKEN,
+        "REROOM_TRITON_URL": f"127.0.0.1:{free_port()}", "REROOM_REDIS_PREFIX": f"test-{port}:",
         "PYTHONPATH": os.pathsep.join(sys.path),
-    } | environment
+    } | environment  # fmt: skip
     log = folder / "api.log"
     with open(log, "wb") as output:  # noqa: ASYNC230  (the log of a process that is yet to be started)
         process = await asyncio.create_subprocess_exec(

@@ -54,20 +54,14 @@ def a_result(seed: int = 7) -> Result:
         image=np.full((48, 64, 3), 90, np.uint8),
         seed=seed,
         quality={
-            "edge_agreement": 0.8,
-            "depth_agreement": 0.9,
-            "sharpness": 1.0,
-            "contrast": 0.8,
-            "exposure": 0.5,
-            "cleanliness": 1.0,
-            "changed": 0.9,
-            "score": 0.85,
+            "edge_agreement": 0.8, "depth_agreement": 0.9, "sharpness": 1.0, "contrast": 0.8, "exposure": 0.5,
+            "cleanliness": 1.0, "changed": 0.9, "score": 0.85,
         },
         attempts=1,
         prompt_truncated=False,
         timings={"denoise": 1.5},
         release="tiny-1",
-    )
+    )  # fmt: skip
 
 
 def an_analysis(height: int = 48, width: int = 64) -> PhotoAnalysis:

@@ -50,12 +50,8 @@ def test_from_an_event(client: Any) -> None:
 def test_drops_are_resumed(client: Any, service: Service, fault: Any, after: str | None) -> None:
     refusal = fault in (429, 503)  # of the handshake: no event comes with it
     service.plans = [
-        (0, fault),
-        (2, CUT if refusal else fault),
-        (0, fault),
-        (1, CUT if refusal else fault),
-        (0, fault),
-    ]
+        (0, fault), (2, CUT if refusal else fault), (0, fault), (1, CUT if refusal else fault), (0, fault),
+    ]  # fmt: skip
     service.repeat = 2
     found = list(client.events(JOB, after=after))
     assert seqs(found) == ([seq(-1)] if after is None else []) + ALL

@@ -207,13 +207,9 @@ def test_more_of_what_only_one_room_has_makes_that_room_surer_and_others_less_su
 
 
 DISTINCT = {
-    "bedroom": "bed",
-    "living room": "couch",
-    "dining room": "dining table",
-    "kitchen": "oven",
-    "bathroom": "toilet",
-    "office": "desk",
-}
+    "bedroom": "bed", "living room": "couch", "dining room": "dining table", "kitchen": "oven",
+    "bathroom": "toilet", "office": "desk",
+}  # fmt: skip
 """A label that speaks for that room alone."""
 
 
@@ -229,13 +225,8 @@ def test_confidence_of_ties_of_little_and_of_much() -> None:
 def test_what_is_half_seen_many_times_is_no_room() -> None:
     """Real photos are less like what the detector has learnt from: many things may be there, and none surely is."""
     hall = [
-        ("book", 0.44),
-        ("book", 0.41),
-        ("shelf", 0.36),
-        ("clock", 0.32),
-        ("wardrobe", 0.4),
-        ("bed", 0.26),
-    ]
+        ("book", 0.44), ("book", 0.41), ("shelf", 0.36), ("clock", 0.32), ("wardrobe", 0.4), ("bed", 0.26),
+    ]  # fmt: skip
     objects = [an_object(*each) for each in hall]
     assert (room_type(objects), room_confidence(objects)) == (UNKNOWN, 0)
     counters = [an_object("counter", 0.3) for _ in range(9)]
@@ -311,10 +302,5 @@ def test_the_release_names_the_version_of_every_graph(
     document["models"]["denoiser"]["version"] = 7
     monkeypatch.setenv("REROOM_RELEASE", str(write_document(tmp_path, document)))
     assert load_release().versions == {
-        "depth": 1,
-        "detector": 1,
-        "text_encoder": 1,
-        "vae_encoder": 1,
-        "denoiser": 7,
-        "vae_decoder": 1,
-    }
+        "depth": 1, "detector": 1, "text_encoder": 1, "vae_encoder": 1, "denoiser": 7, "vae_decoder": 1,
+    }  # fmt: skip

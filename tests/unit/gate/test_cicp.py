@@ -57,14 +57,10 @@ async def test_srgb_changes_nothing_and_wins_over_a_profile(gate: PhotoGate) -> 
 @pytest.mark.parametrize(
     "chunk",
     [
-        cicp(2, 2),
-        cicp(0, 13),
-        cicp(12, 200),
-        cicp(12, 13, matrix=1),
-        cicp(12, 13, full_range=7),
+        cicp(2, 2), cicp(0, 13), cicp(12, 200), cicp(12, 13, matrix=1), cicp(12, 13, full_range=7),
         png_chunk(b"cICP", b""),
     ],
-)
+)  # fmt: skip
 async def test_what_says_nothing_leaves_the_profile(gate: PhotoGate, chunk: bytes) -> None:
     """Unknown numbers, and YCbCr, which a PNG cannot be."""
     colour = (200, 60, 20)
@@ -95,14 +91,10 @@ def grey_of(light: float) -> Colour:
     ("transfer", "value", "nits"),
     # BT.2100's PQ at 50 and 100 cd/m², and BT.2408's levels: of HLG 38 % is middle grey, 75 % diffuse white.
     [
-        (16, 0.4403, 50),
-        (16, 0.5081, 100),
-        (16, 0.5807, 203),
-        (16, 0.7518, 1000),
-        (18, 0.75, 203),
+        (16, 0.4403, 50), (16, 0.5081, 100), (16, 0.5807, 203), (16, 0.7518, 1000), (18, 0.75, 203),
         (18, 0.38, 26),
     ],
-)
+)  # fmt: skip
 async def test_high_dynamic_range(gate: PhotoGate, transfer: int, value: float, nits: float) -> None:
     """Diffuse white becomes white; what is brighter becomes white too."""
     found = await shown(gate, (round(255 * value),) * 3, cicp(9, transfer))

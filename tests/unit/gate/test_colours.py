@@ -156,14 +156,8 @@ async def test_an_interlaced_png(gate: PhotoGate) -> None:
     """Adam7: seven smaller pictures, each of every so manieth pixel."""
     pixels = np.asarray(quadrants())
     passes = [
-        (0, 0, 8, 8),
-        (0, 4, 8, 8),
-        (4, 0, 8, 4),
-        (0, 2, 4, 4),
-        (2, 0, 4, 2),
-        (0, 1, 2, 2),
-        (1, 0, 2, 1),
-    ]
+        (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1),
+    ]  # fmt: skip
     data = b""
     for top, left, rows, columns in passes:
         data += b"".join(b"\0" + row.tobytes() for row in pixels[top::rows, left::columns])

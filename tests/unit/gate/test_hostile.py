@@ -61,16 +61,11 @@ def vp8l(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     "data",
     [
-        png_claiming(50_000, 50_000),
-        png_claiming(2**31 - 1, 2**31 - 1),
-        jpeg_claiming(16_000, 16_000),
-        jpeg_claiming(65_535, 65_535),
-        jpeg_claiming(65_500, 65_500, progressive=True),
-        webp(webp_canvas(2**24, 2**24)),
-        webp(vp8(16_383, 16_383)),
-        webp(vp8l(16_384, 16_384)),
+        png_claiming(50_000, 50_000), png_claiming(2**31 - 1, 2**31 - 1), jpeg_claiming(16_000, 16_000),
+        jpeg_claiming(65_535, 65_535), jpeg_claiming(65_500, 65_500, progressive=True),
+        webp(webp_canvas(2**24, 2**24)), webp(vp8(16_383, 16_383)), webp(vp8l(16_384, 16_384)),
     ],
-)
+)  # fmt: skip
 async def test_large_by_the_header(gate: PhotoGate, data: bytes) -> None:
     begin = time.monotonic()
     assert len(data) < 1000

@@ -34,15 +34,9 @@ from tests.support.gate.files import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROW_AND_COLUMN_0 = {
-    1: ("top", "left"),
-    2: ("top", "right"),
-    3: ("bottom", "right"),
-    4: ("bottom", "left"),
-    5: ("left", "top"),
-    6: ("right", "top"),
-    7: ("right", "bottom"),
-    8: ("left", "bottom"),
-}
+    1: ("top", "left"), 2: ("top", "right"), 3: ("bottom", "right"), 4: ("bottom", "left"),
+    5: ("left", "top"), 6: ("right", "top"), 7: ("right", "bottom"), 8: ("left", "bottom"),
+}  # fmt: skip
 """What a stored picture's first row and first column are of the scene (Exif 2.32, tag 274)."""
 
 
@@ -132,18 +126,10 @@ async def test_a_pngs_exif_behind_its_pixels(gate: PhotoGate) -> None:
 @pytest.mark.parametrize(
     "block",
     [
-        exif(0),
-        exif(9),
-        exif(65535),
-        exif(None),
-        exif(6, kind=2),
-        exif(6)[:14],
-        b"II*\0\xff\xff\xff\xff" + bytes(range(40)),
-        b"MM\0*\0\0\0\x08\xff\xff" + bytes(30),
-        b"portrait",
-        b"",
+        exif(0), exif(9), exif(65535), exif(None), exif(6, kind=2), exif(6)[:14],
+        b"II*\0\xff\xff\xff\xff" + bytes(range(40)), b"MM\0*\0\0\0\x08\xff\xff" + bytes(30), b"portrait", b"",
     ],
-)
+)  # fmt: skip
 async def test_a_damaged_value_leaves_the_picture_as_it_is(gate: PhotoGate, block: bytes) -> None:
     for format in ("JPEG", "PNG", "WEBP"):
         assert shows_quadrants(await accepted(gate, stored(quadrants(), format, block)))
@@ -200,14 +186,10 @@ async def test_a_profile_in_a_pngs_text(gate: PhotoGate, kind: str, name: str, b
 @pytest.mark.parametrize(
     "text",
     [
-        b"",
-        b"\nexif\n",
-        b"\nexif\n 10\nxyz",
-        b"\nexif\n 3\n454",
-        b"\nexif\n 99999999\n" + b"45" * 90,
+        b"", b"\nexif\n", b"\nexif\n 10\nxyz", b"\nexif\n 3\n454", b"\nexif\n 99999999\n" + b"45" * 90,
         b"\xff" * 99,
     ],
-)
+)  # fmt: skip
 async def test_a_damaged_profile_in_a_pngs_text(gate: PhotoGate, text: bytes) -> None:
     for kind in ("tEXt", "zTXt", "iTXt"):
         chunk = text_chunk(kind, "Raw profile type exif", text)

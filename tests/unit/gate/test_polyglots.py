@@ -1,4 +1,4 @@
-"""Files that are more than a photo: what is hung on to one, or told in its metadata, does not get through."""
+"""Files that are more than a photo: what is appended to one, or stands in its metadata, does not get through."""
 
 from __future__ import annotations
 
@@ -85,18 +85,8 @@ async def test_nothing_but_pixels_goes_on(gate: PhotoGate, name: str) -> None:
     assert SECRET in data or name.endswith(("ZIP", "(a JAR)"))
     photo = await gate.accept(data)
     assert shows_quadrants(Image.open(io.BytesIO(photo.jpeg)))
-    for trace in (
-        b"<?php",
-        b"<script",
-        b"META-INF",
-        b"PK\x03",
-        b"PDF",
-        b"Exif",
-        b"ICC_PROFILE",
-        b"8BIM",
-        b"xap",
-    ):
-        assert trace not in photo.jpeg
+    traces = (b"<?php", b"<script", b"META-INF", b"PK\x03", b"PDF", b"Exif", b"ICC_PROFILE", b"8BIM", b"xap")
+    assert [trace for trace in traces if trace in photo.jpeg] == []
     # The same picture without the burden gives the same bytes: nothing can hide in them.
     plain = {"JPEG": JPEG, "PNG ": PNG_FILE, "WebP": WEBP}.get(name[:4], JPEG)
     assert photo.jpeg == (await gate.accept(plain)).jpeg

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.photos.gate import PhotoGate
 from tests.support.gate.files import (
+    PNG,
     accepted,
     encoded,
     jpeg_from,
@@ -30,36 +31,27 @@ def iso_media(brand: bytes, *others: bytes) -> bytes:
     return struct.pack(">I", 8 + len(body)) + b"ftyp" + body + bytes(100)
 
 
-@pytest.mark.parametrize(
-    ("data", "name"),
-    [
-        (iso_media(b"heic", b"mif1", b"heic"), "HEIC"),
-        (iso_media(b"mif1", b"mif1", b"heic"), "HEIC"),
-        (iso_media(b"heix"), "HEIC"),
-        (encoded(picture(), "AVIF"), "AVIF"),
-        (iso_media(b"mif1", b"mif1", b"avif"), "AVIF"),
-        (iso_media(b"qt  "), "video"),
-        (iso_media(b"isom", b"mp42"), "video"),
-        (encoded(picture(), "GIF"), "GIF"),
-        (encoded(picture(), "TIFF"), "TIFF"),
-        (b"MM\0*" + bytes(100), "TIFF"),
-        (encoded(picture(), "BMP"), "BMP"),
-        (encoded(picture(), "JPEG2000", no_jp2=False), "JPEG 2000"),
-        (b"\xff\x0a" + bytes(50), "JPEG XL"),
-        (b"8BPS\0\1" + bytes(50), "Photoshop"),
-        (b"PK\x03\x04" + bytes(50), "ZIP"),
-        (encoded(picture(), "PDF"), "PDF"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
-        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg/>", "SVG"),
-        (b"<!DOCTYPE html><html><body>Not found</body></html>", "web page"),
-        (b"\n <html><body onload=alert(1)>", "web page"),
-        (b"hello", "JPEG"),
-        (b"\xff\xd8", "JPEG"),
-        (b"RIFF\x10\0\0\0AVI LIST", "JPEG"),
-        (b"\0", "JPEG"),
-    ],
-)
-async def test_other_files_are_called_by_their_name(gate: PhotoGate, data: bytes, name: str) -> None:
+OTHERS = {
+    "HEIC": [iso_media(b"heic", b"mif1", b"heic"), iso_media(b"mif1", b"mif1", b"heic"), iso_media(b"heix")],
+    "AVIF": [encoded(picture(), "AVIF"), iso_media(b"mif1", b"mif1", b"avif")],
+    "video": [iso_media(b"qt  "), iso_media(b"isom", b"mp42")],
+    "GIF": [encoded(picture(), "GIF")],
+    "TIFF": [encoded(picture(), "TIFF"), b"MM\0*" + bytes(100)],
+    "BMP": [encoded(picture(), "BMP")],
+    "JPEG 2000": [encoded(picture(), "JPEG2000", no_jp2=False)],
+    "JPEG XL": [b"\xff\x0a" + bytes(50)],
+    "Photoshop": [b"8BPS\0\1" + bytes(50)],
+    "ZIP": [b"PK\x03\x04" + bytes(50)],
+    "PDF": [encoded(picture(), "PDF")],
+    "SVG": [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg/>"],
+    "web page": [b"<!DOCTYPE html><html><body>Not found</body></html>", b"\n <html><body onload=alert(1)>"],
+    "JPEG": [b"hello", b"\xff\xd8", b"RIFF\x10\0\0\0AVI LIST", b"\0"],
+}
+"""Files that are not taken, by what the refusal calls them."""
+
+
+@pytest.mark.parametrize(("name", "data"), [(name, data) for name in OTHERS for data in OTHERS[name]])
+async def test_other_files_are_called_by_their_name(gate: PhotoGate, name: str, data: bytes) -> None:
     rejected = await refused(gate, data)
     assert rejected.code == "unsupported_image"
     assert name in rejected.detail
@@ -71,46 +63,29 @@ async def test_a_heic_tells_what_to_do_on_a_phone(gate: PhotoGate) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "code"),
+    "data",
     [
-        (b"", "empty_file"),
-        (b"\xff\xd8\xff", "broken_image"),
-        (b"\xff\xd8\xff\xd9", "broken_image"),
-        (b"\xff\xd8\xff\xe0", "broken_image"),
-        (b"\xff\xd8" + b"\xff" * 1_000_000, "broken_image"),
-        (b"\x89PNG\r\n\x1a\n", "broken_image"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "broken_image"),
-        (b"RIFF\x10\0\0\0WEBP", "broken_image"),
-        (webp(), "broken_image"),
-        (webp(webp_canvas(200, 200)), "broken_image"),
-        (webp(webp_canvas(1, 1)), "image_too_small"),
+        b"\xff\xd8\xff", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe0", b"\xff\xd8" + b"\xff" * 1_000_000,
+        PNG, PNG + bytes(100), b"RIFF\x10\0\0\0WEBP", webp(), webp(webp_canvas(200, 200)),
     ],
-)
-async def test_files_that_only_begin_like_pictures(gate: PhotoGate, data: bytes, code: str) -> None:
-    assert await refusal(gate, data) == code
+)  # fmt: skip
+async def test_files_that_only_begin_like_pictures(gate: PhotoGate, data: bytes) -> None:
+    assert await refusal(gate, data) == "broken_image"
 
 
-@pytest.mark.parametrize(
-    ("size", "code"),
-    [
-        ((64, 64), None),
-        ((63, 64), "image_too_small"),
-        ((64, 63), "image_too_small"),
-        ((1, 1), "image_too_small"),
-        ((1, 3000), "image_too_small"),
-        ((3000, 1), "image_too_small"),
-        ((400, 100), None),
-        ((100, 400), None),
-        ((401, 100), "image_too_narrow"),
-        ((100, 401), "image_too_narrow"),
-        ((257, 64), "image_too_narrow"),
-        ((2500, 2000), None),
-        ((2501, 2000), "image_too_large"),
-        ((16384, 64), "image_too_narrow"),
-        ((16385, 64), "image_too_large"),
-        ((64, 16385), "image_too_large"),
-    ],
-)
+async def test_an_empty_file(gate: PhotoGate) -> None:
+    assert await refusal(gate, b"") == "empty_file"
+
+
+SIZES: dict[str | None, list[tuple[int, int]]] = {
+    None: [(64, 64), (400, 100), (100, 400), (2500, 2000)],
+    "image_too_small": [(63, 64), (64, 63), (1, 1), (1, 3000), (3000, 1)],
+    "image_too_narrow": [(401, 100), (100, 401), (257, 64), (16384, 64)],
+    "image_too_large": [(2501, 2000), (16385, 64), (64, 16385)],
+}
+
+
+@pytest.mark.parametrize(("code", "size"), [(code, size) for code in SIZES for size in SIZES[code]])
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 async def test_sizes(gate: PhotoGate, format: str, size: tuple[int, int], code: str | None) -> None:
     # A WebP's canvas may be larger than its pixels can be.

@@ -29,14 +29,8 @@ REFUSALS = {"EPERM", "EACCES", "EMFILE", "EAGAIN", "ENOSYS"}
 def broken_into(request: pytest.FixtureRequest) -> dict[str, str]:
     """What a stranger's code found in a decoder that this user started."""
     command = [
-        sys.executable,
-        "-m",
-        "tests.support.gate.breaking_out",
-        "1000000",
-        str(2**30),
-        "20",
-        "require",
-    ]
+        sys.executable, "-m", "tests.support.gate.breaking_out", "1000000", str(2**30), "20", "require",
+    ]  # fmt: skip
     environment = {"PYTHONPATH": str(ROOT), "BREAK_OUT_AS": str(request.param), "OPENBLAS_NUM_THREADS": "1"}
     data = b"doors"
     process = subprocess.run(

@@ -1,14 +1,14 @@
-"""Who waits for whom at the decoders, and what a turn costs."""
+"""Which pictures wait for which at the decoders, and what a turn costs."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-import struct
 
 import pytest
 from PIL import Image
 
+from benchmarks.attack import giant_webp
 from orchestrator.photos.decoder.containers import take_apart
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.photos.size import UNKNOWN, stated_pixels
@@ -212,18 +212,12 @@ def test_pixels_behind_other_things() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
-        b"\xff\xd8\xff",
-        b"\x89PNG\r\n\x1a\n",
-        b"RIFF\0\0\0\0WEBP",
-        b"RIFF\0\0\0\0WEBPVP8 ",
-        b"\xff\xd8" + b"\xff" * 1000,
-        b"\xff\xd8" + b"\xff\xfe\0\2" * 1_000_000,
-        b"\xff\xd8" + b"\xff\xc0\0\2",
-        b"\xff\xd8\xff\xd9",
+        b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"RIFF\0\0\0\0WEBPVP8 ",
+        b"\xff\xd8" + b"\xff" * 1000, b"\xff\xd8" + b"\xff\xfe\0\2" * 1_000_000,
+        b"\xff\xd8" + b"\xff\xc0\0\2", b"\xff\xd8\xff\xd9",
     ],
-)
-def test_pixels_that_nobody_knows(data: bytes) -> None:
+)  # fmt: skip
+def test_pixels_that_no_header_states(data: bytes) -> None:
     assert stated_pixels(data) == UNKNOWN
 
 
@@ -237,25 +231,9 @@ async def test_a_picture_is_not_larger_than_its_turn(monkeypatch: pytest.MonkeyP
 # The real thing
 
 
-def one_colour(side: int) -> bytes:
-    """A lossless WebP of some bytes: a header and five codes of one symbol each (RFC 9649, 3.7)."""
-    bits = [(0x2F, 8), (side - 1, 14), (side - 1, 14), (0, 1), (0, 3)]
-    bits += [(0, 1), (0, 1), (0, 1)]  # no transform, no cache of colours, no groups of codes
-    for symbol in (60, 200, 20, 255):
-        bits += [(1, 1), (0, 1), (1, 1), (symbol, 8)]
-    bits += [(1, 1), (0, 1), (0, 1), (0, 1)]  # distances
-    number = shift = 0
-    for value, length in bits:
-        number |= value << shift
-        shift += length
-    body = number.to_bytes(-(-shift // 8), "little")
-    chunk = b"VP8L" + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
-    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
-
-
 async def test_photos_beside_twenty_pictures_that_are_all_size() -> None:
     """The twenty take seconds of a processor; each photo is there long before them, also from the same address."""
-    bomb = one_colour(5000)
+    bomb = giant_webp(5000)
     assert len(bomb) <= 38
     assert Image.open(io.BytesIO(bomb)).size == (5000, 5000)
     photo = encoded(picture(size=(4000, 3000)))
@@ -265,7 +243,7 @@ async def test_photos_beside_twenty_pictures_that_are_all_size() -> None:
         for client in ("b", "a", "b"):
             assert (await gate.accept(photo, client)).width == 2048
         assert sum(giant.done() for giant in giants) < 10
-        # A giant of somebody else's comes next, not last.
+        # A giant of another client comes next, not last.
         assert (await gate.accept(bomb, "b")).width == 2048
         assert sum(giant.done() for giant in giants) < 18
         for giant in giants:
