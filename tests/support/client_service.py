@@ -21,6 +21,9 @@ import reroom
 from tests.support.relay import Relay, relaying
 
 JOB = "job-1"
+SUBMIT, ANALYZE = ("POST", "/transform/submit"), ("POST", "/analyze")
+STATUS, CANCEL = ("GET", f"/transform/status/{JOB}"), ("DELETE", f"/transform/{JOB}")
+ERASE, DOWNLOAD = ("DELETE", f"/transform/{JOB}/files"), ("GET", "/files/result.jpg")
 PICTURE = b"\xff\xd8 a picture " * 5000
 PNGS = {"depth_png": b"\x89PNG depth", "edges_png": b"\x89PNG edges"}
 CUT = "cut"

@@ -1,4 +1,4 @@
-"""The command ``reroom`` as a process: what it prints where, and its exit codes."""
+"""The command ``reroom`` on one photo: what it prints where, its exit codes, and what Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -6,49 +6,26 @@ import base64
 import json
 import os
 import pty
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.client_service import CUT, EVENTS, JOB, PICTURE, PNGS, Service, problem
-
-ROOT = Path(__file__).resolve().parents[2]
-ANALYZE = ("POST", "/analyze")
-SUBMIT = ("POST", "/transform/submit")
-
-
-def start(service_url: str, *arguments: str | Path, **options: Any) -> subprocess.Popen[Any]:
-    env = {
-        **os.environ,
-        "REROOM_URL": service_url,
-        "PYTHONPATH": str(ROOT / "client" / "src"),
-        "COLUMNS": "120",
-    }
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-    return subprocess.Popen([sys.executable, "-m", "reroom", *map(str, arguments)], env=env, **options)
-
-
-def interrupted_at_its_first_step(process: subprocess.Popen[Any]) -> str:
-    """What the command says after Ctrl-C in the middle of a job; asserts that it ends as interrupted."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "step 1" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
-    assert process.returncode == 130
-    return str(err)
-
-
-def run(service_url: str, *arguments: str | Path) -> tuple[int, str, str]:
-    process = start(service_url, *arguments)
-    out, err = process.communicate(timeout=20)
-    return process.returncode, out, err
+from tests.support.client_command import interrupted, interrupted_at_its_first_step, run, start, wait_until
+from tests.support.client_service import (
+    ANALYZE,
+    CANCEL,
+    CUT,
+    DOWNLOAD,
+    EVENTS,
+    JOB,
+    PICTURE,
+    PNGS,
+    SUBMIT,
+    Service,
+    problem,
+)
 
 
 @pytest.fixture
@@ -61,45 +38,13 @@ def photo(tmp_path: Path) -> Path:
 def test_restyle(service: Service, photo: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jpg"
     service.plans = [(2, CUT)]
-    more = [
-        "--prompt",
-        "a piano",
-        "--seed",
-        "0",
-        "--steps",
-        "8",
-        "--strength",
-        "0.5",
-        "--detail",
-        "0",
-        "--keep-furniture",
-    ]
-    code, out, err = run(
-        service.url,
-        "restyle",
-        photo,
-        "--style",
-        "boho",
-        "--output",
-        output,
-        *more,
-        "--palette",
-        "sage",
-        "--palette",
-        "oak",
-    )
-    assert code == 0, err
-    assert out == f"{output}\n"
+    process = start(service.url, "restyle", photo, "--output", output)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, f"{output}\n"), err
     assert output.read_bytes() == PICTURE
     assert "saw a living room with 1 object" in err
     assert "80%  step 2 of 2" in err
     assert "\x1b" not in err
-    sent = service.bodies[0].decode()
-    preferences = json.loads(sent.split('name="preferences"\r\n\r\n')[1].split("\r\n")[0])
-    assert preferences == {
-        "prompt": "a piano", "seed": 0, "steps": 8, "strength": 0.5, "detail": 0, "keep_furniture": True,
-        "color_palette": ["sage", "oak"],
-    }  # fmt: skip
 
 
 def test_json_is_one_object_on_stdout(service: Service, photo: Path, tmp_path: Path) -> None:
@@ -154,44 +99,31 @@ def test_bad_ends(service: Service, photo: Path, tmp_path: Path, ending: Any, co
     assert ending["type"] == "cancelled" or "[bold]" in err
 
 
-def test_ctrl_c_cancels_the_job_first(service: Service, photo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (None, f"cancelled job {JOB}"),
+        ((503, "unavailable"), f"job {JOB} may go on"),
+        ((409, "job_finished"), f"job {JOB} had ended already"),
+    ],
+)
+def test_ctrl_c_cancels_the_job_and_reports_how_that_went(
+    service: Service, photo: Path, tmp_path: Path, fault: tuple[int, str] | None, words: str
+) -> None:
     service.plans = [(4, "wait")]
-    process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
-    err = interrupted_at_its_first_step(process)
-    assert f"cancelled job {JOB}" in err
-    assert service.requests[-1] == ("DELETE", f"/transform/{JOB}")
-
-
-def test_ctrl_c_when_the_service_is_gone(service: Service, photo: Path, tmp_path: Path) -> None:
-    service.plans = [(4, "wait")]
-    service.faults[("DELETE", f"/transform/{JOB}")] = [(503, {}, problem(503, "unavailable"))]
-    process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
-    err = interrupted_at_its_first_step(process)
-    assert f"job {JOB} may go on" in err
-
-
-def test_ctrl_c_when_the_job_has_just_ended(service: Service, photo: Path, tmp_path: Path) -> None:
-    service.plans = [(4, "wait")]
-    service.faults[("DELETE", f"/transform/{JOB}")] = [(409, {}, problem(409, "job_finished"))]
-    process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
-    err = interrupted_at_its_first_step(process)
-    assert f"job {JOB} had ended already" in err
-    assert "may go on" not in err
+    service.faults[CANCEL] = [(fault[0], {}, problem(*fault))] if fault else []
+    err = interrupted_at_its_first_step(start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg"))
+    assert words in err
+    assert ("may go on" in err) == ("may go on" in words)
+    assert CANCEL in service.requests
 
 
 def test_ctrl_c_while_downloading_cancels_nothing(service: Service, photo: Path, tmp_path: Path) -> None:
-    download = ("GET", "/files/result.jpg")
-    service.faults[download] = [(503, {"retry-after": "8"}, problem(503, "unavailable"))]
+    service.faults[DOWNLOAD] = [(503, {"retry-after": "8"}, problem(503, "unavailable"))]
     process = start(service.url, "restyle", photo, "-o", tmp_path / "out.jpg")
-    end = time.monotonic() + 10
-    while download not in service.requests:
-        assert time.monotonic() < end, "no download"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=5)
-    assert process.returncode == 130
-    assert "interrupted" in err
-    assert ("DELETE", f"/transform/{JOB}") not in service.requests
+    wait_until(lambda: DOWNLOAD in service.requests)
+    assert "interrupted" in interrupted(process)
+    assert CANCEL not in service.requests
     assert not (tmp_path / "out.jpg").exists()
 
 
@@ -202,40 +134,7 @@ def test_timeout(service: Service, photo: Path, tmp_path: Path) -> None:
     assert code == 3
     assert "did not end within 0.5 s" in err
     assert time.monotonic() - began < 10
-    assert ("DELETE", f"/transform/{JOB}") not in service.requests, "the job goes on"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["restyle", "PHOTO", "-o", "x.jpg", "--steps", "0"], "--steps"),
-        (["restyle", "PHOTO", "-o", "x.jpg", "--strength", "nan"], "--strength"),
-        (["restyle", "PHOTO", "-o", "x.jpg", "--timeout", "inf"], "--timeout"),
-        (["restyle", "PHOTO", "-o", "x.jpg", "--seed", "-1"], "--seed"),
-        (["restyle", "PHOTO", "-o", "no/such/folder/x.jpg"], "no folder"),
-        (["restyle", "PHOTO", "-o", "leads-nowhere.jpg"], "no folder"),
-        (["download", "x", "-o", "leads-nowhere.jpg"], "no folder"),
-        (["restyle", "PHOTO", "-o", "/dev/fd/99"], "not open for writing"),
-        (["restyle", "PHOTO", "-o", "x.jpg", "--strength", "0.001"], "0.01<=x<=1"),
-        (["restyle", "PHOTO"], "--output"),
-        (["analyze", "PHOTO", "-o", "no/such/folder"], "no folder"),
-        (["analyze", "PHOTO", "-o", "PHOTO"], "is a file"),
-        (["analyze", "no.jpg"], "no.jpg"),
-        (["restyle", "no.jpg", "-o", "x.jpg"], "no.jpg"),
-        (["status", "x", "--url", "localhost:8000"], "URL of a service"),
-        (["dance"], "dance"),
-    ],
-)
-def test_wrong_usage(
-    service: Service, photo: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
-) -> None:
-    monkeypatch.chdir(photo.parent)
-    Path("leads-nowhere.jpg").symlink_to("no/such/folder/x.jpg")
-    code, out, err = run(service.url, *(str(photo) if word == "PHOTO" else word for word in arguments))
-    assert code == 2
-    assert words in err
-    assert out == ""
-    assert service.requests == []
+    assert CANCEL not in service.requests, "the job goes on"
 
 
 def test_bad_input_names_the_field(service: Service, photo: Path, tmp_path: Path) -> None:
@@ -314,7 +213,7 @@ def test_status_cancel_and_styles(service: Service) -> None:
 
 
 def test_no_such_job(service: Service) -> None:
-    code, out, err = run(service.url, "status", "nobody")
+    code, out, err = run(service.url, "status", "none")
     assert code == 4
     assert out == ""
     assert "about job_not_found" in err
@@ -325,11 +224,3 @@ def test_nothing_listens() -> None:
     assert code == 3
     assert out == ""
     assert "cannot reach the service" in err
-
-
-def test_help_tells_the_exit_codes() -> None:
-    for arguments in (["--help"], ["restyle", "-h"]):
-        code, out, _ = run("http://127.0.0.1:9", *arguments)
-        assert code == 0
-        assert "no such job" in out
-        assert "130" in out
