@@ -21,12 +21,22 @@ BROKEN = JobError(code="model_error", detail="The model broke.")
 
 
 @asynccontextmanager
-async def full(client: redis.asyncio.Redis) -> AsyncIterator[None]:
-    await client.config_set("maxmemory", "300kb")
+async def _configured(
+    client: redis.asyncio.Redis, name: str, value: str, usual: str = "0"
+) -> AsyncIterator[None]:
+    await client.config_set(name, value)
     try:
         yield
     finally:
-        await client.config_set("maxmemory", "0")
+        await client.config_set(name, usual)
+
+
+def full(client: redis.asyncio.Redis) -> AbstractAsyncContextManager[None]:
+    return _configured(client, "maxmemory", "300kb")
+
+
+def without_its_replicas(client: redis.asyncio.Redis) -> AbstractAsyncContextManager[None]:
+    return _configured(client, "min-replicas-to-write", "1")
 
 
 @asynccontextmanager
@@ -37,15 +47,6 @@ async def a_replica(client: redis.asyncio.Redis) -> AsyncIterator[None]:
         yield
     finally:
         await client.replicaof("NO", "ONE")
-
-
-@asynccontextmanager
-async def without_its_replicas(client: redis.asyncio.Redis) -> AsyncIterator[None]:
-    await client.config_set("min-replicas-to-write", "1")
-    try:
-        yield
-    finally:
-        await client.config_set("min-replicas-to-write", "0")
 
 
 @pytest.mark.parametrize("state", [full, a_replica, without_its_replicas])
@@ -69,12 +70,10 @@ async def test_a_replica_without_its_master_and_anothers_endless_script_are_outa
     server: RedisServer, store: RedisJobStore, client: redis.asyncio.Redis
 ) -> None:
     await store.submit(job := a_job())
-    await client.config_set("replica-serve-stale-data", "no")
-    async with a_replica(client):
+    async with _configured(client, "replica-serve-stale-data", "no", "yes"), a_replica(client):
         for call in (store.probe(), store.get(job.id), store.claim("w", 0)):
             with pytest.raises(Unavailable):
                 await call
-    await client.config_set("replica-serve-stale-data", "yes")
     await client.config_set("lua-time-limit", "100")
     endless: asyncio.Future[Any] = asyncio.ensure_future(client.eval("while true do end", 0))
     await asyncio.sleep(0.3)

@@ -1,4 +1,4 @@
-"""``POST /analyze`` over HTTP, by a real server and gate, over a model that is played."""
+"""``POST /analyze`` over HTTP, by a real server and gate, over a scripted model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from orchestrator.api.budget import UploadBudget
 from orchestrator.api.clients import Clients
 from orchestrator.api.intake import Uploads
 from orchestrator.app import create_app
-from orchestrator.ports import InferenceError
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.settings import Settings
 from tests.support.api_server import ALLOWED_ORIGIN, photo, problem, serving
@@ -71,7 +70,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     assert bench.stored() == []
 
 
-async def test_a_photo_is_told_about(bench: Bench) -> None:
+async def test_a_photo_is_described(bench: Bench) -> None:
     response = await bench.analyze()
     body = response.json()
     assert response.status_code == 200
@@ -116,15 +115,6 @@ async def test_bad_forms_are_named_and_not_looked_at(
 
 async def test_no_form_at_all(bench: Bench) -> None:
     problem(await bench.http.post("/analyze", json={}), 415, "unsupported_media_type", "content-type")
-
-
-async def test_errors_of_the_model_are_problems(bench: Bench) -> None:
-    bench.inference.analysed = InferenceError("model_error", "it broke", retryable=True)
-    problem(await bench.analyze(), 502, "model_error")
-    bench.inference.analysed = InferenceError("unavailable", "it is away", retryable=True)
-    response = await bench.analyze()
-    problem(response, 503, "unavailable")
-    assert int(response.headers["retry-after"]) > 0
 
 
 async def test_too_many_at_once_and_too_slow(bench: Bench) -> None:

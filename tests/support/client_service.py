@@ -79,6 +79,13 @@ class Service:
     """
 
     def __init__(self) -> None:
+        self.url = ""
+        self.loop = asyncio.new_event_loop()
+        self.relay: Relay
+        """What the client is connected to."""
+        self.reset()
+
+    def reset(self) -> None:
         self.faults: dict[tuple[str, str], list[Any]] = {}
         self.delays: dict[tuple[str, str], float] = {}
         """Seconds before an answer."""
@@ -94,10 +101,6 @@ class Service:
         self.requests: list[tuple[str, str]] = []
         self.afters: list[str | None] = []
         self.bodies: list[bytes] = []
-        self.url = ""
-        self.loop = asyncio.new_event_loop()
-        self.relay: Relay
-        """What the client is connected to."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

@@ -11,10 +11,17 @@ import reroom
 from tests.support.client_service import QUICK, Driven, Service, running
 
 
-@pytest.fixture
-def service() -> Iterator[Service]:
+@pytest.fixture(scope="module")
+def served() -> Iterator[Service]:
     with running() as service:
         yield service
+
+
+@pytest.fixture
+def service(served: Service) -> Iterator[Service]:
+    served.reset()
+    yield served
+    served.loop.call_soon_threadsafe(served.relay.cut)
 
 
 @pytest.fixture(params=[reroom.Client, Driven])

@@ -1,4 +1,4 @@
-"""Looking at photos over a model that is played: how many at once, how long, and what comes of errors."""
+"""Looking at photos over a scripted model: how many at once, how long, and what becomes of errors."""
 
 from __future__ import annotations
 
@@ -31,18 +31,17 @@ async def test_the_pictures_are_the_models_own() -> None:
     inference = FakeInference()
     seen = await AnalysisService(inference, 1).analyse(JPEG)
     assert inference.photos[0].shape == (64, 96, 3)
-    told = an_analysis()
-    np.testing.assert_array_equal(pixels(seen.depth_png), told.depth)
-    np.testing.assert_array_equal(pixels(seen.edges_png), told.edges)
+    expected = an_analysis()
+    np.testing.assert_array_equal(pixels(seen.depth_png), expected.depth)
+    np.testing.assert_array_equal(pixels(seen.edges_png), expected.edges)
     assert (seen.width, seen.height) == (64, 48)
-    assert [(each.label, each.score, each.box) for each in seen.objects] == [
-        ("bed", 0.9, [0.0, 0.25, 0.5, 1.0])
-    ]
+    (bed,) = seen.objects
+    assert (bed.label, bed.score, bed.box) == ("bed", 0.9, [0.0, 0.25, 0.5, 1.0])
     assert (seen.room_type, seen.room_confidence, seen.release) == ("bedroom", 0.9, "tiny-1")
     assert seen.processing_time > 0
 
 
-async def test_no_more_than_so_many_at_once_and_the_others_wait() -> None:
+async def test_two_at_once_at_most_and_the_others_wait() -> None:
     inference = FakeInference()
     inference.looking = 0.05
     analysis = AnalysisService(inference, 2)
@@ -50,7 +49,7 @@ async def test_no_more_than_so_many_at_once_and_the_others_wait() -> None:
     assert inference.most_looks_at_once == 2
 
 
-async def test_who_waits_too_long_is_told_so_and_costs_nothing() -> None:
+async def test_a_request_that_waits_too_long_is_refused_and_costs_nothing() -> None:
     inference = FakeInference()
     inference.looking = 0.4
     analysis = AnalysisService(inference, 1, wait=0.05)
@@ -79,14 +78,14 @@ async def test_a_slow_model_is_given_up_and_its_place_is_free_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "told"),
+    ("code", "status", "shown"),
     [
         ("unavailable", 503, "unavailable"),
         ("model_error", 502, "model_error"),
         ("invalid_request", 502, "model_error"),
     ],
 )
-async def test_errors_of_the_model(code: str, status: int, told: str) -> None:
+async def test_errors_of_the_model(code: str, status: int, shown: str) -> None:
     inference = FakeInference()
     inference.analysed = InferenceError(code, "depth: a secret of the house", retryable=True)
     analysis = AnalysisService(inference, 1)
@@ -94,12 +93,12 @@ async def test_errors_of_the_model(code: str, status: int, told: str) -> None:
         with pytest.raises(InferenceError) as caught:
             await analysis.analyse(JPEG)
     problem = to_problem(caught.value)
-    assert (problem.status, problem.code) == (status, told)
+    assert (problem.status, problem.code) == (status, shown)
     assert ("Retry-After" in (problem.headers or {})) == (status == 503)
     assert "secret" not in problem.detail
 
 
-async def test_a_look_that_nobody_waits_for_any_more_ends_by_itself_and_counts_until_then() -> None:
+async def test_a_look_whose_client_left_ends_by_itself_and_counts_until_then() -> None:
     """Triton 2.51 crashes over cancels of requests this short."""
     inference = FakeInference()
     inference.looking = 0.6
@@ -115,18 +114,6 @@ async def test_a_look_that_nobody_waits_for_any_more_ends_by_itself_and_counts_u
     assert inference.looks_cancelled == 0
     inference.looking = 0.0
     assert await analysis.analyse(JPEG)
-
-
-async def test_who_leaves_while_waiting_is_never_looked_at() -> None:
-    inference = FakeInference()
-    inference.looking = 0.2
-    analysis = AnalysisService(inference, 1)
-    first, second = (asyncio.create_task(analysis.analyse(JPEG)) for _ in range(2))
-    await asyncio.sleep(0.05)
-    second.cancel()
-    await first
-    await asyncio.sleep(0.05)
-    assert len(inference.photos) == 1
 
 
 def test_events_of_older_releases_are_read() -> None:

@@ -219,7 +219,8 @@ def test_no_such_job(service: Service) -> None:
     assert "about job_not_found" in err
 
 
-def test_nothing_listens() -> None:
+def test_nothing_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     code, out, err = run("http://127.0.0.1:9", "styles")
     assert code == 3
     assert out == ""

@@ -1,4 +1,4 @@
-"""Programs that are told to stop by a signal, when whoever started all of this ignores it (``nohup make test &``)."""
+"""Programs that a signal stops, also when what started all of this ignores it (``nohup make test &``)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,16 @@ def ignore_all() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+@contextmanager
+def ignoring(*numbers: signal.Signals) -> Iterator[None]:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_children_of_a_test_ignore_nothing() -> None:
     said = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, text=True, check=True)
     assert said.stdout == "[]\n"
@@ -42,24 +54,16 @@ def test_that_holds_where_pytest_ignores_them() -> None:
 
 def test_parts_of_a_training_ignore_nothing(tmp_path: Path) -> None:
     part = Part("part", [sys.executable, "-c", IGNORED], tmp_path / "log", lambda: "")
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in IGNORABLE}
-    try:
+    with ignoring(*IGNORABLE):
         run_lanes([[part]], {}, lambda line: None)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     assert part.log.read_text() == "[]\n"
 
 
 def test_parts_of_the_stack_ignore_nothing(tmp_path: Path) -> None:
     """Their guard handles these signals, which puts the defaults back for the command that it starts."""
     part = StackPart(name="part", command=[sys.executable, "-c", IGNORED], ready=lambda: True)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in IGNORABLE}
-    try:
+    with ignoring(*IGNORABLE):
         process = Process(part, tmp_path / "log")
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     end = time.monotonic() + 20
     while process.exit_status is None:
         assert time.monotonic() < end, "it did not end"
@@ -69,11 +73,7 @@ def test_parts_of_the_stack_ignore_nothing(tmp_path: Path) -> None:
 
 
 def test_a_training_under_nohup_outlives_its_terminal() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with ending_on_signals():
-            signal.raise_signal(signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with ignoring(signal.SIGHUP), ending_on_signals():
+        signal.raise_signal(signal.SIGHUP)
     with pytest.raises(KeyboardInterrupt), ending_on_signals():
         signal.raise_signal(signal.SIGHUP)

@@ -25,6 +25,16 @@ PATHS: dict[str, Any] = described()["paths"]
 SCHEMAS: dict[str, Any] = described()["components"]["schemas"]
 
 
+HEADERS = {
+    "401": ["WWW-Authenticate"],
+    "405": ["Allow"],
+    "415": ["Accept-Encoding"],
+    "429": ["Retry-After"],
+    "503": ["Retry-After"],
+}
+"""The header that a problem of each status has."""
+
+
 def operations() -> list[tuple[str, str, dict[str, Any]]]:
     return [(method, path, each) for path, item in PATHS.items() for method, each in item.items()]
 
@@ -53,14 +63,7 @@ def test_every_problem_is_typed_and_says_what_its_headers_are() -> None:
                 continue
             content = response["content"]["application/problem+json"]
             assert content["schema"] == {"$ref": "#/components/schemas/ProblemDetail"}
-            header = {
-                "401": "WWW-Authenticate",
-                "405": "Allow",
-                "415": "Accept-Encoding",
-                "429": "Retry-After",
-                "503": "Retry-After",
-            }
-            assert list(response.get("headers", ())) == ([header[status]] if status in header else [])
+            assert list(response.get("headers", ())) == HEADERS.get(status, [])
 
 
 def test_a_service_that_is_not_ready_says_of_which_part() -> None:
@@ -75,15 +78,9 @@ def test_operations_have_names_of_their_own() -> None:
 
 
 def test_photos_are_bytes_to_every_generator() -> None:
+    binary = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
     for form in ("SubmitForm", "PhotoForm"):
-        assert (
-            SCHEMAS[form]["properties"]["file"].items()
-            >= {
-                "type": "string",
-                "format": "binary",
-                "contentMediaType": "application/octet-stream",
-            }.items()
-        )
+        assert SCHEMAS[form]["properties"]["file"].items() >= binary.items()
     assert set(PATHS["/files/{key}"]["put"]["requestBody"]["content"]) == set(get_args(ContentType))
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from orchestrator.domain.styles import STYLES
 from restyle.palette import choose_palette, with_palette
-from restyle.prompt import Prompts
 from restyle.release import Release, load_release
 from restyle.request import MAX_COLOURS, InvalidRequest, Request, parse_request
 from tests.conftest import RELEASE
@@ -81,19 +80,6 @@ def test_other_words_leave_the_choice_to_the_seed(release: Release) -> None:
 def test_a_release_without_palettes_chooses_none(release: Release) -> None:
     request = parse(replace(release, palettes=()), STYLE, seed=1)
     assert (request.prompt, request.palette) == ((STYLE,), ())
-
-
-def test_a_long_prompt_does_not_drown_the_palette(release: Release) -> None:
-    long = "a grand piano beside the tall window " * 17
-    prompts = Prompts(release.tokenizer, release.frame)
-    ids = [
-        list(prompts.encode(*parse(release, long, STYLE, palette=(colour,)).prompt)[0])
-        for colour in ("sage", "oak")
-    ]
-    words = [list(prompts.encode(f"colour palette of {colour}")[0][1:-1]) for colour in ("sage", "oak")]
-    for whole, part in zip(ids, words, strict=True):
-        part = part[: part.index(1)]
-        assert any(whole[start : start + len(part)] == part for start in range(len(whole)))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ async def test_an_answer_that_takes_long_is_waited_for_by_all() -> None:
     assert await shared(question) == await first == 1
 
 
-async def test_who_goes_away_takes_nothing_from_the_others() -> None:
+async def test_a_caller_that_leaves_does_not_cancel_the_others() -> None:
     shared, question = Shared[int](1.0), Question()
     leaving = asyncio.create_task(shared(question))
     staying = asyncio.create_task(shared(question))
