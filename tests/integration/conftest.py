@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from reroom.triton import TritonClient
+from stack.triton import TritonServer
 from tests.support.api_server import Api, a_redis, running_api
 from tests.support.servers import RedisServer
 
@@ -15,6 +17,13 @@ from tests.support.servers import RedisServer
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with a_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture
+async def client(triton: TritonServer) -> AsyncIterator[TritonClient]:
+    """Of the Triton with the whole model repository; modules may have a client of another server."""
+    async with TritonClient(triton.grpc) as client:
+        yield client
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

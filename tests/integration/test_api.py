@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -64,25 +62,17 @@ async def test_a_job_from_queue_to_erasure(api: Api) -> None:
     lease = await api.claim(job_id)
     await api.store.publish(lease, 1, Step(step=1, of=2, progress=0.5))
     data = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]
-    assert (data["progress"], data["queue_position"], data["attempts"], data["result_url"]) == (
-        0.5,
-        None,
-        1,
-        None,
-    )
+    assert (data["progress"], data["attempts"]) == (0.5, 1)
+    assert data["queue_position"] is data["result_url"] is None
     problem(await api.http.delete(f"/transform/{job_id}/files"), 409, "job_not_finished")
 
     folder = api.storage_dir / "objects" / "results" / job_id / "1"
     folder.mkdir(parents=True)
     for name in ("transformed.jpg", "thumbnail.jpg"):
         (folder / name).write_bytes(name.encode())
-    prefix = f"results/{job_id}/1"
+    transformed, thumbnail = [f"results/{job_id}/1/{name}.jpg" for name in ("transformed", "thumbnail")]
     metadata = {"style": "industrial", "seed": 7, "quality_score": 0.5}
-    result = JobResult(
-        transformed_key=f"{prefix}/transformed.jpg",
-        thumbnail_key=f"{prefix}/thumbnail.jpg",
-        metadata=metadata,
-    )
+    result = JobResult(transformed_key=transformed, thumbnail_key=thumbnail, metadata=metadata)
     await api.store.finish(lease, Completed(result=result))
 
     data = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]
@@ -188,21 +178,16 @@ async def test_debug_is_for_the_administrator(api: Api) -> None:
         response = await api.http.get("/debug/queue/stats", headers=headers)
         problem(response, 401, "unauthorized")
         assert response.headers["www-authenticate"] == "Bearer"
-    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-    assert set((await api.http.get("/debug/storage/stats", headers=headers)).json()) == {"objects", "bytes"}
-    assert "queued" in (await api.http.get("/debug/queue/stats", headers=headers)).json()
+    assert set((await api.http.get("/debug/storage/stats", headers=ADMIN)).json()) == {"objects", "bytes"}
+    assert "queued" in (await api.http.get("/debug/queue/stats", headers=ADMIN)).json()
 
 
 async def test_health_tells_the_parts_apart(api: Api) -> None:
     body = (await api.http.get("/health")).json()
     # Whether a worker looked lately depends on the tests before this one.
     assert body["services"].pop("workers")
-    assert {name: part["status"] for name, part in body["services"].items()} == {
-        "redis": "up",
-        "triton": "down",
-        "storage": "up",
-        "websocket": "up",
-    }
+    found = {name: part["status"] for name, part in body["services"].items()}
+    assert found == {"redis": "up", "triton": "down", "storage": "up", "websocket": "up"}
     assert body["status"] == "degraded"
     assert (await api.http.get("/health/live")).status_code == 200
     assert (await api.http.get("/health/ready")).status_code == 503
@@ -255,15 +240,3 @@ async def test_links_expire(redis: RedisServer, tmp_path: Path) -> None:
         expires = int(parse_qs(urlsplit(url).query)["expires"][0])
         await asyncio.sleep(expires - time.time() + 0.1)
         problem(await api.http.get(url), 403, "link_expired")
-
-
-async def test_wrong_settings_are_one_sentence(tmp_path: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "orchestrator.app",
-        env=os.environ | {"REROOM_SIGNING_KEY": "short", "PYTHONPATH": os.pathsep.join(sys.path)},
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    _, message = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 1
-    assert b"REROOM_SIGNING_KEY" in message
-    assert message.count(b"\n") == 1

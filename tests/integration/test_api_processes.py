@@ -9,14 +9,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.support.api_server import Api, running_api, said
-from tests.support.running_stack import api_processes
+from tests.support.running_stack import api_processes, until
 from tests.support.servers import RedisServer
 
 SECONDS = 30.0
@@ -25,15 +25,8 @@ SECONDS = 30.0
 @pytest.fixture
 async def api(redis: RedisServer, tmp_path: Path) -> AsyncIterator[Api]:
     async with running_api(redis.url, tmp_path, REROOM_API_PROCESSES="2", REROOM_DRAIN="10") as running:
-        await until(lambda: said(running.log).count("Application startup complete") == 2)
+        await until(lambda: said(running.log).count("Application startup complete") == 2, "both serve")
         yield running
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not reached():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
 
 
 async def answer(api: Api) -> int:
@@ -63,7 +56,7 @@ async def test_one_that_is_killed_is_replaced_while_the_other_answers(api: Api) 
     os.kill(min(before), signal.SIGKILL)
     began = time.monotonic()
     while not answered(api) - before:
-        assert time.monotonic() < began + SECONDS, "nobody took its place"
+        assert time.monotonic() < began + SECONDS, "no other took its place"
         assert await answer(api) == 200
     assert len(api_processes(api.process.pid)) == 2
 
@@ -103,7 +96,7 @@ async def test_sigterm_lets_a_request_end_and_leaves_nothing(api: Api) -> None:
         )
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         api.process.send_signal(signal.SIGTERM)
-        await until(lambda: "Waiting for connections to close" in said(api.log))
+        await until(lambda: "Waiting for connections to close" in said(api.log), "it stops")
         writer.write(body)
         assert (await reader.read()).startswith(b"HTTP/1.1 422 ")
         assert await api.process.wait() == 0
@@ -115,7 +108,7 @@ async def test_sigterm_lets_a_request_end_and_leaves_nothing(api: Api) -> None:
 async def test_none_outlives_a_killed_supervisor(api: Api) -> None:
     pids = api_processes(api.process.pid)
     api.process.kill()
-    await until(lambda: not any(map(alive, pids)))
+    await until(lambda: not any(map(alive, pids)), "their end")
 
 
 async def ended(redis: RedisServer, folder: Path, **environment: str) -> tuple[int | None, str]:
@@ -189,10 +182,10 @@ async def test_one_that_cannot_replace_another_does_not_end_those_that_serve(tmp
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = await asyncio.create_subprocess_exec(sys.executable, program, env=environment)
     try:
-        await until(lambda: len(starts.read_text().split()) == 2)
+        await until(lambda: len(starts.read_text().split()) == 2, "both started")
         first, other = map(int, starts.read_text().split())
         os.kill(first, signal.SIGKILL)
-        await until(lambda: len(starts.read_text().split()) == 4)
+        await until(lambda: len(starts.read_text().split()) == 4, "another took its place")
         assert alive(other)
         process.terminate()
         assert await asyncio.wait_for(process.wait(), SECONDS) == 0

@@ -41,8 +41,7 @@ def named(disposition: bytes, headers: bytes = b"") -> bytes:
 )
 async def test_what_a_file_is_called_does_not_matter(api: Api, form: bytes) -> None:
     response = await post(api, form)
-    assert response.status_code == 202, response.text
-    await api.http.delete(f"/transform/{response.json()['job_id']}")
+    await api.take_back(response)
 
 
 async def test_a_long_name_takes_no_time(api: Api) -> None:
@@ -55,20 +54,14 @@ async def test_a_long_name_takes_no_time(api: Api) -> None:
 @pytest.mark.parametrize("style", ["Modern", "MODERN", " modern ", "modern\n", "\ufeffmodern"])
 async def test_a_style_may_be_written_in_any_case(api: Api, style: str) -> None:
     response = await post(api, FILE + part("style", style.encode()) + END)
-    assert response.status_code == 202, response.text
-    job_id = response.json()["job_id"]
-    assert (await api.store.get(job_id)).style == "modern"
-    await api.http.delete(f"/transform/{job_id}")
+    assert (await api.take_back(response)).style == "modern"
 
 
 async def test_preferences_as_other_programs_write_them(api: Api) -> None:
     wishes = b'\xef\xbb\xbf{"seed": 42.0, "steps": 1e1, "strength": 1}'
     response = await post(api, FILE + part("preferences", wishes) + END)
-    assert response.status_code == 202, response.text
-    job_id = response.json()["job_id"]
-    preferences = (await api.store.get(job_id)).preferences
+    preferences = (await api.take_back(response)).preferences
     assert (preferences.seed, preferences.steps, preferences.strength) == (42, 10, 1)
-    await api.http.delete(f"/transform/{job_id}")
 
 
 @pytest.mark.parametrize(
@@ -87,5 +80,4 @@ async def test_a_coded_body_is_named(api: Api, method: str, path: str) -> None:
 async def test_a_body_that_is_called_uncoded_is_taken(api: Api) -> None:
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Content-Encoding": "identity"}
     response = await api.http.post("/transform/submit", content=FILE + END, headers=headers)
-    assert response.status_code == 202, response.text
-    await api.http.delete(f"/transform/{response.json()['job_id']}")
+    await api.take_back(response)

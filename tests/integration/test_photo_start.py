@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
-from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES
-from orchestrator.services.translation import ProgressTranslator, metadata, request
 from reroom.triton import RestyleError, RestyleRequest, Result, Step, TritonClient
 from stack.triton import TritonServer
 from tests.conftest import RELEASE, ROOT
-from tests.support.jobs import a_job
 from tests.support.pictures import room
 from tests.support.releases import read_document, write_document
+from tests.support.restyles import events_of, result_of
+from tests.support.restyles import restyled as any_restyled
 
 PHOTO = room(96, 120)
 STYLE = STYLES["boho"]
@@ -43,26 +42,16 @@ async def client(server: TritonServer) -> AsyncIterator[TritonClient]:
         yield client
 
 
-async def restyled(client: TritonClient, **wishes: Any) -> tuple[Result, dict[str, Any], int]:
-    """The model's result for a job, the metadata that its user gets, and the steps that were run."""
-    job = a_job(style="boho", preferences=Preferences(**{"seed": 1, **wishes}))
-    events = [event async for event in client.restyle(request(job, STYLE, PHOTO), deadline=60)]
-    result = events[-1]
-    assert isinstance(result, Result)
-    steps = sum(isinstance(event, Step) for event in events)
-    return result, msgspec.to_builtins(metadata(job, result, ProgressTranslator(), 1.0)), steps
+restyled = partial(any_restyled, photo=PHOTO, seed=1)
 
 
 async def direct(client: TritonClient, **changes: Any) -> Result:
-    asked = RestyleRequest(image=PHOTO, prompt=STYLE.prompt, **changes)
-    result = [event async for event in client.restyle(asked, deadline=60)][-1]
-    assert isinstance(result, Result)
-    return result
+    return await result_of(client, RestyleRequest(image=PHOTO, prompt=STYLE.prompt, **changes))
 
 
 async def test_a_plain_job_is_one_step_from_the_photo_in_the_seeds_palette(client: TritonClient) -> None:
-    _, told, steps = await restyled(client)
-    assert (steps, told["strength"], told["palette"], told["warnings"]) == (1, 0.2, ["navy", "cream"], [])
+    _, facts, steps = await restyled(client)
+    assert (steps, facts["strength"], facts["palette"], facts["warnings"]) == (1, 0.2, ["navy", "cream"], [])
 
 
 async def test_seeds_differ_by_their_palette_alone(client: TritonClient) -> None:
@@ -71,9 +60,9 @@ async def test_seeds_differ_by_their_palette_alone(client: TritonClient) -> None
     np.testing.assert_array_equal(zero.image, three.image)
 
 
-async def test_a_palette_that_is_asked_for_is_told_and_taken(client: TritonClient) -> None:
-    asked, told, _ = await restyled(client, color_palette=["oak", "red"])
-    assert told["palette"] == ["oak", "red"]
+async def test_a_palette_that_is_asked_for_is_taken_and_reported(client: TritonClient) -> None:
+    asked, facts, _ = await restyled(client, color_palette=["oak", "red"])
+    assert facts["palette"] == ["oak", "red"]
     chosen, _, _ = await restyled(client)
     assert (asked.image != chosen.image).mean() > 0.02
 
@@ -88,8 +77,7 @@ async def test_no_colours_can_be_asked_for(client: TritonClient) -> None:
 async def test_an_older_worker_composes_the_palettes_words_itself(client: TritonClient) -> None:
     parts = ("colour palette of oak, red", STYLE.prompt)
     asked = RestyleRequest(image=PHOTO, prompt=parts, negative_prompt=STYLE.negative_prompt, seed=1)
-    result = [event async for event in client.restyle(asked, deadline=60)][-1]
-    assert isinstance(result, Result)
+    result = await result_of(client, asked)
     assert result.palette == []
     newer, _, _ = await restyled(client, color_palette=["oak", "red"])
     np.testing.assert_array_equal(result.image, newer.image)
@@ -97,26 +85,19 @@ async def test_an_older_worker_composes_the_palettes_words_itself(client: Triton
 
 async def test_furniture_is_not_kept_less_for_being_asked_to(client: TritonClient) -> None:
     plain, _, _ = await restyled(client)
-    kept, told, steps = await restyled(client, keep_furniture=True)
+    kept, facts, steps = await restyled(client, keep_furniture=True)
     assert steps == 1
     np.testing.assert_array_equal(plain.image, kept.image)
-    assert told["warnings"] == [
-        {
-            "code": "keep_furniture_unused",
-            "detail": "keep_furniture has no effect: tiny-1 starts from the photo anyway, at strength 0.2",
-        }
-    ]
+    detail = "keep_furniture has no effect: tiny-1 starts from the photo anyway, at strength 0.2"
+    assert facts["warnings"] == [{"code": "keep_furniture_unused", "detail": detail}]
 
 
-async def test_noise_that_plays_no_part_is_said_to(client: TritonClient) -> None:
-    shape = (4, 14, 18)
-    plain, given = (
-        await direct(client, seed=1),
-        await direct(client, seed=1, latents=np.ones(shape, np.float32)),
-    )
+async def test_noise_without_effect_is_warned_of(client: TritonClient) -> None:
+    noise = np.ones((4, 14, 18), np.float32)
+    plain, given = await direct(client, seed=1), await direct(client, seed=1, latents=noise)
     np.testing.assert_array_equal(plain.image, given.image)
     assert [warning.code for warning in given.warnings] == ["latents_unused"]
-    from_noise = await direct(client, seed=1, latents=np.ones(shape, np.float32), strength=1.0)
+    from_noise = await direct(client, seed=1, latents=noise, strength=1.0)
     assert from_noise.warnings == []
     assert (from_noise.image != plain.image).mean() > 0.5
 
@@ -126,8 +107,7 @@ async def test_kept_pixels_are_the_photos_own(client: TritonClient) -> None:
     mask = np.zeros((112, 144), np.uint8)
     mask[60:, 40:100] = 255
     asked = RestyleRequest(image=photo, prompt=STYLE.prompt, seed=1, keep_mask=mask, steps=10)
-    events = [event async for event in client.restyle(asked, deadline=60)]
-    result = events[-1]
+    *events, result = await events_of(client, asked)
     assert isinstance(result, Result)
     assert sum(isinstance(event, Step) for event in events) == 2
     np.testing.assert_array_equal(result.image[mask > 127], photo[mask > 127])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any, get_args
 
 import msgspec
@@ -15,8 +14,8 @@ from orchestrator.domain.preferences import PREFERENCES, Solver
 from orchestrator.domain.styles import STYLES
 from orchestrator.services.translation import request as request_of
 from reroom.triton import Result, Step, TritonClient
-from stack.triton import TritonServer
 from tests.support.pictures import room
+from tests.support.restyles import events_of
 
 PHOTO = room(96, 120)
 NUMBERS = {
@@ -27,12 +26,6 @@ NUMBERS = {
 LONG = "ж😀 \t\x01" * 200
 
 
-@pytest.fixture
-async def client(triton: TritonServer) -> AsyncIterator[TritonClient]:
-    async with TritonClient(triton.grpc) as client:
-        yield client
-
-
 async def steps_of(client: TritonClient, preferences: dict[str, Any]) -> int:
     """How many steps a job with these preferences takes; it must end with a picture."""
     job = Job(
@@ -40,8 +33,8 @@ async def steps_of(client: TritonClient, preferences: dict[str, Any]) -> int:
         original_key="", created_at=0, updated_at=0,
     )  # fmt: skip
     request = request_of(job, STYLES["modern"], PHOTO)
-    events = [event async for event in client.restyle(request, deadline=60)]
-    assert isinstance(events[-1], Result)
+    *events, result = await events_of(client, request)
+    assert isinstance(result, Result)
     return sum(isinstance(event, Step) for event in events)
 
 

@@ -3,60 +3,47 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
-from typing import Any
+from functools import partial
 
 import msgspec
 import numpy as np
-import pytest
 
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES
-from orchestrator.services.translation import ProgressTranslator, metadata, request
-from reroom.triton import Result, TritonClient
-from stack.triton import TritonServer
+from orchestrator.services.translation import request
+from reroom.triton import TritonClient
 from tests.support.jobs import a_job
 from tests.support.pictures import room
+from tests.support.restyles import restyled as any_restyled
+from tests.support.restyles import result_of
 
 PHOTO = room(96, 120)
 LONG = "a grand piano beside the tall window " * 17
 """119 words, of which the text encoder reads fewer than the half."""
 
 
-@pytest.fixture
-async def client(triton: TritonServer) -> AsyncIterator[TritonClient]:
-    async with TritonClient(triton.grpc) as client:
-        yield client
-
-
-async def restyled(client: TritonClient, style: str, **wishes: Any) -> tuple[Result, dict[str, Any]]:
-    """The model's result for a job, and the metadata that its user gets."""
-    job = a_job(style=style, preferences=Preferences(**{"seed": 5, "steps": 2, **wishes}))
-    events = [event async for event in client.restyle(request(job, STYLES[style], PHOTO), deadline=60)]
-    result = events[-1]
-    assert isinstance(result, Result)
-    return result, msgspec.to_builtins(metadata(job, result, ProgressTranslator(), 1.0))
+restyled = partial(any_restyled, photo=PHOTO, seed=5)
 
 
 async def test_a_long_prompt_does_not_make_all_styles_one(client: TritonClient) -> None:
     # Without guidance, as the demo's bundle runs: negative prompts, which differ too, play no part.
     results = [
-        await restyled(client, style, prompt=LONG, guidance_scale=1.0)
+        await restyled(client, style=style, prompt=LONG, steps=2, guidance_scale=1.0)
         for style in ("modern", "boho", "industrial")
     ]
-    for (one, _), (other, _) in itertools.combinations(results, 2):
+    for (one, *_), (other, *_) in itertools.combinations(results, 2):
         # Random weights listen to words only a little; before, the pictures were the same to the last byte.
         assert (one.image != other.image).mean() > 0.02
-    for _, told in results:
-        assert told["prompt_truncated"]
-        (warning,) = told["warnings"]
+    for _, facts, _ in results:
+        assert facts["prompt_truncated"]
+        (warning,) = facts["warnings"]
         assert warning["code"] == "prompt_truncated"
         assert "of 119 words, from “" in warning["detail"]
 
 
 async def test_a_long_prompt_does_not_drown_the_palette(client: TritonClient) -> None:
     one, other = [
-        (await restyled(client, "modern", prompt=LONG, color_palette=[colour]))[0].image
+        (await restyled(client, steps=2, prompt=LONG, color_palette=[colour]))[0].image
         for colour in ("sage green", "red")
     ]
     assert (one != other).mean() > 0.02
@@ -68,26 +55,23 @@ async def test_a_long_negative_prompt_does_not_drown_the_styles_own(client: Trit
     for unwanted in ("clutter, ornate", "sterile, dark"):
         style = msgspec.structs.replace(STYLES["modern"], negative_prompt=unwanted)
         asked = request(a_job(preferences=wishes), style, PHOTO)
-        result = [event async for event in client.restyle(asked, deadline=60)][-1]
-        assert isinstance(result, Result)
+        result = await result_of(client, asked)
         assert [warning.code for warning in result.warnings] == ["negative_prompt_truncated"]
         pictures.append(result.image)
     assert (pictures[0] != pictures[1]).mean() > 0.02
 
 
 async def test_a_negative_prompt_without_guidance_is_said_to_have_no_effect(client: TritonClient) -> None:
-    without, told = await restyled(client, "modern", guidance_scale=1.0)
-    assert told["warnings"] == [], "the style's own is not the user's business"
-    with_one, told = await restyled(client, "modern", guidance_scale=1.0, negative_prompt="green")
+    without, facts, _ = await restyled(client, steps=2, guidance_scale=1.0)
+    assert facts["warnings"] == [], "the style's own is not the user's business"
+    with_one, facts, _ = await restyled(client, steps=2, guidance_scale=1.0, negative_prompt="green")
     np.testing.assert_array_equal(without.image, with_one.image)
-    assert [warning["code"] for warning in told["warnings"]] == ["negative_prompt_unused"]
+    assert [warning["code"] for warning in facts["warnings"]] == ["negative_prompt_unused"]
 
 
 async def test_other_preferences_that_do_not_do_what_they_say(client: TritonClient) -> None:
-    _, told = await restyled(client, "modern", steps=4, strength=0.1, keep_furniture=True, preview_every=5)
-    assert [warning["code"] for warning in told["warnings"]] == [
-        "strength_raised",
-        "preview_every_unused",
-        "keep_furniture_unused",
-    ]
-    assert all(warning["detail"] for warning in told["warnings"])
+    _, facts, _ = await restyled(client, steps=4, strength=0.1, keep_furniture=True, preview_every=5)
+    assert [warning["code"] for warning in facts["warnings"]] == [
+        "strength_raised", "preview_every_unused", "keep_furniture_unused",
+    ]  # fmt: skip
+    assert all(warning["detail"] for warning in facts["warnings"])

@@ -14,20 +14,11 @@ from numpy.typing import NDArray
 from tritonclient.grpc.aio import InferenceServerClient, InferInput
 from tritonclient.utils import np_to_triton_dtype
 
-from reroom.triton import (
-    Analysis,
-    Preview,
-    RestyleError,
-    RestyleEvent,
-    RestyleRequest,
-    Result,
-    Stage,
-    Step,
-    TritonClient,
-)
+from reroom.triton import Analysis, Preview, RestyleError, RestyleRequest, Result, Stage, Step, TritonClient
 from stack.triton import TritonServer
 from tests.conftest import RELEASE
 from tests.support.pictures import room
+from tests.support.restyles import events_of, result_of
 
 PHOTO = room(96, 120)
 
@@ -38,25 +29,9 @@ def ask(**changes: Any) -> RestyleRequest:
 
 
 @pytest.fixture
-async def client(triton: TritonServer) -> AsyncIterator[TritonClient]:
-    async with TritonClient(triton.grpc) as client:
-        yield client
-
-
-@pytest.fixture
 async def raw(triton: TritonServer) -> AsyncIterator[InferenceServerClient]:
     async with InferenceServerClient(triton.grpc) as client:
         yield client
-
-
-async def events_of(client: TritonClient, request: RestyleRequest) -> list[RestyleEvent]:
-    return [event async for event in client.restyle(request, deadline=60)]
-
-
-async def result_of(client: TritonClient, request: RestyleRequest) -> Result:
-    last = (await events_of(client, request))[-1]
-    assert isinstance(last, Result)
-    return last
 
 
 async def denoiser_counts(raw: InferenceServerClient) -> tuple[int, int]:
@@ -340,16 +315,14 @@ async def test_a_restyle_tells_the_same_analysis(client: TritonClient) -> None:
 
 
 async def test_a_photo_that_cannot_be_analysed(client: TritonClient) -> None:
-    for shape, why in [
-        ((8, 8, 3), "image must have sides of 32"),
-        ((40, 200, 3), "image must be at most 4 times"),
-    ]:
+    reasons = {(8, 8, 3): "image must have sides of 32", (40, 200, 3): "image must be at most 4 times"}
+    for shape, why in reasons.items():
         with pytest.raises(RestyleError, match=why) as caught:
             await client.analyse(np.zeros(shape, np.uint8))
         assert caught.value.code == "invalid_request"
 
 
-async def test_analyses_at_once_are_told_apart(client: TritonClient) -> None:
+async def test_analyses_at_once_do_not_mix(client: TritonClient) -> None:
     photos = [room(112, 144, seed) for seed in range(6)]
     alone = [await client.analyse(photo) for photo in photos]
     together = await asyncio.gather(*(client.analyse(photo) for photo in photos))

@@ -108,9 +108,7 @@ async def test_a_slow_deletion_does_not_cost_an_accepted_job(s3_slow: Slow) -> N
     with s3_slow.by(4.0, b"application/octet-stream"):
         async with asyncio.timeout(IN_TIME):
             answer = await api.http.post("/transform/submit", files={"key": (None, key.encode())})
-        assert answer.status_code == 202
-    await api.store.get(answer.json()["job_id"])
-    await api.http.delete(f"/transform/{answer.json()['job_id']}")
+    await api.take_back(answer)
 
 
 async def test_a_job_that_a_slow_redis_queued_all_the_same_is_taken_back(redis_slow: Slow) -> None:

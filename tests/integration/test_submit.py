@@ -85,37 +85,10 @@ async def test_bad_forms_are_named_and_leave_nothing(
 
 
 async def test_odd_but_harmless_forms_are_taken(api: Api) -> None:
-    charset = b"Content-Type: text/plain; charset=no-such-charset\r\n"
-    for body in (
-        FILE + END,
-        part("file", photo()) + END,
-        FILE + part("style", b"boho", headers=charset) + END,
-    ):
-        response = await post(api, body)
-        assert response.status_code == 202
-        await api.http.delete(f"/transform/{response.json()['job_id']}")
+    style = part("style", b"boho", headers=b"Content-Type: text/plain; charset=no-such-charset\r\n")
+    for body in (FILE + END, part("file", photo()) + END, FILE + style + END):
+        await api.take_back(await post(api, body))
     assert not [path for path in api.stored() if "passwd" in path.name]
-
-
-H2C = {
-    "Connection": "Upgrade, HTTP2-Settings",
-    "Upgrade": "h2c",
-    "HTTP2-Settings": "AAMAAABkAAQAoAAAAAIAAAAA",
-}
-"""What Java's HttpClient and ``curl --http2`` offer with every request."""
-
-
-async def test_a_form_arrives_whole_beside_an_offer_of_http_2(api: Api) -> None:
-    response = await api.http.post("/transform/submit", files={"file": ("a.jpg", photo())}, headers=H2C)
-    assert response.status_code == 202, response.text
-    await api.http.delete(f"/transform/{response.json()['job_id']}")
-    data = photo()
-    offer = (await api.http.post("/uploads", json={"content_type": "image/jpeg", "size": len(data)})).json()
-    put = await api.http.put(offer["url"], content=data, headers={**offer["headers"], **H2C})
-    assert put.status_code == 200
-    response = await api.http.post("/transform/submit", files={"key": (None, offer["key"].encode())})
-    assert response.status_code == 202, response.text
-    await api.http.delete(f"/transform/{response.json()['job_id']}")
 
 
 async def test_an_endless_header_is_refused(api: Api) -> None:

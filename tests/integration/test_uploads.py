@@ -106,7 +106,7 @@ async def test_of_many_submissions_of_one_upload_one_gets_in(place: Place) -> No
     assert sorted(answer.status_code for answer in answers) == [202] + 39 * [409]
     assert (await place.api.store.stats()).queued == 1
     (taken,) = [answer for answer in answers if answer.status_code == 202]
-    await place.api.http.delete(f"/transform/{taken.json()['job_id']}")
+    await place.api.take_back(taken)
 
 
 async def test_a_link_takes_no_other_photo_once_one_is_there(place: Place) -> None:
@@ -118,12 +118,11 @@ async def test_a_link_takes_no_other_photo_once_one_is_there(place: Place) -> No
             answer = await http.put(offer["url"], content=put, headers=offer["headers"])
             assert answer.status_code in allowed, answer.text
         taken = await place.submit(offer["key"])
-        assert taken.status_code == 202, taken.text
         for put in (data, other):
             answer = await http.put(offer["url"], content=put, headers=offer["headers"])
             assert answer.status_code in (409, 412), answer.text
     assert await place.incoming() == []
-    await place.api.http.delete(f"/transform/{taken.json()['job_id']}")
+    await place.api.take_back(taken)
 
 
 async def test_a_submission_before_the_photo_does_not_cost_the_key(place: Place) -> None:
@@ -132,9 +131,7 @@ async def test_a_submission_before_the_photo_does_not_cost_the_key(place: Place)
     problem(await place.submit(offer["key"]), 409, "no_such_upload", "key")
     async with httpx2.AsyncClient() as http:
         assert (await http.put(offer["url"], content=data, headers=offer["headers"])).status_code == 200
-    taken = await place.submit(offer["key"])
-    assert taken.status_code == 202
-    await place.api.http.delete(f"/transform/{taken.json()['job_id']}")
+    await place.api.take_back(await place.submit(offer["key"]))
 
 
 async def test_results_are_reached_by_their_links_and_erased(place: Place) -> None:
@@ -218,11 +215,9 @@ async def test_submitted_as_json(place: Place) -> None:
     mask = base64.b64encode(photo()).decode()
     wishes = {"key": key, "style": " Boho", "preferences": {"seed": 3.0}, "keep_mask": mask}
     answer = await place.api.http.post("/transform/submit-upload", json=wishes)
-    assert answer.status_code == 202, answer.text
-    job = await place.api.store.get(answer.json()["job_id"])
+    job = await place.api.take_back(answer)
     assert (job.style, job.preferences.seed) == ("boho", 3)
     assert (job.mask_key, job.requires) == (f"uploads/{job.id}/keep_mask.jpg", ["keep_mask"])
-    await place.api.http.delete(f"/transform/{job.id}")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from litestar import Litestar
 from PIL import Image
 
 from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.domain.job import Job
 from orchestrator.ports import Lease
 from tests.support.servers import RedisServer, free_port, redis_binaries, running_redis
 
@@ -48,6 +49,13 @@ class Api:
         assert response.status_code == 202, response.text
         return str(response.json()["job_id"])
 
+    async def take_back(self, answer: httpx2.Response) -> Job:
+        """The job of a submission, which must have been accepted; it is cancelled."""
+        assert answer.status_code == 202, answer.text
+        job = await self.store.get(answer.json()["job_id"])
+        await self.http.delete(f"/transform/{job.id}")
+        return job
+
     async def claim(self, job_id: str) -> Lease:
         """Begin the job as a worker would."""
         lease = await self.store.claim("a-test", 2.0)
@@ -70,12 +78,8 @@ def problem(response: httpx2.Response, status: int, code: str, field: str | None
     """Asserts that the answer is this problem."""
     assert response.headers["content-type"] == "application/problem+json", response.text
     body = response.json()
-    assert (response.status_code, body["status"], body["code"], body.get("field")) == (
-        status,
-        status,
-        code,
-        field,
-    )
+    found = (response.status_code, body["status"], body["code"], body.get("field"))
+    assert found == (status, status, code, field)
     assert set(body) >= {"type", "title", "detail", "instance"}
     assert body["detail"]
     assert response.headers["x-content-type-options"] == "nosniff"
