@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from reroom import AsyncClient
-from tests.chaos.test_stack import Watcher, assert_told_once, steps_of_attempts
+from tests.chaos.test_stack import Watcher, assert_seen_once, steps_of_attempts
 from tests.support.running_stack import SECONDS, RunningStack, photo, running_stack, until
 
 ADMIN_TOKEN = "a token for the tests"
@@ -29,16 +29,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 async def submit(client: AsyncClient, count: int, steps: int) -> list[Watcher]:
     """From noise, so that all of the steps are run."""
-    jobs = [
-        await client.submit(photo(), "boho", {"steps": steps, "strength": 1.0, "seed": 1})
-        for _ in range(count)
-    ]
+    wishes = {"steps": steps, "strength": 1.0, "seed": 1}
+    jobs = [await client.submit(photo(), "boho", wishes) for _ in range(count)]
     return [Watcher(client, job.job_id) for job in jobs]
 
 
 async def outcome(client: AsyncClient, stack: RunningStack, watcher: Watcher) -> int:
-    """How often the job was begun until it was completed, its watcher having been told everything once."""
-    seen = await assert_told_once(client, stack, watcher)
+    """How often the job was begun until it was completed, its watcher having seen everything once."""
+    seen = await assert_seen_once(client, stack, watcher)
     job = await client.status(watcher.job_id)
     assert (job.status, job.attempts) == ("completed", 1), job
     return len(steps_of_attempts(seen))
@@ -57,12 +55,12 @@ async def test_one_of_two_tritons_killed_under_twenty_jobs_fails_none(stack: Run
         await until(lambda: min(map(stack.denoised, TRITONS)) >= 8, "work on both Tritons")
         stack.kill(killed)
         done, back = (count(stack, words) for words in (": completed", f"{address} serves again"))
-        # Nobody starts it again yet: the other one must do the rest.
+        # Nothing starts it again yet: the other one must do the rest.
         attempts = [await outcome(client, stack, watcher) for watcher in watchers]
         assert max(attempts) == 2, "a job was on the Triton that was killed, and no job met it twice"
         now = count(stack, ": completed")
         assert all(now[worker] > done[worker] for worker in WORKERS), "both used the other Triton"
-        assert_both_processes_tell(stack)
+        assert_both_processes_serve_watchers(stack)
         assert await triton_health(stack) == ("up", f"1 of 2 down: {address}")
         assert (await client.health()).healthy
 
@@ -97,7 +95,7 @@ def count(stack: RunningStack, words: str) -> dict[str, int]:
     return {worker: stack.log(worker).count(words) for worker in WORKERS}
 
 
-def assert_both_processes_tell(stack: RunningStack) -> None:
+def assert_both_processes_serve_watchers(stack: RunningStack) -> None:
     """Each API process has followed jobs for watchers."""
     pids = stack.api_pids()
     accepted = re.findall(r"(\d+) INFO uvicorn.error .*WebSocket /ws/transform/.*accepted", stack.log("api"))

@@ -1,4 +1,4 @@
-"""The containers and the embedded stack are told the same, and docker/ is what its tools and readers expect."""
+"""The containers and the embedded stack have the same settings, and docker/ is what its tools and readers expect."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def tool(name: str) -> str:
     return found
 
 
-# --- what tools say -------------------------------------------------------------------------------------------------
+# --- what tools check -------------------------------------------------------------------------------------------------
 
 
 def fits_the_specification(file: Path) -> bool:
@@ -121,15 +121,10 @@ def test_docker_compose_reads_it(profile: str, tritons: set[str], tmp_path: Path
 def test_every_setting_is_in_the_example_or_set_by_compose(
     services: dict[str, Model], example: dict[str, str]
 ) -> None:
-    names = {name for service in ("api", "worker") for name in services[service]["environment"]}
-    assert set(aliases()) == names
+    given = [pair for service in ("api", "worker") for pair in services[service]["environment"].items()]
+    assert set(aliases()) == {name for name, _ in given}
     # Passed on from .env, so an operator must be able to read about it.
-    passed = {
-        name
-        for service in ("api", "worker")
-        for name, value in services[service]["environment"].items()
-        if value is None or str(value).startswith(f"${{{name}:")
-    }
+    passed = {name for name, value in given if value is None or f"{value}".startswith(f"${{{name}:")}
     assert set(example) == passed | set(interpolated()) | {"COMPOSE_PROFILES"}
 
 
@@ -151,10 +146,8 @@ def test_the_examples_values_are_the_defaults(
 
 
 def test_secrets_have_no_default() -> None:
-    assert {name for name, default in interpolated().items() if default is None} == {
-        "REROOM_SIGNING_KEY",
-        "REDIS_PASSWORD",
-    }
+    required = {name for name, default in interpolated().items() if default is None}
+    assert required == {"REROOM_SIGNING_KEY", "REDIS_PASSWORD"}
 
 
 # --- start commands and options -------------------------------------------------------------------------------------
@@ -170,11 +163,8 @@ def test_the_api_and_the_worker_start_alike(services: dict[str, Model], tmp_path
 def test_triton_starts_alike(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.mkdir()
-    for file in (
-        DOCKER / "serve_triton.sh",
-        *(ROOT / "stack" / name for name in (WATCH.name, "tritonserver.options")),
-    ):
-        shutil.copy(file, image)
+    for file in ("docker/serve_triton.sh", f"stack/{WATCH.name}", "stack/tritonserver.options"):
+        shutil.copy(ROOT / file, image)
     server = tmp_path / "bin" / "tritonserver"
     server.parent.mkdir()
     server.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
@@ -198,18 +188,14 @@ def test_the_images_first_command_is_the_services(services: dict[str, Model]) ->
     assert yaml.safe_load(command[1]) == services["api"]["command"]
 
 
-SAID = {
-    "appendonly": "yes",
-    "appendfsync": "always",
-    "save": "",
-    "maxmemory": str(2**30),
-    "maxmemory-policy": "noeviction",
-}
+REDIS_SETTINGS = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
+REDIS_SETTINGS |= {"maxmemory": str(2**30)}
+"""What the file that both read sets."""
 
 
-def test_the_embedded_redis_is_told_what_the_file_says(tmp_path: Path) -> None:
+def test_the_embedded_redis_has_the_files_settings(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
-        assert {name: client.config_get(name)[name] for name in SAID} == SAID
+        assert {name: client.config_get(name)[name] for name in REDIS_SETTINGS} == REDIS_SETTINGS
 
 
 @pytest.fixture
@@ -239,13 +225,13 @@ def containers_redis(services: dict[str, Model], tmp_path: Path) -> Iterator[tup
         process.wait(10)
 
 
-def test_the_containers_redis_is_told_what_the_file_says(
+def test_the_containers_redis_has_the_files_settings(
     containers_redis: tuple[int, dict[str, str]], services: dict[str, Model]
 ) -> None:
     port, env = containers_redis
     with redis.Redis(port=port, password="a-password", decode_responses=True) as client:
         assert client.ping()
-        assert {name: client.config_get(name)[name] for name in SAID} == SAID
+        assert {name: client.config_get(name)[name] for name in REDIS_SETTINGS} == REDIS_SETTINGS
     with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
     if not shutil.which("redis-cli"):
@@ -292,9 +278,7 @@ def test_tritons_tag_is_pinned_in_one_place_and_its_table_names_it() -> None:
     pin = r"tritonserver:(\d\d\.\d\d)-py3"
     files = [*DOCKER.iterdir(), *ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"]
     found = {file.name: re.findall(pin, file.read_text()) for file in files if file.is_file()}
-    assert {name: tags for name, tags in found.items() if tags} == {
-        "triton.Dockerfile": found["triton.Dockerfile"]
-    }
+    assert [name for name, tags in found.items() if tags] == ["triton.Dockerfile"]
     (tag,) = found["triton.Dockerfile"]
     assert f"| Triton's container | {tag}-py3 |" in (DOCKER / "README.md").read_text()
 

@@ -95,7 +95,7 @@ def test_every_code_is_used() -> None:
 def test_the_page_on_settings_is_what_the_settings_say() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == page()
     missing = [name for name, field in Settings.model_fields.items() if not field.description]
-    assert missing == [], "say what they are"
+    assert missing == [], "describe them"
 
 
 def test_the_page_on_models_has_every_model_and_every_input_of_restyle() -> None:

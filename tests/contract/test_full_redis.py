@@ -101,8 +101,8 @@ async def test_jobs_run_and_end_while_redis_is_full(
         await store.publish(first, 1, Step(step=1, of=2, progress=0.5))
         await store.publish(first, 2, Preview(step=1, jpeg="x" * 6000, progress=0.5))
         await store.finish(first, Completed(result=result()))
-        told = await asyncio.wait_for(watching, 5)
-        assert [type(record.event) for record in told[-3:]] == [Step, Preview, Completed]
+        seen = await asyncio.wait_for(watching, 5)
+        assert [type(record.event) for record in seen[-3:]] == [Step, Preview, Completed]
         await store.cancel(unwanted.id)
         second = await claim(store)
         await store.release(second)

@@ -83,10 +83,10 @@ async def test_of_previews_only_the_newest_is_kept(
     used = await client.memory_usage(key, samples=0)
     assert used is not None
     assert used < 100_000
-    told = asyncio.create_task(collect(store, lease.job.id))
+    seen = asyncio.create_task(collect(store, lease.job.id))
     await asyncio.sleep(0.1)
     await store.finish(lease, Completed(result=result()))
-    kinds = [record.event for record in await asyncio.wait_for(told, 5)]
+    kinds = [record.event for record in await asyncio.wait_for(seen, 5)]
     assert [event.step for event in kinds if isinstance(event, Step)] == list(range(1, STEPS + 1))
     assert [event.step for event in kinds if isinstance(event, Preview)] == [STEPS]
     assert [type(event) for event in kinds[:2]] == [StatusChanged, StatusChanged]

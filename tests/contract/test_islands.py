@@ -41,13 +41,13 @@ def test_a_palette_that_passes_the_api_is_taken_by_the_model() -> None:
     assert schema["maxItems"] * schema["items"]["maxLength"] <= request.MAX_PALETTE
 
 
-def test_older_workers_say_palettes_in_the_models_words() -> None:
+def test_older_workers_write_palettes_in_the_models_words() -> None:
     assert palette.WORDS == "colour palette of"
 
 
-def test_the_api_tells_the_models_name_of_no_room_in_particular() -> None:
-    (told,) = get_type_hints(Analysis, include_extras=True)["room_type"].__metadata__
-    assert f'"{objects.UNKNOWN}"' in told.description
+def test_the_api_documents_the_models_name_of_an_unknown_room() -> None:
+    (annotation,) = get_type_hints(Analysis, include_extras=True)["room_type"].__metadata__
+    assert f'"{objects.UNKNOWN}"' in annotation.description
 
 
 def test_edges_are_found_as_the_export_says() -> None:

@@ -43,11 +43,11 @@ async def test_a_job_goes_from_submit_to_completed(store: RedisJobStore) -> None
     await store.finish(lease, Completed(result=result()))
     done = await store.get(job.id)
     assert (done.status, done.progress, done.result) == (JobState.COMPLETED, 1.0, result())
-    told = await collect(store, job.id)
-    assert [type(record.event) for record in told] == [
+    seen = await collect(store, job.id)
+    assert [type(record.event) for record in seen] == [
         StatusChanged, StatusChanged, StatusChanged, Step, Completed,
     ]  # fmt: skip
-    assert done.last_seq == told[-1].seq
+    assert done.last_seq == seen[-1].seq
     stats = await store.stats()
     assert (stats.queued, stats.running, stats.delayed, stats.dead_letters) == (0, 0, 0, 0)
     assert stats.mean_seconds is not None
@@ -371,11 +371,11 @@ async def test_events_follow_a_running_job_and_resume(store: RedisJobStore) -> N
         await store.publish(lease, number, Step(step=number, of=20, progress=number / 20))
         await asyncio.sleep(0.005)
     await store.finish(lease, Completed(result=result()))
-    told = await asyncio.wait_for(watching, 5)
-    assert [record.event.step for record in told if isinstance(record.event, Step)] == list(range(1, 21))
-    assert sorted(told, key=lambda record: seq_key(record.seq)) == told
-    for index, record in enumerate(told):
-        assert await collect(store, lease.job.id, record.seq) == told[index + 1 :]
+    seen = await asyncio.wait_for(watching, 5)
+    assert [record.event.step for record in seen if isinstance(record.event, Step)] == list(range(1, 21))
+    assert sorted(seen, key=lambda record: seq_key(record.seq)) == seen
+    for index, record in enumerate(seen):
+        assert await collect(store, lease.job.id, record.seq) == seen[index + 1 :]
 
 
 async def test_a_missing_server_is_unavailable(store: RedisJobStore) -> None:
@@ -388,8 +388,8 @@ async def test_a_missing_server_is_unavailable(store: RedisJobStore) -> None:
     await away.aclose()
 
 
-async def test_a_wrong_password_is_told_apart(server: RedisServer) -> None:
-    denied = RedisJobStore(server.url.replace("://", "://nobody:wrong@"))
+async def test_a_wrong_password_is_not_an_outage(server: RedisServer) -> None:
+    denied = RedisJobStore(server.url.replace("://", "://someone:wrong@"))
     with pytest.raises(AccessDenied):
         await denied.ping()
     await denied.aclose()

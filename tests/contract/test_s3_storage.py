@@ -1,4 +1,4 @@
-"""What the S3 adapter promises beyond its port's contract: R2's quirks, and how it bears trouble."""
+"""What the S3 adapter promises beyond its port's contract: R2's quirks, and how it bears outages."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_botocores_defaults_would_send_one(s3: S3Server, tls: ssl.SSLConte
         assert [word for word in CHECKSUMS if word in bytes(relay.sent).lower()] != []
 
 
-async def test_a_certificate_of_nobody_known_is_refused(
+async def test_a_certificate_of_an_unknown_authority_is_refused(
     s3: S3Server, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_CA_BUNDLE")
@@ -116,7 +116,7 @@ async def test_links_stay_the_same_for_half_of_their_life(s3: S3Server) -> None:
     async with s3.open(bucket, clock=clock) as one, s3.open(bucket, clock=clock) as other:
         for _ in range(1200):
             urls.append(await one.url("a/b.jpg", 600))
-            assert await other.url("a/b.jpg", 600) == urls[-1], "another process says something else"
+            assert await other.url("a/b.jpg", 600) == urls[-1], "another process makes another link"
             age = clock() - signed_at(urls[-1])
             assert 0 <= age <= 301, "no link is of the future, or has less than half of its life before it"
             now += 1
@@ -196,13 +196,13 @@ async def test_a_server_that_is_away_is_unavailable_and_may_come_back(s3: S3Serv
 async def test_a_silent_server_is_given_up(s3: S3Server, patience: dict[str, float]) -> None:
     connections = []
 
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(asyncio.current_task())
         await reader.read()
         writer.close()
         await writer.wait_closed()
 
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    server = await asyncio.start_server(stay_silent, "127.0.0.1", 0)
     endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, s3.open("bucket", endpoint=endpoint, **patience) as storage, asyncio.timeout(30):
         with pytest.raises(Unavailable):

@@ -51,8 +51,7 @@ async def test_what_a_worker_does_not_understand_it_leaves_to_others(
     newer_id = await newer(store, client, **fields)
     sound = a_job()
     await store.submit(sound)
-    lease = await store.claim("w", 0.5, OLD)
-    assert lease is not None
+    lease = await claim(store, "w", kind=OLD)
     assert lease.job.id == sound.id, "it does not hold up the others"
     for _ in range(5):
         assert await store.claim("w2", 0.01, OLD) is None
@@ -72,22 +71,18 @@ async def test_a_worker_of_another_kind_takes_it_in_its_old_place(
     first, later = a_job(style="gothic"), a_job()
     await store.submit(first)
     await store.submit(later)
-    lease = await store.claim("w", 0.5, OLD)
-    assert lease is not None
+    lease = await claim(store, "w", kind=OLD)
     await store.decline(lease, ["style gothic"])
     await store.decline(lease, ["style gothic"])
     with pytest.raises(LeaseLost):
         await store.renew(lease)
-    taken = await store.claim("v2", 0.5, NEW)
-    assert taken is not None
+    taken = await claim(store, "v2", kind=NEW)
     assert (taken.job.id, taken.attempt, taken.job.attempts) == (first.id, 2, 1)
     await asyncio.sleep(LEASE + 0.2)  # the newer worker dies
     assert (await store.get(first.id)).status == JobState.ANALYZING
-    other = await store.claim("w", 0.5, OLD)
-    assert other is not None
+    other = await claim(store, "w", kind=OLD)
     assert other.job.id == later.id, "a dead worker's job is not for those who declined it either"
-    again = await store.claim("v2", 0.5, NEW)
-    assert again is not None
+    again = await claim(store, "v2", kind=NEW)
     assert (again.job.id, again.job.attempts) == (first.id, 2)
     await store.finish(again, Completed(result=result()))
     assert (await store.stats()).declined == 0
@@ -124,8 +119,7 @@ async def test_many_declined_jobs_hold_up_no_worker(
     ids = [await newer(store, client, requires=["masks"]) for _ in range(30)]
     sound = a_job()
     await store.submit(sound)
-    lease = await store.claim("w", 1.0, OLD)
-    assert lease is not None
+    lease = await claim(store, "w", kind=OLD)
     assert lease.job.id == sound.id
     assert (await store.stats()).declined == len(ids)
 

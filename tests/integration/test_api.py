@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.domain.events import Completed, Failed, Step
 from orchestrator.domain.job import JobError, JobResult
-from tests.support.api_server import ADMIN_TOKEN, Api, photo, problem, running_api
+from tests.support.api_server import ADMIN_TOKEN, SIGNING_KEY, Api, photo, problem, running_api
 from tests.support.servers import RedisServer, free_port
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -19,7 +21,7 @@ ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_root_says_what_this_is(api: Api) -> None:
+async def test_root_describes_the_service(api: Api) -> None:
     body = (await api.http.get("/")).json()
     assert set(body) == {"name", "version", "status", "endpoints", "supported_styles"}
     assert body["supported_styles"] == ["modern", "scandinavian", "boho", "industrial", "minimalist"]
@@ -121,7 +123,7 @@ async def test_without_triton_nothing_can_be_looked_at(api: Api) -> None:
     assert (api.stored(), (await api.store.stats()).queued) == (stored, waiting)
 
 
-async def test_who_asks_again_is_given_the_same_links(api: Api) -> None:
+async def test_a_second_request_is_given_the_same_links(api: Api) -> None:
     job_id = await api.submit()
     original = f"uploads/{job_id}/original.jpg"
     result = JobResult(transformed_key=original, thumbnail_key=original, metadata={})
@@ -144,10 +146,15 @@ async def test_cancel(api: Api) -> None:
 async def test_links_cannot_be_made_up(api: Api) -> None:
     job_id = await api.submit()
     key = f"uploads/{job_id}/original.jpg"
+    link = UrlSigner(SIGNING_KEY.encode(), api.base_url).url(key, 600)
+    assert (await api.http.get(link)).status_code == 200
     for path in (
         f"/files/{key}",
         f"/files/{key}?expires=9999999999&signature={'0' * 64}",
         "/files/%ff?signature=%ff",
+        link.replace("original", "keep_mask"),
+        re.sub(r"expires=(\d+)", lambda found: f"expires={int(found[1]) + 1}", link),
+        link[:-1] + ("0" if link[-1] != "0" else "1"),
     ):
         problem(await api.http.get(path), 403, "bad_signature")
     await api.http.delete(f"/transform/{job_id}")
@@ -182,7 +189,7 @@ async def test_debug_is_for_the_administrator(api: Api) -> None:
     assert "queued" in (await api.http.get("/debug/queue/stats", headers=ADMIN)).json()
 
 
-async def test_health_tells_the_parts_apart(api: Api) -> None:
+async def test_health_names_the_state_of_each_part(api: Api) -> None:
     body = (await api.http.get("/health")).json()
     # Whether a worker looked lately depends on the tests before this one.
     assert body["services"].pop("workers")
@@ -222,7 +229,7 @@ async def test_health_answers_in_time_when_a_part_hangs(tmp_path: Path) -> None:
     assert services["storage"]["status"] == "up"
 
 
-async def test_without_an_administrator_nobody_is_one(redis: RedisServer, tmp_path: Path) -> None:
+async def test_without_a_token_there_is_no_administrator(redis: RedisServer, tmp_path: Path) -> None:
     async with running_api(redis.url, tmp_path, REROOM_ADMIN_TOKEN="") as api:
         headers = {"Authorization": "Bearer x"}
         problem(await api.http.get("/debug/queue/stats", headers=headers), 403, "admin_disabled")

@@ -1,4 +1,4 @@
-"""What the API says when it takes no jobs, as the queue is full or Redis is; and which keys may be submitted again."""
+"""What the API answers while the queue or Redis is full; and which keys may be submitted again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def upload(api: Api) -> str:
     return str(offer["key"])
 
 
-async def test_a_full_queue_says_how_many_wait_and_when_to_come_back(api: Api) -> None:
+async def test_a_full_queue_names_how_many_wait_and_when_to_come_back(api: Api) -> None:
     key = await upload(api)
     answers = await asyncio.gather(*(send(api) for _ in range(10)))
     jobs = [answer.json()["job_id"] for answer in answers if answer.status_code == 202]
@@ -62,7 +62,7 @@ async def test_a_full_queue_says_how_many_wait_and_when_to_come_back(api: Api) -
     await api.take_back(await send(api, key))  # a refusal by our fault does not use the key up
 
 
-async def test_a_full_queue_is_said_before_the_photo_is_looked_at(api: Api) -> None:
+async def test_a_full_queue_is_reported_before_the_photo_is_looked_at(api: Api) -> None:
     jobs = [(await send(api)).json()["job_id"] for _ in range(MAX_QUEUE)]
     answer = await api.http.post("/transform/submit", files={"file": ("a.jpg", b"no photo at all")})
     problem(answer, 503, "queue_full")

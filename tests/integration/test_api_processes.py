@@ -89,8 +89,7 @@ async def test_sigterm_lets_a_request_end_and_leaves_nothing(api: Api) -> None:
     pids = api_processes(api.process.pid)
     body = b'--x\r\nContent-Disposition: form-data; name="rooms"\r\n\r\n1\r\n--x--\r\n'
     async with asyncio.timeout(SECONDS):
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(api.base_url.rpartition(":")[2]))
-        writer.write(
+        reader, writer = await api.connect(
             b"POST /transform/submit HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n"
             b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" % len(body)
         )

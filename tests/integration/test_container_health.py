@@ -19,14 +19,14 @@ from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
 from orchestrator.worker import Worker
 from tests.conftest import ROOT
+from tests.support.api_server import a_redis
 from tests.support.fakes import FakeInference, MemoryStorage, a_script
-from tests.support.servers import free_port, redis_binaries, running_redis
+from tests.support.servers import free_port
 
 
 async def test_a_living_worker_touches_its_heartbeat(tmp_path: Path) -> None:
     heartbeat = tmp_path / "alive"
-    binary = next(binary for binary in redis_binaries().values() if binary)
-    with running_redis(binary, tmp_path) as server:
+    with a_redis(tmp_path) as server:
         store = RedisJobStore(server.url, lease_seconds=0.5)
         inference = FakeInference(a_script())
         storage = MemoryStorage()
@@ -92,7 +92,7 @@ def test_an_api_that_answers_is_healthy(port: int, monkeypatch: pytest.MonkeyPat
     assert ask(port).returncode == 1
 
 
-def test_an_api_that_is_gone_is_told_in_one_line() -> None:
+def test_an_api_that_is_gone_is_reported_in_one_line() -> None:
     said = ask(free_port())
     assert said.returncode == 1
     assert "refused" in said.stderr

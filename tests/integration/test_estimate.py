@@ -1,4 +1,4 @@
-"""How long a job is said to take, against simulated workers: the real scripts in a real Redis, by a simulated clock."""
+"""Estimates of how long a job takes, against simulated workers: the real scripts in a real Redis, a simulated clock."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Workers:
         await self.store.finish(lease, Completed(result=result()))
 
     async def work_off(self, jobs: int, *, waiting: int = 0) -> None:
-        """End so many jobs, while at least ``waiting`` others wait."""
+        """End ``jobs`` jobs, while at least ``waiting`` others wait."""
         for _ in range(jobs):
             while (await self.store.stats()).queued < waiting + self.slots:
                 await self.store.submit(a_job())
@@ -88,8 +88,10 @@ class Workers:
     async def assert_right(self, positions: tuple[int, ...] = (50, 500, 5000)) -> None:
         stats = await self.store.stats()
         for position in positions:
-            said, true = seconds_remaining(a_job(), position, stats), self.truth(position)
-            assert 0.7 < said / true < 1.3, f"{position} waiting: {said:.1f} s said, {true:.1f} s true"
+            estimated, true = seconds_remaining(a_job(), position, stats), self.truth(position)
+            assert 0.7 < estimated / true < 1.3, (
+                f"{position} waiting: {estimated:.1f} s estimated, {true:.1f} s true"
+            )
 
 
 @pytest.fixture

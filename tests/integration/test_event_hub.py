@@ -14,16 +14,16 @@ import redis.asyncio
 from orchestrator.adapters.redis import RedisJobStore, hub
 from orchestrator.domain.events import Completed, EventRecord, Step
 from orchestrator.ports import JobStore, Lease
+from tests.support.api_server import a_redis
 from tests.support.jobs import a_job, claim, collect, result
-from tests.support.servers import RedisServer, redis_binaries, running_redis
+from tests.support.servers import RedisServer
 
 EVENTS = 150
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    binary = next(binary for binary in redis_binaries().values() if binary)
-    with running_redis(binary, tmp_path) as running:
+    with a_redis(tmp_path) as running:
         yield running
 
 
@@ -41,8 +41,8 @@ async def publish_all(store: JobStore, lease: Lease, pause: float = 0.002) -> No
     await store.finish(lease, Completed(result=result()))
 
 
-def steps(told: list[EventRecord]) -> list[int]:
-    return [record.event.step for record in told if isinstance(record.event, Step)]
+def steps(seen: list[EventRecord]) -> list[int]:
+    return [record.event.step for record in seen if isinstance(record.event, Step)]
 
 
 async def test_watchers_that_attach_at_any_moment_miss_nothing(store: RedisJobStore) -> None:
@@ -52,23 +52,23 @@ async def test_watchers_that_attach_at_any_moment_miss_nothing(store: RedisJobSt
     for index in range(60):
         watching.append(asyncio.create_task(collect(store, leases[index % 3].job.id)))
         await asyncio.sleep(0.005)
-    for told in await asyncio.wait_for(asyncio.gather(*watching), 20):
-        assert steps(told) == list(range(1, EVENTS + 1))
-        assert isinstance(told[-1].event, Completed)
+    for seen in await asyncio.wait_for(asyncio.gather(*watching), 20):
+        assert steps(seen) == list(range(1, EVENTS + 1))
+        assert isinstance(seen[-1].event, Completed)
     await asyncio.gather(*publishing)
 
 
 async def test_a_watcher_that_comes_and_goes_sees_every_event_once(store: RedisJobStore) -> None:
     lease = await claim(store, job=a_job())
     publishing = asyncio.create_task(publish_all(store, lease))
-    told: list[EventRecord] = []
-    while not told or not isinstance(told[-1].event, Completed):
-        async with aclosing(store.events(lease.job.id, told[-1].seq if told else "0-0")) as events:
+    seen: list[EventRecord] = []
+    while not seen or not isinstance(seen[-1].event, Completed):
+        async with aclosing(store.events(lease.job.id, seen[-1].seq if seen else "0-0")) as events:
             async for record in events:
-                told.append(record)
-                if len(told) % 7 == 0:
+                seen.append(record)
+                if len(seen) % 7 == 0:
                     break
-    assert steps(told) == list(range(1, EVENTS + 1))
+    assert steps(seen) == list(range(1, EVENTS + 1))
     await publishing
 
 
@@ -109,11 +109,11 @@ async def test_a_watcher_too_slow_for_its_queue_misses_nothing(
     monkeypatch.setattr(hub, "QUEUE_LIMIT", 10)
     lease = await claim(store, job=a_job())
     publishing = asyncio.create_task(publish_all(store, lease, pause=0))
-    told = []
+    seen = []
     async for record in store.events(lease.job.id, "0-0"):
-        told.append(record)
+        seen.append(record)
         await asyncio.sleep(0.005)
-    assert steps(told) == list(range(1, EVENTS + 1))
+    assert steps(seen) == list(range(1, EVENTS + 1))
     await publishing
 
 
@@ -178,5 +178,5 @@ async def test_readings_whose_replies_come_out_of_order_lose_nothing(
     go_on.set()
     await store.publish(lease, 2, Step(step=2, of=2, progress=0.9))
     await store.finish(lease, Completed(result=result()))
-    for told in await asyncio.wait_for(asyncio.gather(late, prompt), 10):
-        assert steps(told) == [1, 2]
+    for seen in await asyncio.wait_for(asyncio.gather(late, prompt), 10):
+        assert steps(seen) == [1, 2]

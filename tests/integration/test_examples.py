@@ -23,7 +23,7 @@ COMMANDS = dict(
         r"^\| \[([\w.]+)\]\(\1\) \|.*\| `([^`]+)` \|$", (EXAMPLES / "README.md").read_text(), re.MULTILINE
     )
 )
-"""What the page says to run, by the program's name."""
+"""The commands of the page, by the program's name."""
 SAME_JOB = ["restyle.py", "restyle.mjs", "restyle.sh"]
 
 

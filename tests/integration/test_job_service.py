@@ -64,12 +64,8 @@ async def bench(redis: RedisServer, tmp_path: Path) -> AsyncIterator[Bench]:
 async def test_submit_stores_the_photo_and_queues_the_job(bench: Bench) -> None:
     view = await bench.service.submit(b"jpeg", "boho", Preferences(seed=3))
     job = await bench.store.get(view.job.id)
-    assert (job.style, job.preferences.seed, job.status, job.created_at) == (
-        "boho",
-        3,
-        JobState.QUEUED,
-        1000.0,
-    )
+    assert (job.style, job.preferences.seed) == ("boho", 3)
+    assert (job.status, job.created_at) == (JobState.QUEUED, 1000.0)
     assert job.original_key == f"uploads/{job.id}/original.jpg"
     assert await bench.storage.get(job.original_key) == b"jpeg"
     assert (view.queue_position, view.estimated_time) == (0, FIRST_GUESS_SECONDS)

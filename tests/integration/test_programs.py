@@ -1,4 +1,4 @@
-"""Every program of the project says with ``--help`` what it is for, and does nothing else."""
+"""Every program of the project explains itself with ``--help``, and does nothing else."""
 
 from __future__ import annotations
 

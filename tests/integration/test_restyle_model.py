@@ -305,8 +305,8 @@ async def test_an_analysis_has_the_frame_of_the_result(client: TritonClient, sha
 
 async def test_a_restyle_tells_the_same_analysis(client: TritonClient) -> None:
     seen = await client.analyse(PHOTO)
-    (told,) = [event for event in await events_of(client, ask()) if isinstance(event, Analysis)]
-    assert (told.objects, told.room_type, told.room_confidence, told.release) == (
+    (analysis,) = [event for event in await events_of(client, ask()) if isinstance(event, Analysis)]
+    assert (analysis.objects, analysis.room_type, analysis.room_confidence, analysis.release) == (
         seen.objects,
         seen.room_type,
         seen.room_confidence,

@@ -58,7 +58,7 @@ async def test_a_job_that_is_remembered_keeps_its_pictures_however_old(bench: Be
     assert await bench.left() == ["uploads/a/original.jpg"]
 
 
-async def test_photos_that_nobody_submitted_go(bench: Bench) -> None:
+async def test_photos_that_were_not_submitted_go(bench: Bench) -> None:
     await bench.put("incoming/a/photo", 2 * UPLOAD_TTL + 1)
     await bench.put("incoming/b/photo", UPLOAD_TTL + 1)
     assert await bench.left() == ["incoming/b/photo"]

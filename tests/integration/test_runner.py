@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -22,18 +22,12 @@ from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
 from orchestrator.worker import Worker
 from reroom.triton import Step
+from tests.support.api_server import photo as a_photo
 from tests.support.fakes import FakeInference, Line, MemoryStorage, a_script
 from tests.support.jobs import a_job, claim, collect, result
-from tests.support.servers import RedisServer, redis_binaries, running_redis
+from tests.support.servers import RedisServer
 
 LEASE = 1.0
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    binaries = [binary for binary in redis_binaries().values() if binary]
-    with running_redis(binaries[0], tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 class Bench:
@@ -73,19 +67,13 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(server: RedisServer) -> AsyncIterator[Bench]:
-    store = RedisJobStore(server.url, prefix=f"{time.monotonic_ns()}:", lease_seconds=LEASE)
+async def bench(redis: RedisServer) -> AsyncIterator[Bench]:
+    store = RedisJobStore(redis.url, prefix=f"{time.monotonic_ns()}:", lease_seconds=LEASE)
     yield Bench(store)
     await store.aclose()
 
 
-def a_photo(size: tuple[int, int] = (96, 64)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", size, (200, 120, 40)).save(out, "JPEG", quality=95)
-    return out.getvalue()
-
-
-async def test_a_job_is_told_and_stored(bench: Bench) -> None:
+async def test_a_job_is_published_and_stored(bench: Bench) -> None:
     wishes = Preferences(
         keep_furniture=True, color_palette=["sand", "sage"], prompt="a reading corner", seed=0, steps=4
     )
@@ -98,14 +86,14 @@ async def test_a_job_is_told_and_stored(bench: Bench) -> None:
     assert asked.palette == ("sand", "sage")
     assert (asked.seed, asked.steps, asked.strength, asked.max_strength) == (0, 4, None, 0.65)
     assert asked.image.shape == (64, 96, 3)
-    assert np.abs(asked.image.astype(int) - (200, 120, 40)).max() <= 3
+    assert np.abs(asked.image.astype(int) - (120, 90, 60)).max() <= 3
 
-    told = [record.event for record in await collect(bench.store, job.id)]
-    states = [event.status for event in told if isinstance(event, events.StatusChanged)]
+    published = [record.event for record in await collect(bench.store, job.id)]
+    states = [event.status for event in published if isinstance(event, events.StatusChanged)]
     assert states == ["queued", "analyzing", "generating", "transforming", "finalizing"]
-    assert [event.step for event in told if isinstance(event, events.Step)] == [1, 2, 3, 4]
-    assert any(isinstance(event, events.Preview) and event.jpeg == "/9hqcGVn" for event in told)
-    progress = [event.progress for event in told if not isinstance(event, events.Failed | events.Cancelled)]
+    assert [event.step for event in published if isinstance(event, events.Step)] == [1, 2, 3, 4]
+    assert any(isinstance(event, events.Preview) and event.jpeg == "/9hqcGVn" for event in published)
+    progress = [e.progress for e in published if not isinstance(e, events.Failed | events.Cancelled)]
     assert progress == sorted(progress)
     assert progress[-2] <= 0.95
     assert progress[-1] == 1.0
@@ -116,28 +104,9 @@ async def test_a_job_is_told_and_stored(bench: Bench) -> None:
     with Image.open(io.BytesIO(bench.storage.objects[job.result.transformed_key])) as picture:
         assert (picture.format, picture.size) == ("JPEG", (64, 48))
     assert job.result.thumbnail_key in bench.storage.objects
-    assert {
-        key: job.result.metadata[key]
-        for key in (
-            "style",
-            "quality_score",
-            "room_type",
-            "room_confidence",
-            "seed",
-            "width",
-            "height",
-            "release",
-        )
-    } == {
-        "style": "boho",
-        "quality_score": 0.85,
-        "room_type": "bedroom",
-        "room_confidence": 0.9,
-        "seed": 7,
-        "width": 64,
-        "height": 48,
-        "release": "tiny-1",
-    }
+    facts = {"style": "boho", "quality_score": 0.85, "room_type": "bedroom", "room_confidence": 0.9}
+    facts |= {"seed": 7, "width": 64, "height": 48, "release": "tiny-1"}
+    assert job.result.metadata.items() >= facts.items()
     assert job.result.metadata["processing_time"] > 0
 
 
@@ -158,7 +127,7 @@ async def test_cancel_stops_the_model_well_under_a_second(bench: Bench) -> None:
     assert (await running).status == JobState.CANCELLED
     assert time.monotonic() - began < 5
     assert inference.closed == 1
-    assert sum(isinstance(event, Step) for event in inference.said) < 100
+    assert sum(isinstance(event, Step) for event in inference.sent) < 100
 
 
 async def test_a_lost_lease_stops_the_model_and_commits_nothing(bench: Bench) -> None:
@@ -186,11 +155,7 @@ async def test_halt_releases_the_job(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("line", "status", "code"),
     [
-        (
-            InferenceError("invalid_request", "steps must be 1 to 100, not 0", retryable=False),
-            "failed",
-            "invalid_request",
-        ),
+        (InferenceError("invalid_request", "steps must be 1", retryable=False), "failed", "invalid_request"),
         (InferenceError("unavailable", "connection lost", retryable=True), "queued", None),
         (RuntimeError("a bug"), "queued", None),
     ],
@@ -207,11 +172,8 @@ async def test_retryable_errors_use_up_the_attempts(bench: Bench) -> None:
     for _ in range(MAX_DELIVERIES):
         await bench.run(inference, await claim(bench.store))
     failed = await bench.store.get(job.id)
-    assert (failed.status, failed.message, failed.attempts) == (
-        JobState.FAILED,
-        "out of memory",
-        MAX_DELIVERIES,
-    )
+    assert (failed.status, failed.message) == (JobState.FAILED, "out of memory")
+    assert failed.attempts == MAX_DELIVERIES
 
 
 async def test_an_outage_uses_up_no_attempt_but_ten_of_them_end_the_job(bench: Bench) -> None:
@@ -295,8 +257,7 @@ async def test_a_style_that_is_not_known_here_is_left_to_other_workers(bench: Be
     styles = {**STYLES, "of-a-newer-version": STYLES["boho"]}
     newer = Runner(bench.store, bench.storage, new, styles, lease_seconds=LEASE, retry_delay=0.05)
     assert newer.kind != older.kind
-    lease = await bench.store.claim("v2", 0.5, newer.kind)
-    assert lease is not None
+    lease = await claim(bench.store, "v2", kind=newer.kind)
     await newer.run(lease, bench.halt)
     done = await bench.store.get(job.id)
     assert (done.status, done.attempts) == (JobState.COMPLETED, 1)

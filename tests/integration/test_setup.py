@@ -27,8 +27,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture(scope="module")
 def triton(checkout: Checkout) -> Checkout:
     """With a complete .triton."""
-    status, said = checkout.make(".triton")
-    assert status == 0, said
+    checkout.complete(".triton")
     return checkout
 
 
@@ -55,8 +54,7 @@ def test_killed_at_any_moment_it_is_completed_by_the_next_call(checkout: Checkou
     for moment in moments:
         checkout.kill_when(moment(), ".triton")
         assert not (checkout.folder / ".triton" / ".installed").exists(), "it ended before it was killed"
-    status, said = checkout.make(".triton")
-    assert status == 0, said
+    checkout.complete(".triton")
     assert checkout.differences(".triton", *TRITON) == [], seed
     assert not (checkout.folder / ".triton" / ".tmp").exists()
     assert checkout.make("-q", ".triton")[0] == 0, "it would be done again"
@@ -78,8 +76,7 @@ def test_a_lost_network_costs_nothing_and_a_full_disk_is_got_over(triton: Checko
     assert "File too large" in said
     assert configuration.stat().st_mtime_ns == made, "what was complete was made anew"
 
-    status, said = triton.make(".triton")
-    assert status == 0, said
+    triton.complete(".triton")
     assert triton.differences(".triton", *TRITON, "fat") == []
 
 
@@ -112,8 +109,7 @@ def test_tests_that_were_not_installed_to_their_end_leave_a_server_that_is_compl
         (checkout.site(".venv") / f"torch_like/part{FILES // 2}.py").exists, ".venv/.tests-installed"
     )
     for goal, packages in ((".venv", ["alpha"]), (".venv/.tests-installed", ["alpha", "torch_like"])):
-        status, said = checkout.make(goal)
-        assert status == 0, said
+        checkout.complete(goal)
         assert checkout.differences(".venv", *packages) == []
 
 

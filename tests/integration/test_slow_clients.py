@@ -98,7 +98,7 @@ async def answer(reader: asyncio.StreamReader) -> httpx2.Response:
     return httpx2.Response(int(head.split()[1]), headers=headers, content=body)
 
 
-async def test_uploads_that_send_nothing_block_nobody(bench: Bench) -> None:
+async def test_uploads_that_send_nothing_block_no_others(bench: Bench) -> None:
     for _ in range(2 * UPLOADS):
         await bench.begin_put(MAX_UPLOAD, 0, client="127.0.0.1")
     assert (await bench.put(MAX_UPLOAD, "192.0.2.9")).status_code == 200

@@ -73,14 +73,14 @@ async def s3_slow(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def redis_slow(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Slow]:
-    """Its Triton says nothing at all."""
+    """Its Triton answers nothing at all."""
 
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1000):
             pass
         writer.close()
 
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    silent = await asyncio.start_server(stay_silent, "127.0.0.1", 0)
     async with silent, relaying(redis.url) as relay:
         settings = {
             "REROOM_TRITON_URL": f"127.0.0.1:{silent.sockets[0].getsockname()[1]}",
@@ -116,7 +116,7 @@ async def test_a_job_that_a_slow_redis_queued_all_the_same_is_taken_back(redis_s
     # Scripts and connections are there then.
     await api.http.delete(f"/transform/{await api.submit()}")
     await redis_slow.storage.delete_prefix("uploads/")
-    # Queueing works, but says so too late.
+    # Queueing works, but the answer comes too late.
     with redis_slow.by(4.0, b"/original.jpg"):
         await refused(api, "POST", "/transform/submit", files={"file": ("a.jpg", photo())})
     await redis_slow.nothing_left()
@@ -130,7 +130,7 @@ async def test_jobs_in_a_slow_redis(redis_slow: Slow, method: str, path: str) ->
         await refused(redis_slow.api, method, path)
 
 
-async def test_a_triton_that_says_nothing(redis_slow: Slow) -> None:
+async def test_a_silent_triton(redis_slow: Slow) -> None:
     await refused(redis_slow.api, "POST", "/analyze", files={"file": ("a.jpg", photo())})
 
 

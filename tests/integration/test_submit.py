@@ -92,9 +92,7 @@ async def test_odd_but_harmless_forms_are_taken(api: Api) -> None:
 
 
 async def test_an_endless_header_is_refused(api: Api) -> None:
-    host, port = api.base_url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000)
+    reader, writer = await api.connect(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000)
     async with asyncio.timeout(10):
         answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 431 ")
@@ -111,9 +109,7 @@ async def test_other_bodies_are_refused(api: Api) -> None:
 
 
 async def test_a_body_announced_too_large_is_refused_before_it_is_sent(api: Api) -> None:
-    host, port = api.base_url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(
+    reader, writer = await api.connect(
         b"POST /transform/submit HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n"
         b"Content-Type: multipart/form-data; boundary=x\r\nExpect: 100-continue\r\n\r\n"
     )
@@ -134,13 +130,10 @@ async def test_a_body_that_grows_too_large_is_refused(api: Api) -> None:
 
 async def test_a_client_that_goes_away_leaves_nothing(api: Api) -> None:
     files, answered = api.stored(), log_lines(api, GIVEN_UP)
-    host, port = api.base_url.removeprefix("http://").split(":")
-    _, writer = await asyncio.open_connection(host, int(port))
-    writer.write(
+    _, writer = await api.connect(
         b"POST /transform/submit HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n"
         b"Content-Type: multipart/form-data; boundary=" + BOUNDARY.encode() + b"\r\n\r\n" + FILE
     )
-    await writer.drain()
     writer.close()
     await writer.wait_closed()
     await until(lambda: log_lines(api, GIVEN_UP) > answered, "the API saw the connection end")

@@ -32,5 +32,5 @@ def _validator(component: str) -> Any:
 
 
 def check(component: str, value: Any) -> None:
-    """Asserts that ``value`` is what the description says, without a member that it does not name."""
+    """Asserts that ``value`` fits the description, without a member that the description does not name."""
     _validator(component).validate(value)

@@ -43,6 +43,13 @@ class Api:
     def ws_url(self) -> str:
         return self.base_url.replace("http", "ws", 1)
 
+    async def connect(self, request: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection of its own, over which these bytes were sent."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(self.base_url.rpartition(":")[2]))
+        writer.write(request)
+        await writer.drain()
+        return reader, writer
+
     async def submit(self, **data: str) -> str:
         """Submit a photo; the job's id."""
         response = await self.http.post("/transform/submit", files={"file": ("a.jpg", photo())}, data=data)

@@ -46,7 +46,7 @@ def interrupted(process: subprocess.Popen[Any]) -> str:
 
 
 def interrupted_at_its_first_step(process: subprocess.Popen[Any], jobs: int = 1) -> str:
-    """As ``interrupted``, once so many jobs have begun."""
+    """As ``interrupted``, once ``jobs`` jobs have begun."""
     assert process.stderr is not None
     for line in process.stderr:
         if "step 1" in line and not (jobs := jobs - 1):

@@ -23,11 +23,11 @@ from orchestrator.ports import (
 from reroom.triton import Analysis, PhotoAnalysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
 
 Line = RestyleEvent | Exception | float
-"""What a script says: an event, an error, or a pause in seconds."""
+"""What a script holds: an event, an error, or a pause in seconds."""
 
 
 def a_script(steps: int = 4, pause: float = 0.0) -> list[Line]:
-    """A whole restyle, as the model tells it, with a pause before every step."""
+    """A whole restyle as the model's events, with a pause before every step."""
     script: list[Line] = [
         Stage(name="analyzing", progress=0.0),
         Analysis(
@@ -77,7 +77,7 @@ def an_analysis(height: int = 48, width: int = 64) -> PhotoAnalysis:
 
 
 class FakeInference(Inference):
-    """Says its scripts, one a request, the last one again and again. Remembers what it was asked and what it said.
+    """Plays its scripts, one a request, the last one again and again. Remembers what it was asked and what it sent.
 
     A photo that it is to look at takes ``looking`` seconds, and then comes to ``analysed``, which may be an error.
     """
@@ -85,7 +85,7 @@ class FakeInference(Inference):
     def __init__(self, *scripts: Iterable[Line]) -> None:
         self._scripts = [list(script) for script in scripts]
         self.requests: list[RestyleRequest] = []
-        self.said: list[RestyleEvent] = []
+        self.sent: list[RestyleEvent] = []
         self.closed = 0
         self.ready = True
         self.looking = 0.0
@@ -103,7 +103,7 @@ class FakeInference(Inference):
                 if isinstance(line, float):
                     await asyncio.sleep(line)
                 else:
-                    self.said.append(line)
+                    self.sent.append(line)
                     yield line
         finally:
             self.closed += 1

@@ -28,11 +28,11 @@ def result(name: str = "x") -> JobResult:
     return JobResult(transformed_key=f"{name}.jpg", thumbnail_key=f"{name}-small.jpg", metadata={"seed": 0})
 
 
-async def claim(store: JobStore, worker: str = "w", job: Job | None = None) -> Lease:
+async def claim(store: JobStore, worker: str = "w", job: Job | None = None, kind: str = "") -> Lease:
     """The next lease, which must be there; ``job`` is submitted before."""
     if job:
         await store.submit(job)
-    lease = await store.claim(worker, 0.5)
+    lease = await store.claim(worker, 0.5, kind)
     assert lease is not None
     return lease
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 class Relay:
     """Passes everything on to ``target``; ``accepted`` counts its connections so far, ``sent`` is what clients sent.
 
-    ``lose_answers``: so many answers are not passed back, but their connections cut. ``delay``: seconds by which each
+    ``lose_answers``: how many answers are lost, their connections cut. ``delay``: seconds by which each
     piece of an answer is late, if what was sent last has the words ``slow``.
     """
 

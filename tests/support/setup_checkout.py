@@ -119,13 +119,18 @@ class Checkout:
         )
 
     def make(self, *goals: str, env: Mapping[str, str] | None = None, **options: Any) -> tuple[int, str]:
-        """The exit status and what it said."""
+        """The exit status and the output."""
         with self.start(*goals, env=env, **options) as process:
             said, _ = process.communicate(timeout=SECONDS)
         return process.returncode, said
 
+    def complete(self, goal: str) -> None:
+        """``make goal``, which must succeed."""
+        status, said = self.make(goal)
+        assert status == 0, said
+
     def kill_when(self, moment: Callable[[], bool], *goals: str) -> None:
-        """``make goals``, and kill -9 of every process of it at ``moment``; what it says must not be needed."""
+        """``make goals``, and kill -9 of every process of it at ``moment``; its output is not read."""
         with self.start(*goals) as process:
             end = time.monotonic() + SECONDS
             while process.poll() is None and not moment():

@@ -70,7 +70,7 @@ def test_one_of_several_fails(service: Service, photos: list[Path], tmp_path: Pa
     service.faults[SUBMIT] = [(415, {}, problem(415, "unsupported_image"))]
     code, out, err = run(service.url, "restyle", *photos, "-o", tmp_path, "--at-once", "1", "--json")
     answer = json.loads(out)
-    assert code == answer["exit_code"] == 2, "all that failed say so"
+    assert code == answer["exit_code"] == 2, "all that failed have the same code"
     assert not answer["success"]
     assert [each["success"] for each in answer["results"]] == [False, True, True]
     failed = answer["results"][0]

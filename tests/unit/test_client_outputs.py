@@ -67,13 +67,13 @@ def test_permissions_of_a_file_stay(client: Any, done: Service, tmp_path: Path, 
 
 
 @pytest.fixture
-def folder_of_nobody() -> Iterator[Path]:
+def folder_of_another() -> Iterator[Path]:
     """A folder of a user who may not write everything; root becomes that user for the test."""
-    nobody, us = 65534, os.geteuid()
+    other, us = 65534, os.geteuid()
     folder = Path(tempfile.mkdtemp())
     if us == 0:
-        os.chown(folder, nobody, nobody)
-        os.seteuid(nobody)
+        os.chown(folder, other, other)
+        os.seteuid(other)
     try:
         yield folder
     finally:
@@ -82,8 +82,8 @@ def folder_of_nobody() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def test_a_file_that_may_not_be_written_is_not_replaced(folder_of_nobody: Path) -> None:
-    target = folder_of_nobody / "a.jpg"
+def test_a_file_that_may_not_be_written_is_not_replaced(folder_of_another: Path) -> None:
+    target = folder_of_another / "a.jpg"
     target.write_bytes(b"old")
     target.chmod(0o444)
     with pytest.raises(PermissionError):
@@ -91,10 +91,10 @@ def test_a_file_that_may_not_be_written_is_not_replaced(folder_of_nobody: Path) 
     assert target.read_bytes() == b"old"
 
 
-def test_a_file_in_a_folder_that_takes_no_new_ones(folder_of_nobody: Path) -> None:
-    target = folder_of_nobody / "a.jpg"
+def test_a_file_in_a_folder_that_takes_no_new_ones(folder_of_another: Path) -> None:
+    target = folder_of_another / "a.jpg"
     target.write_bytes(b"old")
-    folder_of_nobody.chmod(0o555)
+    folder_of_another.chmod(0o555)
     write(target, PICTURE)
     assert target.read_bytes() == PICTURE
 

@@ -1,4 +1,4 @@
-"""The pool over scripted servers: who gets a request, who is skipped, and who comes back."""
+"""The pool over scripted servers: which gets a request, which is skipped, and which comes back."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def restyled(pool: InferencePool) -> list[RestyleEvent]:
 
 @asynccontextmanager
 async def running(pool: InferencePool, count: int) -> AsyncIterator[None]:
-    """So many requests that have yielded their first event and go on."""
+    """``count`` requests that have yielded their first event and go on."""
     streams = [pool.restyle(REQUEST) for _ in range(count)]
     for stream in streams:
         await anext(stream)
@@ -94,16 +94,16 @@ async def test_equals_are_chosen_by_chance() -> None:
 async def test_the_events_of_one_server_come_whole_and_in_order() -> None:
     a = FakeInference(a_script())
     async with pooled(a=a) as pool:
-        assert await restyled(pool) == a.said
-    assert isinstance(a.said[-1], Result)
+        assert await restyled(pool) == a.sent
+    assert isinstance(a.sent[-1], Result)
     assert a.closed == 1
 
 
 async def test_a_request_that_finds_its_server_gone_begins_on_another() -> None:
     dead, alive = FakeInference([GONE]), FakeInference(a_script())
     async with pooled(dead=dead, alive=alive) as pool:
-        told = [await restyled(pool) for _ in range(40)]
-        assert [event for events in told for event in events] == alive.said
+        found = [await restyled(pool) for _ in range(40)]
+        assert [event for events in found for event in events] == alive.sent
         assert asked(dead, alive) == [1, 40], "and none of the later ones tries the dead one"
         assert pool.trouble() == "1 of 2 down: dead"
 
@@ -118,7 +118,7 @@ async def test_an_analysis_that_finds_its_server_gone_is_asked_of_another() -> N
         assert loads(pool) == [0, 0]
 
 
-async def test_nothing_is_begun_again_once_an_event_was_told() -> None:
+async def test_nothing_is_begun_again_once_an_event_was_sent() -> None:
     dying: list[Line] = [Stage(name="analyzing", progress=0.0), GONE]
     a, b = FakeInference(dying), FakeInference(dying)
     async with pooled(a=a, b=b) as pool:
@@ -131,7 +131,7 @@ async def test_nothing_is_begun_again_once_an_event_was_told() -> None:
 
 
 @pytest.mark.parametrize("error", [BROKEN, REFUSED])
-async def test_what_a_server_says_of_a_request_is_not_asked_again(
+async def test_a_servers_verdict_on_a_request_is_final(
     error: InferenceError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "PENALTY_SECONDS", 0.05)
@@ -177,11 +177,11 @@ async def test_one_that_is_down_comes_back_by_a_ping(caplog: pytest.LogCaptureFi
         for _ in range(32):
             await restyled(pool)
         assert asked(back)[0] > 1
-    told = [record.message for record in caplog.records if record.name == "reroom.inference"]
-    assert told[:2] == ["back is down: the fake model is away", "back serves again"]
+    found = [record.message for record in caplog.records if record.name == "reroom.inference"]
+    assert found[:2] == ["back is down: the fake model is away", "back serves again"]
 
 
-async def test_one_that_is_down_comes_back_though_nobody_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_is_down_comes_back_without_a_ping(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "REVIVAL_SECONDS", 0.05)
     back, other = FakeInference(a_script()), FakeInference(a_script())
     back.ready = False
@@ -240,7 +240,7 @@ async def test_a_request_leaves_a_server_that_hangs_before_its_first_event() -> 
         waiting = asyncio.create_task(restyled(pool))
         await asyncio.sleep(0.05)
         await pool.ping()
-        assert await asyncio.wait_for(waiting, 5) == good.said
+        assert await asyncio.wait_for(waiting, 5) == good.sent
         assert asked(hung, good) == [1, 1]
         assert hung.closed == 1, "what it was asked is withdrawn"
 
@@ -260,7 +260,7 @@ async def test_a_request_ends_when_its_server_hangs_after_an_event() -> None:
 async def test_a_silent_server_that_answers_pings_is_waited_for() -> None:
     a = FakeInference(slow(0.5))
     async with pooled(a=a) as pool:
-        assert await restyled(pool) == a.said
+        assert await restyled(pool) == a.sent
 
 
 @pytest.mark.parametrize("pause", [0, 1])

@@ -19,20 +19,18 @@ def test_nothing_said_means_the_defaults() -> None:
 
 
 def test_everything_said() -> None:
-    said: dict[str, Any] = {
+    given: dict[str, Any] = {
         "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a grand piano",
         "negative_prompt": "cats", "seed": 2**63 - 1, "steps": 100, "strength": 1, "guidance_scale": 0,
         "structure": 1, "solver": "ddim", "attempts": 2, "detail": 0.5, "preview_every": 5,
     }  # fmt: skip
-    assert set(said) == set(PREFERENCES) == set(Preferences.__struct_fields__)
-    assert decode_preferences(json.dumps(said).encode()) == Preferences(**said)
+    assert set(given) == set(PREFERENCES) == set(Preferences.__struct_fields__)
+    assert decode_preferences(json.dumps(given).encode()) == Preferences(**given)
 
 
 def test_a_palette_may_be_one_string() -> None:
-    assert decode_preferences(b'{"color_palette": " sage green, oak ,"}').color_palette == [
-        "sage green",
-        "oak",
-    ]
+    given = decode_preferences(b'{"color_palette": " sage green, oak ,"}')
+    assert given.color_palette == ["sage green", "oak"]
     assert decode_preferences(b'{"color_palette": ""}').color_palette == []
 
 
@@ -107,6 +105,6 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(list(PREFERENCES)) | st.text(max_size=5), values) | values)
-def test_any_json_is_taken_or_refused_cleanly(said: Any) -> None:
+def test_any_json_is_taken_or_refused_cleanly(given: Any) -> None:
     with contextlib.suppress(Problem):
-        assert isinstance(decode_preferences(json.dumps(said).encode()), Preferences)
+        assert isinstance(decode_preferences(json.dumps(given).encode()), Preferences)

@@ -1,4 +1,4 @@
-"""Which models of a Triton are asked whether they live, how often, and what silence means; over a scripted client."""
+"""Which models of a Triton are probed, how often, and what silence means; over a scripted client."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_a_model_that_answers_slowly_is_asked_rarely(client: ScriptedClien
 
 
 @pytest.mark.parametrize("model", MODELS)
-async def test_a_dead_model_is_told_until_it_answers(client: ScriptedClient, model: str) -> None:
+async def test_a_dead_model_is_reported_until_it_answers(client: ScriptedClient, model: str) -> None:
     prober = a_prober(client)
     await prober.check()
     client.dead.add(model)
@@ -159,7 +159,7 @@ async def test_after_a_death_every_model_must_answer(client: ScriptedClient) -> 
     await prober.check()
 
 
-async def test_who_waits_for_a_question_that_is_withdrawn_is_not_cancelled(client: ScriptedClient) -> None:
+async def test_a_caller_is_not_cancelled_with_a_withdrawn_question(client: ScriptedClient) -> None:
     prober = a_prober(client)
     await prober.check()
     client.seconds["edges"] = 30.0
@@ -187,6 +187,6 @@ async def test_who_waits_for_a_question_that_is_withdrawn_is_not_cancelled(clien
         ("model_error: denoiser: out of memory", "model_error"),
     ],
 )  # fmt: skip
-def test_a_death_is_told_by_tritons_own_sentences_alone(message: str, code: str) -> None:
+def test_a_death_is_recognised_by_tritons_own_sentences_alone(message: str, code: str) -> None:
     error = from_message(message)
     assert (error.code, error.retryable) == (code, code != "invalid_request")

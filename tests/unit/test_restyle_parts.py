@@ -97,7 +97,7 @@ FAULTS: dict[str, tuple[str, Callable[[], NDArray[np.uint8]]]] = {
     "burnt out": ("exposure", lambda: as_bytes(RESTYLED * 1.8)),
     "crushed to black": ("exposure", lambda: as_bytes(RESTYLED - 110.0)),
 }
-"""What is wrong with a picture, and the measure that has to say so."""
+"""What is wrong with a picture, and the measure that has to show it."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -163,7 +163,7 @@ def test_the_score_ranks_same_room_over_other_room_over_noise() -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-def test_rooms_are_told_by_their_furniture() -> None:
+def test_rooms_are_recognised_by_their_furniture() -> None:
     def seen(*labels: str) -> str:
         return room_type([{"label": label, "score": 0.8, "box": []} for label in labels])
 
@@ -234,7 +234,7 @@ def test_what_is_half_seen_many_times_is_no_room() -> None:
     assert room_type([*counters, an_object("oven", 0.9)]) == "kitchen"
 
 
-def test_objects_are_told_in_the_frame_of_the_photo() -> None:
+def test_boxes_are_in_the_frame_of_the_photo() -> None:
     """A 64×192 photo lies at rows 16 to 79 of a 96×192 bucket; above and below is reflection."""
     fit = Fit(bucket=(96, 192), inner=(64, 192), offset=(16, 0), output=(78, 235))
     boxes = np.array(
@@ -272,7 +272,7 @@ def test_without_a_release_the_variable_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}", "[]", '{"defaults": 1}'])
-def test_an_unusable_release_is_told_in_one_sentence(
+def test_an_unusable_release_is_refused_in_one_sentence(
     content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
@@ -290,7 +290,7 @@ def test_a_live_version_that_is_no_number_is_named(tmp_path: Path, monkeypatch: 
         load_release()
 
 
-def test_an_unusable_tokenizer_is_told_in_one_sentence(tmp_path: Path) -> None:
+def test_an_unusable_tokenizer_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot read .*tokenizer\.json"):
         Prompts(tmp_path / "tokenizer.json", (0, 1, 1))
 

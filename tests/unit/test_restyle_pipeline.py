@@ -1,4 +1,4 @@
-"""The order of things in `restyle`, over played models: for what the real ones cannot be made to do."""
+"""The order of things in `restyle`, over scripted models: for what the real ones cannot be made to do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RESTYLED = PHOTO[..., [0, 2, 1]].copy()
 """The same room in other colours."""
 
 
-class PlayedModels:
+class ScriptedModels:
     """Answers like a server; the decoder's picture of attempt n is ``pictures[n]``. Remembers the denoiser's inputs."""
 
     def __init__(self, pictures: list[NDArray[Any]]) -> None:
@@ -70,7 +70,7 @@ def parse(release: Release, **changes: Any) -> Request:
     return parse_request(given | changes | arrays, release)
 
 
-async def run(release: Release, models: PlayedModels, **changes: Any) -> list[Event]:
+async def run(release: Release, models: ScriptedModels, **changes: Any) -> list[Event]:
     restyler = Restyler(release, Prompts(release.tokenizer, release.frame), models)
     return [event async for event in restyler.restyle(parse(release, **changes))]
 
@@ -86,7 +86,7 @@ BLACK = np.zeros_like(PHOTO)
 async def test_a_poor_picture_is_tried_again_with_stronger_control_and_the_same_noise(
     release: Release,
 ) -> None:
-    models = PlayedModels([BLACK, RESTYLED])
+    models = ScriptedModels([BLACK, RESTYLED])
     events = await run(replace(release, quality_threshold=0.8), models, attempts=2)
     assert result(events).attempts == 2
     np.testing.assert_allclose(result(events).pixels, RESTYLED, atol=1e-3)
@@ -101,7 +101,7 @@ async def test_a_poor_picture_is_tried_again_with_stronger_control_and_the_same_
 async def test_the_better_of_two_attempts_is_kept(release: Release) -> None:
     """Nothing done is worse than a restyle, and black worse than either."""
     for pictures in ([RESTYLED, BLACK], [RESTYLED, PHOTO], [PHOTO, RESTYLED], [BLACK, RESTYLED]):
-        events = await run(replace(release, quality_threshold=2.0), PlayedModels(pictures[:]), attempts=2)
+        events = await run(replace(release, quality_threshold=2.0), ScriptedModels(pictures[:]), attempts=2)
         assert result(events).attempts == 2
         np.testing.assert_allclose(result(events).pixels, RESTYLED, atol=1e-3)
 
@@ -115,13 +115,13 @@ async def test_the_better_of_two_attempts_is_kept(release: Release) -> None:
     ],
 )
 async def test_no_second_attempt(release: Release, changes: dict[str, Any], why: str) -> None:
-    models = PlayedModels([BLACK])
+    models = ScriptedModels([BLACK])
     events = await run(replace(release, quality_threshold=2.0), models, **changes)
     assert result(events).attempts == 1, why
 
 
 async def test_a_good_picture_is_not_tried_again(release: Release) -> None:
-    events = await run(replace(release, quality_threshold=0.6), PlayedModels([RESTYLED]), attempts=2)
+    events = await run(replace(release, quality_threshold=0.6), ScriptedModels([RESTYLED]), attempts=2)
     assert result(events).attempts == 1
 
 
@@ -129,11 +129,11 @@ async def test_a_picture_that_is_not_finite_is_no_result(release: Release) -> No
     broken = PHOTO.astype(np.float32)
     broken[3, 3] = np.nan
     with pytest.raises(BrokenPicture, match="vae_decoder made no finite picture"):
-        await run(release, PlayedModels([broken]))
+        await run(release, ScriptedModels([broken]))
 
 
 async def test_the_photo_is_encoded_only_where_it_is_needed(release: Release) -> None:
-    plain, started, kept = (PlayedModels([PHOTO]) for _ in range(3))
+    plain, started, kept = (ScriptedModels([PHOTO]) for _ in range(3))
     await run(release, plain)
     await run(release, started, strength=0.5)
     await run(release, kept, keep_mask=np.zeros(PHOTO.shape[:2], np.uint8))
@@ -141,7 +141,7 @@ async def test_the_photo_is_encoded_only_where_it_is_needed(release: Release) ->
 
 
 async def test_without_guidance_the_unconditional_half_is_left_out(release: Release) -> None:
-    guided, unguided = PlayedModels([PHOTO]), PlayedModels([PHOTO])
+    guided, unguided = ScriptedModels([PHOTO]), ScriptedModels([PHOTO])
     await run(release, guided)
     await run(release, unguided, guidance_scale=1.0)
     assert guided.steps[0]["text"].shape[1] == 2
@@ -152,7 +152,7 @@ async def test_kept_cells_follow_the_photo_through_the_steps(release: Release) -
     """x' is linear in x0: where a cell is kept, x0 becomes the photo's latents and x' moves by b as much."""
     mask = np.zeros(PHOTO.shape[:2], np.uint8)
     mask[:, :72] = 255
-    models = PlayedModels([PHOTO])
+    models = ScriptedModels([PHOTO])
     await run(release, models, keep_mask=mask)
     first, second = models.steps
     b = first["coefficients"][0, 3]
@@ -163,7 +163,7 @@ async def test_kept_cells_follow_the_photo_through_the_steps(release: Release) -
     np.testing.assert_allclose(second["x0_previous"][..., :9], 1.0)
 
 
-class SolvingModels(PlayedModels):
+class SolvingModels(ScriptedModels):
     """Whose denoiser does what the graph does, with a network that always sees the same picture."""
 
     async def __call__(
@@ -197,14 +197,14 @@ async def test_kept_cells_need_no_noise_at_the_start(release: Release) -> None:
 async def test_everything_kept_scores_as_the_photo_does(release: Release) -> None:
     """Quality is that of the picture that is delivered, not of what lies under the kept pixels."""
     noise = np.random.default_rng(0).integers(0, 255, PHOTO.shape, dtype=np.uint8)
-    events = await run(release, PlayedModels([noise]), keep_mask=np.full(PHOTO.shape[:2], 255, np.uint8))
+    events = await run(release, ScriptedModels([noise]), keep_mask=np.full(PHOTO.shape[:2], 255, np.uint8))
     assert result(events).quality["edge_agreement"] == result(events).quality["changed"] == 1
     np.testing.assert_array_equal(result(events).pixels, PHOTO)
 
 
 async def test_without_detail_the_result_is_the_networks_own(release: Release) -> None:
     photo, painted = room(300, 400), room(112, 144, seed=1)
-    events = await run(release, PlayedModels([painted]), image=photo, detail=0.0)
+    events = await run(release, ScriptedModels([painted]), image=photo, detail=0.0)
     fit = fit_photo(300, 400, release.buckets)
     signal = painted.astype(np.float32) / 127.5 - 1.0
     pixels = np.clip(signal * 127.5 + 127.5, 0.0, 255.0)
@@ -216,7 +216,7 @@ async def test_with_detail_the_result_has_the_photos_size_and_edges(release: Rel
     fit = fit_photo(300, 400, release.buckets)
     painted = cv2.GaussianBlur(255 - to_bucket(photo, fit), (0, 0), 1.0)
     soft, crisp = [
-        result(await run(release, PlayedModels([painted]), image=photo, detail=detail)) for detail in (0, 1)
+        result(await run(release, ScriptedModels([painted]), image=photo, detail=detail)) for detail in (0, 1)
     ]
     assert soft.pixels.shape[:2] == fit.output
     assert crisp.pixels.shape == photo.shape
@@ -236,7 +236,7 @@ async def test_kept_pixels_are_the_photos_own_in_a_finished_picture(release: Rel
     photo = room(301, 397)
     mask = np.zeros(photo.shape[:2], np.uint8)
     mask[40:90, 120:200] = 255
-    events = await run(release, PlayedModels([BLACK]), image=photo, keep_mask=mask, detail=1.0)
+    events = await run(release, ScriptedModels([BLACK]), image=photo, keep_mask=mask, detail=1.0)
     np.testing.assert_array_equal(result(events).pixels[mask > 0], photo[mask > 0])
     assert result(events).pixels[250:].max() < 30
 
@@ -253,19 +253,19 @@ async def test_of_two_attempts_only_the_better_is_finished(
 
     monkeypatch.setattr(Recolouring, "of", seen)
     threshold = replace(release, quality_threshold=2.0)
-    await run(threshold, PlayedModels([PHOTO, BLACK]), image=room(300, 400), attempts=2, detail=1.0)
+    await run(threshold, ScriptedModels([PHOTO, BLACK]), image=room(300, 400), attempts=2, detail=1.0)
     assert sorted(sizes) == [(112, 144), (112, 144), (300, 400)]
 
 
 async def test_stages_begin_in_order(release: Release) -> None:
-    events = await run(release, PlayedModels([PHOTO]))
+    events = await run(release, ScriptedModels([PHOTO]))
     stages = [event.name for event in events if isinstance(event, Stage)]
     assert stages == ["analyzing", "generating", "transforming", "finalizing"]
     assert set(result(events).timings) == {*stages, "finishing"}
 
 
 async def test_an_analysis_calls_no_other_network(release: Release) -> None:
-    models = PlayedModels([])
+    models = ScriptedModels([])
     photo = room(90, 160)
     (analysis,) = [event async for event in analyse(parse_photo({"image": photo}), release, models)]
     assert (models.steps, models.encoded_photos) == ([], 0)

@@ -1,4 +1,4 @@
-"""Prompts of `restyle`: how parts share the text encoder's 77 tokens, and what the result says of it."""
+"""Prompts of `restyle`: how parts share the text encoder's 77 tokens, and which warnings the result has."""
 
 from __future__ import annotations
 

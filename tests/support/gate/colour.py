@@ -1,4 +1,4 @@
-"""Makes ICC profiles, and says by the formulas of colour science what must come out of them."""
+"""Makes ICC profiles, and computes by the formulas of colour science what must come out of them."""
 
 from __future__ import annotations
 
@@ -73,6 +73,8 @@ SRGB_PRIMARIES = np.array([[0.640, 0.330], [0.300, 0.600], [0.150, 0.060]])
 P3_PRIMARIES = np.array([[0.680, 0.320], [0.265, 0.690], [0.150, 0.060]])
 ADOBE_PRIMARIES = np.array([[0.640, 0.330], [0.210, 0.710], [0.150, 0.060]])
 ADOBE_GAMMA = 563 / 256
+COLOURS = ((200, 60, 20), (60, 140, 70), (40, 60, 190), (128, 128, 128), (255, 255, 255), (8, 8, 8))
+"""Such as photos have, within every gamut here."""
 
 
 def srgb_to_linear(values: Any) -> Any:

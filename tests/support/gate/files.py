@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -130,6 +129,21 @@ def jpeg_from(parts: dict[int, bytes], scans: bytes) -> bytes:
     return b"\xff\xd8" + b"".join(jpeg_segment(marker, body) for marker, body in parts.items()) + scans
 
 
+def jpeg_with_frame(jpeg: bytes, changes: dict[int, int], scans: bytes | None = None) -> bytes:
+    """A baseline JPEG with other bytes in its frame header, by position, and with other scans where they are given.
+
+    The header: 0 bits, 1–2 height, 3–4 width, 5 components, then an id, sampling and table for each.
+    """
+    parts, own = jpeg_parts(jpeg)
+    frame = bytearray(parts[0xC0])
+    for position, value in changes.items():
+        frame[position] = value
+    return jpeg_from({**parts, 0xC0: bytes(frame)}, own if scans is None else scans)
+
+
+XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
+
+
 def exif(orientation: int | None = None, kind: int = 3, order: str = "<", tail: bytes = b"") -> bytes:
     """An EXIF block (without its six bytes of a JPEG) whose first directory holds the orientation alone."""
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
@@ -163,32 +177,29 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png(
-    width: int,
-    height: int,
-    depth: int,
-    kind: int,
-    rows: bytes,
-    before: Iterable[bytes] = (),
-    interlaced: bool = False,
-) -> bytes:
-    """From packed rows without filters; ``kind`` is PNG's: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGBA."""
+def png_header(width: int, height: int, depth: int = 8, kind: int = 2, interlaced: bool = False) -> bytes:
+    """``kind`` is PNG's: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGBA."""
+    return png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlaced))
+
+
+def png_file(header: bytes, data: bytes, *before: bytes) -> bytes:
+    """With these bytes, compressed, as its pixels."""
+    pixels = png_chunk(b"IDAT", zlib.compress(data, 9))
+    return PNG + header + b"".join(before) + pixels + png_chunk(b"IEND", b"")
+
+
+def png(width: int, height: int, depth: int, kind: int, rows: bytes, *before: bytes) -> bytes:
+    """From packed rows without filters."""
     step = len(rows) // height
     filtered = b"".join(b"\0" + rows[start : start + step] for start in range(0, len(rows), step))
-    return (
-        PNG
-        + png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlaced))
-        + b"".join(before)
-        + png_chunk(b"IDAT", zlib.compress(filtered))
-        + png_chunk(b"IEND", b"")
-    )
+    return png_file(png_header(width, height, depth, kind), filtered, *before)
 
 
 def flat_png(depth: int, kind: int, sample: bytes, *before: bytes, side: int = 64) -> bytes:
     """All of one colour: ``sample`` is a row's repeating unit of whole bytes."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
     row = sample * (side * channels * depth // 8 // len(sample))
-    return png(side, side, depth, kind, row * side, before)
+    return png(side, side, depth, kind, row * side, *before)
 
 
 def png_with(data: bytes, *chunks: bytes) -> bytes:
@@ -197,8 +208,7 @@ def png_with(data: bytes, *chunks: bytes) -> bytes:
 
 
 def png_claiming(width: int, height: int) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return PNG + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(b"")) + png_chunk(b"IEND", b"")
+    return png_file(png_header(width, height), b"")
 
 
 # WebP

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.photos.gate import PhotoGate
 from tests.support.gate.colour import (
+    COLOURS,
     P3_PRIMARIES,
     SRGB_PRIMARIES,
     curve,
@@ -22,7 +23,6 @@ from tests.support.gate.files import Colour, accepted, colour_at, distance, flat
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BT2020_PRIMARIES = np.array([[0.708, 0.292], [0.170, 0.797], [0.131, 0.046]])
-COLOURS = ((200, 60, 20), (60, 140, 70), (40, 60, 190), (128, 128, 128), (255, 255, 255), (8, 8, 8))
 P3 = rgb_profile(P3_PRIMARIES, curve(srgb_to_linear(np.linspace(0, 1, 1024))))
 ICCP = png_chunk(b"iCCP", b"P3\0\0" + zlib.compress(P3))
 
@@ -61,7 +61,7 @@ async def test_srgb_changes_nothing_and_wins_over_a_profile(gate: PhotoGate) -> 
         png_chunk(b"cICP", b""),
     ],
 )  # fmt: skip
-async def test_what_says_nothing_leaves_the_profile(gate: PhotoGate, chunk: bytes) -> None:
+async def test_unusable_numbers_leave_the_profile(gate: PhotoGate, chunk: bytes) -> None:
     """Unknown numbers, and YCbCr, which a PNG cannot be."""
     colour = (200, 60, 20)
     expected = in_srgb(srgb_to_linear(np.array(colour) / 255), P3_PRIMARIES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from typing import Any
 
@@ -15,6 +14,7 @@ from orchestrator.photos.gate import PhotoGate
 from tests.support.gate.colour import (
     ADOBE_GAMMA,
     ADOBE_PRIMARIES,
+    COLOURS,
     P3_PRIMARIES,
     SRGB_PRIMARIES,
     cmyk_profile,
@@ -44,6 +44,8 @@ from tests.support.gate.files import (
     picture,
     png,
     png_chunk,
+    png_file,
+    png_header,
     quadrants,
     shows_quadrants,
     webp_chunk,
@@ -54,8 +56,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SRGB_CURVE = curve(srgb_to_linear(np.linspace(0, 1, 1024)))
 LINEAR = b"curv" + bytes(8)
+GREY_ICCP = png_chunk(b"iCCP", b"grey\0\0" + zlib.compress(grey_profile(1.0)))
 SWAPPED = rgb_profile(SRGB_PRIMARIES[::-1], SRGB_CURVE)
-"""Red and blue change places: nobody can mistake whether it was used."""
+"""Red and blue change places, which shows whether it was used."""
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ async def test_a_palette_as_webp(gate: PhotoGate) -> None:
 
 
 async def test_an_interlaced_png(gate: PhotoGate) -> None:
-    """Adam7: seven smaller pictures, each of every so manieth pixel."""
+    """Adam7: seven smaller pictures, each of every eighth, fourth or second pixel."""
     pixels = np.asarray(quadrants())
     passes = [
         (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1),
@@ -161,16 +164,15 @@ async def test_an_interlaced_png(gate: PhotoGate) -> None:
     data = b""
     for top, left, rows, columns in passes:
         data += b"".join(b"\0" + row.tobytes() for row in pixels[top::rows, left::columns])
-    header = struct.pack(">IIBBBBB", 160, 96, 8, 2, 0, 0, 1)
-    chunks = (png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(data)), png_chunk(b"IEND", b""))
-    assert shows_quadrants(await accepted(gate, b"\x89PNG\r\n\x1a\n" + b"".join(chunks)))
+    interlaced = png_file(png_header(160, 96, interlaced=True), data)
+    assert shows_quadrants(await accepted(gate, interlaced))
 
 
 # CMYK
 
 
 def four_channels(colours: tuple[int, int, int, int], transform: int | None = 0, **options: Any) -> bytes:
-    """A JPEG of four channels whose stored samples are these, and what its Adobe segment says (None: has none)."""
+    """A JPEG with these samples in four channels, and a transform in its Adobe segment (None: no segment)."""
     # Pillow stores CMYK inverted, as Photoshop does.
     image = picture("CMYK", color=tuple(255 - value for value in colours))
     parts, scans = jpeg_parts(encoded(image, quality=95, **options))
@@ -226,35 +228,22 @@ async def test_cmyk_with_the_profile_of_a_press(gate: PhotoGate, progressive: bo
 async def test_wide_gamuts(
     gate: PhotoGate, format: str, primaries: np.ndarray[Any, Any], trc: bytes, power: float | None
 ) -> None:
-    options = (
-        {"lossless": True}
-        if format == "WEBP"
-        else {"quality": 98, "subsampling": 0}
-        if format == "JPEG"
-        else {}
-    )
-    for colour in (
-        (200, 60, 20),
-        (60, 140, 70),
-        (40, 60, 190),
-        (255, 0, 0),
-        (128, 128, 128),
-        (255, 255, 255),
-    ):
+    exact: dict[str, Any] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}, "PNG": {}}
+    for colour in (*COLOURS, (255, 0, 0)):
         values = np.array(colour) / 255
         linear = values**power if power else srgb_to_linear(values)
-        data = encoded(picture(color=colour), format, icc_profile=rgb_profile(primaries, trc), **options)
+        data = encoded(
+            picture(color=colour), format, icc_profile=rgb_profile(primaries, trc), **exact[format]
+        )
         assert distance(colour_at(await accepted(gate, data)), in_srgb(linear, primaries)) <= 4, colour
 
 
 async def test_16_bits_with_a_profile(gate: PhotoGate) -> None:
     linear = rgb_profile(SRGB_PRIMARIES, LINEAR)
     iccp = png_chunk(b"iCCP", b"linear\0\0" + zlib.compress(linear))
-    for data in (
-        flat_png(16, 2, b"\x80\x00" * 3, iccp),
-        flat_png(16, 6, b"\x80\x00" * 3 + b"\xff\xff", iccp),
-    ):
-        expected = round(255 * float(linear_to_srgb(0x80 / 255)))
+    expected = round(255 * float(linear_to_srgb(0x80 / 255)))
+    for kind, alpha in ((2, b""), (6, b"\xff\xff")):
+        data = flat_png(16, kind, b"\x80\x00" * 3 + alpha, iccp)
         assert distance(colour_at(await accepted(gate, data)), (expected,) * 3) <= 2
 
 
@@ -264,10 +253,8 @@ async def test_16_bits_with_a_profile(gate: PhotoGate) -> None:
         encoded(picture("L", color=128), "PNG", icc_profile=grey_profile(1.0)),
         encoded(picture("L", color=128), "JPEG", icc_profile=grey_profile(1.0)),
         encoded(picture("LA", color=(128, 255)), "PNG", icc_profile=grey_profile(1.0)),
-        flat_png(16, 0, b"\x80\x80", png_chunk(b"iCCP", b"grey\0\0" + zlib.compress(grey_profile(1.0)))),
-        flat_png(
-            16, 4, b"\x80\x80\xff\xff", png_chunk(b"iCCP", b"grey\0\0" + zlib.compress(grey_profile(1.0)))
-        ),
+        flat_png(16, 0, b"\x80\x80", GREY_ICCP),
+        flat_png(16, 4, b"\x80\x80\xff\xff", GREY_ICCP),
         # Grey pixels with an RGB profile are against the rules, but found.
         encoded(picture("L", color=128), "PNG", icc_profile=rgb_profile(SRGB_PRIMARIES, LINEAR)),
         encoded(picture("L", color=128), "JPEG", icc_profile=rgb_profile(SRGB_PRIMARIES, LINEAR)),

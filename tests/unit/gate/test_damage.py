@@ -12,17 +12,17 @@ from PIL import Image
 
 from orchestrator.photos.gate import PhotoGate
 from tests.support.gate.files import (
-    PNG,
     accepted,
     encoded,
-    jpeg_from,
-    jpeg_parts,
     jpeg_segment,
     jpeg_with,
+    jpeg_with_frame,
     noise,
     picture,
     png,
     png_chunk,
+    png_file,
+    png_header,
     quadrants,
     refusal,
     shows_quadrants,
@@ -103,10 +103,8 @@ async def test_bytes_of_all_kinds_are_no_padding(gate: PhotoGate) -> None:
 
 async def test_coded_data_that_goes_on_behind_the_picture(gate: PhotoGate) -> None:
     """A height that is too small: what is left over is no padding."""
-    parts, scans = jpeg_parts(encoded(noise(SIZE), quality=90))
-    frame = bytearray(parts[0xC0])
-    frame[1:3] = (128).to_bytes(2, "big")
-    assert await refusal(gate, jpeg_from({**parts, 0xC0: bytes(frame)}, scans)) == "broken_image"
+    data = jpeg_with_frame(encoded(noise(SIZE), quality=90), {1: 0, 2: 128})
+    assert await refusal(gate, data) == "broken_image"
 
 
 async def test_a_jpeg_that_ends_behind_its_first_scan(gate: PhotoGate) -> None:
@@ -152,20 +150,16 @@ async def test_warnings_that_mean_nothing(gate: PhotoGate, odd: Any) -> None:
 
 async def test_rare_sampling(gate: PhotoGate) -> None:
     """Colours at one ratio across and another down; what the fast decoder does not take, Pillow reads."""
-    parts, _ = jpeg_parts(encoded(picture(size=(64, 64)), subsampling=2))
-    frame = bytearray(parts[0xC0])
-    frame[7::3] = bytes((0x21, 0x21, 0x11))
-    data = jpeg_from({**parts, 0xC0: bytes(frame)}, FLAT_SCAN)
+    photo = encoded(picture(size=(64, 64)), subsampling=2)
+    data = jpeg_with_frame(photo, {7: 0x21, 10: 0x21, 13: 0x11}, FLAT_SCAN)
     assert (await accepted(gate, data)).size == (64, 64)
 
 
 async def test_brightness_at_four_times_the_colours_height(gate: PhotoGate) -> None:
     """4:4:1, which a 4:1:1 photo becomes that is turned without loss. 64 × 64 are as many units as in 4:2:0."""
-    parts, scans = jpeg_parts(encoded(picture(size=(64, 64)), subsampling=2))
-    frame = bytearray(parts[0xC0])
-    frame[7] = 0x14
-    assert (await accepted(gate, jpeg_from({**parts, 0xC0: bytes(frame)}, scans))).size == (64, 64)
-    assert await refusal(gate, jpeg_from({**parts, 0xC0: bytes(frame)}, scans[:-4])) == "broken_image"
+    tall = jpeg_with_frame(encoded(picture(size=(64, 64)), subsampling=2), {7: 0x14})
+    assert (await accepted(gate, tall)).size == (64, 64)
+    assert await refusal(gate, tall[:-4]) == "broken_image"
 
 
 def flat_scan() -> bytes:
@@ -197,9 +191,8 @@ PALETTE = png_chunk(b"PLTE", bytes(range(256)) * 3)
 def short_png(kind: int, depth: int, kept: float) -> bytes:
     """Its zlib stream is sound, and ends after a part of the rows."""
     width, height = 160, 96
-    data = png(
-        width, height, depth, kind, rows_of(kind, depth, width, height), [PALETTE] if kind == 3 else []
-    )
+    palette = [PALETTE] if kind == 3 else []
+    data = png(width, height, depth, kind, rows_of(kind, depth, width, height), *palette)
     start = data.index(b"IDAT") + 4
     rows = zlib.decompress(data[start : start + int.from_bytes(data[start - 8 : start - 4], "big")])
     part = zlib.compress(rows[: int(len(rows) * kept)])
@@ -217,17 +210,13 @@ async def test_a_png_whose_stream_ends_early(gate: PhotoGate, kind: int, depth: 
 
 
 async def test_an_interlaced_png_whose_stream_ends_early(gate: PhotoGate) -> None:
-    """160 × 96 in seven passes: so many bytes, with one more for each row of each."""
+    """160 × 96 in seven passes, with a byte more for each row of each."""
     passes = [(20, 12), (20, 12), (40, 12), (40, 24), (80, 24), (80, 48), (160, 48)]
     size = sum((width + 1) * height for width, height in passes)
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 160, 96, 8, 0, 0, 0, 1))
-
-    def of(length: int) -> bytes:
-        return PNG + header + png_chunk(b"IDAT", zlib.compress(bytes(length))) + png_chunk(b"IEND", b"")
-
-    assert (await accepted(gate, of(size))).size == (160, 96)
+    header = png_header(160, 96, kind=0, interlaced=True)
+    assert (await accepted(gate, png_file(header, bytes(size)))).size == (160, 96)
     for missing in (1, 160, size // 2):
-        assert await refusal(gate, of(size - missing)) == "broken_image"
+        assert await refusal(gate, png_file(header, bytes(size - missing))) == "broken_image"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "RGBA"])
@@ -241,7 +230,7 @@ async def test_a_png_that_is_black_below_is_whole(gate: PhotoGate, mode: str) ->
 
 
 def webp_cut(image: Image.Image, kept: float, **options: Any) -> bytes:
-    """Its last chunk of pixels ends early, and every length says so."""
+    """Its last chunk of pixels ends early, and every length agrees."""
     data = encoded(image, "WEBP", **options)
     chunks, position = [], 12
     while position < len(data):

@@ -15,6 +15,7 @@ from orchestrator.photos.gate import PhotoGate, PhotoRejected
 from tests.support.gate.files import (
     BLUE,
     RED,
+    XMP_START,
     accepted,
     colour_at,
     distance,
@@ -29,6 +30,8 @@ from tests.support.gate.files import (
     picture,
     png_chunk,
     png_claiming,
+    png_file,
+    png_header,
     png_with,
     quadrants,
     refusal,
@@ -88,8 +91,7 @@ async def test_a_webp_of_two_sizes(gate: PhotoGate, data: bytes) -> None:
 
 
 async def test_headers_that_come_twice(gate: PhotoGate) -> None:
-    small = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0))
-    large = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
+    small, large = png_header(64, 64), png_header(30_000, 30_000)
     good = flat_png(8, 2, bytes(RED))
     for data in (png_with(good, small), png_with(good, large), good[:-12] + large + good[-12:]):
         assert await refusal(gate, data) == "broken_image"
@@ -103,10 +105,7 @@ async def test_headers_that_come_twice(gate: PhotoGate) -> None:
 
 
 async def test_pixels_that_inflate_beyond_the_picture(gate: PhotoGate) -> None:
-    deflater = zlib.compressobj(9)
-    bomb = b"".join(deflater.compress(bytes(10_000_000)) for _ in range(10)) + deflater.flush()
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0))
-    data = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", bomb) + png_chunk(b"IEND", b"")
+    data = png_file(png_header(64, 64), bytes(100_000_000))
     assert distance(colour_at(await accepted(gate, data)), (0, 0, 0)) == 0
 
 
@@ -188,10 +187,9 @@ async def test_a_webp_of_very_many_chunks(gate: PhotoGate) -> None:
 async def test_exif_of_64_kilobytes(gate: PhotoGate, block: bytes) -> None:
     assert shows_quadrants(await accepted(gate, jpeg_with(encoded(quadrants()), exif_segment(block))))
     longer = block * 50
-    assert shows_quadrants(
-        await accepted(gate, png_with(encoded(quadrants(), "PNG"), png_chunk(b"eXIf", longer)))
-    )
-    assert shows_quadrants(await accepted(gate, webp_with(quadrants(), 8, webp_chunk(b"EXIF", longer))))
+    in_png = png_with(encoded(quadrants(), "PNG"), png_chunk(b"eXIf", longer))
+    for data in (in_png, webp_with(quadrants(), 8, webp_chunk(b"EXIF", longer))):
+        assert shows_quadrants(await accepted(gate, data))
 
 
 async def test_xmp_made_to_be_slow(gate: PhotoGate) -> None:
@@ -247,10 +245,9 @@ async def test_the_first_picture_of_a_cameras_mpo(gate: PhotoGate) -> None:
 
 async def test_a_photo_with_a_gain_map(gate: PhotoGate) -> None:
     """Ultra HDR: a JPEG, XMP that names the second, and the second behind it."""
-    described = jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + b'<x hdrgm:Version="1.0"/>')
-    data = jpeg_with(
-        encoded(quadrants(), "MPO", save_all=True, append_images=[picture("L", color=9)]), described
-    )
+    described = jpeg_segment(0xE1, XMP_START + b'<x hdrgm:Version="1.0"/>')
+    two = encoded(quadrants(), "MPO", save_all=True, append_images=[picture("L", color=9)])
+    data = jpeg_with(two, described)
     photo = await gate.accept(data)
     assert b"hdrgm" not in photo.jpeg
     assert shows_quadrants(Image.open(io.BytesIO(photo.jpeg)))

@@ -1,4 +1,4 @@
-"""Every photo comes out upright, whatever file says how it lies."""
+"""Every photo comes out upright, wherever its file states the orientation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from orchestrator.photos.gate import PhotoGate
 from tests.support.gate.colour import P3_PRIMARIES, curve, in_srgb, rgb_profile, srgb_to_linear
 from tests.support.gate.files import (
+    XMP_START,
     accepted,
     colour_at,
     distance,
@@ -72,13 +73,9 @@ async def test_all_eight_in_every_format(gate: PhotoGate, format: str, orientati
 @pytest.mark.parametrize(
     "block",
     [
-        exif(6, order=">"),
-        exif(6, kind=4),
-        exif(6, kind=1),
-        b"Exif\0\0" + exif(6),
-        exif(6, tail=bytes(50_000)),
+        exif(6, order=">"), exif(6, kind=4), exif(6, kind=1), b"Exif\0\0" + exif(6), exif(6, tail=bytes(50_000)),
     ],
-)
+)  # fmt: skip
 async def test_however_it_is_written(gate: PhotoGate, block: bytes) -> None:
     assert shows_quadrants(await accepted(gate, stored(lying(quadrants(), 6), "JPEG", block)))
 
@@ -101,19 +98,15 @@ async def test_together_with_a_profile_and_a_scaled_decode(gate: PhotoGate, orie
 async def test_by_xmp_alone(gate: PhotoGate, format: str) -> None:
     image = lying(quadrants(), 8)
     data = {
-        "JPEG": lambda: jpeg_with(
-            encoded(image), jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(8))
-        ),
-        "PNG": lambda: png_with(
-            encoded(image, "PNG"), png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp(8))
-        ),
-        "WEBP": lambda: webp_with(image, 0x04, webp_chunk(b"XMP ", xmp(8))),
-    }[format]()
+        "JPEG": jpeg_with(encoded(image), jpeg_segment(0xE1, XMP_START + xmp(8))),
+        "PNG": png_with(encoded(image, "PNG"), png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp(8))),
+        "WEBP": webp_with(image, 0x04, webp_chunk(b"XMP ", xmp(8))),
+    }[format]
     assert shows_quadrants(await accepted(gate, data))
 
 
 async def test_exif_wins_over_xmp(gate: PhotoGate) -> None:
-    other = jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(3))
+    other = jpeg_segment(0xE1, XMP_START + xmp(3))
     data = jpeg_with(encoded(lying(quadrants(), 6)), other, exif_segment(exif(6)))
     assert shows_quadrants(await accepted(gate, data))
 
@@ -169,7 +162,7 @@ def text_chunk(kind: str, keyword: str, text: bytes) -> bytes:
         ("exif", b"Exif\0\0" + exif(6)),
         ("exif", exif(6, order=">")),
         ("APP1", b"Exif\0\0" + exif(6)),
-        ("APP1", b"http://ns.adobe.com/xap/1.0/\0" + xmp(6)),
+        ("APP1", XMP_START + xmp(6)),
         ("xmp", xmp(6)),
     ],
 )
@@ -211,20 +204,15 @@ async def test_a_useless_block_before_the_real_one(gate: PhotoGate, block: bytes
 
 async def test_useless_xmp_before_the_real_one(gate: PhotoGate) -> None:
     image = lying(quadrants(), 6)
-    start = b"http://ns.adobe.com/xap/1.0/\0"
-    jpeg = jpeg_with(
-        encoded(image, quality=95),
-        jpeg_segment(0xE1, start),
-        jpeg_segment(0xE1, start + xmp(6)),
-        exif_segment(b""),
-    )
+    segments = [jpeg_segment(0xE1, XMP_START), jpeg_segment(0xE1, XMP_START + xmp(6)), exif_segment(b"")]
+    jpeg = jpeg_with(encoded(image, quality=95), *segments)
     webp = webp_with(image, 0x04, webp_chunk(b"XMP ", b"<x/>"), webp_chunk(b"XMP ", xmp(6)))
     for data in (jpeg, webp):
         assert shows_quadrants(await accepted(gate, data))
 
 
 async def test_pillow_turns_them_too() -> None:
-    """What these files mean is not our opinion alone."""
+    """Pillow reads these files as we do."""
     image = lying(quadrants(), 6)
     chunk = text_chunk("zTXt", "Raw profile type exif", raw_profile("exif", b"Exif\0\0" + exif(6)))
     empty_first = jpeg_with(encoded(image, quality=95), exif_segment(b""), exif_segment(exif(6)))

@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from orchestrator.photos.gate import PhotoGate
 from tests.support.gate.files import (
+    XMP_START,
     encoded,
     exif,
     exif_segment,
@@ -62,7 +63,7 @@ CARRIERS: dict[str, Callable[[], bytes]] = {
     "PDF in a JPEG": lambda: jpeg_with(JPEG, jpeg_segment(0xFE, b"%PDF-1.4 " + SECRET)),
     "comment": lambda: encoded(quadrants(), comment=SECRET),
     "EXIF": lambda: jpeg_with(JPEG, exif_segment(exif(1, tail=SECRET))),
-    "XMP": lambda: jpeg_with(JPEG, jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(1) + SECRET)),
+    "XMP": lambda: jpeg_with(JPEG, jpeg_segment(0xE1, XMP_START + xmp(1) + SECRET)),
     "IPTC": lambda: jpeg_with(JPEG, photoshop()),
     "JFIF's thumbnail": lambda: jpeg_with(JPEG, jpeg_segment(0xE0, b"JFXX\0\x10" + SECRET)),
     "padding of JFIF": lambda: jpeg_with(JPEG, jpeg_segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0" + SECRET)),

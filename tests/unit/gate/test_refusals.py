@@ -1,4 +1,4 @@
-"""What is not taken, by which code, and with a sentence that tells its sender what to do."""
+"""What is not taken, by which code, and with a sentence that explains what to send instead."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.support.gate.files import (
     encoded,
     jpeg_from,
     jpeg_parts,
+    jpeg_with_frame,
     noise,
     picture,
     png_claiming,
@@ -58,7 +59,7 @@ async def test_other_files_are_called_by_their_name(gate: PhotoGate, name: str, 
     assert "JPEG" in rejected.detail  # what to send instead
 
 
-async def test_a_heic_tells_what_to_do_on_a_phone(gate: PhotoGate) -> None:
+async def test_the_refusal_of_a_heic_explains_what_to_do_on_a_phone(gate: PhotoGate) -> None:
     assert "Most Compatible" in (await refused(gate, iso_media(b"heic"))).detail
 
 
@@ -127,10 +128,8 @@ async def test_rare_kinds_of_jpeg(gate: PhotoGate, marker: int) -> None:
 @pytest.mark.parametrize(("position", "value"), [(0, 12), (5, 2), (5, 5)])
 async def test_rare_pixels_of_a_jpeg(gate: PhotoGate, position: int, value: int) -> None:
     """12 bits; two and five channels."""
-    parts, scans = jpeg_parts(encoded(picture()))
-    frame = bytearray(parts[0xC0])
-    frame[position] = value
-    assert await refusal(gate, jpeg_from({**parts, 0xC0: bytes(frame)}, scans)) == "unsupported_image"
+    data = jpeg_with_frame(encoded(picture()), {position: value})
+    assert await refusal(gate, data) == "unsupported_image"
 
 
 @pytest.mark.parametrize("frame", [0xC9, 0xCA])
@@ -145,7 +144,6 @@ async def test_arithmetic_coding_is_read(gate: PhotoGate, frame: int) -> None:
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 100), (100, 0)])
 async def test_no_size_at_all(gate: PhotoGate, size: tuple[int, int]) -> None:
-    parts, scans = jpeg_parts(encoded(picture()))
-    frame = parts[0xC0][:1] + struct.pack(">HH", *size) + parts[0xC0][5:]
-    assert await refusal(gate, jpeg_from({**parts, 0xC0: frame}, scans)) == "broken_image"
+    sides = dict(enumerate(struct.pack(">HH", *size), 1))
+    assert await refusal(gate, jpeg_with_frame(encoded(picture()), sides)) == "broken_image"
     assert await refusal(gate, png_claiming(*size)) == "image_too_small"

@@ -27,7 +27,7 @@ REFUSALS = {"EPERM", "EACCES", "EMFILE", "EAGAIN", "ENOSYS"}
 
 @pytest.fixture(scope="module", params=USERS, ids=lambda user: f"uid {user}")
 def broken_into(request: pytest.FixtureRequest) -> dict[str, str]:
-    """What a stranger's code found in a decoder that this user started."""
+    """What hostile code found in a decoder that this user started."""
     command = [
         sys.executable, "-m", "tests.support.gate.breaking_out", "1000000", str(2**30), "20", "require",
     ]  # fmt: skip
