@@ -21,6 +21,7 @@ from stack.composition import Stack
 from stack.redis import SETTINGS, RedisServer
 from stack.triton import EXIT_SECONDS, OPTIONS, WATCH, triton_part
 from tests.conftest import RELEASE, ROOT
+from tests.support.programs import ran
 from tests.support.servers import free_port, redis_binaries
 
 DOCKER = ROOT / "docker"
@@ -68,8 +69,8 @@ def tool(name: str) -> str:
 
 
 def fits_the_specification(file: Path) -> bool:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
-    return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    schema = ("--builtin-schema", "vendor.compose-spec")
+    return ran(sys.executable, "-m", "check_jsonschema", *schema, file).returncode == 0
 
 
 def test_the_compose_file_fits_the_specification(tmp_path: Path) -> None:
@@ -81,17 +82,16 @@ def test_the_compose_file_fits_the_specification(tmp_path: Path) -> None:
 
 def test_the_dockerfiles_pass_hadolint(tmp_path: Path) -> None:
     hadolint = tool("hadolint")
-    assert subprocess.run([hadolint, *DOCKERFILES], capture_output=True, text=True, timeout=60).stdout == ""
+    assert ran(hadolint, *DOCKERFILES).stdout == ""
     careless = tmp_path / "Dockerfile"
     careless.write_text("FROM debian\nCMD python -m orchestrator.app\n")
-    assert subprocess.run([hadolint, careless], capture_output=True, timeout=60).returncode != 0
+    assert ran(hadolint, careless).returncode != 0
 
 
 def docker_compose() -> list[str]:
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]):
-            said = subprocess.run([*command, "version"], capture_output=True, text=True, timeout=60)
-            if re.search(r"version v?2\.[2-9]\d", said.stdout):
+            if re.search(r"version v?2\.[2-9]\d", ran(*command, "version").stdout):
                 return command
     pytest.skip("there is no Docker Compose 2.20 or newer on PATH")
 
@@ -105,13 +105,13 @@ def test_docker_compose_reads_it(profile: str, tritons: set[str], tmp_path: Path
     ]  # fmt: skip
     text = (DOCKER / ".env.example").read_text().replace("COMPOSE_PROFILES=cpu", "")
     (tmp_path / ".env").write_text(text)
-    refused = subprocess.run([*command, "config"], capture_output=True, text=True, timeout=60)
+    refused = ran(*command, "config")
     assert refused.returncode != 0
     assert "in docker/.env" in refused.stderr
     for name in ("REROOM_SIGNING_KEY", "REDIS_PASSWORD"):
         text = text.replace(f"{name}=", f"{name}=0123456789abcdef")
     (tmp_path / ".env").write_text(text)
-    listed = subprocess.run([*command, "config", "--services"], capture_output=True, text=True, timeout=60)
+    listed = ran(*command, "config", "--services")
     assert set(listed.stdout.split()) == {"redis", "api", "worker", *tritons}
 
 
@@ -170,12 +170,9 @@ def test_triton_starts_alike(tmp_path: Path) -> None:
     server.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     server.chmod(0o755)
     env = {"PATH": f"{server.parent}:{os.environ['PATH']}", "REROOM_RELEASE": "/release"}
-    said = subprocess.run(
-        ["/bin/sh", image / "serve_triton.sh", "--id=x"],
-        env=env, capture_output=True, text=True, check=True, timeout=10,
-    )  # fmt: skip
+    started = ran("/bin/sh", image / "serve_triton.sh", "--id=x", env=env, check=True)
     models = [f"--model-repository={image}/model_repository", "--model-repository=/release/models"]
-    assert said.stdout.splitlines() == [*OPTIONS, *models, "--id=x"]
+    assert started.stdout.splitlines() == [*OPTIONS, *models, "--id=x"]
     assert len(OPTIONS) > 1
     embedded = triton_part([tmp_path], tmp_path, (1, 2, 3)).command
     assert WATCH in embedded
@@ -239,9 +236,9 @@ def test_the_containers_redis_has_the_files_settings(
     kind, check = services["redis"]["healthcheck"]["test"]
     assert kind == "CMD-SHELL"
     check = check.replace("$$", "$").replace("redis-cli", f"redis-cli -p {port}")
-    assert subprocess.run(["/bin/sh", "-c", check], env=env, timeout=10).returncode == 0
+    assert ran("/bin/sh", "-c", check, env=env).returncode == 0
     env["REDISCLI_AUTH"] = "another"
-    assert subprocess.run(["/bin/sh", "-c", check], env=env, timeout=10, capture_output=True).returncode != 0
+    assert ran("/bin/sh", "-c", check, env=env).returncode != 0
 
 
 # --- the rest of what a reader counts on ----------------------------------------------------------------------------
@@ -306,7 +303,7 @@ def test_a_heartbeat_is_healthy_for_a_minute(services: dict[str, Model], tmp_pat
     check = check.replace("$$", "$").replace(heartbeat, str(file))
 
     def healthy() -> bool:
-        return subprocess.run(["/bin/sh", "-c", check], capture_output=True, timeout=10).returncode == 0
+        return ran("/bin/sh", "-c", check).returncode == 0
 
     assert not healthy()
     file.touch()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from orchestrator.domain.codes import FailureCode, ProblemCode
 from orchestrator.domain.preferences import PREFERENCES
 from orchestrator.settings import Settings
 from tests.conftest import ROOT
+from tests.support.programs import ran
 from tests.support.triton_configs import read_config, tensor_types
 
 PAGES = sorted(
@@ -41,9 +41,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_the_site_builds_and_has_every_page(tmp_path: Path) -> None:
-    build = [sys.executable, str(ROOT / "docs" / "site.py"), "--out", str(tmp_path)]
-    ran = subprocess.run(build, capture_output=True, text=True, timeout=60, check=False)
-    assert ran.returncode == 0, ran.stderr
+    build = ran(sys.executable, ROOT / "docs" / "site.py", "--out", tmp_path)
+    assert build.returncode == 0, build.stderr
     built = {page.relative_to(tmp_path / "pages") for page in (tmp_path / "pages").rglob("*.md")}
     assert {page.relative_to(ROOT) for page in PAGES} == built, "name it in docs/zensical.toml"
     assert (tmp_path / "site" / "index.html").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from measuring.releases import find_release
 from measuring.sample import sample_request
 from measuring.service import Service
 from stack.triton import TritonServer
+from tests.support.programs import ran
 
 TINY = find_release("tiny")
 SPECS = specs(TINY)
@@ -70,9 +70,7 @@ def test_the_command_that_is_printed_runs_as_it_stands(
     (command,) = set(capfd.readouterr().out.splitlines())
     assert (" -x 1 " in command) == (model not in python_specs())
     assert ("--async --streaming" in command) == SPECS[model].decoupled
-    done = subprocess.run(
-        ["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    done = ran("/bin/sh", "-c", command, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Request count: 1\n" in done.stdout
 

@@ -21,6 +21,7 @@ from orchestrator.worker import Worker
 from tests.conftest import ROOT
 from tests.support.api_server import a_redis
 from tests.support.fakes import FakeInference, MemoryStorage, a_script
+from tests.support.programs import ran
 from tests.support.servers import free_port
 
 
@@ -80,10 +81,8 @@ def port() -> Iterator[int]:
 
 
 def ask(port: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "orchestrator.commands.api_health"],
-        cwd=ROOT, env={"REROOM_PORT": str(port)}, capture_output=True, text=True, timeout=30,
-    )  # fmt: skip
+    command = (sys.executable, "-m", "orchestrator.commands.api_health")
+    return ran(*command, cwd=ROOT, env={"REROOM_PORT": str(port)})
 
 
 def test_an_api_that_answers_is_healthy(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

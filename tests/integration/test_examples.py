@@ -15,6 +15,7 @@ from PIL import Image
 
 import reroom
 from tests.conftest import ROOT
+from tests.support.programs import ran
 from tests.support.running_stack import RunningStack, photo, running_stack
 
 EXAMPLES = ROOT / "examples"
@@ -55,16 +56,7 @@ def run(name: str, folder: Path, stack: RunningStack, command: str = "") -> subp
     settings = {"REROOM_URL": stack.url, "REROOM_TRITON_URL": next(iter(stack.stack.triton_urls.values()))}
     if name.endswith(".mjs"):
         settings["NODE_OPTIONS"] = node_options()
-    return subprocess.run(
-        command or COMMANDS[name],
-        shell=True,
-        cwd=folder,
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return ran("/bin/sh", "-c", command or COMMANDS[name], cwd=folder, env=os.environ | settings)
 
 
 def node_options() -> str:
@@ -72,8 +64,7 @@ def node_options() -> str:
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no node on PATH")
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
-    if (version := int(said.removeprefix("v").split(".")[0])) < 20:
+    if (version := int(ran(node, "--version", check=True).stdout.removeprefix("v").split(".")[0])) < 20:
         pytest.skip(f"Node {version} has no WebSocket")
     return "--experimental-websocket" if version < 22 else ""
 
@@ -86,32 +77,34 @@ def test_every_example_is_on_the_page() -> None:
 def test_every_language_gets_the_same_picture(
     name: str, stack: RunningStack, folder: Path, expected: bytes
 ) -> None:
-    ran = run(name, folder, stack)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.splitlines()[-1] == "saved result.jpg"
-    assert ("step 8 of 8" in ran.stdout) == (name != "restyle.sh"), "curl polls, the others follow every step"
+    done = run(name, folder, stack)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "saved result.jpg"
+    assert ("step 8 of 8" in done.stdout) == (name != "restyle.sh"), (
+        "curl polls, the others follow every step"
+    )
     assert (folder / "result.jpg").read_bytes() == expected
     (folder / "result.jpg").unlink()
 
 
 @pytest.mark.parametrize("name", SAME_JOB)
 def test_a_refusal_ends_the_program_with_its_reason(name: str, stack: RunningStack, folder: Path) -> None:
-    ran = run(name, folder, stack, COMMANDS[name].replace(" boho ", " gothic "))
-    assert ran.returncode != 0
-    assert "there is no such style; there are modern" in ran.stderr
+    done = run(name, folder, stack, COMMANDS[name].replace(" boho ", " gothic "))
+    assert done.returncode != 0
+    assert "there is no such style; there are modern" in done.stderr
 
 
 def test_several_photos_at_once(stack: RunningStack, folder: Path) -> None:
     shutil.copy(folder / "room.jpg", folder / "hall.jpg")
     (folder / "broken.jpg").write_bytes(b"no picture")
-    ran = run("batch.py", folder, stack)
-    assert ran.returncode == 0, ran.stderr
+    done = run("batch.py", folder, stack)
+    assert done.returncode == 0, done.stderr
     assert sorted(file.name for file in (folder / "results").iterdir()) == ["hall.jpg", "room.jpg"]
-    assert "broken.jpg: " in ran.stderr
+    assert "broken.jpg: " in done.stderr
 
 
 def test_triton_directly(stack: RunningStack, folder: Path) -> None:
-    ran = run("direct.py", folder, stack)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.splitlines()[-1] == "saved result.png"
+    done = run("direct.py", folder, stack)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "saved result.png"
     assert Image.open(folder / "result.png").getextrema() != ((0, 0), (0, 0), (0, 0))

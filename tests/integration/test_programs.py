@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT
+from tests.support.programs import ran
+
 PLACES = (ROOT, ROOT / "client" / "src")
 NO_MODULES = {"guard"}
 """Started by its path, by our own code only."""
@@ -42,42 +42,28 @@ def programs() -> list[str]:
     return sorted(found)
 
 
-def test_every_program_tells_its_usage_and_ends() -> None:
+def test_every_program_prints_its_usage_and_ends() -> None:
     names = programs()
     assert {"orchestrator.app", "orchestrator.worker", "stack", "export", "reroom"} <= set(names)
     # One process, because many of them would load torch, each for five seconds. A server would start, with these.
     env = {**os.environ, "REROOM_SIGNING_KEY": "k" * 32, "REROOM_PORT": "0"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", DRIVER, *names],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = ran(sys.executable, "-W", "ignore", "-c", DRIVER, *names, cwd=ROOT, env=env, timeout=120)
     answers = {name: (status, said) for name, status, said in map(json.loads, done.stdout.splitlines())}
     wrong = {name: answers.get(name) for name in names if answers.get(name, (None, ""))[0] != 0}
     assert wrong == {}, done.stderr[-2000:]
     assert all("usage:" in said.lower() for _, said in answers.values())
 
 
-def test_scripts_that_are_started_by_their_path_tell_their_usage_too() -> None:
-    for script in (
-        "stack/watch_triton.py",
-        "setup/environment.py",
-        "model_repository/restyle/1/rehearsal.py",
-    ):
-        done = subprocess.run(
-            [sys.executable, ROOT / script, "--help"], capture_output=True, text=True, timeout=60
-        )
+def test_scripts_that_are_started_by_their_path_print_their_usage_too() -> None:
+    scripts = ("stack/watch_triton.py", "setup/environment.py", "model_repository/restyle/1/rehearsal.py")
+    for script in scripts:
+        done = ran(sys.executable, ROOT / script, "--help")
         assert done.returncode == 0, done.stderr
         assert "usage:" in done.stdout.lower()
 
 
 def test_servers_take_no_arguments() -> None:
     for module in ("orchestrator.app", "orchestrator.worker", "orchestrator.commands.api_health"):
-        done = subprocess.run(
-            [sys.executable, "-m", module, "now"], cwd=ROOT, capture_output=True, text=True, timeout=60
-        )
+        done = ran(sys.executable, "-m", module, "now", cwd=ROOT)
         assert done.returncode == 2
         assert "unrecognized arguments: now" in done.stderr

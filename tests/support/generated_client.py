@@ -6,13 +6,13 @@ import importlib
 import io
 import json
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from tests.support.api_schema import described
+from tests.support.programs import ran
 
 PACKAGE = "generated_reroom"
 
@@ -26,9 +26,9 @@ class GeneratedClient:
         config.write_text(json.dumps({"post_hooks": [], "package_name_override": PACKAGE}))
         command = [sys.executable, "-m", "openapi_python_client", "generate", "--path", str(source), "--meta", "none",
                    "--config", str(config), "--output-path", str(folder / PACKAGE)]  # fmt: skip
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        said = ran.stdout + ran.stderr
-        assert ran.returncode == 0, said
+        made = ran(*command, timeout=120)
+        said = made.stdout + made.stderr
+        assert made.returncode == 0, said
         # It has no types for pictures as whole bodies; those addresses come as links anyway.
         assert set(re.findall(r"WARNING parsing (\S+ \S+)", said)) <= {
             "GET /files/{key}",

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.programs import ran
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
 FILES = 300
@@ -153,11 +155,7 @@ class Checkout:
                         found.append(f"{name} is missing")
                     elif not name.endswith("RECORD") and installed.read_bytes() != file.read(name):
                         found.append(f"{name} is different")
-        done = subprocess.run(
-            [self.folder / environment / "bin" / "python", "-m", "pip", "check"],
-            capture_output=True,
-            text=True,
-        )
+        done = ran(self.folder / environment / "bin" / "python", "-m", "pip", "check")
         return found + ([] if done.returncode == 0 else [done.stdout + done.stderr])
 
     def remove(self, name: str) -> None:

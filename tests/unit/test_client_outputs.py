@@ -171,12 +171,8 @@ def test_descriptors_by_name_are_written_where_they_stand(tmp_path: Path) -> Non
         f"write(Path('/dev/stdout'), b'one '); write(Path({str(link)!r}), b'two '); print('after')"
     )
     with log.open("ab") as out:
-        subprocess.run(
-            [sys.executable, "-c", code],
-            stdout=out,
-            check=True,
-            env={**os.environ, "PYTHONPATH": str(SOURCES)},
-        )
+        environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True, env=environment)
     assert log.read_bytes() == b"before one two after\n"
     assert Path("/dev/stdout").is_symlink()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from dollhouse.train.processes import Part, ending_on_signals, run_lanes
 from stack.process import Part as StackPart
 from stack.process import Process
+from tests.support.programs import ran
 
 ROOT = Path(__file__).parents[2]
 IGNORABLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -39,16 +39,13 @@ def ignoring(*numbers: signal.Signals) -> Iterator[None]:
 
 
 def test_children_of_a_test_ignore_nothing() -> None:
-    said = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, text=True, check=True)
-    assert said.stdout == "[]\n"
+    assert ran(sys.executable, "-c", IGNORED).stdout == "[]\n"
 
 
 def test_that_holds_where_pytest_ignores_them() -> None:
     test = f"{Path(__file__).relative_to(ROOT)}::{test_children_of_a_test_ignore_nothing.__name__}"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
-    done = subprocess.run(
-        command, cwd=ROOT, preexec_fn=ignore_all, capture_output=True, text=True, timeout=60
-    )
+    done = ran(*command, cwd=ROOT, preexec_fn=ignore_all)
     assert done.returncode == 0, done.stdout
 
 

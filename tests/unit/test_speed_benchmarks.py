@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks of speed, and the inputs that perf_analyzer is given."""
+"""The arithmetic of the benchmarks of speed, and the inputs that perf_analyzer gets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -66,16 +67,8 @@ def test_a_new_model_wants_a_request() -> None:
 
 
 H, W = Axis("H", 4), Axis("W", 4)
-SPEC = ModelSpec(
-    "both",
-    "python",
-    (
-        Tensor("image", "UINT8", (H, W, 3)),
-        Tensor("mask", "UINT8", (H, W)),
-        Tensor("scale", "FP32", (2,), optional=True),
-    ),
-    (),
-)
+IMAGE, MASK = Tensor("image", "UINT8", (H, W, 3)), Tensor("mask", "UINT8", (H, W))
+SPEC = ModelSpec("both", "python", (IMAGE, MASK, Tensor("scale", "FP32", (2,), optional=True)), ())
 GOOD = {"image": np.zeros((5, 6, 3), np.uint8), "mask": np.zeros((5, 6), np.uint8)}
 
 
@@ -137,16 +130,8 @@ def duration(milliseconds: int, count: int) -> dict[str, str]:
 
 
 def test_tritons_statistics_are_summed_over_versions_and_subtracted() -> None:
-    one = {
-        "name": "denoiser",
-        "inference_count": "8",
-        "execution_count": "4",
-        "inference_stats": {
-            "success": duration(900, 8),
-            "queue": duration(100, 8),
-            "compute_infer": duration(700, 8),
-        },
-    }
+    spent = {"success": duration(900, 8), "queue": duration(100, 8), "compute_infer": duration(700, 8)}
+    one = {"name": "denoiser", "inference_count": "8", "execution_count": "4", "inference_stats": spent}
     before = parse({"model_stats": [one, {"name": "depth"}]})
     after = parse({"model_stats": [one, one, {"name": "depth"}]})
     assert before["denoiser"] == Counters(8, 8, 4, 0.9, 0.1, 0.0, 0.7, 0.0)
@@ -209,27 +194,20 @@ def test_a_bundle_without_release_is_exported_once(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(releases, "ROOT", tmp_path)
     started: list[list[str]] = []
 
-    class Done:
-        returncode, stderr = 0, ""
-
-    def export(command: list[str], **_: Any) -> Done:
+    def export(command: list[str], **_: Any) -> SimpleNamespace:
         started.append(command)
-        folder = Path(command[-1]) / "sd15_quarter"
-        write_document(folder, {})
-        return Done()
+        write_document(Path(command[-1]) / "sd15_quarter", {})
+        return SimpleNamespace(returncode=0, stderr="")
 
     monkeypatch.setattr("measuring.releases.subprocess.run", export)
     first, second = ready_release("sd15_quarter"), ready_release("sd15_quarter")
     assert first == second
     assert first.folder.is_relative_to(tmp_path / ".run")
     assert len(started) == 1
-    monkeypatch.setattr("measuring.releases.subprocess.run", lambda *_, **__: Failed())
+    failed = SimpleNamespace(returncode=1, stderr="Traceback\nno room\n")
+    monkeypatch.setattr("measuring.releases.subprocess.run", lambda *_, **__: failed)
     with pytest.raises(RuntimeError, match="tiny was not exported: no room"):
         ready_release("tiny")
-
-
-class Failed:
-    returncode, stderr = 1, "Traceback\nno room\n"
 
 
 def test_a_bundle_that_is_not_there_is_named() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.support.programs import ran
 
 SCRIPT = Path(__file__).parents[2] / "setup" / "system.sh"
 APT = """#!/bin/sh
@@ -36,9 +37,7 @@ def machine(tmp_path: Path) -> Path:
 
 def run(machine: Path, *packages: str, user: int = 0) -> str:
     env = {**os.environ, "PATH": str(machine / "bin"), "USER_ID": str(user)}
-    done = subprocess.run(
-        [SCRIPT, *packages], env=env, capture_output=True, text=True, check=True, timeout=20
-    )
+    done = ran(SCRIPT, *packages, env=env, check=True)
     assert done.stderr == ""
     return done.stdout
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.api_schema import described
+from tests.support.programs import ran
 
 FOLDER = Path(__file__).resolve().parents[1] / "typescript"
 NODE = shutil.which("node")
@@ -24,11 +24,9 @@ if not OPENAPI_TYPESCRIPT.exists():
 
 def node(script: Path, folder: Path, *arguments: str) -> str:
     assert NODE is not None
-    ran = subprocess.run(
-        [NODE, str(script), *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout + ran.stderr
+    done = ran(NODE, script, *arguments, cwd=folder, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def test_a_typescript_client_compiles(tmp_path: Path) -> None:

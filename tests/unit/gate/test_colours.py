@@ -64,17 +64,11 @@ SWAPPED = rgb_profile(SRGB_PRIMARIES[::-1], SRGB_CURVE)
 @pytest.mark.parametrize(
     ("format", "options"),
     [
-        ("JPEG", {}),
-        ("JPEG", {"progressive": True}),
-        ("JPEG", {"subsampling": 0}),
-        ("JPEG", {"keep_rgb": True}),
-        ("JPEG", {"restart_marker_blocks": 2}),
-        ("JPEG", {"quality": 30, "optimize": True}),
-        ("PNG", {}),
-        ("WEBP", {}),
-        ("WEBP", {"lossless": True}),
+        ("JPEG", {}), ("JPEG", {"progressive": True}), ("JPEG", {"subsampling": 0}), ("JPEG", {"keep_rgb": True}),
+        ("JPEG", {"restart_marker_blocks": 2}), ("JPEG", {"quality": 30, "optimize": True}),
+        ("PNG", {}), ("WEBP", {}), ("WEBP", {"lossless": True}),
     ],
-)
+)  # fmt: skip
 async def test_ordinary_files(gate: PhotoGate, format: str, options: dict[str, Any]) -> None:
     assert shows_quadrants(await accepted(gate, encoded(quadrants(), format, **options)), 25)
 
