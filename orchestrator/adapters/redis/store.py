@@ -14,7 +14,7 @@ from orchestrator.adapters.redis import record
 from orchestrator.adapters.redis.connection import MAX_BLOCK, connect, redis_calls
 from orchestrator.adapters.redis.hub import Hub
 from orchestrator.adapters.redis.keys import PARKED, Keys
-from orchestrator.adapters.redis.scripts import Scripts, names, pairs, reservation_args
+from orchestrator.adapters.redis.scripts import Scripts, lease_args, pairs, reservation_args
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, Progress, Terminal
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
@@ -202,7 +202,7 @@ class RedisJobStore(JobStore):
         await self._call("finish", lease=lease, change=change, completed=False, **self._ending)
 
     async def renew(self, lease: Lease) -> bool:
-        reply = await self._call("renew", lease=names(lease))
+        reply = await self._call("renew", lease=lease_args(lease))
         if reply < 0:
             raise LeaseLost(lease.job.id)
         return bool(reply)
@@ -212,7 +212,7 @@ class RedisJobStore(JobStore):
         preview = isinstance(event, Preview)
         if not await self._call(
             "publish",
-            lease=names(lease),
+            lease=lease_args(lease),
             number=number,
             progress=event.progress,
             change=change,
@@ -224,7 +224,7 @@ class RedisJobStore(JobStore):
         change = record.terminal_change(outcome)
         completed = change["fields"][1] == JobState.COMPLETED
         if not await self._call(
-            "finish", lease=names(lease), change=change, completed=completed, **self._ending
+            "finish", lease=lease_args(lease), change=change, completed=completed, **self._ending
         ):
             raise LeaseLost(lease.job.id)
 
@@ -244,7 +244,7 @@ class RedisJobStore(JobStore):
     async def _return(self, lease: Lease, act: str, delay: float, **more: Any) -> str:
         reply: str = await self._call(
             "release",
-            lease=names(lease),
+            lease=lease_args(lease),
             act=act,
             delay_ms=int(delay * 1000),
             queued=record.status_change(JobState.QUEUED),
