@@ -1,4 +1,4 @@
-"""Every error of the REST API, as RFC 9457 problem details. The one place that maps domain errors to HTTP."""
+"""The errors of the REST API as RFC 9457 problem details. Only this file maps domain errors to HTTP."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Problem(Exception):
-    """A refusal of the API's own. ``status`` is the code's first unless it is given."""
+    """A refusal by the API itself. ``status`` defaults to the first status of the code."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Problem(Exception):
 
 
 def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetail]:
-    """Litestar's exception handler for everything."""
+    """Litestar's handler for all exceptions."""
     problem = to_problem(error)
     if problem.status == 500:
         log.error("%s %s", request.method, request.url.path, exc_info=error)
@@ -81,14 +81,14 @@ def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[
 
 
 async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
-    """An answer from outside of Litestar's handlers."""
+    """Answer from code that runs outside Litestar's handlers."""
     headers, body = encode_problem(problem, scope["path"])
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def encode_problem(problem: Problem, instance: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Its headers, as ASGI has them, and its body."""
+    """The ASGI headers and the body of a problem's answer. ``instance`` is the path of the request."""
     body = msgspec.json.encode(_detail(problem, instance))
     headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **(problem.headers or {})}
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()], body
@@ -156,7 +156,7 @@ def to_problem(error: Exception) -> Problem:
             log.warning("answered 504: %s", error)
             return Problem(ProblemCode.MODEL_TIMEOUT, "the model took too long")
         case InferenceError():
-            # What it says of itself is for the operator: the request had passed every check.
+            # Its detail is only for the operator, because the request had passed every check.
             log.warning("answered 502: %s: %s", error.code, error.detail)
             return Problem(ProblemCode.MODEL_ERROR, "the model broke over this photo")
         case HTTPException():
@@ -186,7 +186,7 @@ def _from_framework(error: HTTPException) -> Problem:
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """What a route declares for OpenAPI: the problem details that it answers with."""
+    """A route's ``responses`` for OpenAPI: problem details with these statuses."""
     return {
         status: ResponseSpec(
             ProblemDetail,

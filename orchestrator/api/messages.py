@@ -1,7 +1,7 @@
-"""What a WebSocket sends: a tagged union, ``type`` saying which. Described in docs/websocket.md.
+"""The messages of the WebSocket: a union tagged by ``type``, described in docs/websocket.md.
 
-They correspond to :mod:`orchestrator.domain.events`, which the store keeps. They leave out storage keys and internal
-sentences, and add each event's place among the job's events.
+They correspond to the stored events of :mod:`orchestrator.domain.events`, without storage keys and internal sentences,
+and with each event's ``seq``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Share = Annotated[float, Meta(ge=0, le=1, description="0 to 1; it falls only whe
 
 
 class ConnectedMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="connected"):
-    """The first message: the job exists and is watched."""
+    """The first message: the job exists, and its events follow."""
 
     job_id: str
 
@@ -68,7 +68,7 @@ class StepMessage(_Event, frozen=True, kw_only=True, tag="step"):
     """A step of the solver was done."""
 
     step: Annotated[int, Meta(ge=1)]
-    of: Annotated[int, Meta(ge=1, description="So many will be run")]
+    of: Annotated[int, Meta(ge=1, description="The number of steps that are run")]
     progress: Share
 
 

@@ -13,7 +13,7 @@ class ProblemCode(StrEnum):
     """Why a request is refused: the ``code`` of a problem detail."""
 
     statuses: tuple[int, ...]
-    """The HTTP statuses that it comes with; the first one unless the refusal says another."""
+    """The HTTP statuses that it comes with; a refusal has the first one unless it names another."""
     meaning: str
     remedy: str
 
@@ -113,8 +113,8 @@ class FailureCode(StrEnum):
     """Why a job failed: the ``code`` of its ``error``."""
 
     sentence: str
-    """What everybody may read. Empty where the stored detail is written for the user; other details may hold addresses
-    and what libraries say, and are for the worker's log."""
+    """The sentence that clients get in place of the stored detail, which may contain addresses and the messages of
+    libraries. Empty where the stored detail is written for the user."""
     meaning: str
     remedy: str
 

@@ -1,4 +1,4 @@
-"""How a picture was made: what a worker says of it, and the API passes on."""
+"""How a picture was made: the worker writes it, and the API passes it on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ResultWarning(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was asked for and not done: a stable code and one sentence."""
+    """A preference that had no effect, or another one than expected: a stable code and one sentence."""
 
     code: str
     detail: str
