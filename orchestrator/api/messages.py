@@ -122,7 +122,7 @@ def event_message(job_id: str, record: events.EventRecord) -> Message:
         case events.Analysis():
             return AnalysisMessage(
                 **place,
-                # As stored, so that what another release says of an object passes through.
+                # As stored, so that members from another version pass through.
                 objects=cast(list[SeenObject], event.objects),
                 room_type=event.room_type,
                 room_confidence=event.room_confidence,

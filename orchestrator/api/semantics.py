@@ -43,9 +43,9 @@ class Methods:
 
         return with_allow
 
-    def _allowed(self, scope: HTTPScope, said: str) -> set[str]:
+    def _allowed(self, scope: HTTPScope, listed: str) -> set[str]:
         """The methods of the address. Litestar's answer to OPTIONS lacks those of its later handlers."""
-        methods = {method.strip() for method in said.split(",")}
+        methods = {method.strip() for method in listed.split(",")}
         if scope["method"] == "OPTIONS":
             for route in self._routes:
                 if route.path_format == scope.get("path_template"):

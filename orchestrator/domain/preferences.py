@@ -143,7 +143,11 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ) = None
     preview_every: Annotated[
         int,
-        Meta(ge=0, le=MAX_STEPS, description="A preview over the WebSocket every so many steps; 0 = none"),
+        Meta(
+            ge=0,
+            le=MAX_STEPS,
+            description="The number of steps between previews over the WebSocket; 0 = none",
+        ),
     ] = 0
 
 

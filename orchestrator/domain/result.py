@@ -57,7 +57,10 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     objects: list[SeenObject] | UnsetType = UNSET
     seed: Annotated[int, Meta(ge=0, description="Repeats the picture when given again")] | UnsetType = UNSET
     palette: (
-        Annotated[list[str], Meta(description="Colours that the models were told, asked for or by the seed")]
+        Annotated[
+            list[str],
+            Meta(description="Colours that the models used: the requested ones, or some chosen by the seed"),
+        ]
         | UnsetType
         | None
     ) = UNSET
