@@ -277,7 +277,7 @@ def test_progress_is_that_of_the_network_trained_last(tmp_path: Path) -> None:
                 first,
                 '{"step": 7, "minutes": 1.0, "loss": 2.0}\n{"step": 9, "minutes": 2.25, "loss": 0.5}\n{"st',
             ),
-            (rooms, '{"rooms": 512, "done": 50}'),
+            (rooms, '{"shape": [512, 7, 64, 64], "done": 50}'),
             (second, ""),
         ]
     ):
@@ -286,7 +286,7 @@ def test_progress_is_that_of_the_network_trained_last(tmp_path: Path) -> None:
         os.utime(file, (number, number))
         expected = (
             "autoencoder, step 9, 2.2 of 35.0 minutes, loss 0.5000",
-            "latents of 50 of 512 rooms",
+            "depth of 50 of 512 rooms",
             "diffusion has just begun",
         )
         assert last_steps(tmp_path, minutes) == expected[number]

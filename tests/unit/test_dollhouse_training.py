@@ -35,6 +35,7 @@ from dollhouse.train.diffusion import draw_timesteps, restyling_losses, train_di
 from dollhouse.train.loop import Limit, Losses, Optimising, Pace, Trainer
 from dollhouse.train.networks import DenoiserSettings, build_denoisers, sizes_of
 from dollhouse.train.patches import Adversary
+from dollhouse.train.progress import last_steps
 from dollhouse.train.recipe import DiffusionSettings, Phase
 from dollhouse.train.restyling import TOKENIZER, preview_matrix, save_networks
 from dollhouse.train.sampling import SHOWN, TIMESTEP, Steps, alphas_cumprod, restyled
@@ -236,12 +237,14 @@ def test_depth_is_answered_once_and_anew_for_another_model(tmp_path: Path) -> No
 
 
 def test_a_half_done_preparation_goes_on(tmp_path: Path) -> None:
-    seen_depth(PaintedRooms(), RedIsNear(), tmp_path)
-    note = json.loads((tmp_path / "note.json").read_text())
-    (tmp_path / "note.json").write_text(json.dumps({**note, "done": 9}))
+    folder, rooms = tmp_path / "prepared", len(PaintedRooms())
+    seen_depth(PaintedRooms(), RedIsNear(), folder)
+    note = json.loads((folder / "note.json").read_text())
+    (folder / "note.json").write_text(json.dumps({**note, "done": 9}))
+    assert last_steps(tmp_path, {"diffusion": 1.0}) == f"depth of 9 of {rooms} rooms"
     model = RedIsNear()
-    seen_depth(PaintedRooms(), model, tmp_path)
-    assert model.asked == len(PaintedRooms()) - 9
+    seen_depth(PaintedRooms(), model, folder)
+    assert model.asked == rooms - 9
 
 
 class Interrupted(Exception):
