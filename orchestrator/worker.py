@@ -115,7 +115,7 @@ class Worker:
         try:
             await self._store.release(lease)
         except (Unavailable, LeaseLost) as error:
-            _log.warning("job %s: not given back, its lease will run out: %s", lease.job.id, error)
+            _log.warning("job %s: not released, so its lease will run out: %s", lease.job.id, error)
 
     def _note_outage(self, reason: str) -> None:
         """Log when an outage begins or ends. ``reason`` is empty without one."""
@@ -134,7 +134,7 @@ class Worker:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            _log.error("%s broke; its lease will run out", task.get_name(), exc_info=error)
+            _log.error("%s raised an error; its lease will run out", task.get_name(), exc_info=error)
 
     async def _drain(self) -> None:
         if self._running:
@@ -154,7 +154,7 @@ class Worker:
                 # The claim loop has the same outage and logs it.
                 continue
             except Exception:
-                _log.exception("housekeeping broke; trying again")
+                _log.exception("housekeeping failed; trying again")
 
     def _beat(self) -> None:
         if self._heartbeat:
@@ -169,9 +169,9 @@ class Worker:
             try:
                 await self._retention.clean()
             except Unavailable as error:
-                _log.warning("photos of ended jobs stay for now: %s", error)
+                _log.warning("photos of ended jobs were not deleted; trying again: %s", error)
             except Exception:
-                _log.exception("deleting photos of ended jobs broke; trying again")
+                _log.exception("deleting photos of ended jobs failed; trying again")
 
     async def _retain(self) -> None:
         while True:
@@ -179,11 +179,11 @@ class Worker:
             await asyncio.sleep(RETENTION_SECONDS * random.uniform(0.5, 1.0))
             try:
                 if count := await self._retention.sweep():
-                    _log.info("deleted %d objects whose time was over", count)
+                    _log.info("deleted %d old objects", count)
             except Unavailable as error:
-                _log.warning("old objects stay for now: %s", error)
+                _log.warning("old objects were not deleted; trying again later: %s", error)
             except Exception:
-                _log.exception("deleting old objects broke; trying again later")
+                _log.exception("deleting old objects failed; trying again later")
 
 
 async def serve(settings: Settings) -> None:

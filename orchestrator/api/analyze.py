@@ -1,4 +1,4 @@
-"""``POST /analyze``: what is in a photo."""
+"""``POST /analyze``: reports what is in a photo."""
 
 from __future__ import annotations
 

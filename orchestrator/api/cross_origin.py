@@ -95,8 +95,8 @@ class CrossOrigin:
 
 
 def _with_vary(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers with ``Vary: Origin``, also for requests without an Origin: a cache must not give their answer to a
-    request with one."""
+    """The headers with ``Vary: Origin``. Requests without an Origin need it too, because a cache must not give their
+    answer to a request with an Origin."""
     vary = [b"Origin", *(value for name, value in headers if name.lower() == b"vary")]
     return [
         *((name, value) for name, value in headers if name.lower() != b"vary"),

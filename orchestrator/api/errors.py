@@ -132,7 +132,7 @@ def to_problem(error: Exception) -> Problem:
             put = "another photo has been put by this link, which takes one: ask POST /uploads for another"
             return Problem(ProblemCode.UPLOAD_USED, put)
         case TooManyJobs(waiting=waiting, retry_after=seconds):
-            full = f"{waiting} jobs wait already, which is as many as may; try again in {seconds} s"
+            full = f"the queue is full: {waiting} jobs wait; try again in {seconds} s"
             return Problem(ProblemCode.QUEUE_FULL, full, headers={"Retry-After": str(seconds)})
         case ObjectTooLarge():
             return Problem(ProblemCode.BODY_TOO_LARGE, "the uploaded photo has too many bytes", field="key")
@@ -150,7 +150,7 @@ def to_problem(error: Exception) -> Problem:
                 headers=RETRY_AFTER,
             )
         case TooBusy():
-            busy = "too many photos are being looked at; try again soon"
+            busy = "too many photos are being analyzed; try again soon"
             return Problem(ProblemCode.UNAVAILABLE, busy, headers=RETRY_AFTER)
         case TooSlow():
             log.warning("answered 504: %s", error)
@@ -158,7 +158,7 @@ def to_problem(error: Exception) -> Problem:
         case InferenceError():
             # Its detail is only for the operator, because the request had passed every check.
             log.warning("answered 502: %s: %s", error.code, error.detail)
-            return Problem(ProblemCode.MODEL_ERROR, "the model broke over this photo")
+            return Problem(ProblemCode.MODEL_ERROR, "the model failed on this photo")
         case HTTPException():
             return _from_framework(error)
         case _:
@@ -171,7 +171,7 @@ def _from_framework(error: HTTPException) -> Problem:
         case 404:
             return Problem(ProblemCode.NOT_FOUND, "there is nothing at this address")
         case 405 if headers and headers.get("allow") == "websocket":
-            detail = "this address speaks WebSocket only"
+            detail = "this address accepts only WebSockets"
             return Problem(ProblemCode.UPGRADE_REQUIRED, detail, headers={"Upgrade": "websocket"})
         case 405:
             return Problem(

@@ -33,7 +33,7 @@ class ConnectedMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="typ
 
 
 class PongMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="pong"):
-    """The answer to whatever the client sends."""
+    """The answer to every message of the client."""
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from orchestrator.domain.codes import ProblemCode
-from orchestrator.photos.kinds import is_taken, why_not
+from orchestrator.photos.kinds import is_accepted, refusal
 from orchestrator.photos.pool import DecoderPool
 from orchestrator.photos.process import Answer, DecoderDied, Limits
 from orchestrator.ports import Unavailable
@@ -18,7 +18,7 @@ DECODE_SECONDS = 8.0
 """Processor seconds of a picture. A photo at the limits takes about 2 s; a picture that is made to be slow is
 stopped."""
 HANG_SECONDS = 15.0
-"""Seconds of a picture by the clock. They are more, since other work may use the processors."""
+"""The most seconds of a picture by the clock; more than DECODE_SECONDS, since other work may use the processors."""
 MEMORY = 256 * 2**20
 """Bytes of a decoder beside the pixels: Python, the libraries, and a few copies of the upload."""
 MEMORY_A_PIXEL = 20
@@ -85,8 +85,8 @@ class PhotoGate:
         decoder is free or answers in time."""
         if not data:
             raise PhotoRejected(ProblemCode.EMPTY_FILE, "the file is empty; choose the photo again")
-        if not is_taken(data):
-            raise PhotoRejected(ProblemCode.UNSUPPORTED_IMAGE, why_not(data))
+        if not is_accepted(data):
+            raise PhotoRejected(ProblemCode.UNSUPPORTED_IMAGE, refusal(data))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 answer, jpeg = await self._decode(data, client)

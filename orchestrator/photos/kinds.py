@@ -19,13 +19,13 @@ _OTHERS = {
 }
 
 
-def is_taken(data: bytes | bytearray) -> bool:
+def is_accepted(data: bytes | bytearray) -> bool:
     """Whether the file begins like a JPEG, a PNG or a WebP."""
     jpeg, png = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
     return data.startswith((jpeg, png)) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
-def why_not(data: bytes | bytearray) -> str:
+def refusal(data: bytes | bytearray) -> str:
     """A sentence for the sender of a file that is not accepted."""
     if data[4:8] == b"ftyp":
         brands = {bytes(data[start : start + 4]) for start in range(_BRANDS_AT, _box_end(data), 4)}

@@ -175,7 +175,9 @@ class JobService:
                 await self._store.cancel(job_id)
             await delete_pictures(self._storage, job_id)
         except PortError as error:
-            log.warning("job %s may not be queued, its photo stays: %s", job_id, error)
+            log.warning(
+                "job %s: it is not known whether it was queued, so its photo stays: %s", job_id, error
+            )
 
 
 def seconds_remaining(job: Job, position: int | None, stats: QueueStats) -> float:

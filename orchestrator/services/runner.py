@@ -113,7 +113,7 @@ class Runner:
         try:
             await self._store.decline(lease, [f"style {lease.job.style}"])
         except (LeaseLost, Unavailable) as error:
-            _log.warning("job %s: not left to others, its lease will run out: %s", lease.job.id, error)
+            _log.warning("job %s: not declined, so its lease will run out: %s", lease.job.id, error)
 
     async def _commit(self, lease: Lease, outcome: Terminal | JobError) -> None:
         _log.info("job %s, attempt %d: %s", lease.job.id, lease.attempt, _summary(outcome))
@@ -173,8 +173,11 @@ class Runner:
         except LeaseLost:
             raise
         except Exception:
-            _log.exception("job %s, attempt %d broke", lease.job.id, lease.attempt)
-            return JobError(code=FailureCode.INTERNAL_ERROR, detail="The worker broke while it ran the job.")
+            _log.exception("job %s, attempt %d: unexpected error", lease.job.id, lease.attempt)
+            return JobError(
+                code=FailureCode.INTERNAL_ERROR,
+                detail="The worker had an unexpected error while it ran the job.",
+            )
 
     async def _restyle(self, lease: Lease) -> JobResult:
         started = time.monotonic()

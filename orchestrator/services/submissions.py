@@ -107,4 +107,4 @@ class Submissions:
         try:
             await self._uploads.discard(key)
         except PortError as error:
-            log.warning("%s stays until it is old: %s", key, error)
+            log.warning("%s was not deleted; retention deletes it later: %s", key, error)

@@ -27,7 +27,7 @@ class Keys(NamedTuple):
     declined: str
     """Sorted set: ids of waiting jobs that some kind of worker declined, by when (ms) that first happened."""
     cleanup: str
-    """Sorted set: ids of jobs that ended without a picture, whose objects are yet to be deleted, by their end (ms)."""
+    """Sorted set: ids of failed and cancelled jobs whose objects have not been deleted, by their end (ms)."""
     dead: str
     """Stream: dead letters {job, code, detail, attempts}."""
     stats: str
@@ -46,6 +46,6 @@ class Keys(NamedTuple):
 
     @classmethod
     def under(cls, prefix: str) -> Keys:
-        """The keys of the store whose every key begins with ``prefix``."""
+        """The keys of a store. Every key begins with ``prefix``."""
         names = [_STORED_AS.get(field, field) for field in cls._fields]
         return cls(*(f"{prefix}{name}" for name in names[:-4]), *(f"{prefix}{name}:" for name in names[-4:]))

@@ -109,7 +109,7 @@ class _Reader:
     def _take_application(self, marker: int, body: bytes) -> None:
         """Keep the two application segments that define how colours were converted to channels."""
         if marker == 0xE0 and body.startswith(b"JFIF\0"):
-            # Written anew: libjpeg warns of versions that it does not know.
+            # Rewritten, because libjpeg warns of versions that it does not know.
             self._jfif = _JFIF
         elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12 and body[11] <= 2:
             self._adobe = self._adobe or body[:12]
