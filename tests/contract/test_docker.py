@@ -88,11 +88,13 @@ def test_the_dockerfiles_pass_hadolint(tmp_path: Path) -> None:
     assert ran(hadolint, careless).returncode != 0
 
 
+VERSION = r"version v?2\.[2-9]\d"
+
+
 def docker_compose() -> list[str]:
     for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]):
-            if re.search(r"version v?2\.[2-9]\d", ran(*command, "version").stdout):
-                return command
+        if shutil.which(command[0]) and re.search(VERSION, ran(*command, "version").stdout):
+            return command
     pytest.skip("there is no Docker Compose 2.20 or newer on PATH")
 
 
