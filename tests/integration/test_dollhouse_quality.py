@@ -17,15 +17,15 @@ from tritonclient.grpc import InferenceServerClient
 
 from dollhouse.evaluate import RESULTS, answers, wishes
 from dollhouse.evaluate.__main__ import PARTS
-from dollhouse.evaluate.answers import Answers, Kept, ask_all
-from dollhouse.evaluate.figures import nothing_done, restyling_figures, score, seeing_figures
+from dollhouse.evaluate.answers import Answers, PictureCache, ask_all
+from dollhouse.evaluate.figures import nothing_done, perception_figures, restyling_figures, score
 from dollhouse.evaluate.gallery import PHOTOS, unmarked
 from dollhouse.evaluate.gates import GATES, missed
 from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from dollhouse.evaluate.marks import read_marks
 from dollhouse.evaluate.perceived import perceive
 from dollhouse.evaluate.style_classifier import accuracy, read_classifier
-from dollhouse.evaluate.wishes import SEEDS_EACH, Wished, wish_figures
+from dollhouse.evaluate.wishes import SEEDS_EACH, WishAnswers, wish_figures
 from dollhouse.render.rooms import LABELS, STYLES
 from measuring import ROOT, report
 from measuring.releases import Release, find_release
@@ -63,22 +63,24 @@ async def service(server: TritonServer, release: Release) -> AsyncIterator[Servi
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    return Kept(tmp_path_factory.mktemp("kept"))
+def cache(tmp_path_factory: pytest.TempPathFactory) -> PictureCache:
+    return PictureCache(tmp_path_factory.mktemp("kept"))
 
 
 @pytest.fixture(scope="module")
-def restyled(server: TritonServer, release: Release, kept: Kept) -> list[Answers]:
-    return asyncio.run(ask_about(server, release, RESTYLED, STYLES, kept))
+def restyled(server: TritonServer, release: Release, cache: PictureCache) -> list[Answers]:
+    return asyncio.run(ask_about(server, release, RESTYLED, STYLES, cache))
 
 
 @pytest.fixture(scope="module")
-def wished(server: TritonServer, release: Release, kept: Kept, restyled: list[Answers]) -> list[Wished]:
+def wished(
+    server: TritonServer, release: Release, cache: PictureCache, restyled: list[Answers]
+) -> list[WishAnswers]:
     """Of the same rooms, whose pictures without a wish are kept."""
 
-    async def ask() -> list[Wished]:
+    async def ask() -> list[WishAnswers]:
         async with Service(server.grpc, release) as service:
-            made, _ = await wishes.ask_all(service, iter([each.room for each in restyled]), kept)
+            made, _ = await wishes.ask_all(service, iter([each.room for each in restyled]), cache)
             return made
 
     return asyncio.run(ask())
@@ -86,13 +88,13 @@ def wished(server: TritonServer, release: Release, kept: Kept, restyled: list[An
 
 @pytest.fixture(scope="module")
 def figures(
-    server: TritonServer, release: Release, restyled: list[Answers], wished: list[Wished]
+    server: TritonServer, release: Release, restyled: list[Answers], wished: list[WishAnswers]
 ) -> dict[str, float]:
     looked_at = asyncio.run(ask_about(server, release, LOOKED_AT, ()))
     classifier = read_classifier()
     return {
         **restyling_figures(restyled, classifier.name_styles),
-        **seeing_figures([*restyled, *looked_at]),
+        **perception_figures([*restyled, *looked_at]),
         **wish_figures(wished),
         "classifier_accuracy": accuracy(classifier, JUDGED),
         "bundle_mb": release.megabytes,
@@ -100,10 +102,14 @@ def figures(
 
 
 async def ask_about(
-    server: TritonServer, release: Release, seeds: range, styles: tuple[str, ...], kept: Kept | None = None
+    server: TritonServer,
+    release: Release,
+    seeds: range,
+    styles: tuple[str, ...],
+    cache: PictureCache | None = None,
 ) -> list[Answers]:
     async with Service(server.grpc, release) as service:
-        return await ask_all(service, held_out_rooms(seeds, release.side), styles, kept)
+        return await ask_all(service, held_out_rooms(seeds, release.side), styles, cache)
 
 
 def difference(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
@@ -211,12 +217,12 @@ async def test_kept_pictures_are_not_made_again(
             facts = raw.get_inference_statistics("denoiser", as_json=True)["model_stats"][0]
         return int(facts.get("inference_count", 0))
 
-    tiny, kept = find_release("tiny"), Kept(tmp_path)
+    tiny, cache = find_release("tiny"), PictureCache(tmp_path)
     done: list[int] = []
     async with Service(triton.grpc, tiny) as service:
-        (first,) = await ask_all(service, iter([room]), ("boho", "modern"), kept, report=done.append)
+        (first,) = await ask_all(service, iter([room]), ("boho", "modern"), cache, report=done.append)
         before = steps()
-        (again,) = await ask_all(service, iter([room]), ("boho", "modern"), kept)
+        (again,) = await ask_all(service, iter([room]), ("boho", "modern"), cache)
     assert done == [1]
     assert steps() == before + 1  # for the room type
     for style in ("boho", "modern"):
@@ -242,7 +248,7 @@ async def test_objects_are_numbered_by_their_names(
 
 
 def test_every_figure_is_measured_on_any_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(answers, "KEPT", tmp_path)
+    monkeypatch.setattr(answers, "CACHE", tmp_path)
     tiny = find_release("tiny")
     measured: dict[str, Any] = {}
     for measure in PARTS.values():

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from dollhouse.data.dataset import SPLITS, Making, make_dataset
+from dollhouse.data.dataset import SPLITS, RenderSettings, make_dataset
 from dollhouse.evaluate import facts
 from dollhouse.evaluate.card import NAME, RELEASE, count_parameters, main, read_sources, write_card
 from dollhouse.evaluate.facts import FactsError
@@ -181,7 +181,7 @@ def test_marks_by_eye_are_counted(release: Path, tmp_path: Path) -> None:
 def test_marks_of_another_release_are_not_this_ones(release: Path, tmp_path: Path) -> None:
     text = written(release, tmp_path, {}, MARKED.replace("tiny-1", "tiny-2"))
     assert "They are noise." not in text
-    assert "Nobody has marked the pictures of tiny-1 yet." in text
+    assert "The pictures of tiny-1 have not been marked yet." in text
 
 
 def test_a_mark_is_one_of_three_words(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, one_torch_thread: None) ->
     """What a training leaves in its folder."""
     run = tmp_path_factory.mktemp("run")
     for split, rooms in {"train": 3, "held_out": 2, "classifier": 1}.items():
-        make_dataset(run / "data", split, rooms, Making(side=32), shard_rooms=1)
+        make_dataset(run / "data", split, rooms, RenderSettings(side=32), shard_rooms=1)
     write_networks(run / "networks")
     files = {
         "prepared/note.json": json.dumps({"shape": [2, 7, 16, 16], "done": 2}),

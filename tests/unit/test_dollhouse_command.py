@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from dollhouse import __main__ as command
+from dollhouse import stages as planning
 from dollhouse.data import dataset as data
 from dollhouse.train import perception, presets, restyling, weights
 from dollhouse.train.processes import Part, only_one
@@ -22,11 +23,11 @@ from dollhouse.train.workers import Workers
 from tests.support.releases import write_document
 from tests.support.small_networks import weights_file, write_networks
 
-TWO_CORES, ONE_GPU = command.Machine(gpu=False, cores=2), command.Machine(gpu=True, cores=8)
+TWO_CORES, ONE_GPU = planning.Machine(gpu=False, cores=2), planning.Machine(gpu=True, cores=8)
 
 
-def order(run: Path, **changes: Any) -> command.TrainingRun:
-    return command.TrainingRun(
+def order(run: Path, **changes: Any) -> planning.TrainingOptions:
+    return planning.TrainingOptions(
         **{
             "run": run,
             "data": run / "data",
@@ -45,19 +46,19 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, A
     calls: list[tuple[str, dict[str, Any]]] = []
     threads = torch.get_num_threads()
 
-    def make_dataset(folder: Path, split: str, rooms: int, making: data.Making, *rest: Any) -> None:
+    def make_dataset(folder: Path, split: str, rooms: int, making: data.RenderSettings, *rest: Any) -> None:
         calls.append((split, {"folder": folder, "rooms": rooms, "side": making.side, "processes": rest[1]}))
 
     def open_dataset(folder: Path, split: str, rooms: int | None = None) -> tuple[Path, str, int | None]:
         return folder, split, rooms
 
-    def train_first(
+    def autoencoder_part(
         rooms: Any, run: Path, preset: presets.Preset, device: torch.device, start: Path | None
     ) -> None:
         asked = {"rooms": rooms, "run": run, "minutes": preset.autoencoder_minutes, "start": start}
         calls.append(("autoencoder", asked | {"threads": torch.get_num_threads()}))
 
-    def train_second(
+    def diffusion_part(
         rooms: Any,
         run: Path,
         preset: presets.Preset,
@@ -76,8 +77,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, A
 
     monkeypatch.setattr(data, "make_dataset", make_dataset)
     monkeypatch.setattr(restyling, "open_dataset", open_dataset)
-    monkeypatch.setattr(restyling, "train_first", train_first)
-    monkeypatch.setattr(restyling, "train_second", train_second)
+    monkeypatch.setattr(restyling, "autoencoder_part", autoencoder_part)
+    monkeypatch.setattr(restyling, "diffusion_part", diffusion_part)
     monkeypatch.setattr(restyling, "start_others", lambda *arguments: [])
     monkeypatch.setattr(restyling, "join", lambda rank, count, meeting: Workers(rank, count))
     monkeypatch.setattr(perception, "open_dataset", open_dataset)
@@ -99,14 +100,14 @@ def run_here(monkeypatch: pytest.MonkeyPatch, parts: Sequence[Part]) -> None:
 def test_every_split_is_rendered(
     ran: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    run_here(monkeypatch, command.render_parts(order(tmp_path), TWO_CORES))
+    run_here(monkeypatch, planning.render_parts(order(tmp_path), TWO_CORES))
     common = {"folder": tmp_path / "data", "side": 64, "processes": 2}
     assert ran == [
         ("held_out", {"rooms": 256, **common}),
         ("classifier", {"rooms": 256, **common}),
         ("train", {"rooms": 512, **common}),
     ]
-    few = command.render_parts(order(tmp_path, rooms=100), ONE_GPU)
+    few = planning.render_parts(order(tmp_path, rooms=100), ONE_GPU)
     assert all("--rooms 100 " in " ".join(each.command) for each in few)
     assert all("--processes 1" in " ".join(each.command) for each in few)
 
@@ -119,7 +120,7 @@ def test_two_cores_train_two_networks_at_once_and_what_restyles_on_both(
     minutes: float | None,
     share: float,
 ) -> None:
-    stages = command.training_stages(order(tmp_path, minutes=minutes), TWO_CORES)
+    stages = planning.training_stages(order(tmp_path, minutes=minutes), TWO_CORES)
     names = [[[each.name for each in lane] for lane in lanes] for lanes in stages]
     assert names == [[["autoencoder"], ["depth", "detector", "classifier"]], [["diffusion"]]]
     run_here(monkeypatch, [each for lanes in stages for lane in lanes for each in lane])
@@ -140,15 +141,15 @@ def test_two_cores_train_two_networks_at_once_and_what_restyles_on_both(
 
 
 def test_a_gpu_trains_one_network_after_the_other_within_its_time(tmp_path: Path) -> None:
-    (first,), (second,) = command.training_stages(order(tmp_path), ONE_GPU)
+    (first,), (second,) = planning.training_stages(order(tmp_path), ONE_GPU)
     lane = [*first, *second]
     assert [each.name for each in lane] == ["autoencoder", "depth", "detector", "classifier", "diffusion"]
     minutes = [float(each.command[each.command.index("--minutes") + 1]) for each in lane]
-    assert sum(minutes) == pytest.approx(command.GPU_MINUTES, abs=0.01)
+    assert sum(minutes) == pytest.approx(planning.GPU_MINUTES, abs=0.01)
     assert minutes[-1] / minutes[1] == pytest.approx(
         presets.CUDA.diffusion_minutes / perception.CUDA.minutes["depth"], rel=0.01
     )
-    asked = command.training_stages(order(tmp_path, minutes=5.0), ONE_GPU)
+    asked = planning.training_stages(order(tmp_path, minutes=5.0), ONE_GPU)
     shorter = [float(each.command[each.command.index("--minutes") + 1]) for (lane,) in asked for each in lane]
     assert sum(shorter) == pytest.approx(5.0, abs=0.01)
 
@@ -237,7 +238,7 @@ def test_a_run_that_has_checkpoints_goes_on_with_them(stages: list[list[str]], t
     said: list[str] = []
     command.make(order(run, export=False, start=start), said.append)
     assert stages == [RENDER, *TRAIN]
-    assert said[0] == f"{run} began without --start, and goes on so"
+    assert said[0] == f"{run} began without --start and goes on without it"
 
 
 def test_a_start_is_passed_on_with_all_of_the_time(
@@ -245,7 +246,7 @@ def test_a_start_is_passed_on_with_all_of_the_time(
 ) -> None:
     run, networks = tmp_path / "run", write_networks(tmp_path / "networks")
     asked = order(run, start=weights.begin(run, networks))
-    stages = command.training_stages(asked, TWO_CORES, ["depth", "detector"])
+    stages = planning.training_stages(asked, TWO_CORES, ["depth", "detector"])
     run_here(monkeypatch, [each for lanes in stages for lane in lanes for each in lane])
     assert [name for name, _ in ran] == ["autoencoder", "classifier", "diffusion"]
     assert ran[0][1]["start"] == ran[2][1]["start"] == run / "start"

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from dollhouse import metrics
 from dollhouse.data.augmentation import draw
-from dollhouse.data.dataset import Dataset, Making, make_dataset
+from dollhouse.data.dataset import Dataset, RenderSettings, make_dataset
 from dollhouse.data.hints import depth_bytes
-from dollhouse.metrics import Found
+from dollhouse.metrics import Detections
 from dollhouse.render.rooms import LABELS, STYLES
 from dollhouse.train import depth, detector, perception
 from dollhouse.train import style_classifier as classifier
@@ -36,12 +36,12 @@ CLASSIFIER = classifier.StyleClassifierSettings(side=32, widths=(8, 8), batch=4)
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_dataset(tmp_path_factory.mktemp("data"), "train", 4, Making(side=64), shard_rooms=4)
+    return make_dataset(tmp_path_factory.mktemp("data"), "train", 4, RenderSettings(side=64), shard_rooms=4)
 
 
-def found(*rows: tuple[list[float], int, float]) -> Found:
+def found(*rows: tuple[list[float], int, float]) -> Detections:
     boxes = np.array([box for box, _, _ in rows], np.float32).reshape(-1, 4)
-    return Found(
+    return Detections(
         boxes, np.array([row[1] for row in rows], np.int64), np.array([row[2] for row in rows], np.float32)
     )
 
@@ -136,11 +136,11 @@ def test_every_label_of_every_room_can_be_answered_from_its_targets(dataset: Dat
     made = owned[room, aim.owner].permute(0, 1, 4, 2, 3)
     module = detector.as_module(network, 48, 0.99)
     answers = [
-        Found(b[s > 0].numpy(), n[s > 0].numpy(), s[s > 0].numpy())
+        Detections(b[s > 0].numpy(), n[s > 0].numpy(), s[s > 0].numpy())
         for b, s, n in zip(*module.pick(aim.heat.clamp(1e-6, 1 - 1e-6).logit(), made), strict=True)
     ]
     truths = [
-        Found(b[n >= 0].numpy(), n[n >= 0].numpy(), np.ones(int((n >= 0).sum()), np.float32))
+        Detections(b[n >= 0].numpy(), n[n >= 0].numpy(), np.ones(int((n >= 0).sum()), np.float32))
         for b, n in zip(boxes, labels, strict=True)
     ]
     assert metrics.detector_map50(answers, truths, least=1) > 0.9

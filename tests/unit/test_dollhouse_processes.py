@@ -125,7 +125,7 @@ def test_a_part_that_fails_ends_the_others_and_is_named(tmp_path: Path) -> None:
 
 def test_a_part_that_is_killed_is_named(tmp_path: Path) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    with pytest.raises(PartFailed, match=r"^hungry was ended by signal 9: it said nothing"):
+    with pytest.raises(PartFailed, match=r"^hungry was ended by signal 9: it printed nothing"):
         run_lanes([[part("hungry", code, tmp_path)]], {}, lambda line: None)
 
 

@@ -22,14 +22,14 @@ from dollhouse.data import dataset as data
 from dollhouse.data.hints import canny, depth_bytes
 from dollhouse.evaluate import likeness
 from dollhouse.evaluate.__main__ import update
-from dollhouse.evaluate.answers import Answers, Kept, Made
+from dollhouse.evaluate.answers import Answers, PictureCache, StyledResult
 from dollhouse.evaluate.figures import (
     NameStyles,
     another_room,
     changed_style_accuracy,
     nothing_done,
+    perception_figures,
     restyling_figures,
-    seeing_figures,
     style_figures,
     true_renders,
 )
@@ -41,10 +41,10 @@ from dollhouse.evaluate.marks import read_marks
 from dollhouse.evaluate.perceived import Perceived
 from dollhouse.evaluate.planted import FAULTS
 from dollhouse.evaluate.style_classifier import read_classifier, write_classifier
-from dollhouse.evaluate.wishes import Wished, drawn_palette, wish_figures
-from dollhouse.metrics import Found, psnr
+from dollhouse.evaluate.wishes import WishAnswers, drawn_palette, wish_figures
+from dollhouse.metrics import Detections, psnr
 from dollhouse.render.colours import NAMED_COLOURS
-from dollhouse.render.rooms import NOTHING, ROOM_TYPES, STYLES, Wish, look, restyle, sample_rooms
+from dollhouse.render.rooms import NO_WISH, ROOM_TYPES, STYLES, ColourWish, restyle, sample_rooms, trace_view
 from dollhouse.train.style_classifier import (
     StyleClassifierSettings,
     build_classifier,
@@ -60,7 +60,7 @@ from orchestrator.domain.styles import STYLES as SERVED
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 ROOMS = 4
-NOTHING_THERE = Found(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
+NOTHING_THERE = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,9 @@ def perfect(rooms: list[HeldOutRoom]) -> list[Answers]:
     made = []
     for room in rooms:
         wanted = list(zip(STYLES, palettes, strict=True))
-        truths = room.restyled([(style, Wish(palette)) for style, palette in wanted])
+        truths = room.restyled([(style, ColourWish(palette)) for style, palette in wanted])
         results = {
-            style: Made(seen(room, truth), palette, truth)
+            style: StyledResult(seen(room, truth), palette, truth)
             for (style, palette), truth in zip(wanted, truths, strict=True)
         }
         made.append(Answers(room, seen(room, room.photo), room.room_type, results))
@@ -101,7 +101,7 @@ def spoilt(
 ) -> list[Answers]:
     """Every result with a fault in its picture, FP32 [H,W,3]."""
 
-    def with_fault(made: Made) -> Made:
+    def with_fault(made: StyledResult) -> StyledResult:
         picture = np.rint(fault(made.truth.astype(np.float32))).clip(0, 255).astype(np.uint8)
         return replace(made, seen=replace(made.seen, picture=picture))
 
@@ -126,9 +126,9 @@ def test_rooms_are_held_out_and_found_in_every_way(rooms: list[HeldOutRoom]) -> 
 
 def test_the_truth_is_of_this_photo_style_and_palette(rooms: list[HeldOutRoom]) -> None:
     first = rooms[1]
-    wanted = [("boho", NOTHING), ("industrial", NOTHING), ("boho", Wish(("navy",)))]
+    wanted = [("boho", NO_WISH), ("industrial", NO_WISH), ("boho", ColourWish(("navy",)))]
     truths = first.restyled(wanted)
-    view = look(sample_rooms([first.seed]), 128)
+    view = trace_view(sample_rooms([first.seed]), 128)
     for truth, (style, wish) in zip(truths, wanted, strict=True):
         assert (truth == restyle(view, [first.found], [style], [wish]).numpy()[0]).all()
         assert psnr(first.photo, truth) < 25.0
@@ -136,7 +136,7 @@ def test_the_truth_is_of_this_photo_style_and_palette(rooms: list[HeldOutRoom]) 
     assert (first.render("boho") == truths[0]).all()
     fine = next(held_out_rooms([first.seed], 64, supersample=2))
     assert (
-        fine.restyled([("boho", NOTHING)])[0] != next(held_out_rooms([first.seed], 64)).restyled(wanted)[0]
+        fine.restyled([("boho", NO_WISH)])[0] != next(held_out_rooms([first.seed], 64)).restyled(wanted)[0]
     ).any()
 
 
@@ -228,11 +228,12 @@ def test_texture_that_is_true_is_not_blotches() -> None:
     truth, pale, plain = (np.rint(each).astype(np.uint8) for each in pictures)
     turned = np.ascontiguousarray(truth.transpose(1, 0, 2))
     nowhere = np.zeros((64, 64), np.uint8)
-    assert likeness.flat(truth, truth, nowhere) == 0.0
-    assert likeness.flat(pale, truth, nowhere) < 0.5
-    assert likeness.flat(plain, truth, nowhere) < 0.01
-    assert likeness.flat(turned, truth, nowhere) > 2.0
-    assert likeness.grain(truth, truth, nowhere) > 2.0
+    flat = [likeness.blotches(each, truth, nowhere)[0] for each in (truth, pale, plain, turned)]
+    assert flat[0] == 0.0
+    assert flat[1] < 0.5
+    assert flat[2] < 0.01
+    assert flat[3] > 2.0
+    assert likeness.blotches(truth, truth, nowhere)[1] > 2.0
 
 
 def test_edges_of_structure_are_no_blotches_though_the_truth_hides_them() -> None:
@@ -240,9 +241,9 @@ def test_edges_of_structure_are_no_blotches_though_the_truth_hides_them() -> Non
     truth = np.full((64, 64, 3), 200, np.uint8)
     corner = np.where(np.arange(64) == 32, 255, 0).astype(np.uint8)[None].repeat(64, 0)
     two = np.where(np.arange(64)[None, :, None] < 32, truth, truth - 40)
-    assert likeness.flat(two, truth, corner) < 0.1
-    assert likeness.flat(two, truth, np.zeros_like(corner)) > 1.0
-    assert likeness.flat(two, truth, np.full_like(corner, 255)) == 0.0
+    assert likeness.blotches(two, truth, corner)[0] < 0.1
+    assert likeness.blotches(two, truth, np.zeros_like(corner))[0] > 1.0
+    assert likeness.blotches(two, truth, np.full_like(corner, 255))[0] == 0.0
 
 
 def test_the_mean_colour_gains_nothing() -> None:
@@ -273,9 +274,9 @@ def test_variety_is_of_colours_not_of_noise() -> None:
 
 def test_wishes_are_obeyed_or_not(rooms: list[HeldOutRoom]) -> None:
     room, palettes = rooms[0], [(), ("teal",), ("pink",), ("mustard", "white")]
-    obeyed, *by_seed = room.restyled([("modern", Wish(palette)) for palette in [("red",), *palettes]])
-    good = Wished(("red",), obeyed, tuple(by_seed))
-    deaf = Wished(("red",), by_seed[0], (by_seed[0],) * 4)
+    obeyed, *by_seed = room.restyled([("modern", ColourWish(palette)) for palette in [("red",), *palettes]])
+    good = WishAnswers(("red",), obeyed, tuple(by_seed))
+    deaf = WishAnswers(("red",), by_seed[0], (by_seed[0],) * 4)
     assert wish_figures([good, deaf])["palette_obeyed"] == 0.5
     figures, none = wish_figures([good]), wish_figures([deaf])
     assert figures["palette_gain"] > 2.0
@@ -292,7 +293,7 @@ def test_palettes_asked_for_are_new_to_the_room() -> None:
 
 
 def test_faultless_models_see_everything(perfect: list[Answers]) -> None:
-    figures = seeing_figures(perfect)
+    figures = perception_figures(perfect)
     assert figures["detector_map50"] == figures["room_type_accuracy"] == 1.0
     assert figures["depth_absrel"] < 0.02
 
@@ -306,7 +307,7 @@ def test_faults_in_seeing_show(perfect: list[Answers]) -> None:
         )
         for each in perfect
     ]
-    figures = seeing_figures(blind)
+    figures = perception_figures(blind)
     assert figures["detector_map50"] == figures["room_type_accuracy"] == 0.0
     assert figures["depth_absrel"] > 0.15
 
@@ -340,7 +341,7 @@ def test_a_gate_has_one_bound() -> None:
 
 
 def test_kept_pictures_come_back_as_they_were(tmp_path: Path, rooms: list[HeldOutRoom]) -> None:
-    kept, photo = Kept(tmp_path / "kept"), rooms[0].photo
+    kept, photo = PictureCache(tmp_path / "kept"), rooms[0].photo
     assert kept.read("3-boho") is None
     kept.write("3-boho", (photo, ("sage green", "navy")))
     found = kept.read("3-boho")
@@ -348,8 +349,8 @@ def test_kept_pictures_come_back_as_they_were(tmp_path: Path, rooms: list[HeldOu
     assert (found[0] == photo).all()
     assert found[1] == ("sage green", "navy")
     assert kept.read("3-modern") is None
-    Kept(None).write("3-boho", (photo, ()))
-    assert Kept(None).read("3-boho") is None
+    PictureCache(None).write("3-boho", (photo, ()))
+    assert PictureCache(None).read("3-boho") is None
 
 
 def test_figures_of_another_release_are_dropped() -> None:

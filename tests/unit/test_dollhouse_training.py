@@ -28,7 +28,7 @@ from dollhouse.data.pairs import SOURCES, Pair, pairs_of
 from dollhouse.data.prepared import seen_depth
 from dollhouse.render.colours import NAMED_COLOURS
 from dollhouse.render.looks import STYLES
-from dollhouse.render.schemes import Wish
+from dollhouse.render.schemes import ColourWish
 from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder, train_autoencoder
 from dollhouse.train.crops import Crops, draw_step, drawing
 from dollhouse.train.diffusion import draw_timesteps, restyling_losses, train_diffusion
@@ -122,7 +122,7 @@ def test_captions_end_with_the_words_of_the_service() -> None:
     choices = np.random.default_rng(0)
     for name, words in zip(STYLES, load_style_words(), strict=True):
         assert words.prompt == table[name]["prompt"]
-        drawn = {caption(words.prompt, "living room", Wish(), choices) for _ in range(200)}
+        drawn = {caption(words.prompt, "living room", ColourWish(), choices) for _ in range(200)}
         assert all(text.endswith(words.prompt) for text in drawn)
         assert any("living room" in text for text in drawn)
         assert words.prompt in drawn
@@ -130,12 +130,14 @@ def test_captions_end_with_the_words_of_the_service() -> None:
 
 def test_captions_ask_for_what_the_target_has_by_any_name_of_its_colour() -> None:
     choices = np.random.default_rng(0)
-    walls = {caption("boho", "office", Wish(walls="sage green"), choices) for _ in range(200)}
+    walls = {caption("boho", "office", ColourWish(walls="sage green"), choices) for _ in range(200)}
     assert {"sage green walls, boho", "walls in sage, boho", "paint the walls mint, boho"} <= walls
     assert all("wall" in text for text in walls)
-    palettes = {caption("boho", "office", Wish(("navy", "beige")), choices) for _ in range(400)}
+    palettes = {caption("boho", "office", ColourWish(("navy", "beige")), choices) for _ in range(400)}
     assert {"colour palette of navy, beige, boho", "colour palette of dark blue, sand, boho"} <= palettes
-    assert plain_caption("boho", Wish(("navy",), sofa="pink")) == "pink sofa, colour palette of navy, boho"
+    assert (
+        plain_caption("boho", ColourWish(("navy",), sofa="pink")) == "pink sofa, colour palette of navy, boho"
+    )
 
 
 def test_no_name_stands_for_two_colours() -> None:
@@ -164,7 +166,7 @@ def test_a_batch_is_one_window_of_source_target_and_hints(seen: NDArray[np.uint8
         for index in range(len(rooms) - SHOWN)
         for number in range(len(rooms.pairs(index)))
     }
-    batch = crops.draw(Phase(1.0, SIDE, 40), np.random.default_rng(5)).on(CPU)
+    batch = crops.draw(Phase(1.0, SIDE, 40), np.random.default_rng(5)).unpack(CPU)
     found = 0
     for row in range(40):
         target = ((batch.targets[row].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy()
@@ -190,7 +192,7 @@ def test_a_batch_is_one_window_of_source_target_and_hints(seen: NDArray[np.uint8
 def test_crops_lie_within_the_picture_on_the_autoencoders_grid(
     seen: NDArray[np.uint8], tokens: Tokens
 ) -> None:
-    batch = crops_of(seen, tokens).draw(Phase(1.0, 16, 30), np.random.default_rng(1)).on(CPU)
+    batch = crops_of(seen, tokens).draw(Phase(1.0, 16, 30), np.random.default_rng(1)).unpack(CPU)
     assert batch.sources.shape == batch.targets.shape == (30, 3, 16, 16)
     assert batch.depth.shape == batch.edges.shape == (30, 1, 16, 16)
 
@@ -335,7 +337,9 @@ def test_denoisers_learn_a_batch(seen: NDArray[np.uint8], tokens: Tokens, second
     networks = build_denoisers(TINY, tokens, seed=1)
     vae = build_autoencoder(SMALL_VAE).eval().requires_grad_(False)
     batch = (
-        crops_of(seen, tokens, unconditional=0.0).draw(Phase(1.0, SIDE, 8), np.random.default_rng(0)).on(CPU)
+        crops_of(seen, tokens, unconditional=0.0)
+        .draw(Phase(1.0, SIDE, 8), np.random.default_rng(0))
+        .unpack(CPU)
     )
     steps, times = Steps(networks, alphas_cumprod()), torch.full((8,), TIMESTEP)
     later = torch.full((8,), 60) if second else None
@@ -373,7 +377,10 @@ def test_words_for_colours_are_learnt_without_forgetting_the_styles(tokens: Toke
 
 
 def test_colours_are_those_that_a_target_has() -> None:
-    plain, wished = colours_of("modern", Wish()), colours_of("modern", Wish(walls="navy", sofa="red"))
+    plain, wished = (
+        colours_of("modern", ColourWish()),
+        colours_of("modern", ColourWish(walls="navy", sofa="red")),
+    )
     changed = {slot for n, slot in enumerate(SLOTS) if plain[3 * n : 3 * n + 3] != wished[3 * n : 3 * n + 3]}
     assert changed == {"wall", "sofa"}
 
@@ -384,19 +391,19 @@ def test_the_discriminator_learns_to_tell_and_is_kept() -> None:
     real, made = torch.full((2, 3, 32, 32), 0.5), torch.full((2, 3, 32, 32), -0.5)
     first = [float(adversary.learn(real, made, styles)) for _ in range(30)]
     assert first[-1] < 0.8 * first[0]
-    assert adversary.blame(real, styles) < adversary.blame(made, styles)
+    assert adversary.generator_loss(real, styles) < adversary.generator_loss(made, styles)
     again = Adversary(2, 1, CPU, ALONE)
     again.load_state_dict(adversary.state_dict())
     again.network.eval()
     adversary.network.eval()
-    torch.testing.assert_close(again.blame(made, styles), adversary.blame(made, styles))
+    torch.testing.assert_close(again.generator_loss(made, styles), adversary.generator_loss(made, styles))
 
 
 def test_the_discriminator_is_not_spoilt_by_one_picture() -> None:
     adversary = Adversary(2, 0, CPU, ALONE)
     pictures, styles = torch.full((2, 3, 32, 32), 0.5), torch.tensor([0, 1])
     adversary.learn(pictures, torch.full_like(pictures, math.nan), styles)
-    assert adversary.blame(pictures, styles).isfinite()
+    assert adversary.generator_loss(pictures, styles).isfinite()
 
 
 def test_another_process_draws_the_same(seen: NDArray[np.uint8], tokens: Tokens) -> None:

@@ -22,7 +22,7 @@ from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder
 from dollhouse.train.loop import Optimising
 from dollhouse.train.networks import DenoiserSettings, build_denoisers, sizes_of
 from dollhouse.train.recipe import DiffusionSettings, Phase
-from dollhouse.train.weights import begin, digests, keep, load_into, main, take_perception
+from dollhouse.train.weights import begin, copy_perception, digests, keep, load_into, main
 from export.bundle import NETWORKS, PERCEPTION, BundleError, Weights
 from export.models.load import _load
 from tests.support.small_networks import weights_file, write_networks
@@ -125,7 +125,7 @@ def test_a_start_needs_what_restyles(networks: Path, tmp_path: Path) -> None:
         (networks / name).rename(tmp_path / name)
     start = begin(tmp_path / "new", networks)
     assert start is not None
-    assert take_perception(start, tmp_path / "new") == ()
+    assert copy_perception(start, tmp_path / "new") == ()
     (networks / "unet").rename(tmp_path / "unet")
     with pytest.raises(FileNotFoundError, match="unet"):
         begin(tmp_path / "other", networks)
@@ -136,12 +136,12 @@ def test_networks_that_see_are_taken_unless_the_run_trains_them(networks: Path, 
     run = tmp_path / "new"
     (run / "depth").mkdir(parents=True)
     (run / "depth" / "checkpoint.pt").touch()
-    assert take_perception(networks, run) == ("detector",)
+    assert copy_perception(networks, run) == ("detector",)
     assert content(run / "networks" / "detector") == content(networks / "detector")
     assert not (run / "networks" / "depth").exists()
     # The classifier's figure is added here, and stays when the run goes on.
     (run / "networks" / "perception.json").write_text('{"classifier_accuracy": 1.0}')
-    assert take_perception(networks, run) == ("detector",)
+    assert copy_perception(networks, run) == ("detector",)
     assert (run / "networks" / "perception.json").read_text() == '{"classifier_accuracy": 1.0}'
 
 
@@ -212,8 +212,8 @@ def near_is_white(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("near_is_white")
 def test_a_training_begins_with_the_networks_of_its_start(trained: Path, tmp_path: Path) -> None:
     """It moves nothing here (a learning rate of zero), so everything is still as it began."""
-    restyling.train_first(GreyRooms(), tmp_path, PRESET, CPU, trained)
-    restyling.train_second(GreyRooms(), tmp_path, PRESET, CPU, trained)
+    restyling.autoencoder_part(GreyRooms(), tmp_path, PRESET, CPU, trained)
+    restyling.diffusion_part(GreyRooms(), tmp_path, PRESET, CPU, trained)
     made = tmp_path / "networks"
     for name in NETWORKS:
         if name not in PERCEPTION:
@@ -228,8 +228,8 @@ def test_a_training_begins_with_the_networks_of_its_start(trained: Path, tmp_pat
 @pytest.mark.usefixtures("near_is_white")
 def test_a_start_keeps_its_sizes_on_a_machine_that_trains_wider_ones(trained: Path, tmp_path: Path) -> None:
     wider = replace(PRESET, diffusion=replace(PRESET.diffusion, sizes=replace(SIZES, widths=(8, 24))))
-    restyling.train_first(GreyRooms(), tmp_path, wider, CPU, trained)
-    restyling.train_second(GreyRooms(), tmp_path, wider, CPU, trained)
+    restyling.autoencoder_part(GreyRooms(), tmp_path, wider, CPU, trained)
+    restyling.diffusion_part(GreyRooms(), tmp_path, wider, CPU, trained)
     assert sizes_of(tmp_path / "networks") == SIZES
 
 
