@@ -1,4 +1,4 @@
-"""The dollhouse's seeing networks and the figures that they are measured by."""
+"""The dollhouse's perception networks and the figures that they are measured by."""
 
 from pathlib import Path
 
@@ -23,14 +23,10 @@ from export.models.centres import CentresForObjectDetection, fold
 from export.models.load import load_networks
 from export.onnx import export_onnx
 from export.parity import check_outputs, references
+from tests.support.dollhouse import CPU, DEPTH, DETECTOR
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-CPU = torch.device("cpu")
-DETECTOR = detector.DetectorSettings(side=64, widths=(8, 8, 16, 16, 16), blocks=(1, 1, 1, 1), neck=8, batch=4)
-DEPTH = depth.DepthSettings(
-    side=32, stages=(32, 32, 32), depths=(1, 1, 1), width=16, layers=2, heads=2, fusion=8, batch=4
-)
 CLASSIFIER = classifier.StyleClassifierSettings(side=32, widths=(8, 8), batch=4)
 
 
@@ -49,30 +45,28 @@ def found(*rows: tuple[list[float], int, float]) -> Detections:
 LEFT, RIGHT, NOWHERE = [0.0, 0.0, 0.4, 0.4], [0.5, 0.5, 1.0, 1.0], [0.6, 0.0, 0.9, 0.3]
 
 
-def test_average_precision_of_perfect_and_empty_answers() -> None:
-    truths = [found((LEFT, 0, 1), (RIGHT, 1, 1)), found((RIGHT, 0, 1))]
-    assert metrics.average_precisions(truths, truths) == {0: 1.0, 1: 1.0}
-    assert metrics.average_precisions([found(), found()], truths) == {0: 0.0, 1: 0.0}
+TRUTHS = [found((LEFT, 0, 1), (RIGHT, 0, 1)), found((RIGHT, 1, 1))]
+NONE, SECOND = found(), found((RIGHT, 1, 1))
 
 
-def test_average_precision_by_hand() -> None:
-    truths = [found((LEFT, 0, 1), (RIGHT, 0, 1))]
-    # Right, wrong, right: precision 1 up to recall 1/2, then 2/3.
-    answers = [found((LEFT, 0, 0.9), (NOWHERE, 0, 0.8), (RIGHT, 0, 0.7))]
-    assert metrics.average_precisions(answers, truths)[0] == pytest.approx(0.5 + 0.5 * 2 / 3)
-    # Finding an object twice is finding it once and being wrong once.
-    twice = [found((LEFT, 0, 0.9), (LEFT, 0, 0.8), (RIGHT, 0, 0.7))]
-    assert metrics.average_precisions(twice, truths)[0] == pytest.approx(0.5 + 0.5 * 2 / 3)
-    # An answer counts for its own picture and label only.
-    elsewhere = metrics.average_precisions([found((LEFT, 1, 0.9)), found((LEFT, 0, 0.9))], [*truths, found()])
-    assert elsewhere == {0: 0.0}
-
-
-def test_an_overlap_of_half_counts() -> None:
-    truths = [found(([0.0, 0.0, 0.4, 0.4], 0, 1))]
-    just, short = found(([0.0, 0.0, 0.4, 0.21], 0, 1)), found(([0.0, 0.0, 0.4, 0.19], 0, 1))
-    assert metrics.average_precisions([just], truths)[0] == 1.0
-    assert metrics.average_precisions([short], truths)[0] == 0.0
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (TRUTHS, (1.0, 1.0)),
+        ([NONE, NONE], (0.0, 0.0)),
+        # Right, wrong, right: precision 1 up to recall 1/2, then 2/3.
+        ([found((LEFT, 0, 0.9), (NOWHERE, 0, 0.8), (RIGHT, 0, 0.7)), SECOND], (0.5 + 0.5 * 2 / 3, 1.0)),
+        # Finding an object twice is finding it once and being wrong once.
+        ([found((LEFT, 0, 0.9), (LEFT, 0, 0.8), (RIGHT, 0, 0.7)), SECOND], (0.5 + 0.5 * 2 / 3, 1.0)),
+        # An answer counts for its own picture and label only.
+        ([found((LEFT, 1, 0.9)), found((LEFT, 0, 0.9))], (0.0, 0.0)),
+        # An overlap of half counts, less does not.
+        ([found(([0.0, 0.0, 0.4, 0.21], 0, 1)), NONE], (0.5, 0.0)),
+        ([found(([0.0, 0.0, 0.4, 0.19], 0, 1)), NONE], (0.0, 0.0)),
+    ],
+)
+def test_average_precision_by_hand(answers: list[Detections], expected: tuple[float, float]) -> None:
+    assert metrics.average_precisions(answers, TRUTHS) == pytest.approx(dict(enumerate(expected)))
 
 
 def test_rare_labels_are_left_out_of_the_mean() -> None:
@@ -203,16 +197,8 @@ def test_the_detector_trains_resumes_and_loads(dataset: Dataset, tmp_path: Path)
 
 @pytest.mark.filterwarnings("ignore")  # torch announces every fallback of its exporter.
 def test_a_folded_detector_keeps_the_contract_as_onnx(tmp_path: Path) -> None:
-    sizes = Sizes(
-        native_size=64,
-        vae_factor=4,
-        unet_factor=4,
-        latent_channels=4,
-        text_width=8,
-        objects=6,
-        max_batch_size=4,
-    )
-    spec = graph_specs(sizes)["detector"]
+    sides = {"native_size": 64, "vae_factor": 4, "unet_factor": 4, "latent_channels": 4, "text_width": 8}
+    spec = graph_specs(Sizes(**sides, objects=6, max_batch_size=4))["detector"]
     network = fold(detector.build_detector(DETECTOR)).requires_grad_(False)
     module = detector.as_module(network, 6, 0.0).eval()
     cases = references(module, spec)
