@@ -206,22 +206,6 @@ def test_a_folded_detector_keeps_the_contract_as_onnx(tmp_path: Path) -> None:
     check_outputs(spec, tmp_path / "detector.onnx", cases)
 
 
-def test_the_depth_model_trains_and_answers(dataset: Dataset, tmp_path: Path) -> None:
-    network = depth.train_depth(dataset, tmp_path, DEPTH, Limit(steps=2), CPU)
-    answer = depth.as_module(network)(torch.from_numpy(dataset.picture(0, 1))[None])
-    assert answer.shape == (1, 64, 64)
-    assert (int(answer.min()), int(answer.max())) == (0, 255)
-
-
-def test_the_classifier_trains_and_is_kept(dataset: Dataset, tmp_path: Path) -> None:
-    trained = classifier.train_classifier(dataset, tmp_path, CLASSIFIER, Limit(steps=2), CPU)
-    classifier.save_classifier(trained, CLASSIFIER, tmp_path / "classifier")
-    pictures = np.stack([dataset.picture(i % 4, i % 5) for i in range(10)])
-    named = classifier.load_classifier(tmp_path / "classifier").name_styles(pictures)
-    assert named == trained.name_styles(pictures)
-    assert set(named) <= set(STYLES)
-
-
 def test_what_is_trained_is_measured_and_loads_into_a_bundle(dataset: Dataset, tmp_path: Path) -> None:
     preset = perception.Preset(DEPTH, DETECTOR, CLASSIFIER, dict.fromkeys(perception.TRAINERS, 0.002))
     for _, train in perception.TRAINERS.values():
@@ -240,6 +224,10 @@ def test_what_is_trained_is_measured_and_loads_into_a_bundle(dataset: Dataset, t
     assert isinstance(networks["detector"], CentresForObjectDetection)
     assert networks["detector"].config.id2label[4] == LABELS[4]
     assert networks["depth"].config.image_size == DEPTH.side
+    depths = depth.as_module(networks["depth"])(torch.from_numpy(dataset.picture(0, 1))[None])
+    assert (depths.shape, int(depths.min()), int(depths.max())) == ((1, 64, 64), 0, 255)
+    named = classifier.load_classifier(tmp_path / "classifier").name_styles(dataset.pictures([0, 1], [2, 3]))
+    assert set(named) <= set(STYLES)
 
 
 def test_an_unknown_detector_is_refused() -> None:

@@ -20,7 +20,7 @@ from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder
 from dollhouse.train.loop import Optimising
 from dollhouse.train.networks import build_denoisers, sizes_of
 from dollhouse.train.recipe import DiffusionSettings, Phase
-from dollhouse.train.weights import begin, copy_perception, digests, keep, load_into, main
+from dollhouse.train.weights import RESTYLING, begin, copy_perception, digests, keep, load_into, main
 from export.bundle import NETWORKS, PERCEPTION, BundleError, Weights
 from export.models.load import _load
 from tests.support.dollhouse import CPU, DENOISERS, PaintedRooms, RedIsNear
@@ -167,26 +167,20 @@ def depth_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("depth_model")
 def test_a_training_begins_with_the_networks_of_its_start(trained: Path, tmp_path: Path) -> None:
-    """It moves nothing here (a learning rate of zero), so everything is still as it began."""
-    restyling.autoencoder_part(PaintedRooms(), tmp_path, PRESET, CPU, trained)
-    restyling.diffusion_part(PaintedRooms(), tmp_path, PRESET, CPU, trained)
-    made = tmp_path / "networks"
-    for name in NETWORKS:
-        if name not in PERCEPTION:
-            ours, theirs = (_load(name, Weights(path=str(f / name)), 0) for f in (made, trained))
-            for key, value in theirs.state_dict().items():
-                torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=1e-6)
-            assert ours.dtype == torch.float32
-    assert json.loads((made / "vae" / "config.json").read_text())["scaling_factor"] == 0.75
-    assert not (tmp_path / "autoencoder").exists(), "the autoencoder was trained"
-
-
-@pytest.mark.usefixtures("depth_model")
-def test_a_start_keeps_its_sizes_on_a_machine_that_trains_wider_ones(trained: Path, tmp_path: Path) -> None:
+    """It moves nothing here (a learning rate of zero), so everything is still as it began: the sizes too, though the
+    preset has wider networks."""
     wider = replace(PRESET, diffusion=replace(PRESET.diffusion, sizes=replace(DENOISERS, widths=(8, 24))))
     restyling.autoencoder_part(PaintedRooms(), tmp_path, wider, CPU, trained)
     restyling.diffusion_part(PaintedRooms(), tmp_path, wider, CPU, trained)
-    assert sizes_of(tmp_path / "networks") == DENOISERS
+    made = tmp_path / "networks"
+    assert sizes_of(made) == DENOISERS
+    for name in RESTYLING:
+        ours, theirs = (_load(name, Weights(path=str(f / name)), 0) for f in (made, trained))
+        for key, value in theirs.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=1e-6)
+        assert ours.dtype == torch.float32
+    assert json.loads((made / "vae" / "config.json").read_text())["scaling_factor"] == 0.75
+    assert not (tmp_path / "autoencoder").exists(), "the autoencoder was trained"
 
 
 def test_networks_of_other_sizes_are_refused(trained: Path) -> None:
