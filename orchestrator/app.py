@@ -38,10 +38,10 @@ from orchestrator.api.semantics import Methods, asked_method, refuse_coded_body
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
-from orchestrator.commands.arguments import no_arguments
-from orchestrator.commands.undumpable import make_undumpable
 from orchestrator.photos.gate import PROCESSES, PhotoGate
 from orchestrator.ports import SignedFiles
+from orchestrator.programs.arguments import no_arguments
+from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.connections import BoundedProtocol, Limits
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from orchestrator.adapters.opening import open_adapters
 from orchestrator.adapters.redis import AccessDenied
-from orchestrator.commands.arguments import no_arguments
-from orchestrator.commands.undumpable import make_undumpable
 from orchestrator.domain.styles import STYLES
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
+from orchestrator.programs.arguments import no_arguments
+from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
 from orchestrator.settings import Settings, SettingsError, load_settings, variables

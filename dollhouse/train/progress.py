@@ -25,7 +25,7 @@ def last_steps(run: Path, minutes: Mapping[str, float]) -> str:
         return JUST_BEGUN
     if newest == rooms and "diffusion" in minutes:
         note = json.loads(rooms.read_text())
-        return f"latents of {note['done']} of {note['rooms']} rooms"
+        return f"depth of {note['done']} of {note['shape'][0]} rooms"
     name, record = newest.parent.name, last_record(newest)
     if record is None:
         return f"{name} {JUST_BEGUN}"

@@ -1,1 +1,1 @@
-"""Small programs (a health check, the generated pages of docs/), and what all programs have in common."""
+"""Small programs: a health check for containers, and those that write the generated pages of docs/."""

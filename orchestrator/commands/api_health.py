@@ -12,7 +12,7 @@ import sys
 import urllib.request
 from http.client import HTTPException
 
-from orchestrator.commands.arguments import no_arguments
+from orchestrator.programs.arguments import no_arguments
 
 ANSWER_SECONDS = 4.0
 

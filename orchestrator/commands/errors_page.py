@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from orchestrator.commands.arguments import no_arguments
 from orchestrator.domain.codes import FailureCode, ProblemCode
+from orchestrator.programs.arguments import no_arguments
 
 HEAD = """# Errors
 

@@ -9,7 +9,7 @@ import json
 
 from orchestrator.api.openapi import document
 from orchestrator.app import ROUTES
-from orchestrator.commands.arguments import no_arguments
+from orchestrator.programs.arguments import no_arguments
 from orchestrator.settings import Settings
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from orchestrator.commands.arguments import no_arguments
+from orchestrator.programs.arguments import no_arguments
 from orchestrator.settings import Settings, default_of
 
 HEAD = """# Settings

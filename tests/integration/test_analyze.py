@@ -56,7 +56,12 @@ class Bench:
         app = create_app(settings)
         async with serving(app) as self.http:
             analysis = AnalysisService(self.inference, 1, wait=1.0, seconds=3.0)
-            app.state.update({"analysis": analysis, "uploads": Uploads(self.budget, Clients(()), MAX_UPLOAD)})
+            app.state.update(
+                {
+                    "analysis": analysis,
+                    "uploads": Uploads(self.budget, Clients(settings.trusted_proxies), MAX_UPLOAD),
+                }
+            )
             yield
 
 

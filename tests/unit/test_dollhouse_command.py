@@ -260,7 +260,7 @@ def test_progress_is_that_of_the_network_trained_last(tmp_path: Path) -> None:
             '{"step": 7, "minutes": 1.0, "loss": 2.0}\n{"step": 9, "minutes": 2.25, "loss": 0.5}\n{"st',
             "autoencoder, step 9, 2.2 of 35.0 minutes, loss 0.5000",
         ),
-        "prepared/note.json": ('{"rooms": 512, "done": 50}', "latents of 50 of 512 rooms"),
+        "prepared/note.json": ('{"shape": [512, 7, 64, 64], "done": 50}', "depth of 50 of 512 rooms"),
         "diffusion/log.jsonl": ("", "diffusion has just begun"),
     }
     for number, (name, (text, expected)) in enumerate(written.items()):

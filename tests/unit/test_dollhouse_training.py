@@ -36,6 +36,7 @@ from dollhouse.train.diffusion import draw_timesteps, restyling_losses, train_di
 from dollhouse.train.loop import Limit, Losses, Optimising, Pace, Trainer
 from dollhouse.train.networks import build_denoisers, sizes_of
 from dollhouse.train.patches import Adversary
+from dollhouse.train.progress import last_steps
 from dollhouse.train.recipe import DiffusionSettings, Phase
 from dollhouse.train.restyling import TOKENIZER, preview_matrix, save_networks
 from dollhouse.train.sampling import SHOWN, TIMESTEP, Steps, alphas_cumprod, restyled
@@ -172,16 +173,18 @@ def test_most_timesteps_are_that_of_the_defaults() -> None:
 
 
 def test_depth_is_predicted_once_resumed_and_predicted_anew_for_another_model(tmp_path: Path) -> None:
-    rooms, model, note = PaintedRooms(), RedIsNear(), tmp_path / "note.json"
-    answers = np.array(seen_depth(rooms, model, tmp_path))
+    rooms, model, folder = PaintedRooms(), RedIsNear(), tmp_path / "prepared"
+    answers = np.array(seen_depth(rooms, model, folder))
     assert answers.shape == (len(rooms), len(SOURCES), SIDE, SIDE)
     np.testing.assert_array_equal(answers[3, 2], rooms.source(3, 2)[..., 0])
-    seen_depth(rooms, model, tmp_path)
+    seen_depth(rooms, model, folder)
     assert model.calls == len(rooms)
+    note = folder / "note.json"
     note.write_text(json.dumps({**json.loads(note.read_text()), "done": 9}))
-    seen_depth(rooms, model, tmp_path)
+    assert last_steps(tmp_path, {"diffusion": 1.0}) == f"depth of 9 of {len(rooms)} rooms"
+    seen_depth(rooms, model, folder)
     assert model.calls == 2 * len(rooms) - 9
-    assert (seen_depth(rooms, RedIsNear(0.5), tmp_path) != answers).any()
+    assert (seen_depth(rooms, RedIsNear(0.5), folder) != answers).any()
 
 
 class Interrupted(Exception):

@@ -21,9 +21,11 @@ from orchestrator.domain.events import (
     encode,
 )
 from orchestrator.domain.job import FEATURES, MESSAGES, Job, JobError, JobState
-from orchestrator.domain.preferences import PREFERENCES, Preferences
+from orchestrator.domain.preferences import Preferences
 
 _JSON = {"preferences", "requires", "error", "result"}
+_PREFERENCES = {field.name: field.type for field in msgspec.structs.fields(Preferences)}
+"""With null, which the first version wrote for what was not given."""
 _text = msgspec.json.Encoder().encode
 
 
@@ -72,7 +74,7 @@ def _understood(asked: dict[str, Any]) -> tuple[Preferences, list[str]]:
     known, unknown = {}, []
     for name, value in asked.items():
         try:
-            known[name] = msgspec.convert(value, PREFERENCES[name])
+            known[name] = msgspec.convert(value, _PREFERENCES[name])
         except (KeyError, msgspec.ValidationError):
             unknown.append(f"preferences.{name}")
     return Preferences(**known), unknown

@@ -1,0 +1,1 @@
+"""What every program does first: refuse arguments, and hide its memory from others."""
