@@ -158,7 +158,7 @@ def _places(release: Path, version: int) -> dict[bytes, list[str]]:
 
 
 def _best(places: list[str], name: str) -> str:
-    """Of several places with the same numbers (such as zeros), the one whose name the exporter kept."""
+    """The place whose name the exporter kept, where several hold the same numbers (such as zeros)."""
     return max(places, key=lambda place: place.endswith(f".{name}"))
 
 

@@ -175,11 +175,11 @@ def _start(document: Facts) -> str:
 
 def _palettes(palettes: Sequence[Sequence[str]]) -> str:
     if not palettes:
-        return "- **One palette a style.** Without words of the user, colours are the style's own."
+        return "- **One palette a style.** Without a palette in the request, colours are the style's own."
     named = "; ".join(", ".join(palette) or "the style's own" for palette in palettes)
     return (
-        "- **A seed's variety is its palette.** Two seeds differ in their colours and in little else. Who asks for no\n"
-        f"  colours gets one of these by the seed: {named}."
+        "- **A seed's variety is its palette.** Two seeds differ in their colours and in little else. A request\n"
+        f"  without colours gets one of these, chosen by its seed: {named}."
     )
 
 
@@ -207,7 +207,7 @@ def _data(training: Facts | None) -> str:
     pictures = training.get("pictures", FIRST_PICTURES)
     size = f"{pictures} pictures a room, {side} × {side} pixels, rays per pixel: {rays}."
     if training["restyling_rooms"] != training["rooms"]["train"]["rooms"]:
-        size += f" What restyles learnt from the first {training['restyling_rooms']} rooms."
+        size += f" The denoisers learnt from the first {training['restyling_rooms']} rooms."
     return f"{text}\n\n{size}"
 
 
@@ -229,7 +229,7 @@ def _training(training: Facts | None) -> str:
         text += f"\n\n{remark}"
     return (
         f"On {where}, with torch {machine['torch']}.\n\n"
-        f"{text}\n\nThe autoencoder alone gives a picture back at {kept['psnr']:.1f} dB, its Canny edges with an F1 "
+        f"{text}\n\nThe autoencoder alone reconstructs pictures at {kept['psnr']:.1f} dB, their Canny edges with an F1 "
         f"of {kept['edge_f1']:.2f}."
     )
 

@@ -60,7 +60,7 @@ async def restyle(service: Service, photo: NDArray[np.uint8], seed: int, name: s
 
 
 def fitted(picture: NDArray[np.uint8]) -> Image.Image:
-    """As large as CELL allows."""
+    """The picture scaled to fit CELL."""
     return ImageOps.contain(Image.fromarray(picture), CELL, Image.Resampling.LANCZOS)
 
 

@@ -24,7 +24,7 @@ FINE = 2.0
 
 
 def gain_over_mean(picture: Picture, truth: Picture) -> float:
-    """By how many dB of PSNR the picture is nearer to the truth than the even picture of the truth's mean colour.
+    """By how many dB of PSNR the picture is nearer to the truth than a plain picture of the truth's mean colour.
 
     In a style of bright, even rooms any result has a high PSNR; the gain leaves that out.
     """

@@ -28,7 +28,7 @@ class Light:
 
     windows: tuple[Tensor, Tensor]
     lamp: Tensor
-    """Of the first lamp."""
+    """The first lamp's share."""
     sun: Tensor
     """Blocked by furniture only; ``paint`` checks whether the ray leaves through a window."""
     ambient: Tensor

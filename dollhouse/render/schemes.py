@@ -15,7 +15,7 @@ from .palettes import Grade, names_of
 from .swatches import Swatch
 
 Scheme = dict[str, str]
-"""sRGB "#rrggbb" by slot; where it says nothing about a slot, that takes the colour of its alias."""
+"""sRGB "#rrggbb" by slot; a slot without an entry takes the colour of its alias."""
 
 KEPT = frozenset(
     (

@@ -82,7 +82,7 @@ def pick_device() -> torch.device:
 
 
 def autocast(device: torch.device, training: bool = False) -> torch.autocast:
-    """bf16 on a GPU, and on a CPU that multiplies it natively when ``training`` says that rounding is harmless."""
+    """bf16 on a GPU, and with ``training`` (where rounding is harmless) on a CPU that multiplies it natively."""
     enabled = device.type == "cuda" or (training and _multiplies_bf16())
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 

@@ -97,7 +97,7 @@ def sample_grid(
     tokens: Tokens,
     device: torch.device,
 ) -> None:
-    """Write SHOWN rows, of the last of ``rooms``: source | depth | made, as the pair says | its target | five styles.
+    """Write SHOWN rows, of the last of ``rooms``: source | depth | result for the pair | its target | five styles.
 
     Beside it, in figures.jsonl: how near the pairs are to their targets, in dB (``dollhouse.metrics``), on average.
     """

@@ -57,7 +57,7 @@ def test_a_graph_follows_the_spec(name: str) -> None:
     assert [value.name for value in graph.graph.input] == [tensor.name for tensor in spec.inputs]
     assert [value.name for value in graph.graph.output] == [tensor.name for tensor in spec.outputs]
     text = (folder / "1" / "model.onnx").read_bytes()
-    assert b"site-packages" not in text, "the graph tells of the machine that exported it"
+    assert b"site-packages" not in text, "the graph names a path of the machine that exported it"
 
 
 @pytest.mark.parametrize(

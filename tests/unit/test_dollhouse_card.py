@@ -189,7 +189,7 @@ def test_the_card_says_where_a_release_begins(release: Path) -> None:
     text = write_card(replace(sources, document=document))
     assert "own latents and no noise, at\n  strength 0.2. Away from that" in text
     assert "where it was trained: ddim, euler; others are refused." in text
-    assert "by the seed: sage green; navy, cream; the style's own." in text
+    assert "by its seed: sage green; navy, cream; the style's own." in text
     assert "(depth, edges), strength 0.2, detail 0.75." in text
     half = {**document, "defaults": {**defaults, "start_noise": 0.5}}
     assert "and 50% of the usual noise" in write_card(replace(sources, document=half))
@@ -221,11 +221,11 @@ def test_the_trainings_facts_are_kept_beside_the_release(trained: Path, release:
     first = SPLITS["held_out"].start
     assert f"| `held_out` | 2 | {first} … {first + 1} |" in text
     assert (
-        "21 pictures a room, 32 × 32 pixels, rays per pixel: 1. What restyles learnt from the first 2 rooms."
+        "21 pictures a room, 32 × 32 pixels, rays per pixel: 1. The denoisers learnt from the first 2 rooms."
         in text
     )
     assert "| text encoder, UNet and both ControlNets | 1001 | 2 | 0.2500 |" in text
-    assert "at 29.9 dB, its Canny edges with an F1 of 0.87." in text
+    assert "at 29.9 dB, their Canny edges with an F1 of 0.87." in text
     assert f"with torch {kept['machine']['torch']}" in text
     assert "found in each of the styles and in mixtures" in text
     assert main(["--release", str(release)]) == 0
