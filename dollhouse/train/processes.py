@@ -1,7 +1,7 @@
 """Parts of a long run: processes side by side, each with a log of its own, that end together.
 
-Whoever started them may go in any way, and no part stays: an error or a signal ends them all, and on Linux they are
-interrupted when the starting process itself is killed.
+No part outlives the process that started it: an error or a signal ends them all, and on Linux they are interrupted even
+when that process is killed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class PartFailed(Exception):
-    """A part ended with an error, and the message says which, how, and where its log is; or it could not begin."""
+    """A part ended with an error or could not begin; the message names the part, the error and the log."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,22 @@ class Part:
     name: str
     command: Sequence[str]
     log: Path
-    """Its output is appended there."""
+    """The file to which its output is appended."""
     progress: Callable[[], str]
-    """How far it is, in a few words."""
+    """Returns its progress, in a few words."""
 
 
 def run_lanes(
     lanes: Sequence[Sequence[Part]],
     environment: Mapping[str, str],
-    say: Say,
+    report: Report,
     report_seconds: float = REPORT_SECONDS,
 ) -> None:
     """Run the parts of a lane one after the other, and the lanes side by side, until all have ended.
 
-    ``environment`` is added to our own. Every ``report_seconds`` there is a line for each running part. Raises
-    PartFailed when a part fails; whatever is raised, by a signal too, no part runs on.
+    ``environment`` is added to that of this process. ``report`` gets a line when a part is done and, every
+    ``report_seconds``, one for each running part. Raises PartFailed when a part fails. After any exception, also one
+    raised by a signal, no part runs on.
     """
     waiting = [list(lane) for lane in lanes]
     running: dict[int, _Running] = {}
@@ -66,7 +67,7 @@ def run_lanes(
         while True:
             for number, lane in enumerate(waiting):
                 if number in running and running[number].ended():
-                    say(f"{running.pop(number).part.name}: done")
+                    report(f"{running.pop(number).part.name}: done")
                 if number not in running and lane:
                     running[number] = _Running(lane.pop(0), environment)
             if not running:
@@ -74,7 +75,7 @@ def run_lanes(
             if time.monotonic() >= due:
                 due += report_seconds
                 for each in running.values():
-                    say(f"{each.part.name}: {each.part.progress()}")
+                    report(f"{each.part.name}: {each.part.progress()}")
             time.sleep(POLL_SECONDS)
     finally:
         _stop(list(running.values()))
@@ -82,7 +83,7 @@ def run_lanes(
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Raises PartFailed when another process is in this block with the same folder."""
+    """Locks ``folder`` for the block. Raises PartFailed when another process has locked it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
         try:
@@ -94,9 +95,9 @@ def only_one(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """Within the block, the first of SIGNALS is a KeyboardInterrupt; further ones do not disturb the ending.
+    """Within the block, the first of SIGNALS raises KeyboardInterrupt, and further ones are ignored.
 
-    A hang-up is ignored where it already was (nohup).
+    SIGHUP stays ignored where it already was (nohup).
     """
     hang_up_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     numbers = [each for each in SIGNALS if not (each == signal.SIGHUP and hang_up_ignored)]
@@ -115,8 +116,8 @@ def ending_on_signals() -> Iterator[None]:
 
 
 class _Running:
-    """A started part, the first of a process group of its own, so that the terminal's Ctrl-C does not reach it and its
-    children end with it."""
+    """A started part. It leads a process group of its own, so that the terminal's Ctrl-C does not reach it and its
+    children can be ended with it."""
 
     def __init__(self, part: Part, environment: Mapping[str, str]) -> None:
         part.log.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +135,7 @@ class _Running:
         self.part = part
 
     def ended(self) -> bool:
-        """Whether it has; raises PartFailed when it should not have."""
+        """Whether it has ended; raises PartFailed when it ended with an error."""
         status = self.process.poll()
         if status:
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
@@ -142,7 +143,7 @@ class _Running:
         return status is not None
 
     def signal_all(self, number: signal.Signals) -> None:
-        """To its whole group, which may outlive it."""
+        """Signal its whole process group, which may outlive it."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
@@ -150,7 +151,7 @@ class _Running:
         with self.part.log.open("rb") as log:
             log.seek(self._begin)
             lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1].strip() if lines else "it said nothing"
+        return lines[-1].strip() if lines else "it printed nothing"
 
 
 def _stop(parts: Sequence[_Running]) -> None:
@@ -165,10 +166,11 @@ def _stop(parts: Sequence[_Running]) -> None:
 
 
 def _prepare(starter: int) -> Callable[[], None]:
-    """What a child does before it becomes a part: ask for SIGINT at the death of ``starter``, where Linux can do that.
+    """What a child process does before it runs the part's command: request SIGINT for the death of ``starter`` (on
+    Linux).
 
-    SIGINT, because Python's process pools take their workers along on a KeyboardInterrupt only. A part whose starter
-    ignores signals, in the background of a shell or under nohup, would not hear them without their defaults.
+    SIGINT, because Python's process pools end their workers on KeyboardInterrupt only. The default handlers are
+    restored, because a part would inherit ignored signals from a starter in the background of a shell or under nohup.
     """
 
     def prepare() -> None:
