@@ -159,13 +159,10 @@ def text_chunk(kind: str, keyword: str, text: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("name", "block"),
     [
-        ("exif", b"Exif\0\0" + exif(6)),
-        ("exif", exif(6, order=">")),
-        ("APP1", b"Exif\0\0" + exif(6)),
-        ("APP1", XMP_START + xmp(6)),
-        ("xmp", xmp(6)),
+        ("exif", b"Exif\0\0" + exif(6)), ("exif", exif(6, order=">")), ("APP1", b"Exif\0\0" + exif(6)),
+        ("APP1", XMP_START + xmp(6)), ("xmp", xmp(6)),
     ],
-)
+)  # fmt: skip
 async def test_a_profile_in_a_pngs_text(gate: PhotoGate, kind: str, name: str, block: bytes) -> None:
     chunk = text_chunk(kind, f"Raw profile type {name}", raw_profile(name.lower(), block))
     data = encoded(lying(quadrants(), 6), "PNG")
