@@ -41,8 +41,8 @@ from measuring.releases import Release, ready_release
 from reroom import AsyncClient, JobStatus, Submitted
 from reroom.triton import RestyleError, TritonClient
 from reroom.triton.wire import ANALYSE, RESTYLE
-from stack.composition import Stack
 from stack.demo import SAMPLE
+from stack.stack import Stack
 
 FAILED_GOAL, RECOVERY_GOAL = Gate(at_most=0), Gate(at_most=15.0)
 TRITONS = (1, 2)
@@ -186,7 +186,9 @@ async def run(release: Release, tritons: int, jobs: int, kills: int, seed: int) 
     """Everything with one number of Tritons."""
     with (
         TemporaryDirectory(prefix="reroom-benchmark-") as folder,
-        Stack(Path(folder) / "run", release=release.folder, tritons=tritons, say=lambda line: None) as stack,
+        Stack(
+            Path(folder) / "run", release=release.folder, tritons=tritons, report=lambda line: None
+        ) as stack,
         stack.supervised(),
     ):
         async with (

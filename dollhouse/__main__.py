@@ -19,11 +19,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from dollhouse.train.processes import Part, PartFailed, Say, ending_on_signals, only_one, run_lanes
+from dollhouse.train.processes import Part, run_lanes
 from dollhouse.train.progress import last_line, last_steps
 from export.bundle import NETWORKS, PERCEPTION
 from export.publish import live_version
 from measuring.machine import usable_cores
+from stack.process import StackError
+from stack.terminal import Report, ending_on_signals, only_one
 
 ROOT = Path(__file__).parents[1]
 RELEASE = ROOT / "releases" / "dollhouse"
@@ -75,14 +77,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"[{(time.monotonic() - began) / 60.0:5.1f} min] {line}", flush=True)
 
     try:
-        with ending_on_signals(), only_one(order.run):
+        with (
+            ending_on_signals(),
+            only_one(order.run, f"another training runs in {order.run}: wait for it, or stop it"),
+        ):
             make(order, say)
     except ModuleNotFoundError as error:
         print(
             f"training needs {error.name}: run `make dollhouse`, or pip install '.[export]'", file=sys.stderr
         )
         return 2
-    except PartFailed as error:
+    except StackError as error:
         say(str(error))
         say("what was done is kept: run it again and it goes on")
         return 1
@@ -116,8 +121,8 @@ def parse(arguments: list[str] | None) -> TrainingRun:
     return TrainingRun(run, data, given.rooms, given.side, given.minutes, not given.skip_export, start)
 
 
-def make(order: TrainingRun, say: Say) -> None:
-    """Everything, stage by stage. Raises PartFailed."""
+def make(order: TrainingRun, say: Report) -> None:
+    """Everything, stage by stage. Raises StackError."""
     # These import torch, which takes seconds: wrong usage has been reported before.
     from dollhouse.train.loop import pick_device
 

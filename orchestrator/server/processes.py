@@ -3,8 +3,10 @@
 They share one listening socket: a connection that waits is taken by whichever process comes first. With a socket of
 each one's own (SO_REUSEPORT) the connections that wait for a process would be lost with it.
 
-Not uvicorn's own supervisor (0.54): when a process dies over one of its pings it neither replaces anybody nor obeys
+Not uvicorn's own supervisor (0.54): when a process dies over one of its pings it neither replaces one nor obeys
 SIGTERM until the ping has timed out, and with a short timeout it kills processes that a busy machine starts slowly.
+Not stack/supervisor.py either, which starts commands: these processes inherit a socket, and a container that runs the
+API alone does not have the stack.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ _log = logging.getLogger("reroom.processes")
 def serve_in_processes(
     serve: Serve, processes: int, sockets: Sequence[socket.socket], stop_seconds: float
 ) -> int:
-    """Keep so many processes serving until SIGTERM or SIGINT; then each gets SIGTERM, and SIGKILL after stop_seconds.
+    """Keep ``processes`` serving until SIGTERM or SIGINT; then each gets SIGTERM, and SIGKILL after ``stop_seconds``.
 
     Returns the exit status: 0, or STARTUP_FAILURE when one of the first could not begin, as the next could not either.
     Those that replace a process are tried again, since others serve meanwhile: it may be memory that lacks.
@@ -80,7 +82,7 @@ def _start_tracker() -> None:
 
 
 class CannotStart(Exception):
-    """One of the first processes said that it cannot begin to serve."""
+    """One of the first processes could not begin to serve."""
 
 
 class _Place:

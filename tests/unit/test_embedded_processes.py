@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from stack import supervisor
-from stack.process import EmbeddedError, Part, Process
-from stack.supervisor import Supervisor, ending_on_signals
+from stack.process import Part, Process, StackError
+from stack.supervisor import Supervisor
+from stack.terminal import ending_on_signals
 
 SLEEPER = "import time; print('hello', flush=True); time.sleep(600)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEPER
@@ -109,7 +110,7 @@ def test_a_killed_starter_leaves_nothing(tmp_path: Path, number: signal.Signals)
 def test_exit_status_and_the_end_of_the_log_are_reported(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("of an earlier run\n")
     never = python_part("print('no such thing'); raise SystemExit(3)", ready=lambda: False)
-    with pytest.raises(EmbeddedError, match="part ended with status 3 while starting") as caught:
+    with pytest.raises(StackError, match="part ended with status 3 while starting") as caught:
         Process(never, tmp_path / "log").wait_ready()
     assert "no such thing" in str(caught.value)
     assert "earlier" not in str(caught.value)
@@ -117,14 +118,14 @@ def test_exit_status_and_the_end_of_the_log_are_reported(tmp_path: Path) -> None
 
 def test_a_process_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
     process = Process(python_part(SLEEPER, ready=lambda: False, start_seconds=0.2), tmp_path / "log")
-    with pytest.raises(EmbeddedError, match=r"part was not ready after 0 s"):
+    with pytest.raises(StackError, match=r"part was not ready after 0 s"):
         process.wait_ready()
     assert not alive(process.pid)
 
 
 def test_a_missing_command_is_one_sentence(tmp_path: Path) -> None:
     part = Part(name="redis", command=[tmp_path / "nothing"], ready=lambda: True)
-    with pytest.raises(EmbeddedError, match=r"^redis: cannot start .*nothing: No such file or directory$"):
+    with pytest.raises(StackError, match=r"^redis: cannot start .*nothing: No such file or directory$"):
         Process(part, tmp_path / "log")
 
 
@@ -180,7 +181,7 @@ def test_a_part_that_fails_from_the_start_ends_everything(tmp_path: Path) -> Non
     stack = Supervisor(lambda: parts, tmp_path, said.append)
     with stack:
         good = stack.pid("good")
-        with pytest.raises(EmbeddedError, match="bad ended with status 1, 3 times since the start") as caught:
+        with pytest.raises(StackError, match="bad ended with status 1, 3 times since the start") as caught:
             stack.watch()
     assert "out of luck" in str(caught.value)
     assert len([line for line in said if "starting it again" in line]) == 2
@@ -238,13 +239,13 @@ def test_who_has_no_patience_hears_which_part_stays_down(tmp_path: Path) -> None
     with Supervisor(lambda: [mortal], tmp_path / "logs", lambda line: None) as stack:
         deadly.touch()
         os.kill(stack.pid("mortal"), signal.SIGKILL)
-        with pytest.raises(EmbeddedError, match="mortal was ended by signal 9"):
+        with pytest.raises(StackError, match="mortal was ended by signal 9"):
             stack.watch(patience=0.2)
 
 
 def test_a_part_that_cannot_start_ends_those_that_did(tmp_path: Path) -> None:
     parts = [python_part(PARENT, "good"), python_part("raise SystemExit(7)", "bad", ready=lambda: False)]
-    with pytest.raises(EmbeddedError, match="bad ended with status 7 while starting"):
+    with pytest.raises(StackError, match="bad ended with status 7 while starting"):
         Supervisor(lambda: parts, tmp_path).start()
     log = (tmp_path / "good.log").read_text().split()
     assert not any(alive(int(pid)) for pid in log)

@@ -18,10 +18,10 @@ from dollhouse.data.dataset import SPLITS
 from dollhouse.render.photo import take_photo
 from stack import redis
 from stack.__main__ import main, parse
-from stack.composition import Stack, check_port_free, signing_key
 from stack.demo import SAMPLE, known_style
-from stack.process import EmbeddedError
+from stack.process import StackError
 from stack.redis import redis_part
+from stack.stack import Stack, check_port_free, signing_key
 from stack.triton import ENVIRONMENT, WATCH, check_machine, triton_part
 
 PORTS = (1, 2, 3)
@@ -34,7 +34,7 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(
-            EmbeddedError, match=rf"^cannot listen on 127.0.0.1:{port} \(Address already in use\): stop"
+            StackError, match=rf"^cannot listen on 127.0.0.1:{port} \(Address already in use\): stop"
         ):
             Stack(tmp_path, release=tmp_path, port=port).start()
     check_port_free("127.0.0.1", port, "")
@@ -54,7 +54,7 @@ def test_tritons_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     port = neighbouring_ports() + 1
     with socket.create_server(("127.0.0.1", port)):
         sentence = rf"^cannot listen on 127.0.0.1:{port} .*, e.g. `make up TRITON_PORT=0` for a free one$"
-        with pytest.raises(EmbeddedError, match=sentence):
+        with pytest.raises(StackError, match=sentence):
             Stack(tmp_path, release=RELEASE, triton_port=port - 1, tritons=2).start()
 
 
@@ -91,7 +91,7 @@ def test_ports_that_cannot_be_are_refused(
 def test_a_port_in_use_on_ipv6_is_seen(host: str) -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(EmbeddedError, match=rf"^cannot listen on \[{host}\]:{port} \(Address already"):
+        with pytest.raises(StackError, match=rf"^cannot listen on \[{host}\]:{port} \(Address already"):
             check_port_free(host, port, "")
     check_port_free(host, port, "")
 
@@ -134,14 +134,14 @@ def test_a_style_may_be_written_in_any_case_as_in_the_api() -> None:
 
 
 def test_a_missing_model_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(EmbeddedError, match=r"^there is no .*/models: run `make export`"):
+    with pytest.raises(StackError, match=r"^there is no .*/models: run `make export`"):
         triton_part([tmp_path / "models"], tmp_path, PORTS)
 
 
 def test_a_missing_triton_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
-        EmbeddedError, match=r"^there is no tritonserver on PATH and no .*: run `make \.triton`$"
+        StackError, match=r"^there is no tritonserver on PATH and no .*: run `make \.triton`$"
     ):
         triton_part([tmp_path], tmp_path, PORTS, environment=tmp_path / "none")
 
@@ -157,7 +157,7 @@ def test_a_tritonserver_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_missing_redis_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis, "binaries", list)
-    with pytest.raises(EmbeddedError, match=r"^there is no redis-server: install one"):
+    with pytest.raises(StackError, match=r"^there is no redis-server: install one"):
         redis_part(tmp_path, 1, password="x")
 
 
@@ -168,7 +168,7 @@ def test_what_redis_may_use_comes_from_the_environment(
     with redis.RedisServer(tmp_path) as server, redis_client.from_url(server.url) as client:
         assert client.config_get("maxmemory") == {"maxmemory": "67108864"}
     monkeypatch.setenv(redis.MAXMEMORY, "much")
-    with pytest.raises(EmbeddedError, match="REROOM_REDIS_MAXMEMORY must be like 512mb"):
+    with pytest.raises(StackError, match="REROOM_REDIS_MAXMEMORY must be like 512mb"):
         redis_part(tmp_path, 1, password="x")
 
 
@@ -208,7 +208,7 @@ def test_a_machine_that_does_not_fit_is_one_sentence(
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(platform, "libc_ver", lambda: libc)
-    with pytest.raises(EmbeddedError, match=sentence):
+    with pytest.raises(StackError, match=sentence):
         check_machine()
 
 
