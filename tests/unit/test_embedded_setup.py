@@ -1,4 +1,4 @@
-"""What the embedded stack says when something is missing, and the photo that it brings."""
+"""The embedded stack's errors when something is missing, and the photo that it brings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import redis as redis_client
 from PIL import Image
 
 from dollhouse.data.dataset import SPLITS
@@ -159,30 +158,6 @@ def test_a_missing_redis_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(redis, "binaries", list)
     with pytest.raises(StackError, match=r"^there is no redis-server: install one"):
         redis_part(tmp_path, 1, password="x")
-
-
-def test_what_redis_may_use_comes_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(redis.MAXMEMORY, "64mb")
-    with redis.RedisServer(tmp_path) as server, redis_client.from_url(server.url) as client:
-        assert client.config_get("maxmemory") == {"maxmemory": "67108864"}
-    monkeypatch.setenv(redis.MAXMEMORY, "much")
-    with pytest.raises(StackError, match="REROOM_REDIS_MAXMEMORY must be like 512mb"):
-        redis_part(tmp_path, 1, password="x")
-
-
-@pytest.mark.parametrize("older", [False, True])
-def test_what_redis_writes_is_for_its_owner_alone(tmp_path: Path, older: bool) -> None:
-    """It holds previews of pictures, and words. Older versions left the folder open."""
-    folder = tmp_path / "redis"
-    if older:
-        folder.mkdir()
-        folder.chmod(0o755)
-    with redis.RedisServer(folder) as server, redis_client.from_url(server.url) as client:
-        client.set("preview", b"picture")
-        assert list(folder.rglob("*.aof"))
-        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_redis_of_path_is_preferred_to_the_wheels(
