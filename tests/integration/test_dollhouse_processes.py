@@ -72,7 +72,7 @@ def processes_with(mark: Path) -> list[str]:
             state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
             words = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
         except OSError:
-            continue  # it has ended meanwhile, or is somebody else's
+            continue  # it has ended meanwhile, or is another user's
         if state != "Z" and str(mark).encode() in words:
             found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
     return found
@@ -90,18 +90,18 @@ def test_lanes_run_side_by_side_and_their_parts_in_order(tmp_path: Path) -> None
         [part("a", WAIT_FOR, tmp_path, one, other), part("b", code, tmp_path)],
         [part("c", WAIT_FOR, tmp_path, other, one)],
     ]
-    said: list[str] = []
-    run_lanes(lanes, {"OMP_NUM_THREADS": "7"}, said.append)
-    assert sorted(said) == ["a: done", "b: done", "c: done"]
-    assert said.index("a: done") < said.index("b: done")
+    reports: list[str] = []
+    run_lanes(lanes, {"OMP_NUM_THREADS": "7"}, reports.append)
+    assert sorted(reports) == ["a: done", "b: done", "c: done"]
+    assert reports.index("a: done") < reports.index("b: done")
     assert (tmp_path / "b.log").read_text() == "7\n"
 
 
-def test_a_part_tells_how_far_it_is(tmp_path: Path) -> None:
+def test_a_part_reports_how_far_it_is(tmp_path: Path) -> None:
     code = "import time; print('shard 1 of 2', flush=True); time.sleep(1)"
-    said: list[str] = []
-    run_lanes([[part("render", code, tmp_path)]], {}, said.append, report_seconds=0.2)
-    assert "render: shard 1 of 2" in said
+    reports: list[str] = []
+    run_lanes([[part("render", code, tmp_path)]], {}, reports.append, report_seconds=0.2)
+    assert "render: shard 1 of 2" in reports
 
 
 def test_a_part_that_fails_ends_the_others_and_is_named(tmp_path: Path) -> None:

@@ -153,9 +153,9 @@ def test_shared_memory_is_for_its_owner_alone_once_a_part_serves(tmp_path: Path)
 
 
 def test_a_crashed_part_is_named_and_started_again(tmp_path: Path) -> None:
-    said: list[str] = []
+    reports: list[str] = []
     with Supervisor(
-        lambda: [python_part(SLEEPER, "one"), python_part(SLEEPER, "two")], tmp_path, said.append
+        lambda: [python_part(SLEEPER, "one"), python_part(SLEEPER, "two")], tmp_path, reports.append
     ) as stack:
         wait_for(lambda: "hello" in (tmp_path / "two.log").read_text())
         untouched, killed = stack.pid("one"), stack.pid("two")
@@ -163,28 +163,28 @@ def test_a_crashed_part_is_named_and_started_again(tmp_path: Path) -> None:
 
         def runs_again() -> bool:
             stack.check()
-            return said[-1:] == ["two runs again"]
+            return reports[-1:] == ["two runs again"]
 
         wait_for(runs_again)
         again = stack.pid("two")
         assert again != killed
         assert alive(again)
         assert stack.pid("one") == untouched
-        assert said[0].startswith("two was ended by signal 9; starting it again in 0.5 s\n")
-        assert "hello" in said[0]
+        assert reports[0].startswith("two was ended by signal 9; starting it again in 0.5 s\n")
+        assert "hello" in reports[0]
     assert not any(map(alive, [untouched, again]))
 
 
 def test_a_part_that_fails_from_the_start_ends_everything(tmp_path: Path) -> None:
-    said: list[str] = []
+    reports: list[str] = []
     parts = [python_part(SLEEPER, "good"), python_part("raise SystemExit('out of luck')", "bad")]
-    stack = Supervisor(lambda: parts, tmp_path, said.append)
+    stack = Supervisor(lambda: parts, tmp_path, reports.append)
     with stack:
         good = stack.pid("good")
         with pytest.raises(StackError, match="bad ended with status 1, 3 times since the start") as caught:
             stack.watch()
     assert "out of luck" in str(caught.value)
-    assert len([line for line in said if "starting it again" in line]) == 2
+    assert len([line for line in reports if "starting it again" in line]) == 2
     assert not alive(good)
 
 
@@ -202,24 +202,26 @@ def test_a_part_that_keeps_crashing_waits_longer_and_ends_nothing_else(
     monkeypatch.setattr(supervisor, "FIRST_RESTART_SECONDS", 0.1)
     monkeypatch.setattr(supervisor, "LAST_RESTART_SECONDS", 0.4)
     monkeypatch.setattr(supervisor, "WELL_SECONDS", 0.5)
-    said: list[str] = []
+    reports: list[str] = []
     deadly = tmp_path / "deadly"
     mortal = Part(name="mortal", command=[sys.executable, "-c", MORTAL, deadly], ready=lambda: True)
     done = threading.Event()
-    with Supervisor(lambda: [python_part(SLEEPER, "good"), mortal], tmp_path / "logs", said.append) as stack:
+    with Supervisor(
+        lambda: [python_part(SLEEPER, "good"), mortal], tmp_path / "logs", reports.append
+    ) as stack:
         good = stack.pid("good")
         watching = threading.Thread(target=stack.watch, args=[done])
         watching.start()
         try:
             deadly.touch()
             os.kill(stack.pid("mortal"), signal.SIGKILL)
-            wait_for(lambda: len(delays(said)) == 5)
+            wait_for(lambda: len(delays(reports)) == 5)
             deadly.unlink()
             wait_for(lambda: alive(stack.pid("mortal")))
             time.sleep(1.0)
             os.kill(stack.pid("mortal"), signal.SIGKILL)
-            wait_for(lambda: len(delays(said)) >= 6)
-            assert delays(said)[:6] == [0.1, 0.2, 0.4, 0.4, 0.4, 0.1], "it ran well in between"
+            wait_for(lambda: len(delays(reports)) >= 6)
+            assert delays(reports)[:6] == [0.1, 0.2, 0.4, 0.4, 0.4, 0.1], "it ran well in between"
             assert watching.is_alive()
             assert stack.pid("good") == good
         finally:
@@ -227,13 +229,13 @@ def test_a_part_that_keeps_crashing_waits_longer_and_ends_nothing_else(
             watching.join()
 
 
-def delays(said: list[str]) -> list[float]:
-    """What the supervisor said of every restart, in seconds."""
-    found = (re.search(r"was ended by signal 9; starting it again in (\S+) s", line) for line in said)
+def delays(reports: list[str]) -> list[float]:
+    """The delay of every restart that the supervisor reported, in seconds."""
+    found = (re.search(r"was ended by signal 9; starting it again in (\S+) s", line) for line in reports)
     return [float(each[1]) for each in found if each]
 
 
-def test_who_has_no_patience_hears_which_part_stays_down(tmp_path: Path) -> None:
+def test_a_watch_with_little_patience_raises_for_the_part_that_stays_down(tmp_path: Path) -> None:
     deadly = tmp_path / "deadly"
     mortal = Part(name="mortal", command=[sys.executable, "-c", MORTAL, deadly], ready=lambda: True)
     with Supervisor(lambda: [mortal], tmp_path / "logs", lambda line: None) as stack:

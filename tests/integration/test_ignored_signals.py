@@ -1,4 +1,4 @@
-"""Programs that are told to stop by a signal, when whoever started all of this ignores it (``nohup make test &``)."""
+"""Programs that a signal stops, although the process that started the tests ignores it (``nohup make test &``)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def ignore_all() -> None:
 
 
 def test_children_of_a_test_ignore_nothing() -> None:
-    said = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, text=True, check=True)
-    assert said.stdout == "[]\n"
+    ran = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
 
 
 def test_that_holds_where_pytest_ignores_them() -> None:

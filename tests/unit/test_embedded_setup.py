@@ -40,7 +40,7 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
 
 
 def neighbouring_ports() -> int:
-    """The first of two free ones, outside of those that the kernel gives to whoever asks for any."""
+    """The first of two free ones, outside of the range from which the kernel gives out ports."""
     while True:
         first = random.randrange(20_000, 32_000)
         with suppress(OSError):
