@@ -52,19 +52,19 @@ from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 
 UPLOADS_AT_ONCE = 16
-"""As many uploads of the largest size as the API's processes hold in memory together; many more of an ordinary size."""
+"""The uploads of the largest size that the API's processes hold in memory together; more if they are smaller."""
 
 CLIENTS = 4
-"""One client may hold a quarter of that."""
+"""One client may hold this fraction, a quarter, of that memory."""
 
 OTHER_FILES = 500
-"""Open files beside connections: those of Redis, S3, Triton and the decoders."""
+"""Open files beside the connections of clients: those for Redis, S3, Triton and the decoders."""
 
 ENDING_SECONDS = 10.0
-"""How long one of several processes may take to close its connections after the drain; then it is killed."""
+"""Seconds that one of several processes may take to close its connections after the drain; then it is killed."""
 
 INVALID_REQUEST = "Invalid HTTP request received."
-"""uvicorn's line of log for each."""
+"""What uvicorn logs for each invalid request."""
 ROUTES = (
     RootController,
     HealthController,
@@ -74,7 +74,7 @@ ROUTES = (
     FilesController,
     DebugController,
 )
-"""What the API answers over HTTP, beside its own description."""
+"""The HTTP routes of the API, without the one that serves its OpenAPI document."""
 
 log = logging.getLogger("orchestrator.access")
 
@@ -93,7 +93,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         openapi_config=None,
         logging_config=None,
     )
-    # Around everything that answers, unlike middleware of Litestar's, which stands around what has a route.
+    # Wraps all answers, while Litestar's own middleware wraps only routes.
     timed = AnswerWithin(Methods(app.asgi_handler, app.routes), settings.answer_seconds)
     app.asgi_handler = CrossOrigin(timed, settings.origins)
     return app
@@ -137,20 +137,21 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
 
 
 def upload_budget(settings: Settings) -> UploadBudget:
-    """What one process may hold: enough for one upload of the largest size, however many processes share."""
+    """The budget of one process: enough for at least one upload of the largest size, however many processes there
+    are."""
     largest = settings.max_upload_bytes + FORM_OVERHEAD
     limit = max(UPLOADS_AT_ONCE * settings.max_upload_bytes // settings.api_processes, largest)
     return UploadBudget(limit, max(limit // CLIENTS, largest))
 
 
 async def _finish_response(message: Message, scope: Scope) -> None:
-    """Security headers for every answer, and a line of log without the query, which may be a signature."""
+    """Add security headers to every answer, and log it without the query, which may contain a signature."""
     if message["type"] != "http.response.start" or scope["type"] != ScopeType.HTTP:
         return
     headers = MutableScopeHeaders.from_message(message)
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
-    # As it was sent: a decoded path may hold line breaks.
+    # The path as it was sent, because a decoded one may contain line breaks.
     path = scope["raw_path"].decode("ascii", "replace")
     log.info("%s %s %d", asked_method(scope), path, message["status"])
 
@@ -177,7 +178,7 @@ def main() -> None:
 
 
 def serve_in_process(sockets: Sequence[socket.socket]) -> None:
-    """What each of several processes does."""
+    """The main function of each process when there are several."""
     make_undumpable()
     _log_to_stderr()
     settings = load_settings()
@@ -193,7 +194,7 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
     )
-    # Said by orchestrator.server.connections, with the reason and less often.
+    # orchestrator.server.connections logs the same, with the reason and less often.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != INVALID_REQUEST)
 
 
@@ -215,7 +216,7 @@ def _uvicorn(settings: Settings) -> dict[str, Any]:
 
 
 def _room_for(connections: int) -> int:
-    """So many connections, or as many as the system's limit on open files has room for."""
+    """``connections``, or fewer if the system's limit on open files is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + OTHER_FILES
     if hard != resource.RLIM_INFINITY:

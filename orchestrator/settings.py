@@ -1,4 +1,4 @@
-"""What the environment says. Every process of the orchestrator reads the same variables."""
+"""The settings from the environment. Every process of the orchestrator reads the same variables."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-"""Names of this machine that people and browsers take for the same."""
+"""The names of this machine that people use as if they were one."""
 
 
 class SettingsError(Exception):
-    """A variable is missing or wrong; the message names each one and says what it must be."""
+    """A variable is missing or wrong. The message names each one and what it must be."""
 
 
 class Settings(BaseSettings):
-    """The settings, by attribute; the environment's name stands in ``validation_alias``.
+    """The settings. ``validation_alias`` is the name of the environment variable.
 
-    The names without ``REROOM_`` are those of the service that this one replaces.
+    Names without ``REROOM_`` are those of the service that this one replaces.
     """
 
     model_config = SettingsConfigDict(
@@ -208,7 +208,7 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> list[str]:
-        """What an operator should know about settings that are taken all the same, a sentence each."""
+        """Sentences for the operator about settings that are accepted but have no effect."""
         if self.cdn_domain is None:
             return []
         return [
@@ -231,8 +231,8 @@ def origin_of(url: str) -> str | None:
 
 
 def variables() -> str:
-    """The names that :class:`Settings` reads, a line each with the default, for a program's help."""
-    lines = ["It takes its settings from the environment (orchestrator/settings.py says more):"]
+    """The names that :class:`Settings` reads, a line for each with its default, for a program's help."""
+    lines = ["It takes its settings from the environment (orchestrator/settings.py describes them):"]
     for field in Settings.model_fields.values():
         shown = "no default" if field.is_required() else default_of(field)
         lines.append(f"  {field.validation_alias}" + (f" ({shown})" if shown else ""))
@@ -240,7 +240,7 @@ def variables() -> str:
 
 
 def default_of(field: FieldInfo) -> str:
-    """The default of a setting that has one, as the environment would say it; "" = none."""
+    """The default of an optional setting, written as in the environment; "" = none."""
     default = field.get_default(call_default_factory=True)
     return ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
 
@@ -250,7 +250,7 @@ def load_settings() -> Settings:
     try:
         return Settings()  # type: ignore[call-arg]  # the environment gives the rest
     except ValidationError as error:
-        # What concerns several variables has no place of its own and names them itself.
+        # An error about several variables has no "loc"; its message names them.
         problems = [
             ": ".join([*map(str, problem["loc"]), problem["msg"]])
             for problem in error.errors(include_input=False)

@@ -1,6 +1,6 @@
-"""The worker process: ``python -m orchestrator.worker``. Takes jobs, runs several at once, drains on SIGTERM.
+"""The worker process: ``python -m orchestrator.worker``. It runs several jobs at once and drains on SIGTERM.
 
-Exits with 2 and one sentence when its settings are wrong; when a service is merely down it keeps trying.
+It exits with 2 and one sentence when its settings are wrong. When a service is down it keeps trying.
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ from orchestrator.services.runner import Runner
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 
 CLAIM_SECONDS = 1.0
-"""How long one look for a job waits, and so how late a worker may notice a job that was given back."""
+"""Seconds that one claim waits for a job. A worker may notice a job that was given back this much later."""
 
 HALT_SECONDS = 30.0
-"""How long jobs may take to stop after the drain."""
+"""Seconds that jobs may take to stop after the drain."""
 
 BEAT_SECONDS = 10.0
-"""How old the heartbeat file of a living worker may become."""
+"""The greatest age in seconds of a living worker's heartbeat file."""
 
 CLEAN_SECONDS = 5.0
-"""How often it is looked for what failed and cancelled jobs left, at most."""
+"""The longest time in seconds between two clean-ups of failed and cancelled jobs."""
 
 RETENTION_SECONDS = 1800.0
-"""How often old pictures are looked for, at most."""
+"""The longest time in seconds between two searches for old pictures."""
 
 _log = logging.getLogger("reroom.worker")
 
 
 class Worker:
-    """Takes jobs while the model is ready and fewer than ``jobs`` run; each worker process needs its own ``name``.
+    """Claims jobs while the model is ready and fewer than ``jobs`` run. Each worker process needs a ``name`` of its
+    own.
 
-    ``heartbeat``: a file that is touched at least every BEAT_SECONDS for as long as the event loop runs.
+    ``heartbeat``: a file that is touched at least every BEAT_SECONDS while the event loop runs.
     """
 
     def __init__(
@@ -69,7 +70,8 @@ class Worker:
         self._heartbeat = heartbeat
         self._running: set[asyncio.Task[None]] = set()
         self._halt = asyncio.Event()
-        self._trouble = ""
+        self._outage = ""
+        """Why it claims no jobs now; empty when it does."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set and the running jobs have ended or were released."""
@@ -79,9 +81,9 @@ class Worker:
             while not stop.is_set():
                 if len(self._running) >= self._jobs:
                     await asyncio.wait({stopping, *self._running}, return_when=asyncio.FIRST_COMPLETED)
-                elif lease := await self._take(stopping):
+                elif lease := await self._claim(stopping):
                     self._start(lease)
-            # Not before the last claim has ended: this worker would begin again what it releases.
+            # Only after the last claim has ended; otherwise this worker could claim again what it releases.
             await self._drain()
         finally:
             tasks = {*keepers, stopping, *self._running}
@@ -89,19 +91,19 @@ class Worker:
                 task.cancel()
             await asyncio.wait(tasks, timeout=HALT_SECONDS)
 
-    async def _take(self, stopping: asyncio.Task[bool]) -> Lease | None:
+    async def _claim(self, stopping: asyncio.Task[bool]) -> Lease | None:
         try:
-            # Not while the model is away: its absence would use up the attempts of one job after the other.
+            # No claim while the model is away: its absence would use up the attempts of one job after the other.
             await self._inference.ping()
             lease = await self._store.claim(self._name, CLAIM_SECONDS, self._runner.kind)
-            self._tell("")
+            self._note_outage("")
         except Unavailable as error:
-            self._tell(str(error))
+            self._note_outage(str(error))
             await asyncio.wait([stopping], timeout=CLAIM_SECONDS)
             return None
         except Exception:
-            # The jobs that run here must not end because of one that cannot be begun.
-            _log.exception("a look for a job broke; trying again")
+            # The running jobs must not end because of one that cannot be claimed.
+            _log.exception("claiming a job failed; trying again")
             await asyncio.wait([stopping], timeout=CLAIM_SECONDS)
             return None
         if lease and stopping.done():
@@ -113,14 +115,15 @@ class Worker:
         try:
             await self._store.release(lease)
         except (Unavailable, LeaseLost) as error:
-            _log.warning("job %s: not given back, its lease will run out: %s", lease.job.id, error)
+            _log.warning("job %s: not released, so its lease will run out: %s", lease.job.id, error)
 
-    def _tell(self, trouble: str) -> None:
-        if trouble and not self._trouble:
-            _log.warning("takes no jobs: %s", trouble)
-        elif self._trouble and not trouble:
+    def _note_outage(self, reason: str) -> None:
+        """Log when an outage begins or ends. ``reason`` is empty without one."""
+        if reason and not self._outage:
+            _log.warning("takes no jobs: %s", reason)
+        elif self._outage and not reason:
             _log.info("takes jobs again")
-        self._trouble = trouble
+        self._outage = reason
 
     def _start(self, lease: Lease) -> None:
         _log.info("job %s, attempt %d: begins", lease.job.id, lease.attempt)
@@ -131,7 +134,7 @@ class Worker:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            _log.error("%s broke; its lease will run out", task.get_name(), exc_info=error)
+            _log.error("%s raised an error; its lease will run out", task.get_name(), exc_info=error)
 
     async def _drain(self) -> None:
         if self._running:
@@ -148,10 +151,10 @@ class Worker:
             try:
                 await self._store.sweep(self._name)
             except Unavailable:
-                # The claim loop, which meets the same outage, reports it.
+                # The claim loop has the same outage and logs it.
                 continue
             except Exception:
-                _log.exception("housekeeping broke; trying again")
+                _log.exception("housekeeping failed; trying again")
 
     def _beat(self) -> None:
         if self._heartbeat:
@@ -166,21 +169,21 @@ class Worker:
             try:
                 await self._retention.clean()
             except Unavailable as error:
-                _log.warning("photos of ended jobs stay for now: %s", error)
+                _log.warning("photos of ended jobs were not deleted; trying again: %s", error)
             except Exception:
-                _log.exception("deleting photos of ended jobs broke; trying again")
+                _log.exception("deleting photos of ended jobs failed; trying again")
 
     async def _retain(self) -> None:
         while True:
-            # Workers that were started together need not all look at the same time.
+            # At a random time, so that workers which were started together do not all search at once.
             await asyncio.sleep(RETENTION_SECONDS * random.uniform(0.5, 1.0))
             try:
                 if count := await self._retention.sweep():
-                    _log.info("deleted %d objects whose time was over", count)
+                    _log.info("deleted %d old objects", count)
             except Unavailable as error:
-                _log.warning("old objects stay for now: %s", error)
+                _log.warning("old objects were not deleted; trying again later: %s", error)
             except Exception:
-                _log.exception("deleting old objects broke; trying again later")
+                _log.exception("deleting old objects failed; trying again later")
 
 
 async def serve(settings: Settings) -> None:
@@ -220,7 +223,7 @@ async def _check_access(store: JobStore) -> None:
 
 
 def process_name() -> str:
-    """A name that no other start of a worker has."""
+    """A name that no other worker process has, not even a later one."""
     return f"{socket.gethostname().replace(' ', '-')}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 

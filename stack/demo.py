@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from orchestrator.domain.styles import STYLES
-from orchestrator.photos.kinds import is_taken, why_not
+from orchestrator.photos.kinds import is_accepted, refusal
 from reroom import Client, ReroomError, events
 from stack.process import StackError
 from stack.stack import Stack
@@ -78,8 +78,8 @@ def read_photo(photo: Path | None) -> bytes:
         data = photo.read_bytes()
     except OSError as error:
         raise StackError(f"cannot read the photo {photo}: {error.strerror}") from None
-    if not is_taken(data):
-        raise StackError(f"cannot take {photo}: {why_not(data)}")
+    if not is_accepted(data):
+        raise StackError(f"cannot take {photo}: {refusal(data)}")
     return data
 
 

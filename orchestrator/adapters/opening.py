@@ -24,7 +24,8 @@ class Adapters:
 
 @asynccontextmanager
 async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
-    """Open while in use; whether what is behind them answers shows in the first calls. Raises SettingsError."""
+    """The adapters, closed at the end. Opening them calls no service: an outage shows in the first call. Raises
+    SettingsError."""
     async with AsyncExitStack() as stack:
         try:
             store = RedisJobStore(

@@ -1,4 +1,4 @@
-"""The door for app developers: REST and WebSocket.
+"""The REST and WebSocket API.
 
 Controllers are thin; ``orchestrator.services`` holds the use cases.
 """

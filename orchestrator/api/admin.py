@@ -1,4 +1,4 @@
-"""Who the administrator is: whoever sends ``Authorization: Bearer REROOM_ADMIN_TOKEN``."""
+"""Recognises the administrator, who sends ``Authorization: Bearer REROOM_ADMIN_TOKEN``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 def require_admin(connection: Connection, handler: BaseRouteHandler) -> None:
-    """A guard: lets the administrator pass, and whoever asks for the methods only; raises Problem."""
+    """A guard for the administrator's routes. OPTIONS passes without a token. Raises Problem."""
     if connection.scope.get("method") == "OPTIONS":
         return
     if connection.app.state.settings.admin_token is None:

@@ -1,4 +1,4 @@
-"""``POST /analyze``: what is in a photo."""
+"""``POST /analyze``: reports what is in a photo."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class AnalyzeController(Controller):
         with uploads.hold(request) as intake:
             file = await read_photo_form(request, intake.max_bytes, intake.count_bytes)
             photo = await gate.accept(file, client=intake.client)
-            seen = await unless_gone(request, analysis.analyse(photo.jpeg))
-        return Analyzed(data=seen)
+            found = await unless_gone(request, analysis.analyse(photo.jpeg))
+        return Analyzed(data=found)
 
 
 async def unless_gone(request: Request[Any, Any, Any], work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` comes to; it is cancelled when the client goes away, since the answer would reach nobody.
+    """The result of ``work``, which is cancelled when the client disconnects. Use it after the body has been read.
 
-    For requests whose body has been read.
+    Raises Problem ``client_gone`` then; the answer reaches no one, but the log shows it.
     """
     working, gone = asyncio.create_task(work), asyncio.create_task(_hang_up(request))
     try:

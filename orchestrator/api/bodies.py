@@ -1,4 +1,4 @@
-"""OpenAPI's view of the bodies that Litestar does not see, since we read them ourselves."""
+"""OpenAPI schemas of request bodies. Litestar cannot derive them, because the handlers read the bodies themselves."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 
 JsonSchema = dict[str, Any]
 ContentType = Literal["image/jpeg", "image/png", "image/webp"]
-"""What a photo may be."""
+"""The media types of photos that are accepted."""
 
 BINARY: JsonSchema = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
-"""Bytes, as OpenAPI 3.1 says it (contentMediaType) and as generators still look for it (format)."""
+"""Bytes, in OpenAPI 3.1's notation (contentMediaType) and in the older one that generators expect (format)."""
 
 PHOTO: JsonSchema = {**BINARY, "description": "A JPEG, PNG or WebP photo of a room"}
 
 
 def _preferences() -> JsonSchema:
-    """Every member with its range and default; each may be null, which is the same as leaving it out."""
+    """Each preference with its range and default. Each may be null, which is the same as leaving it out."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(Preferences)}
     members = {}
     for name, kind in PREFERENCES.items():
@@ -43,7 +43,7 @@ def _preferences() -> JsonSchema:
         "type": "object",
         "properties": members,
         "additionalProperties": False,
-        "description": "What may be said beside the style; all optional, and null is the same as leaving it out",
+        "description": "What a user may set beside the style; all optional, and null is the same as leaving it out",
     }
 
 
@@ -60,7 +60,7 @@ _ENCODED_MASK: JsonSchema = {
     "contentEncoding": "base64",
     "description": f"{_MASK_TEXT}. A JPEG, PNG or WebP in base64",
 }
-_WISHES: dict[str, JsonSchema] = {
+_STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
     "style": {"type": "string", "enum": list(STYLES), "default": DEFAULT_STYLE},
     "preferences": _ref("Preferences"),
 }
@@ -70,7 +70,7 @@ _COMPONENTS: dict[str, JsonSchema] = {
     "Preferences": _preferences(),
     "SubmitForm": {
         "type": "object",
-        "properties": {"file": PHOTO, **_WISHES, "keep_mask": KEEP_MASK},
+        "properties": {"file": PHOTO, **_STYLE_AND_PREFERENCES, "keep_mask": KEEP_MASK},
         "required": ["file"],
         "additionalProperties": False,
     },
@@ -80,9 +80,9 @@ _COMPONENTS: dict[str, JsonSchema] = {
             "key": {
                 "type": "string",
                 "maxLength": 100,
-                "description": "The key of POST /uploads, once the photo has been put there",
+                "description": "The key from POST /uploads, once the photo has been put by its link",
             },
-            **_WISHES,
+            **_STYLE_AND_PREFERENCES,
             "keep_mask": _ENCODED_MASK,
         },
         "required": ["key"],
@@ -121,7 +121,7 @@ PHOTO_FILE: JsonSchema = {kind: {"schema": BINARY} for kind in get_args(ContentT
 
 
 def operation_with(content: dict[str, Any]) -> type[Operation]:
-    """A route's ``operation_class``: it takes one of these bodies, by media type."""
+    """The ``operation_class`` of a route whose body is one of ``content``, by media type."""
 
     @dataclass
     class WithBody(Operation):

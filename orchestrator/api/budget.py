@@ -1,4 +1,4 @@
-"""How many bytes of uploads are held in memory."""
+"""Limits the bytes of uploads that are held in memory."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from orchestrator.api.errors import RETRY_AFTER, Problem
 from orchestrator.domain.codes import ProblemCode
 
 CountBytes = Callable[[int], None]
-"""Counts so many bytes more, or raises Problem."""
+"""Counts further bytes of an upload; raises Problem when there are too many."""
 
 
 class UploadBudget:
-    """Bounds the bytes of uploads that this process holds in memory, over all requests, and over those of one client.
+    """Limits the bytes of uploads that this process holds in memory, for all requests together and for each client.
 
-    They are counted as they come: a request that waits for bytes takes none from others.
+    Bytes are counted as they arrive, so a request that waits for its bytes leaves the budget to others.
     """
 
     def __init__(self, limit: int, share: int) -> None:
-        """``share``: what one client may hold of ``limit`` bytes."""
+        """``limit`` bytes for all requests, of which one client may hold ``share`` bytes."""
         self._left, self._share = limit, share
         self._held: Counter[str] = Counter()
 
     @contextmanager
     def hold(self, client: str | None) -> Iterator[CountBytes]:
-        """Gives a function that counts for this client; None speaks for many. At the end all is given back."""
+        """Yields a function that counts bytes for this client. None, a proxy that stands for many clients, has no share
+        of its own. At the end the bytes are free again."""
         held = 0
 
         def count_bytes(count: int) -> None:

@@ -1,4 +1,4 @@
-"""Whom a connection or a request comes from, as far as addresses tell."""
+"""Identifies the client of a connection or a request by its address."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 IPV6_NETWORK = 64
-"""Bits of an IPv6 address that count: a household or a rented server has all addresses that share them."""
+"""The bits of an IPv6 address that identify a client: a household or a rented server has all addresses below them."""
 
 EVERYBODY = "*"
 
 
 class Clients:
-    """Tells clients apart. ``trusted``: addresses and networks of proxies, or ``*``; their own address names nobody."""
+    """Distinguishes clients by address. ``trusted``: addresses and networks of proxies, or ``*`` for all addresses. A
+    proxy's own address identifies no client."""
 
     def __init__(self, trusted: Sequence[str]) -> None:
         self._trusts_all = EVERYBODY in trusted
@@ -21,11 +22,12 @@ class Clients:
         self._of = lru_cache(4096)(self._find)
 
     def connected(self, peer: str | None) -> str | None:
-        """The client at the other end of a connection; None if it is a proxy, which speaks for many, or unknown."""
+        """The client at the other end of a connection; None if it is a proxy, which stands for many clients, or
+        unknown."""
         return None if self._trusts_all else self.asking(peer)
 
     def asking(self, address: str | None) -> str | None:
-        """The client behind a request, whose ``address`` a trusted proxy may have named; None as of connected()."""
+        """The client behind a request, whose ``address`` a trusted proxy may have named; None as in ``connected``."""
         return None if address is None else self._of(address)
 
     def _find(self, address: str) -> str | None:

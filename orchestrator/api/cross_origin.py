@@ -1,7 +1,7 @@
-"""Who else's pages may call this API (CORS, as the Fetch standard has it).
+"""Which other sites' pages may call this API (CORS, as in the Fetch standard).
 
-Litestar's own middleware sends ``Vary`` only to pages of other sites, so that a browser's cache gives them what it kept
-for an ``<img>``, and refuses preflights in plain text.
+Litestar's own middleware refuses preflights in plain text. It also sends ``Vary`` only in answers to pages of other
+sites, so that a browser's cache may give them the answer to an ``<img>``, which lacks the CORS headers.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from orchestrator.domain.codes import ProblemCode
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 EXPOSED = ("Allow", "ETag", "Retry-After", "WWW-Authenticate")
-"""Headers of answers that a page may read beside those that it always may."""
+"""Response headers that a page may read in addition to the safelisted ones."""
 PREFLIGHT_SECONDS = 7200
-"""How long browsers may remember a preflight; Chrome's own limit."""
+"""Seconds that browsers may cache a preflight; Chrome's own limit."""
 
 _TOKENS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*,\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 
 
 class CrossOrigin:
-    """ASGI middleware. ``origins``: those that may, such as https://example.org; ``*`` is every one.
+    """ASGI middleware. ``origins``: the allowed ones, such as https://example.org; ``*`` allows all.
 
-    Any header may be sent: there are no cookies, so that none gives a page more than it has.
+    Pages may send any header. There are no cookies, so no header gives a page rights that it does not have already.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
@@ -95,7 +95,8 @@ class CrossOrigin:
 
 
 def _with_vary(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Also for requests without an Origin: a cache must not give their answer to one that has one."""
+    """The headers with ``Vary: Origin``. Requests without an Origin need it too, because a cache must not give their
+    answer to a request with an Origin."""
     vary = [b"Origin", *(value for name, value in headers if name.lower() == b"vary")]
     return [
         *((name, value) for name, value in headers if name.lower() != b"vary"),

@@ -1,4 +1,4 @@
-"""Every answer comes within a time, whatever is slow behind it: a store, a model server, a queue for decoders."""
+"""Limits the time until an answer, whichever part is slow: the store, a model server, the queue for decoders."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class AnswerWithin:
-    """ASGI middleware: 503 when nothing was answered ``seconds`` after a request's last byte.
+    """ASGI middleware: answers 503 when the handler has not answered after ``seconds``, and cancels the handler.
 
-    The clock stands still only while the handler waits for the client's bytes, so that what is slow before counts too.
-    The handler is then cancelled. What it does to leave nothing behind goes on after the answer, and the server waits
-    for it when it stops.
+    The time in which the handler waits for the client's bytes is not counted; slow work before them is. The handler's
+    clean-up may continue after the answer, and a server that stops waits for it.
     """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
@@ -60,7 +59,7 @@ class _Exchange:
 
     async def _refused(self) -> None:
         assert self._refusal is not None
-        # Ours alone, or also that of a server that stops?
+        # Find out whether, beside this class, also a server that stops has cancelled the task.
         cancelled = self._task is not None and self._task.uncancel() > 0
         await self._refusal
         if cancelled:

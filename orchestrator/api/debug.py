@@ -1,4 +1,4 @@
-"""What an administrator may look at."""
+"""Endpoints for the administrator."""
 
 from __future__ import annotations
 

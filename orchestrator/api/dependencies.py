@@ -1,4 +1,4 @@
-"""What a handler can ask for, by the name of a parameter. ``app.py`` makes each when the API starts."""
+"""What handlers get by the name of a parameter. ``app.py`` makes each dependency when the API starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from orchestrator.settings import Settings
 
 
 class Dependencies(TypedDict):
-    """One member for each parameter."""
+    """The dependencies by the name of the parameter."""
 
     settings: Settings
     store: JobStore
@@ -38,7 +38,7 @@ class Dependencies(TypedDict):
 
 
 def providers() -> dict[str, Provide]:
-    """For Litestar's ``dependencies``: each from the application's state, which ``app.state.update`` has filled."""
+    """Litestar's ``dependencies``: each is read from the application's state, which ``app.py`` fills."""
     return {name: _provider(name) for name in Dependencies.__annotations__}
 
 

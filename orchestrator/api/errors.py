@@ -1,4 +1,4 @@
-"""Every error of the REST API, as RFC 9457 problem details. The one place that maps domain errors to HTTP."""
+"""The errors of the REST API as RFC 9457 problem details. Only this file maps domain errors to HTTP."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Problem(Exception):
-    """A refusal of the API's own. ``status`` is the code's first unless it is given."""
+    """A refusal by the API itself. ``status`` defaults to the first status of the code."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Problem(Exception):
 
 
 def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetail]:
-    """Litestar's exception handler for everything."""
+    """Litestar's handler for all exceptions."""
     problem = to_problem(error)
     if problem.status == 500:
         log.error("%s %s", request.method, request.url.path, exc_info=error)
@@ -81,14 +81,14 @@ def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[
 
 
 async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
-    """An answer from outside of Litestar's handlers."""
+    """Answer from code that runs outside Litestar's handlers."""
     headers, body = encode_problem(problem, scope["path"])
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def encode_problem(problem: Problem, instance: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Its headers, as ASGI has them, and its body."""
+    """The ASGI headers and the body of a problem's answer. ``instance`` is the path of the request."""
     body = msgspec.json.encode(_detail(problem, instance))
     headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **(problem.headers or {})}
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()], body
@@ -132,7 +132,7 @@ def to_problem(error: Exception) -> Problem:
             put = "another photo has been put by this link, which takes one: ask POST /uploads for another"
             return Problem(ProblemCode.UPLOAD_USED, put)
         case TooManyJobs(waiting=waiting, retry_after=seconds):
-            full = f"{waiting} jobs wait already, which is as many as may; try again in {seconds} s"
+            full = f"the queue is full: {waiting} jobs wait; try again in {seconds} s"
             return Problem(ProblemCode.QUEUE_FULL, full, headers={"Retry-After": str(seconds)})
         case ObjectTooLarge():
             return Problem(ProblemCode.BODY_TOO_LARGE, "the uploaded photo has too many bytes", field="key")
@@ -150,15 +150,15 @@ def to_problem(error: Exception) -> Problem:
                 headers=RETRY_AFTER,
             )
         case TooBusy():
-            busy = "too many photos are being looked at; try again soon"
+            busy = "too many photos are being analyzed; try again soon"
             return Problem(ProblemCode.UNAVAILABLE, busy, headers=RETRY_AFTER)
         case TooSlow():
             log.warning("answered 504: %s", error)
             return Problem(ProblemCode.MODEL_TIMEOUT, "the model took too long")
         case InferenceError():
-            # What it says of itself is for the operator: the request had passed every check.
+            # Its detail is only for the operator, because the request had passed every check.
             log.warning("answered 502: %s: %s", error.code, error.detail)
-            return Problem(ProblemCode.MODEL_ERROR, "the model broke over this photo")
+            return Problem(ProblemCode.MODEL_ERROR, "the model failed on this photo")
         case HTTPException():
             return _from_framework(error)
         case _:
@@ -171,7 +171,7 @@ def _from_framework(error: HTTPException) -> Problem:
         case 404:
             return Problem(ProblemCode.NOT_FOUND, "there is nothing at this address")
         case 405 if headers and headers.get("allow") == "websocket":
-            detail = "this address speaks WebSocket only"
+            detail = "this address accepts only WebSockets"
             return Problem(ProblemCode.UPGRADE_REQUIRED, detail, headers={"Upgrade": "websocket"})
         case 405:
             return Problem(
@@ -186,7 +186,7 @@ def _from_framework(error: HTTPException) -> Problem:
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """What a route declares for OpenAPI: the problem details that it answers with."""
+    """A route's ``responses`` for OpenAPI: problem details with these statuses."""
     return {
         status: ResponseSpec(
             ProblemDetail,

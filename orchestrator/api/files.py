@@ -1,4 +1,4 @@
-"""``/files/{key}``: where the signed URLs of a storage lead that has no server of its own."""
+"""``/files/{key}``: serves the signed URLs of a storage that has no server of its own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class FilesController(Controller):
         summary="A stored picture, by a signed link that expires",
         media_type="image/jpeg",
         responses={
-            304: ResponseSpec(None, description="It is as If-None-Match has it", generate_examples=False),
+            304: ResponseSpec(
+                None, description="The picture is the one that If-None-Match names", generate_examples=False
+            ),
             **problems(400, 403, 404, 503),
         },
     )
@@ -81,13 +83,13 @@ def etag(content: bytes) -> str:
 
 
 def known(if_none_match: str, tag: str) -> bool:
-    """Whether the header, a list of validators or ``*``, names this one."""
+    """Whether the header If-None-Match, a list of validators or ``*``, includes ``tag``."""
     tags = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
     return tag in tags or tags == ["*"]
 
 
 def served(signed_files: SignedFiles | None) -> SignedFiles:
-    """Raises Problem where the storage's links lead to another server."""
+    """The storage, if its links lead to this API; otherwise raises Problem."""
     if signed_files is None:
         raise Problem(ProblemCode.NOT_FOUND, "there is nothing at this address")
     return signed_files

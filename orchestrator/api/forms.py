@@ -1,6 +1,6 @@
-"""Multipart forms, read as they stream in: refused as early as can be, never on disk.
+"""Reads multipart forms as they arrive. A bad form is refused as early as possible, and nothing is written to disk.
 
-Litestar's own form parser answers 500 to several malformed forms and spools parts to temporary files.
+Litestar's own form parser answers 500 to several malformed forms and writes large parts to temporary files.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 from orchestrator.services.submissions import Submission
 
 FORM_OVERHEAD = 128 * 1024
-"""What a form may hold beside the file's own bytes."""
+"""Bytes that a form may have beside the file's own."""
 _PART_HEADER_BYTES = 16 * 1024
-"""A header line of a part, which holds the file's name: not used, so it may be as long as this and in any charset."""
+"""Bytes of a header line of a part. It contains the file's name, which is not used and may be in any charset."""
 _TEXT_LIMITS = {"key": 400, "style": 100, "preferences": 64 * 1024}
 
 
 async def read_submit_form(
     request: Request[Any, Any, Any], max_file_bytes: int, count_bytes: CountBytes
 ) -> Submission:
-    """The checked form, its bytes counted with ``count_bytes``; raises Problem."""
+    """The checked submission of a form, whose bytes are counted with ``count_bytes``. Raises Problem."""
     parts = await _read_parts(
         request,
         {"file": max_file_bytes, "keep_mask": max_file_bytes, **_TEXT_LIMITS},
@@ -50,7 +50,7 @@ async def read_submit_form(
 async def read_photo_form(
     request: Request[Any, Any, Any], max_file_bytes: int, count_bytes: CountBytes
 ) -> bytearray:
-    """The bytes of a form's only field, ``file``, counted with ``count_bytes``; raises Problem."""
+    """The bytes of ``file``, the form's only field, counted with ``count_bytes``. Raises Problem."""
     parts = await _read_parts(request, {"file": max_file_bytes}, count_bytes)
     if "file" not in parts:
         raise Problem(ProblemCode.MISSING_FILE, "the form has no field named file", field="file")
@@ -79,7 +79,7 @@ def _style(part: bytearray) -> str:
 
 
 def known_style(text: str) -> str:
-    """The style's name for how it was written: case and spaces around it do not count. Raises Problem."""
+    """The style's name; case and surrounding spaces are ignored. Raises Problem for an unknown style."""
     style = text.strip().lower()
     if style not in STYLES:
         known = ", ".join(STYLES)
@@ -88,7 +88,7 @@ def known_style(text: str) -> str:
 
 
 def unknown_field(name: str, known: Iterable[str]) -> Problem:
-    """A field that a submission does not have."""
+    """The Problem for a field that a submission does not have."""
     return Problem(
         ProblemCode.UNKNOWN_FIELD, f"there is no such field; there are {', '.join(known)}", field=name[:100]
     )
@@ -100,16 +100,16 @@ async def _read_parts(
     count_bytes: CountBytes,
     check: Callable[[str, bytearray], None] = lambda name, part: None,
 ) -> dict[str, bytearray]:
-    """A form's parts by name; raises Problem.
+    """A form's parts by name. Raises Problem.
 
-    ``limits`` are the bytes of each part that there may be; ``check`` sees each as soon as it is whole. The whole
-    body's limit is the app's ``request_max_body_size``.
+    ``limits`` has the allowed parts and the most bytes of each. ``check`` is called with each part as soon as it is
+    complete. The app's ``request_max_body_size`` limits the whole body.
     """
     parser = PushMultipartParser(
         _boundary(request),
         max_segment_count=2 * len(limits),
         max_header_size=_PART_HEADER_BYTES,
-        # Every byte is a character of Latin-1: what a file is called, in whatever charset, refuses no form.
+        # Every byte is a character of Latin-1, so a file's name in any charset can be read.
         header_charset="latin-1",
     )
     form = _Form(limits, check)
@@ -126,7 +126,7 @@ async def _read_parts(
 
 
 class _Form:
-    """Collects the parts, and refuses what should not be there as soon as it shows."""
+    """Collects the parts and refuses unexpected ones at once."""
 
     def __init__(self, limits: Mapping[str, int], check: Callable[[str, bytearray], None]) -> None:
         self._limits, self._check = limits, check

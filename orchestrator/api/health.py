@@ -1,4 +1,4 @@
-"""Whether each part works, found out by using it. Everyone sees up and down, the administrator also why."""
+"""Checks whether each part works by using it. Everyone sees which parts are up; only the administrator sees details."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from litestar.openapi import ResponseSpec
 
 from orchestrator.api.admin import is_admin
 from orchestrator.api.presenters import Time, rfc3339
-from orchestrator.api.sharing import Shared
+from orchestrator.api.single_flight import SingleFlightCache
 from orchestrator.ports import Inference, JobStore, PortError, Storage, Unavailable
 
 CHECK_SECONDS = 2.0
 HEALTH_SECONDS = 1.0
-"""How old an answer about the health of the parts may be."""
+"""The age in seconds up to which an answer is reused."""
 _NO_JOB = "0" * 32
 
 Check = Callable[[], Awaitable[None]]
@@ -29,7 +29,7 @@ class ServiceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     status: Literal["up", "down"]
     latency_ms: float
     detail: str | None = None
-    """For the administrator only: it names addresses and what libraries say."""
+    """For the administrator only, since it contains addresses and messages of libraries."""
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -51,21 +51,22 @@ class Alive(msgspec.Struct, frozen=True):
 
 
 class HealthChecks:
-    """Checks every part, at most once in HEALTH_SECONDS: that costs a write in Redis and a call of each other part."""
+    """Checks every part, at most once in HEALTH_SECONDS, since each check costs a write in Redis and a call of every
+    other part."""
 
     def __init__(self, store: JobStore, storage: Storage, inference: Inference) -> None:
         self._store, self._storage, self._inference = store, storage, inference
-        self._shared: Shared[Health] = Shared(HEALTH_SECONDS)
+        self._cached: SingleFlightCache[Health] = SingleFlightCache(HEALTH_SECONDS)
 
     async def latest(self) -> Health:
         """The newest answer, or a new one when that is too old."""
-        return await self._shared(self._check_all)
+        return await self._cached(self._check_all)
 
     async def _check_all(self) -> Health:
-        """Every part at once, each within CHECK_SECONDS."""
+        """Check all parts at the same time, each within CHECK_SECONDS."""
         parts = await asyncio.gather(
             check(self._store.probe),
-            check(self._inference.ping, self._inference.trouble),
+            check(self._inference.ping, self._inference.degradation),
             check(self._storage.ping),
             check(lambda: reach_events(self._store)),
             check(lambda: find_worker(self._store)),
@@ -103,7 +104,7 @@ class HealthController(Controller):
 
 
 async def health_for(request: Request[Any, Any, Any], checks: HealthChecks) -> Health:
-    """What this request may see of an answer that all share."""
+    """The latest health, with details only for the administrator."""
     health = await checks.latest()
     if is_admin(request):
         return health
@@ -113,19 +114,19 @@ async def health_for(request: Request[Any, Any, Any], checks: HealthChecks) -> H
 
 
 async def find_worker(store: JobStore) -> None:
-    """Raises Unavailable when nobody takes jobs."""
+    """Raises Unavailable when no worker takes jobs."""
     if (await store.stats()).workers == 0:
         raise Unavailable("no worker has looked for jobs lately: they wait until one does")
 
 
 async def reach_events(store: JobStore) -> None:
-    """Goes the way of a WebSocket's events, for a job that does not exist: they end at once."""
+    """Reads events as a WebSocket does, but of a job that does not exist, so that they end at once."""
     async for _ in store.events(_NO_JOB, "0-0"):
         return
 
 
-async def check(ping: Check, trouble: Callable[[], str] = lambda: "") -> ServiceHealth:
-    """Up when ``ping`` returns; what ``trouble`` then says is told, but does not make the part down."""
+async def check(ping: Check, degradation: Callable[[], str] = lambda: "") -> ServiceHealth:
+    """A part is up when ``ping`` returns. ``degradation`` then adds a detail, but does not make the part down."""
     began = time.perf_counter()
     detail = None
     try:
@@ -138,4 +139,4 @@ async def check(ping: Check, trouble: Callable[[], str] = lambda: "") -> Service
     latency = round((time.perf_counter() - began) * 1000, 1)
     if detail:
         return ServiceHealth(status="down", latency_ms=latency, detail=detail)
-    return ServiceHealth(status="up", latency_ms=latency, detail=trouble() or None)
+    return ServiceHealth(status="up", latency_ms=latency, detail=degradation() or None)

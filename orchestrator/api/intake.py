@@ -1,4 +1,4 @@
-"""What one request may upload: its bytes are counted, for whoever sends it."""
+"""Limits what one request may upload: its bytes are counted for its client."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from orchestrator.api.clients import Clients
 
 @dataclass(frozen=True)
 class Intake:
-    """One request's uploads while it is answered."""
+    """The uploads of one request while it is handled."""
 
     count_bytes: CountBytes
     client: str | None
-    """Who asks, for shares of what is scarce; None for a proxy that does not say for whom."""
+    """The client, for its share of scarce resources; None for a proxy that does not name its client."""
     max_bytes: int
-    """Of one photo."""
+    """The most bytes of one photo."""
 
 
 class Uploads:
-    """What this process takes in: at most ``max_bytes`` a photo, and all together what the budget allows."""
+    """Limits the uploads of this process: ``max_bytes`` for a photo, and the budget for all together."""
 
     def __init__(self, budget: UploadBudget, clients: Clients, max_bytes: int) -> None:
         self._budget, self._clients, self._max_bytes = budget, clients, max_bytes
 
     @contextmanager
     def hold(self, request: Request[Any, Any, Any]) -> Iterator[Intake]:
-        """The bytes counted are given back at the end. ``count_bytes`` raises Problem when they are too many."""
+        """The intake of a request. Its ``count_bytes`` raises Problem when there are too many bytes; at the end of the
+        block the counted bytes are free again."""
         client = self._clients.asking(request.client.host if request.client else None)
         with self._budget.hold(client) as count_bytes:
             yield Intake(count_bytes, client, self._max_bytes)

@@ -1,4 +1,4 @@
-"""JSON as clients send it, read as JSON Schema means it rather than as one parser happens to."""
+"""Reads JSON by the rules of JSON Schema, which differ from msgspec's where clients write numbers in another way."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def decode_json(text: bytes) -> Any:
     """The value of ``text``: JSON in UTF-8, which may begin with a byte order mark. Raises NotJson.
 
     A whole number is an int however it is written (42, 42.0, 4.2e1), as in JSON Schema. A number too large for a float
-    is infinite, so that whoever checks the members can name the one that holds it.
+    becomes infinite, so that the caller can name the member that contains it.
     """
     try:
         return _decode(text.removeprefix(codecs.BOM_UTF8))
@@ -31,7 +31,7 @@ def _number(literal: str) -> int | float:
     value = float(literal)
     if not math.isfinite(value) or not value.is_integer():
         return value
-    # Not int(value): above 2**53 a float is not always the number that was written.
+    # Not int(value), because above 2**53 a float may differ from the number that was written.
     exact = Decimal(literal) if value else Decimal(0)
     whole = exact.to_integral_value()
     return int(whole) if whole == exact else value

@@ -1,7 +1,7 @@
-"""What a WebSocket sends: a tagged union, ``type`` saying which. Described in docs/websocket.md.
+"""The messages of the WebSocket: a union tagged by ``type``, described in docs/websocket.md.
 
-They correspond to :mod:`orchestrator.domain.events`, which the store keeps. They leave out storage keys and internal
-sentences, and add each event's place among the job's events.
+They correspond to the stored events of :mod:`orchestrator.domain.events`, without storage keys and internal sentences,
+and with each event's ``seq``.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Share = Annotated[float, Meta(ge=0, le=1, description="0 to 1; it falls only whe
 
 
 class ConnectedMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="connected"):
-    """The first message: the job exists and is watched."""
+    """The first message: the job exists, and its events follow."""
 
     job_id: str
 
 
 class PongMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="pong"):
-    """The answer to whatever the client sends."""
+    """The answer to every message of the client."""
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -68,7 +68,7 @@ class StepMessage(_Event, frozen=True, kw_only=True, tag="step"):
     """A step of the solver was done."""
 
     step: Annotated[int, Meta(ge=1)]
-    of: Annotated[int, Meta(ge=1, description="So many will be run")]
+    of: Annotated[int, Meta(ge=1, description="The number of steps that are run")]
     progress: Share
 
 
@@ -122,7 +122,7 @@ def event_message(job_id: str, record: events.EventRecord) -> Message:
         case events.Analysis():
             return AnalysisMessage(
                 **place,
-                # As stored, so that what another release says of an object passes through.
+                # As stored, so that members from another version pass through.
                 objects=cast(list[SeenObject], event.objects),
                 room_type=event.room_type,
                 room_confidence=event.room_confidence,

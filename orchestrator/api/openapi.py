@@ -1,4 +1,4 @@
-"""``GET /schema``: the OpenAPI document. Litestar lists the routes; what it cannot know is added here."""
+"""``GET /schema``: the OpenAPI document. Litestar describes the routes; this file adds what it cannot know."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ _HEADERS: dict[str, dict[str, JsonSchema]] = {
     "503": _RETRY_AFTER,
 }
 _EVERYWHERE = (400, 405, 408, 429, 431, 500, 503)
-"""Answers that no route gives by itself: to requests that are no HTTP or come too slowly, to connections too many
-(orchestrator.server.connections), where nothing was answered in time (api.deadline), and where we broke."""
+"""Answers that come from outside the routes: to invalid or slow requests and to connections above the limit
+(orchestrator.server.connections), when a handler did not answer in time (api.deadline), and after a bug."""
 _WITH_BODY = (413, 415)
 _PROBLEM: JsonSchema = {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}
 
@@ -63,7 +63,7 @@ _ADMIN: dict[str, list[str]] = {"adminToken": []}
 
 
 def document(handlers: Sequence[ControllerRouterHandler], max_upload_bytes: int) -> dict[str, Any]:
-    """OpenAPI 3.1 of the API that has these route handlers."""
+    """The OpenAPI 3.1 document of an API with these route handlers."""
     described = Litestar(
         route_handlers=handlers,
         dependencies=providers(),
@@ -122,7 +122,7 @@ def _answers() -> dict[str, JsonSchema]:
 
 
 def _always_sent(answers: dict[str, JsonSchema]) -> None:
-    """A default is what we send when nothing else is to be said: for whoever reads, the member is always there."""
+    """Mark members that have a default as required: the API sends them always, so that readers can rely on them."""
     for component in answers.values():
         for name, member in component.get("properties", {}).items():
             if member.pop("default", None) is not None:
@@ -130,7 +130,7 @@ def _always_sent(answers: dict[str, JsonSchema]) -> None:
 
 
 def _typed(schema: Any) -> Any:
-    """With the type beside each enum, which msgspec leaves out and generators look for."""
+    """The schema with a type beside each enum, which generators need and msgspec leaves out."""
     if isinstance(schema, list):
         return [_typed(each) for each in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""The user's ``preferences`` as they come over HTTP: decoded and checked by their declaration, here and nowhere else.
+"""Decodes the user's ``preferences`` from HTTP and checks them by their declaration in the domain.
 
 null is the same as leaving a member out.
 """
@@ -35,7 +35,7 @@ def decode_preferences(text: bytes) -> Preferences:
 
 
 def to_preferences(members: Any) -> Preferences:
-    """The preferences that are the members of a JSON object, decoded by :func:`decode_json`; raises as above."""
+    """The preferences in a JSON object that :func:`decode_json` has decoded. Raises as :func:`decode_preferences`."""
     if not isinstance(members, dict):
         raise _invalid("preferences must be a JSON object")
     return Preferences(**{name: _member(name, value) for name, value in members.items() if value is not None})
@@ -56,7 +56,7 @@ def _member(name: str, value: Any) -> Any:
 
 
 def _colours(value: Any) -> list[str]:
-    """The colours without the spaces around them and without blank ones. Raises ValidationError."""
+    """The colours without surrounding spaces and without blank ones. Raises ValidationError."""
     listed = value.split(",") if isinstance(value, str) else value
     colours = [colour.strip() for colour in msgspec.convert(listed, PREFERENCES["color_palette"])]
     return [colour for colour in colours if colour]

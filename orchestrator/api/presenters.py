@@ -1,4 +1,4 @@
-"""Domain objects as the API shows them: times in RFC 3339, and URLs signed at the time of asking."""
+"""Domain objects as the API shows them: times in RFC 3339, and URLs signed when they are requested."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class StatusData(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from submission to the end; null once the job is finished."""
     estimated_time_remaining: float | None
     queue_position: int | None
-    """How many jobs are before it; null unless it waits."""
+    """The number of jobs before it; null unless it waits."""
     attempts: int
     error: JobError | None
     result_url: str | None
@@ -65,7 +65,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def public_error(error: JobError) -> JobError:
-    """A failed job's error as everyone may see it. A code of another version has a general sentence."""
+    """A failed job's error as clients may see it. A code of another version gets a general sentence."""
     return JobError(code=error.code, detail=FailureCode.of(error.code).sentence or error.detail)
 
 
@@ -112,7 +112,7 @@ class Presenter:
             transformed_url=transformed,
             thumbnail_url=thumbnail,
             original_url=original,
-            # As stored, so that what another release says of its pictures passes through.
+            # As stored, so that members from another version pass through.
             metadata=cast(ResultMetadata, result.metadata),
         )
 

@@ -1,4 +1,4 @@
-"""Reading a request's body: as it comes, within a time, and with a name for clients that go away."""
+"""Reads request bodies as they arrive, within limits of time; a client that disconnects is a Problem of its own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from orchestrator.domain.codes import ProblemCode
 READ_SECONDS = 300.0
 GRACE_SECONDS = 10.0
 LEAST_RATE = 8_000
-"""Bytes a second, on average since the body began, that a client must send after GRACE_SECONDS."""
+"""Bytes per second, on average since the body began, that a client must send after GRACE_SECONDS."""
 SILENT_SECONDS = 30.0
-"""How long a client that was fast until then may send nothing."""
+"""Seconds that a client may send nothing, however fast it was before."""
 
 INCOMPLETE = Problem(ProblemCode.INCOMPLETE_BODY, "the connection ended before the body did")
 _TOO_SLOW = (
@@ -31,10 +31,10 @@ _TOO_SLOW = (
 async def pieces(
     request: Request[Any, Any, Any], count_bytes: CountBytes, gone: Problem
 ) -> AsyncGenerator[bytes, None]:
-    """The body, counted with ``count_bytes``; raises Problem, which is ``gone`` when the client goes away.
+    """The body in pieces, counted with ``count_bytes``. Raises Problem, which is ``gone`` when the client disconnects.
 
-    The server gives no more than Content-Length says, and Litestar no more than the app's or the route's
-    ``request_max_body_size``.
+    The server passes on at most Content-Length bytes, and Litestar at most ``request_max_body_size`` of the app or the
+    route.
     """
     clock = asyncio.get_running_loop().time
     began, received = clock(), 0
@@ -51,15 +51,15 @@ async def pieces(
                 count_bytes(len(piece))
                 yield piece
     except TimeoutError:
-        # Or the connection would wait for the rest of it.
+        # Without it the connection would wait for the rest of the body.
         close = {"Connection": "close"}
         raise Problem(ProblemCode.UPLOAD_TOO_SLOW, _TOO_SLOW, headers=close) from None
     except InternalServerException:
-        # Litestar's name for a client that went away; nobody reads this answer.
+        # Litestar raises this when the client has disconnected. The answer reaches no one; the log shows it.
         raise gone from None
 
 
 async def read_body(request: Request[Any, Any, Any], count_bytes: CountBytes) -> bytes:
-    """All of it; raises Problem."""
+    """The whole body; raises Problem."""
     async with aclosing(pieces(request, count_bytes, INCOMPLETE)) as body:
         return b"".join([piece async for piece in body])

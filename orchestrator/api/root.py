@@ -1,4 +1,4 @@
-"""``GET /``: what this is and what it offers."""
+"""``GET /``: the service's name, version, styles and endpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What RFC 9110 asks of every route, and Litestar leaves to the application: HEAD, Allow, and coded bodies."""
+"""What RFC 9110 requires of every route and Litestar does not do: HEAD, Allow, and refusing coded bodies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ASKED = "reroom.method"
 
 
 class Methods:
-    """Stands around an application's ``asgi_handler``: HEAD is answered as GET (servers leave the body out), and every
+    """Wraps an application's ``asgi_handler``: HEAD is answered like GET (servers leave the body out), and every
     ``Allow`` lists all methods of the address."""
 
     def __init__(self, handler: ASGIApp, routes: Sequence[BaseRoute]) -> None:
@@ -29,7 +29,7 @@ class Methods:
         if scope["type"] != "http":
             await self._handler(scope, receive, send)
             return
-        # A copy where it is changed: the server's own scope tells it what was asked.
+        # A copy, because the server reads the client's method from its own scope.
         inner = scope | {"method": "GET", _ASKED: "HEAD"} if scope["method"] == "HEAD" else scope
         await self._handler(inner, receive, self._with_allow(inner, send))
 
@@ -43,9 +43,9 @@ class Methods:
 
         return with_allow
 
-    def _allowed(self, scope: HTTPScope, said: str) -> set[str]:
-        """Litestar's own answer to OPTIONS misses methods whose handlers it met after the first."""
-        methods = {method.strip() for method in said.split(",")}
+    def _allowed(self, scope: HTTPScope, listed: str) -> set[str]:
+        """The methods of the address. Litestar's answer to OPTIONS lacks those of its later handlers."""
+        methods = {method.strip() for method in listed.split(",")}
         if scope["method"] == "OPTIONS":
             for route in self._routes:
                 if route.path_format == scope.get("path_template"):
@@ -59,7 +59,7 @@ def asked_method(scope: Any) -> str:
 
 
 def refuse_coded_body(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A guard: bodies are taken as they are, not compressed. Raises Problem 415."""
+    """A guard that refuses compressed bodies. Raises Problem 415."""
     if connection.scope.get("method") not in METHODS_WITH_BODY:
         return
     coding = ", ".join(connection.headers.getall("content-encoding", []))

@@ -1,4 +1,4 @@
-"""The body of ``POST /transform/submit-upload``: JSON, with the key of a photo that is in storage already."""
+"""The body of ``POST /transform/submit-upload``: JSON with the key of a photo that is in storage already."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from orchestrator.domain.styles import DEFAULT_STYLE
 from orchestrator.services.submissions import Submission
 
 MAX_JSON_BYTES = 1024 * 1024
-"""Of which a mask may take nearly all: one of two colours is a small PNG, at any size."""
+"""Bytes of the body. A mask may use nearly all of them: with two colours it is a small PNG at any size."""
 _MEMBERS = ("key", "style", "preferences", "keep_mask")
 
 
 async def read_upload_submission(request: Request[Any, Any, Any], count_bytes: CountBytes) -> Submission:
-    """The checked submission, its bytes counted with ``count_bytes``; raises Problem."""
+    """The checked submission of a body whose bytes are counted with ``count_bytes``. Raises Problem."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         detail = "the body must be application/json; a photo goes to /transform/submit, as a form"
@@ -47,8 +47,8 @@ def _from_json(body: bytes) -> Submission:
         raise Problem(ProblemCode.MISSING_FILE, "key must be a string: the key of an upload", field="key")
     if not isinstance(style, str):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
-    wishes = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
-    return Submission(key.strip(), known_style(style), wishes, _mask(members.get("keep_mask")))
+    preferences = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
+    return Submission(key.strip(), known_style(style), preferences, _mask(members.get("keep_mask")))
 
 
 def _mask(text: Any) -> bytes | None:

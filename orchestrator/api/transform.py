@@ -1,4 +1,4 @@
-"""Submit, look at, cancel and erase transformations."""
+"""Endpoints that submit, show, cancel and erase jobs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TransformController(Controller):
         uploads: NamedDependency[Uploads],
         presenter: NamedDependency[Presenter],
     ) -> Submitted:
-        await submissions.make_sure_of_a_place()
+        await submissions.check_capacity()
         with uploads.hold(request) as intake:
             submission = await read_submit_form(request, intake.max_bytes, intake.count_bytes)
             return presenter.submitted(
@@ -66,7 +66,7 @@ class TransformController(Controller):
         uploads: NamedDependency[Uploads],
         presenter: NamedDependency[Presenter],
     ) -> Submitted:
-        await submissions.make_sure_of_a_place()
+        await submissions.check_capacity()
         with uploads.hold(request) as intake:
             submission = await read_upload_submission(request, intake.count_bytes)
             return presenter.submitted(

@@ -1,4 +1,4 @@
-"""Photos that go to storage directly, not through this API: ``POST /uploads``, then PUT, then submit by key."""
+"""Uploads that go directly to storage, not through this API: ``POST /uploads``, then PUT, then submit by key."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class UploadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class UploadOffer(msgspec.Struct, frozen=True, kw_only=True):
     success: bool = True
     key: str
-    """For the field ``key`` of POST /transform/submit, once the photo has been put; good for one submission, also one
-    whose photo is refused, but not one that is answered with 503."""
+    """For the member ``key`` of POST /transform/submit-upload, once the photo has been put. It is good for one
+    submission; a refused photo uses it up, an answer of 503 does not."""
     method: Literal["PUT"] = "PUT"
     url: str
     headers: dict[str, str]

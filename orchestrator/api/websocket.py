@@ -1,7 +1,7 @@
 """``WS /ws/transform/{job_id}``: a job's events as they happen.
 
-A watcher is two loops that end together: one answers what comes in, one sends what happens. Each watcher has
-its own, so that a slow one holds up nobody else.
+A watcher is two tasks that end together: one answers the client's messages, one sends the job's events. Each client has
+a watcher of its own, so that a slow client delays no other.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ CLOSE_CODES = {
     FORBIDDEN_ORIGIN: "The page's origin is not in ALLOWED_ORIGINS",
     JOB_NOT_FOUND: "No job has this id, or it was erased",
 }
-"""Why the server ends a connection. SERVICE_RESTART is uvicorn's."""
+"""The close codes of the server and their meaning. uvicorn itself sends SERVICE_RESTART."""
 
 SEND_SECONDS = 20.0
-"""A client that takes nothing for so long is given up."""
+"""Seconds in which a client must accept a message; then the connection is dropped."""
 _SEQ = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?")
 _encode = msgspec.json.Encoder().encode
 
@@ -74,7 +74,7 @@ class _Close(Exception):
 
 
 class _ClientGone(Exception):
-    """There is nobody to send to any more."""
+    """The client has disconnected or does not read."""
 
 
 @websocket("/ws/transform/{job_id:str}")
@@ -85,7 +85,7 @@ async def watch(
     presenter: NamedDependency[Presenter],
     settings: NamedDependency[Settings],
 ) -> None:
-    """Accepts always, so that a refusal's code reaches browsers, which see none of a refused handshake."""
+    """Send a job's events. Every handshake is accepted, because a browser gets no close code from a refused one."""
     watcher = _Watcher(socket, job_id, jobs, presenter, settings.origins)
     with contextlib.suppress(_ClientGone):
         try:
@@ -108,9 +108,9 @@ class _Watcher:
         self._sending = asyncio.Lock()
 
     async def run(self) -> None:
-        """Until the job or the client ends; raises _Close or _ClientGone."""
+        """Serve the client until the job ends or the client disconnects. Always raises _Close or _ClientGone."""
         await self._within_time(self._socket.accept())
-        tasks = [asyncio.create_task(self._answer()), asyncio.create_task(self._tell())]
+        tasks = [asyncio.create_task(self._answer_client()), asyncio.create_task(self._watch())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -123,24 +123,24 @@ class _Watcher:
     async def close(self, close: _Close) -> None:
         await self._within_time(self._socket.close(code=close.code, reason=close.reason))
 
-    async def _answer(self) -> None:
+    async def _answer_client(self) -> None:
         while True:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise _ClientGone
             await self._send(PongMessage())
 
-    async def _tell(self) -> None:
+    async def _watch(self) -> None:
         check_origin(self._socket.headers.get("origin"), self._origins)
         after = parse_after(self._socket.query_params.get("after"))
         try:
-            await self._tell_events(after)
+            await self._send_events(after)
         except JobNotFound:
             raise _Close(JOB_NOT_FOUND, "no job has this id") from None
         except Unavailable:
             raise _Close(TRY_AGAIN_LATER, "the service cannot be reached now") from None
 
-    async def _tell_events(self, after: str | None) -> None:
+    async def _send_events(self, after: str | None) -> None:
         jobs = self._jobs
         view = await jobs.status(self._job_id)
         await self._send(ConnectedMessage(job_id=self._job_id))
@@ -152,7 +152,7 @@ class _Watcher:
         async with contextlib.aclosing(jobs.events(self._job_id, start)) as events:
             async for record in events:
                 await self._send(await self._message(record))
-        # The events end with the terminal one, or because the job was erased.
+        # The events end after the terminal one, or because the job was erased, which raises JobNotFound here.
         await jobs.status(self._job_id)
         raise _Close(NORMAL, "the job is finished")
 
@@ -178,13 +178,14 @@ class _Watcher:
 
 
 def check_origin(origin: str | None, origins: Sequence[str]) -> None:
-    """CORS does not guard WebSockets. Raises _Close; programs other than browsers send no Origin and pass."""
+    """Refuse pages of other origins, since browsers do not apply CORS to WebSockets. Programs other than browsers send
+    no Origin and pass. Raises _Close."""
     if origin is not None and not {"*", origin} & {*origins}:
         raise _Close(FORBIDDEN_ORIGIN, "this origin is not allowed")
 
 
 def parse_after(after: str | None) -> str | None:
-    """``after`` of the query as a stream id; raises _Close."""
+    """The query parameter ``after`` as a stream id; raises _Close."""
     if after is None:
         return None
     if not _SEQ.fullmatch(after):

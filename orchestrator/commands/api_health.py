@@ -2,7 +2,7 @@
 
     python -m orchestrator.commands.api_health
 
-Whether Redis, Triton, storage and workers answer too, the API's own ``/health`` says.
+The API's own ``/health`` reports on Redis, Triton, storage and workers.
 """
 
 from __future__ import annotations

@@ -24,12 +24,12 @@ Every refusal of the API is a problem detail (RFC 9457), `application/problem+js
 
 Programs should look at `code`, which stays the same; `detail` is for people and may be reworded. `field`, where it is
 there, names the part of the request. Codes may be added: treat one that you do not know by its status. With a 429 or
-503 `Retry-After` says in how many seconds to try again.
+503, `Retry-After` gives the seconds to wait before another try.
 """
 FAILURES = """
 ## Why a job failed
 
-A job that fails says so in its status and in its last message, with an `error` of `code` and `detail`.
+The status and the last message of a failed job have an `error` with `code` and `detail`.
 
 """
 GROUPS = {
@@ -39,7 +39,7 @@ GROUPS = {
     "Rights": ProblemCode.UNAUTHORIZED,
     "The service": ProblemCode.QUEUE_FULL,
 }
-"""The first code of each part of the page."""
+"""The first code of each section of the page."""
 
 
 def page() -> str:

@@ -35,7 +35,7 @@ def _row(field: FieldInfo) -> str:
 
 
 def _limits(metadata: list[Any]) -> str:
-    """Of numbers, and the least length of secrets."""
+    """The limits of a number, or the least length of a secret."""
     signs = {"ge": "≥", "le": "≤", "gt": ">", "lt": "<"}
     found = [
         f"{sign} {getattr(each, name):g}"
@@ -50,7 +50,7 @@ def _limits(metadata: list[Any]) -> str:
 
 
 def _plain(description: str) -> str:
-    """One line, code marked as Markdown marks it."""
+    """The description in one line, with code marked for Markdown."""
     return " ".join(description.split()).replace("``", "`").replace("|", "\\|")
 
 

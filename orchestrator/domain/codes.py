@@ -13,7 +13,7 @@ class ProblemCode(StrEnum):
     """Why a request is refused: the ``code`` of a problem detail."""
 
     statuses: tuple[int, ...]
-    """The HTTP statuses that it comes with; the first one unless the refusal says another."""
+    """The HTTP statuses that it comes with; a refusal has the first one unless it names another."""
     meaning: str
     remedy: str
 
@@ -68,11 +68,11 @@ class ProblemCode(StrEnum):
     LENGTH_REQUIRED = ("length_required", 411, "`Content-Length` is missing",
         "send it with the number of bytes")
     HEADERS_TOO_LARGE = ("headers_too_large", 431, "the headers have too many bytes or lines", "send fewer")
-    HEADERS_TOO_SLOW = ("headers_too_slow", 408, "the headers come too slowly", "send again on a better line")
-    UPLOAD_TOO_SLOW = ("upload_too_slow", 408, "the body comes too slowly", "send again on a better line")
+    HEADERS_TOO_SLOW = ("headers_too_slow", 408, "the headers come too slowly", "send again over a faster connection")
+    UPLOAD_TOO_SLOW = ("upload_too_slow", 408, "the body comes too slowly", "send again over a faster connection")
     METHOD_NOT_ALLOWED = ("method_not_allowed", 405, "this address does not take this method",
         "see the header `Allow`")
-    UPGRADE_REQUIRED = ("upgrade_required", 426, "this address speaks WebSocket only", "connect with `ws://`")
+    UPGRADE_REQUIRED = ("upgrade_required", 426, "this address accepts only WebSockets", "connect with `ws://`")
     NOT_FOUND = ("not_found", 404, "there is nothing at this address",
         "see [the endpoints](api.md#endpoints)")
     # Jobs, pictures and uploads
@@ -94,14 +94,14 @@ class ProblemCode(StrEnum):
     FORBIDDEN_ORIGIN = ("forbidden_origin", 403, "the page's origin is not allowed",
         "name it in `ALLOWED_ORIGINS`")
     # The service
-    QUEUE_FULL = ("queue_full", 503, "as many jobs wait as may", "try again after `Retry-After`")
+    QUEUE_FULL = ("queue_full", 503, "the queue of waiting jobs is full", "try again after `Retry-After`")
     TOO_MANY_CONNECTIONS = ("too_many_connections", (429, 503),
         "you, or all clients together, have too many connections", "try again after `Retry-After`")
     TOO_MANY_UPLOADS = ("too_many_uploads", 429, "you have too many uploads at once",
         "try again after `Retry-After`")
     UNAVAILABLE = ("unavailable", 503, "a part of the service cannot be reached",
         "try again; the operator sees which at `/health`")
-    MODEL_ERROR = ("model_error", 502, "the model broke over this photo",
+    MODEL_ERROR = ("model_error", 502, "the model failed on this photo",
         "try another photo; the worker's log has the reason")
     MODEL_TIMEOUT = ("model_timeout", 504, "the model took too long", "try again")
     INTERNAL_ERROR = ("internal_error", 500, "something broke on the service's side",
@@ -113,8 +113,8 @@ class FailureCode(StrEnum):
     """Why a job failed: the ``code`` of its ``error``."""
 
     sentence: str
-    """What everybody may read. Empty where the stored detail is written for the user; other details may hold addresses
-    and what libraries say, and are for the worker's log."""
+    """The sentence that clients get in place of the stored detail, which may contain addresses and the messages of
+    libraries. Empty where the stored detail is written for the user."""
     meaning: str
     remedy: str
 
@@ -128,20 +128,20 @@ class FailureCode(StrEnum):
     BROKEN_IMAGE = ("broken_image", "The photo cannot be decoded.", "the stored photo cannot be decoded",
         "submit it again")
     ORIGINAL_MISSING = ("original_missing", "", "the stored photo is gone", "submit it again")
-    INVALID_REQUEST = ("invalid_request", "", "the model refused a value, such as a solver that the release has not",
+    INVALID_REQUEST = ("invalid_request", "", "the model refused a value, such as a solver that the release lacks",
         "change what `detail` names")
-    NOT_UNDERSTOOD = ("not_understood", "", "no worker understands what was asked; they are older than the API",
+    NOT_UNDERSTOOD = ("not_understood", "", "no worker understands the request, because all are older than the API",
         "submit again once all workers are upgraded")
-    MODEL_ERROR = ("model_error", "The model broke over this photo.", "the model broke over this photo",
+    MODEL_ERROR = ("model_error", "The model failed on this photo.", "the model failed on this photo",
         "try another photo")
     STALLED = ("stalled", "", "the model stopped answering", "submit it again")
     TOO_MANY_ATTEMPTS = ("too_many_attempts", "", "the job stopped its worker too often", "try another photo")
-    TOO_MANY_OUTAGES = ("too_many_outages", "", "a part of the service went away many times while the job ran",
+    TOO_MANY_OUTAGES = ("too_many_outages", "", "a part of the service failed many times while the job ran",
         "submit it again")
     UNAVAILABLE = ("unavailable", "A part of the service was out of reach for too long.",
         "a part of the service was out of reach for too long", "submit it again")
     BROKEN_RECORD = ("broken_record", "", "the job's record was damaged", "submit it again")
-    INTERNAL_ERROR = ("internal_error", "Something went wrong on our side.", "the worker broke",
+    INTERNAL_ERROR = ("internal_error", "Something went wrong on our side.", "the worker had an unexpected error",
         "submit it again; its log has the reason")
     # fmt: on
 

@@ -1,4 +1,4 @@
-"""What happens to a job, as told to its watchers: a tagged union with one decoder.
+"""What happens to a job, for its watchers: a tagged union with one decoder.
 
 The same JSON goes into the job's event stream in Redis and over the WebSocket (there with ``seq`` and ``job_id``).
 """
@@ -28,17 +28,17 @@ class StatusChanged(_Event, frozen=True, kw_only=True, tag="status"):
 
 
 class Analysis(_Event, frozen=True, kw_only=True, tag="analysis"):
-    """What the detector saw: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
+    """What the models found in the photo: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
 
     objects: list[dict[str, Any]]
     room_type: str
     progress: float
     room_confidence: float | None = None
-    """0 … 1, how sure ``room_type`` is; None in events of older releases."""
+    """The confidence of ``room_type``, 0 … 1; None in events of older releases."""
 
 
 class Step(_Event, frozen=True, kw_only=True, tag="step"):
-    """A solver step was done; ``of`` counts the steps really run."""
+    """A solver step was done; ``of`` is the number of steps that are run."""
 
     step: int
     of: int
@@ -79,7 +79,7 @@ class EventRecord(msgspec.Struct, frozen=True):
 
 
 def seq_key(seq: str) -> tuple[int, int]:
-    """The order of Redis stream ids: ``ms-n`` as a pair of integers. Raises ValueError on anything else."""
+    """A Redis stream id ``ms-n`` as a pair of integers, which sorts. Raises ValueError on anything else."""
     ms, _, n = seq.partition("-")
     return int(ms), int(n or 0)
 
@@ -89,7 +89,7 @@ _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def decode(text: str | bytes) -> Event | None:
-    """The event, or None for one that this version does not know: a newer worker may say more than an older API."""
+    """The event, or None for a type that this version does not know: a worker may be newer than the API."""
     try:
         return _decoder.decode(text)
     except msgspec.DecodeError as error:

@@ -27,7 +27,7 @@ class JobState(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Self:
-        """A state of a newer version: none that a job never leaves, or two releases would have brought it."""
+        """An unknown state is one of a newer version. It is not terminal: a new terminal state takes two releases."""
         return cls("transforming")
 
 
@@ -43,38 +43,38 @@ MESSAGES = {
     JobState.COMPLETED: "Done",
     JobState.CANCELLED: "Cancelled",
 }
-"""What the user reads in each state; a failed job shows its error's sentence instead."""
+"""The text for the user in each state. A failed job shows its error's sentence instead."""
 
 UPLOADS, RESULTS = "uploads/", "results/"
 """Where a job's photo and its pictures are stored, each under the job's id."""
 
 MAX_DELIVERIES = 3
-"""How often a job is given to a worker before it goes to the dead letters."""
+"""How often a job is delivered to a worker before it becomes a dead letter."""
 
 MAX_OUTAGES = 10
-"""How often a service may go away under a job before that goes to the dead letters: it may be the job that ends it."""
+"""How many outages may interrupt a job before it becomes a dead letter: the job itself may cause them."""
 
 
 KEEP_MASK = "keep_mask"
 FEATURES = frozenset({KEEP_MASK})
-"""What this version's workers can do that a job's ``requires`` may name."""
+"""The abilities of this version's workers that a job's ``requires`` may name."""
 
 
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job failed: a stable code and one sentence for the user."""
 
     code: Annotated[str, Meta(extra_json_schema={"x-extensible-enum": [*FailureCode]})]
-    """One of FailureCode, or what another version of the workers has."""
+    """A FailureCode, or a code of another version of the workers."""
     detail: str
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a finished job left in storage (keys, never URLs: those are signed when asked for) and how it was made."""
+    """The storage keys of a finished job's pictures, and how they were made. URLs are signed only when requested."""
 
     transformed_key: str
     thumbnail_key: str
     metadata: dict[str, Any]
-    """ResultMetadata as its writer encoded it: members that another version adds pass through."""
+    """ResultMetadata as the worker encoded it, so that members of another version pass through."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,13 +93,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """0 … 1, never falling within an attempt."""
     message: str = ""
     attempts: int = 0
-    """How often a worker has begun it; what an outage or a worker's stop cut short is not counted."""
+    """How often a worker has begun it, without the times that an outage or a worker's stop cut short."""
     outages: int = 0
-    """How often a service went away under it."""
+    """How often an outage of a service interrupted it."""
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None
     requires: list[str] = []
-    """What a worker must be able to do beside understanding style and preferences: names out of its FEATURES."""
+    """The abilities, names of FEATURES, that a worker needs beside understanding the style and the preferences."""
     last_seq: str = "0-0"
-    """``seq`` of the newest event that this record reflects."""
+    """The ``seq`` of the newest event that this record includes."""

@@ -1,7 +1,7 @@
-"""What the user may say beside the style, each knob declared once: its type, range, default and description.
+"""What a user may set beside the style. Each preference is declared once: its type, range, default and description.
 
-The HTTP door validates by this declaration, OpenAPI shows it, and records in the job store are read by it. What passes
-here must run: the ranges lie within those of the model ``restyle``, and a test takes the ends of each through it.
+The API validates by this declaration, OpenAPI shows it, and records in the job store are read by it. The model must
+accept every value that it allows: the ranges are within those of ``restyle``, and a test runs both ends of each.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ MIN_STRENGTH = 1 / MAX_STEPS
 MAX_COLOURS, MAX_COLOUR_LENGTH = 8, 40
 
 Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
-"""Those that ``restyle`` has tables for. A release may have fewer, and says so when it is asked for another."""
+"""The solvers that ``restyle`` has tables for. A release may support fewer and refuses the others."""
 Colour = Annotated[str, Meta(max_length=MAX_COLOUR_LENGTH)]
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the user may say beside the style. A number that is left out is the models' own default.
+    """What a user may set beside the style. A number that is left out is the models' own default.
 
-    A record holds those that the user gave, no defaults: a worker of an older version can run a job as long as it says
-    nothing that is new.
+    A job's record contains only the preferences that the user gave, without defaults. A worker of an older version can
+    therefore run every job that uses no newer preference.
     """
 
     keep_furniture: Annotated[
@@ -143,12 +143,16 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ) = None
     preview_every: Annotated[
         int,
-        Meta(ge=0, le=MAX_STEPS, description="A preview over the WebSocket every so many steps; 0 = none"),
+        Meta(
+            ge=0,
+            le=MAX_STEPS,
+            description="The number of steps between previews over the WebSocket; 0 = none",
+        ),
     ] = 0
 
 
 def _given(kind: Any) -> Any:
-    """The type without ``| None``: leaving a member out is not a value of it."""
+    """The type without ``| None``, which only means that the member was left out."""
     if get_origin(kind) in (Union, UnionType):
         (kind,) = (each for each in get_args(kind) if each is not type(None))
     return kind
@@ -157,4 +161,4 @@ def _given(kind: Any) -> Any:
 PREFERENCES: dict[str, Any] = {
     field.name: _given(field.type) for field in msgspec.structs.fields(Preferences)
 }
-"""A member's type and limits, for values that are given."""
+"""The type and limits of each preference that is given, by name."""

@@ -1,4 +1,4 @@
-"""How a picture was made: what a worker says of it, and the API passes on."""
+"""How a picture was made: the worker writes it, and the API passes it on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ResultWarning(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was asked for and not done: a stable code and one sentence."""
+    """A preference that had no effect, or another one than expected: a stable code and one sentence."""
 
     code: str
     detail: str
@@ -57,7 +57,10 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     objects: list[SeenObject] | UnsetType = UNSET
     seed: Annotated[int, Meta(ge=0, description="Repeats the picture when given again")] | UnsetType = UNSET
     palette: (
-        Annotated[list[str], Meta(description="Colours that the models were told, asked for or by the seed")]
+        Annotated[
+            list[str],
+            Meta(description="Colours that the models used: the requested ones, or some chosen by the seed"),
+        ]
         | UnsetType
         | None
     ) = UNSET

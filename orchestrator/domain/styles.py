@@ -12,7 +12,7 @@ DEFAULT_STYLE = "modern"
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One look: its words follow the user's in the prompt."""
+    """A style. Its words follow the user's in the prompt."""
 
     title: str
     prompt: str

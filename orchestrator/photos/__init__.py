@@ -1,1 +1,1 @@
-"""The gate that every uploaded photo passes: only the bytes it returns go further. Its decoders are processes."""
+"""The gate that every uploaded photo passes: only the bytes that it returns are used. It decodes in other processes."""

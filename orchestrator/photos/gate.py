@@ -1,4 +1,4 @@
-"""From a stranger's bytes to a photo that the rest of the service can trust."""
+"""Turns untrusted bytes into a photo that the rest of the service can trust."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import Literal
 import msgspec
 
 from orchestrator.domain.codes import ProblemCode
-from orchestrator.photos.kinds import is_taken, why_not
+from orchestrator.photos.kinds import is_accepted, refusal
 from orchestrator.photos.pool import DecoderPool
 from orchestrator.photos.process import Answer, DecoderDied, Limits
 from orchestrator.ports import Unavailable
 
 DECODE_SECONDS = 8.0
-"""Of processor time. A photo at the limits takes about 2 s; a picture made to be slow is stopped here."""
+"""Processor seconds of a picture. A photo at the limits takes about 2 s; a picture that is made to be slow is
+stopped."""
 HANG_SECONDS = 15.0
-"""By the clock, for a machine on which other work has the processors."""
+"""The most seconds of a picture by the clock; more than DECODE_SECONDS, since other work may use the processors."""
 MEMORY = 256 * 2**20
-"""Of a decoder, in bytes: Python, the libraries, and the upload in a few copies."""
+"""Bytes of a decoder beside the pixels: Python, the libraries, and a few copies of the upload."""
 MEMORY_A_PIXEL = 20
-"""A WebP with alpha needs 18 bytes a pixel, a PNG 13, a progressive JPEG 8."""
+"""Bytes of a decoder for each pixel. A WebP with alpha needs 18, a PNG 13, a progressive JPEG 8."""
 TRIES = 8
-"""With decoders that somebody else kills."""
+"""How often a picture is tried when its decoders are killed from outside."""
 PROCESSES = min(4, len(os.sched_getaffinity(0)))
-"""How many pictures this machine decodes at once."""
+"""The number of pictures that this machine decodes at once."""
 PATIENCE = 10.0
-"""How long an upload waits for its turn, in seconds."""
+"""Seconds that an upload waits for its turn."""
 ANSWER_SECONDS = 20.0
-"""For all of it, by the clock, decoders that die included: the API's answers come within 25 s."""
+"""Seconds for all tries together: the API's answers come within 25 s."""
 
 
 class Photo(msgspec.Struct, frozen=True):
@@ -41,7 +42,8 @@ class Photo(msgspec.Struct, frozen=True):
 
 
 class PhotoRejected(Exception):
-    """The upload is not taken. ``detail`` is a sentence that says to the user what to do; ``field`` is the form's."""
+    """The upload is refused. ``detail`` is a sentence for the user with what to do; ``field`` names the form's
+    field."""
 
     def __init__(self, code: ProblemCode, detail: str, field: str = "file") -> None:
         super().__init__(detail)
@@ -49,7 +51,7 @@ class PhotoRejected(Exception):
 
 
 class PhotoGate:
-    """Checks and normalises uploads in a few warm processes of bounded memory and time.
+    """Checks and normalises uploads in a few warm processes with limits of memory and time.
 
     Open it as an async context manager; it raises Unavailable when decoders cannot be started. ``max_pixels``
     limits width × height. At most ``processes`` photos are decoded at once, and one giant beside them, each with
@@ -79,17 +81,17 @@ class PhotoGate:
         await self._pool.__aexit__()
 
     async def accept(self, data: bytes | bytearray, client: str | None = None) -> Photo:
-        """The normalised photo; ``client`` is whoever sent it, by address. Raises PhotoRejected, or
-        Unavailable when no decoder is free or answers in time."""
+        """The normalised photo. ``client`` is the sender's address. Raises PhotoRejected, and Unavailable when no
+        decoder is free or answers in time."""
         if not data:
             raise PhotoRejected(ProblemCode.EMPTY_FILE, "the file is empty; choose the photo again")
-        if not is_taken(data):
-            raise PhotoRejected(ProblemCode.UNSUPPORTED_IMAGE, why_not(data))
+        if not is_accepted(data):
+            raise PhotoRejected(ProblemCode.UNSUPPORTED_IMAGE, refusal(data))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 answer, jpeg = await self._decode(data, client)
         except TimeoutError:
-            raise Unavailable(f"the decoders did not come to it within {ANSWER_SECONDS} s") from None
+            raise Unavailable(f"the decoders did not finish within {ANSWER_SECONDS} s") from None
         if not answer.ok:
             raise PhotoRejected(ProblemCode(answer.code), answer.detail)
         return Photo(jpeg, answer.width, answer.height)
@@ -113,7 +115,7 @@ class PhotoGate:
                         ProblemCode.BROKEN_IMAGE, f"{what}; save it again as an ordinary JPEG"
                     ) from None
                 killed += death.begun
-            # Once may be chance. Twice is a picture that the system kills decoders for.
+            # Once may be chance. Twice means that the system kills decoders because of this picture.
             if killed == 2:
                 what = "the picture needs too much memory to decode"
                 raise PhotoRejected(ProblemCode.IMAGE_TOO_LARGE, f"{what}; scale it down")

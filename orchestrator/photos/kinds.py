@@ -1,4 +1,4 @@
-"""Tells what kind of file somebody sent, from its first bytes."""
+"""Recognises the kind of an uploaded file by its first bytes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _OTHERS = {
 }
 
 
-def is_taken(data: bytes | bytearray) -> bool:
+def is_accepted(data: bytes | bytearray) -> bool:
     """Whether the file begins like a JPEG, a PNG or a WebP."""
     jpeg, png = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
     return data.startswith((jpeg, png)) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
-def why_not(data: bytes | bytearray) -> str:
-    """A sentence for the sender of a file that is not taken."""
+def refusal(data: bytes | bytearray) -> str:
+    """A sentence for the sender of a file that is not accepted."""
     if data[4:8] == b"ftyp":
         brands = {bytes(data[start : start + 4]) for start in range(_BRANDS_AT, _box_end(data), 4)}
         if brands & {b"avif", b"avis"}:
@@ -49,5 +49,5 @@ def why_not(data: bytes | bytearray) -> str:
 
 
 def _box_end(data: bytes | bytearray) -> int:
-    """Where the brands end, of which there are a few."""
+    """The end of the list of brands, at most byte 128."""
     return min(int.from_bytes(data[:4], "big"), len(data), 128)

@@ -1,4 +1,4 @@
-"""Stored JPEGs to arrays and back. These functions compute: call them in a thread."""
+"""Converts stored JPEGs to arrays and back. These functions block while they compute: call them in a thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 MAX_SIDE = 2048
-"""Longer photos are shrunk before they go to the model, which works on far fewer pixels and takes 64 MiB at most."""
+"""Pixels. Longer photos are reduced for the model, which works on far fewer pixels and accepts 64 MiB at most."""
 
 THUMBNAIL_SIDE = 320
 
@@ -33,7 +33,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 
 
 def decode_mask(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
-    """A mask's JPEG as uint8 [height, width], 255 where it is light and 0 elsewhere; raises BrokenPicture."""
+    """A mask's JPEG as uint8 [height, width]: 255 where it is light, 0 elsewhere. Raises BrokenPicture."""
     mask = Image.fromarray(decode(data)).convert("L").resize((width, height), Image.Resampling.BILINEAR)
     return np.where(np.asarray(mask) > 127, 255, 0).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""A few warm decoder processes; whatever happens to one, another takes its place before it is needed."""
+"""A few warm decoder processes. When one ends, for whatever reason, another one is started in its place."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from orchestrator.photos.turns import Turns
 from orchestrator.ports import Unavailable
 
 RESTART_SECONDS = 1.0
-"""Between attempts when decoders cannot be started at all."""
+"""Seconds between attempts when decoders cannot be started."""
 PICTURES = 200
-"""Of one process; a fresh one then takes its place, so that nothing piles up in a library's heap."""
+"""Pictures of one process. A new process then replaces it, so that a library's memory leaks do not grow."""
 
 log = logging.getLogger(__name__)
 
 
 class DecoderPool:
-    """Decodes at most ``processes`` photos at once and one giant (see ``Turns``), each in a process of its own.
+    """Decodes at most ``processes`` photos and one giant (see ``Turns``) at once, each in a process of its own.
 
-    There are ``processes + 1`` of them, all warm: without a giant, one waits to take the place of one that dies. Open
-    it as an async context manager, which raises Unavailable when decoders cannot be started.
+    All ``processes + 1`` processes are warm. While there is no giant, the extra one replaces a process that dies. Open
+    the pool as an async context manager, which raises Unavailable when decoders cannot be started.
     """
 
     def __init__(self, processes: int, limits: Limits, seconds: float, patience: float) -> None:
@@ -54,15 +54,15 @@ class DecoderPool:
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
-        # A keeper that was cancelled before its first step has ended nothing.
+        # A keeper that was cancelled before its first step has not stopped its decoder.
         while self._living:
             await self._living.pop().stop()
 
     async def decode(self, data: bytes | bytearray, client: str | None) -> tuple[Answer, bytes]:
-        """A decoder's answer; ``client`` names who takes turns with whom.
+        """A decoder's answer and the JPEG. Uploads of different ``client``s take turns.
 
-        Raises DecoderDied, TimeoutError when one says nothing for ``seconds``, and Unavailable when no turn comes for
-        ``patience`` seconds.
+        Raises DecoderDied, TimeoutError when the decoder does not answer within ``seconds``, and Unavailable when no
+        turn comes within ``patience`` seconds.
         """
         pixels = stated_pixels(data)
         async with self._taken(client, pixels, len(data)) as decoder, asyncio.timeout(self._seconds):
@@ -79,7 +79,7 @@ class DecoderPool:
                 try:
                     yield decoder
                 except BaseException:
-                    # An answer may still be under way: nobody can use it again.
+                    # It may still send its answer to this picture, so it cannot be used for another one.
                     decoder.kill()
                     raise
                 if decoder.pictures < PICTURES:
@@ -100,7 +100,7 @@ class DecoderPool:
                 return decoder
 
     async def _keep(self, decoder: Decoder) -> None:
-        """One place of the pool: hands the decoder out, and starts another whenever it has ended."""
+        """Keeps one place of the pool: offers the decoder, and starts another whenever it has ended."""
         while True:
             self._idle.put_nowait(decoder)
             complaints = await decoder.complaints()

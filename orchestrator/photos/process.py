@@ -1,4 +1,4 @@
-"""One decoder process, and what is said to it and heard from it."""
+"""A decoder process and its protocol."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import msgspec
 from orchestrator.ports import Unavailable
 
 START_SECONDS = 30.0
-"""A decoder starts in about 0.2 s on an idle machine."""
+"""Seconds that a decoder may take to start. On an idle machine it takes about 0.2 s."""
 ENDING_SECONDS = 2.0
 MAX_ANSWER = 2**25
-"""Bytes. No JPEG of 2048 × 2048 is as large; a decoder that sends more has been taken over."""
+"""Bytes of an answer. No JPEG of 2048 × 2048 is as large; a decoder that sends more has been taken over."""
 MAX_SIDE = 2048
-"""Of the photos that decoders make, in pixels."""
+"""The longest side of the photos that decoders make, in pixels."""
 _PIECE = 64 * 1024
 _STDERR_KEPT = 2048
 _ROOT = Path(__file__).resolve().parents[2]
@@ -39,9 +39,9 @@ class Answer(msgspec.Struct):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a decoder may use for one picture: memory in bytes of address space, seconds of processor time.
+    """The limits of a decoder for one picture: pixels, bytes of address space, and seconds of processor time.
 
-    ``sandbox`` is "require" or "prefer": whether one that cannot filter its system calls may serve.
+    ``sandbox`` is "require" or "prefer": with "prefer" a decoder that cannot filter its system calls serves too.
     """
 
     max_pixels: int
@@ -51,7 +51,8 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class DecoderDied(Exception):
-    """``status`` as a process's: negative for a signal. ``begun``: it had the picture when it died."""
+    """A decoder ended before it answered. ``status`` is its exit status, negative for a signal; ``begun``: it had
+    received the whole picture."""
 
     def __init__(self, status: int, begun: bool) -> None:
         super().__init__(f"a decoder ended with status {status}")
@@ -63,16 +64,16 @@ class DecoderDied(Exception):
 
     @property
     def by_others(self) -> bool:
-        """Killed from outside: by an operator, or by the system for lack of memory."""
+        """Whether it was killed from outside: by an operator, or by the system for lack of memory."""
         return self.status in (-signal.SIGKILL, -signal.SIGTERM)
 
 
 class _Nonsense(Exception):
-    """A decoder's answer is none: a stranger's code may run in it."""
+    """A decoder sent something that is not an answer: a picture's code may run in it."""
 
 
 class Decoder:
-    """One process, for one picture at a time. ``stop`` must be awaited in the end."""
+    """A decoder process, for one picture at a time. Await ``stop`` at the end."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
@@ -84,14 +85,14 @@ class Decoder:
         self._received = False
         self.pictures = 0
         self.missing = ""
-        """What of its sandbox cannot be had on this machine, in words."""
+        """The part of its sandbox that this machine does not offer, in words; empty for none."""
         self.dismissed = False
         """Whether it was ended on purpose."""
 
     @classmethod
     async def start(cls, limits: Limits) -> Decoder:
-        """Returns when it is warm; raises Unavailable."""
-        # Its environment is made from nothing: it has no use for keys and passwords.
+        """Start a decoder; returns when it is warm. Raises Unavailable."""
+        # It gets a new environment, because it needs no keys and passwords.
         environment = {"PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1"}
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
@@ -129,13 +130,13 @@ class Decoder:
                 self._process.kill()
 
     async def decode(self, data: bytes | bytearray, pixels: int) -> tuple[Answer, bytes]:
-        """Raises DecoderDied."""
+        """Decode a file with at most ``pixels`` pixels. Returns the answer and the JPEG. Raises DecoderDied."""
         async with self._at_work:
             self.pictures += 1
             self._received = False
             try:
                 self._stdin.write(struct.pack(">II", pixels, len(data)))
-                # In pieces, since the pipe's buffer would become a second copy of the whole.
+                # In pieces, because the pipe's buffer would become a second copy of the whole file.
                 for start in range(0, len(data), _PIECE):
                     self._stdin.write(data[start : start + _PIECE])
                     await self._stdin.drain()
@@ -162,16 +163,16 @@ class Decoder:
             raise _Nonsense from None
 
     async def complaints(self) -> str:
-        """Waits for its end; what it wrote to standard error last."""
+        """Wait for its end. Returns the last bytes that it wrote to standard error, as text."""
         kept = b""
         while piece := await self._stderr.read(_PIECE):
             kept = (kept + piece)[-_STDERR_KEPT:]
         return kept.decode("utf-8", "replace")
 
     async def stop(self) -> int:
-        """Ends it if need be, closes its pipes and gives its status."""
+        """End it if it is running, and close its pipes. Returns its exit status."""
         self._stdin.close()
-        # One that is ending by itself is left alone: a kill could take its status from those who wait for it.
+        # Do not kill a process that is ending by itself: others wait for its own exit status.
         if not self._stderr.at_eof():
             self.kill()
         try:
@@ -183,7 +184,7 @@ class Decoder:
 
     async def _rest(self) -> int:
         async with self._at_work:
-            # A pipe that was left half read would stay open, and the process be waited for in vain.
+            # asyncio waits for the end of a process until its pipes are closed, so read what is left in them.
             while await self._stdout.read(_PIECE) or await self._stderr.read(_PIECE):
                 pass
         return await self._process.wait()

@@ -1,7 +1,7 @@
-"""How many pixels a file says it has: what its turn at the decoders costs.
+"""Reads the number of pixels from a file's header: the cost of its turn at the decoders.
 
-Only headers are read, and few bytes of them, since this runs in the API's own process. The decoder refuses a picture
-of more pixels than were found here.
+It reads only a few bytes of headers, because it runs in the API's own process. The decoder refuses a picture with more
+pixels than were found here.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 
 UNKNOWN = 2**32 - 1
-"""Pixels, for a file whose header cannot be read as easily."""
+"""The number of pixels for a file whose header cannot be read easily."""
 _SEGMENTS = 2000
-"""Before a JPEG's frame; a camera's depth map of 20 MB is 300."""
+"""Segments that are read before a JPEG's frame. A camera's depth map of 20 MB takes 300."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset((0x00, 0x01, *range(0xD0, 0xDA)))
 

@@ -1,4 +1,4 @@
-"""Who is next at the decoders: turns cost what pictures cost, and one client's do not keep others waiting."""
+"""Decides which upload is decoded next. A turn costs its picture's pixels, and no client's uploads delay others'."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 GIANT = 12_500_000
-"""Pixels. A camera's photo of 12 MP, and all below it, never waits for a larger picture."""
+"""Pixels above which a picture is a giant. A camera's photo of 12 MP never waits for a larger picture."""
 EMPTY = 200
-"""Pixels of a byte. Photos have 2 to 50: what has more costs its sender next to nothing, so it queues with the giants,
-where it has EMPTY_MATTERS pixels."""
+"""Pixels per byte above which a picture is empty. Photos have 2 to 50. An empty picture costs its sender almost
+nothing, so it queues with the giants if it has more than EMPTY_MATTERS pixels."""
 EMPTY_MATTERS = 2_000_000
 COMPANY_SECONDS = 60.0
-"""How long a client that was alone counts as one of several, once another has come."""
+"""Seconds for which a client counts as one of several after an upload of another client."""
 LEAST = 1_000_000
-"""What the smallest picture costs, in pixels: its bytes go through pipes, and its JPEG is written, all the same."""
+"""The least cost of a picture, in pixels, since even the smallest goes through pipes and is encoded."""
 
 
 class Turns:
-    """Two queues: photos share ``photos`` turns at a time; giants have one of their own, see GIANT and EMPTY.
+    """Two queues: photos share ``photos`` turns at a time; giants have one turn of their own, see GIANT and EMPTY.
 
-    Clients are told apart by name; None is one that speaks for many, such as a proxy. In each queue the clients take
-    turns by the pixels that they have had (weighted fair queueing), and a client's own uploads come in their order.
-    Where there are several clients, none holds more than all but one of the photos' turns: also photos can be made
-    to be slow.
+    Clients are distinguished by name; None stands for many clients, such as those of a proxy. In each queue the client
+    with the fewest decoded pixels is next (weighted fair queueing); a client's own uploads keep their order. When there
+    are several clients, each leaves at least one of the photos' turns to others, because a photo can be made to be
+    slow.
     """
 
     def __init__(self, photos: int) -> None:
@@ -35,11 +35,11 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def turn(self, client: str | None, pixels: int, size: int) -> AsyncGenerator[None]:
-        """Waits, without end, with a file of ``size`` bytes; hold it while the picture is decoded."""
+        """Waits for a turn, without a limit, and holds it during the block. The file has ``size`` bytes."""
         empty = pixels > max(EMPTY_MATTERS, size * EMPTY)
         lane = self._giants if empty or pixels > GIANT else self._photos
         if empty:
-            # As another client: real photos of the same address, of 24 or 48 MP, come every other time.
+            # Counted as another client, so that photos of 24 or 48 MP from the same address get every other turn.
             client = f"{client}, empty"
         await lane.enter(client, max(pixels, LEAST))
         try:
@@ -51,7 +51,7 @@ class Turns:
 @dataclass
 class _Client:
     used: float
-    """Pixels that it has had, on the scale of those that are served at the same time."""
+    """The pixels that were decoded for it, counted from ``_Lane._level`` at its arrival."""
     running: int = 0
     waiting: deque[tuple[asyncio.Future[None], int]] = field(default_factory=deque)
 
@@ -63,7 +63,7 @@ class _Lane:
         self._latest: tuple[str | None] | None = None
         self._shared_until = 0.0
         self._level = 0.0
-        """Where the client stands that was served last: a newcomer begins there, and has saved nothing up."""
+        """The largest ``used`` at which a client was served. A new client begins there, so it has no advantage."""
 
     async def enter(self, client: str | None, pixels: int) -> None:
         if self._latest not in (None, (client,)):
@@ -111,7 +111,7 @@ class _Lane:
             future.set_result(None)
 
     def _tidy(self) -> None:
-        """Forget clients that have nothing here any more and no more than their share behind them."""
+        """Forget idle clients that have had no more than their share."""
         for name, entry in list(self._clients.items()):
             if not entry.running and not entry.waiting and entry.used <= self._level:
                 del self._clients[name]

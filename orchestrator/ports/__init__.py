@@ -1,4 +1,4 @@
-"""Contracts between the services and what they run on: one file each, and the adapters implement them."""
+"""The contracts between the services and what they run on, one file each. The adapters implement them."""
 
 from orchestrator.ports.errors import (
     UNAVAILABLE,

@@ -1,18 +1,18 @@
 """What the ports raise, the same from every adapter::
 
 PortError
-├── Unavailable        the thing behind the port cannot be reached now; trying again later is right
+├── Unavailable        the service behind the port cannot be reached now; a later try may succeed
 ├── JobNotFound        no job has that id
 ├── JobFinished        the job is in a terminal state already
-├── QueueFull          as many jobs wait as may
-├── ReservationLost          a submission's upload has been reserved by another, or used
+├── QueueFull          the queue holds as many waiting jobs as it may
+├── ReservationLost    another submission has reserved the upload, or used it
 ├── LeaseLost          another worker owns the job now (or it was finished): stop, commit nothing
 ├── ObjectNotFound     no object has that key
 ├── ObjectExists       another object has that key already
-├── ObjectTooLarge     the object has more bytes than its reader takes
-├── BadSignature       a link to an object was not made by us, or was changed
-├── LinkExpired        a link to an object was ours, but its time is over
-└── InferenceError     the model refused or broke (code, detail, retryable)
+├── ObjectTooLarge     the object has more bytes than its reader accepts
+├── BadSignature       the link to an object was not made by this service, or was changed
+├── LinkExpired        the link to an object is this service's, but has expired
+└── InferenceError     the model refused the request or failed (code, detail, retryable)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class JobFinished(PortError):
 
 
 class QueueFull(PortError):
-    """As many jobs wait as may: ``waiting``."""
+    """The queue holds as many waiting jobs as it may; ``waiting`` is their number."""
 
     def __init__(self, waiting: int) -> None:
         super().__init__(f"{waiting} jobs wait")
@@ -45,7 +45,7 @@ class QueueFull(PortError):
 
 
 class ReservationLost(PortError):
-    """The upload of a submission has been reserved by another, or used."""
+    """Another submission has reserved the upload, or used it."""
 
 
 class LeaseLost(PortError):
@@ -61,23 +61,23 @@ class ObjectExists(PortError):
 
 
 class ObjectTooLarge(PortError):
-    """The object has more bytes than its reader takes."""
+    """The object has more bytes than its reader accepts."""
 
 
 class BadSignature(PortError):
-    """A link to an object was not made by us, or was changed."""
+    """The link to an object was not made by this service, or was changed."""
 
 
 class LinkExpired(PortError):
-    """A link to an object was ours, but its time is over."""
+    """The link to an object is this service's, but has expired."""
 
 
 UNAVAILABLE = FailureCode.UNAVAILABLE
-"""The code of an InferenceError that says that the server, or a model of it, went away or could not be reached."""
+"""The code of an InferenceError when the server, or one of its models, could not be reached or went away."""
 
 
 class InferenceError(PortError):
-    """The model refused or broke. ``retryable`` says whether another try may succeed."""
+    """The model refused the request or failed. ``retryable``: whether another try may succeed."""
 
     def __init__(self, code: str, detail: str, *, retryable: bool) -> None:
         super().__init__(detail)

@@ -16,12 +16,12 @@ class Inference(ABC):
 
     @abstractmethod
     def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
-        """Run a request; yields events, the last being ``Result``. Closing the iterator (or cancelling the task) stops
-        the work on the server within one step. Raises InferenceError."""
+        """Run a request and yield its events; the last one is ``Result``. Closing the iterator or cancelling the task
+        stops the work on the server within one step. Raises InferenceError."""
 
     @abstractmethod
     async def analyse(self, photo: NDArray[np.uint8]) -> PhotoAnalysis:
-        """What is in a photo, RGB uint8 [H, W, 3]. It changes nothing, and may be repeated.
+        """The contents of a photo, RGB uint8 [H, W, 3]. The call changes nothing and may be repeated.
 
         Raises InferenceError.
         """
@@ -30,12 +30,12 @@ class Inference(ABC):
     async def ping(self) -> None:
         """Raises Unavailable unless the models ``restyle`` and ``analyse``, and every model that they call, can serve.
 
-        Cheap enough to be called by everybody once a second.
+        Cheap enough for every process to call it once a second.
         """
 
-    def trouble(self) -> str:
-        """What is amiss, as far as the last ``ping`` saw, although the model is served: "1 of 2 down: HOST:PORT".
+    def degradation(self) -> str:
+        """What the last ``ping`` found wrong although requests can be served, such as "1 of 2 down: HOST:PORT".
 
-        For operators; empty when all is well.
+        For operators; empty when nothing is wrong.
         """
         return ""

@@ -14,45 +14,46 @@ class StorageStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CACHE_CONTROL = "private, max-age=60"
-"""What a link gives. It is a secret: shared caches may not keep it, nor browsers for long what may be erased."""
+"""The header of every object that a link gives. Links are secret, so shared caches may not keep the object; browsers
+may keep it for a minute only, since it may be erased."""
 
 
 class UploadLink(msgspec.Struct, frozen=True, kw_only=True):
-    """How whoever has it may store one object: ``PUT url`` with exactly these headers and ``Content-Length``."""
+    """A right to store one object: ``PUT url`` with exactly these headers and ``Content-Length``."""
 
     url: str
     headers: dict[str, str]
 
 
 class Storage(ABC):
-    """Private objects under keys such as ``uploads/{job}/original.jpg``; read and written by others through signed,
+    """Private objects under keys such as ``uploads/{job}/original.jpg``. Clients read and write them through signed,
     expiring URLs.
 
-    Keys are made by this project only: segments of [A-Za-z0-9._-] joined by "/", none of them "." or "..";
+    Only this project makes keys: segments of [A-Za-z0-9._-] joined by "/", none of them "." or "..";
     anything else raises ValueError. All methods raise Unavailable when the store cannot be reached.
     """
 
     @abstractmethod
     async def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = True) -> None:
-        """Store an object, atomically: a reader sees the old one, the new one or none, never half.
+        """Store an object atomically: a reader gets the old one, the new one or none, never a part.
 
-        Without ``overwrite`` it raises ObjectExists when other bytes are there already, which then stay; the same bytes
-        are no error, since a write whose answer was lost is repeated. When cancelled, it ends only after the write did:
-        one that went on could bring back what is deleted next.
+        Without ``overwrite`` it raises ObjectExists when the key has an object with other bytes, which then stays. The
+        same bytes are no error, since a write whose answer was lost is repeated. A cancellation takes effect only after
+        the write has ended; a write that continued could restore an object that is deleted next.
         """
 
     @abstractmethod
     async def get(
         self, key: str, *, limit: int | None = None, count_bytes: Callable[[int], None] | None = None
     ) -> bytes:
-        """The object's bytes; raises ObjectNotFound, and ObjectTooLarge when there are more than ``limit``.
+        """The object's bytes. Raises ObjectNotFound, and ObjectTooLarge when there are more than ``limit``.
 
-        ``count_bytes`` is called with their number before they are read; what it raises ends the call.
+        ``count_bytes`` is called with their number before they are read; an error that it raises ends the call.
         """
 
     @abstractmethod
     async def delete_prefix(self, prefix: str) -> int:
-        """Delete everything under ``prefix`` (ends with "/"); returns how many objects. None there is not an error."""
+        """Delete all objects under ``prefix`` (ends with "/"); returns how many, which may be 0."""
 
     @abstractmethod
     def older(self, prefix: str, seconds: float) -> AsyncGenerator[str, None]:
@@ -60,20 +61,20 @@ class Storage(ABC):
 
     @abstractmethod
     async def url(self, key: str, expires_in: int) -> str:
-        """An absolute URL that gives the object by GET. Does not check that it exists.
+        """An absolute URL for GET. The call does not check that the object exists.
 
-        It works for ``expires_in`` seconds at most and for half of them at least, and is the same for half of them from
-        every process, so that pages which ask again need not load the object again.
+        The URL works for at least half of ``expires_in`` seconds and at most for all of them. For half of them, every
+        process returns the same URL, so that a page which asks again need not load the object again.
         """
 
     @abstractmethod
     async def upload_link(self, key: str, *, content_type: str, size: int, expires_in: int) -> UploadLink:
-        """Lets others store one object of exactly ``size`` bytes and ``content_type``, for ``expires_in`` seconds,
-        while there is none under the key: where one is, a PUT of other bytes is refused (409 or 412)."""
+        """A link by which a client may store one object of exactly ``size`` bytes and ``content_type``, for
+        ``expires_in`` seconds. Once the key has an object, a PUT of other bytes is refused (409 or 412)."""
 
     @abstractmethod
     async def stats(self) -> StorageStats:
-        """How much is stored."""
+        """The number of objects and of their bytes."""
 
     @abstractmethod
     async def ping(self) -> None:
@@ -81,15 +82,16 @@ class Storage(ABC):
 
 
 class SignedFiles(ABC):
-    """What a storage adapter adds when its URLs lead to this API's ``/files``: the URLs' parts, as they came."""
+    """What a storage adapter adds when its URLs lead to this API's ``/files``. The methods take the parts of such a URL
+    as the client sent them."""
 
     @abstractmethod
     async def open(self, key: str, expires: str, signature: str) -> bytes:
-        """The object that a URL of :meth:`Storage.url` gives.
+        """The bytes of the object that a URL of :meth:`Storage.url` leads to.
 
         Raises BadSignature, LinkExpired, ObjectNotFound, Unavailable.
         """
 
     @abstractmethod
     def check_upload(self, key: str, content_type: str, size: int, expires: str, signature: str) -> None:
-        """Raises BadSignature or LinkExpired unless :meth:`Storage.upload_link` allows to put just this there now."""
+        """Raises BadSignature or LinkExpired unless a link of :meth:`Storage.upload_link` allows this PUT now."""

@@ -1,4 +1,4 @@
-"""What processes that hold secrets do first: other processes of the same user cannot look into them."""
+"""Protects processes that hold secrets from inspection by other processes of the same user."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ _PR_SET_DUMPABLE = 4
 
 
 def make_undumpable() -> None:
-    """No core file, no debugger, and /proc/PID/environ and mem for root alone, until a program is executed.
+    """Until this process executes another program, it writes no core file and allows no debugger, and only root can
+    read its /proc/PID/environ and mem.
 
-    It cannot fail on Linux; elsewhere there is no such thing, and nothing happens.
+    It cannot fail on Linux. On other systems it does nothing.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), *[ctypes.c_ulong(0)] * 3)

@@ -1,7 +1,7 @@
-"""HTTP/1.1 connections of a bounded number, whose headers and patience are bounded too.
+"""HTTP/1.1 connections with limits of their number, of header size and of the time for each part of a request.
 
-uvicorn bounds none of these. It speaks through h11 here: its other parser, httptools, stops at any ``Upgrade:``, so
-that the body is lost and read as the next request, and takes headers without end.
+uvicorn has none of these limits. It uses h11 here, because its other parser, httptools, stops at any ``Upgrade:``, so
+that the body is read as the next request, and accepts headers without a limit.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from orchestrator.domain.codes import ProblemCode
 from orchestrator.server.parsing import MAX_HEADER_BYTES, MAX_HEADERS, BoundedParser
 
 HEADER_SECONDS = 10.0
-"""From a connection's beginning, or a later request's first byte, until the headers are whole."""
+"""Seconds from a connection's beginning, or a later request's first byte, until the headers are complete."""
 REST_SECONDS = 60.0
-"""How long a client may go on with a body that has been answered: browsers read the answer only afterwards."""
+"""Seconds that a client may go on sending a body that was answered already: browsers read the answer only
+afterwards."""
 TAKE_SECONDS = 30.0
-"""A client must take LEAST_RATE bytes a second of its answer over so long, or all of it."""
+"""The period over which a client must read LEAST_RATE bytes per second of its answer, or all of it."""
 LEAST_RATE = 8_000
 LINGER_SECONDS, LINGER_BYTES = 2.0, 256 * 1024
-"""After a refusal. A connection that is closed while bytes wait to be read is reset, and the answer may be lost; what
-comes beyond so many bytes is left unread all the same, as it costs the processor."""
+"""How long, and for how many bytes, a refused connection is still read. Closing a connection with unread bytes resets
+it, and the answer may be lost; but reading more than this would cost too much processor time."""
 LINGERING = 100
-"""Connections that may linger at a time."""
+"""The most refused connections that are still read."""
 SHARE = 4
-"""One client may have a quarter of the connections."""
+"""One client may have this fraction, a quarter, of the connections."""
 _PIECE = 16 * 1024
 _LAST = ((b"x-content-type-options", b"nosniff"), (b"connection", b"close"))
 
@@ -45,7 +46,7 @@ log = logging.getLogger("orchestrator.server.connections")
 
 @dataclass
 class Limits:
-    """What all connections of a process share: how many there may be, how long they wait, how many were refused."""
+    """The limits and counters that all connections of a process share."""
 
     connections: int
     clients: Clients
@@ -57,7 +58,7 @@ class Limits:
     _noted: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def note(self, what: str, client: str) -> None:
-        """A line of log, at most one a second of each kind."""
+        """Log a refusal, at most one line per second of each kind."""
         now = time.monotonic()
         last, missed = self._noted.get(what, (-1.0, 0))
         if now - last < 1.0:
@@ -69,7 +70,8 @@ class Limits:
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection. What is refused gets problem details, a line in the log, and a moment to read them."""
+    """A connection. A refused request is answered with problem details and logged; the client has LINGER_SECONDS to
+    read the answer."""
 
     def __init__(
         self,
@@ -102,7 +104,7 @@ class BoundedProtocol(H11Protocol):
         return self._limits.clients.connected(self.client[0] if self.client else None)
 
     def _others(self, client: str) -> bool:
-        """Whether the client has its share already."""
+        """Whether the client has its share of the connections already."""
         name = self._limits.clients.connected
         peers = [peer for each in self.connections if (peer := getattr(each, "client", None))]
         return sum(name(peer[0]) == client for peer in peers) > self._limits.connections // SHARE
@@ -116,7 +118,7 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        # h11 parses all that it is given. In small pieces, it meets its limits soon after they are passed.
+        # h11 parses all the data that it gets. In small pieces, it detects an exceeded limit soon.
         for start in range(0, len(data), _PIECE):
             if self._refused or self.transport.is_closing() or self.transport.get_protocol() is not self:
                 break
@@ -132,7 +134,7 @@ class BoundedProtocol(H11Protocol):
         self._watch()
 
     def _watch(self) -> None:
-        """Set the clock for what the client is to send now, if it is not running already."""
+        """Start the timer for what the client must send now, unless it is running already."""
         if self._refused:
             return
         awaited = self._awaited()
@@ -148,7 +150,8 @@ class BoundedProtocol(H11Protocol):
             self._timer = self.loop.call_later(seconds, self._late, awaited[0])
 
     def _awaited(self) -> tuple[str, object] | None:
-        """What the client owes, and after which request. Bodies that are being read have a clock of their own."""
+        """What the client must send now, and after which request. Handlers limit the time of the bodies that they
+        read."""
         if self.transport.get_protocol() is not self:
             return None  # it is a WebSocket's by now
         state = self.conn.their_state
@@ -166,25 +169,25 @@ class BoundedProtocol(H11Protocol):
             slow = f"the headers of a request must come within {self._limits.header_seconds:g} s"
             self._refuse(Problem(ProblemCode.HEADERS_TOO_SLOW, slow))
         else:
-            self.transport.close()  # browsers open connections on suspicion, and expect no word
+            self.transport.close()  # browsers open connections in advance and expect no answer
 
     def _should_upgrade(self) -> bool:
-        # uvicorn hands any request on that offers it, and loses the body. An offer may be passed over (RFC 9110, 7.8).
+        # uvicorn upgrades any request that offers it, and loses its body. An offer may be ignored (RFC 9110, 7.8).
         names = {name for name, _ in self.headers}
         plain = self.scope["method"] == "GET" and not names & {b"content-length", b"transfer-encoding"}
         return plain and super()._should_upgrade()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         super().handle_websocket_upgrade(event)
-        # It has been given the whole of the request. What it does not understand then leaves it waiting for ever.
+        # The WebSocket protocol has the whole request now. If it does not understand it, it would wait for ever.
         if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
             self._abort("a WebSocket's handshake was not understood")
 
     def _unsupported_upgrade_warning(self) -> None:
-        """curl and Java offer HTTP/2 with every request: that an offer is not taken is no news."""
+        """Log nothing: curl and Java offer HTTP/2 with every request."""
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when h11 refuses what came."""
+        """uvicorn calls this when h11 refuses a request."""
         fault = self.conn.fault
         if fault is not None and fault.error_status_hint == 431:
             most = f"headers may have at most {MAX_HEADER_BYTES} bytes and {MAX_HEADERS} lines"
@@ -234,7 +237,7 @@ class BoundedProtocol(H11Protocol):
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
-        # Closing waits for the last of the answer to be taken.
+        # The connection closes only after the client has read the rest of the answer.
         self._expect_to_take()
 
     def _expect_to_take(self) -> None:
@@ -246,7 +249,7 @@ class BoundedProtocol(H11Protocol):
     def _check_taken(self, before: int) -> None:
         left = self.transport.get_write_buffer_size()
         if left and before - left < LEAST_RATE * self._limits.take_seconds:
-            self._abort(f"it took less than {LEAST_RATE} bytes a second of its answer")
+            self._abort(f"it read less than {LEAST_RATE} bytes a second of its answer")
         elif left:
             self._expect_to_take()
 

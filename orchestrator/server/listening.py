@@ -1,4 +1,4 @@
-"""Sockets to listen at."""
+"""Opens listening sockets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import socket
 
 
 def bound(host: str, port: int) -> list[socket.socket]:
-    """Sockets at all addresses of ``host``, as asyncio's create_server makes them for a single process. Raises OSError,
-    having closed those that it made."""
+    """Sockets at all addresses of ``host``, like those that asyncio's create_server makes for a single process. Raises
+    OSError; the sockets that it made are closed then."""
     made: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -16,7 +16,7 @@ def bound(host: str, port: int) -> list[socket.socket]:
             made.append(each)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                # Without it, "::" would ask for the IPv4 port too.
+                # Without it, "::" would take the IPv4 port too.
                 each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             each.bind(address)
     except OSError:

@@ -1,4 +1,4 @@
-"""h11's parser of requests, held to limits before anything is parsed."""
+"""h11's parser of requests, with limits that are checked before anything is parsed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import re
 import h11
 
 MAX_HEADER_BYTES = 64 * 1024
-"""Of a request line and its headers together."""
+"""Bytes of a request line and its headers together."""
 MAX_HEADERS = 200
 LONE_CHUNKS, LEAST_CHUNK = 1000, 64
-"""Beyond a body's first thousand chunks, they must have so many bytes on average: each costs as much to parse."""
+"""After the first LONE_CHUNKS chunks of a body, chunks must have LEAST_CHUNK bytes on average, because each chunk costs
+the same to parse."""
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 
@@ -46,7 +47,7 @@ class BoundedParser(h11.Connection):
 
 
 def _check_head(data: bytes) -> None:
-    """Raises RemoteProtocolError when what begins here is more than a request's headers may be."""
+    """Raises RemoteProtocolError when ``data`` begins with more or larger headers than a request may have."""
     end = _BLANK_LINE.search(data, 0, MAX_HEADER_BYTES)
     headers = data.count(b"\n", 0, end.start()) if end else data.count(b"\n", 0, MAX_HEADER_BYTES) - 1
     if headers > MAX_HEADERS or (end is None and len(data) > MAX_HEADER_BYTES):
@@ -54,6 +55,6 @@ def _check_head(data: bytes) -> None:
 
 
 def _check_framing(request: h11.Request) -> None:
-    """Raises RemoteProtocolError when a proxy may see the body's end elsewhere (RFC 9112, 6.1)."""
+    """Raises RemoteProtocolError when a proxy may find the end of the body elsewhere (RFC 9112, 6.1)."""
     if {name for name, _ in request.headers} >= {b"content-length", b"transfer-encoding"}:
         raise h11.RemoteProtocolError("two lengths")

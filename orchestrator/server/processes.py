@@ -1,11 +1,11 @@
-"""Several processes that answer at one address, and the parent that replaces one of them when it dies.
+"""Runs several processes that serve at one address, and replaces one that dies.
 
-They share one listening socket: a connection that waits is taken by whichever process comes first. With a socket of
-each one's own (SO_REUSEPORT) the connections that wait for a process would be lost with it.
+They share one listening socket, so that any process can accept a waiting connection. If each process had a socket of
+its own (SO_REUSEPORT), the connections that wait for a process would be lost with it.
 
-Not uvicorn's own supervisor (0.54): when a process dies over one of its pings it neither replaces one nor obeys
-SIGTERM until the ping has timed out, and with a short timeout it kills processes that a busy machine starts slowly.
-Not stack/supervisor.py either, which starts commands: these processes inherit a socket, and a container that runs the
+It stands in place of uvicorn's own supervisor (0.54). When a process dies during a ping, that neither replaces it nor
+obeys SIGTERM until the ping has timed out; with a short timeout it kills processes that a busy machine starts slowly.
+Nor is it stack/supervisor.py, which starts commands: these processes inherit a socket, and a container that runs the
 API alone does not have the stack.
 """
 
@@ -27,11 +27,11 @@ from uvicorn.config import STARTUP_FAILURE
 
 POLL_SECONDS = 0.1
 REPLACE_SECONDS = 1.0
-"""One that dies as soon as it runs would otherwise keep a core busy with starting it."""
+"""Seconds before a dead process is replaced. Without them, one that always dies at once would keep a core busy."""
 
 Serve = Callable[[Sequence[socket.socket]], None]
-"""What a process runs: it serves at the sockets until SIGTERM, and exits with STARTUP_FAILURE if it cannot begin. A
-function of a module, since a fresh interpreter must find it."""
+"""The function that a process runs: it serves at the sockets until SIGTERM, and exits with STARTUP_FAILURE if it cannot
+begin. It must be a module's function, so that a new interpreter can import it."""
 
 _log = logging.getLogger("reroom.processes")
 
@@ -41,8 +41,8 @@ def serve_in_processes(
 ) -> int:
     """Keep ``processes`` serving until SIGTERM or SIGINT; then each gets SIGTERM, and SIGKILL after ``stop_seconds``.
 
-    Returns the exit status: 0, or STARTUP_FAILURE when one of the first could not begin, as the next could not either.
-    Those that replace a process are tried again, since others serve meanwhile: it may be memory that lacks.
+    Returns the exit status: 0, or STARTUP_FAILURE when one of the first processes could not begin. A replacement that
+    cannot begin is tried again, since the others still serve and the cause, such as a lack of memory, may pass.
     """
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,8 +70,8 @@ def serve_in_processes(
 
 
 def _start_tracker() -> None:
-    """The process that multiprocessing starts beside ours: without our environment, which it would show to every
-    process of our user, secrets and all. It needs none of it but what Python itself may need to start."""
+    """Start multiprocessing's resource tracker without this process's environment. Other processes of the same user can
+    read the tracker's environment, which would contain secrets. It keeps only what Python needs to start."""
     kept = dict(os.environ)
     try:
         for name in kept.keys() - {"LD_LIBRARY_PATH"}:
@@ -86,7 +86,7 @@ class CannotStart(Exception):
 
 
 class _Place:
-    """A process, and in time those that replace it."""
+    """A process and its replacements."""
 
     def __init__(self, serve: Serve, sockets: Sequence[socket.socket]) -> None:
         self._arguments = (serve, sockets)
@@ -120,7 +120,7 @@ def _run(serve: Serve, sockets: Sequence[socket.socket]) -> None:
 
 
 def _end_with_parent() -> None:
-    """SIGTERM to ourselves when the parent was killed, which cannot end us any more: we would keep its address."""
+    """Send SIGTERM to this process when its parent was killed, since otherwise it would keep the address for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -1,4 +1,4 @@
-"""The use cases: submitting and watching jobs, running them, looking at photos, deleting what is old.
+"""The use cases: submitting and watching jobs, running them, analysing photos, deleting old objects.
 
 They work through the ports and know neither HTTP nor Redis, S3 or Triton.
 """

@@ -1,4 +1,4 @@
-"""Analysing a photo without restyling it: no job, nothing stored, nothing left behind."""
+"""Analysing a photo without restyling it. There is no job, and nothing is stored."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from orchestrator.ports import Inference
 from reroom.triton import PhotoAnalysis
 
 WAIT_SECONDS = 5.0
-"""How long an analysis may wait for others to end."""
+"""Seconds that an analysis may wait for others to end."""
 
 MODEL_SECONDS = 15.0
-"""How long the model may take. With the wait before it, less than REROOM_ANSWER_SECONDS."""
+"""Seconds that the model may take. Together with the wait they are less than REROOM_ANSWER_SECONDS."""
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in a photo, as the API shows it. In JSON, bytes are base64."""
+    """The contents of a photo, as the API shows them. In JSON, bytes are base64."""
 
     width: int
     height: Annotated[
@@ -48,11 +48,11 @@ class TooSlow(Exception):
 
 
 class AnalysisService:
-    """Analyses photos: at most ``at_once`` at a time, so that the models keep their time for jobs.
+    """Analyses photos, at most ``at_once`` at a time, so that the models keep most of their time for jobs.
 
-    An analysis that has begun goes on to its end, or to ``seconds``, also when its client has gone, and counts as long:
-    its networks run once, so there is nothing left to stop, and Triton 2.51 crashes when short requests are cancelled
-    just as they end (some hundreds were enough).
+    An analysis that has begun goes on to its end, or for ``seconds``, even when its client has gone, and counts for
+    that time. Each of its networks runs only once, so stopping it would save little, and Triton 2.51 crashes when short
+    requests are cancelled just as they end (some hundreds were enough).
 
     ``wait`` and ``seconds`` are WAIT_SECONDS and MODEL_SECONDS.
     """
@@ -71,7 +71,7 @@ class AnalysisService:
         self._running: set[asyncio.Task[Analysis]] = set()
 
     async def analyse(self, jpeg: bytes) -> Analysis:
-        """What is in a photo that has passed the gate. Raises TooBusy, TooSlow and InferenceError."""
+        """The contents of a photo that has passed the gate. Raises TooBusy, TooSlow and InferenceError."""
         try:
             async with asyncio.timeout(self._wait):
                 await self._slots.acquire()
@@ -86,30 +86,30 @@ class AnalysisService:
         self._running.discard(task)
         self._slots.release()
         if not task.cancelled():
-            task.exception()  # retrieved here, since the client may have gone
+            task.exception()  # retrieved here, since the caller may have stopped waiting
 
     async def _analyse(self, jpeg: bytes) -> Analysis:
         began = time.monotonic()
         photo = await asyncio.to_thread(pictures.decode, jpeg)
         try:
             async with asyncio.timeout(self._seconds):
-                seen = await self._inference.analyse(photo)
+                found = await self._inference.analyse(photo)
         except TimeoutError:
             raise TooSlow(f"the model did not answer within {self._seconds:g} s") from None
-        depth, edges = await asyncio.to_thread(_pngs, seen)
-        height, width = seen.depth.shape
+        depth, edges = await asyncio.to_thread(_pngs, found)
+        height, width = found.depth.shape
         return Analysis(
             width=width,
             height=height,
-            objects=msgspec.convert(seen.objects, list[SeenObject]),
-            room_type=seen.room_type,
-            room_confidence=seen.room_confidence,
+            objects=msgspec.convert(found.objects, list[SeenObject]),
+            room_type=found.room_type,
+            room_confidence=found.room_confidence,
             depth_png=depth,
             edges_png=edges,
-            release=seen.release,
+            release=found.release,
             processing_time=round(time.monotonic() - began, 3),
         )
 
 
-def _pngs(seen: PhotoAnalysis) -> tuple[bytes, bytes]:
-    return pictures.png(seen.depth), pictures.png(seen.edges)
+def _pngs(found: PhotoAnalysis) -> tuple[bytes, bytes]:
+    return pictures.png(found.depth), pictures.png(found.edges)

@@ -16,14 +16,14 @@ from orchestrator.ports import JobStore, ObjectNotFound, PortError, Reservation,
 log = logging.getLogger(__name__)
 
 RESERVE_SECONDS = 120.0
-"""How long a submission may take; if its process dies meanwhile, the key is free again after that."""
+"""Seconds that a submission may take. If its process dies, the key is free again after that time."""
 
 INCOMING = "incoming/"
 _KEY = re.compile(rf"{INCOMING}[0-9a-f]{{32}}/photo")
 
 
 class NoSuchUpload(Exception):
-    """Nothing is stored under the key: not yet, not any more, or it was never given out."""
+    """No photo is stored under the key: it was not put yet, was deleted, or the key was never given out."""
 
 
 class UploadUsed(Exception):
@@ -31,38 +31,39 @@ class UploadUsed(Exception):
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one photo may be put, and the key to submit it by."""
+    """A link by which one photo may be put into storage, and the key to submit it by."""
 
     key: str
     link: UploadLink
 
 
 class DirectUploads:
-    """A key is known to whom it was given only, and good for one submission. ``ttl``: seconds that a link works.
+    """Offers links for uploads. Only the client that got a key knows it, and a key is good for one submission. ``ttl``:
+    seconds that a link works.
 
-    A photo that has served is replaced by an empty object, which stays for as long as a link may work: where an object
-    is, a link does not put another.
+    A photo that was used is replaced by an empty object, which stays until the link has expired: a link stores nothing
+    where an object is already.
     """
 
     def __init__(self, store: JobStore, storage: Storage, ttl: int) -> None:
         self._store, self._storage, self.ttl = store, storage, ttl
 
     async def offer(self, content_type: str, size: int) -> Offer:
-        """A place for a photo of exactly ``size`` bytes; raises Unavailable."""
+        """A link for a photo of exactly ``size`` bytes. Raises Unavailable."""
         key = f"{INCOMING}{uuid.uuid4().hex}/photo"
         link = await self._storage.upload_link(key, content_type=content_type, size=size, expires_in=self.ttl)
         return Offer(key=key, link=link)
 
     @asynccontextmanager
     async def reserved(self, key: str) -> AsyncGenerator[Reservation]:
-        """Reserves the key for one submission: of several at once, one gets in.
+        """Reserve the key for one submission; of several at the same time, one succeeds.
 
-        Left with an error, the key is free again, unless a job was queued with the reservation.
+        When the block ends with an error, the key is free again, unless a job was queued with the reservation.
         Raises NoSuchUpload, UploadUsed, Unavailable.
         """
         if not _KEY.fullmatch(key):
             raise NoSuchUpload(key)
-        # Longer than a photo lies there, also one that could not be replaced (see Retention).
+        # Longer than a photo is kept, including one that could not be replaced (see Retention).
         reservation = Reservation(name=key, owner=uuid.uuid4().hex, seconds=4 * self.ttl + 3600)
         if not await self._store.reserve(reservation, RESERVE_SECONDS):
             raise UploadUsed(key)
@@ -73,7 +74,7 @@ class DirectUploads:
             raise
 
     async def read(self, key: str, limit: int, count_bytes: Callable[[int], None] | None = None) -> bytes:
-        """What was put there; ``count_bytes`` hears how many bytes, as of :meth:`orchestrator.ports.Storage.get`.
+        """The bytes of the upload. ``count_bytes`` gets their number, as in :meth:`orchestrator.ports.Storage.get`.
 
         Raises NoSuchUpload, UploadUsed, ObjectTooLarge (more than ``limit`` bytes), Unavailable.
         """
@@ -86,7 +87,7 @@ class DirectUploads:
         return photo
 
     async def discard(self, key: str) -> None:
-        """Forget the photo, once it has become a job's or was refused; raises Unavailable."""
+        """Replace the photo by an empty object, once a job has it or it was refused. Raises Unavailable."""
         await self._storage.put(key, b"", "application/octet-stream")
 
     async def _free(self, reservation: Reservation) -> None:

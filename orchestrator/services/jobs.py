@@ -1,4 +1,4 @@
-"""What the API can do with jobs. Knows the ports only."""
+"""What the API does with jobs, through the ports alone."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ from orchestrator.services.cleaning import clean, delete_pictures
 log = logging.getLogger(__name__)
 
 FIRST_GUESS_SECONDS = 5.0
-"""What a job is taken to need before any has been measured, which is once in the life of a Redis."""
+"""The estimate for a job before any job was measured, which happens once in the life of a Redis."""
 
 RETRY_SECONDS = (2, 300)
-"""The least and the most that a client is asked to wait when the queue is full."""
+"""The least and the most seconds that a client is asked to wait when the queue is full."""
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class JobNotFinished(Exception):
-    """Only a finished job can be erased; cancel it first."""
+    """Only a finished job can be erased."""
 
 
 class TooManyJobs(Exception):
-    """As many jobs wait as may: ``waiting``. ``retry_after``: seconds after which a tenth of them should have begun."""
+    """The queue is full: ``waiting`` jobs wait. ``retry_after``: seconds after which a tenth of them should have
+    begun."""
 
     def __init__(self, waiting: int, retry_after: int) -> None:
         super().__init__(f"{waiting} jobs wait")
@@ -51,7 +52,7 @@ class TooManyJobs(Exception):
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as its owner sees it now. Times in seconds; all three estimates are None once it is finished."""
+    """A job as its owner sees it now. Times are in seconds; all three estimates are None once it is finished."""
 
     job: Job
     queue_position: int | None = None
@@ -61,7 +62,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobService:
-    """Submit, look at, cancel, erase and watch jobs. ``max_queue`` may wait; ``clock`` gives UNIX seconds."""
+    """Submits, reads, cancels, erases and watches jobs. At most ``max_queue`` jobs wait; ``clock`` gives UNIX
+    seconds."""
 
     def __init__(
         self,
@@ -73,8 +75,8 @@ class JobService:
     ) -> None:
         self._store, self._storage, self._max_queue, self._clock = store, storage, max_queue, clock
 
-    async def make_sure_of_a_place(self) -> None:
-        """Asked before any work on a submission: raises TooManyJobs when it would be refused now, or Unavailable."""
+    async def check_capacity(self) -> None:
+        """Raises TooManyJobs when a submission would be refused now, or Unavailable. Called before a photo is read."""
         stats = await self._store.stats()
         if stats.waiting >= self._max_queue:
             raise too_many(stats.waiting, stats)
@@ -87,10 +89,11 @@ class JobService:
         reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
     ) -> JobView:
-        """Store the photo and the mask (JPEGs from the upload gate) and queue a job; this uses up the reservation.
+        """Store the photo and the mask (JPEGs from the upload gate) and queue a job, which uses up the reservation.
 
-        Raises TooManyJobs, ReservationLost, Unavailable. A job that was queued all the same is cancelled and the photo
-        deleted then, unless the store does not answer: then the photo stays, as the store may yet queue the job.
+        Raises TooManyJobs, ReservationLost, Unavailable. After an error, a job that was queued nevertheless is
+        cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still queue
+        the job.
         """
         stats = await self._store.stats()
         job_id, now = uuid.uuid4().hex, self._clock()
@@ -121,16 +124,16 @@ class JobService:
         return await self._view(await self._store.get(_checked(job_id)))
 
     async def cancel(self, job_id: str) -> JobView:
-        """Cancel a job; raises JobNotFound, JobFinished, Unavailable. One that waited leaves no photo."""
+        """Cancel a job; the photo of one that was waiting is deleted. Raises JobNotFound, JobFinished, Unavailable."""
         job = await self._store.cancel(_checked(job_id))
         if job.status in TERMINAL:
-            # What cannot be deleted now, a worker deletes soon, as it does for jobs that end while they run.
+            # If this fails, a worker deletes the photo soon, as it does for jobs that end while they run.
             with contextlib.suppress(Unavailable):
                 await clean(self._store, self._storage, [job_id])
         return await self._view(job)
 
     async def erase(self, job_id: str) -> None:
-        """Delete a finished job's pictures, then its record; the pictures also when the record has expired.
+        """Delete a finished job's pictures, then its record. The pictures are deleted even when the record has expired.
 
         Raises JobNotFound, JobNotFinished, Unavailable.
         """
@@ -172,26 +175,28 @@ class JobService:
                 await self._store.cancel(job_id)
             await delete_pictures(self._storage, job_id)
         except PortError as error:
-            log.warning("job %s may not be queued, its photo stays: %s", job_id, error)
+            log.warning(
+                "job %s: it is not known whether it was queued, so its photo stays: %s", job_id, error
+            )
 
 
 def seconds_remaining(job: Job, position: int | None, stats: QueueStats) -> float:
-    """Seconds until a job that is not finished will be.
+    """Seconds until an unfinished job is finished.
 
-    Those before it must end, at the measured rate, and then it takes as long as the others did lately.
+    The jobs before it end at the measured rate; then it takes as long as recent jobs did.
     """
     return (position or 0) / rate(stats) + job_seconds(stats) * (1 - job.progress)
 
 
 def rate(stats: QueueStats) -> float:
-    """Jobs that end in a second when enough wait: measured, or guessed from how long one takes."""
+    """Jobs that end per second when enough wait, as measured, or estimated from the time that one takes."""
     if stats.rate is not None:
         return stats.rate
     return max(1, stats.workers, stats.running) / job_seconds(stats)
 
 
 def job_seconds(stats: QueueStats) -> float:
-    """How long a worker works on one job, at least a millisecond."""
+    """Seconds that a worker needs for one job, at least a millisecond."""
     return max(0.001, FIRST_GUESS_SECONDS if stats.mean_seconds is None else stats.mean_seconds)
 
 

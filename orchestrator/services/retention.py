@@ -1,4 +1,4 @@
-"""Pictures do not outlive what they are kept for."""
+"""Deletes stored photos and pictures whose time is over."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from orchestrator.services.direct_uploads import INCOMING
 
 
 class Retention:
-    """Deletes photos that were put there and not submitted within ``upload_ttl`` seconds, and the pictures of jobs that
-    are not remembered any more, which is ``job_ttl`` seconds after their end."""
+    """Deletes photos that were uploaded directly and not submitted within ``upload_ttl`` seconds, and the pictures of
+    jobs whose records have expired, ``job_ttl`` seconds after their end."""
 
     def __init__(self, store: JobStore, storage: Storage, *, upload_ttl: int, job_ttl: int) -> None:
         self._store, self._storage = store, storage
         self._upload_ttl, self._job_ttl = upload_ttl, job_ttl
 
     async def clean(self) -> int:
-        """Delete at once what jobs left that ended without a picture; returns how many objects. Raises Unavailable.
+        """Delete the objects of jobs that ended without a picture; returns how many objects. Raises Unavailable.
 
-        The store remembers such jobs until this was done, so none is missed, whoever dies meanwhile.
+        The store lists such jobs until their objects are deleted, so none is missed when a process dies meanwhile.
         """
         count = 0
         while job_ids := await self._store.to_clean():
@@ -27,8 +27,9 @@ class Retention:
         return count
 
     async def sweep(self) -> int:
-        """Delete what is due; returns how many objects. Any number of processes may do so. Raises Unavailable."""
-        # A link that is used in its last second brings a photo that is as young as that.
+        """Delete objects whose time is over; returns how many. Several processes may do so at once. Raises
+        Unavailable."""
+        # A photo may be put in the last second of its link.
         count = 0
         async for key in self._storage.older(INCOMING, 2 * self._upload_ttl):
             count += await self._storage.delete_prefix(_folder(key))
@@ -48,6 +49,6 @@ class Retention:
 
 
 def _folder(key: str) -> str:
-    """``uploads/{job}/`` of ``uploads/{job}/original.jpg``, whatever comes after the job."""
+    """The folder of a key's job: ``uploads/{job}/`` for ``uploads/{job}/original.jpg``."""
     kind, owner, _ = key.split("/", 2)
     return f"{kind}/{owner}/"

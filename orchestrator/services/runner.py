@@ -1,4 +1,4 @@
-"""What a worker does with a lease: run the model, publish events, store the picture, commit, and renew meanwhile."""
+"""Runs the job of a lease: runs the model, publishes events, stores the picture, commits, and renews the lease."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ from orchestrator.services.translation import ProgressTranslator, metadata, requ
 from reroom import triton
 
 OUTAGE_PATIENCE = 120.0
-"""Seconds that an outage of the job store or the storage is waited out before the attempt is given up."""
+"""Seconds that an attempt waits for the job store or the storage to come back before it is given up."""
 
 STALL_SECONDS = 300.0
-"""A model that says nothing for so long hangs. A step of Stable Diffusion takes half a minute on a CPU."""
+"""Seconds without an event after which the model counts as hanging. A step of Stable Diffusion takes 30 s on a CPU."""
 
 STOP_SECONDS = 10.0
-"""How long stopping the model's stream may take."""
+"""Seconds that stopping the model's stream may take."""
 
 CANCEL_POLL = 0.25
-"""Seconds between looks at the cancel flag: a read, and so cheaper than a renewal, which Redis writes to disk."""
+"""Seconds between reads of the cancel flag. A read is cheaper than a renewal, which Redis writes to disk."""
 
 OUTAGE_DOUBLINGS = 5
-"""How often the delay after an outage doubles. It grows, and by chance, so that a job which ends the server each time
-comes back at another time than the jobs that ran beside it."""
+"""How often the delay after an outage doubles at most. It grows at random, so that a job which crashes the server each
+time returns at another time than the jobs that ran beside it."""
 
 _RENEWALS_PER_LEASE = 5
 _log = logging.getLogger("reroom.runner")
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 
 class Runner:
-    """Runs leases; any number at once."""
+    """Runs the jobs of leases, any number at once."""
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class Runner:
         self.kind = kind_of_worker(styles)
 
     async def run(self, lease: Lease, halt: asyncio.Event) -> None:
-        """Run the lease to its end, whatever that is; when ``halt`` is set, stop and release the job.
+        """Run the job until it has an outcome or the lease is lost; when ``halt`` is set, stop and release the job.
 
-        A job in a style that is not known here is left to workers of another version.
+        A job whose style this version does not know is declined.
         """
         if lease.job.style not in self._styles:
             await self._decline(lease)
@@ -113,7 +113,7 @@ class Runner:
         try:
             await self._store.decline(lease, [f"style {lease.job.style}"])
         except (LeaseLost, Unavailable) as error:
-            _log.warning("job %s: not left to others, its lease will run out: %s", lease.job.id, error)
+            _log.warning("job %s: not declined, so its lease will run out: %s", lease.job.id, error)
 
     async def _commit(self, lease: Lease, outcome: Terminal | JobError) -> None:
         _log.info("job %s, attempt %d: %s", lease.job.id, lease.attempt, _summary(outcome))
@@ -126,7 +126,7 @@ class Runner:
             await self._patiently(lambda: self._store.finish(lease, outcome))
 
     async def _postpone(self, lease: Lease) -> None:
-        """An outage is not the job's fault: back to the queue, without counting the attempt."""
+        """Give the job back without counting the attempt, since the job did not cause the outage."""
         delay = self._retry_delay * random.uniform(0.5, 1.0) * 2.0 ** min(lease.job.outages, OUTAGE_DOUBLINGS)
         detail = (
             f"A service that it needs went away {MAX_OUTAGES} times while the job ran, and it was given up."
@@ -148,13 +148,13 @@ class Runner:
             except JobNotFound as error:
                 raise LeaseLost(lease.job.id) from error
             except Unavailable as error:
-                # The model goes on: if the lease is lost meanwhile, the store refuses the commit.
+                # The model continues: if the lease is lost meanwhile, the store refuses the commit.
                 _log.warning("job %s: cannot renew: %s", lease.job.id, error)
                 renew_at = time.monotonic()
             await asyncio.sleep(min(CANCEL_POLL, self._renew_every))
 
     async def _work(self, lease: Lease) -> Terminal | JobError:
-        """The attempt itself: its outcome, or a JobError when it should be tried again."""
+        """Run the attempt. Returns the job's outcome, or a JobError when the job should be tried again."""
         try:
             return Completed(result=await self._restyle(lease))
         except InferenceError as error:
@@ -173,8 +173,11 @@ class Runner:
         except LeaseLost:
             raise
         except Exception:
-            _log.exception("job %s, attempt %d broke", lease.job.id, lease.attempt)
-            return JobError(code=FailureCode.INTERNAL_ERROR, detail="The worker broke while it ran the job.")
+            _log.exception("job %s, attempt %d: unexpected error", lease.job.id, lease.attempt)
+            return JobError(
+                code=FailureCode.INTERNAL_ERROR,
+                detail="The worker had an unexpected error while it ran the job.",
+            )
 
     async def _restyle(self, lease: Lease) -> JobResult:
         started = time.monotonic()
@@ -188,7 +191,7 @@ class Runner:
         folder = f"{RESULTS}{job.id}/{lease.attempt}"
         transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"
         for key, picture in ((transformed_key, full), (thumbnail_key, thumbnail)):
-            # The attempt is this lease's alone, so another picture there is a fault that must not hide.
+            # No other lease has this attempt number, so another picture under the key is a bug and must raise an error.
             await self._patiently(partial(self._storage.put, key, picture, "image/jpeg", overwrite=False))
         return JobResult(
             transformed_key=transformed_key,
@@ -206,7 +209,7 @@ class Runner:
     async def _infer(
         self, lease: Lease, asked: triton.RestyleRequest, translator: ProgressTranslator
     ) -> triton.Result:
-        """Runs the model and publishes what it says; raises InferenceError."""
+        """Run the model and publish its events. Returns its result; raises InferenceError."""
         number = 0
         try:
             async with (
@@ -221,12 +224,12 @@ class Runner:
                         return event
                     limit.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
         except TimeoutError as error:
-            detail = f"The model said nothing for {STALL_SECONDS:.0f} s."
+            detail = f"The model sent nothing for {STALL_SECONDS:.0f} s."
             raise InferenceError(FailureCode.STALLED, detail, retryable=True) from error
         raise InferenceError(FailureCode.MODEL_ERROR, "The model ended without a result.", retryable=True)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Calls again through an outage; raises Unavailable after OUTAGE_PATIENCE seconds of it."""
+        """Repeat the call during an outage; raises Unavailable after OUTAGE_PATIENCE seconds."""
         give_up, pause = time.monotonic() + OUTAGE_PATIENCE, 0.1
         while True:
             try:
@@ -239,7 +242,7 @@ class Runner:
 
 
 def kind_of_worker(styles: Mapping[str, Style]) -> str:
-    """The same for workers that understand the same jobs: a digest of all that they know."""
+    """A digest of everything that jobs may ask of this worker: equal for workers that understand the same jobs."""
     known = [
         sorted((field.name, str(field.type)) for field in msgspec.structs.fields(Preferences)),
         sorted(FEATURES),

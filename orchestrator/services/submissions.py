@@ -1,4 +1,4 @@
-"""Submitting: a photo passes the gate, is stored, and becomes a job."""
+"""Submitting a photo: it passes the gate, is stored, and becomes a job."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from orchestrator.services.jobs import JobService, JobView
 log = logging.getLogger(__name__)
 
 DISCARD_SECONDS = 1.0
-"""How long an answer waits until the upload is discarded."""
+"""Seconds that an answer waits until the upload is discarded."""
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """What a client asks for."""
+    """A client's request to restyle a photo."""
 
     photo: bytearray | str
-    """Its bytes, or the key that it was uploaded under before."""
+    """Its bytes, or the key of an upload."""
     style: str
     preferences: Preferences
     keep_mask: bytes | bytearray | None = None
@@ -34,24 +34,24 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class Submissions:
-    """Accepts submissions. ``max_bytes`` limits a photo that was uploaded before; the API limits one in a form."""
+    """Accepts submissions. ``max_bytes`` limits photos that were uploaded by key; the API limits those in a form."""
 
     def __init__(self, jobs: JobService, gate: PhotoGate, uploads: DirectUploads, max_bytes: int) -> None:
         self._jobs, self._gate, self._uploads, self._max_bytes = jobs, gate, uploads, max_bytes
         self._discarding: set[asyncio.Task[None]] = set()
 
-    async def make_sure_of_a_place(self) -> None:
-        """Asked before any work on a submission: raises TooManyJobs when it would be refused now, or Unavailable."""
-        await self._jobs.make_sure_of_a_place()
+    async def check_capacity(self) -> None:
+        """Raises TooManyJobs when a submission would be refused now, or Unavailable. Called before a photo is read."""
+        await self._jobs.check_capacity()
 
     async def submit(
         self, submission: Submission, client: str | None, count_bytes: Callable[[int], None] | None = None
     ) -> JobView:
-        """The queued job. ``client`` is the submitter, by address; ``count_bytes`` counts the bytes of a photo that was
-        uploaded before. What the gate refuses of those is used up too.
+        """Check the photo and queue a job. ``client`` is the submitter's address; ``count_bytes`` counts the bytes of a
+        photo that was uploaded by key. A key whose photo the gate refuses is used up as well.
 
-        Raises PhotoRejected, TooManyJobs, Unavailable, what ``count_bytes`` raises, and for a photo that was uploaded
-        before NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
+        Raises PhotoRejected, TooManyJobs, Unavailable, the errors of ``count_bytes``, and for a photo that was uploaded
+        by key also NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
         """
         style, preferences = submission.style, submission.preferences
         if not isinstance(submission.photo, str):
@@ -72,11 +72,11 @@ class Submissions:
         return view
 
     async def aclose(self) -> None:
-        """Wait for the discarding that is still running."""
+        """Wait until all uploads are discarded."""
         await asyncio.gather(*self._discarding)
 
     async def _mask(self, data: bytes | bytearray | None, photo: Photo, client: str | None) -> bytes | None:
-        """The mask as a JPEG of the photo's shape; raises PhotoRejected for the field keep_mask, and Unavailable."""
+        """The mask as a JPEG of the photo's shape. Raises PhotoRejected for the field keep_mask, and Unavailable."""
         if data is None:
             return None
         try:
@@ -97,14 +97,14 @@ class Submissions:
         try:
             await asyncio.wait([discarding], timeout=DISCARD_SECONDS)
         except asyncio.CancelledError:
-            # The client is answered that there is no job.
+            # The client gets an error and no job id, so there must be no job.
             with contextlib.suppress(PortError):
                 await self._jobs.cancel(job_id)
             raise
 
     async def _discard(self, key: str) -> None:
-        """If that fails now, a worker's retention does it later."""
+        """Discard an upload. If that fails, a worker's retention deletes it later."""
         try:
             await self._uploads.discard(key)
         except PortError as error:
-            log.warning("%s stays until it is old: %s", key, error)
+            log.warning("%s was not deleted; retention deletes it later: %s", key, error)

@@ -1,4 +1,4 @@
-"""Between a job and the model: the job as a request, and what the model says as the job's events."""
+"""Translates a job into a request to the model, and the model's events into the job's events."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from orchestrator.domain.styles import Style
 from reroom import triton
 
 KEEP_FURNITURE_STRENGTH = 0.65
-"""Strength when furniture is to be kept and the user gave none, unless the release's own is lower."""
+"""The strength with keep_furniture when the user gave none, unless the release's own strength is lower."""
 
 MODEL_SHARE = 0.95
-"""The model's part of a job's progress; the rest is storing the picture."""
+"""The model's share of a job's progress; the rest is storing the picture."""
 
 _STAGES = {state.value: state for state in JobState if state not in TERMINAL | {JobState.QUEUED}}
 
@@ -27,51 +27,51 @@ _STAGES = {state.value: state for state in JobState if state not in TERMINAL | {
 def request(
     job: Job, style: Style, photo: NDArray[np.uint8], keep_mask: NDArray[np.uint8] | None = None
 ) -> triton.RestyleRequest:
-    """What the model is asked. ``keep_mask`` uint8 [H, W] is of the photo's size.
+    """The request to the model. ``keep_mask`` is uint8 [H, W] of the photo's size.
 
-    The user's words come first; each part keeps a share of what a text encoder reads.
+    The user's words come before the style's; each part keeps a share of the tokens that a text encoder reads.
     """
-    wishes = job.preferences
+    preferences = job.preferences
     return triton.RestyleRequest(
         image=photo,
-        prompt=_parts(wishes.prompt, style.prompt),
-        negative_prompt=_parts(wishes.negative_prompt, style.negative_prompt),
-        palette=tuple(wishes.color_palette) or None,
-        seed=wishes.seed,
-        steps=wishes.steps,
-        solver=wishes.solver,
-        guidance_scale=wishes.guidance_scale,
-        structure=wishes.structure,
-        strength=wishes.strength,
-        max_strength=KEEP_FURNITURE_STRENGTH if _is_bounded(wishes) else None,
-        attempts=wishes.attempts,
-        detail=wishes.detail,
+        prompt=_parts(preferences.prompt, style.prompt),
+        negative_prompt=_parts(preferences.negative_prompt, style.negative_prompt),
+        palette=tuple(preferences.color_palette) or None,
+        seed=preferences.seed,
+        steps=preferences.steps,
+        solver=preferences.solver,
+        guidance_scale=preferences.guidance_scale,
+        structure=preferences.structure,
+        strength=preferences.strength,
+        max_strength=KEEP_FURNITURE_STRENGTH if _is_bounded(preferences) else None,
+        attempts=preferences.attempts,
+        detail=preferences.detail,
         keep_mask=keep_mask,
-        preview_every=wishes.preview_every,
+        preview_every=preferences.preview_every,
     )
 
 
-def _is_bounded(wishes: Preferences) -> bool:
-    """Whether furniture is to be kept at a strength that the user left to the model."""
-    return wishes.keep_furniture and wishes.strength is None
+def _is_bounded(preferences: Preferences) -> bool:
+    """Whether keep_furniture limits the strength: the user set it and gave no strength."""
+    return preferences.keep_furniture and preferences.strength is None
 
 
 def _parts(*parts: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def _warnings(wishes: Preferences, result: triton.Result) -> list[ResultWarning]:
-    """What the user asked for that had no effect, or another one: a stable code and a sentence each."""
+def _warnings(preferences: Preferences, result: triton.Result) -> list[ResultWarning]:
+    """The preferences that had no effect, or another one than expected: a stable code and a sentence each."""
     found = [
         ResultWarning(code=warning.code, detail=warning.detail)
         for warning in result.warnings
-        # Every style has a negative prompt; who gave none of their own need not hear about it.
-        if warning.code != "negative_prompt_unused" or wishes.negative_prompt.strip()
+        # Every style has a negative prompt: the warning concerns only users who gave one of their own.
+        if warning.code != "negative_prompt_unused" or preferences.negative_prompt.strip()
     ]
-    if wishes.keep_furniture and wishes.strength is not None:
-        detail = f"keep_furniture has no effect beside strength, which is {wishes.strength:g}"
+    if preferences.keep_furniture and preferences.strength is not None:
+        detail = f"keep_furniture has no effect beside strength, which is {preferences.strength:g}"
         found.append(ResultWarning(code="keep_furniture_unused", detail=detail))
-    if _is_bounded(wishes) and (result.strength or 1.0) < KEEP_FURNITURE_STRENGTH:
+    if _is_bounded(preferences) and (result.strength or 1.0) < KEEP_FURNITURE_STRENGTH:
         start = f"{result.release} starts from the photo anyway, at strength {result.strength:g}"
         found.append(
             ResultWarning(code="keep_furniture_unused", detail=f"keep_furniture has no effect: {start}")
@@ -80,7 +80,7 @@ def _warnings(wishes: Preferences, result: triton.Result) -> list[ResultWarning]
 
 
 class ProgressTranslator:
-    """One attempt's events for the watchers of its job. Progress never falls."""
+    """Translates one attempt's events for the watchers of its job. Progress never falls."""
 
     def __init__(self) -> None:
         self._status = JobState.ANALYZING
@@ -91,7 +91,7 @@ class ProgressTranslator:
         self.room_confidence: float | None = None
 
     def translate(self, event: triton.RestyleEvent) -> events.Progress | None:
-        """The job's event for the model's; None when it says nothing new."""
+        """The job's event for the model's event; None when nothing changes for watchers."""
         match event:
             case triton.Stage(name=name, progress=progress):
                 status = _STAGES.get(name, self._status)
@@ -119,7 +119,7 @@ class ProgressTranslator:
         return events.StatusChanged(status=status, progress=self._advance(progress), message=MESSAGES[status])
 
     def _advance(self, progress: float) -> float:
-        """The job's progress for the model's; both 0..1."""
+        """The job's progress for the model's progress, both 0..1."""
         self._progress = max(self._progress, round(min(progress, 1.0) * MODEL_SHARE, 4))
         return self._progress
 
@@ -127,7 +127,7 @@ class ProgressTranslator:
 def metadata(
     job: Job, result: triton.Result, progress: ProgressTranslator, processing_time: float
 ) -> ResultMetadata:
-    """What is known of a picture that took ``processing_time`` seconds."""
+    """How a picture that took ``processing_time`` seconds was made."""
     height, width = result.image.shape[:2]
     measures = Quality.__struct_fields__
     return ResultMetadata(

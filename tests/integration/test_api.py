@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.domain.events import Completed, Failed, Step
 from orchestrator.domain.job import JobError, JobResult
+from orchestrator.domain.styles import STYLES
 from stack.redis import RedisServer
 from tests.support.api_server import ADMIN_TOKEN, Api, photo, problem, running_api
 from tests.support.servers import free_port
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def test_root_says_what_this_is(api: Api) -> None:
     body = (await api.http.get("/")).json()
     assert set(body) == {"name", "version", "status", "endpoints", "supported_styles"}
-    assert body["supported_styles"] == ["modern", "scandinavian", "boho", "industrial", "minimalist"]
+    assert body["supported_styles"] == list(STYLES)
 
 
 async def test_submit_answers_with_where_to_look(api: Api) -> None:
@@ -108,7 +109,7 @@ async def test_a_job_from_queue_to_erasure(api: Api) -> None:
     ("code", "detail", "shown"),
     [
         ("invalid_request", "steps must be 1 to 100", "steps must be 1 to 100"),
-        ("model_error", "denoiser: /models/denoiser/1/model.onnx: bad shape", "The model broke over this photo."),
+        ("model_error", "denoiser: /models/denoiser/1/model.onnx: bad shape", "The model failed on this photo."),
         ("unavailable", "out of reach: redis://10.0.0.7:6379", "A part of the service was out of reach for too long."),
         ("broken_image", "cannot identify <_io.BytesIO at 0x7f>", "The photo cannot be decoded."),
         ("KeyError", "KeyError in restyle", "Something went wrong on our side."),

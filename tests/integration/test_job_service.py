@@ -121,16 +121,16 @@ async def test_an_outage_in_mid_submission_leaves_nothing_unless_the_job_may_be_
 
 async def test_more_jobs_than_may_wait_are_refused_and_leave_nothing(bench: Bench) -> None:
     for _ in range(bench.MAX_QUEUE):
-        await bench.service.make_sure_of_a_place()
+        await bench.service.check_capacity()
         await bench.submit()
     with pytest.raises(TooManyJobs) as refused:
-        await bench.service.make_sure_of_a_place()
+        await bench.service.check_capacity()
     assert (refused.value.waiting, refused.value.retry_after) == (bench.MAX_QUEUE, 2)
     with pytest.raises(TooManyJobs):
         await bench.submit()
     assert await bench.objects() == bench.MAX_QUEUE
     await claim(bench.store)
-    await bench.service.make_sure_of_a_place()
+    await bench.service.check_capacity()
     await bench.submit()
 
 

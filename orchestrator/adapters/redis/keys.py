@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+GROUP = "workers"
+"""The queue's consumer group."""
+
 PARKED = "parked"
-"""The consumer that owns entries which were given back. No worker has this name, so a worker's fence fails at once."""
+"""The consumer that owns the entries of jobs that were given back. No worker has this name, so a worker that gave one
+back no longer holds its lease."""
+
+_STORED_AS = {"reservation": "claim"}
+"""Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose, in the order in which the Lua scripts get them. The last four are prefixes."""
+    """Keys by purpose. The last four are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -18,29 +25,27 @@ class Keys(NamedTuple):
     delayed: str
     """Sorted set: ids of jobs that were given back, by the time (ms) from which they may begin again."""
     declined: str
-    """Sorted set: ids of waiting jobs that some kind of worker does not understand, by when (ms) that first showed."""
+    """Sorted set: ids of waiting jobs that some kind of worker declined, by when (ms) that first happened."""
     cleanup: str
-    """Sorted set: ids of jobs that ended without a picture, whose objects are yet to be deleted, by their end (ms)."""
+    """Sorted set: ids of failed and cancelled jobs whose objects have not been deleted, by their end (ms)."""
     dead: str
     """Stream: dead letters {job, code, detail, attempts}."""
     stats: str
-    """Hash: order (last order of submission), and what was measured: mean_seconds of a job, ends in span seconds, since
-    (see common.lua)."""
+    """Hash: ``order`` (of the last submission) and measurements: ``mean_seconds`` of a job, ``ends`` within ``span``
+    seconds, and ``since`` (see ``measure_end`` in common.lua)."""
     workers: str
-    """Sorted set: names of workers, by when (ms) they were last heard of."""
+    """Sorted set: names of workers, by when (ms) they last looked for a job or renewed a lease."""
     job: str
     """+ id: hash, the job record."""
     events: str
     """+ id: stream, the job's events."""
     done: str
-    """+ nonce: what a call did, so that the client's silent repetition of it changes nothing."""
-
+    """+ nonce: what a call did, so that a repetition of it by the client library changes nothing."""
     reservation: str
-    """+ name: who has reserved it, or ``used``."""
+    """+ name: the owner of the reservation, or ``used``."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:
-        return cls(
-            *(f"{prefix}{name}" for name in cls._fields[:-4]),
-            *(f"{prefix}{name}:" for name in cls._fields[-4:]),
-        )
+        """The keys of a store. Every key begins with ``prefix``."""
+        names = [_STORED_AS.get(field, field) for field in cls._fields]
+        return cls(*(f"{prefix}{name}" for name in names[:-4]), *(f"{prefix}{name}:" for name in names[-4:]))

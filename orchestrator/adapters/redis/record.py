@@ -1,7 +1,7 @@
 """The job record: a :class:`Job` as the fields of a Redis hash, and changes to it.
 
-Records are read by older and newer versions than the one that wrote them: what is unknown is left out, what is missing
-has its default, and :class:`Reading` says whether a worker may run what is left.
+Older and newer versions read the same records. Unknown members are left out, missing ones have their default, and
+:class:`Reading` states whether a worker may run the job.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _text = msgspec.json.Encoder().encode
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """A job as far as its record could be read."""
+    """A job, and what of its record could not be read."""
 
     job: Job
     unknown: list[str] = []
     """What this version does not understand of what the job asks for."""
     damage: str = ""
-    """Why the record is not one that any version wrote."""
+    """Which members no version can have written; empty for a sound record."""
 
 
 def to_fields(job: Job) -> list[str]:
-    """name, value, name, value … of everything that is set; ``last_seq`` is left to the store."""
+    """The fields that are set, as name, value, name, value …; ``last_seq`` is written by the scripts."""
     fields: list[str] = []
     for name in job.__struct_fields__:
         value = getattr(job, name)
@@ -51,7 +51,7 @@ def to_fields(job: Job) -> list[str]:
 
 
 def from_hash(fields: dict[str, str]) -> Reading:
-    """The job of a hash. Raises msgspec.ValidationError when what every version needs is missing or wrong."""
+    """The job in a hash. Raises msgspec.ValidationError when a field that every version needs is missing or wrong."""
     values: dict[str, Any] = {name: fields[name] for name in Job.__struct_fields__ if name in fields}
     values["cancel_requested"] = fields.get("cancel_requested") == "1"
     damage = []
@@ -81,13 +81,13 @@ def _understood(asked: dict[str, Any]) -> tuple[Preferences, list[str]]:
 
 
 def change(event: Event, **fields: str) -> dict[str, Any]:
-    """What the scripts apply to a record together with appending ``event``."""
+    """A change for the scripts: they append ``event`` to the job's stream and write ``fields`` into its record."""
     flat = [part for pair in fields.items() for part in pair]
     return {"event": encode(event).decode(), "fields": flat}
 
 
 def status_change(status: JobState) -> dict[str, Any]:
-    """The job enters ``status`` from outside an attempt (queued) or at its beginning: progress starts at 0."""
+    """The job is queued, or an attempt begins in ``status``: progress starts at 0."""
     event = StatusChanged(status=status, progress=0.0, message=MESSAGES[status])
     return change(event, status=status, progress="0.0", message=event.message)
 
@@ -117,7 +117,7 @@ def terminal_change(outcome: Terminal) -> dict[str, Any]:
 
 
 def failure(error: JobError) -> dict[str, Any]:
-    """A failure that is also a dead letter."""
+    """The change that fails the job, with the code and detail for its dead letter."""
     return terminal_change(Failed(error=error)) | {"code": error.code, "detail": error.detail}
 
 

@@ -1,4 +1,4 @@
-"""The Lua scripts: each change of a job is one of them, and so is atomic."""
+"""The Lua scripts. Each change of a job is one script, and therefore atomic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import msgspec
 import redis.asyncio as redis
 
 from orchestrator.adapters.redis.connection import redis_calls
-from orchestrator.adapters.redis.keys import Keys
+from orchestrator.adapters.redis.keys import GROUP, PARKED, Keys
+from orchestrator.domain.job import TERMINAL, JobState
 from orchestrator.ports import Lease, Reservation
 
 _FOLDER = Path(__file__).with_name("lua")
@@ -18,14 +19,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Scripts:
-    """Calls ``lua/<name>.lua`` with named arguments, without those that are None. All raise Unavailable when Redis is.
+    """Calls ``lua/<name>.lua`` with named arguments; those that are None are left out. A call raises Unavailable when
+    Redis is unavailable.
 
-    ``clock`` replaces the server's in tests: seconds since 1970.
+    ``clock`` replaces the Redis server's clock in tests: seconds since 1970.
     """
 
     def __init__(self, client: redis.Redis, keys: Keys, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock
-        common = (_FOLDER / "common.lua").read_text()
+        common = constants() + (_FOLDER / "common.lua").read_text()
         self._keys = keys
         self._scripts = {
             path.stem: client.register_script(common + path.read_text())
@@ -42,18 +44,30 @@ class Scripts:
             return await self._scripts[name](keys=self._keys, args=[_encode(given)])
 
 
+def constants() -> str:
+    """Lua for the names that the scripts share with Python: the keys, the consumer group, and the states of a job."""
+    keys = ", ".join(field.upper() for field in Keys._fields)
+    states = "".join(f"local {state.name} = '{state}'\n" for state in JobState)
+    terminal = ", ".join(f"[{state.name}] = true" for state in JobState if state in TERMINAL)
+    return (
+        f"local {keys} = unpack(KEYS)\n"
+        f"local GROUP, PARKED = '{GROUP}', '{PARKED}'\n"
+        f"{states}local TERMINAL = {{{terminal}}}\n"
+    )
+
+
 def pairs(flat: list[str]) -> dict[str, str]:
-    """What Lua returns for a hash: name, value, name, value …"""
+    """The fields of a hash, which Lua returns as name, value, name, value …"""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def reservation_args(reservation: Reservation, seconds: float) -> dict[str, Any]:
-    """A reservation as the scripts get it, to last so long."""
+    """A reservation as an argument of the scripts, which lasts for ``seconds``."""
     return {"name": reservation.name, "owner": reservation.owner, "ms": int(seconds * 1000)}
 
 
-def names(lease: Lease) -> dict[str, str]:
-    """A lease as the scripts get it."""
+def lease_args(lease: Lease) -> dict[str, str]:
+    """A lease as an argument of the scripts."""
     return {
         "job": lease.job.id,
         "entry": lease.entry_id,

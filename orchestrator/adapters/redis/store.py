@@ -1,4 +1,4 @@
-"""The job store over Redis. What the scripts do stands in ``lua/``; this file gives them their arguments."""
+"""The job store on Redis. The scripts in ``lua/`` make the changes; this file calls them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestrator.adapters.redis import record
 from orchestrator.adapters.redis.connection import MAX_BLOCK, connect, redis_calls
 from orchestrator.adapters.redis.hub import Hub
 from orchestrator.adapters.redis.keys import PARKED, Keys
-from orchestrator.adapters.redis.scripts import Scripts, names, pairs, reservation_args
+from orchestrator.adapters.redis.scripts import Scripts, lease_args, pairs, reservation_args
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, Progress, Terminal
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
@@ -31,13 +31,13 @@ from orchestrator.ports import (
 )
 
 EVENTS_TTL = 3600
-"""Seconds that a finished job's events, previews among them, are kept; its record lives on and says how it ended."""
+"""Seconds that a finished job's events, previews among them, are kept. Its record, with the outcome, is kept longer."""
 
 DEAD_LETTERS = 10_000
-"""About how many dead letters are kept."""
+"""The approximate number of dead letters that are kept."""
 
 DECLINE_SECONDS = 1800.0
-"""How long a job waits for a worker that understands it. Longer than a rolling upgrade takes."""
+"""Seconds that a job waits for a worker that understands it: longer than a rolling upgrade takes."""
 
 _CONNECTIONS = 32
 _CLEAN_AT_ONCE = 100
@@ -53,12 +53,12 @@ _log = logging.getLogger("reroom.store")
 
 
 class RedisJobStore(JobStore):
-    """Jobs on Redis Streams. Use :meth:`aclose` at the end; it belongs to the event loop that uses it.
+    """Jobs on Redis Streams. A store belongs to one event loop; call :meth:`aclose` at the end.
 
-    ``lease_seconds``: a worker that has been silent for so long is taken for dead.
-    ``job_ttl``: how long a job is remembered after its end, in seconds.
-    ``clock``: what to measure the speed of jobs by, in a simulation; the server's own clock otherwise.
-    Raises ValueError for an URL that is not Redis's.
+    ``lease_seconds``: a worker that has not renewed its lease for this long counts as dead.
+    ``job_ttl``: seconds that the record of a job is kept after its end.
+    ``clock``: a simulation's clock, in seconds since 1970; None is the Redis server's.
+    Raises ValueError for a URL that is not Redis's.
     """
 
     def __init__(
@@ -164,12 +164,12 @@ class RedisJobStore(JobStore):
             left = deadline - time.monotonic()
             if left <= 0.001:
                 return None
-            # Only wakes this worker up: which job it gets, the script decides.
+            # This read only wakes the worker up; the script decides which job it gets.
             with redis_calls():
                 await self._blocking.xread({self._keys.queue: reply}, count=1, block=int(left * 1000) or 1)
 
     async def _lease(self, worker: str, kind: str, fields: dict[str, str]) -> Lease | None:
-        """The lease of a job that was begun; None when it must not be run here, and has been given back or failed."""
+        """The lease of a claimed job; None when this worker must not run it and has declined or failed it."""
         try:
             reading = record.from_hash(fields)
         except msgspec.ValidationError as error:
@@ -202,7 +202,7 @@ class RedisJobStore(JobStore):
         await self._call("finish", lease=lease, change=change, completed=False, **self._ending)
 
     async def renew(self, lease: Lease) -> bool:
-        reply = await self._call("renew", lease=names(lease))
+        reply = await self._call("renew", lease=lease_args(lease))
         if reply < 0:
             raise LeaseLost(lease.job.id)
         return bool(reply)
@@ -212,7 +212,7 @@ class RedisJobStore(JobStore):
         preview = isinstance(event, Preview)
         if not await self._call(
             "publish",
-            lease=names(lease),
+            lease=lease_args(lease),
             number=number,
             progress=event.progress,
             change=change,
@@ -224,7 +224,7 @@ class RedisJobStore(JobStore):
         change = record.terminal_change(outcome)
         completed = change["fields"][1] == JobState.COMPLETED
         if not await self._call(
-            "finish", lease=names(lease), change=change, completed=completed, **self._ending
+            "finish", lease=lease_args(lease), change=change, completed=completed, **self._ending
         ):
             raise LeaseLost(lease.job.id)
 
@@ -238,13 +238,13 @@ class RedisJobStore(JobStore):
         await self._return(lease, "release", 0.0)
 
     async def decline(self, lease: Lease, unknown: list[str]) -> None:
-        _log.warning("job %s: left to newer workers, for %s", lease.job.id, ", ".join(unknown))
+        _log.warning("job %s: declined for newer workers, because of %s", lease.job.id, ", ".join(unknown))
         await self._return(lease, "decline", 0.0, kind=lease.kind)
 
     async def _return(self, lease: Lease, act: str, delay: float, **more: Any) -> str:
         reply: str = await self._call(
             "release",
-            lease=names(lease),
+            lease=lease_args(lease),
             act=act,
             delay_ms=int(delay * 1000),
             queued=record.status_change(JobState.QUEUED),

@@ -1,4 +1,4 @@
-"""What every storage adapter does alike."""
+"""What all storage adapters share."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def check_key(key: str) -> str:
-    """The key itself; raises ValueError if it is not one (see the port)."""
+    """The key itself; raises ValueError if it is not a storage key (see the port)."""
     if not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in key.split("/")):
         raise ValueError(f"not a storage key: {key!r}")
     return key
 
 
 def check_prefix(prefix: str) -> str:
-    """The prefix without its final slash; raises ValueError if it is not one."""
+    """The prefix without its final slash; raises ValueError if it is not a valid prefix."""
     if not prefix.endswith("/"):
         raise ValueError(f"a prefix ends with a slash: {prefix!r}")
     return check_key(prefix[:-1])
 
 
 def link_begin(key: str, now: float, expires_in: int) -> int:
-    """UNIX seconds from which a link that is asked for ``now`` is valid, for ``expires_in``: the same for half of them.
+    """The UNIX second at which a link begins that is requested at ``now`` and lasts ``expires_in`` seconds.
 
-    Keys take turns, so that not all links change at once.
+    It stays the same for ``expires_in / 2`` seconds, so that equal requests get equal links. When it changes depends on
+    the key, so that not all links change at once.
     """
     span = expires_in / 2
     phase = crc32(key.encode()) / 2**32 * span
@@ -40,7 +41,7 @@ def link_begin(key: str, now: float, expires_in: int) -> int:
 
 
 async def to_its_end(writing: Coroutine[Any, Any, T]) -> T:
-    """Its result. When cancelled, it ends only after ``writing`` did, which must be bounded in time."""
+    """The result of ``writing``, which must be bounded in time. A cancellation takes effect only after it has ended."""
     task = asyncio.create_task(writing)
     try:
         return await asyncio.shield(task)
@@ -49,5 +50,5 @@ async def to_its_end(writing: Coroutine[Any, Any, T]) -> T:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # nobody else asks for it
+            task.exception()  # retrieved, or asyncio would log it
         raise

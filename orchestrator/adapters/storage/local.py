@@ -30,18 +30,18 @@ from orchestrator.ports import (
 T = TypeVar("T")
 
 LEFTOVER_SECONDS = 3600.0
-"""An unfinished write that is older was left by a process that died."""
+"""Seconds after which an unfinished write counts as left by a process that died."""
 LEAST_FREE = 64 * 2**20
-"""Bytes below which the disk counts as full: a handful of photos and their pictures."""
+"""Free bytes below which the disk counts as full: room for a few photos and their pictures."""
 _RENAME_TRIES = 10
 
 
 class LocalStorage(Storage, SignedFiles):
-    """Objects are files under ``root``, for this process's user alone; URLs lead to this API, which checks the
-    signature."""
+    """Objects are files under ``root`` that only this process's user can read. URLs lead to this API, which checks
+    their signature."""
 
     def __init__(self, root: Path, signer: UrlSigner) -> None:
-        # Unfinished writes lie beside the objects: a rename is atomic only within one file system.
+        # Unfinished writes are stored beside the objects: a rename is atomic only within one file system.
         self._objects, self._incoming = root / "objects", root / "incoming"
         self._signer = signer
         for folder in (self._objects, self._incoming):
@@ -49,7 +49,7 @@ class LocalStorage(Storage, SignedFiles):
         _remove_leftovers(self._incoming)
 
     async def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = True) -> None:
-        """On local disk the key's suffix stands for ``content_type``."""
+        """``content_type`` is not stored: the key's suffix implies it."""
         target = self._objects / check_key(key)
         await to_its_end(self._run(lambda: self._write(target, data, overwrite)))
 
@@ -62,7 +62,7 @@ class LocalStorage(Storage, SignedFiles):
             if size is not None and (limit is None or size <= limit):
                 count_bytes(size)
                 limit = size
-        # One more than is taken, so that a longer object shows.
+        # One byte more than the limit, to recognise a longer object.
         data = await self._run(lambda: _read(path, None if limit is None else limit + 1))
         if data is None:
             raise ObjectNotFound(key)
@@ -106,7 +106,7 @@ class LocalStorage(Storage, SignedFiles):
                 with new_file(probe) as file:
                     file.write(b"probe")
                 if probe.read_bytes() != b"probe":
-                    raise OSError("read back something else than was written")
+                    raise OSError("read back other bytes than were written")
                 if shutil.disk_usage(self._incoming).free < LEAST_FREE:
                     raise OSError(errno.ENOSPC, f"less than {LEAST_FREE >> 20} MiB are free")
             finally:
@@ -140,7 +140,7 @@ class LocalStorage(Storage, SignedFiles):
 
 def _remove_leftovers(incoming: Path) -> None:
     for path in incoming.glob("*"):
-        # Others may remove it at the same time; a disk in trouble shows in the first real call.
+        # Another process may remove it at the same time. Errors of the disk show in the first real call.
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
                 path.unlink()
@@ -162,14 +162,14 @@ def _size(path: Path) -> int | None:
 
 
 def _move(temporary: Path, target: Path, move: Callable[[Path, Path], None]) -> None:
-    """Move into place; again when a delete took the new folder away meanwhile."""
+    """Move into place; repeated when a delete removes the new folder meanwhile."""
     for left in reversed(range(_RENAME_TRIES)):
         try:
             make_folder(target.parent)
             move(temporary, target)
             return
         except FileExistsError:
-            # The object is there (a link fails then), or a folder that is being made or deleted was in the way.
+            # Either the object exists (then a link fails), or its folder was being made or deleted.
             if not left or target.is_file():
                 raise
         except FileNotFoundError:
@@ -186,7 +186,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _stats(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    """Every file below; without those that are deleted meanwhile."""
+    """Every file below ``folder`` with its status, except those that are deleted meanwhile."""
     found = []
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -200,7 +200,7 @@ def _older(folder: Path, than: float) -> list[Path]:
 
 
 def _remove(folder: Path) -> int:
-    """Delete files and folders, also while another process deletes or adds some."""
+    """Delete a folder and all in it, even while another process deletes or adds files; returns how many files."""
     count = 0
     for path, _, names in os.walk(folder, topdown=False):
         for name in names:

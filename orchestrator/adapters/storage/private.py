@@ -1,4 +1,4 @@
-"""Files and folders for their owner alone, whatever the umask: other users of the machine see no photo."""
+"""Files and folders that only their owner can read, whatever the umask, so that other users see no photo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 def make_folder(folder: Path) -> None:
-    """With those above it that are missing; what is there stays as it is."""
+    """Make a folder and its missing parents. Existing folders stay as they are."""
     try:
         folder.mkdir(FOLDER)
         folder.chmod(FOLDER)
@@ -30,14 +30,15 @@ def make_folder(folder: Path) -> None:
 
 
 def new_file(path: Path) -> BinaryIO:
-    """To be written; raises FileExistsError."""
+    """A new file, open for writing; raises FileExistsError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE)
     os.fchmod(descriptor, FILE)
     return os.fdopen(descriptor, "wb")
 
 
 def close_to_others(folder: Path) -> None:
-    """A folder that an older version left open to others, and all in it; it first, which shuts off the rest."""
+    """Make a folder that an older version left readable for others private, and all in it. The folder comes first,
+    which already bars the way to its contents."""
     try:
         if not folder.is_dir() or not folder.stat().st_mode & 0o077:
             return
@@ -48,4 +49,4 @@ def close_to_others(folder: Path) -> None:
                     with contextlib.suppress(FileNotFoundError):
                         os.chmod(os.path.join(path, name), mode)
     except OSError as error:
-        _log.warning("%s stays open to other users of this machine: %s", folder, error.strerror or error)
+        _log.warning("%s stays readable for other users of this machine: %s", folder, error.strerror or error)

@@ -1,4 +1,4 @@
-"""Storage on Cloudflare R2, or on anything else that speaks S3."""
+"""Storage on Cloudflare R2 or another server of the S3 protocol."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from orchestrator.ports import (
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
-"""How long the store may say nothing."""
+"""Seconds that the server may send nothing."""
 CALL_SECONDS = 60.0
-"""How long one call may take, its repetitions included: a server may also stop reading, or answer a byte at a time."""
+"""Seconds that one call may take, retries included. The server may also stop reading, or answer a byte at a time."""
 ATTEMPTS = 3
-"""How often a call is made in all; what has then not worked is Unavailable."""
+"""How often a call is tried in all before it raises Unavailable."""
 
 _CONNECTIONS = 32
 _PROBE = "probe/none"
@@ -55,7 +55,7 @@ class S3Storage(Storage):
         self._call_seconds = call_seconds
 
     async def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = True) -> None:
-        # Whole objects appear at once in S3, and the last of several writers wins.
+        # S3 shows an object only when all of it is written. The last of several writers wins.
         await to_its_end(self._put(check_key(key), data, content_type, overwrite))
 
     async def _put(self, key: str, data: bytes, content_type: str, overwrite: bool) -> None:
@@ -70,7 +70,7 @@ class S3Storage(Storage):
                     **condition,
                 )
         except _PreconditionFailed:
-            # Perhaps by our own hand, at a try whose answer was lost.
+            # An earlier try of this call, whose answer was lost, may have written it.
             if await self.get(key) != data:
                 raise ObjectExists(key) from None
 
@@ -89,7 +89,7 @@ class S3Storage(Storage):
 
     async def delete_prefix(self, prefix: str) -> int:
         keys = [found["Key"] async for found in self._list(check_prefix(prefix))]
-        # One by one: DeleteObjects wants a checksum of its body, and which kind depends on the server.
+        # One by one, because DeleteObjects requires a checksum of its body whose kind depends on the server.
         for key in keys:
             async with self._call():
                 await self._client.delete_object(Bucket=self._bucket, Key=key)
@@ -105,7 +105,7 @@ class S3Storage(Storage):
         return self._links.url(f"{self._bucket}/{self._prefix}{check_key(key)}", expires_in)
 
     async def upload_link(self, key: str, *, content_type: str, size: int, expires_in: int) -> UploadLink:
-        # R2 has no POST policies, but holds a PUT to the headers that were signed, its length among them.
+        # R2 has no POST policies, but enforces the signed headers of a PUT, Content-Length among them.
         put = {
             **self._object(check_key(key)),
             "ContentType": content_type,
@@ -123,13 +123,14 @@ class S3Storage(Storage):
         return StorageStats(objects=len(sizes), bytes=sum(sizes))
 
     async def ping(self) -> None:
-        # The answer to GET, unlike HEAD's, tells a missing object from a missing bucket, and costs less than a list.
+        # The answer to GET, unlike that to HEAD, distinguishes a missing object from a missing bucket. A list costs
+        # more.
         with suppress(ObjectNotFound):
             await self.get(_PROBE)
 
     @asynccontextmanager
     async def _call(self, key: str = "") -> AsyncIterator[None]:
-        """Stands around calls, and turns S3's errors into the port's. ``key`` is what ObjectNotFound names."""
+        """Limits the time of the calls inside it and translates their errors; ObjectNotFound names ``key``."""
         with _port_errors(key):
             async with asyncio.timeout(self._call_seconds):
                 yield
@@ -138,7 +139,7 @@ class S3Storage(Storage):
         return {"Bucket": self._bucket, "Key": f"{self._prefix}{key}"}
 
     async def _list(self, folder: str) -> AsyncIterator[dict[str, Any]]:
-        """Everything under ``folder``, a checked prefix without its slash, or everything there is."""
+        """Every object under ``folder``, a checked prefix without its slash; "" lists all objects."""
         prefix = f"{self._prefix}{folder}/" if folder else self._prefix
         more: dict[str, str] = {}
         while True:
@@ -164,20 +165,21 @@ async def open_s3(
     call_seconds: float = CALL_SECONDS,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[S3Storage]:
-    """A storage over one client, whose connections are closed at the end.
+    """A storage with one client, whose connections are closed at the end.
 
     ``endpoint`` is the server's URL, for R2 ``https://<account>.r2.cloudflarestorage.com``; R2's ``region`` is "auto".
     """
     config = AioConfig(
         signature_version="s3v4",
-        # Buckets are not names in the DNS at R2's endpoint, nor at most servers of one's own.
+        # Buckets have no DNS names at R2's endpoint, nor at most self-hosted servers.
         s3={"addressing_style": "path"},
         # botocore would add a CRC32 to every write, over HTTPS as a trailer, which R2 refuses.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         connect_timeout=CONNECT_SECONDS,
         read_timeout=read_seconds,
-        # What is refused even then, as R2 refuses a key's second write in a second, is Unavailable: callers come back.
+        # A call that still fails raises Unavailable, also where R2 refuses a key's second write in a second: callers
+        # retry.
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         max_pool_connections=_CONNECTIONS,
     )
@@ -200,7 +202,7 @@ def _expect_nothing(params: dict[str, Any], **_: Any) -> None:
 
 
 class _PreconditionFailed(Exception):
-    """A conditional write met an object."""
+    """A conditional write found an object under the key."""
 
 
 @contextmanager
@@ -213,7 +215,7 @@ def _port_errors(key: str) -> Iterator[None]:
             raise ObjectNotFound(key) from error
         if code == "PreconditionFailed":
             raise _PreconditionFailed from error
-        # A wrong key or bucket may be put right while this process runs, as an outage may end.
+        # An operator may correct a wrong access key or bucket while this process runs.
         raise Unavailable(f"S3: {error}") from error
     except (BotoCoreError, TransferError, TimeoutError, OSError) as error:
         raise Unavailable(f"S3: {str(error) or type(error).__name__}") from error

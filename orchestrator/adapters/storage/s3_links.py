@@ -1,4 +1,4 @@
-"""Links to read objects on S3 that stay the same for a good part of their life."""
+"""Links for reading objects on S3 that stay the same for half of their life."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from orchestrator.adapters.storage.common import link_begin
 
 
 class ReadingLinks:
-    """Presigned GETs. botocore's own are signed at the time of asking, so that no two are alike.
+    """Presigned GETs. botocore signs with the current time, so that no two of its links are equal.
 
-    Signature Version 4 takes a date in the past, as long as the link's life, counted from it, lasts.
+    Signature Version 4 accepts a date in the past until the link's life, counted from that date, is over.
     """
 
     def __init__(
@@ -26,11 +26,11 @@ class ReadingLinks:
         self._clock = clock
 
     def url(self, path: str, expires_in: int) -> str:
-        """For the object at ``path``, its bucket and key; see :meth:`orchestrator.ports.Storage.url`."""
+        """The URL for ``path``, an object's bucket and key; see :meth:`orchestrator.ports.Storage.url`."""
         return self.signed(path, link_begin(path, self._clock(), expires_in), expires_in)
 
     def signed(self, path: str, begin: int, expires_in: int) -> str:
-        """As if it were asked for at ``begin``, in UNIX seconds."""
+        """The URL as signed at ``begin``, in UNIX seconds."""
         request = AWSRequest("GET", f"{self._endpoint}/{quote(path)}")
         at = datetime.fromtimestamp(begin, UTC)
         _SignedAt(at, self._credentials, "s3", self._region, expires=expires_in).add_auth(request)
@@ -38,7 +38,7 @@ class ReadingLinks:
 
 
 class _SignedAt(S3SigV4QueryAuth):  # type: ignore[misc]
-    """botocore's signer, with another clock."""
+    """botocore's signer with a fixed time."""
 
     def __init__(self, at: datetime, *args: object, **options: object) -> None:
         super().__init__(*args, **options)

@@ -14,22 +14,22 @@ from orchestrator.ports import BadSignature, LinkExpired
 
 
 class UrlSigner:
-    """HMAC-SHA256 over what a link allows and its expiry; ``base_url`` is where ``/files/{key}`` is reached."""
+    """Signs with HMAC-SHA256 what a link allows and when it expires. ``base_url`` is that of ``/files/{key}``."""
 
     def __init__(self, secret: bytes, base_url: str, clock: Callable[[], float] = time.time) -> None:
         self._secret, self._base_url, self._clock = secret, base_url, clock
 
     def url(self, key: str, expires_in: int) -> str:
-        """A URL for ``key``, as of :meth:`orchestrator.ports.Storage.url`."""
+        """A URL for ``key``; see :meth:`orchestrator.ports.Storage.url`."""
         return self._link(_reading(key), key, link_begin(key, self._clock(), expires_in) + expires_in)
 
     def upload_url(self, key: str, content_type: str, size: int, expires_in: int) -> str:
-        """A URL to PUT just such an object, which works for ``expires_in`` seconds, and less than a second longer."""
+        """A URL to PUT an object of this type and size. It works for ``expires_in`` seconds, rounded up."""
         expires = math.ceil(self._clock() + expires_in)
         return self._link(_writing(key, content_type, size), key, expires)
 
     def verify(self, key: str, expires: str, signature: str) -> None:
-        """Raises BadSignature unless we signed exactly this, LinkExpired if that was too long ago."""
+        """Raises BadSignature unless this signer made the link, and LinkExpired when its time is over."""
         self._verify(_reading(key), expires, signature)
 
     def verify_upload(self, key: str, content_type: str, size: int, expires: str, signature: str) -> None:
@@ -42,7 +42,7 @@ class UrlSigner:
 
     def _verify(self, right: str, expires: str, signature: str) -> None:
         expected = self._signature(right, expires)
-        # Decimal, so that it cannot hold a piece of another kind of right.
+        # Only digits, so that it cannot contain part of another message.
         if not expires.isdecimal() or not hmac.compare_digest(
             expected.encode(), signature.encode("utf-8", "replace")
         ):
@@ -55,7 +55,7 @@ class UrlSigner:
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
 
 
-# A key cannot hold a newline, so that no two rights read alike.
+# A key cannot contain a newline, so that no two rights have the same text.
 def _reading(key: str) -> str:
     return key
 

@@ -1,4 +1,4 @@
-"""The model servers behind their port."""
+"""The adapter of the port ``Inference``: one Triton or several."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["InferencePool", "TritonInference", "TritonPool"]
 
 
 class TritonPool(InferencePool):
-    """Tritons that share the work; ``urls`` are host:port of their gRPC endpoints, as Settings takes them."""
+    """Tritons that share the requests; ``urls`` are host:port of their gRPC endpoints, as in Settings."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._tritons = {url: TritonInference(url) for url in urls}

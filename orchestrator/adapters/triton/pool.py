@@ -1,4 +1,4 @@
-"""Several model servers as one: a request goes to the least loaded of those that serve."""
+"""Several model servers behind one port: each request goes to the least loaded server that is up."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, PortError
 from reroom.triton import PhotoAnalysis, RestyleEvent, RestyleRequest
 
 ANSWER_SECONDS = 5.0
-"""A server that has not answered a ping within this is down."""
+"""Seconds within which a server must answer a ping; otherwise it counts as down."""
 
 SILENCE_SECONDS = 5.0
-"""A server that says nothing on a request for so long is pinged, and again after as long. A step of Stable Diffusion
-takes half a minute on a CPU: silence alone is no sign of death."""
+"""Seconds of silence on a request after which its server is pinged, each time anew. Silence alone does not end a
+request: a step of Stable Diffusion takes half a minute on a CPU."""
 
 REVIVAL_SECONDS = 1.0
-"""How often, at most, requests ask whether a server that is down serves again."""
+"""The least time between two pings that requests send to a server that is down."""
 
 SETTLE_SECONDS = 0.1
-"""How long ``ping`` waits for the others when one server has answered, so that the trouble told next is that of now.
-One that hangs delays a worker's look for a job by no more."""
+"""How long ``ping`` waits for the other servers when one has answered, so that ``degradation`` is up to date. A server
+that hangs delays a worker's claim by no more than this."""
 
 PENALTY_SECONDS = 30.0
-"""How long a request that a server broke weighs on it."""
+"""How long a request that failed on a server still counts as load of that server."""
 
 _log = logging.getLogger("reroom.inference")
 _END: Any = object()
@@ -39,21 +39,22 @@ T = TypeVar("T")
 
 
 class InferencePool(Inference):
-    """Shares requests between ``servers``, given by name; with one server it adds only the watch over silence.
+    """Shares requests among ``servers``, given by name. With one server it only adds the check of silent requests.
 
-    *Least loaded* is the server with the fewest requests of this process in flight, by chance among equals, so that
-    several processes do not all begin with the first. That is enough although other processes load the same servers:
-    each spreads its own requests evenly, and so their sum is even too (Envoy's and gRPC's "least request" count in the
-    same way). A request that a server broke weighs on it for PENALTY_SECONDS as if it still ran: who fails at once is
-    not the least loaded for that.
+    *Least loaded* is the server with the fewest requests of this process in flight; equals are chosen at random, so
+    that several processes do not all begin with the first. It does not matter that other processes load the same
+    servers: each spreads its own requests evenly, so their sum is even too (Envoy's and gRPC's "least request" policies
+    count in the same way). A request that failed counts for PENALTY_SECONDS as if it still ran, or a server that fails
+    at once would always be the least loaded.
 
     *Down* is a server that a request found unavailable, or that did not answer a ping. It gets no requests until it
-    answers one again; pings are sent by :meth:`ping` and, at most once in REVIVAL_SECONDS, by requests. Nothing is
-    sent while nobody asks.
+    answers a ping again. :meth:`ping` sends pings, and so do requests, at most once in REVIVAL_SECONDS; there is no
+    background task.
 
-    A request that finds its server down before it has yielded anything is begun again on another server, unseen. Once
-    it has yielded, the error goes up, retryable: a second beginning would tell a watcher that the job runs backwards.
-    A request whose server has fallen silent and does not answer a ping either is ended as unavailable.
+    When a server turns out to be down before a request has yielded anything, the request begins again on another
+    server, and the caller does not notice. Once it has yielded, it raises a retryable error: after a second beginning,
+    watchers would see the job go backwards. A request ends as unavailable when its server is silent and does not answer
+    a ping.
     """
 
     def __init__(
@@ -77,31 +78,31 @@ class InferencePool(Inference):
             return await anext(answers)
 
     async def ping(self) -> None:
-        """Raises Unavailable if no server is ready; returns soon after the first that is."""
+        """Raises Unavailable if no server is ready; returns soon after the first one has answered."""
         asked = {server.ask(): server for server in self._servers}
         waiting = set(asked)
         while waiting:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             answered = [task for task in done if not task.cancelled()]
             for task in answered:
-                task.result()  # a ping that broke in another way than a port may
+                task.result()  # raises what a ping must not raise: a bug
             if any(asked[task].up for task in answered):
                 if waiting:
                     await asyncio.wait(waiting, timeout=SETTLE_SECONDS)
                 return
         raise Unavailable(self._why_down())
 
-    def trouble(self) -> str:
+    def degradation(self) -> str:
         down = [server.name for server in self._servers if not server.up]
         return f"{len(down)} of {len(self._servers)} down: {', '.join(down)}" if down else ""
 
     async def aclose(self) -> None:
-        """Stop asking; the servers are the caller's to close."""
+        """Stop the pings. The caller closes the servers."""
         for server in self._servers:
             await server.stop_asking()
 
     async def _run(self, call: Callable[[Inference], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
-        """What ``call`` yields on the server of our choice. Raises InferenceError."""
+        """The items that ``call`` yields on the least loaded server. Raises InferenceError."""
         tried: list[_Server] = []
         while True:
             server = await self._choose(tried)
@@ -118,7 +119,7 @@ class InferencePool(Inference):
                 if error.code != UNAVAILABLE:
                     broken = error.retryable
                     raise
-                server.lose(error.detail)
+                server.mark_down(error.detail)
                 if yielded or all(other in tried for other in self._servers if other.up):
                     raise
             finally:
@@ -140,7 +141,7 @@ class InferencePool(Inference):
         return min(able, key=lambda server: (server.load, random.random()))
 
     async def _next(self, server: _Server, items: AsyncGenerator[T, None]) -> T:
-        """The next item, or _END. Raises InferenceError, also when the server is silent for ever."""
+        """The next item, or _END. Raises InferenceError, also when the server is silent and does not answer a ping."""
 
         async def step() -> T:
             return await anext(items, _END)
@@ -154,7 +155,7 @@ class InferencePool(Inference):
                 if coming.done():
                     return coming.result()
                 if not server.up:
-                    detail = f"{server.name} fell silent: {server.trouble}"
+                    detail = f"{server.name} fell silent: {server.fault}"
                     raise InferenceError(UNAVAILABLE, detail, retryable=True)
         finally:
             if not coming.done():
@@ -162,30 +163,28 @@ class InferencePool(Inference):
                 await asyncio.wait([coming])
 
     def _why_down(self) -> str:
-        return "; ".join(f"{server.name}: {server.trouble}" for server in self._servers if not server.up)
+        return "; ".join(f"{server.name}: {server.fault}" for server in self._servers if not server.up)
 
 
 class _Server:
-    """One of the pool: what it is called, how loaded it is, and whether it serves."""
+    """A server of the pool: its name, its load, and whether it is up."""
 
     def __init__(self, name: str, inference: Inference, answer_seconds: float) -> None:
         self.name, self.inference = name, inference
         self.load = 0
-        self.trouble = ""
-        """Why it is taken for down; empty when it is up."""
+        self.fault = ""
+        """Why it counts as down; empty when it is up."""
         self._answer_seconds = answer_seconds
         self._asking: asyncio.Task[None] | None = None
         self._asked_at = time.monotonic()
 
     @property
     def up(self) -> bool:
-        return not self.trouble
+        return not self.fault
 
     def ask(self) -> asyncio.Task[None]:
-        """Ask whether it serves; the task ends, within answer_seconds, when ``trouble`` is true to the answer.
-
-        Who asks while a question is under way gets the same answer.
-        """
+        """Ping it. The task ends within answer_seconds, when ``fault`` reflects the answer. Calls during a ping share
+        it."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask(), name=f"ping {self.name}")
         return self._asking
@@ -195,16 +194,16 @@ class _Server:
             async with asyncio.timeout(self._answer_seconds):
                 await self.inference.ping()
         except TimeoutError:
-            self.lose(f"no answer within {self._answer_seconds:g} s")
+            self.mark_down(f"no answer within {self._answer_seconds:g} s")
         except PortError as error:
-            self.lose(str(error))
+            self.mark_down(str(error))
         else:
             self._serves()
         finally:
             self._asked_at = time.monotonic()
 
     def asked_before(self, seconds: float) -> bool:
-        """Whether no question is under way and the last one ended that long ago."""
+        """Whether no ping is under way and the last one ended at least ``seconds`` ago."""
         idle = self._asking is None or self._asking.done()
         return idle and time.monotonic() - self._asked_at >= seconds
 
@@ -213,20 +212,20 @@ class _Server:
             self._asking.cancel()
             await asyncio.wait([self._asking])
 
-    def lose(self, trouble: str) -> None:
-        """Take it for down."""
+    def mark_down(self, reason: str) -> None:
+        """It gets no requests until it answers a ping."""
         if self.up:
-            _log.warning("%s is down: %s", self.name, trouble)
+            _log.warning("%s is down: %s", self.name, reason)
             self._asked_at = time.monotonic()
-        self.trouble = trouble or "no reason given"
+        self.fault = reason or "no reason given"
 
     def _serves(self) -> None:
         if not self.up:
             _log.info("%s serves again", self.name)
-        self.trouble = ""
+        self.fault = ""
 
     def unload(self, after: float) -> None:
-        """A request has ended here; it weighs for ``after`` seconds more."""
+        """A request has ended here; it counts as load for ``after`` more seconds."""
         if after:
             asyncio.get_running_loop().call_later(after, self.unload, 0.0)
         else:

@@ -1,6 +1,6 @@
-"""Whether every model of a Triton that is a process of its own still answers: small real requests, at a bounded rate.
+"""Probes whether the models of a Triton still answer, with small real requests at a bounded rate.
 
-Triton 2.51 reports a model as ready whose process has died. A request shows it, within a second.
+Triton 2.51 reports a model as ready although its process has died. A request shows that within a second.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from orchestrator.ports import Unavailable
 from reroom.triton import RestyleError, TritonClient
 
 PROBE_SECONDS = 2.0
-"""How old a model's last answer may be before it is asked again."""
+"""The age of a model's last answer at which it is probed again."""
 
 SHARE = 0.02
-"""How much of its time a model may spend on one client's probes: the longer they take, the rarer they are. `restyle`,
-`analyse` and `edges` answer in 2 ms; a graph, where that too is a process of its own, computes a 64th of a step at 512²
-or less, but for depth and detector, which enlarge what they see. What a probe takes is the least that one took: the
-others waited for something else, the first one for the network to be loaded."""
+"""The share of its time that a model may spend on one client's probes: the longer a probe takes, the rarer it is.
+`restyle`, `analyse` and `edges` answer in 2 ms. A graph, where it is a process of its own, computes at most a 64th of a
+step at 512²; depth and detector compute more, because they enlarge their input. The time of a probe is the shortest
+that was measured: the others waited for other work, the first one for the network to be loaded."""
 
 ANSWER_SECONDS = 4.0
-"""How long an answer that must come is waited for."""
+"""Seconds to wait for an answer that decides whether the server is available."""
 
 DEATH_SECONDS = 1.5
-"""How long other answers are waited for: Triton takes a second to say that a process is dead."""
+"""Seconds to wait for other answers: Triton takes one second to report that a process is dead."""
 
 SERVICE_SECONDS, GRAPH_SECONDS = 30.0, 600.0
-"""When a question that was not answered is withdrawn, and asked anew. Late: a graph answers between two steps, of half
-a minute each on a CPU, and Triton 2.51 may crash when a stream is cancelled just as it ends."""
+"""Seconds after which a probe without an answer is cancelled and sent again. They are long because a graph answers
+between two steps, half a minute each on a CPU, and Triton 2.51 may crash when a stream is cancelled just as it ends."""
 
 SERVING = ("restyle", "analyse")
-"""The models that the service itself calls; each answers a probe with the models that it calls in turn."""
+"""The models that the service calls. Each answers a probe with the names and versions of the models that it calls."""
 
 
 class Prober:
-    """The models of one server, each asked one question at a time, whoever waits for the answer.
+    """Probes the models of one server, each with one request at a time, which all callers share.
 
-    A model that is said to be dead makes the server unavailable. So does the silence of one of SERVING, which answer
-    whatever they are doing. A graph's silence is no verdict, since it may be busy; but after a death, or after
+    The server is unavailable when a model is dead, or when a model of SERVING is silent, since those answer a probe
+    whatever they are doing. A graph that is silent may be busy, and proves nothing. But after a death, or after
     :meth:`doubt`, every model must answer before the server is available again.
     """
 
@@ -50,23 +50,23 @@ class Prober:
             _Question(model, partial(self._ask_serving, model), self.doubt, always=True) for model in SERVING
         ]
         self._calls: dict[str, dict[str, int]] = {}
-        """By model of SERVING: the models that it calls, with their versions."""
+        """The models that each model of SERVING calls, with their versions."""
         self._others: dict[str, tuple[int, _Question]] = {}
-        """The models that those call: version and question."""
+        """The called models by name: version and probe."""
 
     def doubt(self) -> None:
-        """A request failed as if a process had died: answers of before prove nothing."""
+        """Call this when a request failed as if a process had died: earlier answers no longer count."""
         for question in self._questions():
             question.doubt()
 
     async def check(self) -> None:
-        """Ask the models whose answers are old; takes at most ANSWER_SECONDS. Raises Unavailable with what is wrong."""
+        """Probe the models whose answers are old, for at most ANSWER_SECONDS. Raises Unavailable with the reason."""
         deadline = time.monotonic() + ANSWER_SECONDS
         await asyncio.gather(*(question.check(deadline) for question in self._serving))
         await asyncio.gather(*(question.check(deadline) for _, question in self._others.values()))
 
     async def aclose(self) -> None:
-        """Withdraw what is being asked."""
+        """Cancel the running probes."""
         for question in self._questions():
             await question.withdraw()
 
@@ -92,8 +92,8 @@ class Prober:
 
 
 class _Question:
-    """Whether one model answers. ``died`` is called when it is dead; ``always``: its silence is a verdict also when
-    there is no doubt."""
+    """The probe of one model. It calls ``died`` when the model is dead. With ``always`` the model must answer even when
+    nothing casts doubt on it."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class _Question:
         self._model, self._ask, self._died, self._always = model, ask, died, always
         self._doubts = 0
         self._doubted = False
-        """Whether only an answer that is still to come proves anything."""
+        """Whether earlier answers no longer count."""
         self._asking: asyncio.Task[Unavailable | None] | None = None
         self._asked_at = self._due = 0.0
         self._answers, self._least_seconds = 0, float("inf")
@@ -116,11 +116,11 @@ class _Question:
         self._doubts += 1
 
     async def check(self, deadline: float) -> None:
-        """Ask when the last answer is old or doubted. Raises Unavailable when the model is dead, or must answer and has
-        not until ``deadline``."""
+        """Probe the model if its last answer is old or doubted. Raises Unavailable when the model is dead, or when it
+        must answer and has not by ``deadline``."""
         while self._doubted or time.monotonic() >= self._due:
             if self._asking is None:
-                # A task of its own: who stops waiting does not withdraw it, for another would stand behind it.
+                # A task of its own, which goes on when a caller stops waiting: a second probe would queue behind it.
                 self._asked_at = time.monotonic()
                 self._asking = asyncio.create_task(self._run(), name=f"probe {self._model}")
             asking, must = self._asking, self._doubted or self._always

@@ -1,4 +1,4 @@
-"""One model server behind its port: Triton, through the client library."""
+"""One Triton, called through the client library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reroom.triton import PhotoAnalysis, RestyleError, RestyleEvent, RestyleRequ
 
 
 class TritonInference(Inference):
-    """``url`` is host:port of Triton's gRPC endpoint, as Settings takes it."""
+    """``url`` is host:port of Triton's gRPC endpoint, as in Settings."""
 
     def __init__(self, url: str) -> None:
         self._client = TritonClient(url)
@@ -46,7 +46,7 @@ class TritonInference(Inference):
         await self._client.close()
 
     def _failed(self, error: RestyleError) -> InferenceError:
-        # Who asks here cancels by closing the iterator or the task, so this cancel is the server's, which ends.
+        # Callers cancel by closing the iterator or the task, so this cancellation comes from a server that stops.
         code = UNAVAILABLE if error.code == "cancelled" else error.code
         if code == UNAVAILABLE:
             self._prober.doubt()

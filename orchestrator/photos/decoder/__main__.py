@@ -1,12 +1,12 @@
-"""Serves pictures on standard input and output:
+"""Decodes pictures from standard input and writes answers to standard output:
 ``python -m orchestrator.photos.decoder MAX_PIXELS MEMORY CPU_SECONDS require|prefer``.
 
-A request is two 4-byte big-endian numbers, the most pixels that the picture may have and the file's length, and the
-file's bytes. An answer is the byte 1 as soon as all has come in, a length and a JSON head, ``{"ok": true, "width",
-"height"}`` or ``{"ok": false, "code", "detail"}``, then a length and the JPEG's bytes (none on failure). A first one
-comes unasked, when the process is warm and confined; its ``detail`` says what of the sandbox is missing here, which
-ends the process instead where it is required. It ends at the end of standard input, so it never outlives its parent;
-SIGPROF ends it over a picture that takes more than CPU_SECONDS.
+A request is two 4-byte big-endian numbers, the most pixels that the picture may have and the file's length, and then
+the file's bytes. An answer is the byte 1, sent as soon as the request is complete, a length and a JSON head, ``{"ok":
+true, "width", "height"}`` or ``{"ok": false, "code", "detail"}``, then a length and the JPEG's bytes (none on failure).
+The first answer comes without a request, when the process is warm and confined. Its ``detail`` names the part of the
+sandbox that is missing on this machine; with ``require`` the process ends instead. The process ends at the end of
+standard input, so it never outlives its parent. SIGPROF ends it when a picture takes more than CPU_SECONDS.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, max_pixels: int, cpu_seconds: f
         data = requests.read(length)
         answers.write(RECEIVED)
         answers.flush()
-        # Of processor time, and not to be caught: libraries may loop where no Python runs.
+        # A limit of processor time that Python need not handle: a library may loop in C.
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         fields, jpeg = answer(data, min(pixels, max_pixels))
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -61,7 +61,7 @@ def send(answers: BinaryIO, fields: dict[str, object], jpeg: bytes) -> None:
 
 
 def warm_up(max_pixels: int) -> None:
-    """Let the libraries load what they load late, while files can still be opened."""
+    """Make the libraries load their late parts while files can still be opened."""
     Image.init()
     with contextlib.suppress(MemoryError):
         numpy.empty(2**60, numpy.uint8)
@@ -74,7 +74,8 @@ def warm_up(max_pixels: int) -> None:
 
 
 def confine(memory: int, required: bool) -> str:
-    """Give up what a decoder has no use for; returns what of that cannot be had here. Raises SandboxMissing."""
+    """Enter the sandbox. Returns what is missing of it on this machine, empty for nothing. Raises SandboxMissing if it
+    is ``required``."""
     missing = ""
     try:
         sandbox.load_libraries()
@@ -92,7 +93,7 @@ def confine(memory: int, required: bool) -> str:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """A usage message and exit status 2 for what is none."""
+    """The arguments. Wrong ones end the program with a usage message and exit status 2."""
     parser = argparse.ArgumentParser(
         prog="python -m orchestrator.photos.decoder",
         description="Decodes pictures from standard input. The API starts it.",
@@ -106,7 +107,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> None:
     given = parse(sys.argv[1:])
-    # Ctrl-C and a service manager's stop reach every process of a group; the end of standard input ends this one.
+    # Ctrl-C and a service manager's stop reach every process of a group. Only the end of standard input ends this one.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     Image.MAX_IMAGE_PIXELS = given.max_pixels

@@ -1,7 +1,7 @@
 """ICC profiles for the colours that a PNG's cICP chunk names by number (ITU-T H.273, PNG third edition 11.3.2.6).
 
-Pictures of high dynamic range are cut to what sRGB can show: diffuse white, 203 cd/m² (BT.2408), becomes white, and
-what shines brighter becomes white too.
+Pictures of high dynamic range are clipped to sRGB: diffuse white, 203 cd/m² (BT.2408), and everything brighter become
+white.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PRIMARIES = {
 _D50 = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _SAMPLES = 16 * 255 + 1
-"""Of a curve; every 16th is one of the 256 values of a channel."""
+"""Samples of a curve; every 16th is one of the 256 values of a channel."""
 _DIFFUSE_WHITE = 203.0
 
 
@@ -52,7 +52,7 @@ def _pq(value: Array) -> Array:
 
 
 def _hlg(value: Array) -> Array:
-    """On a display of 1000 cd/m², whose gamma is applied to each channel."""
+    """Light on a display of 1000 cd/m², whose gamma is applied to each channel."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(value <= 0.5, value**2 / 3, (np.exp((value - c) / a) + b) / 12)
     return np.minimum(1, 1000 * scene**1.2 / _DIFFUSE_WHITE)
@@ -67,11 +67,11 @@ _TRANSFERS: dict[int, Curve] = {
     16: _pq,
     18: _hlg,
 }
-"""From a channel's value to light, both from 0 to 1, by H.273's TransferCharacteristics (table 3)."""
+"""Functions from a channel's value to light, both 0 to 1, by H.273's TransferCharacteristics (table 3)."""
 
 
 def profile_of(chunk: bytes) -> bytes | None:
-    """An ICC profile for a cICP chunk's body; empty for sRGB, and None for a chunk that says nothing of use."""
+    """An ICC profile for a cICP chunk's body: empty for sRGB, None for a chunk that names no known colours."""
     if len(chunk) != 4:
         return None
     primaries, transfer, matrix, full_range = chunk

@@ -1,8 +1,8 @@
-"""Takes JPEG, PNG and WebP files apart before any library sees them.
+"""Splits JPEG, PNG and WebP files into parts before any library reads them.
 
-What goes on to the decoders is the pixels' own parts, written anew; colour profile and orientation travel beside
-them. Comments, thumbnails, text, second pictures and whatever is hung on to a file reach no library at all, so
-their readers cannot be attacked, and damage in them costs nobody a photo.
+The decoders get only the parts that hold pixels, written anew, and beside them the colour profile and the orientation.
+Comments, thumbnails, text, second pictures and appended data reach no library, so they cannot attack one, and damage in
+them does not make a photo unreadable.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from orchestrator.photos.decoder.webp import take_webp_apart
 
 
 def take_apart(data: bytes) -> Parts:
-    """Raises Rejected for what is no whole, single picture of the three formats."""
+    """The parts of a file. Raises Rejected unless it is one complete picture in one of the three formats."""
     if data.startswith(b"\xff\xd8\xff"):
         return take_jpeg_apart(data)
     if data.startswith(SIGNATURE):

@@ -1,4 +1,4 @@
-"""JPEG files: in parts (ITU-T T.81 annex B, ICC.1 annex B, Exif 2.32), and decoded without mercy for damage."""
+"""Splits JPEG files into parts (ITU-T T.81 annex B, ICC.1 annex B, Exif 2.32) and decodes them; damage is an error."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from orchestrator.photos.decoder.parts import MAX_PIECES, MAX_PROFILE, Parts
 MAX_SCANS = 100
 """Scans of a progressive JPEG: encoders write about 10, and each costs a pass over the whole picture."""
 PADDING = 7
-"""Bytes of any kind that may stand between the coded data and the end, as encoders align it; of one kind, more may."""
+"""Arbitrary bytes that may be between the coded data and the end, since encoders align it; equal bytes may be more."""
 
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
-"""Baseline, extended and progressive, with Huffman's or arithmetic coding."""
+"""Baseline, extended and progressive frames, with Huffman or arithmetic coding."""
 _PROGRESSIVE = {0xC2, 0xCA}
 _OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xDE}
 _TABLES = {0xC4, 0xCC, 0xDB, 0xDD}
 _APPLICATIONS = {0xE0, 0xE1, 0xE2, 0xEE}
-# In coded data 0xFF is followed by 0, or by a restart marker, or else begins what comes after the data.
+# In coded data 0xFF is followed by 0 or by a restart marker; otherwise the data ends there.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _MARKER = re.compile(rb"\xff[^\xff]")
 _JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"
@@ -33,7 +33,7 @@ _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 
 class _Reader:
-    """Collects what the decoder needs, in segments written anew."""
+    """Collects the segments that the decoder needs, written anew."""
 
     def __init__(self) -> None:
         self.parts = Parts("JPEG")
@@ -65,7 +65,7 @@ class _Reader:
 
     def finish(self) -> Parts:
         parts = self.parts
-        # A component whose scan is missing would be grey, without a warning.
+        # libjpeg would make a component without a scan grey, without a warning.
         if not parts.width or not self._scans or self._components - self._begun:
             raise broken()
         first = [
@@ -77,7 +77,7 @@ class _Reader:
 
     def _take_frame(self, marker: int, body: bytes) -> None:
         if self._frame:
-            raise broken("the JPEG tells its size twice")
+            raise broken("the JPEG states its size twice")
         if len(body) < 6:
             raise broken()
         bits, height, width, channels = struct.unpack_from(">BHHB", body)
@@ -86,14 +86,14 @@ class _Reader:
         if channels not in (1, 3, 4):
             raise Rejected("unsupported_image", f"the JPEG has {channels} colour channels; save it as RGB")
         if not height or not width:
-            raise broken("the JPEG does not tell its size")
+            raise broken("the JPEG does not state its size")
         self._frame = marker
         self._components = set(body[6 : 6 + 3 * channels : 3])
         self.parts.width, self.parts.height = width, height
         self.parts.channels, self.parts.grey = channels, channels == 1
 
     def _take_scan(self, body: bytes) -> bytes:
-        """The scan's header; without the numbers that only a progressive one means."""
+        """The scan's header, without the numbers that have a meaning only in progressive files."""
         self._scans += 1
         if self._scans > MAX_SCANS:
             raise broken(f"the JPEG has more than {MAX_SCANS} scans")
@@ -107,9 +107,9 @@ class _Reader:
         return body
 
     def _take_application(self, marker: int, body: bytes) -> None:
-        """Of these the decoder needs two, which say how the channels were made from colours."""
+        """Keep the two application segments that define how colours were converted to channels."""
         if marker == 0xE0 and body.startswith(b"JFIF\0"):
-            # Written anew: libjpeg warns of versions that it does not know.
+            # Rewritten, because libjpeg warns of versions that it does not know.
             self._jfif = _JFIF
         elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12 and body[11] <= 2:
             self._adobe = self._adobe or body[:12]
@@ -122,7 +122,7 @@ class _Reader:
 
 
 def take_jpeg_apart(data: bytes) -> Parts:
-    """Raises Rejected. Whether all coded data is there shows when it is decoded."""
+    """The parts of a JPEG. Raises Rejected. Missing coded data is found only when it is decoded."""
     reader = _Reader()
     for marker, body, coded in _segments(data):
         reader.take(marker, body, coded)
@@ -134,14 +134,15 @@ def _head(marker: int, body: bytes) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Marker, payload, and for a scan the coded data behind it; to the picture's end, or to the file's behind a scan.
+    """Each segment's marker, payload and, for a scan, the coded data after it. They end with the picture, or with the
+    file if that ends after a scan.
 
     Raises Rejected when the file ends elsewhere.
     """
     position = 2
     behind_scan = False
     for _ in range(MAX_PIECES):
-        # Bytes between segments are not allowed, but every reader passes over them; 0xFF may fill.
+        # Bytes between segments are not allowed, but every reader skips them; 0xFF may be used as filling.
         found = _MARKER.search(data, position)
         if found is None:
             if behind_scan:
@@ -170,7 +171,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def _joined(pieces: list[bytes]) -> bytes:
-    """A profile from its numbered pieces; nothing when some are missing or it is too long."""
+    """A profile from its numbered pieces; empty when a piece is missing or the profile is too long."""
     pieces = sorted(pieces)
     if any(piece[:2] != bytes((index, len(pieces))) for index, piece in enumerate(pieces, 1)):
         return b""
@@ -179,10 +180,10 @@ def _joined(pieces: list[bytes]) -> bytes:
 
 
 def decode_jpeg(parts: Parts, width: int, height: int) -> Image.Image:
-    """The picture as L, RGB or CMYK, at least ``width`` by ``height`` where it is as large itself.
+    """The picture as L, RGB or CMYK, at least ``width`` by ``height`` unless it is smaller itself.
 
-    Larger ones are decoded at so many eighths of their size as suffice, which costs less time and memory. Raises
-    Rejected for what libjpeg warns of: it would fill what is missing with grey.
+    A larger one is decoded at as few eighths of its size as suffice, which takes less time and memory. Raises Rejected
+    for data that libjpeg warns of, because it would replace missing parts by grey.
     """
     stream = parts.stream
     mode, space = {1: ("L", "GRAY"), 4: ("CMYK", "CMYK")}.get(parts.channels, ("RGB", "RGB"))
@@ -200,14 +201,14 @@ def decode_jpeg(parts: Parts, width: int, height: int) -> Image.Image:
     if mode == "L":
         pixels = pixels[:, :, 0]
     elif mode == "CMYK":
-        # The files in use hold it inverted, as Photoshop began to write it.
+        # CMYK files are inverted, as Photoshop writes them.
         pixels = 255 - pixels
     return Image.fromarray(pixels, mode=mode) if mode == "CMYK" else Image.fromarray(pixels)
 
 
 def _rarely_sampled(stream: bytes, width: int, height: int) -> Image.Image:
-    """Ratios of colour to brightness that libjpeg-turbo's plain interface does not take. Pillow reads them, but tells
-    of no damage."""
+    """Decodes the chroma subsampling that libjpeg-turbo's simple interface does not accept. Pillow decodes it, but does
+    not report damage."""
     image = Image.open(io.BytesIO(stream), formats=("JPEG",))
     image.draft(None, (width, height))
     image.load()
@@ -215,7 +216,7 @@ def _rarely_sampled(stream: bytes, width: int, height: int) -> Image.Image:
 
 
 def _only_padded(stream: bytes, warning: str) -> bool:
-    """Whether all was well until the last warning: some cameras fill up behind the coded data."""
+    """Whether the only warning is about padding after the coded data, which some cameras write."""
     match = _EXTRANEOUS.search(warning)
     if match is None:
         return False

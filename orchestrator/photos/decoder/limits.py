@@ -1,17 +1,17 @@
-"""What a photo may be, and how a refusal is said."""
+"""The limits of a photo, and the error for a photo beyond them."""
 
 from __future__ import annotations
 
 MIN_SIDE = 64
 MAX_SIDE = 16384
 MAX_ASPECT = 4
-"""What the model takes; a longer strip would be mostly padding to it."""
+"""The longest aspect that the model accepts; a longer strip would be mostly padding."""
 STORED_SIDE = 2048
-"""Longer photos are scaled down to this: no bucket of the model is larger."""
+"""Pixels of the longest side to which larger photos are scaled down: no bucket of the model is larger."""
 
 
 class Rejected(Exception):
-    """The picture is not taken; ``code`` is one of the API's error codes, ``detail`` says what to do."""
+    """The picture is refused. ``code`` is one of the API's error codes; ``detail`` is a sentence with what to do."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -23,7 +23,7 @@ def broken(what: str = "the picture is damaged or incomplete") -> Rejected:
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raises Rejected for a picture of so many pixels by so many."""
+    """Raises Rejected unless a picture of ``width`` × ``height`` pixels is accepted."""
     found = f"the picture is {width}x{height}"
     if max(width, height) > MAX_SIDE:
         raise Rejected("image_too_large", f"{found}; scale it down to at most {MAX_SIDE} pixels a side")

@@ -1,4 +1,4 @@
-"""How a photo lies, as its camera or an editor wrote it down (Exif 2.32, tag 274; XMP part 1)."""
+"""Reads the orientation that a camera or an editor wrote into a photo (Exif 2.32, tag 274; XMP part 1)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b"
 
 
 def xmp_orientation(text: bytes) -> int:
-    """From 1 to 8, or 0 when an XMP packet says nothing about it."""
+    """The orientation in an XMP packet, 1 to 8; 0 when it has none."""
     match = _XMP_ORIENTATION.search(text)
     return int(match[1]) if match else 0
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The tag Orientation of an EXIF block's first directory, from 1 to 8; 0 when there is none that makes sense."""
+    """The tag Orientation in an EXIF block's first directory, 1 to 8; 0 when there is no valid one."""
     for _ in range(2):  # some write the beginning twice
         exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])

@@ -1,4 +1,4 @@
-"""What a file of pixels holds besides them, and how much of it is looked at."""
+"""The parts of a picture file, and how much of its metadata is read."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from orchestrator.photos.decoder.limits import Rejected
 from orchestrator.photos.decoder.orientation import exif_orientation, xmp_orientation
 
 MAX_PIECES = 100_000
-"""Segments or chunks of one file: an encoder that writes one a row stays far below."""
+"""The most segments or chunks of one file; an encoder that writes one for each row stays far below."""
 MAX_PROFILE = 4 * 2**20
 MAX_TEXT = 2**20
-"""Bytes of XMP, or of a profile written as text, that are looked at."""
+"""Bytes that are read of XMP, or of a profile that is written as text."""
 MAX_BLOCKS = 32
-"""Blocks of EXIF, and as many of XMP, that are looked at; files have one of each."""
+"""Blocks that are read of EXIF, and as many of XMP; ordinary files have one of each."""
 
 
 @dataclass
 class Parts:
-    """A file in parts: ``stream`` is a file of the same format that holds pixels only.
+    """The parts of a file. ``stream`` is a file of the same format that contains only the pixels.
 
-    ``grey`` means that the pixels have one colour channel, ``channels`` is how many a JPEG has; ``profile`` is an ICC
+    ``grey``: the pixels have one colour channel. ``channels`` is the number of a JPEG's channels. ``profile`` is an ICC
     profile or empty.
     """
 
@@ -38,7 +38,7 @@ class Parts:
     _xmp_blocks: int = 0
 
     def note_exif(self, block: bytes) -> None:
-        """The first block that says how the picture lies counts: some programs write an empty one before it."""
+        """Take the orientation from the first block that has one: some programs write an empty block before it."""
         if not self._exif and self._exif_blocks < MAX_BLOCKS:
             self._exif_blocks += 1
             self._exif = exif_orientation(block)
@@ -50,12 +50,12 @@ class Parts:
 
     @property
     def orientation(self) -> int:
-        """EXIF's value from 1 (upright) to 8; XMP's where EXIF has none, and 1 where neither has."""
+        """The EXIF orientation, 1 (upright) to 8; XMP's where EXIF has none, and 1 where neither has one."""
         return self._exif or self._xmp or 1
 
 
 def inflated(data: bytes, limit: int) -> bytes:
-    """Decompressed; nothing when that fails or gives more than the limit."""
+    """The decompressed data; empty when that fails or exceeds ``limit`` bytes."""
     inflater = zlib.decompressobj()
     try:
         result = inflater.decompress(data, limit)

@@ -1,4 +1,4 @@
-"""From a file's parts to the one kind of picture that the service works with."""
+"""Makes the kind of picture that the service works with from the parts of a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by its EXIF orientation."""
+"""The operation that makes a picture upright, by its EXIF orientation."""
 _TO_8_BIT = [(value * 255 + 32767) // 65535 for value in range(65536)]
 _INPUT_CLASSES = ("scnr", "mntr", "prtr", "spac")
 """Classes of profiles that describe a device or a space; the others describe conversions and names."""
@@ -40,26 +40,26 @@ def normalise(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
         turn = _TURNS.get(parts.orientation)
         if turn is not None:
             picture = picture.transpose(turn)
-        # A copy is no file any more: Pillow would ask for the working directory to see whether it writes over it.
+        # A copy has no file name. With one, Pillow would read the working directory to avoid overwriting the file.
         picture = picture.copy()
         picture.info = {}
         out = io.BytesIO()
         picture.save(out, "JPEG", quality=QUALITY)
     except (Rejected, MemoryError):
         raise
-    except Exception as error:  # Pillow's plugins raise anything on damaged files
+    except Exception as error:  # Pillow's plugins raise any exception on damaged files
         raise broken() from error
     return out.getvalue(), *picture.size
 
 
 def _decoded(parts: Parts) -> Image.Image:
-    """The pixels in a mode that colour management takes, at most STORED_SIDE long."""
+    """The pixels in a mode that colour management accepts, with sides of at most STORED_SIDE."""
     width, height = parts.width, parts.height
     longest = max(width, height, STORED_SIDE)
     size = (max(1, round(width * STORED_SIDE / longest)), max(1, round(height * STORED_SIDE / longest)))
     if parts.format == "JPEG":
         picture = decode_jpeg(parts, *size)
-        # Of eighths of the sides, rounded up: the last column and row may be there in part.
+        # The sides are eighths rounded up, so that the last column and row may be covered in part.
         eighths = next(n for n in range(1, 9) if -(-width * n // 8) == picture.width or n == 8)
         return _scaled(to_8_bit(picture), (width * eighths / 8, height * eighths / 8), size)
     with Image.open(io.BytesIO(parts.stream), formats=(parts.format,)) as image:
@@ -75,13 +75,15 @@ def _decoded(parts: Parts) -> Image.Image:
 
 
 def _may_lack_rows(image: Image.Image) -> bool:
-    """Rows that never came are zeros. The last one to come is the last but one in some interlaced pictures."""
+    """Whether the last rows are zeros, as missing rows are. In some interlaced pictures the last row that is stored is
+    the second-last one."""
     rows = (image.crop((0, top, image.width, top + 1)) for top in range(image.height - 2, image.height))
     return any(not row.tobytes().strip(b"\0") for row in rows)
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """In a mode of ``to_8_bit``, and of each square of ``factor`` pixels the mean; in bands, which saves memory."""
+    """The mean of each square of ``factor`` × ``factor`` pixels, in a mode of ``to_8_bit``. It works in bands to save
+    memory."""
     if factor == 1:
         return to_8_bit(image)
     height = max(1, _BAND // (factor * image.width)) * factor
@@ -98,14 +100,14 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
 
 
 def _scaled(picture: Image.Image, covered: tuple[float, float], size: tuple[int, int]) -> Image.Image:
-    """The part from the upper left corner on that is ``covered``, brought to ``size``."""
+    """The upper left part of size ``covered``, scaled to ``size``."""
     if picture.size == size:
         return picture
     return picture.resize(size, Image.Resampling.BICUBIC, box=(0, 0, *covered))
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:
-    """As L, RGB or CMYK with 8 bits; what was transparent becomes white."""
+    """The picture as L, RGB or CMYK with 8 bits; transparent parts become white."""
     if image.mode.startswith("I"):
         deep = image.convert("I")
         grey = deep.point(_TO_8_BIT, "L")
@@ -123,13 +125,13 @@ def to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(picture: Image.Image, parts: Parts) -> Image.Image:
-    """RGB in sRGB; a profile that cannot be read or does not fit the pixels is passed over."""
+    """The picture as RGB in sRGB. A profile that cannot be read or does not fit the pixels is ignored."""
     if parts.profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(parts.profile))
             space = source.profile.xcolor_space.strip()
             if parts.grey and space in ("GRAY", "RGB"):
-                # A grey picture's values may be told in a profile of either kind.
+                # A grey picture may have a profile of either kind.
                 picture = picture.convert("L" if space == "GRAY" else "RGB")
             if source.profile.device_class in _INPUT_CLASSES:
                 converted = ImageCms.profileToProfile(picture, source, SRGB, outputMode="RGB")

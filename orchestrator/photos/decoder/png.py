@@ -1,4 +1,4 @@
-"""PNG files in parts (PNG third edition)."""
+"""Splits PNG files into parts (PNG third edition)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from orchestrator.photos.decoder.parts import (
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""First column, first row, and their steps, of each pass."""
+"""The first column and row of each pass, and the steps between its columns and rows."""
 _KEYWORD = re.compile(rb"(XML:com\.adobe\.xmp|Raw profile type (exif|app1|xmp))\0", re.IGNORECASE)
-"""Texts that may say how the picture lies."""
+"""Keywords of texts that may contain the orientation."""
 _RAW_PROFILE = re.compile(rb"\s*[\w-]+\s+\d+\s+([0-9a-fA-F\s]*)")
-"""A name, a length and hexadecimal digits in lines: how ImageMagick writes what PNG had no chunk for."""
+"""A name, a length and lines of hexadecimal digits: how ImageMagick writes data for which PNG had no chunk."""
 _XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _PIECE = 2**20
 
 
 def take_png_apart(data: bytes) -> Parts:
-    """Raises Rejected."""
+    """The parts of a PNG. Raises Rejected."""
     parts = Parts("PNG")
     found: dict[bytes, bytes] = {}
     pixels: list[bytes] = []
@@ -62,7 +62,7 @@ def take_png_apart(data: bytes) -> Parts:
                 texts.append((kind, body))
     if not pixels:
         raise broken()
-    # Behind the chunks that are made for it: these win.
+    # After the chunks that are made for it, which take precedence.
     for kind, body in texts:
         _note_text(parts, kind, body)
     parts.profile = _profile(found)
@@ -89,11 +89,11 @@ def _rewritten(found: dict[bytes, bytes], pixels: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of every chunk whose checksum is right; raises when one that is needed is damaged."""
+    """The kind and body of every chunk whose checksum is right. Raises Rejected when a critical chunk is damaged."""
     position = len(SIGNATURE)
     for _ in range(MAX_PIECES):
         if position + 8 > len(data):
-            return  # without its end; whether all pixels are there shows
+            return  # without IEND; has_all_rows finds missing pixels
         length, kind = struct.unpack_from(">I4s", data, position)
         body = data[position + 8 : position + 8 + length]
         checksum = data[position + 8 + length : position + 12 + length]
@@ -102,7 +102,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         if len(checksum) == 4 and zlib.crc32(body, zlib.crc32(kind)) == int.from_bytes(checksum, "big"):
             yield kind, body
-        elif not kind[0] & 0x20:  # an upper-case letter: no reader may do without it
+        elif not kind[0] & 0x20:  # an upper-case letter marks a critical chunk
             raise broken()
     raise broken("the file is cut into too many pieces")
 
@@ -114,7 +114,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _as_pillow_reads(transparency: bytes, header: bytes) -> bytes:
-    """The colour that is transparent, in the depth that Pillow decodes to; it compares with the file's depth."""
+    """The transparent colour in the bit depth that Pillow decodes to; the file has it in its own depth."""
     depth, kind = header[8:10]
     if kind == 0 and depth in (2, 4) and len(transparency) >= 2:
         value = int.from_bytes(transparency[:2], "big") * 255 // (2**depth - 1)
@@ -125,7 +125,7 @@ def _as_pillow_reads(transparency: bytes, header: bytes) -> bytes:
 
 
 def _note_text(parts: Parts, kind: bytes, body: bytes) -> None:
-    """EXIF and XMP that stand in a text chunk."""
+    """Take the orientation from EXIF or XMP in a text chunk."""
     keyword, _, rest = body.partition(b"\0")
     block = _text(kind, rest)
     if keyword[:3].lower() == b"raw":
@@ -139,7 +139,7 @@ def _note_text(parts: Parts, kind: bytes, body: bytes) -> None:
 
 
 def _text(kind: bytes, rest: bytes) -> bytes:
-    """What follows the keyword: in iTXt two bytes of compression, a language, a translated keyword and the text."""
+    """The text after the keyword. In iTXt two bytes of compression, a language and a translated keyword precede it."""
     packed = kind == b"zTXt"
     text = rest[1:] if packed else rest
     if kind == b"iTXt":
@@ -149,7 +149,7 @@ def _text(kind: bytes, rest: bytes) -> bytes:
 
 
 def has_all_rows(stream: bytes) -> bool:
-    """Whether the pixels of a file that ``take_png_apart`` wrote inflate to as many bytes as its header asks for."""
+    """Whether the pixels of a file from ``take_png_apart`` inflate to as many bytes as its header requires."""
     start = stream.index(b"IDAT") + 4
     packed = memoryview(stream)[start : len(stream) - 16]
     missing = _inflated_size(stream[16:29])
@@ -159,7 +159,7 @@ def has_all_rows(stream: bytes) -> bool:
         while data and missing > 0 and not inflater.eof:
             missing -= len(inflater.decompress(data, _PIECE))
             data = inflater.unconsumed_tail
-    # What zlib holds back because of the limit.
+    # The output that zlib holds back because of the limit.
     while missing > 0 and not inflater.eof and (rest := inflater.decompress(b"", _PIECE)):
         missing -= len(rest)
     return missing <= 0

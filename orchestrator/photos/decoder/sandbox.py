@@ -1,13 +1,14 @@
-"""What the decoder gives up before it sees a stranger's file, so that code that runs in it by a fault reaches nothing.
+"""The sandbox of a decoder. It drops rights before it reads an untrusted file, so that code which takes over the
+process can reach nothing.
 
-Each layer holds by itself against most of it; the last one holds as root too:
+Each layer by itself stops most attacks; the last one also works as root:
 
-- limits: no further descriptor, not even in place of one that was closed; memory; no files, no core, no processes;
-- identity: where it is root and may, it becomes ``nobody`` of no group; every capability goes, for good;
-- no new privileges by programs, and nobody of the same user may look into it;
-- a filter of system calls (seccomp): memory, waiting, and the three pipes. Everything else fails with EPERM.
+- limits: no further descriptor, not even in place of a closed one; memory; no files, no core, no processes;
+- identity: as root, where it may, it becomes the user ``nobody`` without groups; it drops every capability for good;
+- no new privileges by programs, and other processes of the same user cannot inspect it;
+- a filter of system calls (seccomp) that allows memory, waiting and the three pipes. All others fail with EPERM.
 
-What remains is what no sandbox takes away: it sees the pictures that it is given from then on, and answers for them.
+Code that has taken over the process can still read the pictures that it gets from then on, and answer for them.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ _ALLOWED = (
     "rt_sigreturn", "rt_sigprocmask", "setitimer", "exit", "exit_group",
     "clock_gettime", "clock_getres", "gettimeofday", "getpid", "gettid", "sysinfo",
 )  # fmt: skip
-"""Beside reading, writing and memory that is not for code. Memory, time, and what ends a process."""
+"""The allowed system calls for memory, time and the end of the process. Those with conditions are added below."""
 
 
 class SandboxMissing(Exception):
-    """The filter of system calls cannot be set up here; the message says why."""
+    """The filter of system calls cannot be installed here; the message has the reason."""
 
 
 def load_libraries() -> None:
-    """While files can still be opened; raises SandboxMissing."""
+    """Load libseccomp while files can still be opened. Raises SandboxMissing."""
     try:
         import pyseccomp  # noqa: F401
     except (ImportError, RuntimeError, OSError) as error:
@@ -46,7 +47,7 @@ def load_libraries() -> None:
 
 
 def confine(memory: int) -> None:
-    """All but the filter: keep so many bytes of address space and the three open pipes."""
+    """Apply all layers but the filter. The process keeps ``memory`` bytes of address space and the three open pipes."""
     _drop_identity()
     for kind, limit in (
         (resource.RLIMIT_AS, memory),
@@ -61,7 +62,7 @@ def confine(memory: int) -> None:
 
 
 def filter_system_calls() -> None:
-    """The filter stays until the process ends; raises SandboxMissing."""
+    """Install the filter of system calls, which stays until the process ends. Raises SandboxMissing."""
     import pyseccomp as seccomp
 
     calls = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
@@ -73,7 +74,7 @@ def filter_system_calls() -> None:
     # Memory for data only: no new code.
     for name in ("mmap", "mprotect"):
         calls.add_rule(seccomp.ALLOW, name, seccomp.Arg(2, seccomp.MASKED_EQ, mmap.PROT_EXEC, 0))
-    # Of signals its own: abort() shall say what it is.
+    # Signals only to itself, so that abort() ends it with its own signal.
     calls.add_rule(seccomp.ALLOW, "tgkill", seccomp.Arg(0, seccomp.EQ, os.getpid()))
     try:
         calls.load()
@@ -88,9 +89,10 @@ def _drop_identity() -> None:
             _prctl(_PR_CAPBSET_DROP, capability)
     with contextlib.suppress(OSError):  # kernels before 4.3
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    # Without CAP_KILL, which the parent has or lacks as we do, it could not end us as somebody else.
+    # Change the user only with CAP_KILL: the parent has the same capabilities, and without it could not end this
+    # process.
     if os.geteuid() == 0 and all(held >> one & 1 for one in (_CAP_KILL, _CAP_SETGID, _CAP_SETUID)):
-        with contextlib.suppress(OSError):  # a namespace of users that knows no nobody
+        with contextlib.suppress(OSError):  # a user namespace without the user nobody
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
@@ -106,7 +108,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _capabilities() -> int:
-    """Those in force, a bit each."""
+    """The effective capabilities, one bit each."""
     data = ctypes.create_string_buffer(24)
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     if _libc.capget(header, data) != 0:

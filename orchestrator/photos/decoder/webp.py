@@ -1,4 +1,4 @@
-"""WebP files in parts (RFC 9649)."""
+"""Splits WebP files into parts (RFC 9649)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orchestrator.photos.decoder.parts import MAX_PIECES, MAX_PROFILE, Parts, an
 
 
 def take_webp_apart(data: bytes) -> Parts:
-    """Raises Rejected."""
+    """The parts of a WebP. Raises Rejected."""
     parts = Parts("WEBP", stream=data[: 8 + int.from_bytes(data[4:8], "little")])
     frames = 0
     for index, (kind, body) in enumerate(_chunks(parts.stream)):
@@ -20,7 +20,7 @@ def take_webp_apart(data: bytes) -> Parts:
             case b"ANMF":
                 frames += 1
             case b"VP8 " | b"VP8L" if index and size_of(kind, body) != (parts.width, parts.height):
-                raise broken("the WebP tells two sizes")
+                raise broken("the WebP states two sizes")
             case b"ICCP" if len(body) <= MAX_PROFILE:
                 parts.profile = parts.profile or body
             case b"EXIF":

@@ -11,7 +11,7 @@ if redis.call('EXISTS', DONE .. args.nonce) == 0 then
   end
   redis.call('SET', DONE .. args.nonce, id, 'EX', 60)
   redis.call('HSET', JOB .. id, 'cancel_requested', '1', 'updated_at', NOW)
-  if job[1] == 'queued' then
+  if job[1] == QUEUED then
     terminate(id, job[2], args.cancelled)
   end
 end

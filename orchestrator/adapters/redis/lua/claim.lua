@@ -1,11 +1,11 @@
 -- args: worker, kind, nonce, begin and queued (changes), cancelled, exhausted, lease_ms, max_deliveries, ttl,
 -- dead_letters.
--- Returns the record of the job that was begun, or the id after which the queue's next entry will come.
+-- Returns the record of the job that was begun, or the queue's last id: the next entry comes after it.
 even_when_full()
 ensure_queue()
-seen(args.worker)
+mark_alive(args.worker)
 
--- Those that are looked at for one that this kind of worker has not declined.
+-- How many declined jobs are examined for one that this kind of worker has not declined.
 local MOST_DECLINED = 100
 
 local idle, begun = running() == 0, nil
@@ -33,7 +33,7 @@ local function begin(id, entry)
   return true
 end
 
--- While a worker was dead, the others were not all that there were: that time says nothing about how fast jobs end.
+-- While its worker was dead, fewer workers ran than there should be, so that time is left out of the measured rate.
 local function begin_expired(id, entry)
   idle = true
   return begin(id, entry)

@@ -1,17 +1,15 @@
--- Stands before every script. KEYS are those of keys.py in their order; ARGV[1] is a JSON object.
-local QUEUE, WAITING, DELAYED, DECLINED, CLEANUP, DEAD, STATS, WORKERS, JOB, EVENTS, DONE, CLAIM = unpack(KEYS)
-local GROUP, PARKED = 'workers', 'parked'
-local TERMINAL = {completed = true, failed = true, cancelled = true}
+-- This text precedes every script. scripts.py puts constants before it: the keys (QUEUE, JOB ...), GROUP, PARKED, every
+-- state of a job (QUEUED ...) and TERMINAL. ARGV[1] is a JSON object.
 local args = cjson.decode(ARGV[1])
 
--- All times are the server's: clocks of workers may differ. Only tests with a simulated clock give one.
+-- All times come from the Redis server, because the clocks of workers may differ. Only tests pass a clock.
 local clock = args.clock or redis.call('TIME')
 local NOW = clock[1] .. '.' .. string.format('%06d', clock[2])
 local NOW_MS = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- A full Redis refuses a script whose first write may need memory, and lets every write after the first pass (that is
--- so from 6.2 to 7). Jobs that are here already must be able to run and to end, or memory would never come free: their
--- scripts begin with a write that needs none. Those that bring something new do not call this.
+-- A full Redis (6.2 to 7) refuses a script whose first write may need memory, and accepts every write after the first.
+-- Jobs that are stored already must be able to run and to end, or memory would never come free. Their scripts therefore
+-- begin with a write that needs no memory. Scripts that add a job do not call this.
 local function even_when_full()
   redis.call('DEL', DONE .. 'nothing')
 end
@@ -22,8 +20,8 @@ local function ensure_queue()
   end
 end
 
--- The stream's group knows a worker only once it has been given an entry, so idle ones are remembered here.
-local function seen(worker)
+-- The group knows a worker only after it has received an entry, so idle workers are recorded here.
+local function mark_alive(worker)
   redis.call('ZADD', WORKERS, NOW_MS, worker)
 end
 
@@ -42,7 +40,7 @@ local function consumers()
   return workers
 end
 
--- Jobs that a worker could begin now, as far as it understands them.
+-- The number of jobs that a worker which understands them could begin now.
 local function ready()
   return redis.call('ZCARD', WAITING) - redis.call('ZCARD', DELAYED) - redis.call('ZCARD', DECLINED)
 end
@@ -51,7 +49,8 @@ local function running()
   return redis.call('XPENDING', QUEUE, GROUP)[1] - redis.call('ZCARD', DELAYED) - redis.call('ZCARD', DECLINED)
 end
 
--- A change = {event = JSON text, fields = {name, value, ...} of the job record}: announced and recorded together.
+-- Appends the event of a change to the job's stream and writes its fields into the job's record.
+-- change = {event = JSON text, fields = {name, value, ...}}; further arguments are more fields: name, value, ...
 local function apply(id, change, ...)
   local seq = redis.call('XADD', EVENTS .. id, '*', 'event', change.event)
   redis.call('HSET', JOB .. id, 'last_seq', seq, 'updated_at', NOW, unpack(change.fields))
@@ -71,7 +70,7 @@ end
 local function terminate(id, entry, change, ...)
   apply(id, change, ...)
   forget_entry(id, entry)
-  if redis.call('HGET', JOB .. id, 'status') ~= 'completed' then
+  if redis.call('HGET', JOB .. id, 'status') ~= COMPLETED then
     redis.call('ZADD', CLEANUP, NOW_MS, id)
   end
   redis.call('EXPIRE', JOB .. id, args.ttl)
@@ -84,7 +83,7 @@ local function dead_letter(id, code, detail)
     'job', id, 'code', code, 'detail', detail, 'attempts', attempts)
 end
 
--- The fence: may this lease still write?
+-- The fence: whether this lease may still write.
 local function holds(lease)
   local job = redis.call('HMGET', JOB .. lease.job, 'status', 'entry', 'begun')
   if not job[1] or TERMINAL[job[1]] or job[2] ~= lease.entry or job[3] ~= lease.attempt then
@@ -94,7 +93,8 @@ local function holds(lease)
   return pending ~= nil and pending[2] == lease.worker
 end
 
--- Which of its own acts ended this lease ('finish', 'release', 'decline', 'retry', 'postpone', 'exhausted')? False: none.
+-- The act by which its own worker ended this lease ('finish', 'release', 'decline', 'retry', 'postpone' or
+-- 'exhausted'), or false. A repeated call is recognised by it.
 local function closed_as(lease)
   local closed = redis.call('HGET', JOB .. lease.job, 'closed')
   local mine = lease.attempt .. ' ' .. lease.worker .. ' '
@@ -105,9 +105,10 @@ local function closing(lease, act)
   return 'closed', lease.attempt .. ' ' .. lease.worker .. ' ' .. act
 end
 
--- The rate at which jobs end while workers have all they can do: counts and seconds, both fading by 3 % at each end.
--- 'since' is from when they had: the last end that left jobs waiting, or when the first of them began. An interval
--- counts if jobs still wait at its end. Times without work, or without workers, count for nothing.
+-- Measures the rate at which jobs end while all workers are busy: 'ends' jobs in 'span' seconds, both reduced by 3 % at
+-- each end so that old measurements fade. 'since' is the beginning of the current interval: the last end that left jobs
+-- waiting, or the begin of the first job. An interval counts only if jobs still wait at its end, so that times without
+-- work or without workers are not measured.
 local function measure_end(id)
   local begun_at = tonumber(redis.call('HGET', JOB .. id, 'begun_at'))
   local stats = redis.call('HMGET', STATS, 'since', 'ends', 'span', 'mean_seconds')
@@ -126,7 +127,7 @@ local function measure_end(id)
   end
 end
 
--- A job of a kind of worker that gave it back as not understood waits for one of another kind, in its old place.
+-- A job that one kind of worker declined waits for a worker of another kind, in its old place.
 local function leave_to_others(id, entry)
   redis.call('XCLAIM', QUEUE, GROUP, PARKED, 0, entry, 'IDLE', 0, 'JUSTID')
   redis.call('HSETNX', JOB .. id, 'declined_at', NOW_MS)
@@ -143,7 +144,8 @@ local function cancel_requested(id)
   return redis.call('HGET', JOB .. id, 'cancel_requested') == '1'
 end
 
--- Entries that ended, were cancelled or have used up their attempts are never begun; true when it was one of those.
+-- Ends a job that must not be begun: it has ended, was cancelled, or has used up its attempts. Returns whether it was one
+-- of those.
 local function settle(id, entry)
   local job = redis.call('HMGET', JOB .. id, 'status', 'entry', 'cancel_requested', 'attempts')
   if not job[1] or TERMINAL[job[1]] or job[2] ~= entry then
@@ -160,7 +162,7 @@ local function settle(id, entry)
   return false
 end
 
--- While Redis was down no worker could renew: after a start, workers that live get a lease's length to do so.
+-- No worker could renew its lease while Redis was down. After a start, living workers get the length of a lease to do so.
 local function just_started()
   local uptime = string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
   return uptime * 1000 < args.lease_ms

@@ -1,6 +1,6 @@
--- args: reservation = {name, owner}. One that has been used stays.
+-- args: reservation = {name, owner}. A reservation that was used stays.
 even_when_full()
-if redis.call('GET', CLAIM .. args.reservation.name) == args.reservation.owner then
-  redis.call('DEL', CLAIM .. args.reservation.name)
+if redis.call('GET', RESERVATION .. args.reservation.name) == args.reservation.owner then
+  redis.call('DEL', RESERVATION .. args.reservation.name)
 end
 return 1

@@ -9,14 +9,14 @@ if tonumber(job[1]) >= args.number then
   return 1
 end
 if args.preview then
-  -- What is deleted from a stream is freed by nodes of 4096 bytes, so a preview gets one of its own: spaces after JSON
-  -- mean nothing.
+  -- Redis frees the memory of deleted stream entries by nodes of 4096 bytes. Padded to that size, a preview has a node of
+  -- its own; JSON allows the spaces.
   args.change.event = args.change.event .. string.rep(' ', 4096 - #args.change.event)
 end
 local progress = math.max(tonumber(job[2]), args.progress)
 apply(id, args.change, 'number', args.number, 'progress', tostring(progress))
 if args.preview then
-  -- They are large, and the newest one shows all that its predecessors did.
+  -- Previews are large, and the newest one replaces those before it.
   if job[3] then
     redis.call('XDEL', EVENTS .. id, job[3])
   end

@@ -1,6 +1,6 @@
--- args: lease, act ('retry' counts the attempt, 'postpone' an outage instead, 'release' and 'decline' neither), delay_ms,
--- kind (with 'decline': of workers that are not given the job again), queued (a change), failed (a change with code and
--- detail; with 'retry' and 'postpone'), cancelled, max_deliveries, max_outages, ttl, dead_letters.
+-- args: lease, act ('retry' counts the attempt, 'postpone' counts an outage instead, 'release' and 'decline' count
+-- neither), delay_ms, kind (with 'decline': workers of this kind do not get the job again), queued (a change), failed (a
+-- change with code and detail; with 'retry' and 'postpone'), cancelled, max_deliveries, max_outages, ttl, dead_letters.
 -- Returns what happened: 'retry', 'postpone', 'release', 'decline', 'exhausted', or 'lost'.
 even_when_full()
 local lease, act = args.lease, args.act
@@ -33,7 +33,7 @@ if act == 'decline' then
   redis.call('HSET', JOB .. id, 'declined_by:' .. args.kind, '1')
   leave_to_others(id, lease.entry)
 else
-  -- The entry stays where it is, so that the job keeps its place before those that came later.
+  -- The entry stays in the stream, so that the job keeps its place before later ones.
   redis.call('XCLAIM', QUEUE, GROUP, PARKED, 0, lease.entry, 'IDLE', 0, 'JUSTID')
   redis.call('ZADD', DELAYED, NOW_MS + args.delay_ms, id)
   redis.call('ZADD', WAITING, redis.call('HGET', JOB .. id, 'order'), id)

@@ -1,6 +1,6 @@
 -- args: silence_ms (a worker that has been silent for longer is not counted).
--- Returns queued, running, delayed, declined, dead letters, workers, mean seconds, ends and in how many seconds they
--- were ('' = none yet).
+-- Returns the numbers of queued, running, delayed and declined jobs, dead letters and workers, then mean_seconds, ends
+-- and span (see measure_end; '' = not measured yet).
 ensure_queue()
 local delayed, declined = redis.call('ZCARD', DELAYED), redis.call('ZCARD', DECLINED)
 local workers = redis.call('ZCOUNT', WORKERS, NOW_MS - args.silence_ms, '+inf')

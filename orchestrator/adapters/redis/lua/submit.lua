@@ -1,10 +1,10 @@
 -- args: job, record = {name, value, ...}, change, max_waiting (or null), reservation = {name, owner, ms} (or null).
--- Returns {'queued'}, {'full', how many wait} or {'reserved'} (by somebody else).
+-- Returns {'ok'}, {'full', number of waiting jobs} or {'reserved'} (by another owner).
 if redis.call('EXISTS', JOB .. args.job) == 1 then
-  return {'queued'}
+  return {'ok'}
 end
 local reservation = args.reservation
-if reservation and redis.call('GET', CLAIM .. reservation.name) ~= reservation.owner then
+if reservation and redis.call('GET', RESERVATION .. reservation.name) ~= reservation.owner then
   return {'reserved'}
 end
 local waiting = redis.call('ZCARD', WAITING)
@@ -18,6 +18,6 @@ redis.call('ZADD', WAITING, order, args.job)
 redis.call('HSET', JOB .. args.job, 'entry', entry, 'order', order, 'begun', '0', unpack(args.record))
 apply(args.job, args.change)
 if reservation then
-  redis.call('SET', CLAIM .. reservation.name, 'used', 'PX', reservation.ms)
+  redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
 end
-return {'queued'}
+return {'ok'}

@@ -2,7 +2,7 @@
 -- Returns how many jobs it ended.
 even_when_full()
 ensure_queue()
-seen(args.worker)
+mark_alive(args.worker)
 local ended = 0
 each_expired(function(id, entry)
   if settle(id, entry) then
@@ -10,7 +10,7 @@ each_expired(function(id, entry)
   end
   return false
 end)
--- What no worker understands waits for a newer one, but not for ever.
+-- A job that no worker understands waits for a newer worker, up to decline_ms.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DECLINED, '-inf', NOW_MS - args.decline_ms)) do
   local entry = redis.call('HGET', JOB .. id, 'entry') or '0-0'
   if not settle(id, entry) then

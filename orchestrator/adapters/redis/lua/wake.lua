@@ -1,4 +1,4 @@
--- args: key, seconds (that it stays). Ends a blocked XREAD of that stream.
+-- args: key (of a stream), seconds (after which it is deleted). Ends a blocked XREAD of that stream.
 even_when_full()
 redis.call('XADD', args.key, 'MAXLEN', 1, '*', 'wake', '1')
 redis.call('EXPIRE', args.key, args.seconds)

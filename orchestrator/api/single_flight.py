@@ -1,4 +1,4 @@
-"""One answer for all who ask at about the same time."""
+"""A cache of one value that is computed once for all concurrent callers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
-    """What a question was answered with, for ``seconds`` after it was asked. An error is an answer too.
+class SingleFlightCache(Generic[T]):
+    """Keeps an answer, or the error in its place, for ``seconds`` after the question began.
 
-    It is asked again once at a time, however many want to know. Belongs to one event loop.
+    Concurrent callers share one call of the question. A cache belongs to one event loop.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -22,10 +22,10 @@ class Shared(Generic[T]):
         self._answer: asyncio.Future[T] | None = None
 
     async def __call__(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer of ``ask``, or of an earlier one."""
+        """The answer of ``ask()``, or of an earlier call that is not too old."""
         answer = self._answer
         if answer is None or (answer.done() and self._clock() - self._asked_at >= self._seconds):
             self._asked_at = self._clock()
             answer = self._answer = asyncio.ensure_future(ask())
-        # Who goes away does not take the answer from the others.
+        # A caller that is cancelled must not cancel the call that others wait for.
         return await asyncio.shield(answer)
