@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dollhouse.data.hints import depth_bytes
 from dollhouse.render.rooms import LABELS
 
-# The repository's own code is what a room type and a rank correlation are measured with.
+# Room types and rank correlations are computed by the code that serves them.
 sys.path.append(str(Path(__file__).parents[1] / "model_repository" / "restyle" / "1"))
 from restyle.objects import room_type
 from restyle.pictures.quality import depth_agreement
@@ -24,7 +24,7 @@ EDGE_TOLERANCE = 2
 """Pixels at EDGE_SIDE."""
 EDGE_BLUR = 0.8
 EDGE_THRESHOLDS = (40, 100)
-"""Canny's, after a blur of EDGE_BLUR pixels: what gives real renders (of the split ``train``) the best F1, 0.75."""
+"""Canny's, after a blur of EDGE_BLUR pixels: they give true renders (of the split ``train``) the best F1, 0.75."""
 
 LEAST_OVERLAP = 0.5
 
@@ -35,7 +35,7 @@ BLUR = 16
 
 
 @dataclass(frozen=True)
-class Found:
+class Detections:
     """One picture's objects: boxes FP32 [N,4] xyxy in 0..1, labels INT64 [N]; scores FP32 [N], 1 for true ones."""
 
     boxes: NDArray[np.float32]
@@ -44,7 +44,7 @@ class Found:
 
 
 def psnr(made: Pixels, real: Pixels) -> float:
-    """dB, of pictures [H,W,3] in 0..255."""
+    """Peak signal-to-noise ratio in dB of pictures [H,W,3] in 0..255."""
     return _decibels(made.astype(np.float32) - real)
 
 
@@ -58,7 +58,7 @@ def _decibels(difference: NDArray[np.floating]) -> float:
 
 
 def style_accuracy(answered: Sequence[str], targets: Sequence[str]) -> float:
-    """Share of results that the style classifier names as their target style."""
+    """Share of results whose classified style is their target style."""
     return float(np.mean([a == b for a, b in zip(answered, targets, strict=True)]))
 
 
@@ -89,8 +89,8 @@ def _share(near: NDArray[np.bool_], edges: NDArray[np.bool_]) -> float:
 def depth_absrel(answered: NDArray[np.floating] | NDArray[np.uint8], metres: NDArray[np.float32]) -> float:
     """Mean |d − d*| / d* in metres, once the answered inverse depth [H,W] has the best scale and shift.
 
-    The fit is least squares on 1/d*, as in MiDaS (Ranftl et al. 2020, arXiv 1907.01341, §6); what it puts beyond the
-    farthest true point counts as being there twice as far.
+    The fit is least squares on 1/d*, as in MiDaS (Ranftl et al. 2020, arXiv 1907.01341, §6). Fitted depth ends at twice
+    the farthest true one.
     """
     answer, depth = answered.astype(np.float64).ravel(), metres.astype(np.float64).ravel()
     inverse = 1.0 / depth
@@ -101,16 +101,18 @@ def depth_absrel(answered: NDArray[np.floating] | NDArray[np.uint8], metres: NDA
     return float(np.mean(np.abs(made - depth) / depth))
 
 
-def detector_map50(answers: Sequence[Found], truths: Sequence[Found], least: int = 10) -> float:
+def detector_map50(answers: Sequence[Detections], truths: Sequence[Detections], least: int = 10) -> float:
     """Mean of the average precision at an overlap of 0.5 over the labels with at least ``least`` true objects."""
     return float(np.mean(list(average_precisions(answers, truths, least).values())))
 
 
-def average_precisions(answers: Sequence[Found], truths: Sequence[Found], least: int = 1) -> dict[int, float]:
+def average_precisions(
+    answers: Sequence[Detections], truths: Sequence[Detections], least: int = 1
+) -> dict[int, float]:
     """Average precision by label: the area under precision (made monotone) over recall, as in PASCAL VOC 2010.
 
     An answer is right when it overlaps a true object of its picture and label, not yet taken by a better answer, by
-    LEAST_OVERLAP or more. A label that is nowhere true has no value.
+    LEAST_OVERLAP or more. A label without a true object has no entry.
     """
     if len(answers) != len(truths):
         raise ValueError(f"want an answer for each of {len(truths)} pictures, not {len(answers)}")
@@ -122,7 +124,9 @@ def average_precisions(answers: Sequence[Found], truths: Sequence[Found], least:
     }
 
 
-def _average_precision(answers: Sequence[Found], truths: Sequence[Found], label: int, count: int) -> float:
+def _average_precision(
+    answers: Sequence[Detections], truths: Sequence[Detections], label: int, count: int
+) -> float:
     outcomes: list[tuple[float, bool]] = []
     for answer, truth in zip(answers, truths, strict=True):
         mine, real = answer.labels == label, truth.boxes[truth.labels == label]
@@ -159,9 +163,9 @@ def overlap(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[
     return np.asarray(both / np.maximum(union, 1e-12))
 
 
-def room_type_accuracy(answers: Sequence[Found], types: Sequence[str], threshold: float) -> float:
-    """Share of pictures whose answers, from ``threshold`` on, make `restyle` name the true room type."""
-    told = [
+def room_type_accuracy(answers: Sequence[Detections], types: Sequence[str], threshold: float) -> float:
+    """Share of pictures for which `restyle` names the true room type from the objects with ``threshold`` or more."""
+    named = [
         room_type(
             [
                 {"label": LABELS[label], "score": float(score)}
@@ -171,4 +175,4 @@ def room_type_accuracy(answers: Sequence[Found], types: Sequence[str], threshold
         )
         for answer in answers
     ]
-    return float(np.mean([a == b for a, b in zip(told, types, strict=True)]))
+    return float(np.mean([a == b for a, b in zip(named, types, strict=True)]))

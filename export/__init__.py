@@ -1,5 +1,5 @@
 """Weights in, a checked release out: load → wrap → ONNX → parity → config.pbtxt → ``releases/<bundle>``.
 
-Run it as ``python -m export BUNDLE``. Nothing in here is imported by the service: it and the model repository meet this
-package only through files (ONNX, config.pbtxt, release.json).
+Run it as ``python -m export BUNDLE``. The service and the model repository import nothing of this package; they read
+the files that it writes (ONNX, config.pbtxt, release.json).
 """

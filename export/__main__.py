@@ -1,4 +1,4 @@
-"""``python -m export BUNDLE``: see the package's docstring."""
+"""``python -m export BUNDLE``: weights → a checked, published release."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    # torch announces every fallback of its exporter; what matters is proved afterwards.
+    # torch warns of every fallback of its exporter; the exported graphs are checked afterwards.
     warnings.simplefilter("ignore")
     try:
         bundle = load_bundle(options.bundle)

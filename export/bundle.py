@@ -1,4 +1,4 @@
-"""Bundles: which weights make up a service, and how they want to be run. One TOML file each in ``export/bundles/``."""
+"""Bundles: the weights of a service, and how they are to be run. One TOML file each in ``export/bundles/``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BUNDLES = Path(__file__).parent / "bundles"
 
 NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder", "depth", "detector")
 PERCEPTION = ("depth", "detector")
-"""Those that look at photos and need none of the others; the rest belong together."""
+"""Networks that analyse photos and can be used alone; the others belong together."""
 
 
 FLOAT_TOLERANCE = 2e-5
-"""For graphs whose bundle says nothing else; see ``Bundle.tolerance``."""
+"""The default of ``Bundle.tolerance``."""
 
 
 class BundleError(ValueError):
@@ -38,8 +38,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     redraw: float = 0.0
     """For random weights: the standard deviation with which tensors that start at zero are drawn anew."""
     gain: dict[str, float] = {}
-    """For random weights: factors on the matrices and kernels under a name prefix ("" = all), so that what goes in
-    still matters at the far end."""
+    """For random weights: factors on the matrices and kernels under a name prefix ("" = all), so that inputs still
+    have an effect at the far end."""
 
     @property
     def source(self) -> str | None:
@@ -48,7 +48,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What `restyle` does where the request is silent. A release that does not say the later ones means these."""
+    """Values that `restyle` uses for what a request leaves out. Releases omit the later ones when they have these
+    values."""
 
     solver: str
     steps: int
@@ -57,9 +58,10 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     strength: float = 1.0
     """Below 1 for networks that were trained to start from the photo: ``steps · strength`` steps are run."""
     start_noise: float = 1.0
-    """What part of the noise that belongs to the start they were trained with, where that is the photo: 0 = none."""
+    """When starting from the photo: the share, 0..1, of that noise level's noise with which the networks were
+    trained."""
     detail: float = 0.0
-    """0 … 1, how much of the photo's own detail results get; 0 = the network's pixels, at their size."""
+    """0..1: how much of the photo's own detail a result gets; 0 = the network's pixels, at their size."""
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -69,10 +71,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     beta_end: float
     train_steps: int
     prediction: Literal["epsilon", "v_prediction"] = "epsilon"
-    """diffusers' names. A release that says nothing means ε."""
+    """diffusers' names. A release without it means ε."""
     spacing: Literal["diffusers", "trailing"] = "diffusers"
-    """How solvers are spread over the schedule: each as Stable Diffusion configures it in diffusers, or by diffusers'
-    timestep_spacing="trailing", which makes ddim, euler and dpmpp_2m begin at the same timesteps."""
+    """How timesteps are spread over the schedule: for each solver as Stable Diffusion configures it in diffusers, or by
+    diffusers' timestep_spacing="trailing", with which ddim, euler and dpmpp_2m begin at the same timesteps."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,7 +89,7 @@ Stored = Literal["fp32", "fp16"]
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A bundle as its TOML file says it."""
+    """The content of a bundle's TOML file."""
 
     name: str
     description: str
@@ -105,7 +107,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     defaults: Defaults
     schedule: Schedule
     solvers: list[str] | None = None
-    """Those that begin where the networks were trained; others are refused. None = all that the spacing has."""
+    """Solvers that begin where the networks were trained; others are refused. None = all that the spacing has."""
     palettes: list[list[str]] = []
     """Colours in words, as captions of the training name them; [] among them = the style's own. A request without a
     palette gets one of these, by its seed."""
@@ -115,7 +117,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How the files hold the weights. With fp16 they are rounded to it when they are loaded; the graphs still compute
     in FP32, so this halves the files and nothing else."""
     made_by: str | None = None
-    """The command that makes the local weights, for those who do not have them yet."""
+    """The command that makes the local weights; messages name it when they are missing."""
     tolerance: float = FLOAT_TOLERANCE
     """By how much a float output of a graph may differ from torch, relative to the largest magnitude (at least 1)."""
     seed: int = 0
@@ -145,7 +147,7 @@ def load_bundle(name: str) -> Bundle:
 
 
 def _finite(text: str) -> float:
-    """TOML has words for nan and infinity."""
+    """A TOML float. Raises ValueError for nan and infinity, which TOML allows."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"every number must be finite, not {text}")
@@ -153,7 +155,7 @@ def _finite(text: str) -> float:
 
 
 def local_path(bundle: Bundle, field: str, path: str) -> Path:
-    """Where a relative ``path`` of a bundle file leads. Raises BundleError when nothing is there."""
+    """The file or folder at ``path``, relative to the bundle files. Raises BundleError when it does not exist."""
     found = BUNDLES / path
     if not found.exists():
         advice = f": run `{bundle.made_by}`" if bundle.made_by else ""
@@ -162,7 +164,7 @@ def local_path(bundle: Bundle, field: str, path: str) -> Path:
 
 
 def preview_matrix(bundle: Bundle) -> Matrix:
-    """The bundle's matrix, read from its file where training measured it. Raises BundleError."""
+    """The bundle's matrix, from the file of the training that measured it if there is one. Raises BundleError."""
     if not isinstance(bundle.preview_matrix, Measured):
         return bundle.preview_matrix
     path = local_path(bundle, "preview_matrix", bundle.preview_matrix.path)

@@ -1,4 +1,4 @@
-"""What must fit together in a bundle before its graphs are exported, which takes minutes."""
+"""Checks that the parts of a bundle fit together, before its graphs are exported, which takes minutes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ DIFFUSERS: Mapping[str, Any] = {
     "trained_betas": None,
     "rescale_betas_zero_snr": False,
 }
-"""What diffusers' schedulers take where a scheduler_config.json is silent, for all that the training depends on."""
+"""Defaults of diffusers' schedulers for what a scheduler_config.json leaves out, as far as training depends on it."""
 
 
 def check_bundle(bundle: Bundle, networks: Mapping[str, Network], tokenizer: CLIPTokenizer) -> None:
-    """Raises BundleError, with the file, the value and what to do."""
+    """Raises BundleError, whose message names the file, the value and the remedy."""
     _check_tokenizer(bundle, networks["text_encoder"].config, tokenizer)
     check_schedule(bundle)
 

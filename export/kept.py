@@ -3,10 +3,10 @@
     python -m export.kept dollhouse      # after an export of weights that lie in export/bundles/dollhouse
 
 A network's folder holds config.json and a .safetensors file, as ``from_pretrained`` reads it. Nearly all of its numbers
-are also in the graphs of the release, and a published graph never changes. So in place of the .safetensors file the
-repository keeps:
+are also in the graphs of the release, and a published graph never changes. So the repository keeps, in place of the
+.safetensors file:
 
-    weights.json     which initializer of which graph is which tensor, and the SHA-256 of the file
+    weights.json     for each tensor the graph and initializer that hold it, and the SHA-256 of the file
     remainder.npz    the tensors that no graph holds: the exporter folded them, or no output depends on them
 
 :func:`copy_network` makes the file again, the same to the byte.
@@ -41,7 +41,7 @@ Array = NDArray[Any]
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """weights.json."""
+    """The content of weights.json."""
 
     file: str
     """The file name that ``from_pretrained`` looks for."""
@@ -53,17 +53,16 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     dtype: str
     """numpy's name of the element type that these tensors have in the file."""
     straight: dict[str, str]
-    """By tensor: ``graph/initializer``, the name of the latter as its readers see it (``export.stored.weights_of``)."""
+    """By tensor: ``graph/initializer``, by the initializer's name in ``export.stored.weights_of``."""
     transposed: dict[str, str]
     """The same for matrices that the exporter transposed."""
 
 
 def pack(folder: Path, release: Path, version: int) -> None:
-    """Put INDEX and REMAINDER in place of the .safetensors file of the network in ``folder``, where there is one.
+    """Replace the .safetensors file of the network in ``folder``, if there is one, by INDEX and REMAINDER.
 
-    ``release`` has in ``version`` graphs that were exported from it. Stopped at any moment, the folder still has the
-    whole network. Raises BundleError when the graphs hold less than half of it, ValueError when the file could not be
-    made again.
+    Version ``version`` of ``release`` was exported from it. The folder has the whole network at every moment. Raises
+    BundleError when the graphs hold less than half of it, ValueError when the file could not be made again.
     """
     for file in folder.glob("*.safetensors"):
         content = file.read_bytes()
@@ -104,14 +103,14 @@ def pack(folder: Path, release: Path, version: int) -> None:
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether the weights of the network in ``folder`` are read out of graphs."""
+    """Whether the weights of the network in ``folder`` are kept in graphs."""
     return (folder / INDEX).is_file()
 
 
 def copy_network(folder: Path, target: Path, releases: Path = RELEASES) -> None:
-    """Copy the network in ``folder`` to ``target``, as ``from_pretrained`` reads it: all of its weights are in a file.
+    """Copy the network in ``folder`` to ``target``, with all weights in one file, as ``from_pretrained`` reads it.
 
-    Raises BundleError when the graphs that hold them are not there or were changed.
+    Raises BundleError when the graphs that hold them are missing or were changed.
     """
     if not is_packed(folder):
         shutil.copytree(folder, target, dirs_exist_ok=True)
@@ -128,7 +127,7 @@ def copy_network(folder: Path, target: Path, releases: Path = RELEASES) -> None:
 
 
 def _content(index: Index, remainder: dict[str, Array], release: Path) -> bytes:
-    """The .safetensors file. Raises ValueError when it is not the one that was packed."""
+    """The bytes of the .safetensors file. Raises ValueError when they are not those that were packed."""
     tensors, graphs = dict(remainder), dict[str, dict[str, Array]]()
     for places, transposed in ((index.straight, False), (index.transposed, True)):
         for name, place in places.items():
@@ -159,7 +158,7 @@ def _places(release: Path, version: int) -> dict[bytes, list[str]]:
 
 
 def _best(places: list[str], name: str) -> str:
-    """The place where the exporter kept the name, when several hold the same numbers, such as zeros."""
+    """The place whose name the exporter kept, where several hold the same numbers (such as zeros)."""
     return max(places, key=lambda place: place.endswith(f".{name}"))
 
 

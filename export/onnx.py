@@ -16,11 +16,11 @@ from export.spec import Axis, ModelSpec
 from export.stored import halve
 
 OPSET = 18
-"""The newest that every runtime in CONTRIBUTING's table of versions reads (with ONNX IR 10)."""
+"""The newest that all runtimes in CONTRIBUTING's table of versions read (with ONNX IR 10)."""
 IR_VERSION = 10
 
 INLINE_LIMIT = 1_500_000_000
-"""Bytes: a protobuf message ends at 2 GB."""
+"""Bytes: a protobuf message cannot exceed 2 GB."""
 
 EXAMPLE_BATCH = 3
 """Not 1 or 2: torch.export treats sizes 0 and 1 as constants, and 2 is the guidance pair."""
@@ -78,7 +78,7 @@ def save_onnx(model: onnx.ModelProto, path: Path, inline_limit: int = INLINE_LIM
 
 
 def _used_parameters(program: torch.export.ExportedProgram) -> set[str]:
-    """Some networks carry layers that no output depends on; these need not be in the file."""
+    """Parameters that an output depends on; others need not be in the file."""
     parameters = program.graph_signature.inputs_to_parameters
     return {
         parameters[node.name]
@@ -92,7 +92,7 @@ def _dynamic_shapes(spec: ModelSpec) -> dict[str, dict[int, Any]]:
     axes: dict[str, Any] = {"batch": torch.export.Dim("batch", min=1, max=max(spec.max_batch_size, 2))}
 
     def axis(dim: Axis) -> Any:
-        # Named dimensions would have to state every relation between sides; AUTO lets the trace find H = 8·h itself.
+        # Named dimensions would have to state every relation between sides; with AUTO the trace finds H = 8·h.
         return axes.setdefault(dim.name, torch.export.Dim.AUTO)
 
     shapes: dict[str, dict[int, Any]] = {}
@@ -103,7 +103,7 @@ def _dynamic_shapes(spec: ModelSpec) -> dict[str, dict[int, Any]]:
 
 
 def _anonymise(model: onnx.ModelProto) -> None:
-    """Remove what shows the exporting machine: stack traces with paths, in metadata and doc strings of nodes."""
+    """Remove traces of the exporting machine: stack traces with paths, in metadata and doc strings of nodes."""
     for node in model.graph.node:
         del node.metadata_props[:]
         node.ClearField("doc_string")

@@ -1,7 +1,7 @@
 """Proof that an ONNX file does what the torch module does: same outputs, and the very same weights.
 
-Outputs alone are not enough: with random or redundant weights most small sabotage disappears in the activations, so
-every parameter is also compared with the initializer it became, name by name.
+Outputs alone are not enough: with random or redundant weights most small changes disappear in the activations, so every
+parameter is also compared with its initializer, by name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from export.spec import Axis, ModelSpec
 from export.stored import weights_of
 
 BYTE_TOLERANCE = 1
-"""UINT8 outputs are rounded: one step either way is rounding."""
+"""UINT8 outputs are rounded, so they may differ by one."""
 
 
 class ParityError(Exception):
@@ -30,14 +30,14 @@ class ParityError(Exception):
 
 @dataclass(frozen=True)
 class Reference:
-    """Inputs and what the torch module makes of them."""
+    """Inputs, and the torch module's outputs for them."""
 
     inputs: dict[str, np.ndarray]
     outputs: tuple[np.ndarray, ...]
 
 
 def references(module: nn.Module, spec: ModelSpec) -> list[Reference]:
-    """Torch's answers for a lone sample, an odd batch, and every axis at another size."""
+    """Torch's outputs for a single sample, an odd batch, and every axis at another size."""
     axes = {dim for tensor in spec.inputs for dim in tensor.dims if isinstance(dim, Axis)}
     wide = _other_sizes(axes)
     cases = [(1, {}), (3, {}), (2, wide)] if wide else [(1, {}), (3, {})]
@@ -52,7 +52,7 @@ def references(module: nn.Module, spec: ModelSpec) -> list[Reference]:
 
 
 def _other_sizes(axes: set[Axis]) -> dict[str, int]:
-    """Sides that are neither square nor native, still fitting each other: heights ¾, widths 1¼ of the example."""
+    """Sides that are neither square nor native and still fit each other: heights ¾, widths 1¼ of the example."""
     factors = {"h": 0.75, "H": 0.75, "w": 1.25, "W": 1.25, "K": 0.5}
     return {axis.name: int(axis.example * factors[axis.name]) for axis in axes}
 

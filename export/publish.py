@@ -1,15 +1,15 @@
-"""Putting a release where Triton and `restyle` find it, so that whoever reads finds everything that is named.
+"""Publishes a release for Triton and `restyle`; a reader always finds every file that the live version names.
 
 ::
 
     releases/<bundle>/
         live                               the number of the version that is live, as text
-        versions/<n>/release.json          what version n is made of; it never changes
+        versions/<n>/release.json          the parts of version n; it never changes
         versions/<n>/tokenizer.json
         models/<model>/config.pbtxt        a Triton model repository of its own; all its versions are served, so that
         models/<model>/<n>/model.onnx      a release runs its own graphs while the next one arrives
 
-A switch is atomic because ``live`` is replaced in one rename, when everything that it points to is there. To go back,
+The switch is atomic: ``live`` is replaced in one rename, after everything that it points to is in place. To go back,
 write the earlier number into ``live`` in the same way (:func:`make_live`) and restart the server.
 """
 
@@ -37,7 +37,7 @@ def live_document(release: Path) -> Path:
 
 
 def make_live(release: Path, version: int) -> None:
-    """Let readers of ``release`` find ``version`` from now on, which must be there."""
+    """Make ``version``, which must be there, the live version of the folder ``release``."""
     new = release / f".{LIVE}.new"
     new.write_text(f"{version}\n")
     os.replace(new, release / LIVE)
@@ -54,7 +54,7 @@ def check_unpublished(target: Path, version: int) -> None:
 def publish(staging: Path, target: Path, version: int) -> None:
     """Move ``staging`` (models/, versions/) into ``target`` and make ``version`` live as the last step.
 
-    What an interrupted attempt at the same version left behind is replaced.
+    Files that an interrupted attempt at the same version left are replaced.
     """
     for folder in (staging / "models").iterdir():
         live = target / "models" / folder.name

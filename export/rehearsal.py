@@ -1,6 +1,6 @@
 """Asks `restyle` itself whether it can run a release, before the release is published.
 
-The rehearsal is a program of the model repository (``restyle/1/rehearsal.py``). The exporter gives it a folder and
+The rehearsal is a program of the model repository (``restyle/1/rehearsal.py``). The exporter passes it a folder and
 reads its exit status and one sentence; neither imports the other.
 """
 
@@ -15,7 +15,7 @@ PROGRAM = Path("restyle", "1", "rehearsal.py")
 
 
 class RehearsalError(Exception):
-    """`restyle` cannot run the release; the message says why."""
+    """`restyle` cannot run the release; the message gives the reason."""
 
 
 def rehearse(release: Path, *, settings_only: bool = False, repository: Path = REPOSITORY) -> None:

@@ -44,22 +44,22 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     version: int
     sha256: dict[str, str]
-    """By file: a large graph has its weights beside it."""
+    """By file name: a large graph has its weights in a second file."""
     bytes: int
     parity: dict[str, float]
     """Largest difference from torch per output, in the output's own units."""
     folded: list[str]
     """Parameters that the graph holds only inside precomputed constants."""
     stored: Stored = "fp32"
-    """How the file holds the weights; a release that says nothing means FP32."""
+    """How the file holds the weights; a release without it means FP32."""
 
 
 def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
     """Export every graph of ``bundle`` as ``version`` and make it the live release; returns its folder.
 
     Raises FileExistsError when that version was published before (a version never changes), BundleError when the
-    bundle's parts do not fit together or `restyle` cannot do its defaults, ParityError when a graph does not do what
-    its source does, RehearsalError when `restyle` cannot paint with them; none leaves anything behind.
+    bundle's parts do not fit together or `restyle` cannot do its defaults, ParityError when a graph differs from its
+    torch module, RehearsalError when `restyle` cannot paint with the graphs. After an error no file is left.
     """
     target = releases / bundle.name
     check_unpublished(target, version)
@@ -80,7 +80,7 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
     check_bundle(bundle, networks, tokenizer)
     sizes, labels = _sizes(bundle, networks), networks["detector"].config.id2label
     modules = _modules(bundle, networks)
-    # The modules hold the networks now, and each is gone before its ONNX twin is loaded: both together would not fit.
+    # The modules hold the networks now. Each is freed before its ONNX graph is loaded: both together would not fit.
     del networks
     folder = Path("versions", str(version))
     (staging / folder).mkdir(parents=True)
@@ -159,7 +159,7 @@ def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Modul
 def _export_graphs(
     modules: dict[str, nn.Module], sizes: Sizes, folder: Path, version: int, bundle: Bundle
 ) -> dict[str, ModelFacts]:
-    """Export all of ``modules``, emptying it."""
+    """Export all of ``modules``, which is emptied."""
     specs = graph_specs(sizes)
     return {
         name: _export_graph(modules.pop(name).eval(), specs[name], folder / name, version, bundle)
@@ -200,10 +200,10 @@ def _source(bundle: Bundle, name: str) -> str:
 
 
 def buckets(sizes: Sizes) -> list[tuple[int, int]]:
-    """The (height, width) that photos are fitted to, few because each is a shape of its own to batches and engines.
+    """The (height, width) that photos are fitted to. They are few, because batches and engines are made for one shape.
 
-    Sides are multiples of what every network takes, areas within an eighth of the native one, aspects 1:2 … 2:1 with
-    neighbours near enough that a stretch of 12 % reaches every photo between them.
+    Sides are multiples of what every network takes, areas within an eighth of the native one, aspects 1:2 … 2:1, so
+    near each other that every photo between two of them is stretched by 12 % at most.
     """
     step, native = sizes.vae_factor * sizes.unet_factor, sizes.native_size**2
     sides = range(step, 2 * sizes.native_size + 1, step)

@@ -1,4 +1,4 @@
-"""The one place where a tensor is described: input names, dynamic shapes, examples and config.pbtxt derive from it.
+"""Specs of models and tensors, from which input names, dynamic shapes, examples and config.pbtxt are derived.
 
 A dimension is a number, or a named axis whose size may differ from call to call.
 """
@@ -47,8 +47,8 @@ class Tensor:
 class ModelSpec:
     """One model of the repository.
 
-    ``max_batch_size`` 0 means that the model takes one request at a time and its dims are complete.
-    ``backend`` is Triton's name of it; "ensemble" has steps instead of a file.
+    ``max_batch_size`` 0 means that the model takes one request at a time, without a batch axis. ``backend`` is Triton's
+    name of it; an "ensemble" has steps instead of a file.
     """
 
     name: str

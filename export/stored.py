@@ -1,8 +1,8 @@
 """Weights in half the space: FP16 initializers, each with a Cast to FP32 behind it.
 
-Runtimes fold the casts when they load the graph, so it computes in FP32 with the same numbers as before. Only what
-FP16 holds exactly is stored so: a bundle that wants small files rounds its weights when it loads them
-(``export.models.load``), and torch, whose answers the graph is compared with, runs on the rounded ones too.
+Runtimes fold the casts when they load the graph, so it computes in FP32 with the same numbers as before. Only weights
+that FP16 holds exactly are stored so. A bundle with ``stored = "fp16"`` rounds its weights when they are loaded
+(``export.models.load``), so torch, whose outputs the graph is compared with, runs on the rounded ones too.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 SMALLEST = 64
-"""Elements. For fewer, the Cast takes more bytes than it saves."""
+"""Elements: for fewer, the Cast takes more bytes than it saves."""
 
 _SUFFIX = ".fp16"
 
 
 def is_fp16(array: np.ndarray) -> bool:
-    """Whether every number of an FP32 array is one of FP16."""
-    # What is too large for FP16 becomes infinite there, which is not equal either.
+    """Whether FP16 holds every number of an FP32 array exactly."""
+    # Numbers too large for FP16 become infinite, which is not equal either.
     with np.errstate(over="ignore"):
         return bool(np.array_equal(array.astype(np.float16).astype(np.float32), array))
 
 
 def halve(model: onnx.ModelProto) -> None:
-    """Store the FP32 initializers of ``model`` that FP16 holds exactly as FP16; their readers see no difference."""
+    """Store the FP32 initializers of ``model`` that FP16 holds exactly as FP16; nodes that read them see no change."""
     casts = []
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
@@ -40,7 +40,7 @@ def halve(model: onnx.ModelProto) -> None:
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """The initializers by name; those behind a Cast as FP32 under the name of its output, as their readers see them."""
+    """The initializers by name; those that :func:`halve` stored as FP16 under their former name, in FP32."""
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Cast" and node.input[0] in weights and node.input[0].endswith(_SUFFIX):

@@ -1,7 +1,7 @@
 """The tokenizer as one file that the serving side reads with the ``tokenizers`` library alone.
 
-``python -m export.tokenizer CORPUS FOLDER`` learns a small one for the project's own bundles. Learning breaks ties by
-chance, so its result is committed (``bundles/tokenizer``) and not made anew at every export.
+``python -m export.tokenizer CORPUS FOLDER`` learns a small one for the project's own bundles. Learning breaks ties at
+random, so the result is committed (``bundles/tokenizer``) and not made again at every export.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LENGTH = 77
 
 
 class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a prompt of CLIP is framed with."""
+    """Ids of the tokens that frame a CLIP prompt."""
 
     begin: int
     end: int
@@ -36,7 +36,7 @@ def load_tokenizer(weights: Weights) -> CLIPTokenizer:
 
 
 def save_tokenizer(tokenizer: CLIPTokenizer, path: Path) -> TokenizerFacts:
-    """Write ``tokenizer.json`` without framing, padding and truncation: the service does these and reports a cut."""
+    """Write ``tokenizer.json`` without framing, padding and truncation: `restyle` does these and reports a cut."""
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()

@@ -1,11 +1,11 @@
-"""A ModelSpec → the text of its config.pbtxt: only fields that NVIDIA's backends and the embedded ones both honour."""
+"""A ModelSpec → the text of its config.pbtxt, with fields that NVIDIA's and the embedded backends both honour."""
 
 from __future__ import annotations
 
 from export.spec import ModelSpec, Tensor
 
 QUEUE_DELAY_MICROSECONDS = 500
-"""How long a step waits for company: far below its own time, enough for jobs that finished the last one together."""
+"""How long a step waits to be batched: far less than it takes, enough for jobs that finished the last one together."""
 
 _HEADER = "# Written by `python -m export` from export/contract.py; change it there.\n"
 
@@ -14,7 +14,7 @@ def config_text(spec: ModelSpec) -> str:
     """The whole file, ending in a newline."""
     lines = [f'name: "{spec.name}"']
     lines.append('platform: "ensemble"' if spec.backend == "ensemble" else f'backend: "{spec.backend}"')
-    # A zero too, for those who read the file; Triton takes a missing number for 0.
+    # Also when it is 0, which Triton assumes by default: for human readers.
     lines.append(f"max_batch_size: {spec.max_batch_size}")
     lines += [line for tensor in spec.inputs for line in _tensor("input", tensor)]
     lines += [line for tensor in spec.outputs for line in _tensor("output", tensor)]

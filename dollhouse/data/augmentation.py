@@ -1,4 +1,4 @@
-"""What the networks that look at pictures are trained on: random rooms, mirrored and disturbed."""
+"""Training batches of the perception networks: random rooms, mirrored and disturbed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEAN = STD = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class Draw:
-    """Which pictures a batch is made of."""
+    """The pictures of a batch: rooms, style numbers, and whether each is mirrored."""
 
     indices: tuple[int, ...]
     styles: tuple[int, ...]
@@ -37,13 +37,13 @@ def draw(dataset: Dataset, batch: int, choices: np.random.Generator) -> Draw:
 
 
 def photos(dataset: Dataset, drawn: Draw) -> Tensor:
-    """UINT8 [B,H,W,3]."""
+    """The pictures of a draw, UINT8 [B,H,W,3]."""
     pictures = dataset.pictures(drawn.indices, drawn.styles)
     return torch.from_numpy(mirror(pictures, drawn))
 
 
 def mirror(fields: NDArray[np.generic], drawn: Draw) -> NDArray[np.generic]:
-    """Those of [B,H,W,…] that are mirrored, left to right; a copy."""
+    """A copy of ``fields`` [B,H,W,…] whose mirrored rows are flipped left to right."""
     fields = np.array(fields)
     which = np.array(drawn.mirrored)
     fields[which] = fields[which, :, ::-1]
@@ -53,7 +53,7 @@ def mirror(fields: NDArray[np.generic], drawn: Draw) -> NDArray[np.generic]:
 def disturb(pictures: Tensor, choices: np.random.Generator, noise: torch.Generator) -> Tensor:
     """What cameras and diffusion models do to pictures FP32 [B,3,H,W] in −1..1: exposure, tint, blur, noise.
 
-    Every sample is drawn for itself; half of them are blurred.
+    Each sample has its own values; half of them are blurred.
     """
     count = len(pictures)
 

@@ -1,8 +1,8 @@
-"""What a picture is called in training: the words that the service will send, in its order.
+"""Captions of training pictures: the words that the service sends, in its order.
 
 The service puts the user's words first, then "colour palette of …", then the style's prompt. The user's part is drawn
-here from a few templates around the room type, or asks for the walls or the sofa that the target really has; so does
-the palette. A colour goes by any of its names.
+here from a few templates around the room type, or asks for the walls or the sofa that the target has; the palette too
+is that of the target. A colour may have any of its names.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from torch import Tensor
 
 from dollhouse.render.colours import NAMED_COLOURS
 from dollhouse.render.looks import STYLES
-from dollhouse.render.schemes import Wish
+from dollhouse.render.schemes import ColourWish
 from export.bundle import Weights
 from export.tokenizer import load_tokenizer
 
 STYLE_FILE = Path(__file__).parents[2] / "orchestrator" / "domain" / "styles.toml"
-"""Read as data: the island itself is not imported."""
+"""Read as data: the orchestrator is not imported."""
 
 LENGTH = 77
+
+PALETTE_WORDS = "colour palette of"
+"""How a caption begins to name a palette; `restyle` puts the same words into prompts."""
 
 _NAMES = {entry.names[0]: entry.names for entry in NAMED_COLOURS}
 
@@ -49,13 +52,14 @@ class StyleWords:
 
 
 def load_style_words(path: Path = STYLE_FILE) -> tuple[StyleWords, ...]:
-    """Of every name of STYLES, in that order. Raises KeyError for a style that the service does not have."""
+    """Prompts for every name of STYLES, in that order. Raises KeyError for a style that the service does not have."""
     table = tomllib.loads(path.read_text())
     return tuple(StyleWords(table[name]["prompt"], table[name]["negative_prompt"]) for name in STYLES)
 
 
-def caption(style: str, room_type: str, wish: Wish, choices: np.random.Generator) -> str:
-    """The prompt of a target: the style's words, and before them those that ask for the wish; at times idle ones."""
+def caption(style: str, room_type: str, wish: ColourWish, choices: np.random.Generator) -> str:
+    """The prompt of a target: words for the wish (sometimes idle words where there is none), then the style's
+    prompt."""
     parts = []
     if wish.walls:
         parts.append(_drawn(_WALLS, choices).format(colour=_named(wish.walls, choices)))
@@ -64,15 +68,15 @@ def caption(style: str, room_type: str, wish: Wish, choices: np.random.Generator
     elif choices.random() < 0.3:
         parts.append(_drawn(_IDLE, choices).format(room=room_type, adjective=_drawn(_ADJECTIVES, choices)))
     if wish.palette:
-        parts.append(f"colour palette of {', '.join(_named(name, choices) for name in wish.palette)}")
+        parts.append(f"{PALETTE_WORDS} {', '.join(_named(name, choices) for name in wish.palette)}")
     return ", ".join([*parts, style])
 
 
-def plain_caption(style: str, wish: Wish) -> str:
-    """The same without chance."""
+def plain_caption(style: str, wish: ColourWish) -> str:
+    """A caption without random choices."""
     walls = [f"{wish.walls} walls"] if wish.walls else []
     sofa = [f"{wish.sofa} sofa"] if wish.sofa else []
-    palette = [f"colour palette of {', '.join(wish.palette)}"] if wish.palette else []
+    palette = [f"{PALETTE_WORDS} {', '.join(wish.palette)}"] if wish.palette else []
     return ", ".join([*walls, *sofa, *palette, style])
 
 
@@ -85,12 +89,12 @@ def _named(colour: str, choices: np.random.Generator) -> str:
 
 
 def unconditional(words: Sequence[StyleWords], choices: np.random.Generator) -> str:
-    """What stands where guidance wants "anything": nothing, or what *some* style does not want."""
+    """A text for guidance's unconditional half: empty, or the negative prompt of a random style."""
     return "" if choices.random() < 0.5 else words[int(choices.integers(len(words)))].negative_prompt
 
 
 class Tokens:
-    """Texts → INT64 [B,77], framed, cut and padded as ``restyle`` does it."""
+    """Texts → token ids INT64 [B,77], framed, cut and padded as in ``restyle``."""
 
     def __init__(self, source: Weights) -> None:
         self._tokenizer = load_tokenizer(source)
@@ -101,7 +105,7 @@ class Tokens:
 
     @property
     def framing(self) -> dict[str, int]:
-        """As CLIPTextConfig names the ids."""
+        """Ids of the framing tokens, by the names of CLIPTextConfig."""
         tokenizer = self._tokenizer
         return {
             "bos_token_id": tokenizer.bos_token_id,

@@ -2,8 +2,8 @@
 
     python -m dollhouse.data.dataset --split train --rooms 3072
 
-A shard is a folder of .npy files and holds the rooms of a fixed run of seeds, so that a stopped run goes on where it
-was, and several processes can fill one folder. The same seeds give the same bytes on the same kind of machine.
+A shard is a folder of .npy files with the rooms of a fixed range of seeds, so that a stopped run continues where it was
+and several processes can fill one folder. The same seeds give the same bytes on the same kind of machine.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from dollhouse.render.rooms import (
     ROOM_TYPES,
     STYLES,
     Room,
-    Seen,
     View,
-    look,
+    VisibleObject,
     picture,
     restyle,
     sample_rooms,
+    trace_view,
 )
 
 from .pairs import MIXED, SOURCES, Pair, pairs_of
@@ -47,7 +47,7 @@ SPLITS = {
     "held_out": range(1_000_000, 2_000_000),
     "classifier": range(2_000_000, 3_000_000),
 }
-"""Seeds. ``classifier`` are the renders that the benchmark's style classifier learns from, and nobody else."""
+"""Seeds. ``classifier`` is for the benchmark's style classifier alone."""
 
 SHARD = 64
 """Rooms in a shard: 280 MB at 256²."""
@@ -56,14 +56,14 @@ MOST_OBJECTS = 48
 """Boxes kept per room, largest first; unused rows have label −1."""
 
 PER_LOOK = {"cpu": 1, "cuda": 16}
-"""Rooms rendered at once: on a CPU one stays in its caches."""
+"""Rooms rendered at once: one fits the caches of a CPU."""
 
 FIELDS = ("images", "mixed", "targets", "depth", "edges", "boxes", "labels", "room_types", "seeds")
 
 
 @dataclass(frozen=True)
-class Making:
-    """What the bytes of a shard depend on besides its seeds."""
+class RenderSettings:
+    """What the bytes of a shard depend on, besides its seeds."""
 
     side: int = 256
     supersample: int = 1
@@ -71,7 +71,7 @@ class Making:
 
 
 class Dataset:
-    """N rooms in every style, with their truths, read from disk as they are asked for."""
+    """N rooms in every style, with their truths, read from disk on access."""
 
     def __init__(self, shards: Sequence[Path]) -> None:
         self.shards = [
@@ -82,7 +82,7 @@ class Dataset:
         self._folders = tuple(shards)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process maps the same files instead of getting their content."""
+        """Pickled as the folders' paths: another process maps the same files."""
         return Dataset, (self._folders,)
 
     def __len__(self) -> int:
@@ -97,13 +97,13 @@ class Dataset:
         return self._read("images", index, style)
 
     def source(self, index: int, number: int) -> NDArray[np.uint8]:
-        """UINT8 [H,W,3] of a room as it is found in ``SOURCES[number]``."""
+        """UINT8 [H,W,3] of a room with the look ``SOURCES[number]``."""
         if number < len(STYLES):
             return self.picture(index, number)
         return self._read("mixed", index, number - len(STYLES))
 
     def pairs(self, index: int) -> tuple[Pair, ...]:
-        """What the room's targets are."""
+        """Source, style and wish of each target of the room."""
         return pairs_of(self.seed(index))
 
     def target(self, index: int, number: int) -> NDArray[np.uint8]:
@@ -132,7 +132,7 @@ class Dataset:
         return ROOM_TYPES[int(self._read("room_types", index))]
 
     def seed(self, index: int) -> int:
-        """The room again: ``sample_rooms([seed])``."""
+        """The seed with which ``sample_rooms`` makes the room again."""
         return int(self._read("seeds", index))
 
     def _read(self, field: str, index: int, *further: int) -> NDArray[Any]:
@@ -144,7 +144,7 @@ class Dataset:
 
 
 def open_dataset(folder: Path, split: str, rooms: int | None = None) -> Dataset:
-    """The shards of a split (a name of SPLITS) that are there, or those of its first ``rooms`` rooms.
+    """The finished shards of a split (a name of SPLITS), or those of its first ``rooms`` rooms.
 
     Raises FileNotFoundError when there are none, or fewer than ``rooms``.
     """
@@ -162,20 +162,20 @@ def make_dataset(
     folder: Path,
     split: str,
     rooms: int,
-    making: Making | None = None,
+    settings: RenderSettings | None = None,
     device: str = "cpu",
     processes: int = 1,
     report: Callable[[int, int], None] = lambda done, of: None,
     shard_rooms: int = SHARD,
 ) -> Dataset:
-    """Render what is missing of the first ``rooms`` rooms of a split, in whole shards, and open them.
+    """Render the shards that are missing of the first ``rooms`` rooms of a split, and open all of them.
 
-    ``report(done, of)`` counts shards. Raises ValueError when the folder was made in another way.
+    ``report(done, of)`` counts shards. Raises ValueError when the folder was made with other settings.
     """
-    _agree(folder, making or Making(), shard_rooms)
+    _agree(folder, settings or RenderSettings(), shard_rooms)
     shards = -(-rooms // shard_rooms)
     missing = [n for n in range(shards) if not _shard(folder, split, n).is_dir()]
-    make = partial(make_shard, folder, split, making=making, device=device, shard_rooms=shard_rooms)
+    make = partial(make_shard, folder, split, settings=settings, device=device, shard_rooms=shard_rooms)
     if processes == 1:
         for done, _ in enumerate(map(make, missing), shards - len(missing) + 1):
             report(done, shards)
@@ -191,18 +191,18 @@ def make_shard(
     folder: Path,
     split: str,
     number: int,
-    making: Making | None = None,
+    settings: RenderSettings | None = None,
     device: str = "cpu",
     shard_rooms: int = SHARD,
 ) -> Path:
-    """Render shard ``number`` of a split; one that another process has finished meanwhile stays."""
+    """Render shard ``number`` of a split, unless it is there; another process may finish it first."""
     target, part = _shard(folder, split, number), folder / split / f"part-{number:05d}-{os.getpid()}"
     if target.is_dir():
         return target
     seeds = SPLITS[split][number * shard_rooms : (number + 1) * shard_rooms]
     part.mkdir(parents=True)
     try:
-        for field, values in _render(seeds, making or Making(), device).items():
+        for field, values in _render(seeds, settings or RenderSettings(), device).items():
             np.save(part / f"{field}.npy", values)
         part.rename(target)
     except OSError:
@@ -213,8 +213,8 @@ def make_shard(
     return target
 
 
-def _render(seeds: Sequence[int], making: Making, device: str) -> dict[str, NDArray[Any]]:
-    count, side = len(seeds), making.side
+def _render(seeds: Sequence[int], settings: RenderSettings, device: str) -> dict[str, NDArray[Any]]:
+    count, side = len(seeds), settings.side
     images, mixed, targets = (
         np.empty((count, number, side, side, 3), np.uint8)
         for number in (len(STYLES), MIXED, len(pairs_of(seeds[0])))
@@ -225,7 +225,7 @@ def _render(seeds: Sequence[int], making: Making, device: str) -> dict[str, NDAr
         np.full((count, MOST_OBJECTS), -1, np.int16),
     )
     rooms = sample_rooms(seeds)
-    for rows, view in _views(rooms, making, device):
+    for rows, view in _views(rooms, settings, device):
         for number, source in enumerate(SOURCES):
             held = images[rows, number] if number < len(STYLES) else mixed[rows, number - len(STYLES)]
             held[:] = picture(view, [source] * len(view.scene.rooms)).cpu().numpy()
@@ -241,21 +241,23 @@ def _render(seeds: Sequence[int], making: Making, device: str) -> dict[str, NDAr
     return dict(zip(FIELDS, values, strict=True))
 
 
-def _views(rooms: Sequence[Room], making: Making, device: str) -> Iterator[tuple[slice, View]]:
+def _views(rooms: Sequence[Room], settings: RenderSettings, device: str) -> Iterator[tuple[slice, View]]:
     step = PER_LOOK.get(torch.device(device).type, 1)
     for start in range(0, len(rooms), step):
         some = rooms[start : start + step]
-        yield slice(start, start + len(some)), look(some, making.side, device, making.supersample)
+        yield slice(start, start + len(some)), trace_view(some, settings.side, device, settings.supersample)
 
 
-def _write_objects(seen: Sequence[Seen], boxes: NDArray[np.float32], labels: NDArray[np.int16]) -> None:
+def _write_objects(
+    seen: Sequence[VisibleObject], boxes: NDArray[np.float32], labels: NDArray[np.int16]
+) -> None:
     for row, item in enumerate(seen[:MOST_OBJECTS]):
         boxes[row], labels[row] = item.box, LABELS.index(item.label)
 
 
-def _agree(folder: Path, making: Making, shard_rooms: int) -> None:
-    """The folder's shards were made like this, or it is new."""
-    wanted = {**asdict(making), "shard_rooms": shard_rooms, "styles": list(STYLES), "labels": list(LABELS)}
+def _agree(folder: Path, settings: RenderSettings, shard_rooms: int) -> None:
+    """Raises ValueError when the folder's shards were made with other settings; notes the settings in a new folder."""
+    wanted = {**asdict(settings), "shard_rooms": shard_rooms, "styles": list(STYLES), "labels": list(LABELS)}
     note = folder / "making.json"
     folder.mkdir(parents=True, exist_ok=True)
     if not note.is_file():
@@ -273,7 +275,7 @@ def _shard(folder: Path, split: str, number: int) -> Path:
 
 
 def _finished(folder: Path, split: str) -> list[Path]:
-    """Finished shards from the first on, up to the first that is missing."""
+    """Finished shards up to the first that is missing."""
     shards: list[Path] = []
     while (shard := _shard(folder, split, len(shards))).is_dir():
         shards.append(shard)
@@ -295,10 +297,10 @@ def main() -> None:
     def report(done: int, of: int) -> None:
         print(f"{given.split}: shard {done} of {of}, {time.perf_counter() - began:.0f} s", flush=True)
 
-    making = Making(given.side, given.supersample)
+    settings = RenderSettings(given.side, given.supersample)
     if given.device == "cpu":
         torch.set_num_threads(1)
-    make_dataset(given.folder, given.split, given.rooms, making, given.device, given.processes, report)
+    make_dataset(given.folder, given.split, given.rooms, settings, given.device, given.processes, report)
 
 
 if __name__ == "__main__":

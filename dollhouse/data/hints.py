@@ -1,4 +1,4 @@
-"""What a ControlNet is shown of a room: edges as the service's ``edges`` model finds them, depth as bytes."""
+"""Hints for ControlNets: edges as the service's ``edges`` model finds them, depth as bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from export.contract import CANNY
 
 GAMMA = 0.35
-"""How far the perturbed depth's exponent strays, in logarithm."""
+"""Standard deviation of the logarithm of the perturbed depth's exponent."""
 
 
 def canny(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -39,7 +39,7 @@ def depth_bytes(depth: NDArray[np.floating]) -> NDArray[np.uint8]:
 def perturb_depth(depth: Tensor, choices: np.random.Generator) -> Tensor:
     """The errors of a depth model on hints FP32 [B,1,H,W] in 0..1: soft outlines, a bent scale, a slow tilt.
 
-    Every sample is drawn for itself; one in four stays exact.
+    Each sample has its own errors; one in four stays exact.
     """
     count = len(depth)
     exact = torch.from_numpy(choices.random(count) < 0.25)

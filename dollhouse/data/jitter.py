@@ -1,6 +1,6 @@
-"""Photometric jitter: what real cameras, lamps and surfaces do to a picture, and renders lack.
+"""Photometric jitter: effects of real cameras, lamps and surfaces that renders lack.
 
-Only the *source* of a restyling is jittered, never its target: whatever the light was, the result is to be the same.
+Only the *source* of a restyling is jittered, never its target: the result must not depend on the photo's light.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Picture = NDArray[np.float32]
 
 
 def jittered(picture: NDArray[np.uint8], choices: np.random.Generator) -> NDArray[np.uint8]:
-    """UINT8 [H,W,3] → the same, as another camera might have taken it; one in seven keeps its exposure and colours."""
+    """UINT8 [H,W,3] → the picture as another camera might take it; one in seven keeps its exposure and colours."""
     made = picture.astype(np.float32) / 255.0
     if choices.random() < 0.85:
         made = _exposed(made, choices)

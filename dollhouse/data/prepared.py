@@ -1,6 +1,6 @@
-"""What restyling learns besides pictures, made once: the depth that the depth model sees in every source.
+"""Depth hints for training, made once: the depth model's answer for every source.
 
-At run time the hint comes from that model, so it has to in training: a network that has learnt from exact depth trusts
+In the service the hint comes from that model, so it must in training: a network that has learnt from exact depth trusts
 it too much.
 """
 
@@ -21,16 +21,16 @@ from torch import nn
 from .pairs import SOURCES, Pair
 
 SAVE_EVERY = 16
-"""Rooms between two notes of how far the work has come."""
+"""Rooms between two records of the progress."""
 
 
 class Rooms(Protocol):
-    """Rooms as found and restyled, as ``data.Dataset`` has them."""
+    """Sources and targets of rooms; ``data.dataset.Dataset`` is one."""
 
     def __len__(self) -> int: ...
 
     def source(self, index: int, number: int) -> NDArray[np.uint8]:
-        """UINT8 [H,W,3] of a room as found in ``pairs.SOURCES[number]``."""
+        """UINT8 [H,W,3] of a room with the look ``pairs.SOURCES[number]``."""
         ...
 
     def pairs(self, index: int) -> tuple[Pair, ...]: ...
@@ -49,7 +49,7 @@ class Rooms(Protocol):
 def seen_depth(rooms: Rooms, depth_model: nn.Module, folder: Path) -> NDArray[np.uint8]:
     """UINT8 [N,sources,H,W], white = near: ``depth_model`` on every source; memory-mapped in ``folder``.
 
-    Goes on where an earlier call stopped; starts anew for another model or other rooms.
+    Continues where an earlier call stopped; starts again for another model or another number of rooms.
     """
     folder.mkdir(parents=True, exist_ok=True)
     height, width, _ = rooms.source(0, 0).shape
@@ -71,7 +71,7 @@ def seen_depth(rooms: Rooms, depth_model: nn.Module, folder: Path) -> NDArray[np
 
 
 def weights_digest(network: nn.Module) -> str:
-    """Names a network's weights."""
+    """SHA-256 of a network's weights, whatever their precision."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(name.encode() + value.detach().float().cpu().contiguous().numpy().tobytes())

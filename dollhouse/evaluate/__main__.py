@@ -1,12 +1,12 @@
 """Does a bundle restyle rooms: in the style asked for, with the room kept, quickly, in little memory?
 
     python -m dollhouse.evaluate                                   # everything, into results/dollhouse.json
-    python -m dollhouse.evaluate --only rooms --rooms 20           # only how well it restyles and sees
+    python -m dollhouse.evaluate --only rooms --rooms 20           # only how well it restyles and perceives
     python -m dollhouse.evaluate --bundle tiny --rooms 2 --out /tmp/tiny.json
 
-Every answer comes from a real Triton. A part that is measured anew replaces its figures; those of the other parts stay
-as long as they are of the same release. Restyled pictures are kept under .run/benchmarks: a stopped run goes on where
-it was. Ends with 1 when a figure misses its gate.
+Every answer comes from a real Triton. A part that is measured again replaces its own figures; those of the other parts
+stay while the release is the same. Restyled pictures are kept under .run/benchmarks, so a stopped run continues. The
+exit status is 1 when a figure misses its gate.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.table import Table
 
 from dollhouse.evaluate import RESULTS, wishes
-from dollhouse.evaluate.answers import Answers, Kept, ask_all
+from dollhouse.evaluate.answers import Answers, PictureCache, ask_all
 from dollhouse.evaluate.figures import (
     CONTROLS,
     changed_style_accuracy,
     over_styles,
-    seeing_figures,
+    perception_figures,
     style_figures,
 )
 from dollhouse.evaluate.finishing import ROOMS as FINISHED
@@ -38,7 +38,7 @@ from dollhouse.evaluate.held_out import MEASURED, held_out_rooms
 from dollhouse.evaluate.memory import measure_memory
 from dollhouse.evaluate.planted import Scores, score_figures, score_rooms
 from dollhouse.evaluate.style_classifier import read_classifier
-from dollhouse.evaluate.wishes import Wished, wish_figures
+from dollhouse.evaluate.wishes import WishAnswers, wish_figures
 from dollhouse.render.rooms import STYLES
 from measuring import report
 from measuring.releases import Release, find_release
@@ -75,11 +75,11 @@ def memory_part(release: Release, rooms: int, jobs: int) -> Document:
 
 
 def rooms_part(release: Release, rooms: int, jobs: int) -> Document:
-    """How well it restyles and sees."""
+    """How well the release restyles and perceives."""
     around, some = report.circumstances(), held_out_rooms(MEASURED[:rooms], release.side)
 
     async def ask_for_all(service: Service) -> list[Answers]:
-        return await ask_all(service, some, STYLES, Kept.of(release), jobs, _counting(rooms))
+        return await ask_all(service, some, STYLES, PictureCache.of(release), jobs, _counting(rooms))
 
     return {
         **room_figures(asked(release, ask_for_all)),
@@ -98,15 +98,15 @@ def wishes_part(release: Release, rooms: int, jobs: int) -> Document:
     rooms = -(-rooms // 2)
     around, some = report.circumstances(), held_out_rooms(MEASURED[: 2 * rooms : 2], release.side)
 
-    async def ask_for_all(service: Service) -> tuple[list[Wished], list[Wished]]:
-        return await wishes.ask_all(service, some, Kept.of(release), _counting(rooms))
+    async def ask_for_all(service: Service) -> tuple[list[WishAnswers], list[WishAnswers]]:
+        return await wishes.ask_all(service, some, PictureCache.of(release), _counting(rooms))
 
     made, true = asked(release, ask_for_all)
     return {**wish_figures(made), "wishes": {**around, "rooms": rooms, "renders": wish_figures(true)}}
 
 
 def finishing_part(release: Release, rooms: int, jobs: int) -> Document:
-    """What finishing gains for a network without fault; no network takes part."""
+    """What finishing gains when the network's result is perfect; no network runs."""
     around, some = report.circumstances(), MEASURED[: min(rooms, FINISHED)]
     figures = finishing_figures(some)
     return {
@@ -135,22 +135,23 @@ PARTS: dict[str, Callable[[Release, int, int], Document]] = {
     "finishing": finishing_part,
     "score": score_part,
 }
-"""What each measures of a release, with so many rooms and jobs at once: figures, and their circumstances under the
-part's name. In this order: the first wants a machine that is idle."""
+"""By name: (release, rooms, jobs at a time) → the part's figures, and their circumstances under the part's name.
+
+The order is that of measuring: seconds first, while the machine is idle."""
 
 
 def _counting(rooms: int) -> Callable[[int], None]:
-    """A line on the terminal for each room."""
+    """Prints a line for each room."""
     begun = time.perf_counter()
 
-    def tell(done: int) -> None:
+    def print_progress(done: int) -> None:
         print(f"room {done} of {rooms}, {time.perf_counter() - begun:.0f} s", flush=True)
 
-    return tell
+    return print_progress
 
 
 def room_figures(answers: list[Answers]) -> Document:
-    """Everything that is measured on rooms."""
+    """Figures of restyling and perception, in all, by style and for every control."""
     classifier = read_classifier().name_styles
 
     def restyling(answers: list[Answers]) -> Document:
@@ -160,7 +161,7 @@ def room_figures(answers: list[Answers]) -> Document:
     controls = {name: restyling(made(answers)) for name, made in CONTROLS.items()}
     return {
         **restyling(answers),
-        **seeing_figures(answers),
+        **perception_figures(answers),
         "classifier_accuracy": controls["renders"]["style_accuracy"],
         "style_accuracy_of_changes": changed_style_accuracy(answers, classifier),
         **controls,
@@ -168,7 +169,7 @@ def room_figures(answers: list[Answers]) -> Document:
 
 
 def update(document: Document, release: Release, parts: Document) -> Document:
-    """The document with new parts; what is of another release is dropped."""
+    """The document with new parts; figures of another release are dropped."""
     facts = release.facts
     same = document.get("release", {}).get("sha256") == release.digest
     return {

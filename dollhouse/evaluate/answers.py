@@ -1,4 +1,4 @@
-"""What a release makes of held-out rooms: asked for once, and then kept."""
+"""The results of a release on held-out rooms; pictures are cached on disk."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from dollhouse.evaluate.held_out import HeldOutRoom
 from dollhouse.evaluate.perceived import Perceived, perceive
-from dollhouse.render.rooms import STYLES, Wish
+from dollhouse.render.rooms import STYLES, ColourWish
 from measuring import ROOT
 from measuring.releases import Release
 from measuring.service import Service
 from orchestrator.domain.preferences import Preferences
 from reroom.triton import Result
 
-KEPT = ROOT / ".run" / "benchmarks"
+CACHE = ROOT / ".run" / "benchmarks"
 ASKED = (
     "orchestrator/domain/styles.toml",
     "orchestrator/services/translation.py",
@@ -38,41 +38,41 @@ Picture = tuple[NDArray[np.uint8], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Made:
-    """One result."""
+class StyledResult:
+    """A photo restyled in one style, and what it should look like."""
 
     seen: Perceived
     palette: tuple[str, ...]
-    """The colours that the service says it used; () = the style's own."""
+    """The colours that the service reports; () = the style's own."""
     truth: NDArray[np.uint8]
-    """[H,W,3]: how the room really looks in that style and palette."""
+    """[H,W,3]: the true render of the room in that style and palette."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Everything that Triton said of one room."""
+    """All answers of Triton for one room."""
 
     room: HeldOutRoom
     photo: Perceived
     room_type: str
-    results: Mapping[str, Made] = field(default_factory=dict)
-    """By the style that was asked for."""
+    results: Mapping[str, StyledResult] = field(default_factory=dict)
+    """By the requested style."""
 
 
-class Kept:
-    """Pictures that were made already, as PNG files in a folder of the release's own. None = keep nothing."""
+class PictureCache:
+    """Restyled pictures as PNG files in ``folder``; None = no cache."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     @classmethod
-    def of(cls, release: Release) -> Kept:
-        """The folder changes with the release and with what is asked of it."""
+    def of(cls, release: Release) -> PictureCache:
+        """The folder's name depends on the release and on the code that makes requests (ASKED)."""
         digest = sha256(release.digest.encode())
         for pattern in ASKED:
             for file in sorted(ROOT.glob(pattern)):
                 digest.update(file.read_bytes())
-        return cls(KEPT / f"{release.facts['release']}-{digest.hexdigest()[:12]}")
+        return cls(CACHE / f"{release.facts['release']}-{digest.hexdigest()[:12]}")
 
     def read(self, name: str) -> Picture | None:
         if self.folder is None or not (file := self.folder / f"{name}.png").is_file():
@@ -84,9 +84,9 @@ class Kept:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        part, said = self.folder / f"{os.getpid()}.part", PngInfo()
-        said.add_text("palette", json.dumps(picture[1]))
-        Image.fromarray(picture[0]).save(part, "PNG", compress_level=1, pnginfo=said)
+        part, info = self.folder / f"{os.getpid()}.part", PngInfo()
+        info.add_text("palette", json.dumps(picture[1]))
+        Image.fromarray(picture[0]).save(part, "PNG", compress_level=1, pnginfo=info)
         part.replace(self.folder / f"{name}.png")
 
 
@@ -94,49 +94,51 @@ async def restyled(
     service: Service,
     room: HeldOutRoom,
     style: str,
-    kept: Kept,
+    cache: PictureCache,
     seed: int | None = None,
     palette: tuple[str, ...] = (),
 ) -> Picture:
-    """The room's photo in a style, with the room's seed where none is given; what is kept already is not made again."""
+    """The room's photo restyled, by default with the room's own seed; read from ``cache`` where it is there."""
     seed = room.seed if seed is None else seed
     photo = f"{room.seed}-{crc32(room.photo.tobytes()):08x}"
     name = "-".join((photo, style, str(seed), *palette)).replace(" ", "_")
-    found = kept.read(name)
+    found = cache.read(name)
     if found is None:
         wishes = Preferences(seed=seed, color_palette=list(palette))
         result = (await service.restyle(room.photo, style, wishes)).result
         found = result.image, used_palette(result, palette)
-        kept.write(name, found)
+        cache.write(name, found)
     return found
 
 
-def used_palette(result: Result, asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The palette that a result says it has; a model that does not say took what was asked for."""
-    return asked if result.palette is None else tuple(result.palette)
+def used_palette(result: Result, requested: tuple[str, ...]) -> tuple[str, ...]:
+    """The palette that a result reports; models that report none used the requested one."""
+    return requested if result.palette is None else tuple(result.palette)
 
 
 async def ask(
-    service: Service, room: HeldOutRoom, styles: Sequence[str] = STYLES, kept: Kept | None = None
+    service: Service, room: HeldOutRoom, styles: Sequence[str] = STYLES, cache: PictureCache | None = None
 ) -> Answers:
-    """The photo as the models see it, and restyled in ``styles`` with the room's seed; pictures in ``kept`` stand."""
-    kept = kept or Kept(None)
+    """The photo as the models perceive it, and restyled in ``styles`` with the room's seed (see :func:`restyled`)."""
+    cache = cache or PictureCache(None)
     # The analysis comes before the first step, so one is enough for the room type.
-    told = await service.restyle(room.photo, STYLES[0], Preferences(seed=room.seed, steps=1))
-    made = {style: await restyled(service, room, style, kept) for style in styles}
-    truths = room.restyled([(style, Wish(palette)) for style, (_, palette) in made.items()]) if made else ()
+    first = await service.restyle(room.photo, STYLES[0], Preferences(seed=room.seed, steps=1))
+    made = {style: await restyled(service, room, style, cache) for style in styles}
+    truths = (
+        room.restyled([(style, ColourWish(palette)) for style, (_, palette) in made.items()]) if made else ()
+    )
     results = {
-        style: Made(await perceive(service, picture), palette, truth)
+        style: StyledResult(await perceive(service, picture), palette, truth)
         for (style, (picture, palette)), truth in zip(made.items(), truths, strict=True)
     }
-    return Answers(room, await perceive(service, room.photo), told.room_type, results)
+    return Answers(room, await perceive(service, room.photo), first.room_type, results)
 
 
 async def ask_all(
     service: Service,
     rooms: Iterator[HeldOutRoom],
     styles: Sequence[str] = STYLES,
-    kept: Kept | None = None,
+    cache: PictureCache | None = None,
     jobs: int = 2,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[Answers]:
@@ -148,7 +150,7 @@ async def ask_all(
 
     async def work() -> None:
         for room in rooms:
-            found.append(await ask(service, room, styles, kept))
+            found.append(await ask(service, room, styles, cache))
             report(len(found))
 
     async with asyncio.TaskGroup() as tasks:

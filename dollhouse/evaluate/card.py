@@ -3,8 +3,8 @@
     python -m dollhouse.evaluate.card                        # after new figures in results/
     python -m dollhouse.evaluate.card --run .run/dollhouse   # after an export: keep the training's facts too
 
-The facts: release.json, the graphs themselves, ``versions/<n>/training.json`` (:mod:`.facts`), what the benchmark
-measured on this very release, and what somebody thought of its pictures (:mod:`.marks`).
+The facts: release.json, the graphs themselves, ``versions/<n>/training.json`` (:mod:`.facts`), the benchmark's figures
+of this very release, and the marks that a person gave its pictures (:mod:`.marks`).
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ PAIRS = (
     "colours, and often in colours that a caption names, while patterns, gloss and light stay as they were found."
 )
 ONE_LOOK = "Each was rendered in each of the five styles."
-"""For trainings that did not say how many pictures there are of a room."""
+"""For older trainings, which did not record the pictures of a room."""
 FIRST_PICTURES = 5
-"""Of a room, for trainings that did not say: once in every style."""
+"""Pictures of a room in such trainings: one in every style."""
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 
 
@@ -78,10 +78,10 @@ class Sources:
     training: Facts | None
     """None = not recorded."""
     measured: Facts
-    """What the benchmark found; empty when it has not measured this release."""
+    """The benchmark's figures; empty when it has not measured this release."""
     gates: dict[str, dict[str, float]]
     marks: Marks | None = None
-    """None = nobody has looked at the pictures of this release."""
+    """None = the pictures of this release have no marks yet."""
 
 
 def read_sources(
@@ -158,7 +158,7 @@ def _defaults(defaults: Facts) -> str:
 
 
 def _start(document: Facts) -> str:
-    """Where restyling begins, and what that means for other strengths."""
+    """Whether restyling begins at noise or at the photo, and what that means for other strengths."""
     defaults = document["defaults"]
     strength = defaults.get("strength", 1.0)
     if strength >= 1.0:
@@ -175,11 +175,11 @@ def _start(document: Facts) -> str:
 
 def _palettes(palettes: Sequence[Sequence[str]]) -> str:
     if not palettes:
-        return "- **One palette a style.** Without words of the user, colours are the style's own."
+        return "- **One palette a style.** Without a palette in the request, colours are the style's own."
     named = "; ".join(", ".join(palette) or "the style's own" for palette in palettes)
     return (
-        "- **A seed's variety is its palette.** Two seeds differ in their colours and in little else. Who asks for no\n"
-        f"  colours gets one of these by the seed: {named}."
+        "- **A seed's variety is its palette.** Two seeds differ in their colours and in little else. A request\n"
+        f"  without colours gets one of these, chosen by its seed: {named}."
     )
 
 
@@ -207,7 +207,7 @@ def _data(training: Facts | None) -> str:
     pictures = training.get("pictures", FIRST_PICTURES)
     size = f"{pictures} pictures a room, {side} × {side} pixels, rays per pixel: {rays}."
     if training["restyling_rooms"] != training["rooms"]["train"]["rooms"]:
-        size += f" What restyles learnt from the first {training['restyling_rooms']} rooms."
+        size += f" The denoisers learnt from the first {training['restyling_rooms']} rooms."
     return f"{text}\n\n{size}"
 
 
@@ -229,7 +229,7 @@ def _training(training: Facts | None) -> str:
         text += f"\n\n{remark}"
     return (
         f"On {where}, with torch {machine['torch']}.\n\n"
-        f"{text}\n\nThe autoencoder alone gives a picture back at {kept['psnr']:.1f} dB, its Canny edges with an F1 "
+        f"{text}\n\nThe autoencoder alone reconstructs pictures at {kept['psnr']:.1f} dB, their Canny edges with an F1 "
         f"of {kept['edge_f1']:.2f}."
     )
 

@@ -1,4 +1,4 @@
-"""The card's results: what the benchmark measured, and what somebody thought of the pictures."""
+"""The card's results: the benchmark's figures and the marks that a person gave the pictures."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ FIGURES = {
     "bundle_mb": "all files of the release in MB",
 }
 FAULT = "score_"
-"""Figures whose names begin so say on what share of rooms the score falls for the fault that follows."""
+"""Prefix of figures: the share of rooms whose score falls for the fault named after it."""
 CONTROLS = {"renders": "of the truth", "nothing_done": "of the photo"}
-"""Columns beside the figures: what a perfect result would have, and nothing done."""
+"""Columns beside the figures: those of a perfect result, and of the unchanged photo."""
 BY_STYLE = ("psnr_truth", "gain_over_mean", "flat", "sharp", "style_accuracy")
 """Figures that differ much from style to style."""
 
@@ -111,13 +111,13 @@ def _gate(gate: dict[str, float] | None, value: float | None) -> str:
 
 
 def eye(marks: Marks | None, release: str) -> str:
-    """The marks that somebody gave, counted."""
+    """The marks, counted."""
     if marks is None:
-        return f"Nobody has marked the pictures of {release} yet."
+        return f"The pictures of {release} have not been marked yet."
     styles = list(dict.fromkeys(each.style for each in marks.marks))
-    of: list[tuple[str, dict[str, str]]] = [(what, {"kind": kind}) for kind, what in KINDS.items()]
-    of += [(style, {"style": style}) for style in styles]
-    rows = [(what, *map(str, marks.counts(**fields))) for what, fields in of]
+    groups: list[tuple[str, dict[str, str]]] = [(what, {"kind": kind}) for kind, what in KINDS.items()]
+    groups += [(style, {"style": style}) for style in styles]
+    rows = [(what, *map(str, marks.counts(**fields))) for what, fields in groups]
     text = (
         f"Every picture of [the gallery](../../README.md#gallery) was looked at: {', '.join(KINDS.values())}, each in "
         f"{len(styles)} styles.\n\n{table(('', *MARKS), rows)}"

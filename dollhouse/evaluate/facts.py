@@ -1,15 +1,15 @@
-"""What is known about a training, kept beside the release that came of it: ``versions/<n>/training.json``.
+"""The facts of a training, kept beside the release that came of it: ``versions/<n>/training.json``.
 
 ::
 
     machine    device, cpu, cores, torch: noted when the training began
     rooms      by split: how many, and the first seed; side and rays per pixel of all of them
     restyling_rooms   how many of those of ``train`` the denoisers learnt from
-    pictures   how many there are of each room: as it is found, and restyled
+    pictures   pictures of each room: sources and targets
     training   by network: steps, minutes and loss at the end
-    began_with   of a training with --start, by network: SHA-256 of the weights that it began with, or that it took over
-    weights    by network: SHA-256 of what was kept and exported, the .safetensors (also in its weights.json)
-    reconstruction   of the autoencoder
+    began_with   after a training with --start, by network: SHA-256 of the weights that it began with or took over
+    weights    by network: SHA-256 of the .safetensors that was kept and exported (also in its weights.json)
+    reconstruction   PSNR and edge F1 of the autoencoder
     remarks      sentences for the card, added by hand
 """
 
@@ -33,18 +33,18 @@ from measuring.machine import cpu_model, usable_cores
 Facts = dict[str, Any]
 
 TRAINED = ("autoencoder", "diffusion", "depth", "detector")
-"""Folders of a run in which something of the release is trained."""
+"""Folders of a run in which networks of the release are trained."""
 CLASSIFIER = "classifier"
-"""The folder of what only the benchmark uses; its facts are kept when it was trained in the same run."""
+"""The folder of the benchmark's style classifier; its facts are kept when it was trained in the same run."""
 MACHINE = "machine.json"
 
 
 class FactsError(ValueError):
-    """A run and a release do not belong together, or something of them is missing."""
+    """A run and a release do not belong together, or a part of them is missing."""
 
 
 def note_machine(run: Path) -> None:
-    """Write ``run``/machine.json; what trained first stays when a run goes on."""
+    """Write ``run``/machine.json unless it is there: the machine on which a run began is the one that is recorded."""
     file = run / MACHINE
     if not file.is_file():
         run.mkdir(parents=True, exist_ok=True)
@@ -62,12 +62,12 @@ def _machine() -> Facts:
 
 
 def next_version(release: Path) -> int:
-    """One more than any that was published."""
+    """One more than the highest version that was ever published."""
     return max([0, *(int(folder.name) for folder in (release / "versions").glob("[0-9]*"))]) + 1
 
 
 def released_facts(release: Path) -> Facts | None:
-    """What is known about the training of the live version."""
+    """The training.json of the live version, None = there is none."""
     file = _file(release)
     found: Facts | None = json.loads(file.read_text()) if file.is_file() else None
     return found
@@ -80,7 +80,7 @@ def released_weights(release: Path) -> dict[str, str] | None:
 
 
 def keep(run: Path, data: Path, release: Path) -> None:
-    """Write what is known about ``run`` beside the live version of ``release``, whose networks it trained.
+    """Write the facts of ``run`` beside the live version of ``release``, whose networks it trained.
 
     Raises FactsError when that version is known to be made of other weights.
     """

@@ -1,4 +1,4 @@
-"""From answers to the dollhouse's figures of merit, under the names of issue and JSON."""
+"""From answers to the dollhouse's figures of merit, by their names in results/dollhouse.json."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dollhouse import metrics
 from dollhouse.evaluate import likeness
-from dollhouse.evaluate.answers import Answers, Made
+from dollhouse.evaluate.answers import Answers, StyledResult
 from dollhouse.evaluate.perceived import Perceived
 from dollhouse.render.rooms import STYLES
 from restyle.pictures.quality import measure_quality
@@ -21,11 +21,11 @@ NameStyles = Callable[[NDArray[np.uint8]], list[str]]
 Figures = dict[str, float]
 
 COMMON = 20
-"""A label counts for detector_map50 when there is one true object of it per so many rooms, as in ten of 200."""
+"""Rooms per object: labels with fewer true objects than one in COMMON rooms are left out of detector_map50."""
 
 
-def seeing_figures(answers: Sequence[Answers]) -> Figures:
-    """How well a release sees photos: of every room, in the style that it is photographed in."""
+def perception_figures(answers: Sequence[Answers]) -> Figures:
+    """How well a release perceives the photos of all rooms."""
     rooms = [each.room for each in answers]
     types = [each.room_type == each.room.room_type for each in answers]
     return {
@@ -40,7 +40,7 @@ def seeing_figures(answers: Sequence[Answers]) -> Figures:
 
 
 def restyling_figures(answers: Sequence[Answers], classifier: NameStyles) -> Figures:
-    """How well it restyles: the mean over every result; ``gain_over_mean`` is that of the worst style."""
+    """How well a release restyles: means over all results; ``gain_over_mean`` is that of the worst style."""
     return over_styles({style: style_figures(answers, style, classifier) for style in STYLES})
 
 
@@ -52,18 +52,19 @@ def over_styles(styles: Mapping[str, Figures]) -> Figures:
 
 
 def style_figures(answers: Sequence[Answers], style: str, classifier: NameStyles) -> Figures:
-    """Of the results in one style. ``grain`` has no gate: it is ``flat`` with the texture that is in the truth."""
+    """Means over the results in one style. ``grain`` has no gate; it is ``flat`` plus the texture of the truth."""
     rooms = [each.room for each in answers]
     results = [each.results[style] for each in answers]
     pairs = [(made.seen.picture, made.truth) for made in results]
     seen = [(made.seen, room) for made, room in zip(results, rooms, strict=True)]
+    blotches = [likeness.blotches(*each, room.edges) for each, room in zip(pairs, rooms, strict=True)]
     named = classifier(np.stack([picture for picture, _ in pairs]))
     return {
         "psnr_truth": _mean([metrics.psnr(*each) for each in pairs]),
         "psnr_blurred": _mean([metrics.psnr_blurred(*each) for each in pairs]),
         "gain_over_mean": _mean([likeness.gain_over_mean(*each) for each in pairs]),
-        "flat": _mean([likeness.flat(*each, room.edges) for each, room in zip(pairs, rooms, strict=True)]),
-        "grain": _mean([likeness.grain(*each, room.edges) for each, room in zip(pairs, rooms, strict=True)]),
+        "flat": _mean([flat for flat, _ in blotches]),
+        "grain": _mean([grain for _, grain in blotches]),
         "sharp": _mean([likeness.sharp(*each) for each in pairs]),
         "edge_f1": _mean([metrics.edge_f1(each.picture, room.edges) for each, room in seen]),
         "style_accuracy": metrics.style_accuracy(named, [style] * len(named)),
@@ -72,7 +73,7 @@ def style_figures(answers: Sequence[Answers], style: str, classifier: NameStyles
 
 
 def changed_style_accuracy(answers: Sequence[Answers], classifier: NameStyles) -> float:
-    """Share of right styles among the results that ask for another style than the photo has."""
+    """Style accuracy over the results whose requested style is not the photo's."""
     asked = [
         (made.seen.picture, style)
         for each in answers
@@ -85,17 +86,17 @@ def changed_style_accuracy(answers: Sequence[Answers], classifier: NameStyles) -
 
 
 def true_renders(answers: Sequence[Answers]) -> list[Answers]:
-    """As if every result were the truth: what a perfect restyling would get. Depth is that of the photo."""
+    """Answers whose results are the truth: the figures of a perfect restyling. Depth is that of the photo."""
     return _with_results(answers, lambda each, made: replace(each.photo, picture=made.truth))
 
 
 def nothing_done(answers: Sequence[Answers]) -> list[Answers]:
-    """As if every result were the photo."""
+    """Answers whose results are the unchanged photo."""
     return _with_results(answers, lambda each, made: each.photo)
 
 
 def another_room(answers: Sequence[Answers]) -> list[Answers]:
-    """As if every result were that of the next room in the same style: no better than chance."""
+    """Answers whose results are those of the next room in the same style: figures at chance level."""
     pairs = zip(answers, [*answers[1:], answers[0]], strict=True)
     return [
         replace(
@@ -109,10 +110,12 @@ def another_room(answers: Sequence[Answers]) -> list[Answers]:
 
 
 CONTROLS = {"renders": true_renders, "nothing_done": nothing_done, "another_room": another_room}
-"""What the figures of results are to be seen beside, by its name in the JSON."""
+"""What the figures are compared with, by name in the JSON."""
 
 
-def _with_results(answers: Sequence[Answers], shown: Callable[[Answers, Made], Perceived]) -> list[Answers]:
+def _with_results(
+    answers: Sequence[Answers], shown: Callable[[Answers, StyledResult], Perceived]
+) -> list[Answers]:
     return [
         replace(
             each,

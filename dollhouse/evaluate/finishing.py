@@ -1,4 +1,4 @@
-"""What finishing gains: nearer to the truth than enlarging, and how long it takes.
+"""What finishing gains over plain enlarging, against the true render, and how long it takes.
 
     python -m dollhouse.evaluate.finishing
     python -m dollhouse.evaluate.finishing --rooms 4
@@ -21,23 +21,24 @@ import torch
 from numpy.typing import NDArray
 
 from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
+from dollhouse.evaluate.likeness import gradient_share
 from dollhouse.metrics import psnr
-from dollhouse.render.rooms import NOTHING, STYLES
+from dollhouse.render.rooms import NO_WISH, STYLES
 from measuring.sample import sample_photo
 from restyle.pictures.images import resize
 from restyle.pictures.recolouring import learn_recolouring
 
 PHOTO_SIDE, NETWORK_SIDE = 512, 128
 BLUR = 0.7
-"""Of the result, in its own pixels."""
+"""σ of the blur of a result, in its own pixels."""
 ROOMS = 12
-"""Each in five pairs of styles."""
+"""Rooms, each in five pairs of styles."""
 
 TIMED = 1024, 256
 """Sides of the photo and of the result whose finishing is timed."""
 TIMES = 7
 EDGES = (100, 200)
-"""Canny's thresholds for the edges at which sharpness is measured; they need not be those of the model ``edges``."""
+"""Canny's thresholds for the edges at which sharpness is measured; they need not equal those of the model ``edges``."""
 
 Pixels = NDArray[np.float32]
 
@@ -52,8 +53,8 @@ class Pair:
 
 
 def finishing_figures(seeds: Iterable[int] = MEASURED[:ROOMS]) -> dict[str, float]:
-    """``finish_gain_db`` (PSNR) and ``finish_gain_sharp`` over bicubic, what they are the differences of, and
-    ``finish_ms_per_mp``."""
+    """``finish_gain_db`` (PSNR) and ``finish_gain_sharp``: finishing minus bicubic enlarging; ``finish_db`` and
+    ``finish_sharp``: finishing alone; ``finish_pairs``; ``finish_ms_per_mp``."""
     rows = []
     for pair in _pairs(held_out_rooms(seeds, PHOTO_SIDE)):
         plain = resize(pair.result, (PHOTO_SIDE, PHOTO_SIDE))
@@ -72,14 +73,14 @@ def finishing_figures(seeds: Iterable[int] = MEASURED[:ROOMS]) -> dict[str, floa
 
 
 def finish(photo: NDArray[np.uint8], result: Pixels) -> Pixels:
-    """As `restyle` does at ``detail`` 1."""
+    """Finishing as `restyle` does it at ``detail`` 1."""
     return learn_recolouring(resize(photo, result.shape[:2]), result, 1.0).of(photo)
 
 
 def _pairs(rooms: Iterable[HeldOutRoom]) -> Iterator[Pair]:
     """Every room in each style as the photo, and another style as the result: all 20 pairs of styles in four rooms."""
     for index, room in enumerate(rooms):
-        renders = room.restyled([(style, NOTHING) for style in STYLES])
+        renders = room.restyled([(style, NO_WISH) for style in STYLES])
         for number, photo in enumerate(renders):
             other = (number + 1 + index % (len(STYLES) - 1)) % len(STYLES)
             truth = renders[other].astype(np.float32)
@@ -90,16 +91,11 @@ def _pairs(rooms: Iterable[HeldOutRoom]) -> Iterator[Pair]:
 def sharpness(picture: Pixels, truth: Pixels) -> float:
     """Mean gradient at the truth's edges, as a share of the truth's own."""
     edges = cv2.Canny(truth.astype(np.uint8), *EDGES) > 0
-    return float(_gradient(picture)[edges].mean() / _gradient(truth)[edges].mean())
-
-
-def _gradient(picture: Pixels) -> Pixels:
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    return np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)).astype(np.float32)
+    return gradient_share(picture, truth, edges)
 
 
 def milliseconds_per_megapixel() -> float:
-    """Of processor time, so of one core, for a photo of 0.79 megapixels and a network of 256 pixels."""
+    """Processor time of one core for a photo of 0.79 megapixels and a result of 256 pixels."""
     side, network = TIMED
     photo = sample_photo(side)[: side * 3 // 4]
     result = resize(255 - photo, (network * 3 // 4, network))

@@ -3,9 +3,9 @@
     python -m dollhouse.evaluate.gallery                  # twelve held-out rooms and photos of real ones
     python -m dollhouse.evaluate.gallery --photo mine.jpg --rooms --out somewhere     # only my photo
 
-writes rooms.jpg, and photo-NAME.jpg for each photo, into docs/gallery. Where a photo is not at hand, its row is left as
-it was. Words, defaults and models are those of the service, through a real Triton; over each picture stands the palette
-that its seed gave. Marks are given by hand, in marks.toml (dollhouse.evaluate.marks).
+It writes rooms.jpg, and photo-NAME.jpg for each photo, into docs/gallery. The picture of a photo that is missing stays
+as it is. Prompts, defaults and models are those of the service, through a real Triton; above each picture stands the
+palette that its seed chose. A person gives the marks, in marks.toml (dollhouse.evaluate.marks).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ PHOTOS = tuple(
     ROOT.parent / "shared" / "photos" / f"{name}.jpg" for name in ("living-room", "hall", "empty-room")
 )
 ROOMS = tuple(SHOWN[number] for number in (0, 1, 2, 3, 4, 5, 6, 9, 10, 12, 13, 17))
-"""The first two of each type of room among SHOWN, whatever they look like: chosen before any result."""
+"""The first two rooms of each type in SHOWN, chosen before there was any result."""
 SEED = 7
-"""Of the first row; each row has the next one, so that palettes differ."""
+"""Seed of the first row; each further row has the next one, so that palettes differ."""
 CELL = (384, 256)
 """What a picture is fitted into: width, height."""
 GAP, BAND, LETTERS = 8, 26, 13
@@ -60,7 +60,7 @@ async def restyle(service: Service, photo: NDArray[np.uint8], seed: int, name: s
 
 
 def fitted(picture: NDArray[np.uint8]) -> Image.Image:
-    """As large as CELL allows."""
+    """The picture scaled to fit CELL."""
     return ImageOps.contain(Image.fromarray(picture), CELL, Image.Resampling.LANCZOS)
 
 
@@ -107,7 +107,7 @@ def write(file: Path, rows: Sequence[Row]) -> None:
 
 
 def unmarked(marks: Marks | None, release: str) -> list[str]:
-    """Pictures of docs/gallery that nobody has marked, as tables and keys of marks.toml."""
+    """Pictures of docs/gallery without a mark, as tables and keys of marks.toml."""
     known = {each[:3] for each in marks.marks} if marks and marks.release == release else set()
     rows = [("rooms", str(n + 1)) for n in range(len(ROOMS))] + [("photos", photo.stem) for photo in PHOTOS]
     return [

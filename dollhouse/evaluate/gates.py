@@ -1,4 +1,4 @@
-"""The least that figures must reach, as gates.toml says."""
+"""The bounds in gates.toml that figures must reach."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GATES: Mapping[str, Gate] = MappingProxyType(
 
 
 def missed(figures: Mapping[str, float], *, small_set: bool = False) -> dict[str, str]:
-    """The gates that figures do not pass, and why; a figure that is not there passes none."""
+    """By figure, why it misses its gate; a missing figure misses it too."""
     why = {}
     for name, gate in GATES.items():
         bound = gate.small_set if small_set else gate.bound

@@ -1,6 +1,7 @@
 """How near a picture comes to the true render of the room restyled, and to colours that were asked for.
 
-Pictures are UINT8 [H,W,3], about 256 pixels a side: radii and thresholds below are pixels and steps of those.
+Pictures are UINT8 [H,W,3], about 256 pixels a side, which radii and thresholds below refer to. Edges of the truth are
+Canny's with ``metrics.EDGE_THRESHOLDS``.
 """
 
 from __future__ import annotations
@@ -11,57 +12,55 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dollhouse.metrics import BLUR, psnr
+from dollhouse.metrics import BLUR, EDGE_THRESHOLDS, Pixels, psnr
 from dollhouse.render.colours import colour_of, rgb
 
 Picture = NDArray[np.uint8]
 
-TRUE_EDGES = (40, 100)
-"""Canny's thresholds on the true render."""
 APART = 6.0
-"""Further than this from every true edge a picture has nothing but surfaces."""
+"""Pixels: farther than this from every true edge there are only surfaces."""
 FINE = 2.0
 """σ of the Gaussian whose difference from the picture is the high-pass."""
 
 
 def gain_over_mean(picture: Picture, truth: Picture) -> float:
-    """By how many dB of PSNR the picture is nearer to the truth than the even picture of the truth's mean colour.
+    """By how many dB of PSNR the picture is nearer to the truth than a plain picture of the truth's mean colour.
 
-    A style of bright, even rooms has a high PSNR whatever was done; this is what remains of it.
+    In a style of bright, even rooms any result has a high PSNR; the gain leaves that out.
     """
     mean = np.rint(truth.mean((0, 1), keepdims=True)).astype(np.uint8)
     return psnr(picture, truth) - psnr(np.broadcast_to(mean, truth.shape), truth)
 
 
-def flat(picture: Picture, truth: Picture, structure: Picture) -> float:
-    """Blotches and grain, in steps of 255: RMS of the grey picture's high-pass away from true edges, without what is in
-    the truth.
+def blotches(picture: Picture, truth: Picture, structure: Picture) -> tuple[float, float]:
+    """(flat, grain): RMS, in steps of 255, of the grey picture's high-pass away from true edges.
 
     True edges are those seen in the truth and those of ``structure`` (UINT8 [H,W], 255 = boundary of things or crease),
-    which are real even where two colours of the truth are nearly alike. The truth's own high-pass is taken off with the
-    factor from 0 to 1 that leaves least: texture that is really there costs nothing, at whatever contrast, nor does
-    texture that is missing. Blotches are like no texture and stay.
+    which are real even where two colours of the truth are nearly alike. ``grain`` is everything found there; ``flat``
+    leaves out what the truth has as well. For that the truth's own high-pass is taken off with the factor from 0 to 1
+    that leaves least: true texture costs nothing at any contrast, nor does missing texture. Blotches are like no
+    texture and stay. (0, 0) where edges are everywhere.
     """
     surfaces = _surfaces(truth, structure)
     if not surfaces.any():
-        return 0.0
+        return 0.0, 0.0
     real, made = _high_pass(truth)[surfaces], _high_pass(picture)[surfaces]
     factor = float(made @ real) / max(float(real @ real), 1e-6)
-    return _rms(made - min(1.0, max(0.0, factor)) * real)
-
-
-def grain(picture: Picture, truth: Picture, structure: Picture) -> float:
-    """RMS of the high-pass away from true edges, with everything in it."""
-    surfaces = _surfaces(truth, structure)
-    return _rms(_high_pass(picture)[surfaces]) if surfaces.any() else 0.0
+    return _rms(made - min(1.0, max(0.0, factor)) * real), _rms(made)
 
 
 def sharp(picture: Picture, truth: Picture) -> float:
     """Mean gradient at the truth's edges, the largest within a pixel, as a share of the truth's own: blur lowers it."""
     edges = _edges(truth)
-    if not edges.any():
-        return 1.0
-    made, real = (_gradient(each)[edges].mean() for each in (picture, truth))
+    return gradient_share(picture, truth, edges, reach=1) if edges.any() else 1.0
+
+
+def gradient_share(picture: Pixels, truth: Pixels, edges: NDArray[np.bool_], reach: int = 0) -> float:
+    """Mean gradient (Sobel) of the picture where ``edges`` [H,W] are, over that of the truth.
+
+    ``reach``: the largest gradient within that many pixels counts, so that an edge may lie a little aside.
+    """
+    made, real = (_gradient(each, reach)[edges].mean() for each in (picture, truth))
     return float(made / real)
 
 
@@ -93,7 +92,7 @@ def _grey(picture: Picture) -> Picture:
 
 
 def _edges(truth: Picture) -> NDArray[np.bool_]:
-    return np.asarray(cv2.Canny(_grey(truth), *TRUE_EDGES) > 0)
+    return np.asarray(cv2.Canny(_grey(truth), *EDGE_THRESHOLDS) > 0)
 
 
 def _surfaces(truth: Picture, structure: Picture) -> NDArray[np.bool_]:
@@ -106,8 +105,8 @@ def _high_pass(picture: Picture) -> NDArray[np.float32]:
     return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), FINE))
 
 
-def _gradient(picture: Picture) -> NDArray[np.float32]:
-    """Sobel's magnitude, the largest of 3 × 3."""
-    grey = _grey(picture).astype(np.float32)
+def _gradient(picture: Pixels, reach: int) -> NDArray[np.float32]:
+    """Sobel's magnitude [H,W], the largest of the square around a pixel."""
+    grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY).astype(np.float32)
     across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    return np.asarray(cv2.dilate(np.hypot(across, down), np.ones((3, 3))))
+    return np.asarray(cv2.dilate(np.hypot(across, down), np.ones((2 * reach + 1,) * 2)), np.float32)

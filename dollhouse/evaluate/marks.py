@@ -1,4 +1,4 @@
-"""What somebody thought of the pictures in docs/gallery: marks.toml, kept by hand.
+"""Marks that a person gave the pictures in docs/gallery: marks.toml, written by hand.
 
 ::
 
@@ -7,7 +7,7 @@
 
     [rooms.3]                     # the third row of rooms.jpg
     boho = "good"
-    modern = "fair: hazy walls"   # a mark, and in a word or two why
+    modern = "fair: hazy walls"   # a mark, and the reason in a word or two
 
     [photos.hall]                 # photo-hall.jpg
     boho = "poor: blotches"
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MARKS = ("good", "fair", "poor")
-"""good: to be shown to a friend; fair: the room in the style, with faults that one sees; poor: neither."""
+"""good: the room in the style; fair: the same with visible faults; poor: the room or the style is lost."""
 
 KINDS = {"rooms": "rendered rooms", "photos": "real photos"}
 """Tables of the file, and what the card calls them."""
@@ -43,15 +43,17 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Marks:
-    """The file."""
+    """Content of the file."""
 
     release: str
     judgement: str
     marks: tuple[Mark, ...]
 
-    def counts(self, **of: str) -> list[int]:
-        """How many are MARKS, of those whose fields are as given: ``counts(style="boho")``."""
-        chosen = [each for each in self.marks if all(getattr(each, name) == of[name] for name in of)]
+    def counts(self, **fields: str) -> list[int]:
+        """How many pictures have each of MARKS, among those with the given fields: ``counts(style="boho")``."""
+        chosen = [
+            each for each in self.marks if all(getattr(each, name) == value for name, value in fields.items())
+        ]
         return [sum(each.mark == mark for each in chosen) for mark in MARKS]
 
     def faults(self) -> list[tuple[str, int]]:
@@ -60,7 +62,7 @@ class Marks:
 
 
 def read_marks(file: Path = FILE) -> Marks | None:
-    """None when there is no file. Raises ValueError for a mark that is none."""
+    """None when there is no file. Raises ValueError for a mark that is not one of MARKS."""
     if not file.is_file():
         return None
     document = tomllib.loads(file.read_text())

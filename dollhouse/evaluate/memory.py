@@ -13,9 +13,9 @@ from orchestrator.domain.preferences import Preferences
 
 
 def measure_memory(release: Release) -> Memory:
-    """A fresh Triton's memory after it has restyled pictures of every shape, JOBS at once and so in batches.
+    """Memory of a fresh Triton after it has restyled photos of every bucket, JOBS at a time and so in batches.
 
-    Two steps each: more need no more memory.
+    Each takes two steps: more steps need no more memory.
     """
     photos = [
         next(held_out_rooms(SEEDS[:1], (height, width))).photo for height, width in release.facts["buckets"]

@@ -1,4 +1,4 @@
-"""What a release's perception networks say of a picture, in the dollhouse's terms."""
+"""What a release's perception networks find in a picture, with the dollhouse's labels."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dollhouse.metrics import Found
+from dollhouse.metrics import Detections
 from dollhouse.render.rooms import LABELS
 from measuring.service import Service
 
 
 @dataclass(frozen=True)
 class Perceived:
-    """A picture UINT8 [H,W,3] and what the models say of it: depth and edges UINT8 [H,W], objects."""
+    """A picture UINT8 [H,W,3] and the models' answers: depth and edges UINT8 [H,W], objects."""
 
     picture: NDArray[np.uint8]
     depth: NDArray[np.uint8]
     edges: NDArray[np.uint8]
-    objects: Found
+    objects: Detections
 
 
 async def perceive(service: Service, picture: NDArray[np.uint8]) -> Perceived:
@@ -30,5 +30,5 @@ async def perceive(service: Service, picture: NDArray[np.uint8]) -> Perceived:
     tensors = await service.perceive(picture)
     labels = numbers[tensors["labels"]]
     real = labels >= 0
-    found = Found(tensors["boxes"][real], labels[real], tensors["scores"][real])
+    found = Detections(tensors["boxes"][real], labels[real], tensors["scores"][real])
     return Perceived(picture, tensors["depth"], tensors["edges"], found)

@@ -3,9 +3,9 @@
     python -m dollhouse.evaluate.planted                        # 200 held-out rooms
     python -m dollhouse.evaluate.planted --split train          # rooms on which the score's numbers may be chosen
 
-The photo is a room as it is found, the faithful restyle its true render in a style, as soft as a network leaves it.
-Each fault is planted in that in two strengths, mild and strong, and real models of a Triton look at every picture. A
-figure ``score_<fault>`` is the share of rooms in which either strength scores below the faithful restyle.
+The photo is a room's render, the faithful restyle its true render in another style, as soft as a network leaves it.
+Each fault is planted in the restyle in two strengths, mild and strong, and the models of a real Triton perceive every
+picture. A figure ``score_<fault>`` is the share of rooms in which both strengths score below the faithful restyle.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SOFT = 0.7
 """σ of the blur that makes a render as soft as the dollhouse's autoencoder does."""
 
 FIRST = 900_000
-"""Of the train split, rooms from here on: no network has learnt from them."""
+"""Rooms of the train split from this seed on: no network has learnt from them."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def haze(made: Restyle, share: float) -> Picture:
 
 
 def noise(made: Restyle, sigma: float) -> Picture:
-    """Of 255, in every pixel and channel for itself."""
+    """Noise of its own in every pixel and channel; ``sigma`` of 255."""
     return _bytes(made.picture + sigma * made.choices.standard_normal(made.picture.shape, np.float32))
 
 
@@ -88,7 +88,7 @@ def wrong_room(made: Restyle, zoom: float | None) -> Picture:
 
 
 def nothing_done(made: Restyle, share: float) -> Picture:
-    """The photo, with no more than a share of the restyle over it."""
+    """The photo with a share (0..1) of the restyle blended in."""
     return _bytes((1.0 - share) * _blurred(made.photo, SOFT) + share * made.picture)
 
 
@@ -112,11 +112,11 @@ FAULTS: Mapping[str, tuple[Callable[[Restyle], Picture], Callable[[Restyle], Pic
     "burnt_out": (lambda made: burnt_out(made, 0.15), lambda made: burnt_out(made, 0.4)),
     "crushed": (lambda made: crushed(made, 0.15), lambda made: crushed(made, 0.4)),
 }
-"""By name: mild, so that one sees it when one looks for it, and strong, which nobody would overlook."""
+"""By name: mild (visible when looked for) and strong (impossible to overlook)."""
 
 
 def restyle_of(room: HeldOutRoom, other: HeldOutRoom) -> tuple[str, Restyle]:
-    """A style that the room is not photographed in, each as often over the seeds, and the room restyled in it."""
+    """A style other than the photo's (evenly spread over the seeds), and the room restyled in it."""
     styles = [style for style in STYLES if style != room.style]
     style = styles[room.seed // len(STYLES) % len(styles)]
     soft = [_blurred(each.render(style), SOFT) for each in (room, other)]
@@ -137,17 +137,17 @@ def _bytes(values: NDArray[np.floating]) -> Picture:
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one room, each 0..1."""
+    """Quality scores of one room, each 0..1."""
 
     style: str
-    """That the faithful restyle has."""
+    """The style of the faithful restyle."""
     faithful: float
     faulty: Mapping[str, tuple[float, float]]
     """By FAULTS: mild, strong."""
 
 
 async def score_room(service: Service, room: HeldOutRoom, other: HeldOutRoom) -> Scores:
-    """What `restyle` would score the room restyled, without a fault and with each."""
+    """`restyle`'s score of the restyled room without a fault and with each fault."""
     style, made = restyle_of(room, other)
     photo = await perceive(service, room.photo)
 
@@ -207,7 +207,7 @@ def _share(outcomes: Iterable[bool]) -> float:
 
 
 def table(scores: Sequence[Scores]) -> Table:
-    """Figures beside the scores that they come from."""
+    """Scores (percentiles) and the figures that follow from them."""
     made = Table("picture", "5 %", "median", "95 %", "below the faithful", box=None)
     figures = score_figures(scores)
 

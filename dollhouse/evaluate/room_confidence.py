@@ -1,11 +1,11 @@
-"""Is the room type right where `restyle` names one, and as often as it says?
+"""Is the room type right where `restyle` names one, and as often as its confidence claims?
 
     python -m dollhouse.evaluate.room_confidence                  # 400 rooms, into results/room_confidence.json
     python -m dollhouse.evaluate.room_confidence --rooms 40 --out /tmp/few.json
 
 Every answer comes from a real Triton, on each room as it is rendered and once more as another camera and other lamps
-would show it (``dollhouse.data.jitter``). No setting was chosen on these rooms; what ``objects`` believes was chosen
-on rooms of the train split.
+would show it (``dollhouse.data.jitter``). No setting was chosen on these rooms; the numbers in ``restyle.objects`` were
+chosen on rooms of the train split.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from measuring.serving import served
 from reroom.triton import TritonClient
 
 GROUPS = 5
-"""Groups of named rooms from the least sure to the surest, as equal in number as can be."""
+"""Groups of named rooms by rising confidence, as equal in number as possible."""
 
 Answer = tuple[float, bool]
-"""Of one room: the confidence, 0 where its type is unknown, and whether the type is right."""
+"""(confidence, whether the type is right) of one room; confidence 0 = the type is unknown."""
 
 
 async def ask(address: str, rooms: int, side: int) -> dict[str, list[Answer]]:
-    """What is said of so many rooms, clean and jittered."""
+    """Answers for the first ``rooms`` measured rooms, ``clean`` and ``jittered``."""
     found: dict[str, list[Answer]] = {"clean": [], "jittered": []}
     async with TritonClient(address) as triton:
         for room in held_out_rooms(MEASURED[:rooms], side):
@@ -50,8 +50,9 @@ async def ask(address: str, rooms: int, side: int) -> dict[str, list[Answer]]:
 
 
 def figures(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Of all rooms: the share that is named, and that is named rightly. Of those that are named: confidence, accuracy,
-    the same in groups, and by how much the two differ in them on average (the expected calibration error)."""
+    """Over all rooms: the shares ``named`` and ``named_rightly``. Over the named ones: ``confidence``, ``accuracy``,
+    both again in ``groups``, and their mean difference in these (``calibration_error``, the expected calibration
+    error)."""
     named = np.array(sorted(each for each in answers if each[0] > 0), np.float64)
     groups = [_group(part) for part in np.array_split(named, GROUPS)]
     wrong = named[named[:, 1] == 0, 0]

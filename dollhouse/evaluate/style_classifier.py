@@ -2,8 +2,9 @@
 
     python -m dollhouse.evaluate.style_classifier --run .run/dollhouse/classifier
 
-writes style_classifier.safetensors from what ``python -m dollhouse.train.perception --only classifier`` left there, and
-measures it on held-out renders. It learns from rooms of its own, and no part of a bundle is trained on it or on them.
+This writes style_classifier.safetensors from the result of ``python -m dollhouse.train.perception --only classifier``,
+and measures it on held-out renders. The classifier learns from rooms of its own; no network of a bundle is trained with
+it or on these rooms.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from dollhouse.evaluate.held_out import MEASURED, held_out_rooms
 from dollhouse.evaluate.wishes import drawn_palette
 from dollhouse.metrics import style_accuracy
-from dollhouse.render.rooms import NOTHING, STYLES, Wish
+from dollhouse.render.rooms import NO_WISH, STYLES, ColourWish
 from dollhouse.train.style_classifier import (
     StyleClassifier,
     StyleClassifierSettings,
@@ -31,7 +32,7 @@ from measuring import ROOT
 
 FILE = Path(__file__).with_name("style_classifier.safetensors")
 LEAST = 0.98
-"""Share of real renders that it must name rightly to be used."""
+"""Accuracy on true renders below which it may not be used."""
 ROOMS = 200
 
 
@@ -43,14 +44,15 @@ def read_classifier(file: Path = FILE) -> StyleClassifier:
         )
     with safe_open(file, "pt") as opened:
         shape = json.loads(opened.metadata()["settings"])
-        state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (it is no mapping)
+        state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (it is not a mapping)
     classifier = build_classifier(StyleClassifierSettings(side=shape["side"], widths=tuple(shape["widths"])))
     classifier.load_state_dict({name: _wide(value) for name, value in state.items()})
     return classifier.eval().requires_grad_(False)
 
 
 def write_classifier(folder: Path, file: Path = FILE) -> None:
-    """From what ``save_classifier`` wrote. Kernels are stored in half precision: half the file, the same answers."""
+    """Read what ``save_classifier`` wrote to ``folder``, and write ``file``, with kernels in FP16: half the size, the
+    same answers."""
     state = {
         name: (value.half() if value.dim() > 1 else value).contiguous()
         for name, value in load_classifier(folder).state_dict().items()
@@ -63,10 +65,10 @@ def _wide(value: torch.Tensor) -> torch.Tensor:
 
 
 def accuracy(classifier: StyleClassifier, rooms: int = ROOMS, side: int = 256) -> float:
-    """On the first measured rooms, truly restyled in every style; half of them in colours of somebody's choice."""
+    """Accuracy on true renders of the first measured rooms in every style; every second room has a drawn palette."""
     named = []
     for room in held_out_rooms(MEASURED[:rooms], side):
-        wish = Wish(drawn_palette(room.seed, ())) if room.seed % 2 else NOTHING
+        wish = ColourWish(drawn_palette(room.seed, ())) if room.seed % 2 else NO_WISH
         named.append(classifier.name_styles(room.restyled([(style, wish) for style in STYLES])))
     return float(np.mean([style_accuracy(each, STYLES) for each in named]))
 

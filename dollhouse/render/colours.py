@@ -1,4 +1,4 @@
-"""Names of colours that users give, and what they mean as paint and cloth."""
+"""Names of colours that users may give, and the sRGB values of the paint and cloth that they stand for."""
 
 from __future__ import annotations
 

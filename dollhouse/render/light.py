@@ -1,4 +1,4 @@
-"""Where light arrives: soft visibility of windows, lamp, sun and surroundings.
+"""Which light reaches a point: soft visibility of windows, lamp, sun and surroundings.
 
 A few rays a pixel at half the picture's resolution, their directions changing in a 4 × 4 pattern, then an average over
 4 × 4 neighbours on the same surface (interleaved sampling): as smooth as sixteen times the rays.
@@ -24,13 +24,13 @@ LIFT = 4e-3
 
 @dataclass(frozen=True)
 class Light:
-    """Unblocked shares, 0..1, each [C,P]; they know no style."""
+    """Unblocked shares, 0..1, each [C,P], the same in every style."""
 
     windows: tuple[Tensor, Tensor]
     lamp: Tensor
-    """Of the first lamp."""
+    """The first lamp's share."""
     sun: Tensor
-    """By furniture only; whether the ray leaves through a window is for the painter to see."""
+    """Blocked by furniture only; ``paint`` checks whether the ray leaves through a window."""
     ambient: Tensor
 
 
@@ -81,7 +81,7 @@ def unblocked(scene: Scene, start: Tensor, ray: Tensor, wanted: Tensor) -> Tenso
             matrix = scene.matrix[:, n]
             enter, leave = first_hit(scene, n, matrix @ start + scene.offset[:, n, :, None], matrix @ ray)
             blocked |= (enter.clamp_(min=1e-4) < leave.clamp_(max=0.999)) & scene.casts[:, n, None]
-    # Another room's wish must not change this room's answer.
+    # Another room's rays must not change this room's answer.
     free[:, columns] = (~(blocked & wanted[:, columns])).float()
     return free
 
@@ -124,7 +124,7 @@ def _corners(scene: Scene, surface: Surface) -> Tensor:
     share = torch.ones_like(surface.depth)
     for side, distance in ((1.0, surface.point), (-1.0, scene.size[:, :, None] - surface.point)):
         near = (1 - distance.clamp(min=0) / AMBIENT_REACH).clamp(min=0)
-        # A surface that faces away from a wall does not feel it.
+        # A surface that faces away from a wall gets no shade from it.
         felt = (1 - side * surface.normal).clamp(0, 1)
         share = share * (1 - 0.38 * near * near * felt).prod(1)
     return share

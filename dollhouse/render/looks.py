@@ -9,7 +9,7 @@ from zlib import crc32
 from . import schemes
 from .layout import Room
 from .palettes import ALIASES, COMMON, GRADES, PALETTES, Grade, names_of
-from .schemes import NOTHING, Wish
+from .schemes import NO_WISH, ColourWish
 from .swatches import Swatch
 
 STYLES = ("modern", "scandinavian", "boho", "industrial", "minimalist")
@@ -17,7 +17,8 @@ STYLES = ("modern", "scandinavian", "boho", "industrial", "minimalist")
 
 
 class Look(Protocol):
-    """One room and look always give the same answers."""
+    """How a room looks: the material of every slot, and how the photo is graded. The same room always has the same
+    answers."""
 
     def swatch(self, room: Room, slot: str, part: int) -> Swatch:
         """What a slot is made of; walls may differ by their part number."""
@@ -27,8 +28,8 @@ class Look(Protocol):
 
 
 @dataclass(frozen=True)
-class Found:
-    """A room as somebody may photograph it: every slot drawn from what the style offers for it."""
+class Styled:
+    """A room in one style: every slot is drawn from the style's materials for it."""
 
     style: str
     """A name of STYLES."""
@@ -42,7 +43,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Mixed:
-    """A room that nobody has styled: every kind of thing comes from another style. Numbers give different rooms."""
+    """A room in no one style: every kind of thing has a style of its own, drawn by ``number`` and the room."""
 
     number: int
 
@@ -58,11 +59,11 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Restyled:
-    """What restyling should make of the room that was found; see :mod:`.schemes`."""
+    """The target of restyling a room whose photo has the look ``found``; see :mod:`.schemes`."""
 
     found: Look
     style: str
-    wish: Wish = NOTHING
+    wish: ColourWish = NO_WISH
 
     def swatch(self, room: Room, slot: str, part: int) -> Swatch:
         found = self.found.swatch(room, slot, part)
@@ -73,17 +74,17 @@ class Restyled:
 
 
 def share(seed: int, name: str) -> float:
-    """A number 0 ≤ n < 1 that hangs on both, the same everywhere."""
+    """A number 0 ≤ n < 1 that depends on both, the same on every machine."""
     return (crc32(f"{seed} {name}".encode()) & 0xFFFFFFFF) / 2**32
 
 
 def _drawn(style: str, slot: str, room: Room, part: int) -> Swatch:
-    """A slot takes its own entry, else what its alias takes."""
+    """The swatch of a slot: from its own entry, else from its alias's."""
     palette = PALETTES[style]
     for name in names_of(slot, room.room_type):
         options = palette.get(name) or COMMON.get(name)
         if options:
-            # One wood, one metal, one wall paint a room: the choice hangs on the entry, not on the piece.
+            # One wood, one metal, one wall paint a room: the choice depends on the entry, not on the piece.
             feature = (
                 name == "wall"
                 and share(room.seed, "feature") * 4 // 1 + 2 == part

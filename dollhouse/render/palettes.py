@@ -52,7 +52,7 @@ ALIASES = {
     "pillow_b": "pillow_a",
     "duvet": "sheet",
 }
-"""Where a style says nothing about a slot, it takes what this one takes."""
+"""A slot without an entry in a style takes the material of this one."""
 
 
 def names_of(slot: str, room_type: str) -> list[str]:

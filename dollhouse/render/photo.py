@@ -19,7 +19,7 @@ SMOOTH = 2
 
 
 def take_photo(seed: int, style: str, width: int = 1024, height: int = 768) -> Image.Image:
-    """An RGB picture of the room of that seed; errors as in ``rooms.look``."""
+    """An RGB picture of the room of that seed; errors as in ``rooms.trace_view``."""
     shot = render(sample_rooms([seed]), [style], (height, width), supersample=SMOOTH)
     return Image.fromarray(shot.image[0].numpy())
 

@@ -1,4 +1,4 @@
-"""Where things can stand: floor rectangles and wall rectangles that are still free."""
+"""Places in a room: which rectangles of floor and walls are still free."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Plan:
     walls: dict[int, list[Rect]] = field(default_factory=lambda: {wall: [] for wall in YAW})
 
     ledges: list[tuple[Rect, float]] = field(default_factory=list)
-    """Floor below window sills, and the sills' height: what is taller may not stand there."""
+    """Floor below window sills, and the sills' height: taller things may not stand there."""
 
     def length(self, wall: int) -> float:
         return self.size[0] if wall in (FRONT, BACK) else self.size[2]

@@ -4,7 +4,7 @@
     shots = render(rooms, ["boho"] * 8)
 
 The geometry knows no style: the same room rendered in two styles has the same depth, boxes and edges, bit for bit.
-Where several styles of one room are wanted, ``look`` once and ``develop`` often: the rays are two thirds of the work.
+For several styles of one room, call ``trace_view`` once and ``develop`` often: the rays are two thirds of the work.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from torch import Tensor
 
 from .layout import ROOM_TYPES, Room, sample_room
 from .light import Light, gather_light
-from .looks import STYLES, Found, Look, Mixed, Restyled
+from .looks import STYLES, Look, Mixed, Restyled, Styled
 from .paint import paint
 from .scene import Scene, pack
-from .schemes import NOTHING, Wish
+from .schemes import NO_WISH, ColourWish
 from .trace import Surface, trace
-from .truth import LABELS, Seen, objects, structure_edges, thin_out, thing_map
+from .truth import LABELS, VisibleObject, objects, structure_edges, thin_out, thing_map
 
 __all__ = [
     "LABELS",
-    "NOTHING",
+    "NO_WISH",
     "ROOM_TYPES",
     "STYLES",
-    "Found",
+    "ColourWish",
     "Look",
     "Mixed",
     "Render",
     "Restyled",
     "Room",
-    "Seen",
+    "Styled",
     "View",
-    "Wish",
+    "VisibleObject",
     "develop",
-    "look",
     "picture",
     "render",
     "restyle",
     "sample_rooms",
+    "trace_view",
 ]
 
 CHUNK_PIXELS = {"cpu": 1, "cuda": 1 << 22}
@@ -64,7 +64,7 @@ class View:
     """UINT8 [C,H,W], 0 or 255: boundaries of things and creases, never textures."""
     things: Tensor
     """INT64 [C,H,W]: 0 walls, floor and ceiling, i + 1 for ``rooms[c].things[i]``."""
-    objects: tuple[tuple[Seen, ...], ...]
+    objects: tuple[tuple[VisibleObject, ...], ...]
 
     @property
     def room_types(self) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class Render:
     """UINT8 [B,H,W], 0 or 255."""
     things: Tensor
     """INT64 [B,H,W]."""
-    objects: tuple[tuple[Seen, ...], ...]
+    objects: tuple[tuple[VisibleObject, ...], ...]
     room_types: tuple[str, ...]
     styles: tuple[str, ...]
 
@@ -94,13 +94,13 @@ def sample_rooms(seeds: Sequence[int], room_type: str | None = None) -> tuple[Ro
 
 
 @torch.inference_mode()
-def look(
+def trace_view(
     rooms: Sequence[Room],
     size: int | tuple[int, int] = 256,
     device: str | torch.device = "cpu",
     supersample: int = 1,
 ) -> View:
-    """Traces all rooms in one batch. ``size``: side, or (height, width), multiples of 8; else a ValueError.
+    """Traces all rooms in one batch. ``size``: side, or (height, width). Raises ValueError unless multiples of 8.
 
     ``supersample`` 2 traces four rays a pixel for smooth edges; depth, edges and things are those of one of them.
     """
@@ -120,13 +120,13 @@ def look(
 
 
 def develop(view: View, styles: Sequence[str]) -> Tensor:
-    """UINT8 [C,H,W,3]: each room of the view as found in its style (a name of STYLES, else a ValueError)."""
+    """UINT8 [C,H,W,3]: each room of the view in its style. Raises ValueError for a style that is not in STYLES."""
     _check_styles(view, styles)
-    return picture(view, [Found(style) for style in styles])
+    return picture(view, [Styled(style) for style in styles])
 
 
-def restyle(view: View, found: Sequence[Look], styles: Sequence[str], wishes: Sequence[Wish]) -> Tensor:
-    """UINT8 [C,H,W,3]: what restyling rooms that look like ``found`` should make of them."""
+def restyle(view: View, found: Sequence[Look], styles: Sequence[str], wishes: Sequence[ColourWish]) -> Tensor:
+    """UINT8 [C,H,W,3]: the targets of restyling photos whose looks are ``found``."""
     _check_styles(view, styles)
     return picture(view, [Restyled(*each) for each in zip(found, styles, wishes, strict=True)])
 
@@ -157,7 +157,7 @@ def render(
     device: str | torch.device = "cpu",
     supersample: int = 1,
 ) -> Render:
-    """Pictures and truths of rooms, each in its style; arguments and errors as in ``look`` and ``develop``."""
+    """Pictures and truths of rooms, each in its style; arguments and errors as in ``trace_view`` and ``develop``."""
     if len(rooms) != len(styles):
         raise ValueError(f"want a style for each of {len(rooms)} rooms, not {len(styles)}")
     height, width = (size, size) if isinstance(size, int) else size
@@ -165,7 +165,7 @@ def render(
     chunk = max(1, CHUNK_PIXELS.get(torch.device(device).type, 1 << 22) // pixels)
     images, views = [], []
     for rooms_now, styles_now in _chunks(rooms, styles, chunk):
-        view = look(rooms_now, size, device, supersample)
+        view = trace_view(rooms_now, size, device, supersample)
         images.append(develop(view, styles_now))
         views.append(view)
     return Render(

@@ -43,7 +43,7 @@ FLAT = frozenset(
         "cord",
     ]
 )
-"""Slots of pieces too thin or too hidden to throw a shadow that anyone would miss."""
+"""Slots of pieces too thin or too hidden for a visible shadow."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Scene:
     slots: tuple[tuple[str, ...], ...]
     """What each part is made of, by room and part id."""
     serials: tuple[tuple[int, ...], ...]
-    """A number for each part that does not hang on the batch's padding."""
+    """A number for each part that does not depend on the batch's padding."""
     counts: tuple[int, int, int]
     size: Tensor
     """[C,3] metres."""
@@ -185,7 +185,7 @@ def _niche_things(room: Room) -> list[int]:
 def _span(room: Room, piece: Piece) -> Floats:
     seen = (piece.corners() - room.camera.position) @ room.camera.axes
     if seen[:, 2].min() < 0.05:
-        # Partly behind the eye: a corner's projection says nothing.
+        # Partly behind the eye: the projection of its corners has no meaning.
         return (
             np.array([9.0, -9.0, 9.0, -9.0]) if seen[:, 2].max() < 0.05 else np.array([-9.0, 9.0, -9.0, 9.0])
         )

@@ -1,9 +1,9 @@
-"""What restyling makes of a room: one colour for every slot of a style, and how the user's colours take part.
+"""The targets of restyling: one colour for every slot of a style, changed by the colours that the user asks for.
 
 A target that depends on chance cannot be predicted: two renders of one room in one style with randomly drawn materials
 agree at 20 dB only, and a network that learns from them paints their mean, which is fog. So a style always gives a slot
-the same colour. Patterns, grain, gloss and light stay those of the room as it was found, in the new colours: they can
-be seen in the photo, and so they come out sharp. Plants, books, pictures, screens and the view outside stay altogether.
+the same colour. Patterns, grain, gloss and light stay those of the photo, in the new colours: they can be seen in it,
+and so they come out sharp. Plants, books, pictures, screens and the view outside do not change at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .palettes import Grade, names_of
 from .swatches import Swatch
 
 Scheme = dict[str, str]
-"""sRGB "#rrggbb" by slot; where it says nothing about a slot, that takes the colour of its alias."""
+"""sRGB "#rrggbb" by slot; a slot without an entry takes the colour of its alias."""
 
 KEPT = frozenset(
     (
@@ -229,20 +229,20 @@ PATTERN_CONTRAST = 0.8
 LEAST_RATIO, MOST_RATIO = 0.4, 1.8
 
 
-class Wish(NamedTuple):
-    """What the user asks for besides the style; names of colours as in ``colours.NAMED_COLOURS``."""
+class ColourWish(NamedTuple):
+    """Colours that the user asks for besides the style, by their names in ``colours.NAMED_COLOURS``."""
 
     palette: tuple[str, ...] = ()
     """The first colour is for walls, the second (or the only one) for textiles, the third for fronts and doors."""
     walls: str | None = None
-    """As in "sage green walls"; it counts more than the palette."""
+    """As in "sage green walls"; takes precedence over the palette."""
     sofa: str | None = None
 
 
-NOTHING = Wish()
+NO_WISH = ColourWish()
 
 
-def restyled_swatch(style: str, slot: str, room_type: str, found: Swatch, wish: Wish) -> Swatch:
+def restyled_swatch(style: str, slot: str, room_type: str, found: Swatch, wish: ColourWish) -> Swatch:
     """``found`` in the style's colours: pattern, scale, gloss, glow and metal stay. Raises ValueError for a wish whose
     colours are not known."""
     names = names_of(slot, room_type)
@@ -254,7 +254,7 @@ def restyled_swatch(style: str, slot: str, room_type: str, found: Swatch, wish: 
     )
 
 
-def wished_colour(style: str, slot: str, room_type: str, wish: Wish) -> str:
+def wished_colour(style: str, slot: str, room_type: str, wish: ColourWish) -> str:
     """ "#rrggbb" of a slot that is not kept; raises as above."""
     names = names_of(slot, room_type)
     return _wished(style, names, _base(style, names), wish)
@@ -268,7 +268,7 @@ def _base(style: str, names: list[str]) -> str:
     raise KeyError(f"style {style} has no colour for {names[0]!r}")
 
 
-def _wished(style: str, names: list[str], base: str, wish: Wish) -> str:
+def _wished(style: str, names: list[str], base: str, wish: ColourWish) -> str:
     if not WALLS.isdisjoint(names):
         if wish.walls:
             return mixed(base, colour_of(wish.walls), WISHED_WALL_SHARE)

@@ -49,7 +49,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Thing:
-    """What a person would point at: a sofa with its cushions, a plant with its pot.
+    """An object as a person names it: a sofa with its cushions, a plant with its pot.
 
     ``label`` is COCO's name where COCO has one. ``size`` is (width, height, depth) before turning.
     """

@@ -1,6 +1,6 @@
 """Procedural surfaces: a pattern turns places on a surface into colours.
 
-A pattern sees K places at once and answers [3,K] linear colours. ``s.u``, ``s.v`` are metres along a face; ``s.x``,
+A pattern takes K places at once and returns [3,K] linear colours. ``s.u``, ``s.v`` are metres along a face; ``s.x``,
 ``s.y`` run −1..1 across the front of a piece; ``s.q`` [3,K] are metres inside it.
 """
 
@@ -17,7 +17,7 @@ NOISE_SIDE = 256
 
 @dataclass(frozen=True)
 class Spots:
-    """K places with the same pattern; every field [K] unless said otherwise."""
+    """K places with the same pattern; every field [K] unless noted."""
 
     u: Tensor
     v: Tensor

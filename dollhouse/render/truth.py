@@ -48,15 +48,15 @@ LABELS = (
 )
 """Every label there is: COCO's names first, then our own."""
 LEAST_SHARE = 6e-4
-"""Of the picture's pixels: what shows less is not an object in it (39 pixels at 256 × 256)."""
+"""Share of the picture's pixels below which a thing is not an object in it (39 pixels at 256 × 256)."""
 LEAST_SHOWN = 0.25
-"""Of a thing's own rectangle in the picture: what is hidden further is not an object in it."""
+"""Share of a thing's own rectangle in the picture that must be visible for it to be an object."""
 BENT, BROKEN = 0.9, 0.025
 """An edge: neighbours' normals with a smaller cosine, or inverse depth bending by more than this share."""
 
 
-class Seen(NamedTuple):
-    """A thing in the picture. ``box``: left, top, right, bottom of its visible part, 0..1."""
+class VisibleObject(NamedTuple):
+    """An object in the picture. ``box``: left, top, right, bottom of its visible part, 0..1."""
 
     label: str
     box: tuple[float, float, float, float]
@@ -128,7 +128,7 @@ def _broken(near: Tensor, axis: int) -> Tensor:
     return off > BROKEN * near.narrow(axis, 0, count)
 
 
-def objects(scene: Scene, surface: Surface) -> list[list[Seen]]:
+def objects(scene: Scene, surface: Surface) -> list[list[VisibleObject]]:
     """The things of each room that show enough of themselves, largest first."""
     height, width = surface.shape
     thing = thing_map(scene, surface).flatten(1)
@@ -150,7 +150,7 @@ def objects(scene: Scene, surface: Surface) -> list[list[Seen]]:
             whole = np.prod((spans[i, 2:].clip(0, 1) - spans[i, :2].clip(0, 1)).clip(1e-6))
             shown = (right - left) * (bottom - top) / whole
             if table[r, i + 1, 4] >= LEAST_SHARE * height * width and shown >= LEAST_SHOWN:
-                seen.append(Seen(made.label, (left, top, right, bottom), i + 1))
+                seen.append(VisibleObject(made.label, (left, top, right, bottom), i + 1))
         found.append(sorted(seen, key=lambda s: -(s.box[2] - s.box[0]) * (s.box[3] - s.box[1])))
     return found
 

@@ -1,7 +1,7 @@
 """The dollhouse's autoencoder: 256² pictures of rooms to latents and back, trained on crops.
 
 The loss is L1 on the picture's opponent colours and on their Laplacian pyramid (edges at every scale count as much as
-areas do), with a KL term that only keeps the latents from growing. Without the extra weight on the two colour
+areas do), with a small KL term that keeps the latents from growing. Without the extra weight on the two colour
 differences, which vary little from pixel to pixel, a short run learns black and white first.
 """
 
@@ -36,7 +36,7 @@ class Pictures(Protocol):
 LATENTS = 4
 
 LOG_VARIANCE = -6.0
-"""Of the latents' posterior, before training."""
+"""Log variance of the latents' posterior before training."""
 
 OPTIMISING = Optimising(learning_rate=2e-3, weight_decay=0.0)
 
@@ -44,7 +44,7 @@ OPTIMISING = Optimising(learning_rate=2e-3, weight_decay=0.0)
 @dataclass(frozen=True)
 class AutoencoderSettings:
     widths: tuple[int, ...] = (16, 32, 64)
-    """Channels per level; a halving between neighbours, so three levels make latents of a quarter of the side."""
+    """Channels per level. The side halves between levels, so three levels make latents of a quarter of the side."""
     layers: int = 1
     crop: int = 128
     batch: int = 8
@@ -70,7 +70,7 @@ def build_autoencoder(settings: AutoencoderSettings) -> Any:
         mid_block_add_attention=False,
         scaling_factor=1.0,
     )
-    # A posterior as wide as the prior would drown what the latents say until its variance is learnt.
+    # A posterior as wide as the prior would drown the latents in noise until its variance is learnt.
     with torch.no_grad():
         vae.quant_conv.weight[LATENTS:] = 0.0
         vae.quant_conv.bias[LATENTS:] = LOG_VARIANCE
@@ -100,7 +100,7 @@ def pyramid_loss(difference: Tensor, levels: int = 4) -> Tensor:
 
 
 def autoencoder_losses(vae: Any, pictures: Tensor, noise: Tensor, settings: AutoencoderSettings) -> Losses:
-    """``pictures`` [B,3,H,W] in −1..1; ``noise`` standard normal, of the latents' shape."""
+    """Losses for ``pictures`` [B,3,H,W] in −1..1; ``noise``: standard normal, of the latents' shape."""
     moments = vae.quant_conv(vae.encoder(pictures))
     mean, log_variance = moments.float().chunk(2, 1)
     log_variance = log_variance.clamp(-30.0, 10.0)
@@ -120,7 +120,7 @@ def train_autoencoder(
     device: torch.device,
     pace: Pace | None = None,
 ) -> Any:
-    """Train (or go on training) in ``folder``; returns the AutoencoderKL with its scaling_factor measured."""
+    """Train (or continue training) in ``folder``; returns the AutoencoderKL with its scaling_factor measured."""
     vae = build_autoencoder(settings).to(device)
     factor = 2 ** (len(settings.widths) - 1)
     shape = (settings.batch, LATENTS, settings.crop // factor, settings.crop // factor)

@@ -1,4 +1,4 @@
-"""Batches of crops that restyling is trained on: drawn from rendered rooms, jittered, with hints and captions."""
+"""Batches of crops for the training of the denoisers: drawn from rendered rooms, jittered, with hints and captions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .sampling import SHOWN
 
 @dataclass(frozen=True)
 class Batch:
-    """B crops: sources as photographed, hints, what to make of them."""
+    """B crops as the networks take them: the photo of a room, its hints, its caption and the room restyled."""
 
     sources: Tensor
     """FP32 [B,3,H,W] in −1..1."""
@@ -50,8 +50,8 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A batch in bytes, as it goes from the process that draws it to the one that trains."""
+class PackedBatch:
+    """A Batch whose pictures are still bytes, a quarter of the size, as one process hands it to another."""
 
     sources: Tensor
     """UINT8 [B,H,W,3]; ``targets`` too."""
@@ -63,15 +63,15 @@ class Drawn:
     texts: tuple[str, ...]
     styles: Tensor
 
-    def on(self, device: torch.device) -> Batch:
-        """In the numbers that networks take."""
+    def unpack(self, device: torch.device) -> Batch:
+        """The batch on ``device``, in floating point."""
         sources, targets = (signal_of(pictures.to(device)) for pictures in (self.sources, self.targets))
         depth, edges = (hint.to(device)[:, None].float() / 255.0 for hint in (self.depth, self.edges))
         return Batch(sources, targets, depth, edges, self.ids.to(device), self.texts, self.styles.to(device))
 
 
 class Crops:
-    """Draws batches from rooms; the last SHOWN rooms are not among them."""
+    """Draws batches from all rooms but the last SHOWN."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Crops:
         tokens: Tokens,
         settings: DiffusionSettings,
     ) -> None:
-        """``seen``: what :func:`prepared.seen_depth` returns for ``rooms``."""
+        """``seen``: the depth model's answers, as :func:`prepared.seen_depth` returns them for ``rooms``."""
         self.rooms, self.seen, self.words, self.tokens, self.settings = rooms, seen, words, tokens, settings
 
     def __getstate__(self) -> dict[str, Any]:
@@ -93,14 +93,14 @@ class Crops:
         seen = state["seen"]
         vars(self).update(state, seen=np.load(seen, mmap_mode="r") if isinstance(seen, Path) else seen)
 
-    def draw(self, phase: Phase, choices: np.random.Generator) -> Drawn:
+    def draw(self, phase: Phase, choices: np.random.Generator) -> PackedBatch:
         drawn = [self._sample(phase.crop, choices) for _ in range(phase.batch)]
         sources, targets, depths, exact, texts, styles = zip(*drawn, strict=True)
         depth, is_exact = torch.from_numpy(np.stack(depths)), torch.tensor(exact)
         if is_exact.any():
             disturbed = perturb_depth(depth[is_exact][:, None].float() / 255.0, choices)[:, 0]
             depth[is_exact] = (disturbed * 255.0).round().to(torch.uint8)
-        return Drawn(
+        return PackedBatch(
             sources=torch.from_numpy(np.stack(sources)),
             targets=torch.from_numpy(np.stack(targets)),
             depth=depth,
@@ -144,15 +144,18 @@ def window_of(
     return slice(top, top + side), slice(left, left + side)
 
 
-def draw_step(crops: Crops, seed: int, step: int, phase: Phase) -> Drawn:
-    """The batch of a step, which depends on nothing else."""
+def draw_step(crops: Crops, seed: int, step: int, phase: Phase) -> PackedBatch:
+    """The batch of a step: seed, step and phase decide it alone."""
     return crops.draw(phase, step_randomness(seed, step, torch.device("cpu"))[0])
 
 
 @contextmanager
-def drawing(crops: Crops, seed: int, processes: int = 0) -> Iterator[Callable[[int, Phase], Drawn]]:
-    """What gives the batch of a step, drawn ahead: by ``processes``, as a GPU takes batches faster than one core draws
-    them, or by a thread of this one when that is 0."""
+def drawing(crops: Crops, seed: int, processes: int = 0) -> Iterator[Callable[[int, Phase], PackedBatch]]:
+    """A function that returns the batch of a step, drawn ahead of time.
+
+    A thread of this process draws it, or with ``processes`` > 0 that many others: a GPU takes batches faster than one
+    core draws them.
+    """
     if not processes:
         with ThreadPoolExecutor(1) as pool:
             yield Prefetch(partial(draw_step, crops, seed), pool)
@@ -164,7 +167,7 @@ def drawing(crops: Crops, seed: int, processes: int = 0) -> Iterator[Callable[[i
 
 
 _mine: tuple[Crops, int] | None = None
-"""What a process of :func:`drawing` draws from."""
+"""Crops and seed of a process of :func:`drawing`."""
 
 
 def _begin_drawing(crops: Crops, seed: int) -> None:
@@ -174,6 +177,6 @@ def _begin_drawing(crops: Crops, seed: int) -> None:
     _mine = crops, seed
 
 
-def _draw_mine(step: int, phase: Phase) -> Drawn:
+def _draw_mine(step: int, phase: Phase) -> PackedBatch:
     assert _mine is not None, "_begin_drawing was not called"
     return draw_step(*_mine, step, phase)

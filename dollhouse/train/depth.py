@@ -33,7 +33,7 @@ STRIDE = 16
 
 @dataclass(frozen=True)
 class DepthSettings:
-    """DPT-Hybrid in small: convolutions down to a 16th of the side, a transformer there."""
+    """A small DPT-Hybrid: convolutions down to a 16th of the side, then a transformer."""
 
     side: int = 128
     stages: tuple[int, int, int] = (32, 64, 128)
@@ -51,7 +51,7 @@ class DepthSettings:
 
 
 def build_depth(settings: DepthSettings) -> Any:
-    """A DPTForDepthEstimation with random weights and batch normalisation in its fusion; ``fold`` takes that away."""
+    """A DPTForDepthEstimation with random weights and batch normalisation in its fusion, which ``fold`` removes."""
     torch.manual_seed(settings.seed)
     stages, width, tokens = list(settings.stages), settings.width, settings.side // STRIDE
     backbone = {
@@ -97,8 +97,8 @@ def build_depth(settings: DepthSettings) -> Any:
 
 
 def _begin_convolutions(network: Any) -> None:
-    """Neck and head start as ReLU networks should, and the ReLU that the head ends in starts open: closed, the loss
-    would have no slope."""
+    """Initialise neck and head for ReLU (Kaiming), and the bias before the head's last ReLU so that it is open: closed,
+    it would pass no gradient."""
     last = None
     for module in (*network.neck.modules(), *network.head.modules()):
         if isinstance(module, nn.Conv2d):
@@ -139,7 +139,7 @@ def as_module(network: Any) -> Depth:
 
 
 def depth_losses(made: Tensor, metres: Tensor, slopes: float) -> Losses:
-    """``made`` [B,h,w], any scale and shift; ``metres`` [B,h,w].
+    """Losses of inverse depth ``made`` [B,h,w], at any scale and shift, against ``metres`` [B,h,w].
 
     Both inverse depths are brought to median 0 and mean deviation 1 (Ranftl et al. 2020, arXiv 1907.01341, eq. 6),
     then compared by value and, at SCALES scales, by slope (eq. 11).
@@ -174,7 +174,7 @@ def train_depth(
     device: torch.device,
     pace: Pace | None = None,
 ) -> Any:
-    """Train (or go on training) in ``folder``; returns the DPTForDepthEstimation folded, in evaluation mode."""
+    """Train (or continue training) in ``folder``; returns the DPTForDepthEstimation folded, in evaluation mode."""
     network = build_depth(settings).to(device)
     module = as_module(network).to(device)
 

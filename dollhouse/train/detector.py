@@ -21,7 +21,7 @@ from export.models.pictures import CentreDetector
 from .loop import Limit, Losses, Optimising, Pace, Trainer, autocast, step_randomness
 
 BACKDROPS = frozenset({"rug", "window", "shelf", "counter", "sideboard", "desk", "dining table", "cabinet"})
-"""Labels with a box map of their own: their centres are often those of what stands on or before them."""
+"""Labels with a box map of their own: things often stand on or before them and share their centre."""
 
 SPREAD = 0.54
 """Size of an object's Gaussian on the heat map over that of its box (TTFNet's α)."""
@@ -52,13 +52,13 @@ class Targets:
     heat: Tensor
     """FP32 [B,C,h,w]: 1 at an object's centre, falling off as a Gaussian."""
     owner: Tensor
-    """INT64 [B,G,h,w]: the object that owns the cell in a box map; N = nobody."""
+    """INT64 [B,G,h,w]: the object that owns the cell in a box map; N = none."""
     weight: Tensor
     """FP32 [B,G,h,w]: sums to 1 over the cells of an object."""
 
 
 def build_detector(settings: DetectorSettings) -> CentresForObjectDetection:
-    """With random weights."""
+    """The network with random weights."""
     torch.manual_seed(settings.seed)
     return CentresForObjectDetection(
         CentresConfig(
@@ -100,13 +100,13 @@ def targets(boxes: Tensor, labels: Tensor, layers: Tensor, classes: int, height:
     # Where two objects claim a cell, the smaller one gets it.
     area = ((high - low).prod(-1) + 1e-6)[..., None, None].expand_as(bump)
     owners, weights = [], []
-    nobody = torch.full_like(bump[:, :1], torch.inf)
+    no_owner = torch.full_like(bump[:, :1], torch.inf)
     for layer in range(int(layers.max()) + 1):
         mine = (bump > 0) & (layers[safe] == layer)[..., None, None]
-        owner = torch.cat([area.where(mine, torch.inf), nobody], 1)
+        owner = torch.cat([area.where(mine, torch.inf), no_owner], 1)
         least, index = owner.min(1)
         index = torch.where(least.isinf(), torch.full_like(index, labels.shape[1]), index)
-        padded = torch.cat([bump, torch.zeros_like(nobody)], 1)
+        padded = torch.cat([bump, torch.zeros_like(no_owner)], 1)
         weight = padded.gather(1, index.unsqueeze(1)).squeeze(1)
         total = weight.new_zeros(len(boxes), labels.shape[1] + 1)
         total.scatter_add_(1, index.flatten(1), weight.flatten(1))
@@ -172,7 +172,7 @@ def train_detector(
     device: torch.device,
     pace: Pace | None = None,
 ) -> CentresForObjectDetection:
-    """Train (or go on training) in ``folder``; returns the network folded, in evaluation mode."""
+    """Train (or continue training) in ``folder``; returns the network folded, in evaluation mode."""
     network = build_detector(settings).to(device, memory_format=torch.channels_last)
     module = as_module(network).to(device)
 
@@ -196,7 +196,7 @@ def train_detector(
 
 @torch.no_grad()
 def draw_objects(path: Path, module: CentreDetector, pictures: Sequence[np.ndarray]) -> None:
-    """Write the pictures [H,W,3], side by side, with what is found in them at a score of 0.3."""
+    """Write the pictures [H,W,3], side by side, with the objects found in them at a score of 0.3 or more."""
     device = module.mean.device
     sheets = []
     for picture in pictures:

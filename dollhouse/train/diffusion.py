@@ -1,12 +1,12 @@
 """Training of the dollhouse's text encoder, UNet and both ControlNets: from the photo to the photo restyled.
 
-A denoiser as small as this one, started from pure noise, takes the noise for the room and paints it. So this one starts
-where the service starts: at the photo's own latents z, scaled to a low noise level but without noise, x = α·z. The
-target is the same room restyled (see :mod:`.schemes`), and the prediction v (Salimans & Ho 2022, arXiv 2202.00512) for
+A denoiser as small as this one, started from pure noise, paints the noise instead of the room. So training starts where
+the service starts: at the photo's own latents z, scaled to a low noise level but without noise, x = α·z. The target is
+the same room restyled (see ``render.schemes``), and the prediction v (Salimans & Ho 2022, arXiv 2202.00512) for
 a state without noise asks for x0 = α·x − s·v. Most samples are at the timestep of the bundle's defaults, some at others
-and some in a second step, so that other strengths and more steps do no harm.
+and some in a second step, so that other strengths and more steps work too.
 
-The loss compares latents, then the pictures that they decode to, then asks a discriminator of patches.
+The loss compares latents and decoded pictures, and adds that of a patch discriminator.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ CHROMA = 1.2
 """Weight of the two colour differences in pixel losses."""
 
 AREA, AREAS = 16, 16.0
-"""Side in pixels of the areas whose mean colours are compared, and the weight of that. Absolute errors alone are as
-content with the colour that most rooms have: nothing pulled harder when a wall was to be red."""
+"""Side in pixels of the areas whose mean colours are compared, and the weight of that. Absolute errors alone are
+met by the colour that most rooms have, even where a caption asks for a red wall."""
 
 
 def draw_timesteps(
     settings: DiffusionSettings, count: int, choices: np.random.Generator
 ) -> NDArray[np.int64]:
-    """INT64 [count]."""
+    """Timesteps INT64 [count]: TIMESTEP in the share ``usual_timestep``, else uniform."""
     others = choices.integers(*settings.timesteps, size=count)
     return np.where(choices.random(count) < settings.usual_timestep, TIMESTEP, others)
 
@@ -60,12 +60,13 @@ def restyling_losses(
     adversary: Adversary | None,
     adversarial: float,
 ) -> Losses:
-    """``later``: timesteps INT64 [B] of a second step, which is learnt then; ``window``: in latents.
+    """Losses of one step. ``later``: timesteps INT64 [B] of a second step, which is then the one that learns;
+    ``window``: in latents.
 
     ``latents`` is the mean absolute Laplacian pyramid of x0's error, in which outlines and the colours of large areas
     weigh as much as what lies between; ``pixels`` the same of the decoded window in opponent colours, plus its mean
-    absolute error; ``areas`` the mean square error of its areas' colours; ``blame`` and ``adversary`` are those of the
-    discriminator.
+    absolute error; ``areas`` the mean square error of its areas' colours; ``adversary`` is the discriminator's loss and
+    ``generator`` the one that it gives the networks.
     """
     scale = vae.config.scaling_factor
     with torch.no_grad():
@@ -98,8 +99,8 @@ def restyling_losses(
     loss = losses["latents"] + losses["pixels"] + AREAS * losses["areas"]
     if adversary is not None:
         losses["adversary"] = adversary.learn(real, made, batch.styles)
-        losses["blame"] = adversary.blame(made, batch.styles)
-        loss = loss + adversarial * losses["blame"]
+        losses["generator"] = adversary.generator_loss(made, batch.styles)
+        loss = loss + adversarial * losses["generator"]
     return {"loss": loss, **losses}
 
 
@@ -114,7 +115,7 @@ def train_diffusion(
     workers: Workers = ALONE,
     drawers: int = 0,
 ) -> dict[str, Any]:
-    """Train (or go on training) in ``folder``; returns the four networks by name, averaged, in evaluation mode.
+    """Train (or continue training) in ``folder``; returns the four networks by name, averaged, in evaluation mode.
 
     They begin with the weights in the folder ``start``, when it is given. The last rooms are kept out of training and
     drawn in the sample grids. ``drawers``: processes that make batches, see :func:`.crops.drawing`. Raises ValueError
@@ -131,13 +132,13 @@ def train_diffusion(
     steps = Steps(networks, alphas_cumprod().to(device))
     adversary = Adversary(len(STYLES), settings.seed + 10, device, workers)
     own = 100 * workers.rank
-    """So that every worker draws other samples."""
+    """An offset of seeds, so that every worker draws other samples."""
 
     def losses(step: int) -> Losses:
         phase = settings.phase(trainer.progress)
         # Another stream than the batch's own choices, which were drawn ahead.
         choices, _ = step_randomness(settings.seed + 1 + own, step, device)
-        batch = batch_of(step, phase).on(device)
+        batch = batch_of(step, phase).unpack(device)
         first = draw_timesteps(settings, phase.batch, choices)
         later = None
         if choices.random() < settings.second_steps:

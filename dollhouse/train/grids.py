@@ -18,7 +18,7 @@ def to_signal(pictures: NDArray[np.uint8]) -> Tensor:
 
 
 def signal_of(pictures: Tensor) -> Tensor:
-    """The same of a tensor, where it is."""
+    """UINT8 [B,H,W,3] → FP32 [B,3,H,W] in −1..1, on the same device."""
     return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 

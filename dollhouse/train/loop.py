@@ -26,7 +26,7 @@ from .workers import ALONE, Workers
 
 
 class Stateful(Protocol):
-    """What is kept in a checkpoint."""
+    """An object whose state a checkpoint holds."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -40,12 +40,12 @@ WARMUP = 100
 """Steps until the learning rate is at its peak."""
 
 MOST_REFUSED = 20
-"""Steps in a row whose gradients are not finite, after which a run is given up."""
+"""Consecutive steps with gradients that are not finite, after which a run ends with an error."""
 
 
 @dataclass(frozen=True)
 class Optimising:
-    """How parameters are moved. ``learning_rate`` is the peak; it falls along a cosine to a fiftieth of it."""
+    """How parameters are optimised. ``learning_rate`` is the peak; it falls along a cosine to a fiftieth of it."""
 
     learning_rate: float
     weight_decay: float = 0.01
@@ -69,7 +69,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Pace:
-    """How often, in minutes, something besides training happens."""
+    """Minutes between checkpoints, sample grids and log lines."""
 
     checkpoint: float = 4.0
     sample: float = 12.0
@@ -77,12 +77,12 @@ class Pace:
 
 
 def pick_device() -> torch.device:
-    """The GPU where there is one."""
+    """The GPU, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def autocast(device: torch.device, training: bool = False) -> torch.autocast:
-    """bf16 on a GPU, and on a CPU that multiplies it natively when ``training`` says that rounding is harmless."""
+    """bf16 on a GPU, and with ``training`` (where rounding is harmless) on a CPU that multiplies it natively."""
     enabled = device.type == "cuda" or (training and _multiplies_bf16())
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
@@ -115,10 +115,10 @@ def descend(
     clip: float = math.inf,
     workers: Workers = ALONE,
 ) -> bool:
-    """One step along the loss's gradients, averaged over ``workers``, their norm cut to ``clip``; False, and none, when
-    one is not finite.
+    """One step along the loss's gradients, averaged over ``workers``, with their norm clipped to ``clip``.
 
-    A single gradient that is not a number would make all weights so, and the average and the next checkpoint with them.
+    Returns False, and leaves the parameters, when a gradient is not finite: it would spoil all weights, their average
+    and the next checkpoint.
     """
     torch.autograd.backward(loss)
     workers.average([p.grad for p in parameters if p.grad is not None])
@@ -206,11 +206,11 @@ class Trainer:
             self.sample(self.folder / "samples" / f"{self.step:07d}.png")
 
     def begin_average(self) -> None:
-        """Anew from the weights as they are."""
+        """Start the moving average again from the present weights."""
         self.average = [p.detach().clone() for p in self.parameters]
 
     def save(self) -> None:
-        """Write the checkpoint; whoever reads it sees the old one or the new one, whole."""
+        """Write the checkpoint in one rename: readers find the old one or the new one, whole."""
         state = {
             "settings": self.settings,
             "step": self.step,

@@ -17,11 +17,11 @@ from dollhouse.data.captions import LENGTH, Tokens
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    """Sizes. The number of ``hint_widths`` must be that of the autoencoder's levels: both shrink alike."""
+    """Sizes. There must be as many ``hint_widths`` as levels of the autoencoder: both shrink pictures alike."""
 
     widths: tuple[int, ...] = (48, 96, 144, 192)
     attention: tuple[bool, ...] = (False, False, False, True)
-    """Which levels look at the text, besides the one in the middle."""
+    """Which levels attend to the text, besides the middle block."""
     layers: int = 1
     heads: int = 4
     hint_widths: tuple[int, ...] = (4, 16, 32)
@@ -30,7 +30,8 @@ class DenoiserSettings:
 
 
 def sizes_of(folder: Path) -> DenoiserSettings:
-    """Of the networks in a folder that ``save_pretrained`` wrote. Raises FileNotFoundError when there are none."""
+    """Sizes of the networks in a folder that ``save_pretrained`` wrote. Raises FileNotFoundError when there are
+    none."""
     unet, controlnet, text = (
         json.loads((folder / name / "config.json").read_text())
         for name in ("unet", "controlnet_depth", "text_encoder")
@@ -62,7 +63,7 @@ def build_denoisers(settings: DenoiserSettings, tokens: Tokens, seed: int) -> di
     }
     networks: dict[str, Any] = {
         "text_encoder": _text_encoder(settings, tokens),
-        # The caption also as one vector beside the time, to every level: a style is a matter of the whole picture.
+        # The caption also goes to every level as one vector beside the time: a style concerns the whole picture.
         "unet": UNet2DConditionModel(
             sample_size=64,
             out_channels=4,
@@ -95,15 +96,15 @@ def _text_encoder(settings: DenoiserSettings, tokens: Tokens) -> Any:
 
 
 HINT_GAINS = {"controlnet_depth": 3.0, "controlnet_canny": 1.5}
-"""What makes embedded hints about as loud as the noisy latents beside them: depth maps have little contrast."""
+"""Factors that bring embedded hints to the scale of the noisy latents: depth maps have little contrast."""
 
 
 def _open(controlnet: Any, hint_gain: float) -> None:
     """Let hints through from the first step on.
 
-    diffusers starts a ControlNet shut, for a UNet that is trained already. Here there is nothing to protect: the zeros
-    behind the hint embedding and the network are drawn, and the embedding's convolutions, whose usual start loses two
-    thirds of the signal each, keep it (He et al. 2015, arXiv 1502.01852; √3 is the gain of SiLU on small signals).
+    diffusers starts a ControlNet with zeros, to protect a trained UNet. Here there is none yet, so these zeros are
+    drawn at random. The embedding's convolutions, which usually lose two thirds of the signal each at the start, keep
+    it (He et al. 2015, arXiv 1502.01852; √3 is the gain of SiLU on small signals).
     """
     for module in controlnet.controlnet_cond_embedding.modules():
         if isinstance(module, nn.Conv2d) and module.bias is not None:

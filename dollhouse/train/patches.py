@@ -1,7 +1,7 @@
-"""A discriminator of patches: what tells a rendered surface from a painted one, and teaches edges to be sharp.
+"""A patch discriminator: it learns to distinguish renders from decoded results, and so makes results sharper.
 
-Isola et al. 2017 (arXiv 1611.07004) judge patches; spectral norms (Miyato et al. 2018, arXiv 1802.05957) and the hinge
-loss keep it stable; the style takes part by projection (Miyato & Koyama 2018, arXiv 1802.05637).
+Patches after Isola et al. 2017 (arXiv 1611.07004); spectral norms (Miyato et al. 2018, arXiv 1802.05957) and the hinge
+loss keep it stable; the style conditions it by projection (Miyato & Koyama 2018, arXiv 1802.05637).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class Adversary:
-    """The discriminator with its optimiser: trained by the way, kept in checkpoints."""
+    """The discriminator with its optimiser, both kept in checkpoints."""
 
     def __init__(self, styles: int, seed: int, device: torch.device, workers: Workers) -> None:
         torch.manual_seed(seed)
@@ -54,7 +54,7 @@ class Adversary:
         self.workers = workers
 
     def learn(self, real: Tensor, made: Tensor, styles: Tensor) -> Tensor:
-        """One step on real pictures and made ones; returns the hinge loss, 2 when it knows nothing."""
+        """One training step on real and made pictures; returns the hinge loss (2 for constant answers of 0)."""
         self.network.requires_grad_(True)
         loss = F.relu(1.0 - self.network(real, styles)).mean()
         loss = loss + F.relu(1.0 + self.network(made.detach(), styles)).mean()
@@ -62,8 +62,8 @@ class Adversary:
         self.network.requires_grad_(False)
         return loss.detach()
 
-    def blame(self, made: Tensor, styles: Tensor) -> Tensor:
-        """How far pictures are from being taken for real: what their maker minimises."""
+    def generator_loss(self, made: Tensor, styles: Tensor) -> Tensor:
+        """The loss that the networks minimise: the negative mean score of their pictures."""
         answer: Tensor = -self.network(made, styles).mean()
         return answer
 

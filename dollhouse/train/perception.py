@@ -1,9 +1,9 @@
-"""Trains the networks that perceive: the depth model, the detector, and the evaluation's style classifier.
+"""Trains the perception networks (depth model, detector) and the evaluation's style classifier.
 
     python -m dollhouse.train.perception                      # all three, with the preset of the machine
     python -m dollhouse.train.perception --only depth
 
-Run it again after it was stopped and it goes on. Rooms come from ``python -m dollhouse.data.dataset``: the splits
+After a stop, the same command continues. Rooms come from ``python -m dollhouse.data.dataset``: the splits
 ``train`` and ``classifier`` to learn from, ``held_out`` to be measured on.
 """
 
@@ -23,7 +23,7 @@ from torch import nn
 
 from dollhouse import metrics
 from dollhouse.data.dataset import DATA, Dataset, open_dataset
-from dollhouse.metrics import Found
+from dollhouse.metrics import Detections
 from dollhouse.render.rooms import STYLES
 
 from . import depth, detector
@@ -52,7 +52,7 @@ CPU = Preset(
     classifier.StyleClassifierSettings(),
     {"depth": 20.0, "detector": 30.0, "classifier": 5.0},
 )
-"""Minutes of one core of its own."""
+"""Minutes on one core."""
 
 CUDA = Preset(
     depth.DepthSettings(side=192, batch=64, optimising=Optimising(learning_rate=3e-3, weight_decay=0.02)),
@@ -96,7 +96,7 @@ def train_classifier(
 
 
 def measure_depth(module: nn.Module, held_out: Dataset) -> dict[str, float]:
-    """On every room in one style each; so are the others."""
+    """Figures over all rooms, each in one style."""
     errors, ranks = [], []
     for index, picture in enumerate(_pictures(held_out)):
         answer, truth = _answer(module, picture)[0], held_out.depth(index)
@@ -115,7 +115,7 @@ def measure_detector(module: nn.Module, held_out: Dataset) -> dict[str, float]:
 
 
 def measure_classifier(trained: classifier.StyleClassifier, held_out: Dataset) -> dict[str, float]:
-    """On every target of every room."""
+    """Accuracy over every target of every room."""
     right = []
     for index in range(len(held_out)):
         pairs = held_out.pairs(index)
@@ -124,20 +124,20 @@ def measure_classifier(trained: classifier.StyleClassifier, held_out: Dataset) -
     return {"classifier_accuracy": float(np.mean(right))}
 
 
-def detect(module: nn.Module, pictures: Iterable[NDArray[np.uint8]]) -> list[Found]:
-    """What a detector of the repository's contract finds in pictures [H,W,3], padding left out."""
+def detect(module: nn.Module, pictures: Iterable[NDArray[np.uint8]]) -> list[Detections]:
+    """Objects that a detector module finds in pictures [H,W,3], without padding."""
     found = []
     for picture in pictures:
         boxes, scores, labels = _answer(module, picture)
         real = labels >= 0
-        found.append(Found(boxes[real], labels[real], scores[real]))
+        found.append(Detections(boxes[real], labels[real], scores[real]))
     return found
 
 
-def true_objects(dataset: Dataset) -> list[Found]:
-    """Every room's objects."""
+def true_objects(dataset: Dataset) -> list[Detections]:
+    """The true objects of every room."""
     found = [dataset.objects(index) for index in range(len(dataset))]
-    return [Found(boxes, labels, np.ones(len(labels), np.float32)) for boxes, labels in found]
+    return [Detections(boxes, labels, np.ones(len(labels), np.float32)) for boxes, labels in found]
 
 
 def _pictures(dataset: Dataset) -> Iterable[NDArray[np.uint8]]:
@@ -168,7 +168,7 @@ TRAINERS = {
     "depth": ("train", train_depth),
     "detector": ("train", train_detector),
 }
-"""Split to learn from, and how."""
+"""By network: the split that it learns from, and its trainer."""
 
 
 def main() -> None:

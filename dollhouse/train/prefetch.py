@@ -1,4 +1,4 @@
-"""Makes the batches of the next steps while this step's is used."""
+"""Makes the batches of the next steps while this step's batch is used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Made = TypeVar("Made")
 
 
 class Prefetch(Generic[Key, Made]):
-    """Calls ``make(step, key)`` in ``pool``, ``ahead`` steps before they are asked for.
+    """Calls ``make(step, key)`` in ``pool``, ``ahead`` steps before the result is needed.
 
-    What is made must depend on step and key alone. When the key changes, what was made for the old one is dropped.
+    Results must depend on step and key alone. When the key changes, results for the old key are dropped.
     """
 
     def __init__(self, make: Callable[[int, Key], Made], pool: Executor, ahead: int = 1) -> None:

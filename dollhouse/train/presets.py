@@ -20,11 +20,11 @@ class Preset:
     autoencoder: AutoencoderSettings
     diffusion: DiffusionSettings
     workers: int = 1
-    """Processes that train what restyles together, each with its share of the cores."""
+    """Processes that train the denoisers together, each with its share of the cores."""
     pace: Pace | None = None
 
     def within(self, minutes: float, parts: Collection[str]) -> Preset:
-        """With ``minutes`` of training for ``parts`` (restyling.PARTS) in all, in the same proportions."""
+        """The preset with ``minutes`` in all for ``parts`` (of restyling.PARTS), in the same proportions."""
         usual = {"autoencoder": self.autoencoder_minutes, "diffusion": self.diffusion_minutes}
         share = minutes / sum(usual[part] for part in parts)
         return replace(

@@ -28,9 +28,9 @@ class Part:
     name: str
     command: Sequence[str]
     log: Path
-    """Its output is appended there."""
+    """The file to which its output is appended."""
     progress: Callable[[], str]
-    """How far it is, in a few words."""
+    """Returns its progress, in a few words."""
 
 
 def run_lanes(

@@ -1,4 +1,4 @@
-"""How far a part of the training is, read from what it writes while it works."""
+"""Progress of a part of the training, read from its logs."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-NOTHING = "has just begun"
+JUST_BEGUN = "has just begun"
 
 
 def last_line(log: Path) -> str:
-    """What a process said last."""
+    """The last line that a process wrote to its log."""
     lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), NOTHING)
+    return next((line.strip() for line in reversed(lines) if line.strip()), JUST_BEGUN)
 
 
 def last_steps(run: Path, minutes: Mapping[str, float]) -> str:
-    """Step, minutes and loss of the network that was trained last, of those in folders of ``run``; ``minutes`` are how
-    long each is trained."""
+    """Step, minutes and loss of the network that was trained last. ``minutes``: by the network's folder in ``run``, how
+    long it is trained in all."""
     logs = [file for name in minutes if (file := run / name / "log.jsonl").is_file()]
     rooms = run / "prepared" / "note.json"
     newest = max([*logs, rooms] if rooms.is_file() else logs, key=_changed, default=None)
     if newest is None:
-        return NOTHING
+        return JUST_BEGUN
     if newest == rooms and "diffusion" in minutes:
         note = json.loads(rooms.read_text())
         return f"depth of {note['done']} of {note['shape'][0]} rooms"
     name, record = newest.parent.name, last_record(newest)
     if record is None:
-        return f"{name} {NOTHING}"
+        return f"{name} {JUST_BEGUN}"
     step, loss = record["step"], record["loss"]
     return f"{name}, step {step}, {record['minutes']:.1f} of {minutes[name]:.1f} minutes, loss {loss:.4f}"
 

@@ -1,4 +1,4 @@
-"""How what restyles is trained: sizes, phases, shares. All that a checkpoint has to agree with."""
+"""Settings of the denoisers' training: sizes, phases, shares. A checkpoint belongs to one set of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .networks import DenoiserSettings
 
 @dataclass(frozen=True)
 class Phase:
-    """Part of a run. The networks are convolutional, so most is learnt on crops, at a quarter of the cost."""
+    """Part of a run. The networks are convolutional, so most steps use crops, at a quarter of the cost."""
 
     until: float
     """Progress at which the next phase begins; the last one's is 1."""
@@ -33,14 +33,14 @@ class DiffusionSettings:
     sizes: DenoiserSettings = SIZES
     phases: tuple[Phase, ...] = PHASES
     unconditional: float = 0.04
-    """Share of captions that say nothing of the picture."""
+    """Share of captions that do not describe the picture."""
     seen_depth: float = 0.75
     """Share of the depth hints that are the depth model's; the others are exact ones, disturbed."""
     usual_timestep: float = 0.75
     """Share of the samples at TIMESTEP; the others lie anywhere in ``timesteps``."""
     timesteps: tuple[int, int] = (20, 450)
     second_steps: float = 0.12
-    """Share of the training steps that begin where a first step, taken without learning, has led."""
+    """Share of the training steps that begin where a first denoising step, taken without gradients, has ended."""
     word_steps: int = 1200
     """Steps on captions alone, before the first picture; see :mod:`.wording`."""
     seed: int = 2
@@ -50,6 +50,7 @@ class DiffusionSettings:
         return next((phase for phase in self.phases if progress < phase.until), self.phases[-1])
 
     def going_on(self, sizes: DenoiserSettings) -> DiffusionSettings:
-        """For networks of ``sizes`` that are trained already: they know the words, and half the rate moves them."""
+        """Settings for networks of ``sizes`` that are trained already: no steps on captions alone, half the learning
+        rate."""
         half = replace(self.optimising, learning_rate=self.optimising.learning_rate / 2)
         return replace(self, sizes=sizes, word_steps=0, optimising=half)

@@ -1,13 +1,13 @@
-"""Trains what restyles, from rendered rooms to networks in folders that a bundle can name.
+"""Trains the restyling networks (autoencoder, text encoder, UNet, ControlNets) on rendered rooms.
 
     python -m dollhouse.train.restyling                  # everything, with the preset of the machine
     python -m dollhouse.train.restyling --minutes 20     # a shorter run
-    python -m dollhouse.train.restyling --start export/bundles/dollhouse     # go on with networks that are trained
+    python -m dollhouse.train.restyling --start export/bundles/dollhouse     # train these networks further
 
-Run it again after it was stopped and it goes on: every part keeps checkpoints, and these win over ``--start``. With it
-the autoencoder is not trained, because the denoisers know its latents. Rooms come from ``python -m
-dollhouse.data.dataset``; let them be complete, as their depth is answered anew when their number changes. The depth
-model must lie in the run's networks/depth, from ``python -m dollhouse.train.perception`` or a start.
+After a stop, the same command continues: every part keeps checkpoints, which take precedence over ``--start``. With
+``--start`` the autoencoder is not trained, because the denoisers know its latents. Rooms come from ``python -m
+dollhouse.data.dataset``; let that finish first, as all depth is predicted again when their number changes. The depth
+model must lie in the run's networks/depth, from ``python -m dollhouse.train.perception`` or from ``--start``.
 """
 
 from __future__ import annotations
@@ -49,13 +49,15 @@ TOKENIZER = Weights(path="tokenizer")
 PREVIEW_PICTURES = 64
 
 PARTS = ("autoencoder", "diffusion")
-"""The first beside the networks that see, the second after them: it learns from what the depth model sees."""
+"""The autoencoder may be trained beside the perception networks; diffusion needs the trained depth model."""
 
 
-def train_first(rooms: Pictures, run: Path, preset: Preset, device: torch.device, start: Path | None) -> None:
-    """The autoencoder, to ``run``/networks/vae, and facts.json beside it: preview matrix, reconstruction quality.
+def autoencoder_part(
+    rooms: Pictures, run: Path, preset: Preset, device: torch.device, start: Path | None
+) -> None:
+    """Write the autoencoder to ``run``/networks/vae, and facts.json beside it: preview matrix, reconstruction quality.
 
-    With ``start`` the autoencoder is the one in that folder. Raises ValueError when it is not of the preset's sizes.
+    It is trained, or with ``start`` copied from that folder.
     """
     networks = run / "networks"
     if start is None:
@@ -72,7 +74,7 @@ def train_first(rooms: Pictures, run: Path, preset: Preset, device: torch.device
     (networks / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def train_second(
+def diffusion_part(
     rooms: Rooms,
     run: Path,
     preset: Preset,
@@ -80,7 +82,8 @@ def train_second(
     start: Path | None = None,
     workers: Workers = ALONE,
 ) -> None:
-    """Text encoder, UNet and ControlNets, to ``run``/networks, where autoencoder and depth model must be.
+    """Train text encoder, UNet and ControlNets, and write them to ``run``/networks, where autoencoder and depth model
+    are.
 
     With ``start`` they begin with the weights in that folder, and have its sizes. Raises FileNotFoundError when a
     network is missing.
@@ -96,7 +99,7 @@ def train_second(
     settings = preset.diffusion if start is None else preset.diffusion.going_on(sizes_of(start))
     crops = Crops(rooms, seen, load_style_words(), Tokens(TOKENIZER), settings)
     limit = Limit(minutes=preset.diffusion_minutes)
-    # A GPU has a core to feed it, and the others to prepare what it is fed.
+    # One core feeds the GPU, the others prepare batches.
     drawers = max(1, usable_cores() - 1) if device.type == "cuda" else 0
     trained = train_diffusion(
         crops, vae, run / "diffusion", limit, device, preset.pace, start, workers, drawers
@@ -106,7 +109,7 @@ def train_second(
 
 
 def save_networks(networks: Mapping[str, Any], folder: Path) -> None:
-    """A folder for each, as ``from_pretrained`` reads it."""
+    """Write a folder for each network, as ``from_pretrained`` reads it."""
     for name, network in networks.items():
         network.to(memory_format=torch.contiguous_format).save_pretrained(folder / name)
 
@@ -160,7 +163,7 @@ def main() -> None:
     rooms = open_dataset(given.data, "train", given.rooms)
     if "autoencoder" in parts and given.rank == 0:
         torch.set_num_threads(given.threads)
-        train_first(rooms, given.run, preset, device, start)
+        autoencoder_part(rooms, given.run, preset, device, start)
     if "diffusion" in parts:
         count = min(preset.workers, given.threads)
         torch.set_num_threads(max(1, given.threads // count))
@@ -172,7 +175,7 @@ def main() -> None:
             )
             start_others(__spec__.name, sys.argv[1:], count, meeting)
         workers = join(given.rank, count, meeting)
-        train_second(rooms, given.run, preset, device, start, workers)
+        diffusion_part(rooms, given.run, preset, device, start, workers)
     if given.rank == 0:
         print(f"networks in {given.run / 'networks'}")
 

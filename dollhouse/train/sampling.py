@@ -1,4 +1,4 @@
-"""Restyling with networks in training: what the service will do at its defaults, one step from the photo."""
+"""Restyling with networks in training, as the service does at its defaults: one step from the photo."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ BETA_START, BETA_END, TRAIN_STEPS = 0.00085, 0.03, 1000
 """A scaled-linear schedule, which the bundle names to the service."""
 
 TIMESTEP = 199
-"""Where the service's defaults begin: a fifth of the way, with trailing spacing."""
+"""The timestep at which the service's defaults begin: a fifth of the way, with trailing spacing."""
 
 SHOWN = 8
-"""Rooms at the end of the data that are drawn in the grids, measured on the way and not trained on."""
+"""Rooms at the end of the data that sample grids show and measure; no training batch has them."""
 
 
 def alphas_cumprod() -> Tensor:
@@ -68,8 +68,8 @@ class Steps:
 
 @torch.no_grad()
 def restyled(networks: Any, vae: Any, photos: Tensor, depth: Tensor, edges: Tensor, ids: Tensor) -> Tensor:
-    """FP32 [B,3,H,W], about −1..1, of ``photos`` of that shape; ``depth``, ``edges`` FP [B,1,H,W] in 0..1; ``ids``
-    INT64 [B,77]."""
+    """Results FP32 [B,3,H,W], about −1..1, for ``photos`` of that shape; ``depth``, ``edges`` FP [B,1,H,W] in 0..1;
+    ``ids`` INT64 [B,77]."""
     device, scale = photos.device, vae.config.scaling_factor
     steps = Steps(networks, alphas_cumprod().to(device))
     times = torch.full((len(photos),), TIMESTEP, device=device)
@@ -97,9 +97,9 @@ def sample_grid(
     tokens: Tokens,
     device: torch.device,
 ) -> None:
-    """Write SHOWN rows, of the last of ``rooms``: source | depth | made, as the pair says | its target | five styles.
+    """Write SHOWN rows, of the last of ``rooms``: source | depth | result for the pair | its target | five styles.
 
-    Beside it, in figures.jsonl: how near the pairs are to their targets, in dB (:mod:`.metrics`), on average.
+    Beside it, in figures.jsonl: how near the pairs are to their targets, in dB (``dollhouse.metrics``), on average.
     """
     rows, figures = [], []
     for row, index in enumerate(range(max(0, len(rooms) - SHOWN), len(rooms))):

@@ -1,7 +1,6 @@
-"""Names the style that a room was restyled in. It learns from targets of its own, the split ``classifier``, whatever
-palette was wished for.
+"""The style classifier: it names the style that a room was restyled in, whatever its palette.
 
-It belongs to the benchmark and is no part of the bundle.
+It learns from the targets of the split ``classifier``. It belongs to the evaluation and not to the bundle.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class StyleClassifierSettings:
     widths: tuple[int, ...] = (16, 32, 48, 64)
     batch: int = 32
     smoothing: float = 0.05
-    """Of the labels."""
+    """Label smoothing of the cross entropy."""
     seed: int = 5
     optimising: Optimising = OPTIMISING
 
@@ -63,7 +62,7 @@ class StyleClassifier(nn.Module):
         )
 
     def answer(self, pictures: Tensor) -> Tensor:
-        """What ``prepare`` returns → logits [B,5]."""
+        """FP32 [B,3,side,side], as ``prepare`` returns it → logits [B,5]."""
         seen = self.body(pictures)
         return self.head(torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], 1))
 
@@ -82,7 +81,7 @@ class StyleClassifier(nn.Module):
 
 
 def build_classifier(settings: StyleClassifierSettings) -> StyleClassifier:
-    """With random weights."""
+    """The classifier with random weights."""
     torch.manual_seed(settings.seed)
     return StyleClassifier(settings)
 
@@ -119,7 +118,7 @@ def train_classifier(
     device: torch.device,
     pace: Pace | None = None,
 ) -> StyleClassifier:
-    """Train (or go on training) in ``folder``; returns the classifier in evaluation mode."""
+    """Train (or continue training) in ``folder``; returns the classifier in evaluation mode."""
     classifier = build_classifier(settings).to(device)
 
     def losses(step: int) -> Losses:
@@ -130,7 +129,7 @@ def train_classifier(
             return classifier_losses(classifier, pictures, styles, settings.smoothing)
 
     def sample(path: Path) -> None:
-        """Rows by answered style."""
+        """A grid, sorted by predicted style."""
         pictures, _ = targets_of(dataset, 25, np.random.default_rng(0))
         order = np.argsort([STYLES.index(style) for style in classifier.name_styles(pictures)], kind="stable")
         sheet = to_signal(pictures[order])

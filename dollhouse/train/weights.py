@@ -2,8 +2,8 @@
 
     python -m dollhouse.train.weights --run .run/dollhouse   # the last step of a training before its export
 
-From them a clean clone exports the release again, and a later training can begin with them (``--start``). After the
-export ``python -m export.kept dollhouse`` puts references to the release's graphs in place of the files.
+A clean clone exports the release again from them, and a later training can begin with them (``--start``). After the
+export, ``python -m export.kept dollhouse`` replaces the files by references to the release's graphs.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ KEPT = BUNDLES / "dollhouse"
 
 RESTYLING = tuple(name for name in NETWORKS if name not in PERCEPTION)
 FIGURES = ("facts.json", "perception.json")
-"""What a training measured of its networks, beside them."""
+"""Files with the measurements of a training, beside its networks."""
 
 START = "start"
-"""The folder of a run with the networks that it began with, when these were not random ones."""
+"""The folder of a run with the networks that it began with, unless these were random."""
 
 
 def keep(networks: Path, target: Path = KEPT) -> None:
@@ -56,20 +56,20 @@ def keep(networks: Path, target: Path = KEPT) -> None:
 
 
 def digests(networks: Path, names: Iterable[str] = NETWORKS) -> dict[str, str]:
-    """SHA-256 by network of the weights that :func:`keep` writes for the folder ``networks``; it raises what that does.
+    """SHA-256 by network of the weights that :func:`keep` writes for the folder ``networks``; the errors are its own.
 
-    The same for what was trained and for what was kept of it.
+    A training's networks and the kept ones have the same digests.
     """
     halves = {name: _halved(name, _weights_file(networks / name)) for name in names}
     return {name: hashlib.sha256(half).hexdigest() for name, half in halves.items()}
 
 
 def begin(run: Path, start: Path | None) -> Path | None:
-    """Where the networks are that ``run`` begins with, None = it begins with random ones.
+    """The folder with the networks that ``run`` begins with, None = it begins with random ones.
 
-    A run that has no checkpoints yet begins with those of the folder ``start``. It keeps a copy of them, so that it
-    goes on as it began, whatever becomes of ``start`` and whether or not it is named again. Raises FileNotFoundError
-    when ``start`` has no networks that restyle.
+    A run without checkpoints begins with the networks of the folder ``start``, and keeps a copy of them: so it
+    continues as it began, whatever becomes of ``start`` and whether or not ``start`` is given again. Raises
+    FileNotFoundError when ``start`` lacks a restyling network.
     """
     own = run / START
     begun = any((run / name / "checkpoint.pt").is_file() for name in ("autoencoder", "diffusion"))
@@ -84,8 +84,8 @@ def begin(run: Path, start: Path | None) -> Path | None:
     return own if own.is_dir() else None
 
 
-def take_perception(start: Path, run: Path) -> tuple[str, ...]:
-    """Copy the networks that see from ``start`` to those of ``run``, but for those that ``run`` has begun to train.
+def copy_perception(start: Path, run: Path) -> tuple[str, ...]:
+    """Copy the perception networks of ``start`` to those of ``run``, except those that ``run`` has begun to train.
 
     Returns their names.
     """
@@ -119,9 +119,9 @@ def load_depth(networks: Path, device: torch.device) -> Any:
 
 
 def load_into(networks: Mapping[str, Any], start: Path) -> None:
-    """Give each network the weights that it has in the folder ``start``.
+    """Load each network's weights from the folder ``start``.
 
-    Raises ValueError when these are of a network of other sizes, FileNotFoundError when there are none.
+    Raises ValueError when they belong to a network of other sizes, FileNotFoundError when there are none.
     """
     for name, network in networks.items():
         file = _weights_file(start / name)
@@ -146,7 +146,7 @@ def _halved(name: str, file: Path) -> bytes:
         key: to_fp16(name, key, tensor) if tensor.is_floating_point() else tensor
         for key, tensor in load_file(file).items()
     }
-    # One entry only: more would be written in any order.
+    # One entry only: the order of more would vary.
     return save(tensors, metadata={"format": "pt"})
 
 
@@ -168,7 +168,7 @@ def _replacing(target: Path) -> Iterator[Path]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 = kept, 1 = it could not be."""
+    """Exit status: 0 = kept, 1 = a network is missing or does not fit in FP16."""
     parser = argparse.ArgumentParser(
         prog="python -m dollhouse.train.weights",
         description=__doc__,

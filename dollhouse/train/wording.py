@@ -1,8 +1,8 @@
-"""What colours words mean, learnt from captions alone before any picture is.
+"""Training on captions alone, before the first picture: which colours the words stand for.
 
-A caption names a palette in three of its seventy tokens, and a denoiser that learns them from pictures only finds out
-very late that they matter. Here the text encoder, and the layer of the UNet that makes one vector of a caption, learn
-to tell the colours that a target will have: thousands of captions a minute. The head that reads them is thrown away.
+A caption names a palette in three of its seventy tokens, and a denoiser that learns from pictures only uses them very
+late. Here the text encoder, and the layer of the UNet that makes one vector of a caption, learn to predict the colours
+of the target: thousands of captions a minute. The head that predicts them is discarded.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import torch
 from torch import Tensor, nn
 
 from dollhouse.data.captions import StyleWords, Tokens, caption
-from dollhouse.data.pairs import draw_wish
+from dollhouse.data.pairs import random_wish
 from dollhouse.render.colours import rgb
 from dollhouse.render.layout import ROOM_TYPES
 from dollhouse.render.looks import STYLES
-from dollhouse.render.schemes import Wish, wished_colour
+from dollhouse.render.schemes import ColourWish, wished_colour
 
 from .loop import descend, step_randomness
 
 SLOTS = ("wall", "floor", "sofa", "rug", "curtain", "drawers", "door", "wood")
-"""Whose colours are told."""
+"""The slots whose colours are predicted."""
 
 BATCH, STEPS, LEARNING_RATE = 48, 500, 1e-3
 KEPT = 1.0
-"""Weight of what captions without wishes meant before, to the networks that read them already."""
+"""Weight of the change that captions without wishes suffer, for networks that know them already."""
 
 
-def colours_of(style: str, wish: Wish) -> list[float]:
-    """Three sRGB values, −0.5..0.5, for each of SLOTS."""
+def colours_of(style: str, wish: ColourWish) -> list[float]:
+    """The colours of a target: three sRGB values, −0.5..0.5, for each of SLOTS."""
     return [value - 0.5 for slot in SLOTS for value in rgb(wished_colour(style, slot, "living room", wish))]
 
 
@@ -44,9 +44,9 @@ def learn_words(
     device: torch.device,
     steps: int = STEPS,
 ) -> list[float]:
-    """Move ``text_encoder`` and the UNet's ``add_embedding``; returns the course of the colours' mean square error.
+    """Train ``text_encoder`` and the UNet's ``add_embedding``; returns the colours' mean square error, step by step.
 
-    What both say of captions without wishes stays as near as may be to what they said before.
+    A penalty keeps their outputs for captions without wishes near what they were.
     """
     torch.manual_seed(seed)
     text_encoder, pooling = networks["text_encoder"], networks["unet"].add_embedding
@@ -81,7 +81,7 @@ def _captions(
     texts, colours = [], []
     for _ in range(BATCH):
         style = int(choices.integers(len(STYLES)))
-        wish = draw_wish(choices)
+        wish = random_wish(choices)
         room_type = ROOM_TYPES[int(choices.integers(len(ROOM_TYPES)))]
         texts.append(caption(words[style].prompt, room_type, wish, choices))
         colours.append(colours_of(STYLES[style], wish))

@@ -18,7 +18,7 @@ import torch.distributed as together
 from torch import Tensor
 
 PATIENCE = timedelta(minutes=10)
-"""How long the others may take for a step, or for what the first does alone."""
+"""How long a worker waits for the others: for a step, or for work that the first does alone."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Workers:
             gradient.copy_(mean.view_as(gradient))
 
     def agree(self, value: float) -> float:
-        """The first one's value, for all."""
+        """Returns the first worker's value in all of them."""
         if self.count == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64)
@@ -55,7 +55,7 @@ ALONE = Workers()
 
 
 def join(rank: int, count: int, meeting: Path) -> Workers:
-    """Meet the others at the file ``meeting``, which must be a new one for every run."""
+    """Connect to the other workers through the file ``meeting``, which must be new for every run."""
     if count > 1:
         together.init_process_group(
             "gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=count, timeout=PATIENCE
@@ -64,7 +64,7 @@ def join(rank: int, count: int, meeting: Path) -> Workers:
 
 
 def start_others(module: str, arguments: Sequence[str], count: int, meeting: Path) -> list[Popen[bytes]]:
-    """Processes 1 … ``count`` − 1 of ``python -m module``, with our standard output; they belong to our process group.
+    """Start ``python -m module`` as workers 1 … ``count`` − 1, with this process's standard output and process group.
 
     When one of them dies, the next step of the others raises RuntimeError.
     """

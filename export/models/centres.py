@@ -18,12 +18,12 @@ STRIDE = 4
 """Input pixels per cell of the heat map."""
 
 REACH = 0.1
-"""Share of the picture that a distance to a box side starts at."""
+"""Initial distance to a side of the box, as a share of the picture."""
 
 
 class CentresConfig(PretrainedConfig):
-    """``layers``: for each label, which of the box maps it uses. What carries or backs other things (a rug, a shelf)
-    has the same centre as they do and must not share their map. ``folded``: without batch normalisation, which has
+    """``layers``: for each label, which of the box maps it uses. Things that carry or back others (a rug, a shelf)
+    have the same centre as these and must not share their map. ``folded``: without batch normalisation, which has
     become part of the convolutions; only such a network can be exported weight by weight."""
 
     model_type = "centres"
@@ -56,7 +56,7 @@ def _rectified(inside: int, outside: int, stride: int, folded: bool) -> nn.Seque
 
 
 class _Block(nn.Module):
-    """Two convolutions and a way past them."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, width: int, folded: bool) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ _DETECTORS: dict[str, tuple[Any, Any]] = {
 def load_networks(bundle: Bundle) -> dict[str, Network]:
     """Every network of the bundle by name, its weights rounded to what the bundle stores.
 
-    Raises BundleError when weights cannot be had, or their shapes cannot work together.
+    Raises BundleError when weights cannot be loaded or their shapes do not fit together.
     """
     for name, weights in bundle.networks.items():
         if weights.path is not None:
@@ -66,7 +66,7 @@ def load_networks(bundle: Bundle) -> dict[str, Network]:
 
 
 def _whole(weights: Weights, scratch: Path) -> Weights:
-    """``weights``, or a copy in the folder ``scratch`` of those that are kept in the graphs of a release."""
+    """``weights``; those that are kept in the graphs of a release are copied to the folder ``scratch``."""
     folder = Path(weights.source or "", weights.subfolder)
     if weights.path is None or not is_packed(folder):
         return weights
@@ -146,17 +146,17 @@ def to_fp16(name: str, key: str, tensor: Tensor) -> Tensor:
 
 
 def hint_factor(controlnet: Network) -> int:
-    """By how much a ControlNet's hint embedding shrinks its picture: one halving between neighbouring widths."""
+    """Factor by which a ControlNet's hint embedding shrinks pictures: it halves them between neighbouring widths."""
     return int(2 ** (len(controlnet.config.conditioning_embedding_out_channels) - 1))
 
 
 def vae_factor(vae: Network) -> int:
-    """Picture sides over latent sides."""
+    """Ratio of picture sides to latent sides."""
     return int(2 ** (len(vae.config.block_out_channels) - 1))
 
 
 def unet_factor(unet: Network) -> int:
-    """What latent sides must be a multiple of."""
+    """Latent sides must be multiples of this."""
     return int(2 ** (len(unet.config.block_out_channels) - 1))
 
 
@@ -166,5 +166,5 @@ def _check_hint_factor(networks: dict[str, Network]) -> None:
         hint = hint_factor(networks[name])
         if hint != factor:
             raise BundleError(
-                f"{name} shrinks its hint by {hint}, the VAE by {factor}: these do not fit together"
+                f"{name} shrinks its hint by {hint}, the VAE by {factor}: they do not fit together"
             )

@@ -1,4 +1,4 @@
-"""The networks that look at pictures or make them: VAE halves, depth, detector, and the text encoder beside them."""
+"""Modules of the VAE's halves, the text encoder, the depth model and the detector."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class ObjectNetwork(PhotoNetwork):
 
 
 class Detector(ObjectNetwork):
-    """YOLOS predicts a set, as DETR does: each object once, so nothing is left to suppress."""
+    """YOLOS predicts a set, as DETR does: each object once, so no suppression is needed."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         found = self.network(pixel_values=self.prepare(image))

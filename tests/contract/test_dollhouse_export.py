@@ -1,9 +1,8 @@
-"""The bundle `dollhouse`: it says what the training does, and its whole export works on networks of its classes."""
+"""The bundle `dollhouse`: its file agrees with the training, its committed release with the kept networks."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import msgspec
@@ -12,62 +11,23 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from dollhouse.data.captions import Tokens
+from dollhouse.data.captions import PALETTE_WORDS
 from dollhouse.evaluate import facts
 from dollhouse.render.rooms import LABELS
-from dollhouse.train import depth, detector, perception, restyling, sampling, weights
-from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder
-from dollhouse.train.networks import DenoiserSettings, build_denoisers
-from export.bundle import (
-    BUNDLES,
-    NETWORKS,
-    Bundle,
-    BundleError,
-    Measured,
-    Weights,
-    load_bundle,
-    preview_matrix,
-)
+from dollhouse.train import perception, restyling, sampling, weights
+from export.bundle import BUNDLES, NETWORKS, BundleError, Measured, Weights, load_bundle, preview_matrix
 from export.kept import copy_network
-from export.models.centres import fold
 from export.models.load import load_networks
 from export.publish import live_version
 from export.release import build_release
 from export.stored import SMALLEST, is_fp16
+from restyle import palette
 from restyle.release import load_release
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document, write_document
 from tests.support.reproduction import assert_reproduced
 
 LIVE = ROOT / "releases" / "dollhouse"
-
-DENOISERS = DenoiserSettings(
-    widths=(8, 16), attention=(False, True), heads=2, hint_widths=(4, 8, 8), text_width=16, text_layers=1
-)
-AUTOENCODER = AutoencoderSettings(widths=(8, 8, 16))
-DEPTH = depth.DepthSettings(
-    side=32, stages=(32, 32, 32), depths=(1, 1, 1), width=16, layers=2, heads=2, fusion=8
-)
-DETECTOR = detector.DetectorSettings(side=64, widths=(8, 8, 16, 16, 16), blocks=(1, 1, 1, 1), neck=8)
-MATRIX = np.random.default_rng(0).standard_normal((5, 3)).round(4).tolist()
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The dollhouse as its file says it, but with small untrained networks for small pictures."""
-    folder = tmp_path_factory.mktemp("networks")
-    networks = build_denoisers(DENOISERS, Tokens(restyling.TOKENIZER), seed=0)
-    networks["vae"] = build_autoencoder(AUTOENCODER)
-    networks["depth"] = depth.fold(depth.build_depth(DEPTH))
-    networks["detector"] = fold(detector.build_detector(DETECTOR))
-    restyling.save_networks(networks, folder)
-    (folder / "facts.json").write_text(json.dumps({"preview_matrix": MATRIX}))
-    return msgspec.structs.replace(
-        load_bundle("dollhouse"),
-        native_size=64,
-        networks={name: Weights(path=str(folder / name)) for name in networks},
-        preview_matrix=Measured(path=str(folder / "facts.json"), key="preview_matrix"),
-    )
 
 
 @pytest.mark.timeout(900)  # A minute on two free cores.
@@ -104,9 +64,11 @@ def test_the_bundle_is_what_the_training_keeps() -> None:
     assert (schedule.train_steps, schedule.prediction) == (sampling.TRAIN_STEPS, "v_prediction")
     assert bundle.tokenizer == restyling.TOKENIZER
     assert bundle.object_threshold == perception.SURE
+    assert PALETTE_WORDS == palette.WORDS, "captions and prompts name palettes in different words"
 
 
-def test_missing_weights_are_one_sentence_with_the_command(bundle: Bundle, tmp_path: Path) -> None:
+def test_missing_weights_are_one_sentence_with_the_command(tmp_path: Path) -> None:
+    bundle = load_bundle("dollhouse")
     networks = bundle.networks | {"vae": Weights(path=str(tmp_path / "vae"))}
     with pytest.raises(BundleError, match=r"^networks\.vae: there is no .*/vae: run `make dollhouse`$"):
         load_networks(msgspec.structs.replace(bundle, networks=networks))
@@ -114,14 +76,10 @@ def test_missing_weights_are_one_sentence_with_the_command(bundle: Bundle, tmp_p
     with pytest.raises(BundleError, match=r"^preview_matrix: there is no .*json: run `make dollhouse`$"):
         build_release(msgspec.structs.replace(bundle, preview_matrix=nowhere), tmp_path, version=1)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"preview_matrix": [["red"]]}'])
-def test_a_file_without_the_matrix_is_named(bundle: Bundle, tmp_path: Path, content: str) -> None:
-    (tmp_path / "facts.json").write_text(content)
-    wrong = Measured(path=str(tmp_path / "facts.json"), key="preview_matrix")
-    with pytest.raises(BundleError, match=r"^preview_matrix: .*facts\.json has no preview_matrix"):
-        preview_matrix(msgspec.structs.replace(bundle, preview_matrix=wrong))
+    for content in ("{}", "[]", "{", '{"preview_matrix": [["red"]]}'):
+        (tmp_path / "facts.json").write_text(content)
+        with pytest.raises(BundleError, match=r"^preview_matrix: .*facts\.json has no preview_matrix"):
+            preview_matrix(msgspec.structs.replace(bundle, preview_matrix=nowhere))
 
 
 def test_restyle_reads_what_the_export_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,18 +120,17 @@ def test_the_graphs_hold_every_large_weight_in_half() -> None:
     assert {name for name, size in wholes.items() if size} == {"depth"}
 
 
-@pytest.mark.parametrize("prediction", ["sample", 1, None])
-def test_a_prediction_that_restyle_does_not_know_is_refused(
-    prediction: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_release_names_a_prediction_that_restyle_knows_or_means_epsilon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = read_document(RELEASE)
-    document["schedule"]["prediction"] = prediction
-    monkeypatch.setenv("REROOM_RELEASE", str(write_document(tmp_path, document)))
-    with pytest.raises(ValueError, match=r"release\.json is not .*schedule\.prediction is .*v_prediction"):
-        load_release()
-
-
-def test_a_release_that_names_no_prediction_means_epsilon(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "prediction" not in read_document(RELEASE)["schedule"]
+    assert "prediction" not in document["schedule"]
     monkeypatch.setenv("REROOM_RELEASE", str(RELEASE))
     assert load_release().prediction == "epsilon"
+    for prediction in ("sample", 1, None):
+        document["schedule"]["prediction"] = prediction
+        monkeypatch.setenv("REROOM_RELEASE", str(write_document(tmp_path, document)))
+        with pytest.raises(
+            ValueError, match=r"release\.json is not .*schedule\.prediction is .*v_prediction"
+        ):
+            load_release()

@@ -65,6 +65,9 @@ def release(tmp_path: Path) -> Path:
 
 def test_a_packed_network_is_copied_whole(network: Path, release: Path, tmp_path: Path) -> None:
     content = (network / FILE).read_bytes()
+    assert not is_packed(network)
+    copy_network(network, tmp_path / "unpacked")
+    assert (tmp_path / "unpacked" / FILE).read_bytes() == content
     pack(network, release, VERSION)
     assert {file.name for file in network.iterdir()} == {"config.json", INDEX, REMAINDER}
     assert set(np.load(network / REMAINDER)) == {"ids", "norm.weight"}
@@ -75,12 +78,6 @@ def test_a_packed_network_is_copied_whole(network: Path, release: Path, tmp_path
     copy_network(network, tmp_path / "copy", release.parent)
     assert (tmp_path / "copy" / FILE).read_bytes() == content
     assert {file.name for file in (tmp_path / "copy").iterdir()} == {"config.json", FILE}
-
-
-def test_a_network_with_its_file_is_copied_as_it_is(network: Path, tmp_path: Path) -> None:
-    assert not is_packed(network)
-    copy_network(network, tmp_path / "copy")
-    assert (tmp_path / "copy" / FILE).read_bytes() == (network / FILE).read_bytes()
 
 
 def test_packing_again_makes_the_same_files(network: Path, release: Path, tmp_path: Path) -> None:
@@ -120,14 +117,6 @@ def test_a_release_of_other_weights_is_refused(network: Path, tmp_path: Path) ->
     assert (network / FILE).is_file()
 
 
-def gone(file: Path) -> None:
-    file.unlink()
-
-
-def not_onnx(file: Path) -> None:
-    file.write_bytes(b"\xff" * 100)
-
-
 def one_bit_off(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[content.index(tensors(0)["conv.weight"].tobytes()) + 100] ^= 1
@@ -143,8 +132,8 @@ def without_a_weight(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (gone, "No such file"),
-        (not_onnx, "is no ONNX file"),
+        (Path.unlink, "No such file"),
+        (lambda file: file.write_bytes(b"\xff" * 100), "is no ONNX file"),
         (one_bit_off, "those in the graphs of small, version 2, are others"),
         (without_a_weight, "detector of small, version 2, has no network.conv.weight"),
     ],

@@ -90,18 +90,18 @@ def test_lanes_run_side_by_side_and_their_parts_in_order(tmp_path: Path) -> None
         [part("a", WAIT_FOR, tmp_path, one, other), part("b", code, tmp_path)],
         [part("c", WAIT_FOR, tmp_path, other, one)],
     ]
-    reports: list[str] = []
-    run_lanes(lanes, {"OMP_NUM_THREADS": "7"}, reports.append)
-    assert sorted(reports) == ["a: done", "b: done", "c: done"]
-    assert reports.index("a: done") < reports.index("b: done")
+    lines: list[str] = []
+    run_lanes(lanes, {"OMP_NUM_THREADS": "7"}, lines.append)
+    assert sorted(lines) == ["a: done", "b: done", "c: done"]
+    assert lines.index("a: done") < lines.index("b: done")
     assert (tmp_path / "b.log").read_text() == "7\n"
 
 
-def test_a_part_reports_how_far_it_is(tmp_path: Path) -> None:
+def test_the_progress_of_a_part_is_reported(tmp_path: Path) -> None:
     code = "import time; print('shard 1 of 2', flush=True); time.sleep(1)"
-    reports: list[str] = []
-    run_lanes([[part("render", code, tmp_path)]], {}, reports.append, report_seconds=0.2)
-    assert "render: shard 1 of 2" in reports
+    lines: list[str] = []
+    run_lanes([[part("render", code, tmp_path)]], {}, lines.append, report_seconds=0.2)
+    assert "render: shard 1 of 2" in lines
 
 
 def test_a_part_that_fails_ends_the_others_and_is_named(tmp_path: Path) -> None:

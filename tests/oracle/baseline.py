@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -32,6 +33,9 @@ SCHEDULERS: dict[str, Any] = {
     "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
 }
 """By our names of solvers: diffusers' class, and how Stable Diffusion 1.5 configures it."""
+
+SD15: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012}
+"""The noise schedule of Stable Diffusion 1.5, and of the bundle `tiny`."""
 
 
 def scheduler(
@@ -152,9 +156,43 @@ class Pipeline:
         return float(np.interp(timestep, np.arange(len(alphas)), np.sqrt((1.0 - alphas) / alphas)))
 
 
+@dataclass(frozen=True)
+class Case:
+    """One picture to make. Hints are what Triton's own `depth` and `edges` returned for the photo."""
+
+    depth: NDArray[np.uint8]
+    edges: NDArray[np.uint8]
+    noise: NDArray[np.float32]
+    prompt: str
+    negative_prompt: str
+    solver: str
+    steps: int
+    guidance_scale: float
+    control_scale: tuple[float, float]
+    strength: float = 1.0
+    photo_latents: NDArray[np.float32] | None = None
+    prediction: str = "epsilon"
+    spacing: str = "diffusers"
+    start_noise: float = 1.0
+
+
+def diffusers_picture(case: Case, bundle: str = "tiny") -> NDArray[np.float64]:
+    """FP64 [H,W,3] in 0..255, before rounding."""
+    solver = scheduler(case.solver, **SD15, prediction=case.prediction, spacing=case.spacing)
+    return Pipeline(bundle, solver, case.strength, case.start_noise)(
+        case.steps,
+        [hint(case.depth), hint(case.edges)],
+        case.noise,
+        case.photo_latents,
+        prompt=case.prompt,
+        negative_prompt=case.negative_prompt,
+        guidance_scale=case.guidance_scale,
+        controlnet_conditioning_scale=list(case.control_scale),
+    )
+
+
 class DiffusersBaseline:
-    """What somebody would write who restyles a photo with diffusers: depth, edges, pipeline; at the bundle's
-    defaults."""
+    """Restyling a photo with diffusers, as its users write it: depth, edges, pipeline; at the bundle's defaults."""
 
     def __init__(self, name: str) -> None:
         """Loads everything. Raises BundleError."""

@@ -15,7 +15,7 @@ from tritonclient.utils import np_to_triton_dtype
 
 from stack.triton import TritonServer
 
-from .reference import Case
+from .baseline import Case
 
 
 def tensor(name: str, array: NDArray[Any]) -> InferInput:

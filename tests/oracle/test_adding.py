@@ -27,7 +27,6 @@ from restyle import solver
 from tests.conftest import ROOT
 from tests.oracle import baseline
 
-from .reference import scheduler
 from .test_solver import agrees
 
 PAGE = (ROOT / "docs" / "adding.md").read_text()
@@ -100,7 +99,7 @@ def save_checkpoint(folder: Path) -> None:
     pipeline = StableDiffusionPipeline(
         **{name: networks[name] for name in ("unet", "vae", "text_encoder")},
         tokenizer=load_tokenizer(tiny.tokenizer),
-        scheduler=scheduler("ddim"),
+        scheduler=baseline.scheduler("ddim", **baseline.SD15),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -21,9 +21,7 @@ from restyle.solver import (
     alphas_cumprod,
     solver_table,
 )
-from tests.oracle.baseline import SCHEDULERS
-
-from .reference import SCHEDULE, scheduler
+from tests.oracle.baseline import SCHEDULERS, SD15, scheduler
 
 TOLERANCE = 2e-6
 """Relative. The schedulers round their σ to float32; closer is not to be had."""
@@ -88,7 +86,7 @@ def agrees(
     solver_table: Callable[..., Table] = solver_table,
 ) -> None:
     """Asserts that a trajectory by our table is that of diffusers' scheduler of the same name."""
-    baseline = scheduler(solver, prediction, spacing)
+    baseline = scheduler(solver, **SD15, prediction=prediction, spacing=spacing)
     baseline.set_timesteps(steps)
     # diffusers fails where no step is left; here at least one is.
     run = max(1, int(steps * strength))
@@ -114,7 +112,7 @@ def test_the_trajectory_is_that_of_diffusers(
     agrees(solver, prediction, spacing, steps, strength)
 
 
-def test_every_solver_has_a_peer() -> None:
+def test_every_solver_has_a_scheduler_of_diffusers() -> None:
     assert set(SOLVERS) == set(SCHEDULERS) == set(SPACINGS["diffusers"])
 
 
@@ -131,13 +129,11 @@ def test_trailing_steps_begin_at_the_ends_of_equal_parts(solver: str) -> None:
         assert np.abs(table.timesteps - ends).max() <= 0.5
         # diffusers makes 62 of 61.
         if steps != 61:
-            baseline = scheduler(solver, "v_prediction", "trailing")
+            baseline = scheduler(solver, **SD15, prediction="v_prediction", spacing="trailing")
             baseline.set_timesteps(steps)
             np.testing.assert_array_equal(table.timesteps, baseline.timesteps.numpy())
-    for steps in (5, 10, 20):
-        assert (
-            solver_table(solver, steps, 0.2, ALPHAS, "v_prediction", spacing="trailing").timesteps[0] == 199
-        )
+    made = partial(solver_table, solver, strength=0.2, alphas=ALPHAS, prediction="v_prediction")
+    assert {made(steps=steps, spacing="trailing").timesteps[0] for steps in (5, 10, 20)} == {199}
 
 
 @pytest.mark.parametrize("solver", list(SPACINGS["trailing"]))
@@ -163,8 +159,8 @@ def test_one_step_from_the_photo_alone_is_the_networks_own_picture() -> None:
 
 def test_the_schedule_is_that_of_diffusers() -> None:
     """Theirs is a float32 product of a thousand factors, so it is only equal to about 1e-5."""
-    alphas = alphas_cumprod(SCHEDULE["beta_start"], SCHEDULE["beta_end"], 1000)
-    np.testing.assert_allclose(alphas, scheduler("ddim").alphas_cumprod.numpy(), rtol=2e-5)
+    alphas = alphas_cumprod(**SD15, train_steps=1000)
+    np.testing.assert_allclose(alphas, scheduler("ddim", **SD15).alphas_cumprod.numpy(), rtol=2e-5)
 
 
 @pytest.mark.parametrize("strength", [0.7, 0.29, 0.57, 0.6])

@@ -1,4 +1,4 @@
-"""``make dollhouse``: what it runs, in which order, for how long, and what it tells."""
+"""``make dollhouse``: what it runs, in which order, for how long, and what it reports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +15,21 @@ import pytest
 import torch
 
 from dollhouse import __main__ as command
+from dollhouse import stages as planning
 from dollhouse.data import dataset as data
 from dollhouse.train import perception, presets, restyling, weights
 from dollhouse.train.processes import Part
 from dollhouse.train.progress import last_steps
-from dollhouse.train.workers import Workers
+from dollhouse.train.workers import ALONE, Workers
 from stack.terminal import only_one
 from tests.support.releases import write_document
 from tests.support.small_networks import weights_file, write_networks
 
-TWO_CORES, ONE_GPU = command.Machine(gpu=False, cores=2), command.Machine(gpu=True, cores=8)
+TWO_CORES, ONE_GPU = planning.Machine(gpu=False, cores=2), planning.Machine(gpu=True, cores=8)
 
 
-def order(run: Path, **changes: Any) -> command.TrainingRun:
-    return command.TrainingRun(
-        **{
-            "run": run,
-            "data": run / "data",
-            "rooms": 512,
-            "side": 64,
-            "minutes": None,
-            "export": True,
-            **changes,
-        }
-    )
+def order(run: Path, **changes: Any) -> planning.TrainingOptions:
+    return replace(planning.TrainingOptions(run, run / "data", 512, 64, None, True), **changes)
 
 
 @pytest.fixture
@@ -46,28 +38,25 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, A
     calls: list[tuple[str, dict[str, Any]]] = []
     threads = torch.get_num_threads()
 
-    def make_dataset(folder: Path, split: str, rooms: int, making: data.Making, *rest: Any) -> None:
+    def make_dataset(folder: Path, split: str, rooms: int, making: data.RenderSettings, *rest: Any) -> None:
         calls.append((split, {"folder": folder, "rooms": rooms, "side": making.side, "processes": rest[1]}))
 
     def open_dataset(folder: Path, split: str, rooms: int | None = None) -> tuple[Path, str, int | None]:
         return folder, split, rooms
 
-    def train_first(
-        rooms: Any, run: Path, preset: presets.Preset, device: torch.device, start: Path | None
-    ) -> None:
-        asked = {"rooms": rooms, "run": run, "minutes": preset.autoencoder_minutes, "start": start}
-        calls.append(("autoencoder", asked | {"threads": torch.get_num_threads()}))
+    def restyler(name: str) -> Callable[..., None]:
+        def train(
+            rooms: Any, run: Path, preset: presets.Preset, device: Any, start: Any, workers: Workers = ALONE
+        ) -> None:
+            asked = {
+                "rooms": rooms,
+                "run": run,
+                "minutes": getattr(preset, f"{name}_minutes"),
+                "start": start,
+            }
+            calls.append((name, asked | {"threads": torch.get_num_threads(), "workers": workers.count}))
 
-    def train_second(
-        rooms: Any,
-        run: Path,
-        preset: presets.Preset,
-        device: torch.device,
-        start: Path | None,
-        workers: Workers,
-    ) -> None:
-        asked = {"rooms": rooms, "run": run, "minutes": preset.diffusion_minutes, "start": start}
-        calls.append(("diffusion", asked | {"threads": torch.get_num_threads(), "workers": workers.count}))
+        return train
 
     def trainer(name: str) -> Callable[..., None]:
         def train(run: Path, preset: perception.Preset, rooms: Any, *rest: Any) -> None:
@@ -77,8 +66,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, A
 
     monkeypatch.setattr(data, "make_dataset", make_dataset)
     monkeypatch.setattr(restyling, "open_dataset", open_dataset)
-    monkeypatch.setattr(restyling, "train_first", train_first)
-    monkeypatch.setattr(restyling, "train_second", train_second)
+    for name in restyling.PARTS:
+        monkeypatch.setattr(restyling, f"{name}_part", restyler(name))
     monkeypatch.setattr(restyling, "start_others", lambda *arguments: [])
     monkeypatch.setattr(restyling, "join", lambda rank, count, meeting: Workers(rank, count))
     monkeypatch.setattr(perception, "open_dataset", open_dataset)
@@ -100,14 +89,14 @@ def run_here(monkeypatch: pytest.MonkeyPatch, parts: Sequence[Part]) -> None:
 def test_every_split_is_rendered(
     ran: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    run_here(monkeypatch, command.render_parts(order(tmp_path), TWO_CORES))
+    run_here(monkeypatch, planning.render_parts(order(tmp_path), TWO_CORES))
     common = {"folder": tmp_path / "data", "side": 64, "processes": 2}
     assert ran == [
         ("held_out", {"rooms": 256, **common}),
         ("classifier", {"rooms": 256, **common}),
         ("train", {"rooms": 512, **common}),
     ]
-    few = command.render_parts(order(tmp_path, rooms=100), ONE_GPU)
+    few = planning.render_parts(order(tmp_path, rooms=100), ONE_GPU)
     assert all("--rooms 100 " in " ".join(each.command) for each in few)
     assert all("--processes 1" in " ".join(each.command) for each in few)
 
@@ -120,7 +109,7 @@ def test_two_cores_train_two_networks_at_once_and_what_restyles_on_both(
     minutes: float | None,
     share: float,
 ) -> None:
-    stages = command.training_stages(order(tmp_path, minutes=minutes), TWO_CORES)
+    stages = planning.training_stages(order(tmp_path, minutes=minutes), TWO_CORES)
     names = [[[each.name for each in lane] for lane in lanes] for lanes in stages]
     assert names == [[["autoencoder"], ["depth", "detector", "classifier"]], [["diffusion"]]]
     run_here(monkeypatch, [each for lanes in stages for lane in lanes for each in lane])
@@ -141,15 +130,15 @@ def test_two_cores_train_two_networks_at_once_and_what_restyles_on_both(
 
 
 def test_a_gpu_trains_one_network_after_the_other_within_its_time(tmp_path: Path) -> None:
-    (first,), (second,) = command.training_stages(order(tmp_path), ONE_GPU)
+    (first,), (second,) = planning.training_stages(order(tmp_path), ONE_GPU)
     lane = [*first, *second]
     assert [each.name for each in lane] == ["autoencoder", "depth", "detector", "classifier", "diffusion"]
     minutes = [float(each.command[each.command.index("--minutes") + 1]) for each in lane]
-    assert sum(minutes) == pytest.approx(command.GPU_MINUTES, abs=0.01)
+    assert sum(minutes) == pytest.approx(planning.GPU_MINUTES, abs=0.01)
     assert minutes[-1] / minutes[1] == pytest.approx(
         presets.CUDA.diffusion_minutes / perception.CUDA.minutes["depth"], rel=0.01
     )
-    asked = command.training_stages(order(tmp_path, minutes=5.0), ONE_GPU)
+    asked = planning.training_stages(order(tmp_path, minutes=5.0), ONE_GPU)
     shorter = [float(each.command[each.command.index("--minutes") + 1]) for (lane,) in asked for each in lane]
     assert sum(shorter) == pytest.approx(5.0, abs=0.01)
 
@@ -175,6 +164,9 @@ def test_everything_is_made_in_order(
 ) -> None:
     monkeypatch.setattr(command, "RELEASE", tmp_path / "release")
     write_networks(tmp_path / "networks")
+    command.make(order(tmp_path, export=False), lambda line: None)
+    assert stages == [RENDER, *TRAIN]
+    stages.clear()
     command.make(order(tmp_path), lambda line: None)
     assert stages == [RENDER, *TRAIN, ["keep"], ["export"], ["pack"], ["card"]]
     assert json.loads((tmp_path / "machine.json").read_text())["cores"] >= 1
@@ -193,15 +185,10 @@ def test_weights_that_are_published_are_not_published_again(
     command.make(order(tmp_path), lambda line: None)
     assert stages == [RENDER, *TRAIN, ["keep"], ["pack"], ["card"]]
     write_networks(networks, 0.2)
-    said: list[str] = []
-    command.make(order(tmp_path), said.append)
+    lines: list[str] = []
+    command.make(order(tmp_path), lines.append)
     assert stages[6:] == [RENDER, *TRAIN, ["keep"], ["export"], ["pack"], ["card"]]
-    assert said[-1].startswith("dollhouse-4 is in")
-
-
-def test_without_export_it_ends_with_the_networks(stages: list[list[str]], tmp_path: Path) -> None:
-    command.make(order(tmp_path, export=False), lambda line: None)
-    assert stages == [RENDER, *TRAIN]
+    assert lines[-1].startswith("dollhouse-4 is in")
 
 
 def test_the_rooms_lie_in_the_runs_folder(tmp_path: Path) -> None:
@@ -235,10 +222,10 @@ def test_a_run_that_has_checkpoints_goes_on_with_them(stages: list[list[str]], t
     run, start = tmp_path / "run", write_networks(tmp_path / "networks")
     (run / "autoencoder").mkdir(parents=True)
     (run / "autoencoder" / "checkpoint.pt").touch()
-    said: list[str] = []
-    command.make(order(run, export=False, start=start), said.append)
+    lines: list[str] = []
+    command.make(order(run, export=False, start=start), lines.append)
     assert stages == [RENDER, *TRAIN]
-    assert said[0] == f"{run} began without --start, and goes on so"
+    assert lines[0] == f"{run} began without --start and goes on without it"
 
 
 def test_a_start_is_passed_on_with_all_of_the_time(
@@ -246,7 +233,7 @@ def test_a_start_is_passed_on_with_all_of_the_time(
 ) -> None:
     run, networks = tmp_path / "run", write_networks(tmp_path / "networks")
     asked = order(run, start=weights.begin(run, networks))
-    stages = command.training_stages(asked, TWO_CORES, ["depth", "detector"])
+    stages = planning.training_stages(asked, TWO_CORES, ["depth", "detector"])
     run_here(monkeypatch, [each for lanes in stages for lane in lanes for each in lane])
     assert [name for name, _ in ran] == ["autoencoder", "classifier", "diffusion"]
     assert ran[0][1]["start"] == ran[2][1]["start"] == run / "start"
@@ -269,25 +256,16 @@ def test_two_trainings_do_not_share_a_folder(
 def test_progress_is_that_of_the_network_trained_last(tmp_path: Path) -> None:
     minutes = {"autoencoder": 35.0, "diffusion": 95.0}
     assert last_steps(tmp_path, minutes) == "has just begun"
-    first, second, rooms = (
-        tmp_path / name for name in ("autoencoder/log.jsonl", "diffusion/log.jsonl", "prepared/note.json")
-    )
-    for number, (file, text) in enumerate(
-        [
-            (
-                first,
-                '{"step": 7, "minutes": 1.0, "loss": 2.0}\n{"step": 9, "minutes": 2.25, "loss": 0.5}\n{"st',
-            ),
-            (rooms, '{"shape": [512, 7, 64, 64], "done": 50}'),
-            (second, ""),
-        ]
-    ):
-        file.parent.mkdir()
-        file.write_text(text)
-        os.utime(file, (number, number))
-        expected = (
+    written = {
+        "autoencoder/log.jsonl": (
+            '{"step": 7, "minutes": 1.0, "loss": 2.0}\n{"step": 9, "minutes": 2.25, "loss": 0.5}\n{"st',
             "autoencoder, step 9, 2.2 of 35.0 minutes, loss 0.5000",
-            "depth of 50 of 512 rooms",
-            "diffusion has just begun",
-        )
-        assert last_steps(tmp_path, minutes) == expected[number]
+        ),
+        "prepared/note.json": ('{"shape": [512, 7, 64, 64], "done": 50}', "depth of 50 of 512 rooms"),
+        "diffusion/log.jsonl": ("", "diffusion has just begun"),
+    }
+    for number, (name, (text, expected)) in enumerate(written.items()):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (number, number))
+        assert last_steps(tmp_path, minutes) == expected

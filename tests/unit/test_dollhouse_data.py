@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from dollhouse.data.augmentation import draw, mirror, photos
-from dollhouse.data.dataset import SPLITS, Dataset, Making, make_dataset, make_shard, open_dataset
+from dollhouse.data.dataset import SPLITS, Dataset, RenderSettings, make_dataset, make_shard, open_dataset
 from dollhouse.data.pairs import SOURCES, pairs_of
-from dollhouse.render.rooms import LABELS, NOTHING, STYLES, look, picture, render, restyle, sample_rooms
+from dollhouse.render.rooms import LABELS, NO_WISH, STYLES, picture, render, restyle, sample_rooms, trace_view
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-MAKING = Making(side=32)
+MAKING = RenderSettings(side=32)
 SHARD = 2
 
 
@@ -44,7 +44,7 @@ def test_a_dataset_holds_what_the_renderer_makes(dataset: Dataset) -> None:
 
 
 def test_targets_are_the_rooms_restyled_as_their_pairs_say(dataset: Dataset) -> None:
-    view = look(sample_rooms([dataset.seed(2)]), MAKING.side)
+    view = trace_view(sample_rooms([dataset.seed(2)]), MAKING.side)
     pairs = dataset.pairs(2)
     assert {pair.source for pair in pairs} == set(range(len(SOURCES)))
     for number in (0, 5, len(pairs) - 1):
@@ -69,7 +69,7 @@ def test_pairs_wish_for_nothing_for_palettes_for_walls_and_for_sofas() -> None:
         np.mean([bool(pair.wish.palette) for pair in pairs]),
         np.mean([pair.wish.walls is not None for pair in pairs]),
         np.mean([pair.wish.sofa is not None for pair in pairs]),
-        np.mean([pair.wish == NOTHING for pair in pairs]),
+        np.mean([pair.wish == NO_WISH for pair in pairs]),
     ]
     assert shares == pytest.approx([0.4, 0.15, 0.1, 0.35], abs=0.06)
     assert {len(pair.wish.palette) for pair in pairs} == {0, 1, 2, 3}
@@ -110,7 +110,7 @@ def test_a_shard_that_another_process_finished_stays(folder: Path) -> None:
 
 def test_shards_made_in_another_way_are_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="side 32"):
-        make_dataset(folder, "held_out", 4, Making(side=64), shard_rooms=SHARD)
+        make_dataset(folder, "held_out", 4, RenderSettings(side=64), shard_rooms=SHARD)
 
 
 def test_missing_rooms_are_named(folder: Path, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""The dollhouse's seeing networks and the figures that they are measured by."""
+"""The dollhouse's perception networks and the figures that they are measured by."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from dollhouse import metrics
 from dollhouse.data.augmentation import draw
-from dollhouse.data.dataset import Dataset, Making, make_dataset
+from dollhouse.data.dataset import Dataset, RenderSettings, make_dataset
 from dollhouse.data.hints import depth_bytes
-from dollhouse.metrics import Found
+from dollhouse.metrics import Detections
 from dollhouse.render.rooms import LABELS, STYLES
 from dollhouse.train import depth, detector, perception
 from dollhouse.train import style_classifier as classifier
@@ -23,25 +23,21 @@ from export.models.centres import CentresForObjectDetection, fold
 from export.models.load import load_networks
 from export.onnx import export_onnx
 from export.parity import check_outputs, references
+from tests.support.dollhouse import CPU, DEPTH, DETECTOR
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-CPU = torch.device("cpu")
-DETECTOR = detector.DetectorSettings(side=64, widths=(8, 8, 16, 16, 16), blocks=(1, 1, 1, 1), neck=8, batch=4)
-DEPTH = depth.DepthSettings(
-    side=32, stages=(32, 32, 32), depths=(1, 1, 1), width=16, layers=2, heads=2, fusion=8, batch=4
-)
 CLASSIFIER = classifier.StyleClassifierSettings(side=32, widths=(8, 8), batch=4)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_dataset(tmp_path_factory.mktemp("data"), "train", 4, Making(side=64), shard_rooms=4)
+    return make_dataset(tmp_path_factory.mktemp("data"), "train", 4, RenderSettings(side=64), shard_rooms=4)
 
 
-def found(*rows: tuple[list[float], int, float]) -> Found:
+def found(*rows: tuple[list[float], int, float]) -> Detections:
     boxes = np.array([box for box, _, _ in rows], np.float32).reshape(-1, 4)
-    return Found(
+    return Detections(
         boxes, np.array([row[1] for row in rows], np.int64), np.array([row[2] for row in rows], np.float32)
     )
 
@@ -49,30 +45,28 @@ def found(*rows: tuple[list[float], int, float]) -> Found:
 LEFT, RIGHT, NOWHERE = [0.0, 0.0, 0.4, 0.4], [0.5, 0.5, 1.0, 1.0], [0.6, 0.0, 0.9, 0.3]
 
 
-def test_average_precision_of_perfect_and_empty_answers() -> None:
-    truths = [found((LEFT, 0, 1), (RIGHT, 1, 1)), found((RIGHT, 0, 1))]
-    assert metrics.average_precisions(truths, truths) == {0: 1.0, 1: 1.0}
-    assert metrics.average_precisions([found(), found()], truths) == {0: 0.0, 1: 0.0}
+TRUTHS = [found((LEFT, 0, 1), (RIGHT, 0, 1)), found((RIGHT, 1, 1))]
+NONE, SECOND = found(), found((RIGHT, 1, 1))
 
 
-def test_average_precision_by_hand() -> None:
-    truths = [found((LEFT, 0, 1), (RIGHT, 0, 1))]
-    # Right, wrong, right: precision 1 up to recall 1/2, then 2/3.
-    answers = [found((LEFT, 0, 0.9), (NOWHERE, 0, 0.8), (RIGHT, 0, 0.7))]
-    assert metrics.average_precisions(answers, truths)[0] == pytest.approx(0.5 + 0.5 * 2 / 3)
-    # Finding an object twice is finding it once and being wrong once.
-    twice = [found((LEFT, 0, 0.9), (LEFT, 0, 0.8), (RIGHT, 0, 0.7))]
-    assert metrics.average_precisions(twice, truths)[0] == pytest.approx(0.5 + 0.5 * 2 / 3)
-    # An answer counts for its own picture and label only.
-    elsewhere = metrics.average_precisions([found((LEFT, 1, 0.9)), found((LEFT, 0, 0.9))], [*truths, found()])
-    assert elsewhere == {0: 0.0}
-
-
-def test_an_overlap_of_half_counts() -> None:
-    truths = [found(([0.0, 0.0, 0.4, 0.4], 0, 1))]
-    just, short = found(([0.0, 0.0, 0.4, 0.21], 0, 1)), found(([0.0, 0.0, 0.4, 0.19], 0, 1))
-    assert metrics.average_precisions([just], truths)[0] == 1.0
-    assert metrics.average_precisions([short], truths)[0] == 0.0
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (TRUTHS, (1.0, 1.0)),
+        ([NONE, NONE], (0.0, 0.0)),
+        # Right, wrong, right: precision 1 up to recall 1/2, then 2/3.
+        ([found((LEFT, 0, 0.9), (NOWHERE, 0, 0.8), (RIGHT, 0, 0.7)), SECOND], (0.5 + 0.5 * 2 / 3, 1.0)),
+        # Finding an object twice is finding it once and being wrong once.
+        ([found((LEFT, 0, 0.9), (LEFT, 0, 0.8), (RIGHT, 0, 0.7)), SECOND], (0.5 + 0.5 * 2 / 3, 1.0)),
+        # An answer counts for its own picture and label only.
+        ([found((LEFT, 1, 0.9)), found((LEFT, 0, 0.9))], (0.0, 0.0)),
+        # An overlap of half counts, less does not.
+        ([found(([0.0, 0.0, 0.4, 0.21], 0, 1)), NONE], (0.5, 0.0)),
+        ([found(([0.0, 0.0, 0.4, 0.19], 0, 1)), NONE], (0.0, 0.0)),
+    ],
+)
+def test_average_precision_by_hand(answers: list[Detections], expected: tuple[float, float]) -> None:
+    assert metrics.average_precisions(answers, TRUTHS) == pytest.approx(dict(enumerate(expected)))
 
 
 def test_rare_labels_are_left_out_of_the_mean() -> None:
@@ -136,11 +130,11 @@ def test_every_label_of_every_room_can_be_answered_from_its_targets(dataset: Dat
     made = owned[room, aim.owner].permute(0, 1, 4, 2, 3)
     module = detector.as_module(network, 48, 0.99)
     answers = [
-        Found(b[s > 0].numpy(), n[s > 0].numpy(), s[s > 0].numpy())
+        Detections(b[s > 0].numpy(), n[s > 0].numpy(), s[s > 0].numpy())
         for b, s, n in zip(*module.pick(aim.heat.clamp(1e-6, 1 - 1e-6).logit(), made), strict=True)
     ]
     truths = [
-        Found(b[n >= 0].numpy(), n[n >= 0].numpy(), np.ones(int((n >= 0).sum()), np.float32))
+        Detections(b[n >= 0].numpy(), n[n >= 0].numpy(), np.ones(int((n >= 0).sum()), np.float32))
         for b, n in zip(boxes, labels, strict=True)
     ]
     assert metrics.detector_map50(answers, truths, least=1) > 0.9
@@ -203,37 +197,13 @@ def test_the_detector_trains_resumes_and_loads(dataset: Dataset, tmp_path: Path)
 
 @pytest.mark.filterwarnings("ignore")  # torch announces every fallback of its exporter.
 def test_a_folded_detector_keeps_the_contract_as_onnx(tmp_path: Path) -> None:
-    sizes = Sizes(
-        native_size=64,
-        vae_factor=4,
-        unet_factor=4,
-        latent_channels=4,
-        text_width=8,
-        objects=6,
-        max_batch_size=4,
-    )
-    spec = graph_specs(sizes)["detector"]
+    sides = {"native_size": 64, "vae_factor": 4, "unet_factor": 4, "latent_channels": 4, "text_width": 8}
+    spec = graph_specs(Sizes(**sides, objects=6, max_batch_size=4))["detector"]
     network = fold(detector.build_detector(DETECTOR)).requires_grad_(False)
     module = detector.as_module(network, 6, 0.0).eval()
     cases = references(module, spec)
     export_onnx(module, spec, tmp_path / "detector.onnx")
     check_outputs(spec, tmp_path / "detector.onnx", cases)
-
-
-def test_the_depth_model_trains_and_answers(dataset: Dataset, tmp_path: Path) -> None:
-    network = depth.train_depth(dataset, tmp_path, DEPTH, Limit(steps=2), CPU)
-    answer = depth.as_module(network)(torch.from_numpy(dataset.picture(0, 1))[None])
-    assert answer.shape == (1, 64, 64)
-    assert (int(answer.min()), int(answer.max())) == (0, 255)
-
-
-def test_the_classifier_trains_and_is_kept(dataset: Dataset, tmp_path: Path) -> None:
-    trained = classifier.train_classifier(dataset, tmp_path, CLASSIFIER, Limit(steps=2), CPU)
-    classifier.save_classifier(trained, CLASSIFIER, tmp_path / "classifier")
-    pictures = np.stack([dataset.picture(i % 4, i % 5) for i in range(10)])
-    named = classifier.load_classifier(tmp_path / "classifier").name_styles(pictures)
-    assert named == trained.name_styles(pictures)
-    assert set(named) <= set(STYLES)
 
 
 def test_what_is_trained_is_measured_and_loads_into_a_bundle(dataset: Dataset, tmp_path: Path) -> None:
@@ -254,6 +224,10 @@ def test_what_is_trained_is_measured_and_loads_into_a_bundle(dataset: Dataset, t
     assert isinstance(networks["detector"], CentresForObjectDetection)
     assert networks["detector"].config.id2label[4] == LABELS[4]
     assert networks["depth"].config.image_size == DEPTH.side
+    depths = depth.as_module(networks["depth"])(torch.from_numpy(dataset.picture(0, 1))[None])
+    assert (depths.shape, int(depths.min()), int(depths.max())) == ((1, 64, 64), 0, 255)
+    named = classifier.load_classifier(tmp_path / "classifier").name_styles(dataset.pictures([0, 1], [2, 3]))
+    assert set(named) <= set(STYLES)
 
 
 def test_an_unknown_detector_is_refused() -> None:

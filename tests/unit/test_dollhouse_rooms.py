@@ -8,22 +8,22 @@ from numpy.typing import NDArray
 from dollhouse.render.plan import FRONT
 from dollhouse.render.rooms import (
     LABELS,
-    NOTHING,
+    NO_WISH,
     ROOM_TYPES,
     STYLES,
-    Found,
+    ColourWish,
     Look,
     Mixed,
     Render,
     Restyled,
     Room,
-    Wish,
+    Styled,
     develop,
-    look,
     picture,
     render,
     restyle,
     sample_rooms,
+    trace_view,
 )
 from dollhouse.render.scene import room_slots
 from dollhouse.render.shapes import BALL, CYLINDER, Floats, Piece
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_room_and_picture(rooms: tuple[Room, ...], 
 
 
 def test_a_batch_equals_its_rooms_one_by_one(rooms: tuple[Room, ...], shots: Render) -> None:
-    view = look(rooms[:3], SIDE)
+    view = trace_view(rooms[:3], SIDE)
     torch.testing.assert_close(view.depth, shots.depth[:3], rtol=1e-4, atol=1e-4)
     assert (view.edges == shots.edges[:3]).float().mean() > 0.999
     off = (develop(view, STYLES[:3]).int() - shots.image[:3].int()).abs()
@@ -82,20 +82,20 @@ def test_styles_share_geometry_and_differ_in_looks(rooms: tuple[Room, ...]) -> N
 
 def test_restyled_rooms_look_alike_however_they_were_found(rooms: tuple[Room, ...]) -> None:
     """Colours come from the style, not from what was there: photos of one room in four looks come together."""
-    view = look(rooms[:1], SIDE)
-    found: list[Look] = [Found("boho"), Found("minimalist"), Mixed(0), Mixed(1)]
+    view = trace_view(rooms[:1], SIDE)
+    found: list[Look] = [Styled("boho"), Styled("minimalist"), Mixed(0), Mixed(1)]
     before = torch.cat([picture(view, [each]) for each in found]).float()
-    after = torch.cat([restyle(view, [each], ["modern"], [NOTHING]) for each in found]).float()
+    after = torch.cat([restyle(view, [each], ["modern"], [NO_WISH]) for each in found]).float()
     assert after.std(0).mean() < 0.5 * before.std(0).mean()
 
 
 def test_patterns_plants_and_pictures_stay(rooms: tuple[Room, ...]) -> None:
     room = rooms[0]
     for slot in ("leaf", "picture", "books", "view", "screen"):
-        found = Found("boho").swatch(room, slot, 0)
-        assert Restyled(Found("boho"), "minimalist").swatch(room, slot, 0) == found
-    rug = Found("boho").swatch(room, "rug", 0)
-    made = Restyled(Found("boho"), "scandinavian").swatch(room, "rug", 0)
+        found = Styled("boho").swatch(room, slot, 0)
+        assert Restyled(Styled("boho"), "minimalist").swatch(room, slot, 0) == found
+    rug = Styled("boho").swatch(room, "rug", 0)
+    made = Restyled(Styled("boho"), "scandinavian").swatch(room, "rug", 0)
     assert made.colours != rug.colours
     assert made._replace(colours=rug.colours) == rug
 
@@ -105,30 +105,32 @@ def test_every_slot_has_a_colour_in_every_style(style: str, many: tuple[Room, ..
     for room in many:
         for part, slot in enumerate(room_slots(room)):
             if slot:
-                made = Restyled(Mixed(0), style, Wish(("navy", "pink", "teal"))).swatch(room, slot, part)
+                made = Restyled(Mixed(0), style, ColourWish(("navy", "pink", "teal"))).swatch(
+                    room, slot, part
+                )
                 assert len(made.colours) == 3
 
 
 def test_a_wish_is_seen_in_the_room(rooms: tuple[Room, ...]) -> None:
-    view, found = look(rooms[:1], SIDE), [Found("minimalist")]
+    view, found = trace_view(rooms[:1], SIDE), [Styled("minimalist")]
 
-    def mean(wish: Wish) -> torch.Tensor:
+    def mean(wish: ColourWish) -> torch.Tensor:
         return restyle(view, found, ["modern"], [wish]).float().mean((0, 1, 2))
 
-    plain = mean(NOTHING)
-    red, _, blue = mean(Wish(("navy",))) - plain
+    plain = mean(NO_WISH)
+    red, _, blue = mean(ColourWish(("navy",))) - plain
     assert blue > red + 10
-    red, _, blue = mean(Wish(walls="terracotta")) - plain
+    red, _, blue = mean(ColourWish(walls="terracotta")) - plain
     assert red > blue + 20
     with pytest.raises(ValueError, match="no colour 'plaid'"):
-        mean(Wish(("plaid",)))
+        mean(ColourWish(("plaid",)))
 
 
 def test_restyled_pictures_are_not_burnt_out(rooms: tuple[Room, ...]) -> None:
     """Walls that are white all over have no edges left to keep."""
-    view = look(rooms[:6], SIDE)
+    view = trace_view(rooms[:6], SIDE)
     for style in STYLES:
-        made = restyle(view, [Mixed(0)] * 6, [style] * 6, [NOTHING] * 6)
+        made = restyle(view, [Mixed(0)] * 6, [style] * 6, [NO_WISH] * 6)
         assert made.float().gt(250).float().mean() < 0.12, style
 
 
@@ -156,7 +158,7 @@ def test_depth_is_positive_and_bounded_by_the_room(rooms: tuple[Room, ...], shot
 
 def test_bare_walls_floor_and_ceiling_are_planes(rooms: tuple[Room, ...]) -> None:
     """Where no thing stands, depth is what the empty box of that size has there, computed another way."""
-    view = look(rooms, SIDE)
+    view = trace_view(rooms, SIDE)
     for i, room in enumerate(rooms):
         camera, f = room.camera, SIDE * 0.5 / np.tan(room.camera.fov / 2)
         rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
@@ -186,7 +188,7 @@ def test_boxes_cover_their_things_exactly(shots: Render) -> None:
 
 
 def test_edges_run_along_things_and_corners_not_textures(rooms: tuple[Room, ...]) -> None:
-    view = look(rooms, SIDE)
+    view = trace_view(rooms, SIDE)
     parted = view.things[:, :, 1:] != view.things[:, :, :-1]
     assert view.edges[:, :, :-1][parted].eq(255).all()
     share = view.edges.eq(255).float().mean((1, 2))
@@ -283,7 +285,7 @@ def test_the_camera_stands_free_inside_the_room_at_a_persons_height(many: tuple[
 
 def test_wrong_sizes_and_styles_are_refused(rooms: tuple[Room, ...]) -> None:
     with pytest.raises(ValueError, match="multiples of 8"):
-        look(rooms[:1], 100)
+        trace_view(rooms[:1], 100)
     with pytest.raises(ValueError, match="styles"):
         render(rooms[:1], ["baroque"], 64)
     with pytest.raises(ValueError, match="a style for each"):

@@ -1,10 +1,11 @@
+"""The denoisers' training: captions, batches, the loop, losses, and networks that a bundle loads."""
+
 from __future__ import annotations
 
 import json
 import math
 import pickle
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,16 @@ from dollhouse.data.captions import (
 )
 from dollhouse.data.hints import canny, perturb_depth
 from dollhouse.data.jitter import jittered
-from dollhouse.data.pairs import SOURCES, Pair, pairs_of
+from dollhouse.data.pairs import SOURCES
 from dollhouse.data.prepared import seen_depth
 from dollhouse.render.colours import NAMED_COLOURS
 from dollhouse.render.looks import STYLES
-from dollhouse.render.schemes import Wish
+from dollhouse.render.schemes import ColourWish
 from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder, train_autoencoder
 from dollhouse.train.crops import Crops, draw_step, drawing
 from dollhouse.train.diffusion import draw_timesteps, restyling_losses, train_diffusion
 from dollhouse.train.loop import Limit, Losses, Optimising, Pace, Trainer
-from dollhouse.train.networks import DenoiserSettings, build_denoisers, sizes_of
+from dollhouse.train.networks import build_denoisers, sizes_of
 from dollhouse.train.patches import Adversary
 from dollhouse.train.progress import last_steps
 from dollhouse.train.recipe import DiffusionSettings, Phase
@@ -43,65 +44,11 @@ from dollhouse.train.wording import SLOTS, colours_of, learn_words
 from dollhouse.train.workers import ALONE
 from export.bundle import Weights
 from export.models.load import _load
+from tests.support.dollhouse import CPU, DENOISERS, SIDE, PaintedRooms, RedIsNear
 
-CPU = torch.device("cpu")
-SIDE = 32
-TINY = DenoiserSettings(
-    widths=(8, 16), attention=(False, True), heads=2, hint_widths=(4, 8), text_width=16, text_layers=1
-)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 SMALL_VAE = AutoencoderSettings(widths=(8, 16), crop=16, batch=4, optimising=Optimising(learning_rate=0.03))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small lose time to a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-class PaintedRooms:
-    """Rooms of flat colours and a box; restyled, the walls have a colour per style."""
-
-    def __len__(self) -> int:
-        return SHOWN + 4
-
-    def picture(self, index: int, style: int) -> NDArray[np.uint8]:
-        picture = np.full((SIDE, SIDE, 3), 40 * style + 20, np.uint8)
-        picture[8 + 2 * (index % 8) :, 4 * style + 4 : 4 * style + 12] = (240, 60, 10 * index)
-        return picture
-
-    def source(self, index: int, number: int) -> NDArray[np.uint8]:
-        return self.picture(index, number % 5)
-
-    def pairs(self, index: int) -> tuple[Pair, ...]:
-        return pairs_of(index)
-
-    def target(self, index: int, number: int) -> NDArray[np.uint8]:
-        pair = self.pairs(index)[number]
-        target = self.source(index, pair.source)
-        target[: SIDE // 4] = (50 * STYLES.index(pair.style), 10 * number, 20 * index)
-        return target
-
-    def depth(self, index: int) -> NDArray[np.float32]:
-        return np.linspace(5.0, 1.0 + index, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
-
-    def room_type(self, index: int) -> str:
-        return "living_room"
-
-
-class RedIsNear(nn.Module):
-    """Stands for a depth model: UINT8 [B,H,W,3] → UINT8 [B,H,W]."""
-
-    def __init__(self, sign: float = 1.0) -> None:
-        super().__init__()
-        self.sign = nn.Parameter(torch.tensor(sign))
-        self.asked = 0
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        self.asked += 1
-        return (self.sign * pictures[..., 0].float()).to(torch.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +62,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.uint8]:
 
 
 def crops_of(seen: NDArray[np.uint8], tokens: Tokens, **settings: Any) -> Crops:
-    return Crops(PaintedRooms(), seen, load_style_words(), tokens, DiffusionSettings(sizes=TINY, **settings))
+    return Crops(
+        PaintedRooms(), seen, load_style_words(), tokens, DiffusionSettings(sizes=DENOISERS, **settings)
+    )
 
 
 def test_captions_end_with_the_words_of_the_service() -> None:
@@ -123,7 +72,7 @@ def test_captions_end_with_the_words_of_the_service() -> None:
     choices = np.random.default_rng(0)
     for name, words in zip(STYLES, load_style_words(), strict=True):
         assert words.prompt == table[name]["prompt"]
-        drawn = {caption(words.prompt, "living room", Wish(), choices) for _ in range(200)}
+        drawn = {caption(words.prompt, "living room", ColourWish(), choices) for _ in range(200)}
         assert all(text.endswith(words.prompt) for text in drawn)
         assert any("living room" in text for text in drawn)
         assert words.prompt in drawn
@@ -131,12 +80,14 @@ def test_captions_end_with_the_words_of_the_service() -> None:
 
 def test_captions_ask_for_what_the_target_has_by_any_name_of_its_colour() -> None:
     choices = np.random.default_rng(0)
-    walls = {caption("boho", "office", Wish(walls="sage green"), choices) for _ in range(200)}
+    walls = {caption("boho", "office", ColourWish(walls="sage green"), choices) for _ in range(200)}
     assert {"sage green walls, boho", "walls in sage, boho", "paint the walls mint, boho"} <= walls
     assert all("wall" in text for text in walls)
-    palettes = {caption("boho", "office", Wish(("navy", "beige")), choices) for _ in range(400)}
+    palettes = {caption("boho", "office", ColourWish(("navy", "beige")), choices) for _ in range(400)}
     assert {"colour palette of navy, beige, boho", "colour palette of dark blue, sand, boho"} <= palettes
-    assert plain_caption("boho", Wish(("navy",), sofa="pink")) == "pink sofa, colour palette of navy, boho"
+    assert (
+        plain_caption("boho", ColourWish(("navy",), sofa="pink")) == "pink sofa, colour palette of navy, boho"
+    )
 
 
 def test_no_name_stands_for_two_colours() -> None:
@@ -165,7 +116,7 @@ def test_a_batch_is_one_window_of_source_target_and_hints(seen: NDArray[np.uint8
         for index in range(len(rooms) - SHOWN)
         for number in range(len(rooms.pairs(index)))
     }
-    batch = crops.draw(Phase(1.0, SIDE, 40), np.random.default_rng(5)).on(CPU)
+    batch = crops.draw(Phase(1.0, SIDE, 40), np.random.default_rng(5)).unpack(CPU)
     found = 0
     for row in range(40):
         target = ((batch.targets[row].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy()
@@ -186,14 +137,9 @@ def test_a_batch_is_one_window_of_source_target_and_hints(seen: NDArray[np.uint8
     assert 0 < found < 40
     photo = ((batch.sources[0].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy()
     np.testing.assert_array_equal(batch.edges[0, 0].numpy() * 255, canny(photo))
-
-
-def test_crops_lie_within_the_picture_on_the_autoencoders_grid(
-    seen: NDArray[np.uint8], tokens: Tokens
-) -> None:
-    batch = crops_of(seen, tokens).draw(Phase(1.0, 16, 30), np.random.default_rng(1)).on(CPU)
-    assert batch.sources.shape == batch.targets.shape == (30, 3, 16, 16)
-    assert batch.depth.shape == batch.edges.shape == (30, 1, 16, 16)
+    smaller = crops.draw(Phase(1.0, 16, 30), np.random.default_rng(1))
+    assert smaller.sources.shape == smaller.targets.shape == (30, 16, 16, 3)
+    assert smaller.depth.shape == smaller.edges.shape == (30, 16, 16)
 
 
 def test_jitter_changes_light_and_grain_but_not_the_room() -> None:
@@ -226,25 +172,19 @@ def test_most_timesteps_are_that_of_the_defaults() -> None:
     assert drawn.max() > 420
 
 
-def test_depth_is_answered_once_and_anew_for_another_model(tmp_path: Path) -> None:
-    rooms, model = PaintedRooms(), RedIsNear()
-    answers = np.array(seen_depth(rooms, model, tmp_path))
+def test_depth_is_predicted_once_resumed_and_predicted_anew_for_another_model(tmp_path: Path) -> None:
+    rooms, model, folder = PaintedRooms(), RedIsNear(), tmp_path / "prepared"
+    answers = np.array(seen_depth(rooms, model, folder))
     assert answers.shape == (len(rooms), len(SOURCES), SIDE, SIDE)
     np.testing.assert_array_equal(answers[3, 2], rooms.source(3, 2)[..., 0])
-    seen_depth(rooms, model, tmp_path)
-    assert model.asked == len(rooms)
-    assert (seen_depth(rooms, RedIsNear(0.5), tmp_path) != answers).any()
-
-
-def test_a_half_done_preparation_goes_on(tmp_path: Path) -> None:
-    folder, rooms = tmp_path / "prepared", len(PaintedRooms())
-    seen_depth(PaintedRooms(), RedIsNear(), folder)
-    note = json.loads((folder / "note.json").read_text())
-    (folder / "note.json").write_text(json.dumps({**note, "done": 9}))
-    assert last_steps(tmp_path, {"diffusion": 1.0}) == f"depth of 9 of {rooms} rooms"
-    model = RedIsNear()
-    seen_depth(PaintedRooms(), model, folder)
-    assert model.asked == rooms - 9
+    seen_depth(rooms, model, folder)
+    assert model.calls == len(rooms)
+    note = folder / "note.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "done": 9}))
+    assert last_steps(tmp_path, {"diffusion": 1.0}) == f"depth of 9 of {len(rooms)} rooms"
+    seen_depth(rooms, model, folder)
+    assert model.calls == 2 * len(rooms) - 9
+    assert (seen_depth(rooms, RedIsNear(0.5), folder) != answers).any()
 
 
 class Interrupted(Exception):
@@ -317,7 +257,7 @@ def test_the_autoencoder_learns_and_measures_its_scale(tmp_path: Path) -> None:
 
 
 def test_a_step_without_noise_leads_where_its_clean_picture_is() -> None:
-    """Told the true v, a step finds x0, and a second one from there finds it again."""
+    """With the true v a step finds x0, and a second one from there finds it again."""
     alphas = alphas_cumprod()
     photo, goal = torch.randn(2, 1, 4, 8, 8).unbind(0)
     first, later = torch.tensor([TIMESTEP]), torch.tensor([90])
@@ -335,10 +275,12 @@ def test_a_step_without_noise_leads_where_its_clean_picture_is() -> None:
 
 @pytest.mark.parametrize("second", [False, True])
 def test_denoisers_learn_a_batch(seen: NDArray[np.uint8], tokens: Tokens, second: bool) -> None:
-    networks = build_denoisers(TINY, tokens, seed=1)
+    networks = build_denoisers(DENOISERS, tokens, seed=1)
     vae = build_autoencoder(SMALL_VAE).eval().requires_grad_(False)
     batch = (
-        crops_of(seen, tokens, unconditional=0.0).draw(Phase(1.0, SIDE, 8), np.random.default_rng(0)).on(CPU)
+        crops_of(seen, tokens, unconditional=0.0)
+        .draw(Phase(1.0, SIDE, 8), np.random.default_rng(0))
+        .unpack(CPU)
     )
     steps, times = Steps(networks, alphas_cumprod()), torch.full((8,), TIMESTEP)
     later = torch.full((8,), 60) if second else None
@@ -364,7 +306,7 @@ def test_denoisers_learn_a_batch(seen: NDArray[np.uint8], tokens: Tokens, second
 
 
 def test_words_for_colours_are_learnt_without_forgetting_the_styles(tokens: Tokens) -> None:
-    networks, words = build_denoisers(TINY, tokens, seed=1), load_style_words()
+    networks, words = build_denoisers(DENOISERS, tokens, seed=1), load_style_words()
     plain = tokens([style.prompt for style in words])
     with torch.no_grad():
         before = networks["text_encoder"](input_ids=plain).last_hidden_state
@@ -376,30 +318,28 @@ def test_words_for_colours_are_learnt_without_forgetting_the_styles(tokens: Toke
 
 
 def test_colours_are_those_that_a_target_has() -> None:
-    plain, wished = colours_of("modern", Wish()), colours_of("modern", Wish(walls="navy", sofa="red"))
+    plain, wished = (
+        colours_of("modern", ColourWish()),
+        colours_of("modern", ColourWish(walls="navy", sofa="red")),
+    )
     changed = {slot for n, slot in enumerate(SLOTS) if plain[3 * n : 3 * n + 3] != wished[3 * n : 3 * n + 3]}
     assert changed == {"wall", "sofa"}
 
 
-def test_the_discriminator_learns_to_tell_and_is_kept() -> None:
+def test_the_discriminator_learns_is_kept_and_survives_a_picture_of_nan() -> None:
     adversary = Adversary(2, 0, CPU, ALONE)
     styles = torch.tensor([0, 1])
     real, made = torch.full((2, 3, 32, 32), 0.5), torch.full((2, 3, 32, 32), -0.5)
     first = [float(adversary.learn(real, made, styles)) for _ in range(30)]
     assert first[-1] < 0.8 * first[0]
-    assert adversary.blame(real, styles) < adversary.blame(made, styles)
+    assert adversary.generator_loss(real, styles) < adversary.generator_loss(made, styles)
     again = Adversary(2, 1, CPU, ALONE)
     again.load_state_dict(adversary.state_dict())
     again.network.eval()
     adversary.network.eval()
-    torch.testing.assert_close(again.blame(made, styles), adversary.blame(made, styles))
-
-
-def test_the_discriminator_is_not_spoilt_by_one_picture() -> None:
-    adversary = Adversary(2, 0, CPU, ALONE)
-    pictures, styles = torch.full((2, 3, 32, 32), 0.5), torch.tensor([0, 1])
-    adversary.learn(pictures, torch.full_like(pictures, math.nan), styles)
-    assert adversary.blame(pictures, styles).isfinite()
+    torch.testing.assert_close(again.generator_loss(made, styles), adversary.generator_loss(made, styles))
+    adversary.learn(real, torch.full_like(real, math.nan), styles)
+    assert adversary.generator_loss(real, styles).isfinite(), "one picture has spoilt the discriminator"
 
 
 def test_another_process_draws_the_same(seen: NDArray[np.uint8], tokens: Tokens) -> None:
@@ -416,9 +356,9 @@ def test_another_process_draws_the_same(seen: NDArray[np.uint8], tokens: Tokens)
 
 
 def test_a_start_gives_its_sizes_and_knows_the_words(tokens: Tokens, tmp_path: Path) -> None:
-    save_networks(build_denoisers(TINY, tokens, seed=1), tmp_path)
+    save_networks(build_denoisers(DENOISERS, tokens, seed=1), tmp_path)
     settings = DiffusionSettings().going_on(sizes_of(tmp_path))
-    assert settings.sizes == TINY
+    assert settings.sizes == DENOISERS
     assert settings.word_steps == 0
     assert settings.optimising.learning_rate == DiffusionSettings().optimising.learning_rate / 2
 

@@ -11,23 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dollhouse.data.captions import Tokens
-from dollhouse.data.pairs import Pair, pairs_of
 from dollhouse.train import presets, restyling
 from dollhouse.train.autoencoder import AutoencoderSettings, build_autoencoder
 from dollhouse.train.loop import Optimising
-from dollhouse.train.networks import DenoiserSettings, build_denoisers, sizes_of
+from dollhouse.train.networks import build_denoisers, sizes_of
 from dollhouse.train.recipe import DiffusionSettings, Phase
-from dollhouse.train.weights import begin, digests, keep, load_into, main, take_perception
+from dollhouse.train.weights import RESTYLING, begin, copy_perception, digests, keep, load_into, main
 from export.bundle import NETWORKS, PERCEPTION, BundleError, Weights
 from export.models.load import _load
+from tests.support.dollhouse import CPU, DENOISERS, PaintedRooms, RedIsNear
 from tests.support.small_networks import weights_file, write_networks
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -56,7 +53,9 @@ def test_networks_are_kept_in_half_under_their_names(networks: Path, tmp_path: P
 
 
 def test_what_is_kept_has_one_form(networks: Path, tmp_path: Path) -> None:
-    """Also when it is kept again, from the kept."""
+    """Also when it is kept again from the kept networks, or where other files were."""
+    (tmp_path / "first" / "unet").mkdir(parents=True)
+    (tmp_path / "first" / "unet" / "old.safetensors").touch()
     keep(networks, tmp_path / "first")
     keep(tmp_path / "first", tmp_path / "second")
     assert content(tmp_path / "first") == content(tmp_path / "second")
@@ -93,13 +92,6 @@ def test_a_network_that_is_missing_is_named(
     assert digests(tmp_path / "kept") == digests(networks)
 
 
-def test_what_was_kept_before_and_is_no_longer_there_goes(networks: Path, tmp_path: Path) -> None:
-    (tmp_path / "kept" / "unet").mkdir(parents=True)
-    (tmp_path / "kept" / "unet" / "old.safetensors").touch()
-    keep(networks, tmp_path / "kept")
-    assert not (tmp_path / "kept" / "unet" / "old.safetensors").exists()
-
-
 def test_a_run_goes_on_with_what_it_began_with(networks: Path, tmp_path: Path) -> None:
     run = tmp_path / "new"
     assert begin(run, None) is None
@@ -125,7 +117,7 @@ def test_a_start_needs_what_restyles(networks: Path, tmp_path: Path) -> None:
         (networks / name).rename(tmp_path / name)
     start = begin(tmp_path / "new", networks)
     assert start is not None
-    assert take_perception(start, tmp_path / "new") == ()
+    assert copy_perception(start, tmp_path / "new") == ()
     (networks / "unet").rename(tmp_path / "unet")
     with pytest.raises(FileNotFoundError, match="unet"):
         begin(tmp_path / "other", networks)
@@ -136,57 +128,31 @@ def test_networks_that_see_are_taken_unless_the_run_trains_them(networks: Path, 
     run = tmp_path / "new"
     (run / "depth").mkdir(parents=True)
     (run / "depth" / "checkpoint.pt").touch()
-    assert take_perception(networks, run) == ("detector",)
+    assert copy_perception(networks, run) == ("detector",)
     assert content(run / "networks" / "detector") == content(networks / "detector")
     assert not (run / "networks" / "depth").exists()
     # The classifier's figure is added here, and stays when the run goes on.
     (run / "networks" / "perception.json").write_text('{"classifier_accuracy": 1.0}')
-    assert take_perception(networks, run) == ("detector",)
+    assert copy_perception(networks, run) == ("detector",)
     assert (run / "networks" / "perception.json").read_text() == '{"classifier_accuracy": 1.0}'
 
 
-SIZES = DenoiserSettings(
-    widths=(8, 16), attention=(False, True), heads=2, hint_widths=(4, 8), text_width=16, text_layers=1
-)
 STILL = Optimising(learning_rate=0.0)
 PRESET = presets.Preset(
     autoencoder_minutes=0.0005,
     diffusion_minutes=0.0005,
     autoencoder=AutoencoderSettings(widths=(8, 16), crop=16, batch=2),
-    diffusion=DiffusionSettings(sizes=SIZES, phases=(Phase(1.0, 32, 1, 16),), optimising=STILL, word_steps=0),
+    diffusion=DiffusionSettings(
+        sizes=DENOISERS, phases=(Phase(1.0, 32, 1, 16),), optimising=STILL, word_steps=0
+    ),
 )
-
-
-class GreyRooms:
-    """Nine rooms of noise."""
-
-    def __len__(self) -> int:
-        return 9
-
-    def source(self, index: int, number: int) -> NDArray[np.uint8]:
-        return self.picture(index, number)
-
-    def pairs(self, index: int) -> tuple[Pair, ...]:
-        return pairs_of(index)
-
-    def target(self, index: int, number: int) -> NDArray[np.uint8]:
-        return self.picture(index, 50 + number)
-
-    def picture(self, index: int, style: int) -> NDArray[np.uint8]:
-        return np.random.default_rng([index, style]).integers(0, 256, (32, 32, 3), np.uint8)
-
-    def depth(self, index: int) -> NDArray[np.float32]:
-        return np.linspace(1.0, 5.0, 32 * 32, dtype=np.float32).reshape(32, 32)
-
-    def room_type(self, index: int) -> str:
-        return "bedroom"
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Networks that restyle, with other weights than those that a training draws for itself."""
     folder = tmp_path_factory.mktemp("trained")
-    made = build_denoisers(SIZES, Tokens(restyling.TOKENIZER), seed=77)
+    made = build_denoisers(DENOISERS, Tokens(restyling.TOKENIZER), seed=77)
     made["vae"] = build_autoencoder(replace(PRESET.autoencoder, seed=78))
     made["vae"].register_to_config(scaling_factor=0.75)
     restyling.save_networks({name: network.half() for name, network in made.items()}, folder)
@@ -194,47 +160,31 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def near_is_white(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the place of a depth model."""
-
-    class Depth(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.unused = torch.nn.Parameter(torch.zeros(1))
-
-        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-            return pictures[..., 0]
-
+def depth_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restyling, "load_depth", lambda networks, device: None)
-    monkeypatch.setattr(restyling, "as_module", lambda network: Depth())
+    monkeypatch.setattr(restyling, "as_module", lambda network: RedIsNear())
 
 
-@pytest.mark.usefixtures("near_is_white")
+@pytest.mark.usefixtures("depth_model")
 def test_a_training_begins_with_the_networks_of_its_start(trained: Path, tmp_path: Path) -> None:
-    """It moves nothing here (a learning rate of zero), so everything is still as it began."""
-    restyling.train_first(GreyRooms(), tmp_path, PRESET, CPU, trained)
-    restyling.train_second(GreyRooms(), tmp_path, PRESET, CPU, trained)
+    """It moves nothing here (a learning rate of zero), so everything is still as it began: the sizes too, though the
+    preset has wider networks."""
+    wider = replace(PRESET, diffusion=replace(PRESET.diffusion, sizes=replace(DENOISERS, widths=(8, 24))))
+    restyling.autoencoder_part(PaintedRooms(), tmp_path, wider, CPU, trained)
+    restyling.diffusion_part(PaintedRooms(), tmp_path, wider, CPU, trained)
     made = tmp_path / "networks"
-    for name in NETWORKS:
-        if name not in PERCEPTION:
-            ours, theirs = (_load(name, Weights(path=str(f / name)), 0) for f in (made, trained))
-            for key, value in theirs.state_dict().items():
-                torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=1e-6)
-            assert ours.dtype == torch.float32
+    assert sizes_of(made) == DENOISERS
+    for name in RESTYLING:
+        ours, theirs = (_load(name, Weights(path=str(f / name)), 0) for f in (made, trained))
+        for key, value in theirs.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=1e-6)
+        assert ours.dtype == torch.float32
     assert json.loads((made / "vae" / "config.json").read_text())["scaling_factor"] == 0.75
     assert not (tmp_path / "autoencoder").exists(), "the autoencoder was trained"
 
 
-@pytest.mark.usefixtures("near_is_white")
-def test_a_start_keeps_its_sizes_on_a_machine_that_trains_wider_ones(trained: Path, tmp_path: Path) -> None:
-    wider = replace(PRESET, diffusion=replace(PRESET.diffusion, sizes=replace(SIZES, widths=(8, 24))))
-    restyling.train_first(GreyRooms(), tmp_path, wider, CPU, trained)
-    restyling.train_second(GreyRooms(), tmp_path, wider, CPU, trained)
-    assert sizes_of(tmp_path / "networks") == SIZES
-
-
 def test_networks_of_other_sizes_are_refused(trained: Path) -> None:
-    built = build_denoisers(replace(SIZES, widths=(8, 24)), Tokens(restyling.TOKENIZER), 0)
+    built = build_denoisers(replace(DENOISERS, widths=(8, 24)), Tokens(restyling.TOKENIZER), 0)
     with pytest.raises(
         ValueError, match=r"/unet has other sizes than what is to be trained: size mismatch for"
     ):

@@ -34,8 +34,8 @@ def test_two_workers_have_the_mean_of_their_gradients_and_the_first_ones_value(t
         )
         for rank in range(2)
     ]
-    said = [member.communicate(timeout=100)[0].strip() for member in members]
-    assert said == ["True [0.5, 5.0] [2, 3] 7.0", "False [0.5, 5.0] [2, 3] 7.0"]
+    outputs = [member.communicate(timeout=100)[0].strip() for member in members]
+    assert outputs == ["True [0.5, 5.0] [2, 3] 7.0", "False [0.5, 5.0] [2, 3] 7.0"]
 
 
 def test_alone_nothing_is_shared() -> None:

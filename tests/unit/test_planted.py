@@ -14,7 +14,7 @@ from dollhouse.data.hints import canny, depth_bytes
 from dollhouse.evaluate import planted
 from dollhouse.evaluate.held_out import MEASURED, HeldOutRoom, held_out_rooms
 from dollhouse.evaluate.planted import FAULTS, Restyle, Scores, restyle_of, score_figures, score_rooms
-from dollhouse.render.rooms import STYLES, Wish
+from dollhouse.render.rooms import STYLES, ColourWish
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -26,7 +26,7 @@ class FaultlessModels:
         self.rooms = rooms
         self.release = SimpleNamespace(facts={"labels": []})
         self.pictures = [
-            [room.photo, *room.restyled([(style, Wish()) for style in STYLES])] for room in rooms
+            [room.photo, *room.restyled([(style, ColourWish()) for style in STYLES])] for room in rooms
         ]
 
     async def perceive(self, picture: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
