@@ -17,9 +17,9 @@ import pytest
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed, EventRecord, Failed, StatusChanged, Step, seq_key
 from orchestrator.domain.job import Job, JobState
+from stack.redis import RedisServer
 from tests.integration.test_runner import a_photo
 from tests.support.jobs import a_job, collect
-from tests.support.servers import RedisServer, redis_binaries, running_redis
 
 LEASE = 1.0
 STEPS, PAUSE = 20, 0.05
@@ -76,8 +76,7 @@ class Stack:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    binary = next(binary for binary in redis_binaries().values() if binary)
-    with running_redis(binary, tmp_path) as running:
+    with RedisServer(tmp_path) as running:
         yield running
 
 

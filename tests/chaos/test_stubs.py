@@ -111,8 +111,8 @@ async def test_a_job_whose_model_dies_completes_in_its_first_attempt(stack: Runn
             job = await assert_completed_once(client, stack, watcher)
             assert (await client.health()).healthy
         assert job.attempts == 1, "an outage is not the job's fault"
-        assert "triton runs again" in stack.said
-    assert "has died: ending Triton" in "".join(stack.said)
+        assert "triton runs again" in stack.reports
+    assert "has died: ending Triton" in "".join(stack.reports)
     assert stack.queue_length() == 0
 
 

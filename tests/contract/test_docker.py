@@ -1,4 +1,4 @@
-"""The containers and the embedded stack are told the same, and docker/ is what its tools and readers expect."""
+"""Containers and embedded stack have the same settings, and docker/ is what its tools and readers expect."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import redis
 import yaml  # type: ignore[import-untyped]
 
 from orchestrator.settings import Settings
-from stack.composition import Stack
 from stack.redis import SETTINGS, RedisServer
+from stack.stack import Stack
 from stack.triton import EXIT_SECONDS, OPTIONS, WATCH, triton_part
 from tests.conftest import RELEASE, ROOT
 from tests.support.servers import free_port, redis_binaries
@@ -64,7 +64,7 @@ def tool(name: str) -> str:
     return found
 
 
-# --- what tools say -------------------------------------------------------------------------------------------------
+# --- checks by tools ------------------------------------------------------------------------------------------------
 
 
 def fits_the_specification(file: Path) -> bool:
@@ -90,8 +90,8 @@ def test_the_dockerfiles_pass_hadolint(tmp_path: Path) -> None:
 def docker_compose() -> list[str]:
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]):
-            said = subprocess.run([*command, "version"], capture_output=True, text=True, timeout=60)
-            if re.search(r"version v?2\.[2-9]\d", said.stdout):
+            ran = subprocess.run([*command, "version"], capture_output=True, text=True, timeout=60)
+            if re.search(r"version v?2\.[2-9]\d", ran.stdout):
                 return command
     pytest.skip("there is no Docker Compose 2.20 or newer on PATH")
 
@@ -186,12 +186,12 @@ def test_triton_starts_alike(tmp_path: Path) -> None:
     server.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     server.chmod(0o755)
     env = {"PATH": f"{server.parent}:{os.environ['PATH']}", "REROOM_RELEASE": "/release"}
-    said = subprocess.run(
+    ran = subprocess.run(
         ["/bin/sh", image / "serve_triton.sh", "--id=x"],
         env=env, capture_output=True, text=True, check=True, timeout=10,
     )  # fmt: skip
     models = [f"--model-repository={image}/model_repository", "--model-repository=/release/models"]
-    assert said.stdout.splitlines() == [*OPTIONS, *models, "--id=x"]
+    assert ran.stdout.splitlines() == [*OPTIONS, *models, "--id=x"]
     assert len(OPTIONS) > 1
     embedded = triton_part([tmp_path], tmp_path, (1, 2, 3)).command
     assert WATCH in embedded
@@ -213,7 +213,7 @@ SAID = {
 }
 
 
-def test_the_embedded_redis_is_told_what_the_file_says(tmp_path: Path) -> None:
+def test_the_embedded_redis_has_the_settings_of_the_file(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         assert {name: client.config_get(name)[name] for name in SAID} == SAID
 

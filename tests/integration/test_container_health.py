@@ -18,15 +18,15 @@ from orchestrator.domain.styles import STYLES
 from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
 from orchestrator.worker import Worker
+from stack.redis import RedisServer
 from tests.conftest import ROOT
 from tests.support.fakes import FakeInference, MemoryStorage, a_script
-from tests.support.servers import free_port, redis_binaries, running_redis
+from tests.support.servers import free_port
 
 
 async def test_a_living_worker_touches_its_heartbeat(tmp_path: Path) -> None:
     heartbeat = tmp_path / "alive"
-    binary = next(binary for binary in redis_binaries().values() if binary)
-    with running_redis(binary, tmp_path) as server:
+    with RedisServer(tmp_path) as server:
         store = RedisJobStore(server.url, lease_seconds=0.5)
         inference = FakeInference(a_script())
         storage = MemoryStorage()

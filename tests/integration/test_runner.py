@@ -22,17 +22,16 @@ from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
 from orchestrator.worker import Worker
 from reroom.triton import Step
+from stack.redis import RedisServer
 from tests.support.fakes import FakeInference, Line, MemoryStorage, a_script
 from tests.support.jobs import a_job, claim, collect, result
-from tests.support.servers import RedisServer, redis_binaries, running_redis
 
 LEASE = 1.0
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    binaries = [binary for binary in redis_binaries().values() if binary]
-    with running_redis(binaries[0], tmp_path_factory.mktemp("redis")) as running:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
         yield running
 
 

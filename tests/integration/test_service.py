@@ -18,7 +18,7 @@ from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.photos.decoder.picture import normalise
 from reroom import Client, Forbidden, JobResult, JobStatus, NotFound, events
 from reroom.events import Event, seq_key
-from stack.composition import signing_key
+from stack.stack import signing_key
 from tests.support.generated_client import GeneratedClient
 from tests.support.releases import read_document
 from tests.support.running_stack import RELEASE, SECONDS, RunningStack, photo, running_stack

@@ -27,8 +27,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture(scope="module")
 def triton(checkout: Checkout) -> Checkout:
     """With a complete .triton."""
-    status, said = checkout.make(".triton")
-    assert status == 0, said
+    status, output = checkout.make(".triton")
+    assert status == 0, output
     return checkout
 
 
@@ -55,8 +55,8 @@ def test_killed_at_any_moment_it_is_completed_by_the_next_call(checkout: Checkou
     for moment in moments:
         checkout.kill_when(moment(), ".triton")
         assert not (checkout.folder / ".triton" / ".installed").exists(), "it ended before it was killed"
-    status, said = checkout.make(".triton")
-    assert status == 0, said
+    status, output = checkout.make(".triton")
+    assert status == 0, output
     assert checkout.differences(".triton", *TRITON) == [], seed
     assert not (checkout.folder / ".triton" / ".tmp").exists()
     assert checkout.make("-q", ".triton")[0] == 0, "it would be done again"
@@ -67,19 +67,21 @@ def test_a_lost_network_costs_nothing_and_a_full_disk_is_got_over(triton: Checko
     made = configuration.stat().st_mtime_ns
     triton.package("fat", 1, "# " + "x" * 3_000_000)
     triton.write("requirements/tritonserver.txt", "server==1\nfat==1\n")
-    status, said = triton.make(".triton", env={"PIP_FIND_LINKS": str(triton.folder / "nowhere")})
+    status, output = triton.make(".triton", env={"PIP_FIND_LINKS": str(triton.folder / "nowhere")})
     assert status == 2
-    assert ".triton is not complete; the next call of make goes on from here" in said
+    assert ".triton is not complete; the next call of make goes on from here" in output
 
     # As on a full disk, a file cannot grow beyond this.
     limit = (2_000_000, 2_000_000)
-    status, said = triton.make(".triton", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    status, output = triton.make(
+        ".triton", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    )
     assert status == 2
-    assert "File too large" in said
+    assert "File too large" in output
     assert configuration.stat().st_mtime_ns == made, "what was complete was made anew"
 
-    status, said = triton.make(".triton")
-    assert status == 0, said
+    status, output = triton.make(".triton")
+    assert status == 0, output
     assert triton.differences(".triton", *TRITON, "fat") == []
 
 
@@ -98,9 +100,9 @@ def test_one_make_waits_for_another_and_for_a_pip_whose_starter_was_killed(trito
         time.sleep(0.5)
         assert not (triton.folder / ".triton" / ".installed").exists(), "it did not wait"
         os.kill(pip, signal.SIGCONT)
-        said = [process.communicate(timeout=60)[0] for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], said
-    assert all("waiting for another installation in this folder to end" in each for each in said)
+        output = [process.communicate(timeout=60)[0] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], output
+    assert all("waiting for another installation in this folder to end" in each for each in output)
     assert triton.differences(".triton", *TRITON) == []
 
 
@@ -112,8 +114,8 @@ def test_tests_that_were_not_installed_to_their_end_leave_a_server_that_is_compl
         (checkout.site(".venv") / f"torch_like/part{FILES // 2}.py").exists, ".venv/.tests-installed"
     )
     for goal, packages in ((".venv", ["alpha"]), (".venv/.tests-installed", ["alpha", "torch_like"])):
-        status, said = checkout.make(goal)
-        assert status == 0, said
+        status, output = checkout.make(goal)
+        assert status == 0, output
         assert checkout.differences(".venv", *packages) == []
 
 

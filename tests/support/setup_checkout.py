@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
 FILES = 300
-"""Of a stand-in package: enough that it can be caught while it is copied."""
+"""Files of a stand-in package: enough that a test can catch pip while it copies them."""
 
 PROJECT = """\
 [build-system]
@@ -119,13 +119,13 @@ class Checkout:
         )
 
     def make(self, *goals: str, env: Mapping[str, str] | None = None, **options: Any) -> tuple[int, str]:
-        """The exit status and what it said."""
+        """The exit status and the output."""
         with self.start(*goals, env=env, **options) as process:
-            said, _ = process.communicate(timeout=SECONDS)
-        return process.returncode, said
+            output, _ = process.communicate(timeout=SECONDS)
+        return process.returncode, output
 
     def kill_when(self, moment: Callable[[], bool], *goals: str) -> None:
-        """``make goals``, and kill -9 of every process of it at ``moment``; what it says must not be needed."""
+        """``make goals``, and kill -9 of every process of it at ``moment``; its output is not read."""
         with self.start(*goals) as process:
             end = time.monotonic() + SECONDS
             while process.poll() is None and not moment():

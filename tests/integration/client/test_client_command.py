@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.client_service import CUT, EVENTS, JOB, PICTURE, PNGS, Service, problem
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ANALYZE = ("POST", "/analyze")
 SUBMIT = ("POST", "/transform/submit")
 

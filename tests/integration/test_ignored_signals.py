@@ -1,4 +1,4 @@
-"""Programs that are told to stop by a signal, when whoever started all of this ignores it (``nohup make test &``)."""
+"""Programs that a signal stops, although the process that started the tests ignores it (``nohup make test &``)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dollhouse.train.processes import Part, ending_on_signals, run_lanes
+from dollhouse.train.processes import Part, run_lanes
 from stack.process import Part as StackPart
 from stack.process import Process
+from stack.terminal import ending_on_signals
 
 ROOT = Path(__file__).parents[2]
 IGNORABLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -27,8 +28,8 @@ def ignore_all() -> None:
 
 
 def test_children_of_a_test_ignore_nothing() -> None:
-    said = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, text=True, check=True)
-    assert said.stdout == "[]\n"
+    ran = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
 
 
 def test_that_holds_where_pytest_ignores_them() -> None:

@@ -18,8 +18,8 @@ from PIL import Image
 
 import reroom
 from reroom._cli import main
+from tests.integration.client.test_client_command import ROOT, SUBMIT, interrupted_at_its_first_step, start
 from tests.support.client_service import EVENTS, JOB, PICTURE, Service, completed, problem
-from tests.unit.test_client_command import ROOT, SUBMIT, interrupted_at_its_first_step, start
 
 ERASE = ("DELETE", f"/transform/{JOB}/files")
 
