@@ -5,7 +5,7 @@
     python -m benchmarks.batching          what do several jobs at once gain?
     python -m benchmarks.perf              perf_analyzer on every model; also writes its input files for people
     python -m benchmarks.stubs             what do jobs notice when the processes of Python models are killed?
-    python -m benchmarks.attack            do honest people wait when somebody attacks the API?
+    python -m benchmarks.attack            do honest clients wait while others attack the API?
 
 ``make bench`` runs those from end_to_end to perf. Quality is measured by ``python -m dollhouse.evaluate``.
 Benchmarks may import every island, and only tests import them. The goals of speed stand in their scripts.

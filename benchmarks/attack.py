@@ -1,4 +1,4 @@
-"""Do honest people wait when somebody attacks the API?
+"""Do honest clients wait while others attack the API?
 
     python -m benchmarks.attack            # into results/attack.json; about two minutes
 

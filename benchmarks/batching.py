@@ -9,10 +9,10 @@ latencies are of all jobs. ``throughput_gain_4`` is the throughput of 4 jobs at 
 median over rounds. The mean batch is that of the denoiser, by Triton's statistics.
 
 On a GPU a small batch costs hardly more than one sample. On a CPU it costs nearly as much as its samples, one after
-the other: what several jobs can gain there is what a lone one leaves idle, told by ``idle_alone``: the share of the
+the other: several jobs can gain there only what a lone one leaves idle. ``idle_alone`` measures that: the share of the
 cores' time that Triton and its models did not use while one job at a time ran. The gain is then at most
-1 / (1 − idle_alone), unless a batch takes less computing than its samples. On a machine that others use too, all of
-this says nothing.
+1 / (1 − idle_alone), unless a batch takes less computing than its samples. On a machine that others use too, these
+figures mean nothing.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Level:
 
 
 def percentile(values: Sequence[float], rank: int) -> float:
-    """Of at least one value, ``rank`` in 1 … 99, between neighbours in proportion."""
+    """The percentile ``rank``, 1 … 99, of at least one value, interpolated between neighbours."""
     if len(values) == 1:
         return values[0]
     return quantiles(values, n=100, method="inclusive")[rank - 1]

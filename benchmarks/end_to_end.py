@@ -47,8 +47,8 @@ GOAL = Gate(at_most=0.6)
 PAUSE = 0.3
 """Seconds before each restyle."""
 SAME = 1.0
-"""Of 255: how far the two pictures may differ anywhere. One level of depth, rounded differently, moves them by some
-hundredths; a wrong step, prompt or hint by tens."""
+"""How far the two pictures may differ anywhere, in levels of 255. One level of depth, rounded differently, moves them
+by some hundredths; a wrong step, prompt or hint by tens."""
 
 
 @dataclass(frozen=True)

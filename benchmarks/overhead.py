@@ -4,7 +4,7 @@
     python -m benchmarks.overhead --bundle tiny --out tiny.json
 
 One restyle at a time of a photo of the bundle's native size, at the bundle's defaults, measured by the client (gRPC
-message, transport and events included); what the models computed meanwhile is told by Triton's own statistics.
+message, transport and events included); Triton's own statistics have what the models computed meanwhile.
 
 outside_denoiser_share   1 − the denoiser's computing over the whole
 loop_overhead_share      1 − the computing of every model over the whole: the loop, calls between models, queues,

@@ -21,7 +21,7 @@ are from its profile export (--profile-export-file): latency from a request to i
 time between them. It asks for all outputs, also for the picture before rounding (``image_exact``, four times the
 picture), which the client never does.
 
-Each model is first warmed with the same number of jobs, which also tells how many requests fill --seconds.
+Each model is first warmed with the same number of jobs, which also measures how many requests fill --seconds.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class Timed:
 
     starts: list[float]
     ends: list[float]
-    """Of the last response."""
+    """Times of the last responses."""
     firsts: list[float]
-    """Of the first response."""
+    """Times of the first responses."""
     exported: int
     """Bytes of the profile export."""
 
@@ -131,7 +131,7 @@ class Analyzer:
     """For profile exports."""
 
     def run(self, spec: ModelSpec, jobs: int, requests: int) -> Timed:
-        """Raises PerfError, with what the program said, when it fails."""
+        """Raises PerfError, with the program's output, when it fails."""
         export = self.folder / f"{spec.name}.profile.json"
         export.unlink(missing_ok=True)  # it would be refused
         given = arguments(spec, self.release, self.inputs[spec.name], self.url, jobs, requests)
@@ -145,10 +145,10 @@ class Analyzer:
             check=False,
         )
         if done.returncode:
-            said = (done.stdout + done.stderr).strip().splitlines()
+            output = (done.stdout + done.stderr).strip().splitlines()
             raise PerfError(
                 "\n    ".join(
-                    [f"perf_analyzer ended with status {done.returncode} on {spec.name}:", *said[:20]]
+                    [f"perf_analyzer ended with status {done.returncode} on {spec.name}:", *output[:20]]
                 )
             )
         return read_profile(export.read_text())

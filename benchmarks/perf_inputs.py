@@ -2,7 +2,7 @@
 
 A file holds one request, without the batch axis, as perf_analyzer's --input-data takes it: small tensors as
 numbers, others as base64 of their bytes, each with its shape. Values make sense for a bundle: the demo's photo, its
-edges, a prompt, a step of the default solver. ``REQUESTS`` says what each model is asked; a model that is not there
+edges, a prompt, a step of the default solver. ``REQUESTS`` has each model's request; a model that is not there
 is an error.
 """
 
@@ -33,7 +33,7 @@ from restyle.solver import alphas_cumprod, solver_table
 Inputs = dict[str, NDArray[Any]]
 
 READABLE = 16
-"""Tensors of at most so many numbers are written as numbers."""
+"""Tensors of at most this size are written as numbers."""
 
 
 class UnfitInputs(ValueError):

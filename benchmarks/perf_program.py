@@ -14,7 +14,7 @@ LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.s
 
 
 class PerfError(Exception):
-    """perf_analyzer is missing or failed; the message says what to do."""
+    """perf_analyzer is missing or failed; the message gives the remedy."""
 
 
 def find_perf_analyzer(program: Path | None, folder: Path) -> tuple[Path, dict[str, str]]:

@@ -9,8 +9,8 @@ as often while none does, in random order, on a random Triton; after an idle kil
 come through the public API and are spread evenly over the kills.
 
 ``recovery_…`` is the time from a kill until that Triton has another process for the model and every model answered a
-small request; ``down_…`` the time until `/health/ready` said 503, where there is one Triton. ``attempts_spent`` counts
-attempts beyond the first: an outage should cost none.
+small request; ``down_…`` the time until `/health/ready` answered 503, where there is one Triton. ``attempts_spent``
+counts attempts beyond the first: an outage should cost none.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from measuring.releases import Release, ready_release
 from reroom import AsyncClient, JobStatus, Submitted
 from reroom.triton import RestyleError, TritonClient
 from reroom.triton.wire import ANALYSE, RESTYLE
-from stack.composition import Stack
 from stack.demo import SAMPLE
+from stack.stack import Stack
 
 FAILED_GOAL, RECOVERY_GOAL = Gate(at_most=0), Gate(at_most=15.0)
 TRITONS = (1, 2)
 STEPS = 60
-"""Of each job: about a second for the bundle `tiny`."""
+"""Steps of each job: about a second for the bundle `tiny`."""
 SECONDS = 120.0
 """How long anything may take before the benchmark itself fails."""
 
@@ -178,7 +178,7 @@ async def serves(triton: TritonClient) -> bool:
 
 
 def shared(whole: int, parts: int) -> list[int]:
-    """``whole`` as so many numbers that differ by at most one."""
+    """``whole`` as a sum of ``parts`` numbers that differ by at most one."""
     return [whole // parts + (number < whole % parts) for number in range(parts)]
 
 
@@ -186,7 +186,9 @@ async def run(release: Release, tritons: int, jobs: int, kills: int, seed: int) 
     """Everything with one number of Tritons."""
     with (
         TemporaryDirectory(prefix="reroom-benchmark-") as folder,
-        Stack(Path(folder) / "run", release=release.folder, tritons=tritons, say=lambda line: None) as stack,
+        Stack(
+            Path(folder) / "run", release=release.folder, tritons=tritons, report=lambda line: None
+        ) as stack,
         stack.supervised(),
     ):
         async with (

@@ -26,10 +26,12 @@ from dollhouse.stages import (
     render_parts,
     training_stages,
 )
-from dollhouse.train.processes import PartFailed, Report, ending_on_signals, only_one, run_lanes
+from dollhouse.train.processes import run_lanes
 from export.bundle import NETWORKS, PERCEPTION
 from export.publish import live_version
 from measuring.machine import usable_cores
+from stack.process import StackError
+from stack.terminal import Report, ending_on_signals, only_one
 
 ROOT = Path(__file__).parents[1]
 RELEASE = ROOT / "releases" / "dollhouse"
@@ -48,14 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"[{(time.monotonic() - began) / 60.0:5.1f} min] {line}", flush=True)
 
     try:
-        with ending_on_signals(), only_one(options.run):
+        taken = f"another training runs in {options.run}: wait for it, or stop it"
+        with ending_on_signals(), only_one(options.run, taken):
             make(options, report)
     except ModuleNotFoundError as error:
         print(
             f"training needs {error.name}: run `make dollhouse`, or pip install '.[export]'", file=sys.stderr
         )
         return 2
-    except PartFailed as error:
+    except StackError as error:
         report(str(error))
         report("finished work is kept: run it again and it goes on")
         return 1
@@ -90,7 +93,7 @@ def parse(arguments: list[str] | None) -> TrainingOptions:
 
 
 def make(options: TrainingOptions, report: Report) -> None:
-    """Render, train, keep, export and describe. Raises PartFailed."""
+    """Render, train, keep, export and describe. Raises StackError."""
     # These import torch, which takes seconds: wrong usage is reported before that.
     from dollhouse.train.loop import pick_device
 
@@ -114,7 +117,7 @@ def make(options: TrainingOptions, report: Report) -> None:
     if facts.released_weights(RELEASE) != weights.digests(options.run / "networks"):
         version = facts.next_version(RELEASE)
         run_lanes([[part(options, "export", ["export", "dollhouse", "--version", str(version)])]], {}, report)
-    run_lanes([[part(options, "pack", ["export.kept", "dollhouse"])]], {}, report)
+    run_lanes([[part(options, "pack", ["export.weights_from_graphs", "dollhouse"])]], {}, report)
     run_lanes(
         [[part(options, "card", module("evaluate.card", run=options.run, data=options.data))]], {}, report
     )

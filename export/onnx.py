@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from export.bundle import Stored
+from export.fp16_initializers import halve
 from export.parity import ParityError, check_weights
 from export.spec import Axis, ModelSpec
-from export.stored import halve
 
 OPSET = 18
 """The newest that all runtimes in CONTRIBUTING's table of versions read (with ONNX IR 10)."""
@@ -29,7 +29,7 @@ EXAMPLE_BATCH = 3
 def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored = "fp32") -> list[str]:
     """Trace ``module`` with the spec's examples and write ``path`` (see :func:`save_onnx`).
 
-    With ``stored`` = "fp16" the weights that FP16 holds exactly take half the space (see ``export.stored``).
+    With ``stored`` = "fp16" the weights that FP16 holds exactly take half the space (see ``export.fp16_initializers``).
 
     Returns the names of the parameters that the optimiser folded into constants. Raises ParityError when a parameter
     that the outputs depend on is missing before that, or any is changed at any time.

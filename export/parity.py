@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from export.bundle import FLOAT_TOLERANCE
+from export.fp16_initializers import weights_of
 from export.spec import Axis, ModelSpec
-from export.stored import weights_of
 
 BYTE_TOLERANCE = 1
 """UINT8 outputs are rounded, so they may differ by one."""

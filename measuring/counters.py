@@ -15,8 +15,8 @@ SETTLING = 0.05
 
 @dataclass(frozen=True)
 class Counters:
-    """Of one model since the server started, or between two readings. Times are in seconds, summed over requests:
-    all of a batch count the whole of its run."""
+    """One model's statistics since the server started, or between two readings. Times are in seconds, summed over
+    requests: each request of a batch counts the whole run of the batch."""
 
     requests: int = 0
     samples: int = 0

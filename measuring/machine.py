@@ -1,4 +1,4 @@
-"""The machine that trains or is measured, as far as the system tells."""
+"""The machine that trains or is measured, as far as the system describes it."""
 
 from __future__ import annotations
 

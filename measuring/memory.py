@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Memory:
-    """Of Triton's processes, in units of 10⁶ bytes."""
+    """The memory of Triton's processes, in units of 10⁶ bytes."""
 
     peak_mb: float
     """The sum of what each process held at its own peak (VmHWM). Pages that they share count in each, so this is more
@@ -22,7 +22,7 @@ class Memory:
 
 
 def memory_of(pid: int) -> Memory:
-    """Of a process and its descendants, as /proc tells it (Linux)."""
+    """The memory of a process and its descendants, as /proc has it (Linux)."""
     pids = descendants(pid)
     peaks = [_kilobytes(f"/proc/{each}/status", "VmHWM") for each in pids]
     shares = [_kilobytes(f"/proc/{each}/smaps_rollup", "Pss") for each in pids]

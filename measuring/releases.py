@@ -34,12 +34,12 @@ class Release:
 
     @property
     def side(self) -> int:
-        """Of the square pictures that it was made for."""
+        """Pixels along a side of the square pictures that it was made for."""
         return int(self.facts["sizes"]["native_size"])
 
     @property
     def described(self) -> dict[str, Any]:
-        """What a benchmark's JSON says of it: name, side, and what it does where a request is silent."""
+        """Its members in a benchmark's JSON: name, side, and its defaults for what a request leaves out."""
         return {"release": self.facts["release"], "side": self.side, **self.facts["defaults"]}
 
     @property
@@ -61,7 +61,7 @@ def ready_release(bundle: str) -> Release:
     file.
 
     That is for bundles that are too large for the repository. Raises BundleError when there is no such bundle, and
-    RuntimeError, with what the export said, when it fails.
+    RuntimeError, with the export's message, when it fails.
     """
     release = Release(ROOT / "releases" / bundle)
     if _exported(release):

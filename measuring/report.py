@@ -39,7 +39,7 @@ def write(file: Path, document: dict[str, Any]) -> None:
 
 
 def reached(gate: Gate, value: float) -> str:
-    """The gate, and a mark that says whether ``value`` passes it, for a rich table."""
+    """The gate, with a mark whether ``value`` passes it, for a rich table."""
     return f"{gate} {'[green]✓[/]' if gate.passes(value, gate.bound) else '[red]✗[/]'}"
 
 

@@ -101,7 +101,7 @@ class Service:
         return await read_counters(self._models)
 
     async def perceive(self, picture: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """What ``depth``, ``edges`` and ``detector`` say of UINT8 [H,W,3]: their tensors by name."""
+        """The answers of ``depth``, ``edges`` and ``detector`` to UINT8 [H,W,3]: their tensors by name."""
         image = InferInput("image", list(picture.shape), "UINT8")
         image.set_data_from_numpy(np.ascontiguousarray(picture))
         answer = await self._models.infer("perception", [image])

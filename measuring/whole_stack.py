@@ -13,8 +13,8 @@ from PIL import Image
 from measuring.releases import Release
 from orchestrator.domain.styles import STYLES
 from reroom import Client
-from stack.composition import Stack
 from stack.demo import JOB_SECONDS, read_photo
+from stack.stack import Stack
 
 
 @dataclass(frozen=True)

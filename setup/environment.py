@@ -2,7 +2,7 @@
 
     python3 setup/environment.py .venv --stamp .server-installed --needs pyproject.toml --pip "-e '.[embedded]'"
 
-A stamp in the folder says that its installation has ended. All stamps go before anything is changed, so an environment
+A stamp in the folder marks an installation that has ended. All stamps go before anything is changed, so an environment
 without one was left in the middle: by Ctrl-C, kill -9, a full disk, a lost network. It is compared with the records
 that pip keeps of every file, and goes on from where it is if they agree; else it is made anew. pip alone would not see
 the difference: it takes a package for installed as soon as its METADATA is there, which need not be the last file.
@@ -33,7 +33,7 @@ UNFINISHED = "is not complete; the next call of make goes on from here"
 
 
 class SetupError(Exception):
-    """A step failed, and has said why; the message is one sentence about what that means."""
+    """A step failed, and has printed the reason; the message is one sentence about what that means."""
 
 
 def main(arguments: list[str] | None = None) -> int:

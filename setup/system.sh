@@ -1,5 +1,5 @@
 #!/bin/sh
-# What comes from the distribution: installed where root may and apt is there, said otherwise. Nothing fails for it.
+# Installs packages of the distribution as root where apt is there; elsewhere prints what is missing. Never fails.
 #
 #     setup/system.sh redis-server libseccomp2
 set -u

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import shutil
 import sys
@@ -13,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from stack.composition import WILDCARDS, Stack
 from stack.demo import demo
-from stack.process import EmbeddedError
-from stack.supervisor import ending_on_signals, say
+from stack.process import StackError
+from stack.stack import WILDCARDS, Stack
+from stack.terminal import ending_on_signals, only_one, report
 from stack.triton import ROOT
 
 RUN = ROOT / ".run"
@@ -25,7 +24,7 @@ LAST_PORT = 65535
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 = done (``up``: stopped by a signal), 1 = an error, said in one sentence, 130 = interrupted."""
+    """Exit status: 0 = done (``up``: stopped by a signal), 1 = an error, reported on stderr, 130 = interrupted."""
     options = parse(arguments)
     try:
         with ending_on_signals():
@@ -35,11 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
                 stack = Stack(run, release=find_release(options.bundle))
                 demo(stack, photo=options.photo, style=options.style, out=options.out)
             return 0
-    except EmbeddedError as error:
-        say(f"error: {error}")
+    except StackError as error:
+        report(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        say("stopped")
+        report("stopped")
         return 0 if options.command == "up" else INTERRUPTED
 
 
@@ -95,7 +94,8 @@ def count(text: str) -> int:
 
 def up(options: argparse.Namespace) -> int:
     run: Path = options.run
-    with only_one(run):
+    taken = f"another stack runs in {run}: stop it, or give this one a folder of its own with --run"
+    with only_one(run, taken):
         stack = Stack(
             run,
             release=find_release(options.bundle),
@@ -106,47 +106,33 @@ def up(options: argparse.Namespace) -> int:
             tritons=options.tritons,
             apis=options.apis,
         )
-        say("starting …")
+        report("starting …")
         with stack:
-            say(f"reroom serves at {stack.url} (logs in {run / 'logs'}); Ctrl-C ends it")
-            say(f"{', '.join(stack.triton_urls)}: gRPC at {', '.join(stack.triton_urls.values())}")
+            report(f"reroom serves at {stack.url} (logs in {run / 'logs'}); Ctrl-C ends it")
+            report(f"{', '.join(stack.triton_urls)}: gRPC at {', '.join(stack.triton_urls.values())}")
             if options.host in WILDCARDS and not os.environ.get("API_BASE_URL"):
-                say(
+                report(
                     f"warning: every URL in its answers begins with {stack.url}, which other machines cannot reach: "
                     f"set API_BASE_URL=http://<this machine>:{urlsplit(stack.url).port}"
                 )
             try:
                 stack.watch()
             finally:
-                say("stopping …")
+                report("stopping …")
     return 0
 
 
 def find_release(bundle: str) -> Path:
-    """The bundle's release folder; raises EmbeddedError when there is none."""
+    """The bundle's release folder; raises StackError when there is none."""
     releases = ROOT / "releases"
     release = releases / bundle
     if not (release / "models").is_dir():
         there = sorted(folder.parent.name for folder in releases.glob("*/models"))
-        raise EmbeddedError(
+        raise StackError(
             f"there is no bundle {bundle} in {releases}: run `make export BUNDLE={bundle}`"
             + (f", or take one of those that are there: {', '.join(there)}" if there else "")
         )
     return release
-
-
-@contextmanager
-def only_one(run: Path) -> Iterator[None]:
-    """Raises EmbeddedError when another stack uses the folder."""
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EmbeddedError(
-                f"another stack runs in {run}: stop it, or give this one a folder of its own with --run"
-            ) from None
-        yield
 
 
 @contextmanager
@@ -156,7 +142,7 @@ def demo_folder() -> Iterator[Path]:
     run = Path(tempfile.mkdtemp(prefix="demo-", dir=RUN))
     try:
         yield run
-    except EmbeddedError:
+    except StackError:
         if not (run / "logs").exists():
             shutil.rmtree(run)
         raise

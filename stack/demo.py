@@ -18,8 +18,8 @@ from rich.table import Table
 from orchestrator.domain.styles import STYLES
 from orchestrator.photos.kinds import is_accepted, refusal
 from reroom import Client, ReroomError, events
-from stack.composition import Stack
-from stack.process import EmbeddedError
+from stack.process import StackError
+from stack.stack import Stack
 
 GAP = 16
 """Pixels between the two pictures of before-after.png."""
@@ -38,7 +38,7 @@ Timings = dict[str, float]
 def demo(stack: Stack, *, photo: Path | None, style: str, out: Path) -> None:
     """Restyle ``photo`` on a stack started for it; write result.jpg, thumbnail.jpg and before-after.png into ``out``.
 
-    Raises EmbeddedError when that fails.
+    Raises StackError when that fails.
     """
     before = time.monotonic()
     console = Console()
@@ -52,7 +52,7 @@ def demo(stack: Stack, *, photo: Path | None, style: str, out: Path) -> None:
         with watched(stack):
             restyle(stack.url, data, style, out, timings, console)
     except ReroomError as error:
-        raise EmbeddedError(f"the demo failed: {error} (logs: {stack.run / 'logs'})") from error
+        raise StackError(f"the demo failed: {error} (logs: {stack.run / 'logs'})") from error
     finally:
         with timed(timings, "stop the stack"):
             stack.stop()
@@ -61,13 +61,13 @@ def demo(stack: Stack, *, photo: Path | None, style: str, out: Path) -> None:
     console.print(f"wrote {out / 'result.jpg'}, {out / 'thumbnail.jpg'} and {out / 'before-after.png'}")
 
 
-# What can be seen to be wrong is said before anything is started.
+# Wrong input is reported before any process is started.
 
 
 def known_style(style: str) -> str:
     """In any case, as the API takes it."""
     if (known := style.strip().lower()) not in STYLES:
-        raise EmbeddedError(f"there is no style {style!r}; there are: {', '.join(STYLES)}")
+        raise StackError(f"there is no style {style!r}; there are: {', '.join(STYLES)}")
     return known
 
 
@@ -77,9 +77,9 @@ def read_photo(photo: Path | None) -> bytes:
     try:
         data = photo.read_bytes()
     except OSError as error:
-        raise EmbeddedError(f"cannot read the photo {photo}: {error.strerror}") from None
+        raise StackError(f"cannot read the photo {photo}: {error.strerror}") from None
     if not is_accepted(data):
-        raise EmbeddedError(f"cannot take {photo}: {refusal(data)}")
+        raise StackError(f"cannot take {photo}: {refusal(data)}")
     return data
 
 
@@ -90,7 +90,7 @@ def make_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise EmbeddedError(f"cannot write to {out}: {error.strerror}") from None
+        raise StackError(f"cannot write to {out}: {error.strerror}") from None
 
 
 def restyle(url: str, photo: bytes, style: str, out: Path, timings: Timings, console: Console) -> None:
@@ -169,12 +169,12 @@ def timed(timings: Timings, name: str) -> Iterator[None]:
 def watched(stack: Stack) -> Iterator[None]:
     """Within the block, parts that crash are started again; an error of the block's after the stack gave up is its."""
     done = threading.Event()
-    failures: list[EmbeddedError] = []
+    failures: list[StackError] = []
 
     def watch() -> None:
         try:
             stack.watch(done, patience=PATIENCE_SECONDS)
-        except EmbeddedError as error:
+        except StackError as error:
             failures.append(error)
             # Without the rest of the stack, the client's calls fail soon instead of waiting for a part that is gone.
             stack.stop()

@@ -1,4 +1,4 @@
-"""Run one command and leave nothing of it behind, whatever happens to whoever started it.
+"""Run one command and leave nothing of it behind, also when the starter is killed.
 
 Usage: guard.py GRACE LOG SHARED_MEMORY COMMAND…; standard input is a pipe that the starter holds open. The first line
 on standard output is the command's process id, or ``error: …``. When the pipe closes, because the starter wants the
@@ -83,7 +83,7 @@ def wait(child: subprocess.Popen[bytes], grace: float) -> None:
 
 
 def end_descendants() -> None:
-    """Kill what the command left. Killing a process hands its own children over, hence the loop."""
+    """Kill the processes that the command left. The children of a killed one become ours, hence the loop."""
     own = os.getpid()
     while True:
         for pid in Path(f"/proc/{own}/task/{own}/children").read_text().split():

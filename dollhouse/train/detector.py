@@ -75,7 +75,11 @@ def build_detector(settings: DetectorSettings) -> CentresForObjectDetection:
 def as_module(
     network: CentresForObjectDetection, objects: int = 32, threshold: float = 0.05
 ) -> CentreDetector:
-    """The network as the repository serves it; the low threshold is for measuring, not for serving."""
+    """The network with the inputs and outputs of the model ``detector`` on Triton.
+
+    Objects below ``threshold`` become padding. The default keeps nearly all, as average precision needs; a bundle
+    serves at its own, higher one.
+    """
     height, width = network.config.image_size
     return CentreDetector(network, (height, width), list(MEAN), list(STD), objects, threshold)
 

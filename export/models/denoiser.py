@@ -37,7 +37,7 @@ class Denoiser(nn.Module):
         control_scale: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """FP32 latents, x0_previous, noise [B,4,h,w]; timestep [B,1]; coefficients [B,7] = p,q,a,b,c,d,g;
-        text [B,K,77,D], K = 2 for (unconditional, conditional) or 1; depth, edges UINT8 [B,H,W];
+        text [B,N,77,D], N = 2 for (unconditional, conditional) or 1; depth, edges UINT8 [B,H,W];
         control_scale [B,2].
 
         Returns the next latents and x0, FP32 [B,4,h,w].

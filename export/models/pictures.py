@@ -107,7 +107,10 @@ class ObjectNetwork(PhotoNetwork):
 
 
 class Detector(ObjectNetwork):
-    """YOLOS predicts a set, as DETR does: each object once, so no suppression is needed."""
+    """A detector of transformers, YOLOS or DETR: image UINT8 [B,H,W,3] → boxes [B,K,4], scores and labels [B,K].
+
+    These networks report each object once, so there is no non-maximum suppression.
+    """
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         found = self.network(pixel_values=self.prepare(image))

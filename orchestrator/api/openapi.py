@@ -160,7 +160,7 @@ def _websocket() -> JsonSchema:
 
 
 def schema_controller(handlers: Sequence[ControllerRouterHandler], max_upload_bytes: int) -> type[Controller]:
-    """The route that serves the document of these handlers."""
+    """A controller that serves the OpenAPI document of ``handlers`` at /schema."""
 
     @functools.cache
     def encoded() -> bytes:

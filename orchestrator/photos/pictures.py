@@ -22,7 +22,7 @@ class BrokenPicture(Exception):
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
-    """A JPEG as RGB uint8 [H, W, 3], sides at most MAX_SIDE; raises BrokenPicture."""
+    """A JPEG as RGB uint8 [H, W, 3], shrunk where a side is longer than MAX_SIDE. Raises BrokenPicture."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
             picture = opened.convert("RGB")

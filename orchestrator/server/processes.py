@@ -5,6 +5,8 @@ its own (SO_REUSEPORT), the connections that wait for a process would be lost wi
 
 It stands in place of uvicorn's own supervisor (0.54). When a process dies during a ping, that neither replaces it nor
 obeys SIGTERM until the ping has timed out; with a short timeout it kills processes that a busy machine starts slowly.
+Nor is it stack/supervisor.py, which starts commands: these processes inherit a socket, and a container that runs the
+API alone does not have the stack.
 """
 
 from __future__ import annotations
@@ -37,8 +39,7 @@ _log = logging.getLogger("reroom.processes")
 def serve_in_processes(
     serve: Serve, processes: int, sockets: Sequence[socket.socket], stop_seconds: float
 ) -> int:
-    """Keep ``processes`` processes serving until SIGTERM or SIGINT; then each gets SIGTERM, and SIGKILL after
-    ``stop_seconds``.
+    """Keep ``processes`` serving until SIGTERM or SIGINT; then each gets SIGTERM, and SIGKILL after ``stop_seconds``.
 
     Returns the exit status: 0, or STARTUP_FAILURE when one of the first processes could not begin. A replacement that
     cannot begin is tried again, since the others still serve and the cause, such as a lack of memory, may pass.

@@ -98,4 +98,4 @@ def lose_the_disk(stack: RunningStack, redis_data: Path, storage: Path) -> None:
 
 
 def serves(stack: RunningStack) -> bool:
-    return any("api runs again" in line for line in stack.said)
+    return any("api runs again" in line for line in stack.reports)

@@ -17,9 +17,9 @@ import pytest
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed, EventRecord, Failed, StatusChanged, Step, seq_key
 from orchestrator.domain.job import Job, JobState
-from tests.support.api_server import a_redis, photo
+from stack.redis import RedisServer
+from tests.support.api_server import photo
 from tests.support.jobs import a_job, claim, collect
-from tests.support.servers import RedisServer
 
 LEASE = 1.0
 STEPS, PAUSE = 20, 0.05
@@ -76,7 +76,7 @@ class Stack:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    with a_redis(tmp_path) as running:
+    with RedisServer(tmp_path) as running:
         yield running
 
 

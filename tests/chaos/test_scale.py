@@ -65,7 +65,7 @@ async def test_one_of_two_tritons_killed_under_twenty_jobs_fails_none(stack: Run
         assert (await client.health()).healthy
 
         with stack.supervised():
-            await until(lambda: f"{killed} runs again" in stack.said, "the restart")
+            await until(lambda: f"{killed} runs again" in stack.reports, "the restart")
             await until(
                 lambda: all(n > back[each] for each, n in count(stack, f"{address} serves again").items()),
                 "both workers' notice of it",
@@ -117,4 +117,4 @@ async def test_an_api_process_killed_under_watchers_loses_nothing(stack: Running
         for watcher in watchers:
             assert await outcome(client, stack, watcher) == 1
     assert len(stack.api_pids() & before) == 1
-    assert not any(line.startswith("api ") for line in stack.said), "the part itself has not ended"
+    assert not any(line.startswith("api ") for line in stack.reports), "the part itself has not ended"

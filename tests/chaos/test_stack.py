@@ -189,7 +189,7 @@ async def test_redis_killed_mid_job_loses_nothing(stack: RunningStack) -> None:
             stack.kill("redis")
             for watcher in watchers:
                 await assert_completed_once(client, stack, watcher)
-    assert "redis runs again" in stack.said
+    assert "redis runs again" in stack.reports
     assert stack.queue_length() == 0
 
 
@@ -222,7 +222,7 @@ async def test_a_killed_api_is_started_again_and_its_watchers_resume(stack: Runn
             stack.kill("api")
             for watcher in watchers:
                 await assert_completed_once(client, stack, watcher)
-    assert "api runs again" in stack.said
+    assert "api runs again" in stack.reports
 
 
 async def test_a_worker_that_is_asked_to_stop_hands_its_jobs_over(stack: RunningStack) -> None:
@@ -237,7 +237,7 @@ async def test_a_worker_that_is_asked_to_stop_hands_its_jobs_over(stack: Running
             await assert_completed_once(client, stack, watcher)
         assert len(steps_of_attempts(watchers[0].seen)) == 2
     stack.stack.check()
-    assert any(line.startswith(f"{first} ended with status 0") for line in stack.said)
+    assert any(line.startswith(f"{first} ended with status 0") for line in stack.reports)
 
 
 async def test_jobs_of_a_stopped_stack_go_on_when_it_is_started_again(stack: RunningStack) -> None:

@@ -110,8 +110,8 @@ async def test_a_job_whose_model_dies_completes_in_its_first_attempt(stack: Runn
             os.kill(stubs(stack)[model], signal.SIGKILL)
             await assert_completed_once(client, stack, watcher)
             assert (await client.health()).healthy
-        assert "triton runs again" in stack.said
-    assert "has died: ending Triton" in "".join(stack.said)
+        assert "triton runs again" in stack.reports
+    assert "has died: ending Triton" in "".join(stack.reports)
     assert stack.queue_length() == 0
 
 

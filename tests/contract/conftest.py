@@ -9,7 +9,8 @@ import pytest
 import redis.asyncio
 
 from orchestrator.adapters.redis import RedisJobStore
-from tests.support.servers import RedisServer, redis_binaries, running_redis
+from stack.redis import RedisServer
+from tests.support.servers import redis_binaries
 
 LEASE = 0.6
 """Seconds."""
@@ -21,7 +22,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     binary = redis_binaries()[request.param]
     if binary is None:
         pytest.skip(f"no redis-server {request.param} here")
-    with running_redis(binary, tmp_path_factory.mktemp("redis")) as running:
+    with RedisServer(tmp_path_factory.mktemp("redis"), binary=binary) as running:
         yield running
 
 
@@ -34,5 +35,5 @@ async def store(server: RedisServer) -> AsyncIterator[RedisJobStore]:
 
 @pytest.fixture
 async def client(server: RedisServer) -> AsyncIterator[redis.asyncio.Redis]:
-    async with redis.asyncio.Redis(port=server.port, decode_responses=True) as opened:
+    async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as opened:
         yield opened

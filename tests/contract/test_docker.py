@@ -17,8 +17,8 @@ import redis
 import yaml  # type: ignore[import-untyped]
 
 from orchestrator.settings import Settings
-from stack.composition import Stack
 from stack.redis import SETTINGS, RedisServer
+from stack.stack import Stack
 from stack.triton import EXIT_SECONDS, OPTIONS, WATCH, triton_part
 from tests.conftest import RELEASE, ROOT
 from tests.support.programs import ran

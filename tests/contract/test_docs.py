@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import jsonschema
@@ -108,3 +110,24 @@ def test_the_page_on_models_has_every_model_and_every_input_of_restyle() -> None
     inputs = tensor_types(read_config(ROOT / "model_repository" / "restyle" / "config.pbtxt").input)
     assert set(rows) == models - {"restyle"} | set(inputs)
     assert {name: rows[name].split(" ")[0] for name in inputs} == inputs
+
+
+def test_the_newest_section_of_the_changelog_is_this_version() -> None:
+    """Server and client carry the same number."""
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    newest = re.findall(r"^## (\d+\.\d+\.\d+) \(\d{4}-\d\d-\d\d\)$", changelog, re.MULTILINE)[0]
+    for folder in (ROOT, ROOT / "client"):
+        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        assert project["version"] == newest
+
+
+def test_every_program_that_a_page_names_is_there() -> None:
+    """The changelog names those of older versions too."""
+    named = {
+        module
+        for page in PAGES
+        if page.name != "CHANGELOG.md"
+        for module in re.findall(r"python3? -m ([\w.]*\w)(?!\{)", page.read_text())
+    }
+    assert "orchestrator.worker" in named
+    assert {module for module in named if find_spec(module) is None} == set()

@@ -14,8 +14,9 @@ from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed, Failed, Preview, Step
 from orchestrator.domain.job import MAX_DELIVERIES, JobError, JobState
 from orchestrator.ports import Reservation, Unavailable
+from stack.redis import RedisServer
 from tests.support.jobs import a_job, claim, collect, result
-from tests.support.servers import RedisServer, free_port
+from tests.support.servers import free_port
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 
@@ -79,7 +80,7 @@ async def test_a_replica_without_its_master_and_anothers_endless_script_are_outa
     await asyncio.sleep(0.3)
     with pytest.raises(Unavailable, match="BUSY"):
         await store.get(job.id)
-    async with redis.asyncio.Redis(port=server.port) as other:
+    async with redis.asyncio.Redis.from_url(server.url) as other:
         await other.script_kill()
     with pytest.raises(redis.exceptions.ResponseError):
         await endless

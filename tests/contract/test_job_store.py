@@ -14,9 +14,9 @@ from orchestrator.adapters.redis.store import EVENTS_TTL
 from orchestrator.domain.events import Cancelled, Completed, Failed, StatusChanged, Step, seq_key
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, JobError, JobState
 from orchestrator.ports import JobFinished, JobNotFound, Lease, LeaseLost, Unavailable
+from stack.redis import RedisServer
 from tests.contract.conftest import LEASE, prefixes
 from tests.support.jobs import a_job, claim, collect, result
-from tests.support.servers import RedisServer
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 
@@ -341,7 +341,7 @@ async def test_erase_forgets_finished_jobs_only(store: RedisJobStore) -> None:
 async def test_nothing_stays_for_ever(store: RedisJobStore, server: RedisServer) -> None:
     lease = await claim(store, job=a_job())
     await store.finish(lease, Completed(result=result()))
-    async with redis.asyncio.Redis(port=server.port, decode_responses=True) as client:
+    async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
         keys = store._keys
         assert await client.xlen(keys.queue) == 0
         assert 0 < await client.ttl(keys.job + lease.job.id) <= 60
@@ -354,7 +354,7 @@ async def test_events_go_before_the_record_does(server: RedisServer) -> None:
     try:
         lease = await claim(lasting, job=a_job())
         await lasting.finish(lease, Completed(result=result()))
-        async with redis.asyncio.Redis(port=server.port) as client:
+        async with redis.asyncio.Redis.from_url(server.url) as client:
             assert 0 < await client.ttl(lasting._keys.events + lease.job.id) <= EVENTS_TTL
             assert await client.ttl(lasting._keys.job + lease.job.id) > EVENTS_TTL
             await client.delete(lasting._keys.events + lease.job.id)
@@ -389,7 +389,7 @@ async def test_a_missing_server_is_unavailable(store: RedisJobStore) -> None:
 
 
 async def test_a_wrong_password_is_not_an_outage(server: RedisServer) -> None:
-    denied = RedisJobStore(server.url.replace("://", "://someone:wrong@"))
+    denied = RedisJobStore(server.url.replace("://:", "://someone:wrong"))
     with pytest.raises(AccessDenied):
         await denied.ping()
     await denied.aclose()

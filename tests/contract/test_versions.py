@@ -14,9 +14,9 @@ from orchestrator.domain.events import Completed, Failed, Step
 from orchestrator.domain.job import JobState
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import LeaseLost
+from stack.redis import RedisServer
 from tests.contract.conftest import LEASE, prefixes
 from tests.support.jobs import a_job, claim, collect, result
-from tests.support.servers import RedisServer
 
 OLD, NEW = "old", "new"
 """Kinds of workers."""

@@ -8,14 +8,14 @@ import pytest
 import pytest_asyncio
 
 from reroom.triton import TritonClient
+from stack.redis import RedisServer
 from stack.triton import TritonServer
-from tests.support.api_server import Api, a_redis, running_api
-from tests.support.servers import RedisServer
+from tests.support.api_server import Api, running_api
 
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with a_redis(tmp_path_factory.mktemp("redis")) as server:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 

@@ -14,8 +14,9 @@ from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.domain.events import Completed, Failed, Step
 from orchestrator.domain.job import JobError, JobResult
 from orchestrator.domain.styles import STYLES
+from stack.redis import RedisServer
 from tests.support.api_server import ADMIN_TOKEN, SIGNING_KEY, Api, photo, problem, running_api
-from tests.support.servers import RedisServer, free_port
+from tests.support.servers import free_port
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from stack.redis import RedisServer
 from tests.contract.test_full_redis import a_replica, full, without_its_replicas
 from tests.support.api_server import Api, photo, problem, running_api
-from tests.support.servers import RedisServer
 
 MAX_QUEUE = 2
 
@@ -29,7 +29,7 @@ async def api(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> A
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def client(redis: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis(port=redis.port) as opened:
+    async with Redis.from_url(redis.url) as opened:
         yield opened
 
 

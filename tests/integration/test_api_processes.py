@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from stack.redis import RedisServer
 from tests.support.api_server import Api, running_api, said
 from tests.support.running_stack import api_processes, until
-from tests.support.servers import RedisServer
 
 SECONDS = 30.0
 

@@ -18,8 +18,8 @@ from orchestrator.domain.styles import STYLES
 from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
 from orchestrator.worker import Worker
+from stack.redis import RedisServer
 from tests.conftest import ROOT
-from tests.support.api_server import a_redis
 from tests.support.fakes import FakeInference, MemoryStorage, a_script
 from tests.support.programs import ran
 from tests.support.servers import free_port
@@ -27,7 +27,7 @@ from tests.support.servers import free_port
 
 async def test_a_living_worker_touches_its_heartbeat(tmp_path: Path) -> None:
     heartbeat = tmp_path / "alive"
-    with a_redis(tmp_path) as server:
+    with RedisServer(tmp_path) as server:
         store = RedisJobStore(server.url, lease_seconds=0.5)
         inference = FakeInference(a_script())
         storage = MemoryStorage()

@@ -6,8 +6,8 @@ import httpx2
 import pytest
 
 from orchestrator.adapters.storage.signing import UrlSigner
+from stack.redis import RedisServer
 from tests.support.api_server import ALLOWED_ORIGIN, SIGNING_KEY, Api, problem, running_api
-from tests.support.servers import RedisServer
 
 OTHER = "https://elsewhere.example"
 

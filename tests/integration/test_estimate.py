@@ -13,8 +13,8 @@ from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed
 from orchestrator.ports import Lease
 from orchestrator.services.jobs import seconds_remaining
+from stack.redis import RedisServer
 from tests.support.jobs import a_job, claim, result
-from tests.support.servers import RedisServer
 
 ENDS = 120
 """Jobs that end before the estimate is asked for, and again after a change of speed."""

@@ -14,16 +14,15 @@ import redis.asyncio
 from orchestrator.adapters.redis import RedisJobStore, hub
 from orchestrator.domain.events import Completed, EventRecord, Step
 from orchestrator.ports import JobStore, Lease
-from tests.support.api_server import a_redis
+from stack.redis import RedisServer
 from tests.support.jobs import a_job, claim, collect, result
-from tests.support.servers import RedisServer
 
 EVENTS = 150
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    with a_redis(tmp_path) as running:
+    with RedisServer(tmp_path) as running:
         yield running
 
 
@@ -78,7 +77,7 @@ async def test_one_reading_connection_however_many_watchers(
     leases = [await claim(store, job=a_job()) for _ in range(20)]
     watching = [asyncio.create_task(collect(store, lease.job.id)) for lease in leases for _ in range(5)]
     await asyncio.sleep(0.5)
-    async with redis.asyncio.Redis(port=server.port, decode_responses=True) as client:
+    async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
         reading = [each for each in await client.client_list() if each["cmd"] == "xread"]
     assert len(reading) == 1
     began = time.monotonic()

@@ -29,8 +29,9 @@ from orchestrator.services.jobs import (
     TooManyJobs,
     seconds_remaining,
 )
+from stack.redis import RedisServer
 from tests.support.jobs import a_job, claim
-from tests.support.servers import RedisServer, free_port
+from tests.support.servers import free_port
 
 RESULT = JobResult(transformed_key="a/b", thumbnail_key="a/c", metadata={})
 _prefixes = itertools.count()

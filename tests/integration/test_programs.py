@@ -16,16 +16,16 @@ NO_MODULES = {"guard"}
 DRIVER = """
 import contextlib, io, json, runpy, sys
 for module in sys.argv[1:]:
-    said, sys.argv = io.StringIO(), [module, "--help"]
+    output, sys.argv = io.StringIO(), [module, "--help"]
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(output):
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         status = "no exit"
     except SystemExit as end:
         status = end.code
     except Exception as error:
         status = repr(error)
-    print(json.dumps([module, status, said.getvalue()]), flush=True)
+    print(json.dumps([module, status, output.getvalue()]), flush=True)
 """
 
 
@@ -51,7 +51,7 @@ def test_every_program_prints_its_usage_and_ends() -> None:
     answers = {name: (status, said) for name, status, said in map(json.loads, done.stdout.splitlines())}
     wrong = {name: answers.get(name) for name in names if answers.get(name, (None, ""))[0] != 0}
     assert wrong == {}, done.stderr[-2000:]
-    assert all("usage:" in said.lower() for _, said in answers.values())
+    assert all("usage:" in output.lower() for _, output in answers.values())
 
 
 def test_scripts_that_are_started_by_their_path_print_their_usage_too() -> None:

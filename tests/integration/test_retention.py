@@ -13,9 +13,10 @@ from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
 from orchestrator.domain.job import MAX_DELIVERIES, JobError
 from orchestrator.ports import Unavailable
 from orchestrator.services.retention import Retention
+from stack.redis import RedisServer
 from tests.support.fakes import MemoryStorage
 from tests.support.jobs import a_job, claim, result
-from tests.support.servers import RedisServer, free_port
+from tests.support.servers import free_port
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 _prefixes = itertools.count()

@@ -22,10 +22,10 @@ from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
 from orchestrator.worker import Worker
 from reroom.triton import Step
+from stack.redis import RedisServer
 from tests.support.api_server import photo as a_photo
 from tests.support.fakes import FakeInference, Line, MemoryStorage, a_script
 from tests.support.jobs import a_job, claim, collect, result
-from tests.support.servers import RedisServer
 
 LEASE = 1.0
 

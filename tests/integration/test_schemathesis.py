@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stack.redis import RedisServer
 from stack.triton import TritonServer
 from tests.support.api_server import ADMIN_TOKEN, running_api
-from tests.support.servers import RedisServer
 
 FUZZING = Path(__file__).resolve().parents[1] / "fuzzing"
 EXAMPLES = 25

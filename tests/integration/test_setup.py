@@ -65,15 +65,17 @@ def test_a_lost_network_costs_nothing_and_a_full_disk_is_got_over(triton: Checko
     made = configuration.stat().st_mtime_ns
     triton.package("fat", 1, "# " + "x" * 3_000_000)
     triton.write("requirements/tritonserver.txt", "server==1\nfat==1\n")
-    status, said = triton.make(".triton", env={"PIP_FIND_LINKS": str(triton.folder / "nowhere")})
+    status, output = triton.make(".triton", env={"PIP_FIND_LINKS": str(triton.folder / "nowhere")})
     assert status == 2
-    assert ".triton is not complete; the next call of make goes on from here" in said
+    assert ".triton is not complete; the next call of make goes on from here" in output
 
     # As on a full disk, a file cannot grow beyond this.
     limit = (2_000_000, 2_000_000)
-    status, said = triton.make(".triton", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    status, output = triton.make(
+        ".triton", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    )
     assert status == 2
-    assert "File too large" in said
+    assert "File too large" in output
     assert configuration.stat().st_mtime_ns == made, "what was complete was made anew"
 
     triton.complete(".triton")
@@ -95,9 +97,9 @@ def test_one_make_waits_for_another_and_for_a_pip_whose_starter_was_killed(trito
         time.sleep(0.5)
         assert not (triton.folder / ".triton" / ".installed").exists(), "it did not wait"
         os.kill(pip, signal.SIGCONT)
-        said = [process.communicate(timeout=60)[0] for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], said
-    assert all("waiting for another installation in this folder to end" in each for each in said)
+        output = [process.communicate(timeout=60)[0] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], output
+    assert all("waiting for another installation in this folder to end" in each for each in output)
     assert triton.differences(".triton", *TRITON) == []
 
 

@@ -13,8 +13,8 @@ import pytest
 from orchestrator.api import reading
 from orchestrator.app import create_app
 from orchestrator.settings import Settings
+from stack.redis import RedisServer
 from tests.support.api_server import photo, problem, serving
-from tests.support.servers import RedisServer
 
 MAX_UPLOAD = 200_000
 UPLOADS = 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -12,10 +13,10 @@ import pytest_asyncio
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.ports import Storage
+from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem, running_api, said
 from tests.support.relay import Relay, relaying
 from tests.support.s3_server import S3Server
-from tests.support.servers import RedisServer
 
 ANSWER = 1.5
 IN_TIME = 6.0
@@ -86,7 +87,8 @@ async def redis_slow(redis: RedisServer, tmp_path_factory: pytest.TempPathFactor
             "REROOM_TRITON_URL": f"127.0.0.1:{silent.sockets[0].getsockname()[1]}",
             "REROOM_ANSWER_SECONDS": str(ANSWER),
         }
-        url = f"{relay.url.replace('http', 'redis')}/0"
+        address = urlsplit(redis.url).netloc.rpartition("@")[2]
+        url = redis.url.replace(address, urlsplit(relay.url).netloc)
         async with running_api(url, tmp_path_factory.mktemp("redis"), **settings) as api:
             yield Slow(api, relay, LocalStorage(api.storage_dir, UrlSigner(b"", "")))
 

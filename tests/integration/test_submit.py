@@ -10,9 +10,9 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem, running_api
 from tests.support.running_stack import until
-from tests.support.servers import RedisServer
 
 BOUNDARY = "a-boundary"
 MAX_UPLOAD = 200_000

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
 from measuring.memory import stubs_of
-from stack.process import EmbeddedError
+from stack.process import StackError
 from stack.triton import TritonServer
 
 CONFIG = """
@@ -181,7 +181,7 @@ def test_a_model_that_does_not_fit_is_refused_with_a_sentence(
 ) -> None:
     write_model(tmp_path / "models", "wrong", **change)  # type: ignore[arg-type]
     server = TritonServer([tmp_path / "models"], tmp_path / "run")
-    with pytest.raises(EmbeddedError, match="while starting") as caught:
+    with pytest.raises(StackError, match="while starting") as caught:
         server.start()
     assert sentence in str(caught.value)
 

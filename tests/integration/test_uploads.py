@@ -21,9 +21,9 @@ from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.domain.events import Completed
 from orchestrator.domain.job import JobResult
 from orchestrator.ports import Storage
+from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem, running_api
 from tests.support.s3_server import S3Server
-from tests.support.servers import RedisServer
 
 MAX_UPLOAD = 200_000
 

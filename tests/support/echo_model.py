@@ -1,7 +1,7 @@
 """A ``restyle`` of a few lines that speaks the wire contract without networks.
 
 The result's ``release`` carries what the model was given, as JSON; a cancelled request leaves a file, named after its
-prompt, that holds the step. Prompts with a meaning: ``error MESSAGE``, ``nonsense``, ``nothing``.
+prompt, with the step in it. Prompts with a meaning: ``error MESSAGE``, ``nonsense``, ``nothing``.
 """
 
 from __future__ import annotations

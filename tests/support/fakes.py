@@ -23,11 +23,11 @@ from orchestrator.ports import (
 from reroom.triton import Analysis, PhotoAnalysis, Preview, RestyleEvent, RestyleRequest, Result, Stage, Step
 
 Line = RestyleEvent | Exception | float
-"""What a script holds: an event, an error, or a pause in seconds."""
+"""A line of a script: an event, an error, or a pause in seconds."""
 
 
 def a_script(steps: int = 4, pause: float = 0.0) -> list[Line]:
-    """A whole restyle as the model's events, with a pause before every step."""
+    """A whole restyle, as the model reports it, with a pause before every step."""
     script: list[Line] = [
         Stage(name="analyzing", progress=0.0),
         Analysis(
@@ -77,7 +77,7 @@ def an_analysis(height: int = 48, width: int = 64) -> PhotoAnalysis:
 
 
 class FakeInference(Inference):
-    """Plays its scripts, one a request, the last one again and again. Remembers what it was asked and what it sent.
+    """Plays its scripts, one a request, the last one again and again. Records its requests and events.
 
     A photo that it is to look at takes ``looking`` seconds, and then comes to ``analysed``, which may be an error.
     """

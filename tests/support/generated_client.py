@@ -47,7 +47,7 @@ class GeneratedClient:
             return self._module("api.transform.submit").sync(client=client, body=form)
 
     def restyle(self, url: str, data: bytes, style: str, preferences: dict[str, Any], seconds: float) -> Any:
-        """The status of the completed job; fails when it is not completed within ``seconds``."""
+        """The status of the completed job; fails when it is not completed in time."""
         states, get_status = self._module("models").JobState, self._module("api.transform.get_status").sync
         submitted = self.submit(url, data, style, preferences)
         deadline = time.monotonic() + seconds

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 class Relay:
     """Passes everything on to ``target``; ``accepted`` counts its connections so far, ``sent`` is what clients sent.
 
-    ``lose_answers``: how many answers are lost, their connections cut. ``delay``: seconds by which each
-    piece of an answer is late, if what was sent last has the words ``slow``.
+    ``lose_answers``: the number of answers that are not passed back, but whose connections are cut. ``delay``: seconds
+    by which each piece of an answer is late, if what was sent last has the words ``slow``.
     """
 
     def __init__(self, target: str) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from tritonclient.grpc import InferenceServerClient
 
 from orchestrator.adapters.redis.keys import Keys
-from stack.composition import Stack
+from stack.stack import Stack
 from tests.support.pictures import room
 
 RELEASE = Path(__file__).resolve().parents[2] / "releases" / "tiny"
@@ -35,10 +35,10 @@ def photo(height: int = 480, width: int = 640, format: str = "JPEG") -> bytes:
 
 
 class RunningStack:
-    """``said`` collects what the supervisor tells."""
+    """``reports`` collects the supervisor's lines."""
 
     def __init__(self, run: Path, env: dict[str, str], *, workers: int, tritons: int, apis: int) -> None:
-        self.said: list[str] = []
+        self.reports: list[str] = []
         self.stack = Stack(
             run,
             release=RELEASE,
@@ -46,7 +46,7 @@ class RunningStack:
             tritons=tritons,
             apis=apis,
             env=env,
-            say=self.said.append,
+            report=self.reports.append,
         )
 
     @property
@@ -76,7 +76,7 @@ class RunningStack:
         return redis.Redis.from_url(self.stack.redis_url, decode_responses=True)
 
     def stream(self, job_id: str) -> list[tuple[str, str]]:
-        """What the store has told about a job: (seq, type) of every event."""
+        """The events of a job in the store: (seq, type) of each."""
         with self.redis() as client:
             entries = client.xrange(_KEYS.events + job_id)
         return [(seq, json.loads(fields["event"])["type"]) for seq, fields in entries]
@@ -149,7 +149,7 @@ def processes_of(run: Path) -> list[str]:
                 if needle in command or needle in (folder / "environ").read_bytes():
                     found.append(command.replace(b"\0", b" ").decode(errors="replace"))
             except OSError:
-                continue  # it has ended meanwhile, or is somebody else's
+                continue  # it has ended meanwhile, or is another user's
     return found
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -14,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.storage.s3 import S3Storage, open_s3
-from tests.support.servers import START_SECONDS, ServerFailed, free_port
+from stack.process import Part, Process
+from stack.triton import answers
+from tests.support.servers import free_port
 
 CREDENTIALS = {"access_key": "a-key", "secret_key": "a-secret"}
 
@@ -49,28 +48,13 @@ class S3Server:
 
 @contextmanager
 def running_s3(folder: Path) -> Iterator[S3Server]:
-    """Started on a free port, and stopped at the end; raises ServerFailed at once when it dies."""
-    port, log = free_port(), folder / "s3.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=out, stderr=out
-        )
+    """Started on a free port, and stopped at the end; raises StackError at once when it dies."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = Process(Part(name="moto", command=command, ready=lambda: answers(url)), folder / "s3.log")
+    process.wait_ready()
     try:
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise ServerFailed(f"moto did not start: {log.read_text()[-2000:]}")
-            time.sleep(0.05)
         yield S3Server(url)
     finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+        process.stop()

@@ -18,7 +18,7 @@ from tests.support.programs import ran
 ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
 FILES = 300
-"""Of a stand-in package: enough that it can be caught while it is copied."""
+"""Files of a stand-in package: enough that a test can catch pip while it copies them."""
 
 PROJECT = """\
 [build-system]
@@ -123,8 +123,8 @@ class Checkout:
     def make(self, *goals: str, env: Mapping[str, str] | None = None, **options: Any) -> tuple[int, str]:
         """The exit status and the output."""
         with self.start(*goals, env=env, **options) as process:
-            said, _ = process.communicate(timeout=SECONDS)
-        return process.returncode, said
+            output, _ = process.communicate(timeout=SECONDS)
+        return process.returncode, output
 
     def complete(self, goal: str) -> None:
         """``make goal``, which must succeed."""

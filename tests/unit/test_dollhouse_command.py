@@ -18,9 +18,10 @@ from dollhouse import __main__ as command
 from dollhouse import stages as planning
 from dollhouse.data import dataset as data
 from dollhouse.train import perception, presets, restyling, weights
-from dollhouse.train.processes import Part, only_one
+from dollhouse.train.processes import Part
 from dollhouse.train.progress import last_steps
 from dollhouse.train.workers import ALONE, Workers
+from stack.terminal import only_one
 from tests.support.releases import write_document
 from tests.support.small_networks import weights_file, write_networks
 
@@ -245,7 +246,7 @@ def test_two_trainings_do_not_share_a_folder(
     stages: list[list[str]], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     arguments = ["--run", str(tmp_path), "--skip-export"]
-    with only_one(tmp_path):
+    with only_one(tmp_path, "never"):
         assert command.main(arguments) == 1
     assert f"another training runs in {tmp_path}" in capsys.readouterr().out
     assert stages == []

@@ -1,4 +1,4 @@
-"""What the embedded stack says when something is missing, and the photo that it brings."""
+"""The embedded stack's errors when something is missing, and the photo that it brings."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import redis as redis_client
 from PIL import Image
 
 from dollhouse.data.dataset import SPLITS
 from dollhouse.render.photo import take_photo
 from stack import redis
 from stack.__main__ import main, parse
-from stack.composition import Stack, check_port_free, signing_key
 from stack.demo import SAMPLE, known_style
-from stack.process import EmbeddedError
+from stack.process import StackError
 from stack.redis import redis_part
+from stack.stack import Stack, check_port_free, signing_key
 from stack.triton import ENVIRONMENT, WATCH, check_machine, triton_part
 
 PORTS = (1, 2, 3)
@@ -34,14 +33,14 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(
-            EmbeddedError, match=rf"^cannot listen on 127.0.0.1:{port} \(Address already in use\): stop"
+            StackError, match=rf"^cannot listen on 127.0.0.1:{port} \(Address already in use\): stop"
         ):
             Stack(tmp_path, release=tmp_path, port=port).start()
     check_port_free("127.0.0.1", port, "")
 
 
 def neighbouring_ports() -> int:
-    """The first of two free ones, outside of those that the kernel gives to whoever asks for any."""
+    """The first of two free ones, outside of the range from which the kernel gives out ports."""
     while True:
         first = random.randrange(20_000, 32_000)
         with suppress(OSError):
@@ -54,7 +53,7 @@ def test_tritons_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     port = neighbouring_ports() + 1
     with socket.create_server(("127.0.0.1", port)):
         sentence = rf"^cannot listen on 127.0.0.1:{port} .*, e.g. `make up TRITON_PORT=0` for a free one$"
-        with pytest.raises(EmbeddedError, match=sentence):
+        with pytest.raises(StackError, match=sentence):
             Stack(tmp_path, release=RELEASE, triton_port=port - 1, tritons=2).start()
 
 
@@ -91,7 +90,7 @@ def test_ports_that_cannot_be_are_refused(
 def test_a_port_in_use_on_ipv6_is_seen(host: str) -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(EmbeddedError, match=rf"^cannot listen on \[{host}\]:{port} \(Address already"):
+        with pytest.raises(StackError, match=rf"^cannot listen on \[{host}\]:{port} \(Address already"):
             check_port_free(host, port, "")
     check_port_free(host, port, "")
 
@@ -134,14 +133,14 @@ def test_a_style_may_be_written_in_any_case_as_in_the_api() -> None:
 
 
 def test_a_missing_model_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(EmbeddedError, match=r"^there is no .*/models: run `make export`"):
+    with pytest.raises(StackError, match=r"^there is no .*/models: run `make export`"):
         triton_part([tmp_path / "models"], tmp_path, PORTS)
 
 
 def test_a_missing_triton_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
-        EmbeddedError, match=r"^there is no tritonserver on PATH and no .*: run `make \.triton`$"
+        StackError, match=r"^there is no tritonserver on PATH and no .*: run `make \.triton`$"
     ):
         triton_part([tmp_path], tmp_path, PORTS, environment=tmp_path / "none")
 
@@ -157,32 +156,8 @@ def test_a_tritonserver_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_missing_redis_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis, "binaries", list)
-    with pytest.raises(EmbeddedError, match=r"^there is no redis-server: install one"):
+    with pytest.raises(StackError, match=r"^there is no redis-server: install one"):
         redis_part(tmp_path, 1, password="x")
-
-
-def test_what_redis_may_use_comes_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(redis.MAXMEMORY, "64mb")
-    with redis.RedisServer(tmp_path) as server, redis_client.from_url(server.url) as client:
-        assert client.config_get("maxmemory") == {"maxmemory": "67108864"}
-    monkeypatch.setenv(redis.MAXMEMORY, "much")
-    with pytest.raises(EmbeddedError, match="REROOM_REDIS_MAXMEMORY must be like 512mb"):
-        redis_part(tmp_path, 1, password="x")
-
-
-@pytest.mark.parametrize("older", [False, True])
-def test_what_redis_writes_is_for_its_owner_alone(tmp_path: Path, older: bool) -> None:
-    """It holds previews of pictures, and words. Older versions left the folder open."""
-    folder = tmp_path / "redis"
-    if older:
-        folder.mkdir()
-        folder.chmod(0o755)
-    with redis.RedisServer(folder) as server, redis_client.from_url(server.url) as client:
-        client.set("preview", b"picture")
-        assert list(folder.rglob("*.aof"))
-        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_redis_of_path_is_preferred_to_the_wheels(
@@ -208,7 +183,7 @@ def test_a_machine_that_does_not_fit_is_one_sentence(
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(platform, "libc_ver", lambda: libc)
-    with pytest.raises(EmbeddedError, match=sentence):
+    with pytest.raises(StackError, match=sentence):
         check_machine()
 
 

@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 
 class Read(msgspec.Struct, frozen=True):
-    """Read a photo → its bytes; see :func:`reroom._files.read_photo`."""
+    """Asks for a photo's bytes; see :func:`reroom._files.read_photo`."""
 
     photo: Photo
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send a request and read the whole answer → Reply."""
+    """Asks to send a request and to read the whole answer: its result is a Reply."""
 
     method: str
     url: str
@@ -39,7 +39,7 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Save(msgspec.Struct, frozen=True):
-    """Write a picture to a local file → its path; see :func:`reroom._files.save`."""
+    """Asks to write a picture to a local file; its result is the path; see :func:`reroom._files.save`."""
 
     picture: bytes
     output: Output
@@ -47,13 +47,13 @@ class Save(msgspec.Struct, frozen=True):
 
 
 class Sleep(msgspec.Struct, frozen=True):
-    """Wait."""
+    """Asks to wait."""
 
     seconds: float
 
 
 class Connect(msgspec.Struct, frozen=True):
-    """Open the operation's WebSocket; one that is open already is closed first."""
+    """Asks the client to open the WebSocket at ``path``. One that the operation has open is closed first."""
 
     path: str
     timeout: float
@@ -66,7 +66,7 @@ class Receive(msgspec.Struct, frozen=True):
 
 
 class Emit(msgspec.Struct, frozen=True):
-    """Give an event to the caller."""
+    """Asks to give an event to the caller."""
 
     event: Event
 

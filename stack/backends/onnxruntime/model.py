@@ -39,7 +39,7 @@ Array = np.ndarray[Any, Any]
 
 
 class TritonPythonModel:
-    """One instance of one ONNX model: a session of its own, shared with nobody."""
+    """One instance of one ONNX model: it does not share its session."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the session. Raises TritonModelException when the graph and config.pbtxt do not fit each other."""

@@ -1,7 +1,7 @@
 """Runs in a decoder, in place of its decoding, as a stranger's code would that found a fault in a library.
 
 ``python -m tests.support.gate.breaking_out`` with a decoder's arguments is a decoder whose every picture is the name of
-a door; its answer, in the JPEG's place, is how the door was found: "open" or an error's name.
+a door; its answer is a JPEG that is none, but has in it how the door was found: "open" or an error's name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes ICC profiles, and computes by the formulas of colour science what must come out of them."""
+"""Makes ICC profiles, and computes what must come out of them by the formulas of colour science."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def grey_profile(power: float) -> bytes:
 
 
 def rgb_profile(primaries: np.ndarray[Any, Any], trc: bytes) -> bytes:
-    """Of a space with its white at D65; ``primaries`` are the chromaticities [3,2] of red, green and blue."""
+    """The profile of a space with its white at D65; ``primaries`` [3,2] are chromaticities of red, green and blue."""
     to_d50 = np.array(
         [
             [1.0479298, 0.0229468, -0.0501922],

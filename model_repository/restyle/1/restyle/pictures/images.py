@@ -84,7 +84,7 @@ def inside(picture: NDArray, fit: Fit) -> NDArray:
 
 
 def from_bucket(picture: NDArray, fit: Fit) -> NDArray:
-    """The bucket's frame → the result's."""
+    """Crop the padding of the bucket away and scale to the result's size, ``fit.output``."""
     return resize(inside(picture, fit), fit.output)
 
 

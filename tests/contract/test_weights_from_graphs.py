@@ -13,10 +13,10 @@ import pytest
 from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 
-from export import kept
+from export import weights_from_graphs
 from export.bundle import BundleError
-from export.kept import INDEX, REMAINDER, Index, copy_network, is_packed, pack
-from export.stored import halve
+from export.fp16_initializers import halve
+from export.weights_from_graphs import INDEX, REMAINDER, Index, copy_network, is_packed, pack
 
 FILE = "model.safetensors"
 VERSION = 2
@@ -93,7 +93,11 @@ def test_packing_that_was_stopped_loses_nothing(
     network: Path, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = (network / FILE).read_bytes()
-    for stopped in ("export.kept.np.savez", "export.kept.os.replace", "export.kept.Path.unlink"):
+    for stopped in (
+        "export.weights_from_graphs.np.savez",
+        "export.weights_from_graphs.os.replace",
+        "export.weights_from_graphs.Path.unlink",
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(stopped, interrupt)
             with pytest.raises(InterruptedError):
@@ -151,8 +155,8 @@ def test_a_graph_that_no_longer_holds_the_weights_is_named(
 def test_wrong_usage_is_one_sentence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert kept.main(["mansion"]) == 2
+    assert weights_from_graphs.main(["mansion"]) == 2
     assert "there is no bundle 'mansion'" in capsys.readouterr().err
-    monkeypatch.setattr(kept, "RELEASES", tmp_path)
-    assert kept.main(["dollhouse"]) == 1
+    monkeypatch.setattr(weights_from_graphs, "RELEASES", tmp_path)
+    assert weights_from_graphs.main(["dollhouse"]) == 1
     assert capsys.readouterr().err == f"there is no release in {tmp_path / 'dollhouse'}: export it first\n"

@@ -9,18 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.server.listening import bound
-from stack.process import EmbeddedError, Part, free_ports
+from stack.process import Part, StackError, free_ports
 from stack.redis import redis_part
-from stack.supervisor import Say, Supervisor, say
+from stack.supervisor import Supervisor
+from stack.terminal import Report, report
 from stack.triton import ROOT, answers, triton_part
 
 DRAIN_SECONDS = 2
 """How long jobs and requests may go on after Ctrl-C; jobs that have not ended by then go on at the next start."""
 ENDING_SECONDS = 5
-"""How long a part may then take to give back its jobs and close its connections; after that it is killed."""
+"""How long a part may then take to release its jobs and close its connections; after that it is killed."""
 LOCALHOST = "127.0.0.1"
 WILDCARDS = {"0.0.0.0": LOCALHOST, "::": "::1"}
-"""Addresses to listen on that nobody can connect to, and what this machine connects to instead."""
+"""Addresses that stand for all of a machine's: to listen on, not to connect to; and what to connect to instead."""
 
 
 class Stack(Supervisor):
@@ -45,9 +46,9 @@ class Stack(Supervisor):
         tritons: int = 1,
         apis: int = 1,
         env: Mapping[str, str] | None = None,
-        say: Say = say,
+        report: Report = report,
     ) -> None:
-        super().__init__(self._parts, run / "logs", say)
+        super().__init__(self._parts, run / "logs", report)
         self.run, self.release, self.repositories = run, release, repositories
         self.host, self.port, self._env = host or LOCALHOST, port, env or {}
         self.triton_port = triton_port
@@ -109,7 +110,6 @@ class Stack(Supervisor):
                 name=f"worker-{number}",
                 command=[*module, "orchestrator.worker"],
                 env=env,
-                ready=lambda: True,
                 stop_seconds=DRAIN_SECONDS + ENDING_SECONDS,
             )
 
@@ -131,12 +131,12 @@ def signing_key(run: Path) -> str:
 
 
 def check_port_free(host: str, port: int, instead: str) -> None:
-    """Raises EmbeddedError when nothing could listen there; ``instead`` is what it advises."""
+    """Raises StackError, which advises ``instead``, when a server could not listen there."""
     try:
         for probe in bound(host, port):
             probe.close()
     except OSError as error:
-        raise EmbeddedError(
+        raise StackError(
             f"cannot listen on {host_in_url(host)}:{port} ({error.strerror}): stop what uses it or choose another "
             f"port, e.g. {instead}"
         ) from None

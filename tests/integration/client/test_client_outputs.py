@@ -21,7 +21,7 @@ import reroom
 from reroom._files import write
 from tests.support.client_service import JOB, PICTURE, Service
 
-SOURCES = Path(__file__).resolve().parents[2] / "client" / "src"
+SOURCES = Path(__file__).resolve().parents[3] / "client" / "src"
 
 
 def a_jpeg(**options: Any) -> bytes:

@@ -75,10 +75,10 @@ class Watched:
         time.sleep(0.6)
 
     def end(self) -> tuple[int, str]:
-        _, said = self.process.communicate(timeout=20)
+        _, output = self.process.communicate(timeout=20)
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (self.server, *self.stubs)))
         assert not list(Path("/dev/shm").glob(f"reroom-stand-in-{self.server}-*"))
-        return self.process.returncode, said
+        return self.process.returncode, output
 
 
 @contextmanager
@@ -105,9 +105,9 @@ def test_a_dead_stub_ends_the_server(tmp_path: Path, victim: int) -> None:
     with watched(tmp_path) as triton:
         triton.serve()
         os.kill(triton.stubs[victim], signal.SIGKILL)
-        status, said = triton.end()
+        status, output = triton.end()
     assert status == 128 + signal.SIGKILL
-    assert f"{tmp_path / 'model.py'} (pid {triton.stubs[victim]}), has died: ending Triton" in said
+    assert f"{tmp_path / 'model.py'} (pid {triton.stubs[victim]}), has died: ending Triton" in output
 
 
 def test_a_stub_that_died_while_others_loaded_is_found_when_the_server_is_ready(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_a_stub_that_died_while_others_loaded_is_found_when_the_server_is_ready(
         time.sleep(0.6)
         next(
             Path("/dev/shm").glob(f"reroom-stand-in-{triton.server}-0")
-        ).unlink()  # nobody knows that name any more
-        assert triton.process.poll() is None, "Triton itself says why a model does not load"
+        ).unlink()  # no process has that name any more
+        assert triton.process.poll() is None, "Triton itself reports why a model does not load"
         triton.serve()
         assert triton.end()[0] == 128 + signal.SIGKILL
 
@@ -157,7 +157,7 @@ def test_a_killed_watcher_takes_the_server_along(tmp_path: Path) -> None:
 
 
 def test_a_missing_server_is_one_sentence(tmp_path: Path) -> None:
-    said = subprocess.run([sys.executable, WATCH, tmp_path / "none"], capture_output=True, text=True)
-    assert (said.returncode, said.stderr) == (
+    ran = subprocess.run([sys.executable, WATCH, tmp_path / "none"], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (
         127, f"error: cannot start {tmp_path / 'none'}: No such file or directory\n"
     )  # fmt: skip

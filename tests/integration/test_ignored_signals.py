@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dollhouse.train.processes import Part, ending_on_signals, run_lanes
+from dollhouse.train.processes import Part, run_lanes
 from stack.process import Part as StackPart
 from stack.process import Process
+from stack.terminal import ending_on_signals
 from tests.support.programs import ran
 
 ROOT = Path(__file__).parents[2]

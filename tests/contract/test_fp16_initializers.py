@@ -13,11 +13,11 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from export.bundle import BundleError, Weights, load_bundle
+from export.fp16_initializers import is_fp16
 from export.models.load import load_networks
 from export.onnx import export_onnx
 from export.parity import ParityError, check_outputs, check_weights, references
 from export.spec import ModelSpec, Tensor
-from export.stored import is_fp16
 
 SPEC = ModelSpec(
     "mixer", "onnxruntime", (Tensor("x", "FP32", (32,)),), (Tensor("y", "FP32", (32,)),), max_batch_size=4

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from stack import supervisor
-from stack.process import EmbeddedError, Part, Process
-from stack.supervisor import Supervisor, ending_on_signals
+from stack.process import Part, Process, StackError
+from stack.supervisor import Supervisor
+from stack.terminal import ending_on_signals
 
 SLEEPER = "import time; print('hello', flush=True); time.sleep(600)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEPER
@@ -109,7 +110,7 @@ def test_a_killed_starter_leaves_nothing(tmp_path: Path, number: signal.Signals)
 def test_exit_status_and_the_end_of_the_log_are_reported(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("of an earlier run\n")
     never = python_part("print('no such thing'); raise SystemExit(3)", ready=lambda: False)
-    with pytest.raises(EmbeddedError, match="part ended with status 3 while starting") as caught:
+    with pytest.raises(StackError, match="part ended with status 3 while starting") as caught:
         Process(never, tmp_path / "log").wait_ready()
     assert "no such thing" in str(caught.value)
     assert "earlier" not in str(caught.value)
@@ -117,14 +118,14 @@ def test_exit_status_and_the_end_of_the_log_are_reported(tmp_path: Path) -> None
 
 def test_a_process_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
     process = Process(python_part(SLEEPER, ready=lambda: False, start_seconds=0.2), tmp_path / "log")
-    with pytest.raises(EmbeddedError, match=r"part was not ready after 0 s"):
+    with pytest.raises(StackError, match=r"part was not ready after 0 s"):
         process.wait_ready()
     assert not alive(process.pid)
 
 
 def test_a_missing_command_is_one_sentence(tmp_path: Path) -> None:
     part = Part(name="redis", command=[tmp_path / "nothing"], ready=lambda: True)
-    with pytest.raises(EmbeddedError, match=r"^redis: cannot start .*nothing: No such file or directory$"):
+    with pytest.raises(StackError, match=r"^redis: cannot start .*nothing: No such file or directory$"):
         Process(part, tmp_path / "log")
 
 
@@ -152,9 +153,9 @@ def test_shared_memory_is_for_its_owner_alone_once_a_part_serves(tmp_path: Path)
 
 
 def test_a_crashed_part_is_named_and_started_again(tmp_path: Path) -> None:
-    said: list[str] = []
+    reports: list[str] = []
     with Supervisor(
-        lambda: [python_part(SLEEPER, "one"), python_part(SLEEPER, "two")], tmp_path, said.append
+        lambda: [python_part(SLEEPER, "one"), python_part(SLEEPER, "two")], tmp_path, reports.append
     ) as stack:
         wait_for(lambda: "hello" in (tmp_path / "two.log").read_text())
         untouched, killed = stack.pid("one"), stack.pid("two")
@@ -162,28 +163,28 @@ def test_a_crashed_part_is_named_and_started_again(tmp_path: Path) -> None:
 
         def runs_again() -> bool:
             stack.check()
-            return said[-1:] == ["two runs again"]
+            return reports[-1:] == ["two runs again"]
 
         wait_for(runs_again)
         again = stack.pid("two")
         assert again != killed
         assert alive(again)
         assert stack.pid("one") == untouched
-        assert said[0].startswith("two was ended by signal 9; starting it again in 0.5 s\n")
-        assert "hello" in said[0]
+        assert reports[0].startswith("two was ended by signal 9; starting it again in 0.5 s\n")
+        assert "hello" in reports[0]
     assert not any(map(alive, [untouched, again]))
 
 
 def test_a_part_that_fails_from_the_start_ends_everything(tmp_path: Path) -> None:
-    said: list[str] = []
+    reports: list[str] = []
     parts = [python_part(SLEEPER, "good"), python_part("raise SystemExit('out of luck')", "bad")]
-    stack = Supervisor(lambda: parts, tmp_path, said.append)
+    stack = Supervisor(lambda: parts, tmp_path, reports.append)
     with stack:
         good = stack.pid("good")
-        with pytest.raises(EmbeddedError, match="bad ended with status 1, 3 times since the start") as caught:
+        with pytest.raises(StackError, match="bad ended with status 1, 3 times since the start") as caught:
             stack.watch()
     assert "out of luck" in str(caught.value)
-    assert len([line for line in said if "starting it again" in line]) == 2
+    assert len([line for line in reports if "starting it again" in line]) == 2
     assert not alive(good)
 
 
@@ -201,24 +202,26 @@ def test_a_part_that_keeps_crashing_waits_longer_and_ends_nothing_else(
     monkeypatch.setattr(supervisor, "FIRST_RESTART_SECONDS", 0.1)
     monkeypatch.setattr(supervisor, "LAST_RESTART_SECONDS", 0.4)
     monkeypatch.setattr(supervisor, "WELL_SECONDS", 0.5)
-    said: list[str] = []
+    reports: list[str] = []
     deadly = tmp_path / "deadly"
     mortal = Part(name="mortal", command=[sys.executable, "-c", MORTAL, deadly], ready=lambda: True)
     done = threading.Event()
-    with Supervisor(lambda: [python_part(SLEEPER, "good"), mortal], tmp_path / "logs", said.append) as stack:
+    with Supervisor(
+        lambda: [python_part(SLEEPER, "good"), mortal], tmp_path / "logs", reports.append
+    ) as stack:
         good = stack.pid("good")
         watching = threading.Thread(target=stack.watch, args=[done])
         watching.start()
         try:
             deadly.touch()
             os.kill(stack.pid("mortal"), signal.SIGKILL)
-            wait_for(lambda: len(delays(said)) == 5)
+            wait_for(lambda: len(delays(reports)) == 5)
             deadly.unlink()
             wait_for(lambda: alive(stack.pid("mortal")))
             time.sleep(1.0)
             os.kill(stack.pid("mortal"), signal.SIGKILL)
-            wait_for(lambda: len(delays(said)) >= 6)
-            assert delays(said)[:6] == [0.1, 0.2, 0.4, 0.4, 0.4, 0.1], "it ran well in between"
+            wait_for(lambda: len(delays(reports)) >= 6)
+            assert delays(reports)[:6] == [0.1, 0.2, 0.4, 0.4, 0.4, 0.1], "it ran well in between"
             assert watching.is_alive()
             assert stack.pid("good") == good
         finally:
@@ -226,25 +229,25 @@ def test_a_part_that_keeps_crashing_waits_longer_and_ends_nothing_else(
             watching.join()
 
 
-def delays(said: list[str]) -> list[float]:
-    """What the supervisor said of every restart, in seconds."""
-    found = (re.search(r"was ended by signal 9; starting it again in (\S+) s", line) for line in said)
+def delays(reports: list[str]) -> list[float]:
+    """The delay of every restart that the supervisor reported, in seconds."""
+    found = (re.search(r"was ended by signal 9; starting it again in (\S+) s", line) for line in reports)
     return [float(each[1]) for each in found if each]
 
 
-def test_who_has_no_patience_hears_which_part_stays_down(tmp_path: Path) -> None:
+def test_a_watch_with_little_patience_raises_for_the_part_that_stays_down(tmp_path: Path) -> None:
     deadly = tmp_path / "deadly"
     mortal = Part(name="mortal", command=[sys.executable, "-c", MORTAL, deadly], ready=lambda: True)
     with Supervisor(lambda: [mortal], tmp_path / "logs", lambda line: None) as stack:
         deadly.touch()
         os.kill(stack.pid("mortal"), signal.SIGKILL)
-        with pytest.raises(EmbeddedError, match="mortal was ended by signal 9"):
+        with pytest.raises(StackError, match="mortal was ended by signal 9"):
             stack.watch(patience=0.2)
 
 
 def test_a_part_that_cannot_start_ends_those_that_did(tmp_path: Path) -> None:
     parts = [python_part(PARENT, "good"), python_part("raise SystemExit(7)", "bad", ready=lambda: False)]
-    with pytest.raises(EmbeddedError, match="bad ended with status 7 while starting"):
+    with pytest.raises(StackError, match="bad ended with status 7 while starting"):
         Supervisor(lambda: parts, tmp_path).start()
     log = (tmp_path / "good.log").read_text().split()
     assert not any(alive(int(pid)) for pid in log)
