@@ -13,11 +13,14 @@ CANNY = (100, 200)
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tensors of a bundle depend on."""
+    """The sizes of a bundle's networks that its tensors' shapes depend on; see :func:`graph_specs`."""
 
     native_size: int
+    """Pixels: the side of the square pictures that the networks were made for."""
     vae_factor: int
+    """Pixels of the picture for each latent, along a side."""
     unet_factor: int
+    """Latents for each cell of the UNet's coarsest level, along a side."""
     latent_channels: int
     text_width: int
     objects: int

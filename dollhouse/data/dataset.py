@@ -144,9 +144,9 @@ class Dataset:
 
 
 def open_dataset(folder: Path, split: str, rooms: int | None = None) -> Dataset:
-    """The finished shards of a split (a name of SPLITS), or those of its first ``rooms`` rooms.
+    """Open the finished shards of a split (a name of SPLITS): all, or as many as it takes for ``rooms`` rooms.
 
-    Raises FileNotFoundError when there are none, or fewer than ``rooms``.
+    Raises FileNotFoundError when there are no rooms, or fewer than ``rooms``.
     """
     shards = _finished(folder, split)
     counts = np.cumsum([len(np.load(shard / "seeds.npy")) for shard in shards])

@@ -40,7 +40,7 @@ def pairs_of(seed: int) -> tuple[Pair, ...]:
 
 
 def random_wish(choices: np.random.Generator) -> ColourWish:
-    """A random wish, in the shares above."""
+    """Draw a wish for colours: a palette, walls or a sofa, in the shares WITH_PALETTE, WITH_WALLS, WITH_SOFA, or none."""
     what = choices.random()
     if what < WITH_PALETTE:
         count = 1 + int(choices.random() < 0.45) + int(choices.random() < 0.2)

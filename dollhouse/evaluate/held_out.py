@@ -76,7 +76,10 @@ class HeldOutRoom:
 def held_out_rooms(
     seeds: Iterable[int], size: int | tuple[int, int], supersample: int = 1
 ) -> Iterator[HeldOutRoom]:
-    """One after the other, about 0.2 s each at 256². ``size`` and ``supersample`` as in ``rooms.trace_view``."""
+    """Render the rooms of ``seeds`` one at a time, each when it is asked for (about 0.2 s at 256²).
+
+    ``size`` is the side or (height, width); ``supersample`` 1, 2 or 4, whose square is the number of rays per pixel.
+    """
     for seed in seeds:
         room, view = _view(seed, (size, size) if isinstance(size, int) else size, supersample)
         (photo,) = picture(view, [SOURCES[seed % len(SOURCES)]]).numpy()

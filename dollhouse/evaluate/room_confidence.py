@@ -38,7 +38,11 @@ Answer = tuple[float, bool]
 
 
 async def ask(address: str, rooms: int, side: int) -> dict[str, list[Answer]]:
-    """Answers for the first ``rooms`` measured rooms, ``clean`` and ``jittered``."""
+    """Ask the model `analyse` at ``address`` for the room type of the first ``rooms`` rooms of MEASURED.
+
+    The rooms have sides of ``side`` pixels. Returns (confidence, whether it is right) for each room, as rendered
+    (``clean``) and as another camera would show it (``jittered``).
+    """
     found: dict[str, list[Answer]] = {"clean": [], "jittered": []}
     async with TritonClient(address) as triton:
         for room in held_out_rooms(MEASURED[:rooms], side):

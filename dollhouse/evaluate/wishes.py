@@ -66,7 +66,10 @@ async def ask_all(
     cache: PictureCache,
     report: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[WishAnswers], list[WishAnswers]]:
-    """:func:`ask` of every room: the release's pictures and the true renders. ``report(done)`` counts rooms."""
+    """The answers for every room, as two lists: the release's pictures, and true renders of the same requests.
+
+    ``report(done)`` is called after each room.
+    """
     made, true = [], []
     for room in rooms:
         of_room = await ask(service, room, cache)

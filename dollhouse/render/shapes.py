@@ -84,7 +84,11 @@ class Maker:
         yaw: float = 0.0,
         tilt: float = 0.0,
     ) -> None:
-        """A box; ``tilt`` leans its top backwards (radians), ``yaw`` then turns it."""
+        """Add a box of the full extents ``size`` that stands with the middle of its bottom face at ``at``, in metres.
+
+        ``tilt`` leans its top backwards, ``yaw`` then turns it about the vertical axis, both in radians. ``slot`` says
+        what it is made of, ``soft`` how round its edges look.
+        """
         self._add(BOX, slot, size, at, soft=soft, turn=turn_y(yaw) @ turn_x(-tilt))
 
     def cylinder(

@@ -151,10 +151,10 @@ def draw_step(crops: Crops, seed: int, step: int, phase: Phase) -> PackedBatch:
 
 @contextmanager
 def drawing(crops: Crops, seed: int, processes: int = 0) -> Iterator[Callable[[int, Phase], PackedBatch]]:
-    """A function that returns the batch of a step, drawn ahead of time.
+    """A context manager: gives a function (step, phase) → batch, whose batches are drawn ahead of time.
 
-    A thread of this process draws it, or with ``processes`` > 0 that many others: a GPU takes batches faster than one
-    core draws them.
+    One thread draws them, or ``processes`` processes when there are any: a GPU takes batches faster than one core draws
+    them.
     """
     if not processes:
         with ThreadPoolExecutor(1) as pool:

@@ -142,7 +142,7 @@ def depth_losses(made: Tensor, metres: Tensor, slopes: float) -> Losses:
     """Losses of inverse depth ``made`` [B,h,w], at any scale and shift, against ``metres`` [B,h,w].
 
     Both inverse depths are brought to median 0 and mean deviation 1 (Ranftl et al. 2020, arXiv 1907.01341, eq. 6),
-    then compared by value and, at SCALES scales, by slope (eq. 11).
+    then compared by value and, at SCALES scales, by slope (eq. 11). ``loss`` is ``value`` + ``slopes`` × ``slope``.
     """
     error = _normal(made.float()) - _normal(1.0 / metres)
     value = error.abs().mean()

@@ -68,7 +68,10 @@ CUDA = Preset(
 
 
 def train_depth(run: Path, preset: Preset, rooms: Dataset, held_out: Dataset, device: torch.device) -> None:
-    """Writes ``run``/networks/depth and adds its figures to perception.json beside it."""
+    """Train the depth model on ``rooms`` and save it in ``run``/networks/depth.
+
+    It is measured on ``held_out``; the figures are added to ``run``/networks/perception.json.
+    """
     limit = Limit(minutes=preset.minutes["depth"])
     network = depth.train_depth(rooms, run / "depth", preset.depth, limit, device)
     network.save_pretrained(run / "networks" / "depth")
@@ -78,7 +81,7 @@ def train_depth(run: Path, preset: Preset, rooms: Dataset, held_out: Dataset, de
 def train_detector(
     run: Path, preset: Preset, rooms: Dataset, held_out: Dataset, device: torch.device
 ) -> None:
-    """Writes ``run``/networks/detector and adds its figures to perception.json beside it."""
+    """Train the detector on ``rooms`` and save it in ``run``/networks/detector; measured as the depth model is."""
     limit = Limit(minutes=preset.minutes["detector"])
     network = detector.train_detector(rooms, run / "detector", preset.detector, limit, device)
     network.save_pretrained(run / "networks" / "detector")
@@ -88,7 +91,7 @@ def train_detector(
 def train_classifier(
     run: Path, preset: Preset, rooms: Dataset, held_out: Dataset, device: torch.device
 ) -> None:
-    """Writes ``run``/classifier and adds its figures to networks/perception.json."""
+    """Train the style classifier on ``rooms`` and save it in ``run``/classifier; measured as the depth model is."""
     limit = Limit(minutes=preset.minutes["classifier"])
     trained = classifier.train_classifier(rooms, run / "classifier", preset.classifier, limit, device)
     classifier.save_classifier(trained, preset.classifier, run / "classifier")

@@ -79,7 +79,7 @@ class EventRecord(msgspec.Struct, frozen=True):
 
 
 def seq_key(seq: str) -> tuple[int, int]:
-    """A Redis stream id ``ms-n`` as a pair of integers, which sorts. Raises ValueError on anything else."""
+    """A Redis stream id ``ms-n``, or ``ms`` for ``ms-0``, as a pair of integers, which sorts. Raises ValueError."""
     ms, _, n = seq.partition("-")
     return int(ms), int(n or 0)
 
@@ -89,7 +89,7 @@ _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def decode(text: str | bytes) -> Event | None:
-    """The event, or None for a type that this version does not know: a worker may be newer than the API."""
+    """The event; None, with a warning in the log, when it cannot be decoded: a worker may be newer than the API."""
     try:
         return _decoder.decode(text)
     except msgspec.DecodeError as error:

@@ -53,6 +53,8 @@ class PhotoRejected(Exception):
 class PhotoGate:
     """Checks and normalises uploads in a few warm processes with limits of memory and time.
 
+    Their code is ``photos.decoder``: ``limits`` has the rules for sides and shapes, ``picture`` the steps.
+
     Open it as an async context manager; it raises Unavailable when decoders cannot be started. ``max_pixels``
     limits width × height. At most ``processes`` photos are decoded at once, and one giant beside them, each with
     ``memory`` bytes of address space, for ``seconds`` of processor time and ``hang_seconds`` by the clock. An upload

@@ -130,7 +130,10 @@ class Decoder:
                 self._process.kill()
 
     async def decode(self, data: bytes | bytearray, pixels: int) -> tuple[Answer, bytes]:
-        """Decode a file with at most ``pixels`` pixels. Returns the answer and the JPEG. Raises DecoderDied."""
+        """Send a file to the decoder; returns its answer, and the JPEG, which is empty for a refused picture.
+
+        ``pixels`` is what the file's header states; a picture that has more is refused. Raises DecoderDied.
+        """
         async with self._at_work:
             self.pictures += 1
             self._received = False

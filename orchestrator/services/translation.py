@@ -127,7 +127,10 @@ class ProgressTranslator:
 def metadata(
     job: Job, result: triton.Result, progress: ProgressTranslator, processing_time: float
 ) -> ResultMetadata:
-    """How a picture that took ``processing_time`` seconds was made."""
+    """What a finished job's user reads of how its picture was made.
+
+    ``processing_time`` are the seconds of this attempt, without the wait in the queue.
+    """
     height, width = result.image.shape[:2]
     measures = Quality.__struct_fields__
     return ResultMetadata(

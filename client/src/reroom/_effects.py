@@ -60,7 +60,10 @@ class Connect(msgspec.Struct, frozen=True):
 
 
 class Receive(msgspec.Struct, frozen=True):
-    """The next message of the WebSocket → str | bytes, within ``timeout`` seconds (may be infinite)."""
+    """Asks for the next message of the WebSocket: its result is a str or bytes.
+
+    It fails with TimedOut after ``timeout`` seconds (may be infinite), or with SocketClosed.
+    """
 
     timeout: float
 

@@ -39,11 +39,11 @@ class CommandWithFields(click.Command):
 
 
 def options_from(struct: type[msgspec.Struct], names: Mapping[str, str]) -> Callable[[F], F]:
-    """A decorator that gives a command an option for every field, with the field's type, limits and description.
+    """A decorator that gives a click command one option for each field, with the field's type, limits and description.
 
-    ``guidance_scale`` becomes ``--guidance-scale`` unless ``names`` has another name for the field. A bool is a flag, a
-    list an option that may be repeated; each calls the command with the field's name. Raises TypeError for a field of a
-    type that has no option.
+    The command's parameters are called as the fields are. The option of ``guidance_scale`` is ``--guidance-scale``, or
+    what ``names`` has for the field, dashes included. A bool becomes a flag, a list an option that may be repeated.
+    Raises TypeError for a field whose type has no option.
     """
 
     def decorate(command: F) -> F:
