@@ -40,7 +40,7 @@ def pairs_of(seed: int) -> tuple[Pair, ...]:
 
 
 def random_wish(choices: np.random.Generator) -> ColourWish:
-    """Draw a wish for colours: a palette, walls or a sofa, in the shares WITH_PALETTE, WITH_WALLS, WITH_SOFA, or none."""
+    """Draw a wish for colours, of a palette, walls or a sofa, or none (shares: WITH_PALETTE, WITH_WALLS, WITH_SOFA)."""
     what = choices.random()
     if what < WITH_PALETTE:
         count = 1 + int(choices.random() < 0.45) + int(choices.random() < 0.2)
