@@ -57,6 +57,7 @@ _MASK_TEXT = (
 KEEP_MASK: JsonSchema = {**BINARY, "description": _MASK_TEXT}
 _ENCODED_MASK: JsonSchema = {
     "type": ["string", "null"],
+    "format": "byte",
     "contentEncoding": "base64",
     "description": f"{_MASK_TEXT}. A JPEG, PNG or WebP in base64",
 }
