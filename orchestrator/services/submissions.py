@@ -63,10 +63,11 @@ class Submissions:
             try:
                 data = await self._uploads.read(key, self._max_bytes, count_bytes)
                 photo = await self._gate.accept(data, client=client)
-                mask = await self._mask(submission.keep_mask, photo, client)
             except (PhotoRejected, ObjectTooLarge):
                 await self._discard(key)
                 raise
+            # A refused mask leaves the photo where it is: the client may submit it again with another one.
+            mask = await self._mask(submission.keep_mask, photo, client)
             view = await self._jobs.submit(photo.jpeg, style, preferences, reservation, mask)
         await self._discard_soon(key, view.job.id)
         return view

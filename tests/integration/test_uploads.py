@@ -210,6 +210,17 @@ async def test_a_wish_as_other_programs_write_it(place: Place) -> None:
     assert answer.json()["headers"]["Content-Type"] == "image/jpeg"
 
 
+async def test_a_refused_mask_leaves_the_photo_for_another_try(place: Place) -> None:
+    key = await place.upload(photo())
+    for mask, code in ((photo((64, 200)), "mask_mismatch"), (b"hello", "unsupported_image")):
+        submission = {"key": key, "keep_mask": base64.b64encode(mask).decode()}
+        answer = await place.api.http.post("/transform/submit-upload", json=submission)
+        problem(answer, 415 if mask == b"hello" else 422, code, "keep_mask")
+    answer = await place.submit(key)
+    assert answer.status_code == 202, answer.text
+    await place.api.http.delete(f"/transform/{answer.json()['job_id']}")
+
+
 async def test_submitted_as_json(place: Place) -> None:
     key = await place.upload(photo())
     mask = base64.b64encode(photo()).decode()
