@@ -117,7 +117,7 @@ def make(options: TrainingOptions, report: Report) -> None:
     if facts.released_weights(RELEASE) != weights.digests(options.run / "networks"):
         version = facts.next_version(RELEASE)
         run_lanes([[part(options, "export", ["export", "dollhouse", "--version", str(version)])]], {}, report)
-    run_lanes([[part(options, "pack", ["export.weights_from_graphs", "dollhouse"])]], {}, report)
+    run_lanes([[part(options, "pack", ["export.sources.weights_from_graphs", "dollhouse"])]], {}, report)
     run_lanes(
         [[part(options, "card", module("evaluate.card", run=options.run, data=options.data))]], {}, report
     )

@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         from export.bundle import BundleError, load_bundle
-        from export.parity import ParityError
-        from export.rehearsal import RehearsalError
+        from export.proofs.parity import ParityError
+        from export.proofs.rehearsal import RehearsalError
         from export.release import build_release, write_python_configs
     except ModuleNotFoundError as error:
         print(

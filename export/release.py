@@ -13,19 +13,19 @@ from typing import Any
 import msgspec
 from torch import nn
 
-from export import parity
 from export.bundle import NETWORKS, Bundle, BundleError, Stored, preview_matrix
-from export.checks import check_bundle
 from export.contract import Sizes, graph_specs, python_specs
-from export.models.denoiser import Denoiser
-from export.models.load import Network, load_networks, unet_factor, vae_factor
-from export.models.pictures import CentreDetector, Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
-from export.onnx import export_onnx
+from export.graphs.onnx import export_onnx
+from export.graphs.triton_config import config_text
+from export.networks.denoiser import Denoiser
+from export.networks.load import Network, load_networks, unet_factor, vae_factor
+from export.networks.pictures import CentreDetector, Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
+from export.proofs import parity
+from export.proofs.checks import check_bundle
+from export.proofs.rehearsal import RehearsalError, rehearse
 from export.publish import check_unpublished, make_live, publish
-from export.rehearsal import RehearsalError, rehearse
+from export.sources.tokenizer import load_tokenizer, save_tokenizer
 from export.spec import ModelSpec
-from export.tokenizer import load_tokenizer, save_tokenizer
-from export.triton_config import config_text
 
 TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript")
 

@@ -20,7 +20,7 @@ from dollhouse.render.colours import NAMED_COLOURS
 from dollhouse.render.looks import STYLES
 from dollhouse.render.schemes import ColourWish
 from export.bundle import Weights
-from export.tokenizer import load_tokenizer
+from export.sources.tokenizer import load_tokenizer
 
 STYLE_FILE = Path(__file__).parents[2] / "orchestrator" / "domain" / "styles.toml"
 """Read as data: the orchestrator is not imported."""

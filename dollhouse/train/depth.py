@@ -16,7 +16,7 @@ from transformers import DPTConfig, DPTForDepthEstimation
 from dollhouse.data.augmentation import MEAN, STD, Draw, disturb, draw, mirror, photos
 from dollhouse.data.dataset import Dataset
 from dollhouse.data.hints import depth_bytes
-from export.models.pictures import Depth
+from export.networks.pictures import Depth
 
 from .grids import save_grid
 from .loop import Limit, Losses, Optimising, Pace, Trainer, autocast, step_randomness

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from dollhouse.data.augmentation import MEAN, STD, Draw, disturb, draw, photos
 from dollhouse.data.dataset import Dataset
 from dollhouse.render.rooms import LABELS
-from export.models.centres import CentresConfig, CentresForObjectDetection, fold
-from export.models.pictures import CentreDetector
+from export.networks.centres import CentresConfig, CentresForObjectDetection, fold
+from export.networks.pictures import CentreDetector
 
 from .loop import Limit, Losses, Optimising, Pace, Trainer, autocast, step_randomness
 

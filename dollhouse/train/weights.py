@@ -3,7 +3,8 @@
     python -m dollhouse.train.weights --run .run/dollhouse   # the last step of a training before its export
 
 A clean clone exports the release again from them, and a later training can begin with them (``--start``). After the
-export, ``python -m export.weights_from_graphs dollhouse`` replaces the files by references to the release's graphs.
+export, ``python -m export.sources.weights_from_graphs dollhouse`` replaces the files by references to the graphs of the
+release.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from safetensors.torch import load_file, save
 from transformers import DPTForDepthEstimation
 
 from export.bundle import BUNDLES, NETWORKS, PERCEPTION, BundleError
-from export.models.load import to_fp16
-from export.weights_from_graphs import copy_network
+from export.networks.load import to_fp16
+from export.sources.weights_from_graphs import copy_network
 
 RUN = Path(".run/dollhouse")
 KEPT = BUNDLES / "dollhouse"

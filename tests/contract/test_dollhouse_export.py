@@ -16,11 +16,11 @@ from dollhouse.evaluate import facts
 from dollhouse.render.rooms import LABELS
 from dollhouse.train import perception, restyling, sampling, weights
 from export.bundle import BUNDLES, NETWORKS, BundleError, Measured, Weights, load_bundle, preview_matrix
-from export.fp16_initializers import SMALLEST, is_fp16
-from export.models.load import load_networks
+from export.graphs.fp16_initializers import SMALLEST, is_fp16
+from export.networks.load import load_networks
 from export.publish import live_version
 from export.release import build_release
-from export.weights_from_graphs import copy_network
+from export.sources.weights_from_graphs import copy_network
 from restyle import palette
 from restyle.release import load_release
 from tests.conftest import RELEASE, ROOT
@@ -40,7 +40,7 @@ def test_the_exporter_reproduces_the_committed_release(tmp_path: Path) -> None:
 def test_the_committed_release_was_made_of_the_kept_networks(tmp_path: Path) -> None:
     """To the byte as ``keep`` wrote them, though the repository has them in the release's graphs only."""
     assert not list(weights.KEPT.rglob("*.safetensors")), (
-        "pack them: python -m export.weights_from_graphs dollhouse"
+        "pack them: python -m export.sources.weights_from_graphs dollhouse"
     )
     for name in NETWORKS:
         copy_network(weights.KEPT / name, tmp_path / name)

@@ -19,9 +19,9 @@ from onnx import numpy_helper
 from export import bundle as bundles
 from export import release as publishing
 from export.bundle import Bundle, BundleError, Weights, load_bundle
-from export.checks import check_schedule
-from export.models.load import load_networks
-from export.rehearsal import RehearsalError, rehearse
+from export.networks.load import load_networks
+from export.proofs.checks import check_schedule
+from export.proofs.rehearsal import RehearsalError, rehearse
 from export.release import build_release
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document, write_document

@@ -13,10 +13,10 @@ import pytest
 from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 
-from export import weights_from_graphs
 from export.bundle import BundleError
-from export.fp16_initializers import halve
-from export.weights_from_graphs import INDEX, REMAINDER, Index, copy_network, is_packed, pack
+from export.graphs.fp16_initializers import halve
+from export.sources import weights_from_graphs
+from export.sources.weights_from_graphs import INDEX, REMAINDER, Index, copy_network, is_packed, pack
 
 FILE = "model.safetensors"
 VERSION = 2
@@ -94,9 +94,9 @@ def test_packing_that_was_stopped_loses_nothing(
 ) -> None:
     content = (network / FILE).read_bytes()
     for stopped in (
-        "export.weights_from_graphs.np.savez",
-        "export.weights_from_graphs.os.replace",
-        "export.weights_from_graphs.Path.unlink",
+        "export.sources.weights_from_graphs.np.savez",
+        "export.sources.weights_from_graphs.os.replace",
+        "export.sources.weights_from_graphs.Path.unlink",
     ):
         with monkeypatch.context() as patch:
             patch.setattr(stopped, interrupt)

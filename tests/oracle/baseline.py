@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from export.bundle import Bundle, load_bundle
 from export.contract import CANNY
-from export.models.load import load_networks
-from export.models.pictures import Depth
-from export.tokenizer import load_tokenizer
+from export.networks.load import load_networks
+from export.networks.pictures import Depth
+from export.sources.tokenizer import load_tokenizer
 
 SCHEDULERS: dict[str, Any] = {
     "ddim": (DDIMScheduler, {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}),

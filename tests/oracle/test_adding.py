@@ -19,8 +19,8 @@ from export import bundle as bundles
 from export import release
 from export.bundle import Weights, load_bundle
 from export.contract import graph_specs
-from export.models import load
-from export.tokenizer import load_tokenizer
+from export.networks import load
+from export.sources.tokenizer import load_tokenizer
 from orchestrator.domain import styles
 from restyle import request as restyle_request
 from restyle import solver

@@ -19,10 +19,10 @@ from dollhouse.train import style_classifier as classifier
 from dollhouse.train.loop import Limit
 from export.bundle import BundleError, Weights, load_bundle
 from export.contract import Sizes, graph_specs
-from export.models.centres import CentresForObjectDetection, fold
-from export.models.load import load_networks
-from export.onnx import export_onnx
-from export.parity import check_outputs, references
+from export.graphs.onnx import export_onnx
+from export.networks.centres import CentresForObjectDetection, fold
+from export.networks.load import load_networks
+from export.proofs.parity import check_outputs, references
 from tests.support.dollhouse import CPU, DEPTH, DETECTOR
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

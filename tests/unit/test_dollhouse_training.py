@@ -43,7 +43,7 @@ from dollhouse.train.sampling import SHOWN, TIMESTEP, Steps, alphas_cumprod, res
 from dollhouse.train.wording import SLOTS, colours_of, learn_words
 from dollhouse.train.workers import ALONE
 from export.bundle import Weights
-from export.models.load import _load
+from export.networks.load import _load
 from tests.support.dollhouse import CPU, DENOISERS, SIDE, PaintedRooms, RedIsNear
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

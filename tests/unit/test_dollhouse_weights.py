@@ -22,7 +22,7 @@ from dollhouse.train.networks import build_denoisers, sizes_of
 from dollhouse.train.recipe import DiffusionSettings, Phase
 from dollhouse.train.weights import RESTYLING, begin, copy_perception, digests, keep, load_into, main
 from export.bundle import NETWORKS, PERCEPTION, BundleError, Weights
-from export.models.load import _load
+from export.networks.load import _load
 from tests.support.dollhouse import CPU, DENOISERS, PaintedRooms, RedIsNear
 from tests.support.small_networks import weights_file, write_networks
 

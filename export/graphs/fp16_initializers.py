@@ -2,7 +2,7 @@
 
 Runtimes fold the casts when they load the graph, so it computes in FP32 with the same numbers as before. Only weights
 that FP16 holds exactly are stored so. A bundle with ``stored = "fp16"`` rounds its weights when they are loaded
-(``export.models.load``), so torch, whose outputs the graph is compared with, runs on the rounded ones too.
+(``export.networks.load``), so torch, whose outputs the graph is compared with, runs on the rounded ones too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tokenizer as one file that the serving side reads with the ``tokenizers`` library alone.
 
-``python -m export.tokenizer CORPUS FOLDER`` learns a small one for the project's own bundles. Learning breaks ties at
-random, so the result is committed (``bundles/tokenizer``) and not made again at every export.
+``python -m export.sources.tokenizer CORPUS FOLDER`` learns a small one for the project's own bundles. Learning breaks
+ties at random, so the result is committed (``bundles/tokenizer``) and not made again at every export.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _learn(corpus: Path, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m export.tokenizer", description="Learn a small tokenizer from a text."
+        prog="python -m export.sources.tokenizer", description="Learn a small tokenizer from a text."
     )
     parser.add_argument("corpus", type=Path, help="a text, a phrase a line")
     parser.add_argument("folder", type=Path, help="where the tokenizer is written")

@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer
 
 from export.bundle import Bundle, BundleError, Weights
 from export.contract import TOKENS
-from export.models.load import Network
+from export.networks.load import Network
 
 SCHEDULER = "scheduler_config.json"
 DIFFUSERS: Mapping[str, Any] = {

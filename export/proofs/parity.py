@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from export.bundle import FLOAT_TOLERANCE
-from export.fp16_initializers import weights_of
+from export.graphs.fp16_initializers import weights_of
 from export.spec import Axis, ModelSpec
 
 BYTE_TOLERANCE = 1

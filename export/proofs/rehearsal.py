@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 PROGRAM = Path("restyle", "1", "rehearsal.py")
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.models.load import Network
+from export.networks.load import Network
 
 
 class VaeEncoder(nn.Module):

@@ -1,6 +1,6 @@
 """Networks whose weights are kept once: in the graphs that were exported from them.
 
-    python -m export.weights_from_graphs dollhouse      # after an export of weights in export/bundles/dollhouse
+    python -m export.sources.weights_from_graphs dollhouse      # after an export of weights in export/bundles/dollhouse
 
 A network's folder holds config.json and a .safetensors file, as ``from_pretrained`` reads it. Nearly all of its numbers
 are also in the graphs of the release, and a published graph never changes. So the repository keeps, in place of the
@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from export.bundle import BUNDLES, BundleError, load_bundle
-from export.fp16_initializers import weights_of
+from export.graphs.fp16_initializers import weights_of
 from export.publish import live_document
 
-RELEASES = Path(__file__).parents[1] / "releases"
+RELEASES = Path(__file__).parents[2] / "releases"
 INDEX, REMAINDER = "weights.json", "remainder.npz"
 
 Array = NDArray[Any]
@@ -53,7 +53,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     dtype: str
     """numpy's name of the element type that these tensors have in the file."""
     straight: dict[str, str]
-    """By tensor: ``graph/initializer``, by the initializer's name in ``export.fp16_initializers.weights_of``."""
+    """By tensor: ``graph/initializer``, by the initializer's name in ``export.graphs.fp16_initializers.weights_of``."""
     transposed: dict[str, str]
     """The same for matrices that the exporter transposed."""
 
@@ -182,7 +182,7 @@ def _weights(file: Path) -> dict[str, Array]:
 def main(arguments: list[str] | None = None) -> int:
     """Pack every network of a bundle. Exit status: 0 = done, 1 = the release does not hold them, 2 = wrong usage."""
     parser = argparse.ArgumentParser(
-        prog="python -m export.weights_from_graphs",
+        prog="python -m export.sources.weights_from_graphs",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from export.bundle import Stored
-from export.fp16_initializers import halve
-from export.parity import ParityError, check_weights
+from export.graphs.fp16_initializers import halve
+from export.proofs.parity import ParityError, check_weights
 from export.spec import Axis, ModelSpec
 
 OPSET = 18
@@ -29,7 +29,8 @@ EXAMPLE_BATCH = 3
 def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored = "fp32") -> list[str]:
     """Trace ``module`` with the spec's examples and write ``path`` (see :func:`save_onnx`).
 
-    With ``stored`` = "fp16" the weights that FP16 holds exactly take half the space (see ``export.fp16_initializers``).
+    With ``stored`` = "fp16" the weights that FP16 holds exactly take half the space (see
+    ``export.graphs.fp16_initializers``).
 
     Returns the names of the parameters that the optimiser folded into constants. Raises ParityError when a parameter
     that the outputs depend on is missing before that, or any is changed at any time.

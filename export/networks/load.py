@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from export.bundle import Bundle, BundleError, Weights, local_path
-from export.models.centres import CentresConfig, CentresForObjectDetection
-from export.weights_from_graphs import copy_network, is_packed
+from export.networks.centres import CentresConfig, CentresForObjectDetection
+from export.sources.weights_from_graphs import copy_network, is_packed
 
 Network = Any
 """A torch module of diffusers or transformers; both set ``config`` on their classes in ways that type checkers miss."""

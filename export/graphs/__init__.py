@@ -1,0 +1,1 @@
+"""Torch modules → ONNX files, and the config.pbtxt beside them."""
