@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import shutil
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 from torch import nn
 
 from export.bundle import NETWORKS, Bundle, BundleError, Stored, preview_matrix
-from export.contract import Sizes, graph_specs, python_specs
+from export.contract import Sizes, buckets, graph_specs, python_specs
 from export.graphs.onnx import export_onnx
 from export.graphs.triton_config import config_text
 from export.networks.denoiser import Denoiser

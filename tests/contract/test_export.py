@@ -15,13 +15,13 @@ from onnx import numpy_helper
 
 from export.__main__ import main
 from export.bundle import BundleError, Weights, load_bundle
-from export.contract import graph_specs, python_specs
+from export.contract import buckets, graph_specs, python_specs
 from export.graphs.onnx import export_onnx, save_onnx
 from export.graphs.triton_config import config_text
 from export.networks.load import load_networks
 from export.proofs.parity import ParityError, check_outputs, check_weights, references
 from export.publish import check_unpublished, live_document, make_live, publish
-from export.release import buckets, build_release
+from export.release import build_release
 from export.spec import ModelSpec, Tensor
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document, write_document
