@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.bundle import BUNDLES, Bundle
-from export.networks.load import load_networks
+from export.networks.load import load_network
 from export.proofs.diffusers_pipeline import DRAWING, NETWORKS, Pipeline, hint, photo_latents, scheduler
 from export.proofs.parity import ParityError
 from export.proofs.rehearsal import rehearse
@@ -216,8 +216,7 @@ def room(height: int, width: int, seed: int) -> NDArray[np.uint8]:
 def paint_with_diffusers(bundle: Bundle, cases: list[Case], asked: Path, painted: Path, answer: Path) -> None:
     """Paint ``cases`` with diffusers: photo and noise of the file ``asked``, hints of the file ``painted``; writes
     ``answer`` with ``pixels_i``, ``latents_i`` and ``ids_i`` as `restyle` does."""
-    needed = {name: bundle.networks[name] for name in NETWORKS}
-    networks = load_networks(msgspec.structs.replace(bundle, networks=needed))
+    networks = {name: load_network(bundle, name) for name in NETWORKS}
     tokenizer, defaults = load_tokenizer(bundle.tokenizer), bundle.defaults
     sampler = scheduler(solver_of(bundle), **msgspec.structs.asdict(bundle.schedule))
     pipeline = Pipeline(networks, tokenizer, sampler, defaults.strength, defaults.start_noise)
