@@ -10,6 +10,7 @@ as a program too, ``python -m export.proofs.whole``, after the other one has end
 
 from __future__ import annotations
 
+import hashlib
 import math
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from export.bundle import BUNDLES, Bundle
 from export.networks.load import load_network
 from export.proofs.diffusers_pipeline import DRAWING, NETWORKS, Pipeline, hint, photo_latents, scheduler
 from export.proofs.parity import ParityError
-from export.proofs.rehearsal import rehearse
+from export.proofs.rehearsal import REPOSITORY, rehearse
 from export.publish import live_document
 from export.sources.tokenizer import load_tokenizer
 
@@ -110,32 +111,43 @@ def prove_whole(
 ) -> tuple[Whole, list[Pair]]:
     """Rehearse the live version of ``release``, made of ``bundle``, and compare its pictures with diffusers'.
 
-    ``work`` is a folder for files that pass between the programs. ``tolerance`` None means that of the release's
-    precision. Raises ParityError when a picture differs by more, RehearsalError when `restyle` cannot paint.
+    ``work`` is a folder, made if need be, for files that pass between the programs. They stay there: when the same is
+    asked again, nothing is painted. ``tolerance`` None means that of the release's precision. Raises ParityError when
+    a picture differs by more, RehearsalError when `restyle` cannot paint.
     """
+    work.mkdir(parents=True, exist_ok=True)
     document = msgspec.json.decode(live_document(release).read_bytes())
     tolerance = TOLERANCES[document["precision"]] if tolerance is None else tolerance
     small = document["models"]["denoiser"]["bytes"] <= SMALL
     cases, solver = cases_of(bundle, [tuple(size) for size in document["buckets"]], small), solver_of(bundle)
-    asked, painted, answer = (work / f"{name}.npz" for name in ("cases", "restyle", "diffusers"))
-    latent = (document["sizes"]["latent_channels"], document["sizes"]["vae_factor"])
-    np.savez(asked, allow_pickle=False, **_requests(bundle, cases, solver, latent))
-    rehearse(release, paint=(asked, painted))
-    if small:
-        with _one_thread():
-            paint_with_diffusers(bundle, cases, asked, painted, answer)
-    else:
-        _paint_apart(bundle, cases, work, asked, painted, answer)
-    pairs = _compare(cases, asked, painted, answer)
-    whole = Whole(solver=solver, tolerance=tolerance, cases=[pair.case for pair in pairs])
+    asked, painted, answer, done = (
+        work / name for name in ("cases.npz", "restyle.npz", "diffusers.npz", "done")
+    )
+    fingerprint = _fingerprint(bundle, cases, document)
+    if not (done.is_file() and done.read_text() == fingerprint):
+        done.unlink(missing_ok=True)
+        np.savez(asked, allow_pickle=False, **_requests(bundle, cases, solver, document["sizes"]))
+        rehearse(release, paint=(asked, painted))
+        if small:
+            with one_thread():
+                paint_with_diffusers(bundle, cases, asked, painted, answer)
+        else:
+            paint_apart(bundle, cases, work, asked, painted, answer)
+        done.write_text(fingerprint)
+    pairs = compare(cases, asked, painted, answer)
+    return judge(Whole(solver=solver, tolerance=tolerance, cases=[pair.case for pair in pairs])), pairs
+
+
+def judge(whole: Whole) -> Whole:
+    """``whole``. Raises ParityError when a picture differs by more than its tolerance."""
     worst = whole.worst
-    if not worst.difference <= tolerance:
+    if not worst.difference <= whole.tolerance:
         raise ParityError(
-            f"the picture of {worst.width}×{worst.height} with seed {worst.seed} and {worst.steps} steps of {solver} "
-            f"differs from diffusers' by {worst.difference:.3g} of 255 (row {worst.at[0]}, column {worst.at[1]}), "
-            f"allowed {tolerance:g}"
+            f"the picture of {worst.width}×{worst.height} with seed {worst.seed} and {worst.steps} steps of "
+            f"{whole.solver} differs from diffusers' by {worst.difference:.3g} of 255 (row {worst.at[0]}, column "
+            f"{worst.at[1]}), allowed {whole.tolerance:g}"
         )
-    return whole, pairs
+    return whole
 
 
 def solver_of(bundle: Bundle) -> str:
@@ -156,7 +168,7 @@ def cases_of(bundle: Bundle, shapes: list[tuple[int, int]], small: bool) -> list
     if small:
         corners += [min(shapes), max(shapes)]  # the widest and the tallest
     single = math.ceil(1 / defaults.strength - 1e-9)
-    cases = []
+    cases: list[Case] = []
     for height, width in dict.fromkeys(corners):
         size: dict[str, Any] = {"height": height, "width": width}
         guided = max(GUIDANCE, defaults.guidance_scale)
@@ -167,11 +179,21 @@ def cases_of(bundle: Bundle, shapes: list[tuple[int, int]], small: bool) -> list
     return cases
 
 
+def _fingerprint(bundle: Bundle, cases: list[Case], document: dict[str, Any]) -> str:
+    """SHA-256 of everything that the pictures depend on."""
+    graphs = {name: facts["sha256"] for name, facts in document["models"].items()}
+    digest = hashlib.sha256(msgspec.json.encode((bundle, cases, graphs, document["tools"])))
+    for folder in (Path(__file__).parents[1], REPOSITORY):
+        for code in sorted(folder.rglob("*.py")):
+            digest.update(code.read_bytes())
+    return digest.hexdigest()
+
+
 def _requests(
-    bundle: Bundle, cases: list[Case], solver: str, latent: tuple[int, int]
+    bundle: Bundle, cases: list[Case], solver: str, sizes: dict[str, int]
 ) -> dict[str, NDArray[Any]]:
-    """What `restyle` is asked for; ``latent``: channels, and pixels for each latent."""
-    channels, factor = latent
+    """What `restyle` is asked for; ``sizes`` of the release."""
+    channels, factor = sizes["latent_channels"], sizes["vae_factor"]
     found: dict[str, NDArray[Any]] = {}
     for index, case in enumerate(cases):
         prompt, negative_prompt = case.words
@@ -252,24 +274,29 @@ class _Job(msgspec.Struct):
     cases: list[Case]
 
 
-def _paint_apart(
+def paint_apart(
     bundle: Bundle, cases: list[Case], work: Path, asked: Path, painted: Path, answer: Path
 ) -> None:
-    def whole(weights: Any) -> Any:
-        path = weights.path
+    """As :func:`paint_with_diffusers`, in a process of its own. Raises ParityError when that fails."""
+
+    def whole(source: Any) -> Any:
+        path = source.path
         return (
-            weights
-            if path is None
-            else msgspec.structs.replace(weights, path=str((BUNDLES / path).resolve()))
+            source if path is None else msgspec.structs.replace(source, path=str((BUNDLES / path).resolve()))
         )
 
     networks = {name: whole(weights) for name, weights in bundle.networks.items()}
-    bundle = msgspec.structs.replace(bundle, networks=networks, tokenizer=whole(bundle.tokenizer))
+    changes: dict[str, Any] = {"networks": networks, "loras": [whole(lora) for lora in bundle.loras]}
+    bundle = msgspec.structs.replace(bundle, **changes, tokenizer=whole(bundle.tokenizer))
     job = work / "job.json"
     job.write_bytes(msgspec.json.encode(_Job(bundle, cases)))
     files = map(str, (job, asked, painted, answer))
     done = subprocess.run(
-        [sys.executable, "-m", "export.proofs.whole", *files], text=True, stderr=subprocess.PIPE
+        [sys.executable, "-m", "export.proofs.whole", *files],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
@@ -277,7 +304,7 @@ def _paint_apart(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """torch in a single thread: small networks take several times as long in two, which wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -287,8 +314,9 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _compare(cases: list[Case], asked: Path, painted: Path, answer: Path) -> list[Pair]:
-    """Raises ParityError when the two sides read the words differently, or a picture has values that are no numbers."""
+def compare(cases: list[Case], asked: Path, painted: Path, answer: Path) -> list[Pair]:
+    """The two sides' pictures of ``cases``, from the three files. Raises ParityError when one side reads words as
+    other tokens or paints another size."""
     pairs = []
     with np.load(asked) as given, np.load(painted) as ours, np.load(answer) as theirs:
         for index, case in enumerate(cases):
@@ -298,7 +326,8 @@ def _compare(cases: list[Case], asked: Path, painted: Path, answer: Path) -> lis
             pixels = ours[f"pixels_{index}"].astype(np.float64), theirs[f"pixels_{index}"]
             if pixels[0].shape != pixels[1].shape:
                 raise ParityError(f"restyle's picture is {pixels[0].shape}, diffusers' {pixels[1].shape}")
-            apart = np.abs(pixels[0] - pixels[1])
+            # What is no number differs by more than any number.
+            apart = np.nan_to_num(np.abs(pixels[0] - pixels[1]), nan=np.inf)
             row, column, channel = np.unravel_index(apart.argmax(), apart.shape)
             facts = CaseFacts(
                 **msgspec.structs.asdict(case),
