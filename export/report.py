@@ -145,7 +145,7 @@ def tables(document: Mapping[str, Any], proof: Proof) -> Iterator[Table]:
     yield Table(
         "Whole pictures",
         f"restyle against diffusers' pipeline: same photo, hints, noise and words; solver {proof.whole.solver}. "
-        "The contrast is the standard deviation of diffusers' picture.",
+        f"{_run(proof.whole)}The contrast is the standard deviation of diffusers' picture.",
         ("width × height", ">seed", ">steps", ">guidance", ">difference", ">of latents", ">contrast"),
         [
             (
@@ -194,6 +194,15 @@ def _case(case: CaseFacts) -> str:
     return f"{case.width} × {case.height}, seed {case.seed}, {steps}"
 
 
+def _run(whole: Whole) -> str:
+    """How many of the steps are run, where it is not all."""
+    return (
+        ""
+        if whole.strength == 1
+        else f"Of the steps, {whole.strength:.0%} are run: restyle starts from the photo. "
+    )
+
+
 def _number(value: float) -> str:
     """Two digits that count."""
     return "0" if value == 0 else f"{value:.2g}"
@@ -237,8 +246,11 @@ def _row(pair: Pair) -> str:
 
 
 def amplification(largest: float) -> int:
-    """The power of ten that makes differences up to ``largest`` visible in 0..255; 1 where they are."""
-    return 10 ** max(0, int(np.floor(np.log10(255.0 / largest)))) if largest > 0 else 1
+    """The largest of 1, 2, 5, 10, 20, … that keeps differences up to ``largest`` within 0..255; 1 for none at all."""
+    if not 0 < largest < 255:
+        return 1
+    power = 10 ** int(np.floor(np.log10(255 / largest)))
+    return max(step * power for step in (1, 2, 5) if step * power * largest <= 255)
 
 
 def data_uri(picture: NDArray[Any]) -> str:

@@ -233,7 +233,7 @@ def test_the_page_stands_alone(report: tuple[dict[str, Any], Proof, Path], prove
 
 
 @pytest.mark.parametrize(
-    ("largest", "factor"), [(0.0, 1), (200.0, 1), (30.0, 1), (20.0, 10), (0.003, 10_000)]
+    ("largest", "factor"), [(0.0, 1), (200.0, 1), (30.0, 5), (20.0, 10), (0.003, 50_000)]
 )
 def test_differences_are_made_visible(largest: float, factor: int) -> None:
     assert amplification(largest) == factor
