@@ -116,7 +116,8 @@ def tables(document: Mapping[str, Any], proof: Proof) -> Iterator[Table]:
     yield Table(
         "Graphs",
         "Largest difference of each graph's outputs from torch's, in the output's own units: at the native shape, a "
-        "full batch of the smallest and one sample of the largest. Every weight was compared with its source by name.",
+        "full batch of the smallest and one sample of the largest. What is allowed is relative to the output's largest "
+        "value (at least 1), or in levels of 255. Every weight was compared with its source by name.",
         (
             "graph",
             "version",
