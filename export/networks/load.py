@@ -100,6 +100,11 @@ def _pretrained(name: str, weights: Weights) -> Network:
         raise BundleError(f"networks.{name}: cannot load {weights.source}: {reason}") from error
 
 
+def network_classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:
+    """(configuration, network): the classes of a bundle's network ``name``. diffusers has none for configurations."""
+    return (None, _DIFFUSERS[name]) if name in _DIFFUSERS else _classes(name, config)
+
+
 def _classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:
     """(configuration, network) of transformers for a network with this configuration."""
     if name != "detector":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +72,11 @@ class Header(msgspec.Struct, frozen=True):
     def not_finite(self) -> Iterator[str]:
         """Tensors with a number that is none or infinite. Reads the file once, a few megabytes at a time."""
         for name, entry in self.tensors.items():
-            if entry.dtype in _EXPONENTS and prod(entry.shape):
+            begin, end = entry.data_offsets
+            if entry.dtype in _EXPONENTS and begin < end:
                 kind, exponent = _EXPONENTS[entry.dtype]
-                values = np.memmap(
-                    self.path, kind, "r", self.start + entry.data_offsets[0], (prod(entry.shape),)
-                )
+                count = (end - begin) // np.dtype(kind).itemsize
+                values = np.memmap(self.path, kind, "r", self.start + begin, (count,))
                 if any(
                     _has_exponent(values[at : at + _CHUNK], exponent) for at in range(0, len(values), _CHUNK)
                 ):

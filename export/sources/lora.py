@@ -91,7 +91,7 @@ def fuse(name: str, network: nn.Module, loras: Sequence[Lora]) -> None:
     modules = dict(network.named_modules())
     with torch.no_grad():
         for path, found in changes.get(name, {}).items():
-            weight: Tensor = modules[path].weight  # type: ignore[assignment]
+            weight: Tensor = modules[path].weight
             total = weight.double()
             for change in found:
                 total += _product(change).reshape(weight.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -180,7 +180,7 @@ def test_a_folder_that_peft_saved(root: bool, networks: Networks, tmp_path: Path
         r=4, lora_alpha=2, target_modules=TEXT_MODULES, init_lora_weights=False, use_rslora=root
     )
     adapted = get_peft_model(copy.deepcopy(networks["text_encoder"]), config)
-    adapted.save_pretrained(tmp_path)
+    adapted.save_pretrained(str(tmp_path))
     found = ours(networks, [(tmp_path / "adapter_model.safetensors", 1.0)])
     assert difference(adapted.merge_and_unload(), found["text_encoder"]) <= 1e-6
     assert difference(networks["text_encoder"], found["text_encoder"]) > 0.01
@@ -219,7 +219,7 @@ MODULE = "lora_unet_down_blocks_0_attentions_0_proj_in"
 SHAPES = {"lora_down.weight": (2, 16, 1, 1), "lora_up.weight": (16, 2, 1, 1)}
 
 
-def tensors_of(shapes: dict[str, tuple[int, ...]]) -> Tensors:
+def tensors_of(shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
     return {name: torch.ones(shape) for name, shape in shapes.items()}
 
 
