@@ -179,7 +179,9 @@ def make_bundle(name: str, document: dict[str, Any]) -> Bundle:
     file = f"{name}.toml"
     problems = every_problem(document, Bundle)
     if not NAME.fullmatch(name) or name in RESERVED:
-        problems.append(f"{name!r} is no name for a bundle: give it small letters, digits, - and _, and not 'add'")
+        problems.append(
+            f"{name!r} is no name for a bundle: give it small letters, digits, - and _, and not 'add'"
+        )
     if document.get("name") != name:
         problems.append(f"name is {document.get('name')!r}: it must be that of the file, {name!r}")
     networks = document.get("networks")

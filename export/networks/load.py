@@ -24,7 +24,10 @@ from transformers import (
 
 from export.bundle import Bundle, BundleError, Weights
 from export.networks.centres import CentresConfig, CentresForObjectDetection
-from export.sources.opening import open_network, read_config, source_folder
+from export.sources.configuration import CONFIG, read_config
+from export.sources.lora import LORA_NETWORKS, fuse
+from export.sources.opening import open_network, source_folder
+from export.sources.single_file import unpack
 
 Network = Any
 """A torch module of diffusers or transformers; both set ``config`` on their classes in ways that type checkers miss."""
@@ -64,7 +67,13 @@ def load_network(bundle: Bundle, name: str) -> Network:
         network = _random(name, weights)
     else:
         with TemporaryDirectory(prefix="reroom-network-") as scratch:
-            network = load_folder(name, open_network(folder, Path(scratch)))
+            if weights.is_file:
+                unpack(folder, name, skeleton(bundle, name), Path(scratch))
+            network = load_folder(
+                name, Path(scratch) if weights.is_file else open_network(folder, Path(scratch))
+            )
+    if name in LORA_NETWORKS:
+        fuse(name, network, bundle.loras)
     network.eval().requires_grad_(False)
     if bundle.stored == "fp16" or bundle.precision == "fp16":
         round_to_fp16(name, network)
@@ -87,13 +96,21 @@ def load_folder(name: str, folder: Path) -> Network:
 
 def skeleton(bundle: Bundle, name: str) -> Network:
     """The network ``name`` with its configuration and no numbers, on torch's device "meta". Raises BundleError."""
-    with torch.device("meta"):
-        return _build(name, read_config(bundle, name))
+    return empty_network(name, read_config(bundle.networks[name]))
 
 
-def network_classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:
-    """(configuration, network): the classes of a bundle's network ``name``. diffusers has none for configurations."""
-    return (None, _DIFFUSERS[name]) if name in _DIFFUSERS else _classes(name, config)
+def empty_network(name: str, config: dict[str, Any]) -> Network:
+    """The network ``name`` of a bundle with this configuration and no numbers, on torch's device "meta".
+
+    Raises BundleError when the configuration describes none.
+    """
+    try:
+        with torch.device("meta"):
+            return _build(name, dict(config))
+    except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, RuntimeError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"{CONFIG} describes no such network: {str(error).splitlines()[0]}") from error
 
 
 def _classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:

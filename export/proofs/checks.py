@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from transformers import CLIPTokenizer
 
-from export.bundle import Bundle, BundleError, Weights, refuse
+from export.bundle import Bundle, BundleError, Schedule, Weights, refuse
 from export.contract import TOKENS
 from export.networks.load import Network, hint_factor, vae_factor
 from export.sources.configuration import read_json
 from export.sources.headers import read_header
+from export.sources.single_file import weights_file
 
 SCHEDULER = "scheduler_config.json"
 DIFFUSERS: dict[str, Any] = {
@@ -33,6 +34,8 @@ DIFFUSERS: dict[str, Any] = {
 
 SAMPLERS = {scheduler.name for scheduler in KarrasDiffusionSchedulers} - {"EDMEulerScheduler"}
 """diffusers' schedulers for networks that were trained on betas: any of them samples what any other can."""
+PREDICTIONS = get_args(get_type_hints(Schedule)["prediction"])
+"""What networks may predict, in diffusers' names."""
 _SERVED: dict[str, tuple[str | None, ...]] = {
     "class_embed_type": (None,),
     "num_class_embeds": (None,),
@@ -163,6 +166,9 @@ def schedule_problems(bundle: Bundle) -> list[str]:
     if found is None:
         return []
     file, given = found
+    where = f"{bundle.name}.toml: networks.unet:"
+    if contradiction := _contradiction(bundle.networks["unet"], file, given):
+        return [f"{where} {contradiction}"]
     schedule = bundle.schedule
     ours = {
         "beta_start": ("schedule.beta_start", schedule.beta_start),
@@ -170,9 +176,9 @@ def schedule_problems(bundle: Bundle) -> list[str]:
         "num_train_timesteps": ("schedule.train_steps", schedule.train_steps),
         "prediction_type": ("schedule.prediction", schedule.prediction),
     }
-    problems = [f"{bundle.name}.toml: networks.unet: {problem}" for problem in unserved_schedule(file, given)]
+    problems = [f"{where} {problem}" for problem in unserved_schedule(file, given)]
     for name, (field, value) in ours.items():
-        if name not in given:
+        if name not in given or (name == "prediction_type" and given[name] not in PREDICTIONS):
             continue
         same = math.isclose(given[name], value) if isinstance(value, float) else given[name] == value
         if not same:
@@ -186,6 +192,11 @@ def schedule_problems(bundle: Bundle) -> list[str]:
 def unserved_schedule(file: str, given: Mapping[str, Any]) -> list[str]:
     """Why networks that were trained on the schedule ``given``, which ``file`` holds, cannot be served."""
     problems = []
+    if (prediction := given.get("prediction_type", PREDICTIONS[0])) not in PREDICTIONS:
+        problems.append(
+            f"{file} says prediction_type {prediction!r}, and restyle can do {' and '.join(PREDICTIONS)} only: choose "
+            "other weights"
+        )
     if given.get("_class_name", "DDIMScheduler") not in SAMPLERS:
         problems.append(
             f"{file} says _class_name {given['_class_name']!r}, for which restyle has no solver: choose weights that "
@@ -213,6 +224,22 @@ def find_schedule(unet: Weights) -> tuple[str, dict[str, Any]] | None:
         return _in_header(Path(unet.source or ""))
     found = _find_scheduler(unet)
     return found and (found[0], DIFFUSERS | found[1])
+
+
+def _contradiction(unet: Weights, file: str, given: Mapping[str, Any]) -> str | None:
+    """The sentence for a folder whose weights say that they were trained on another prediction than ``file`` does."""
+    if unet.path is None or unet.is_file:
+        return None
+    try:
+        marked = _in_header(Path(unet.source or "", unet.subfolder, weights_file("unet")))
+    except BundleError:
+        return None  # who looks at the weights tells it
+    if marked is None or marked[1]["prediction_type"] == given["prediction_type"]:
+        return None
+    return (
+        f"{file} says prediction_type {given['prediction_type']!r}, but {marked[0]} says "
+        f"{marked[1]['prediction_type']!r}: correct the one that is wrong"
+    )
 
 
 def _in_header(file: Path) -> tuple[str, dict[str, Any]] | None:

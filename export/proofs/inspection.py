@@ -10,15 +10,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import transformers
 from transformers import CLIPTokenizer
 
 from export.bundle import SINGLE_FILE, Bundle, BundleError, Weights, refuse
-from export.networks.load import Network
+from export.networks.load import Network, empty_network
 from export.proofs.checks import bundle_problems, schedule_problems, unserved_unet
-from export.sources.configuration import CONFIG, empty_network, is_diffusers, read_config
+from export.sources.configuration import CONFIG, is_diffusers, read_config
 from export.sources.headers import PICKLES, Header, pickled, read_header
 from export.sources.lora import find_changes
 from export.sources.single_file import converted, foreign_model, weights_file
@@ -36,6 +35,9 @@ _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": 
 """Names in VAEs of 2022; diffusers renames them when it loads them."""
 _OTHER_FORMAT = ".onnx"
 """Such a network is no torch module: who loads it looks at it."""
+
+_VOCABULARIES = (("vocab.json", "merges.txt"), ("tokenizer.json",))
+_VOCABULARIES_IN_WORDS = " or ".join(" and ".join(files) for files in _VOCABULARIES)
 
 Shape = tuple[int, ...]
 
@@ -91,13 +93,15 @@ def _missing(bundle: Bundle, weights: Weights) -> str | None:
 
 
 def _tokenizer(weights: Weights) -> CLIPTokenizer:
+    folder = Path(weights.source or "", weights.subfolder)
+    # Of a folder without these, transformers makes a tokenizer that knows no words.
+    if not any(all((folder / file).is_file() for file in files) for files in _VOCABULARIES):
+        raise BundleError(f"{folder} holds no tokenizer: name a folder with {_VOCABULARIES_IN_WORDS}")
     try:
         return load_tokenizer(weights)
-    except (OSError, ValueError, TypeError) as error:
-        raise BundleError(
-            f"{weights.source} holds no tokenizer of CLIP ({str(error).splitlines()[0]}): name a folder with "
-            "vocab.json and merges.txt, or tokenizer.json"
-        ) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(f"{folder} holds no tokenizer of CLIP ({reason}): name one that does") from error
 
 
 def _lora_problems(bundle: Bundle, networks: Mapping[str, Network]) -> Iterator[str]:
@@ -116,12 +120,12 @@ def _network_problems(name: str, weights: Weights, network: Network) -> Iterator
         return  # told where the networks are compared, and its shapes are others of course
     source = Path(weights.source or "", weights.subfolder)
     if weights.is_file:
-        yield from _single_file_problems(name, source, network, read_config(weights))
+        yield from _single_file_problems(name, source, network)
     elif not is_packed(source):
         yield from _folder_problems(name, source, network)
 
 
-def _single_file_problems(name: str, file: Path, network: Network, config: dict[str, Any]) -> Iterator[str]:
+def _single_file_problems(name: str, file: Path, network: Network) -> Iterator[str]:
     header = read_header(file)
     if model := foreign_model(header):
         yield f"{file}: is of {model}: take a checkpoint of Stable Diffusion 1.5's kind"
@@ -135,7 +139,7 @@ def _single_file_problems(name: str, file: Path, network: Network, config: dict[
         return
     found = {
         key.removeprefix("text_model.") if name == "text_encoder" else key: tuple(tensor.shape)
-        for key, tensor in converted(header, name, config).items()
+        for key, tensor in converted(header, name, network).items()
     }
     yield from _compare(file, name, _shapes(network), found)
     yield from _not_finite(header)
@@ -212,9 +216,9 @@ def _as_transformers_sees(folder: Path, network: Network) -> tuple[dict[str, Sha
         if bars:
             transformers.utils.logging.enable_progress_bar()
     shapes = _shapes(network)
-    expected = {key: shapes.get(key, ()) for key in seen["missing_keys"]}
-    found: dict[str, Shape] = {key: () for key in seen["unexpected_keys"]}
-    for key, theirs, ours in seen["mismatched_keys"]:
+    expected = {key: shapes.get(key, ()) for key in sorted(seen["missing_keys"])}
+    found: dict[str, Shape] = {key: () for key in sorted(seen["unexpected_keys"])}
+    for key, theirs, ours in sorted(seen["mismatched_keys"]):
         expected[key], found[key] = tuple(ours), tuple(theirs)
     return expected, found
 

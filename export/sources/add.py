@@ -1,12 +1,13 @@
 """``python -m export add``: a bundle file, written from the weights that there are.
 
-What the weights say of themselves (scheduler_config.json, config.json, the header of a file) is written down; what they do
-not say comes from the base bundle. Both are told, line by line.
+What the weights say of themselves (scheduler_config.json, config.json, the header of a file) is written down; what they
+do not say comes from the base bundle. Both are told, line by line.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,10 @@ import msgspec
 
 from export import bundle as bundles
 from export.bundle import NAME, NETWORKS, RESERVED, SINGLE_FILE, Bundle, BundleError, Lora, Weights, refuse
-from export.networks.load import vae_factor
+from export.networks.load import empty_network, vae_factor
 from export.proofs.checks import find_schedule, unserved_schedule
 from export.proofs.inspection import find_problems
-from export.sources.configuration import CONFIG, empty_network, read_config, read_json
+from export.sources.configuration import CONFIG, read_config, read_json
 from export.sources.headers import PICKLES, pickled, read_header
 from export.sources.single_file import foreign_model, networks_in
 
@@ -32,7 +33,6 @@ _PIPELINE = ("unet", "vae", "text_encoder")
 _HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _SCHEDULE = {"beta_start": "beta_start", "beta_end": "beta_end", "num_train_timesteps": "train_steps"}
 """diffusers' names of the schedule's members, and the bundle's."""
-_PREDICTIONS = ("epsilon", "v_prediction")
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,12 +60,49 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 class _Notes(msgspec.Struct):
     """What has been found so far."""
 
-    networks: dict[str, Weights]
-    assumed: list[str]
-    problems: list[str]
+    networks: dict[str, Weights] = {}
     tokenizer: Weights | None = None
+    places: dict[str, str] = {}
+    """Where each of these comes from, for people."""
+    assumed: list[str] = []
+    problems: list[str] = []
     native_size: int | None = None
     schedule: dict[str, Any] = {}
+
+
+def order(
+    name: str,
+    base: str,
+    source: str | None,
+    *,
+    loras: Sequence[str] = (),
+    controlnets: Sequence[str] = (),
+    networks: Mapping[str, str | None],
+) -> Order:
+    """An order in the words of the command line: ``loras`` are FILE:scale, ``controlnets`` SEAT=SOURCE.
+
+    Raises BundleError when they are not.
+    """
+    problems: list[str] = []
+    sources = {name: value for name, value in networks.items() if value is not None}
+    for given in controlnets:
+        seat, _, value = given.partition("=")
+        if seat not in SEATS or not value:
+            problems.append(f"--controlnet {given}: give {' or '.join(f'{seat}=SOURCE' for seat in SEATS)}")
+        else:
+            sources[SEATS[seat]] = value
+    fused = []
+    for text in loras:
+        try:
+            fused.append(_lora(text))
+        except BundleError as error:
+            problems.append(str(error))
+    if source is None and not sources and not fused and not problems:
+        problems.append(
+            "nothing is given that differs from the base: name a source, or an option such as --lora"
+        )
+    refuse(problems)
+    return Order(name=name, base=base, source=source, networks=sources, loras=fused)
 
 
 def draft(order: Order) -> Draft:
@@ -73,44 +110,53 @@ def draft(order: Order) -> Draft:
 
     Raises BundleError, with a line for each problem, when something cannot be served.
     """
-    if not NAME.fullmatch(order.name) or order.name in RESERVED:
-        raise BundleError(
-            f"--name {order.name!r}: give small letters, digits, - and _, and not {' or '.join(RESERVED)}"
-        )
     base = bundles.load_bundle(order.base)
-    notes = _Notes(networks={}, assumed=[], problems=[])
+    notes = _Notes()
     _collect(order, notes)
-    refuse(notes.problems)
     _read_schedule(base, notes)
     _read_size(base, notes)
-    refuse(notes.problems)
     text = _toml(order, notes)
     made = bundles.make_bundle(order.name, bundles.parse_bundle(order.name, text))
-    refuse(find_problems(made))
-    rest = [name for name in NETWORKS if name not in notes.networks]
-    if notes.tokenizer is None:
-        rest.append("tokenizer")
-    if rest:
-        notes.assumed.append(f"{', '.join(rest)}: from the base, {order.base}")
-    notes.assumed.append(f"defaults, sizes, thresholds and the matrix of previews: as in {order.base}")
-    return Draft(bundle=made, text=text, assumed=notes.assumed)
+    # The file that these sentences begin with is not written yet.
+    refuse(notes.problems + [problem.removeprefix(f"{order.name}.toml: ") for problem in find_problems(made)])
+    sources: dict[str, list[str]] = {}
+    for name in (*NETWORKS, "tokenizer"):
+        sources.setdefault(notes.places.get(name, f"the base, {order.base}"), []).append(name)
+    return Draft(
+        bundle=made,
+        text=text,
+        assumed=[
+            *(f"{', '.join(names)}: from {place}" for place, names in sources.items()),
+            *notes.assumed,
+            f"defaults, thresholds, the largest batch and the colours of previews: as in {order.base}",
+        ],
+    )
 
 
-def write(made: Draft, *, replace: bool = False) -> Path:
-    """Write the file into the folder of bundles and return its path.
+def file_for(name: str, *, replace: bool = False) -> Path:
+    """The file that a new bundle ``name`` gets.
 
-    Raises BundleError when there is a bundle of that name; ``replace`` overwrites one that was written here.
+    Raises BundleError when no bundle can have that name, or when one has it: ``replace`` takes the place of one that
+    was written here.
     """
-    path = bundles.BUNDLES / f"{made.bundle.name}.toml"
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise BundleError(
+            f"--name {name!r}: give small letters, digits, - and _, and not {' or '.join(RESERVED)}"
+        )
+    path = bundles.BUNDLES / f"{name}.toml"
     if path.exists():
         own = path.read_text(errors="replace").startswith(_FIRST_LINE)
         if not (own and replace):
             remedy = "choose another name, or give --force" if own else "choose another name"
             raise BundleError(f"{path} exists: {remedy}")
+    return path
+
+
+def write(made: Draft, path: Path) -> None:
+    """Write the bundle's file, whole or not at all."""
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(made.text)
     os.replace(unfinished, path)
-    return path
 
 
 def _collect(order: Order, notes: _Notes) -> None:
@@ -123,11 +169,13 @@ def _collect(order: Order, notes: _Notes) -> None:
     for name, source in order.networks.items():
         try:
             notes.networks[name] = _weights(source)
-            notes.assumed.append(f"{name}: {source}")
+            notes.places[name] = source
         except BundleError as error:
             notes.problems.append(f"{name}: {error}")
     for lora in order.loras:
-        notes.assumed.append(f"{lora.file.name}: fused into the UNet and the text encoder, times {lora.scale:g}")
+        notes.assumed.append(
+            f"{lora.file.name}: fused into the UNet and the text encoder, times {lora.scale:g}"
+        )
 
 
 def _weights(source: str) -> Weights:
@@ -164,10 +212,8 @@ def _open(source: str, notes: _Notes) -> None:
                 notes.tokenizer = part
             else:
                 notes.networks[name] = part
-        notes.assumed.append(
-            f"{', '.join(_PIPELINE)}, tokenizer: the folders of these names in {source}; they are looked at when they "
-            "are fetched"
-        )
+            notes.places[name] = f"the folder of this name of {source}"
+        notes.assumed.append(f"{source} is looked at when it is fetched, by the export")
     elif path.is_dir():
         _open_folder(path, notes)
     else:
@@ -183,7 +229,7 @@ def _open_folder(folder: Path, notes: _Notes) -> None:
                 f"{folder / CONFIG}: is of a {kind}, not of a UNet: name it with the option that is meant for it"
             )
         notes.networks["unet"] = Weights(path=_written(folder))
-        notes.assumed.append(f"unet: {folder}")
+        notes.places["unet"] = str(folder)
         return
     if "unet" not in found:
         index = folder / "model_index.json"
@@ -197,7 +243,7 @@ def _open_folder(folder: Path, notes: _Notes) -> None:
     if (folder / "tokenizer").is_dir():
         notes.tokenizer = Weights(path=_written(folder / "tokenizer"))
         found.append("tokenizer")
-    notes.assumed.append(f"{', '.join(found)}: {folder}")
+    notes.places |= dict.fromkeys(found, str(folder))
     if (folder / "text_encoder_2").is_dir():
         notes.problems.append(
             f"{folder}: has a second text encoder: it is Stable Diffusion XL's: take a checkpoint of Stable Diffusion "
@@ -217,14 +263,21 @@ def _open_file(file: Path, weights: Weights, notes: _Notes) -> None:
         lora = any("lora" in name for name in header.tensors)
         raise BundleError(
             f"{file}: holds no UNet"
-            + (": give it with --lora" if lora else ", but " + (", ".join(networks_in(header)) or "other things"))
+            + (
+                ": give it with --lora"
+                if lora
+                else ", but " + (", ".join(networks_in(header)) or "other things")
+            )
             + ("" if lora else ": name it with the option that is meant for it")
         )
     for name in held:
         notes.networks[name] = weights
-    notes.assumed.append(f"{', '.join(held)}: {file}; their configurations are the base's")
+        notes.places[name] = str(file)
+    notes.assumed.append(f"the configurations of what {file.name} holds: as in the base")
     if any(name.startswith("model_ema.") for name in header.tensors):
-        notes.assumed.append(f"{file} holds averaged weights too (model_ema); the others are taken, as diffusers does")
+        notes.assumed.append(
+            f"{file} holds averaged weights too (model_ema); the others are taken, as diffusers does"
+        )
 
 
 def _read_schedule(base: Bundle, notes: _Notes) -> None:
@@ -232,14 +285,11 @@ def _read_schedule(base: Bundle, notes: _Notes) -> None:
     unet = notes.networks.get("unet")
     if unet is None:
         return
-    source = None
-    if unet.repo is None:
-        try:
-            source = find_schedule(unet)
-        except BundleError as error:
-            notes.problems.append(str(error))
-            return
     ours = base.schedule
+    try:
+        source = find_schedule(unet) if unet.repo is None else None
+    except BundleError:
+        return  # which find_problems tells
     if source is None:
         notes.assumed.append(
             f"schedule: as in {base.name} ({ours.prediction}, betas {ours.beta_start:g} to {ours.beta_end:g}): no "
@@ -247,14 +297,12 @@ def _read_schedule(base: Bundle, notes: _Notes) -> None:
         )
         return
     file, given = source
-    notes.problems += unserved_schedule(file, given)
     prediction = given.get("prediction_type", ours.prediction)
-    if prediction not in _PREDICTIONS:
-        notes.problems.append(
-            f"{file} says prediction_type {prediction!r}, and restyle can do {' and '.join(_PREDICTIONS)} only: choose "
-            "other weights"
-        )
-    values = {name: given[key] for key, name in _SCHEDULE.items() if key in given} | {"prediction": prediction}
+    if unserved_schedule(file, given):
+        return
+    values = {name: given[key] for key, name in _SCHEDULE.items() if key in given} | {
+        "prediction": prediction
+    }
     notes.schedule = {name: value for name, value in values.items() if value != getattr(ours, name)}
     notes.assumed.append(
         "schedule: " + ", ".join(f"{name} {value}" for name, value in values.items()) + f", as {file} says"
@@ -273,13 +321,12 @@ def _read_size(base: Bundle, notes: _Notes) -> None:
         return
     try:
         sample, network = read_config(unet).get("sample_size"), empty_network("vae", read_config(vae))
-    except BundleError as error:
-        notes.problems.append(str(error))
-        return
+    except BundleError:
+        return  # which find_problems tells
     if isinstance(sample, int):
         notes.native_size = sample * vae_factor(network)
         notes.assumed.append(
-            f"native_size: {notes.native_size} pixels, the UNet's sample_size {sample} × the VAE's {vae_factor(network)}"
+            f"native_size: {notes.native_size} pixels: the UNet's sample_size × {vae_factor(network)}, the VAE's factor"
         )
 
 
@@ -309,9 +356,7 @@ def _toml(order: Order, notes: _Notes) -> str:
 
 def _table(weights: Weights, newlines: bool = False) -> str:
     given = {
-        name: value
-        for name in ("repo", "revision", "subfolder", "path")
-        if (value := getattr(weights, name))
+        name: value for name in ("repo", "revision", "subfolder", "path") if (value := getattr(weights, name))
     }
     return ("\n" if newlines else ", ").join(f"{name} = {_quoted(value)}" for name, value in given.items())
 
@@ -325,8 +370,8 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def lora(text: str) -> Lora:
-    """``FILE`` or ``FILE:scale``. Raises ValueError."""
+def _lora(text: str) -> Lora:
+    """``FILE`` or ``FILE:scale``. Raises BundleError."""
     file, _, scale = text.rpartition(":")
     try:
         number = float(scale)
@@ -334,5 +379,7 @@ def lora(text: str) -> Lora:
         file, number = text, 1.0
     path = Path(file or text).expanduser()
     if not path.is_file():
-        raise ValueError(f"there is no {path}")
+        raise BundleError(f"--lora: there is no {path}: give FILE or FILE:scale")
+    if not math.isfinite(number):
+        raise BundleError(f"--lora {text}: the scale must be a finite number")
     return Lora(path=_written(path), scale=number)

@@ -1,4 +1,4 @@
-"""A network's config.json, and the network that it describes, without its weights."""
+"""A network's config.json, wherever its weights come from."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from diffusers import ModelMixin
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
 from export.bundle import BundleError, Weights
-from export.networks.load import Network, network_classes
 
 CONFIG = "config.json"
 
@@ -53,21 +51,6 @@ def read_config(weights: Weights) -> dict[str, Any]:
         raise BundleError(f"{weights.repo}/{name}: cannot be fetched: {reason}") from error
 
 
-def empty_network(name: str, config: dict[str, Any]) -> Network:
-    """The network ``name`` of a bundle with this configuration on the device ``meta``: shapes without numbers.
-
-    Raises BundleError when no network can be made of the configuration.
-    """
-    configuration_class, network_class = network_classes(name, config)
-    try:
-        with torch.device("meta"):
-            if configuration_class is None:
-                return network_class.from_config(config)
-            return network_class(configuration_class.from_dict(config))
-    except (TypeError, ValueError, KeyError, ZeroDivisionError, RuntimeError) as error:
-        raise BundleError(f"{CONFIG} describes no {network_class.__name__}: {error}") from error
-
-
-def is_diffusers(network: Network) -> bool:
+def is_diffusers(network: Any) -> bool:
     """Whether the network is diffusers'; the others are transformers'."""
     return isinstance(network, ModelMixin)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from export.bundle import Lora, refuse
 from export.sources.headers import Header, read_header
 
-NETWORKS = ("unet", "text_encoder")
+LORA_NETWORKS = ("unet", "text_encoder")
 """The networks that a LoRA can change."""
 
 _PREFIXES = {
@@ -177,7 +177,8 @@ def _read(lora: Lora, header: Header) -> tuple[list[tuple[str, Change]], list[st
         name, module = _network(path)
         if name is None:
             problems.append(
-                f"{header.path}: {next(iter(pair.values()))} names no network: {_CONVENTIONS}, of {', '.join(NETWORKS)}"
+                f"{header.path}: {next(iter(pair.values()))} names no network: it must be of "
+                f"{' or '.join(LORA_NETWORKS)} ({_CONVENTIONS})"
             )
         elif len(pair) < 2:
             (key,) = pair.values()

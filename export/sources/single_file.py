@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from export.bundle import BundleError
-from export.sources.configuration import empty_network, is_diffusers
+from export.sources.configuration import is_diffusers
 from export.sources.headers import Header, read_header
 
 _PREFIXES = {
@@ -62,26 +62,26 @@ def foreign_model(header: Header) -> str | None:
     return None
 
 
-def converted(header: Header, name: str, config: dict[str, Any]) -> dict[str, Tensor]:
+def converted(header: Header, name: str, network: Any) -> dict[str, Tensor]:
     """The tensors of the network ``name`` as diffusers or transformers call them, on the device ``meta``.
 
-    Raises BundleError when the file holds no such network.
+    ``network`` is one of the same configuration; its numbers are not read. Raises BundleError when the file holds no
+    such network.
     """
     empty = header.empty()
-    return _convert(header, name, config, {key: empty[key] for key in _needed(header, name)})
+    return _convert(header, name, network, {key: empty[key] for key in _needed(header, name)})
 
 
-def unpack(file: Path, name: str, config: dict[str, Any], folder: Path) -> None:
+def unpack(file: Path, name: str, network: Any, folder: Path) -> None:
     """Write the network ``name`` that ``file`` holds into ``folder``, as ``from_pretrained`` reads it.
 
-    ``config`` is its configuration, ``name`` one of a bundle's networks. Numbers stay in the type that the file has;
-    they are widened when they are loaded. Raises BundleError when the file holds no such network.
+    ``network`` has its configuration; its own numbers are not read. Those of the file stay in the type that they have
+    and are widened when they are loaded. Raises BundleError when the file holds no such network.
     """
     header = read_header(file)
-    network = empty_network(name, config)
     with safe_open(file, "pt") as content:
         tensors = {key: content.get_tensor(key) for key in _needed(header, name)}
-    tensors = _convert(header, name, config, tensors)
+    tensors = _convert(header, name, network, tensors)
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / ".unfinished"
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, unfinished, {"format": "pt"})
@@ -125,16 +125,14 @@ def _needed(header: Header, name: str) -> list[str]:
     raise BundleError(f"{header.path}: holds no {kind}, but {', '.join(found) or 'nothing that is known'}")
 
 
-def _convert(
-    header: Header, name: str, config: dict[str, Any], tensors: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def _convert(header: Header, name: str, network: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     kind = _kind(name)
     if kind == "text_encoder":
         original = any(key.startswith(_PREFIXES[kind]) for key in tensors)
         found = convert_ldm_clip_checkpoint(tensors) if original else dict(tensors)
         return {key: tensor for key, tensor in found.items() if not key.endswith("position_ids")}
-    # diffusers asks the configuration for members that a config.json may leave to the class.
-    whole = dict(empty_network(name, config).config)
+    # Of the network, not of its config.json, which may leave members to the class.
+    whole = dict(network.config)
     try:
         if kind == "unet" and "conv_in.weight" not in tensors:
             return dict(convert_ldm_unet_checkpoint(_with_prefix(tensors, kind), whole))

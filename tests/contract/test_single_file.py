@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from export.bundle import Bundle, BundleError, load_bundle
-from export.networks.load import Network, load_networks
-from export.sources.configuration import read_config
+from export.networks.load import Network, load_networks, skeleton
 from export.sources.headers import read_header
 from export.sources.single_file import networks_in, unpack
 from tests.support.single_files import checkpoint, original_unet, original_vae
@@ -78,9 +77,9 @@ def test_a_whole_checkpoint(bundle: Bundle, networks: dict[str, Network], tmp_pa
     assert networks_in(read_header(file)) == ["unet", "vae", "text_encoder"]
     half = save({key: tensor.half() for key, tensor in tensors.items()}, tmp_path / "half.safetensors")
     for name in WHOLE:
-        unpack(file, name, read_config(bundle.networks[name]), tmp_path / name)
+        unpack(file, name, skeleton(bundle, name), tmp_path / name)
         assert_same(tmp_path / name, networks[name])
-        unpack(half, name, read_config(bundle.networks[name]), tmp_path / f"half_{name}")
+        unpack(half, name, skeleton(bundle, name), tmp_path / f"half_{name}")
         assert_same(tmp_path / f"half_{name}", networks[name], rounded=True)
 
 
@@ -104,7 +103,7 @@ def test_each_network_alone(bundle: Bundle, networks: dict[str, Network], tmp_pa
         for number, tensors in enumerate(forms):
             file = save(tensors, tmp_path / f"{name}_{number}.safetensors")
             assert networks_in(read_header(file)) == [name.removesuffix("_depth")]
-            unpack(file, name, read_config(bundle.networks[name]), file.with_suffix(""))
+            unpack(file, name, skeleton(bundle, name), file.with_suffix(""))
             assert_same(file.with_suffix(""), networks[name])
 
 
@@ -112,10 +111,10 @@ def test_a_file_without_the_network_that_is_asked_for(networks: dict[str, Networ
     file = save(networks["vae"].state_dict(), tmp_path / "mine.safetensors")
     tiny = load_bundle("tiny")
     with pytest.raises(BundleError, match=r"mine\.safetensors: holds no unet, but vae$"):
-        unpack(file, "unet", read_config(tiny.networks["unet"]), tmp_path / "unet")
+        unpack(file, "unet", skeleton(tiny, "unet"), tmp_path / "unet")
     with pytest.raises(BundleError, match=r"depth must be a folder with config\.json, not a single file$"):
-        unpack(file, "depth", read_config(tiny.networks["depth"]), tmp_path / "depth")
+        unpack(file, "depth", skeleton(tiny, "depth"), tmp_path / "depth")
     lamp = save({"lamp": torch.zeros(1)}, tmp_path / "lamp.safetensors")
     with pytest.raises(BundleError, match=r"holds no vae, but nothing that is known$"):
-        unpack(lamp, "vae", read_config(tiny.networks["vae"]), tmp_path / "vae")
+        unpack(lamp, "vae", skeleton(tiny, "vae"), tmp_path / "vae")
     assert not any((tmp_path / name).exists() for name in ("unet", "depth", "vae"))
