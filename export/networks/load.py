@@ -75,7 +75,7 @@ def load_network(bundle: Bundle, name: str) -> Network:
     if name in LORA_NETWORKS:
         fuse(name, network, bundle.loras)
     network.eval().requires_grad_(False)
-    if bundle.stored == "fp16" or bundle.precision == "fp16":
+    if bundle.stored == "fp16":
         round_to_fp16(name, network)
     return network
 
