@@ -19,6 +19,7 @@ from export.graphs.triton_config import config_text
 from export.networks.load import Network, check_hint_factor, skeleton, unet_factor, vae_factor
 from export.networks.modules import GRAPHS
 from export.proofs.checks import check_bundle
+from export.proofs.inspection import inspect_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
 from export.publish import (
     check_unpublished,
@@ -90,6 +91,7 @@ def build_release(
 
 def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path, report: Report) -> None:
     preview = preview_matrix(bundle)
+    inspect_bundle(bundle)
     skeletons = {name: skeleton(bundle, name) for name in bundle.networks}
     tokenizer = load_tokenizer(bundle.tokenizer)
     check_bundle(bundle, skeletons, tokenizer)

@@ -45,6 +45,7 @@ from export.networks.modules import GRAPHS, graph_precision, load_graph_module
 from export.networks.precision import HalfArithmetic, halve_module, round_weights, safe_attention
 from export.proofs import parity
 from export.proofs.parity import ParityError
+from export.sources.configuration import read_config
 from export.sources.opening import source_folder
 from export.spec import ModelSpec
 
@@ -156,9 +157,13 @@ def fingerprint(order: Order) -> str:
         ),
     )
     digest = hashlib.sha256(msgspec.json.encode(settings))
-    for part in parts:
-        folder = source_folder(bundle, part)
-        for file in sorted(folder.iterdir()) if folder is not None else ():
+    for part, weights in parts.items():
+        source = source_folder(bundle, part)
+        if source is None:
+            continue
+        # Of a single file, which has none beside it, it is another network's.
+        digest.update(msgspec.json.encode(read_config(weights)))
+        for file in [source] if weights.is_file else sorted(source.iterdir()):
             if file.is_file():
                 digest.update(f"{part}/{file.name} {sha256(file)}\n".encode())
     for lora in bundle.loras:
