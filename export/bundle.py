@@ -49,8 +49,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     subfolder: str = ""
     path: str | None = None
     like: Weights | None = None
-    """For a ``path`` that is a file, which has no config.json: the network whose configuration it has. Left out: the
-    network of this name in the base bundle."""
+    """The network whose configuration these weights have, where their own config.json is not at hand: a single file has
+    none (left out, it has that of the base bundle's network), and the Hub's is not here before it is fetched."""
     config: dict[str, Any] | None = None
     redraw: float = 0.0
     """For random weights: the standard deviation with which tensors that start at zero are drawn anew."""

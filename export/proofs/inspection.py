@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import transformers
@@ -20,7 +20,7 @@ from export.proofs.checks import bundle_problems, schedule_problems, unserved_un
 from export.sources.configuration import CONFIG, is_diffusers, read_config
 from export.sources.headers import PICKLES, Header, pickled, read_header
 from export.sources.lora import find_changes
-from export.sources.single_file import converted, foreign_model, weights_file
+from export.sources.single_file import converted, foreign_model, names_of, weights_file
 from export.sources.tokenizer import load_tokenizer
 from export.sources.weights_from_graphs import is_packed
 
@@ -61,7 +61,8 @@ def find_problems(bundle: Bundle) -> list[str]:
             if missing is not None:
                 problems.append(f"{where}: {missing}")
                 continue
-            if weights.repo is not None or (weights.path or "").endswith(_OTHER_FORMAT):
+            unknown = weights.repo is not None and weights.like is None
+            if unknown or (weights.path or "").endswith(_OTHER_FORMAT):
                 continue
             network = empty_network(name, read_config(weights))
             networks[name] = network
@@ -114,7 +115,7 @@ def _lora_problems(bundle: Bundle, networks: Mapping[str, Network]) -> Iterator[
 
 
 def _network_problems(name: str, weights: Weights, network: Network) -> Iterator[str]:
-    if weights.config is not None:
+    if weights.path is None:
         return
     if name == "unet" and unserved_unet(network.config):
         return  # told where the networks are compared, and its shapes are others of course
@@ -142,7 +143,7 @@ def _single_file_problems(name: str, file: Path, network: Network) -> Iterator[s
         for key, tensor in converted(header, name, network).items()
     }
     yield from _compare(file, name, _shapes(network), found)
-    yield from _not_finite(header)
+    yield from _not_finite(header, names_of(header, name))
 
 
 def _folder_problems(name: str, folder: Path, network: Network) -> Iterator[str]:
@@ -248,6 +249,6 @@ def _more(keys: list[str]) -> str:
     return f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
 
 
-def _not_finite(header: Header) -> Iterator[str]:
-    if damaged := list(header.not_finite()):
+def _not_finite(header: Header, names: Iterable[str] | None = None) -> Iterator[str]:
+    if damaged := list(header.not_finite(names)):
         yield f"{header.path}: {damaged[0]}{_more(damaged)} has numbers that are not finite: take other weights"

@@ -223,10 +223,9 @@ def _open(source: str, notes: _Notes) -> None:
 def _open_folder(folder: Path, notes: _Notes) -> None:
     found = [name for name in NETWORKS if (folder / name).is_dir()]
     if "unet" not in found and (folder / CONFIG).is_file():
-        kind = read_json(folder / CONFIG).get("_class_name")
-        if kind != "UNet2DConditionModel":
+        if read_json(folder / CONFIG).get("_class_name") != "UNet2DConditionModel":
             raise BundleError(
-                f"{folder / CONFIG}: is of a {kind}, not of a UNet: name it with the option that is meant for it"
+                f"{folder / CONFIG}: is no UNet's: name the folder with the option for its network"
             )
         notes.networks["unet"] = Weights(path=_written(folder))
         notes.places["unet"] = str(folder)

@@ -35,12 +35,12 @@ def read_config(weights: Weights) -> dict[str, Any]:
         if isinstance(labels := config.get("id2label"), list):
             config["id2label"] = dict(enumerate(labels))
         return config
-    if weights.is_file:
-        if weights.like is None:
-            raise BundleError(
-                f"{weights.source}: has no {CONFIG}: name a base bundle whose network has its shape"
-            )
+    if weights.like is not None and (weights.is_file or weights.repo is not None):
         return read_config(weights.like)
+    if weights.is_file:
+        raise BundleError(
+            f"{weights.source}: has no {CONFIG}: name a base bundle whose network has its shape"
+        )
     if weights.path is not None:
         return read_json(Path(weights.source or "", weights.subfolder, CONFIG))
     name = f"{weights.subfolder}/{CONFIG}".lstrip("/")

@@ -7,7 +7,7 @@ other.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,13 @@ class Header(msgspec.Struct, frozen=True):
             for name, entry in self.tensors.items()
         }
 
-    def not_finite(self) -> Iterator[str]:
-        """Tensors with a number that is none or infinite. Reads the file once, a few megabytes at a time."""
-        for name, entry in self.tensors.items():
+    def not_finite(self, names: Iterable[str] | None = None) -> Iterator[str]:
+        """Those of the tensors ``names`` (None = all) with a number that is none or infinite.
+
+        Reads each once, a few megabytes at a time.
+        """
+        for name in self.tensors if names is None else names:
+            entry = self.tensors[name]
             begin, end = entry.data_offsets
             if entry.dtype in _EXPONENTS and begin < end:
                 kind, exponent = _EXPONENTS[entry.dtype]

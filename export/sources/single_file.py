@@ -69,7 +69,7 @@ def converted(header: Header, name: str, network: Any) -> dict[str, Tensor]:
     such network.
     """
     empty = header.empty()
-    return _convert(header, name, network, {key: empty[key] for key in _needed(header, name)})
+    return _convert(header, name, network, {key: empty[key] for key in names_of(header, name)})
 
 
 def unpack(file: Path, name: str, network: Any, folder: Path) -> None:
@@ -80,7 +80,7 @@ def unpack(file: Path, name: str, network: Any, folder: Path) -> None:
     """
     header = read_header(file)
     with safe_open(file, "pt") as content:
-        tensors = {key: content.get_tensor(key) for key in _needed(header, name)}
+        tensors = {key: content.get_tensor(key) for key in names_of(header, name)}
     tensors = _convert(header, name, network, tensors)
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / ".unfinished"
@@ -115,7 +115,8 @@ def _names(header: Header, kind: str) -> list[str]:
     return []
 
 
-def _needed(header: Header, name: str) -> list[str]:
+def names_of(header: Header, name: str) -> list[str]:
+    """The names in the file of the tensors of the network ``name``. Raises BundleError when it holds none."""
     kind = _kind(name)
     if kind not in _PREFIXES:
         raise BundleError(f"{header.path}: {name} must be a folder with config.json, not a single file")

@@ -57,7 +57,7 @@ def add(capsys: pytest.CaptureFixture[str]) -> Add:
 
     def run(*arguments: object, name: str = "mine") -> tuple[int, str]:
         capsys.readouterr()
-        code = main(["add", *map(str, arguments), "--base", "tiny", "--name", name])
+        code = main(["add", "--base", "tiny", "--name", name, *map(str, arguments)])
         printed = capsys.readouterr()
         return code, printed.err.strip() if code else printed.out.strip()
 
@@ -147,6 +147,81 @@ def test_what_is_on_a_hub_is_written_down(add: Add, folder: Path) -> None:
         2,
         "there is no owner/name; if owner/name is on a model hub, name its commit too: owner/name@<commit>",
     )
+
+
+def test_a_single_file_on_a_base_from_a_hub(add: Add, saved: Path, folder: Path) -> None:
+    """As Stable Diffusion 1.5 is: its bundle says the configurations, so that nothing is fetched to look at a file."""
+    networks = load_bundle("tiny").networks
+    lines = [
+        f'{name} = {{ repo = "owner/{name}", revision = "{COMMIT}", like = {{ config = {inline(weights.config)} }} }}'
+        for name, weights in networks.items()
+    ]
+    head = TINY.read_text().partition("[networks.unet]")[0].replace('"tiny"', '"hub"', 1)
+    (folder / "hub.toml").write_text("\n".join([head, "[networks]", *lines]))
+    code, printed = add(saved / "one.safetensors", "--base", "hub")
+    assert code == 0, printed
+    mine = load_bundle("mine")
+    known = Weights(config=networks["unet"].config)
+    assert mine.networks["unet"] == Weights(path=str(saved / "one.safetensors"), like=known)
+    assert mine.networks["depth"].repo == "owner/depth"
+    # The base's ControlNets are compared with another checkpoint before they are fetched.
+    foreign = [line.replace("cross_attention_dim = 32", "cross_attention_dim = 48") for line in lines[1:3]]
+    (folder / "hub.toml").write_text("\n".join([head, "[networks]", lines[0], *foreign, *lines[3:]]))
+    code, printed = add(saved / "pipeline", "--base", "hub", "--check")
+    assert code == 2
+    assert [line.partition(": take")[0] for line in printed.splitlines()] == [
+        f"networks.{name}: its cross_attention_dim is 48, the UNet's is 32"
+        for name in ("controlnet_depth", "controlnet_canny")
+    ]
+
+
+def inline(value: Any) -> str:
+    """A value as TOML has it on one line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {inline(member)}" for name, member in value.items()) + " }"
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "nothing is given that differs from the base: name a source, or an option such as --lora"),
+        (["--controlnet", "lamp=x"], "--controlnet lamp=x: give depth=SOURCE or canny=SOURCE"),
+        (["--controlnet", "/x"], "--controlnet /x: give depth=SOURCE or canny=SOURCE"),
+        (["--lora", "/x.safetensors:2"], "--lora: there is no /x.safetensors: give FILE or FILE:scale"),
+        (["--lora", "{one}:nan"], "--lora {one}:nan: the scale must be a finite number"),
+        (
+            ["--vae", "/x"],
+            "vae: there is no /x: correct the path, or name owner/name@revision of a model hub",
+        ),
+        (["--vae", "/x.ckpt"], "vae: /x.ckpt: is a pickle, which can run any program"),
+        (["{others}/depth"], "{others}/depth/config.json: is no UNet's: name the folder with the option"),
+        (["{others}"], "{others}: has no folder unet: name a folder that diffusers saved of"),
+        (["{lora}"], "{lora}: holds no UNet: give it with --lora"),
+        (["--vae", "{lora}"], "networks.vae: {lora}: holds no vae, but nothing that is known"),
+        (["--base", "sd16", "{one}"], "there is no bundle 'sd16'; there are: tiny"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_arguments_that_make_no_bundle(
+    arguments: list[str], sentence: str, add: Add, saved: Path, tmp_path: Path
+) -> None:
+    lora = tmp_path / "lora.safetensors"
+    save_file({"lora_unet_conv_in.lora_down.weight": torch.ones(1, 4, 3, 3)}, lora)
+    places = {"{one}": saved / "one.safetensors", "{others}": saved / "others", "{lora}": lora}
+    for mark, place in places.items():
+        arguments = [argument.replace(mark, str(place)) for argument in arguments]
+        sentence = sentence.replace(mark, str(place))
+    code, printed = add(*arguments)
+    (line,) = printed.splitlines()
+    assert code == 2
+    assert line.startswith(sentence)
+
+
+def test_a_unet_alone(add: Add, saved: Path, folder: Path) -> None:
+    code, printed = add(saved / "pipeline" / "unet")
+    assert code == 0, printed
+    assert written(folder)["networks"] == {"unet": {"path": str(saved / "pipeline" / "unet")}}
 
 
 def test_v_prediction_and_size_are_read_from_the_folder(
