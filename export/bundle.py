@@ -35,6 +35,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     subfolder: str = ""
     path: str | None = None
     config: dict[str, Any] | None = None
+    input_size: tuple[int, int] | None = None
+    """Height and width in pixels that photos are scaled to for this network; None = what its configuration says."""
     redraw: float = 0.0
     """For random weights: the standard deviation with which tensors that start at zero are drawn anew."""
     gain: dict[str, float] = {}
@@ -75,6 +77,20 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     spacing: Literal["diffusers", "trailing"] = "diffusers"
     """How timesteps are spread over the schedule: for each solver as Stable Diffusion configures it in diffusers, or by
     diffusers' timestep_spacing="trailing", with which ddim, euler and dpmpp_2m begin at the same timesteps."""
+
+
+class Licence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A licence that some of the bundle's weights come under."""
+
+    name: str
+    url: str
+    """Where its text can be read."""
+    networks: list[str]
+    """Names of networks, ``tokenizer`` among them."""
+    restrictions: str = ""
+    """A sentence on what it asks of users and of who serves others."""
+    sha256: str | None = None
+    """SHA-256 of the text, where it was read."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,6 +134,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     in FP32, so this halves the files and nothing else."""
     made_by: str | None = None
     """The command that makes the local weights; messages name it when they are missing."""
+    licences: list[Licence] = []
+    """What is shown before the weights are fetched, and recorded in the release."""
     tolerance: float = FLOAT_TOLERANCE
     """By how much a float output of a graph may differ from torch, relative to the largest magnitude (at least 1)."""
     seed: int = 0
@@ -140,6 +158,9 @@ def load_bundle(name: str) -> Bundle:
             raise BundleError(
                 f"{path.name}: {name} comes from {weights.repo} at no fixed revision: name its commit"
             )
+    for licence in bundle.licences:
+        if unknown := [network for network in licence.networks if network not in (*NETWORKS, "tokenizer")]:
+            raise BundleError(f"{path.name}: licences: {licence.name}: there is no network {unknown[0]!r}")
     missing = [network for network in NETWORKS if network not in bundle.networks]
     if missing:
         raise BundleError(f"{path.name}: no weights for {', '.join(missing)}")

@@ -17,6 +17,7 @@ from export.bundle import NETWORKS, Bundle, BundleError, Stored, preview_matrix
 from export.contract import Sizes, graph_specs, python_specs
 from export.graphs.onnx import export_onnx
 from export.graphs.triton_config import config_text
+from export.licences import NOTICE, licence_facts, notice
 from export.networks.denoiser import Denoiser
 from export.networks.load import Network, load_networks, unet_factor, vae_factor
 from export.networks.pictures import CentreDetector, Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
@@ -101,8 +102,11 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
         "tokenizer": {"file": str(folder / "tokenizer.json"), **msgspec.structs.asdict(framing)},
         "models": {},
         "sources": {name: _source(bundle, name) for name in NETWORKS},
+        **licence_facts(bundle),
         "tools": {name: package_version(name) for name in TOOLS},
     }
+    if bundle.licences:
+        (staging / folder / NOTICE).write_text(notice(bundle))
     make_live(staging, version)
     _write(document, staging / folder)
     try:
