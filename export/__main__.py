@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         from export.proofs.parity import ParityError
         from export.proofs.rehearsal import RehearsalError
         from export.release import build_release, write_python_configs
+        from export.sources.announcing import fetch_with_progress
     except ModuleNotFoundError as error:
         print(
             f"export needs {error.name}: run `make export`, or pip install '.[export]'",
@@ -50,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         bundle = load_bundle(options.bundle)
         if options.repository:
             write_python_configs(options.repository)
+        fetch_with_progress(bundle)
         release = build_release(bundle, options.releases, options.version)
     except (BundleError, OSError) as error:
         print(error, file=sys.stderr)

@@ -25,6 +25,7 @@ from export.proofs import parity
 from export.proofs.checks import check_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
 from export.publish import check_unpublished, make_live, publish
+from export.sources.hub import local_folders, with_folders
 from export.sources.tokenizer import load_tokenizer, save_tokenizer
 from export.spec import ModelSpec
 
@@ -58,6 +59,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
     """Export every graph of ``bundle`` as ``version`` and make it the live release; returns its folder.
 
+    What the bundle takes from a hub must have been fetched (:func:`export.sources.hub.fetch_bundle`).
+
     Raises FileExistsError when that version was published before (a version never changes), BundleError when the
     bundle's parts do not fit together or `restyle` cannot do its defaults, ParityError when a graph differs from its
     torch module, RehearsalError when `restyle` cannot paint with the graphs. After an error no file is left.
@@ -76,9 +79,10 @@ def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
 
 def _build(bundle: Bundle, staging: Path, version: int) -> None:
     preview = preview_matrix(bundle)
-    networks = load_networks(bundle)
-    tokenizer = load_tokenizer(bundle.tokenizer)
-    check_bundle(bundle, networks, tokenizer)
+    local = with_folders(bundle, local_folders(bundle))
+    networks = load_networks(local)
+    tokenizer = load_tokenizer(local.tokenizer)
+    check_bundle(local, networks, tokenizer)
     sizes, labels = _sizes(bundle, networks), networks["detector"].config.id2label
     modules = _modules(bundle, networks)
     # The modules hold the networks now. Each is freed before its ONNX graph is loaded: both together would not fit.

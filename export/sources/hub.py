@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from export.bundle import BUNDLES, Bundle, BundleError
+from export.bundle import BUNDLES, Bundle, BundleError, Weights
 from export.sources.hub_cache import (
     Progress,
     check_space,
@@ -138,6 +138,20 @@ def local_folders(bundle: Bundle, *, hub: Hub | None = None) -> dict[str, Path]:
         name: snapshot(hub, repo_of(bundle, name, weights)) / weights.subfolder
         for name, weights in parts(bundle).items()
     }
+
+
+def with_folders(bundle: Bundle, folders: dict[str, Path]) -> Bundle:
+    """The bundle, with local folders in place of the hub's repositories: what loads networks asks nobody then."""
+
+    def local(name: str, weights: Weights) -> Weights:
+        if name not in folders:
+            return weights
+        return msgspec.structs.replace(
+            weights, path=str(folders[name].absolute()), repo=None, revision=None, subfolder=""
+        )
+
+    networks = {name: local(name, weights) for name, weights in bundle.networks.items()}
+    return msgspec.structs.replace(bundle, networks=networks, tokenizer=local("tokenizer", bundle.tokenizer))
 
 
 def _record(lock: Lock, item: Item, known: Locked) -> None:

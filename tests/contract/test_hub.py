@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import signal
@@ -16,13 +17,21 @@ from typing import NamedTuple
 import msgspec
 import pytest
 from huggingface_hub import close_session, hf_hub_download
+from rich.console import Console
 
-from export.bundle import Bundle, BundleError, Weights, load_bundle
-from export.sources.hub import fetch_bundle, local_folders, plan_fetch
+from export.bundle import BUNDLES, NETWORKS, Bundle, BundleError, Licence, Weights, load_bundle
+from export.licences import licence_facts, licence_lines, notice
+from export.networks.load import load_networks
+from export.proofs.checks import check_schedule
+from export.sources import fetch_progress
+from export.sources.announcing import fetch_with_progress
+from export.sources.hub import fetch_bundle, local_folders, plan_fetch, with_folders
 from export.sources.hub_client import Hub
 from export.sources.lock import Lock
+from export.sources.wanted import wanted_files
 from tests.conftest import ROOT
 from tests.support.hub_server import Faults, HubServer, running_hub
+from tests.support.programs import ran
 
 COMMIT, OTHER = "5" * 39 + "a", "5" * 39 + "b"
 PIPELINE = f"models--acme--pipeline/snapshots/{COMMIT}"
@@ -118,7 +127,15 @@ class Place(NamedTuple):
         """A fetch in a process of its own."""
         bundle = self.bundles / "bundle.json"
         bundle.write_bytes(msgspec.json.encode(from_hub()))
-        command: list[str | Path] = [sys.executable, "-c", FETCH, bundle, self.hub.endpoint, self.hub.cache, self.bundles]
+        command: list[str | Path] = [
+            sys.executable,
+            "-c",
+            FETCH,
+            bundle,
+            self.hub.endpoint,
+            self.hub.cache,
+            self.bundles,
+        ]
         return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
 
 
@@ -416,3 +433,95 @@ def test_what_another_bundles_lock_knows_holds_here_too(place: Place) -> None:
 def test_a_malformed_lock_is_named(place: Place, text: str) -> None:
     (place.bundles / "ours.lock.json").write_text(text)
     assert str(place.bundles / "ours.lock.json") in place.refusal()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_networks_from_a_hub_are_those_that_were_put_there(place: Place) -> None:
+    """Loading from the folders asks the hub for nothing; the pipeline's schedule is found beside the UNet."""
+    tiny = load_bundle("tiny")
+    networks = load_networks(tiny)
+    for name in ("unet", "vae"):
+        networks[name].save_pretrained(place.repository / name)
+    networks["detector"].save_pretrained(place.server.folder / "acme" / "detector" / COMMIT)
+    (place.repository / "scheduler" / "scheduler_config.json").write_text(
+        json.dumps({"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.02})
+    )
+    bundle = from_hub()
+    local = with_folders(bundle, place.fetch())
+    place.server.log.clear()
+    loaded = load_networks(local)
+    assert place.server.log == []
+    for name in ("unet", "vae", "detector"):
+        ours, theirs = loaded[name].state_dict(), networks[name].state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(ours[key].equal(theirs[key]) for key in theirs)
+    with pytest.raises(
+        BundleError, match=r"beta_end is 0\.012, but .*scheduler_config.json says beta_end 0\.02"
+    ):
+        check_schedule(local)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_licences_an_estimate_and_progress_are_shown(
+    place: Place, terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_progress, "EVERY", 0.0)
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=200)
+    licence = Licence(name="Open", url="https://example.org", networks=["unet"], restrictions="Do no harm.")
+    bundle = msgspec.structs.replace(from_hub(), licences=[licence])
+    fetch_with_progress(bundle, console, hub=place.hub, folder=place.bundles)
+    shown = out.getvalue()
+    assert (
+        shown.index("Do no harm.") < shown.index("of which 3.01 MB are to be loaded") < shown.index("loading")
+    )
+    assert "minutes on two CPU cores" in shown
+    assert f"loading 12 of 12: {UNET[-40:]}" in shown
+    assert ("MB/s, 0 min left" in shown) is not terminal
+    fetch_with_progress(bundle, console, hub=place.hub, folder=place.bundles)
+    assert "verifying 12 of 12" in out.getvalue()
+
+
+def test_nothing_is_shown_for_a_bundle_without_a_hub() -> None:
+    out = io.StringIO()
+    assert fetch_with_progress(load_bundle("tiny"), Console(file=out)) == {}
+    assert out.getvalue() == ""
+
+
+def test_every_file_that_sd15_needs_is_pinned_by_its_size_or_its_hash() -> None:
+    bundle = load_bundle("sd15")
+    lock = Lock.of("sd15")
+    for repo, wanted in wanted_files(bundle).items():
+        known = lock.files(repo.name, repo.revision)
+        assert set(wanted.needed) <= set(known) <= {*wanted.needed, *wanted.welcome}
+        for file, entry in known.items():
+            assert entry.sha256 or (file == "config.json" and entry.size), (repo, file)
+    pinned = json.loads((BUNDLES / "sd15.lock.json").read_text())
+    assert set(pinned) == {f"{repo.name}@{repo.revision}" for repo in wanted_files(bundle)}
+
+
+def test_the_licences_of_sd15_cover_every_network_and_are_recorded() -> None:
+    bundle = load_bundle("sd15")
+    assert {name for licence in bundle.licences for name in licence.networks} == {*NETWORKS, "tokenizer"}
+    facts = licence_facts(bundle)
+    assert [licence.name for licence in facts["licences"]] == ["CreativeML OpenRAIL-M", "Apache-2.0", "MIT"]
+    text = notice(bundle)
+    assert facts["modified"] in text
+    assert all(line in text for line in licence_lines(bundle))
+    assert "Intel/dpt-large bc15f29aa3a80d532f2ed650b5e16ac48d8958f9" in text
+    assert licence_facts(load_bundle("tiny")) == {}, "its committed release has none"
+
+
+def test_make_exports_a_bundle_that_has_no_release_and_no_other() -> None:
+    def commands(bundle: str, *options: str) -> str:
+        # Naming the interpreter saves make the search for one.
+        common = ("make", "--dry-run", "demo", "up", f"BUNDLE={bundle}", f"PYTHON={sys.executable}")
+        made = ran(*common, *options, cwd=ROOT)
+        assert made.returncode == 0, made.stderr
+        return made.stdout
+
+    assert commands("sd15").index("-m export 'sd15'") < commands("sd15").index("-m stack demo")
+    # Whatever the times of the files say.
+    for bundle in ("dollhouse", "tiny"):
+        assert "-m export" not in commands(bundle, "--what-if", f"export/bundles/{bundle}.toml")
+    assert "-m export" not in commands("unheard")
