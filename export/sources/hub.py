@@ -22,7 +22,7 @@ from export.sources.hub_cache import (
 )
 from export.sources.hub_client import Hub, Remote
 from export.sources.lock import Lock, Locked
-from export.sources.wanted import Repo, Wanted, parts, repo_of, wanted_files
+from export.sources.wanted import LIKE, Repo, Wanted, parts, repo_of, wanted_files
 
 _WEIGHTS = ".safetensors"
 
@@ -82,7 +82,8 @@ def fetch_bundle(
     folder: Path = BUNDLES,
     weights: bool = True,
 ) -> dict[str, Path]:
-    """The local folder of every network, and of the tokenizer, that the bundle takes from a hub; {} when it takes none.
+    """The local folder of everything that the bundle takes from a hub, by the names of
+    :func:`export.sources.wanted.parts`; {} when it takes nothing.
 
     Files that are missing are loaded, all are verified, and the lock file in ``folder`` is completed. Without
     ``weights`` only the configurations and the tokenizer's files are fetched: enough for the cheap checks. Raises
@@ -144,6 +145,8 @@ def with_folders(bundle: Bundle, folders: dict[str, Path]) -> Bundle:
     """The bundle, with local folders in place of the hub's repositories: what loads networks asks nobody then."""
 
     def local(name: str, weights: Weights) -> Weights:
+        if weights.like is not None:
+            weights = msgspec.structs.replace(weights, like=local(f"{name}{LIKE}", weights.like))
         if name not in folders:
             return weights
         return msgspec.structs.replace(

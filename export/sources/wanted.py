@@ -17,6 +17,7 @@ _PICTURES = ("preprocessor_config.json",)
 _SCHEDULER = "scheduler/scheduler_config.json"
 _LICENCES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 
+# The configuration comes first.
 _NEEDED = {
     "unet": _DIFFUSERS,
     "controlnet_depth": _DIFFUSERS,
@@ -52,9 +53,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     welcome: tuple[str, ...]
 
 
+LIKE = ".like"
+"""After a network's name: the network whose configuration it has, of which no weights are wanted."""
+
+
 def parts(bundle: Bundle) -> dict[str, Weights]:
-    """The networks of the bundle that come from a hub, and the tokenizer if it does."""
+    """By name, what the bundle takes from a hub: networks, the tokenizer, configurations of single files."""
     everything = {**bundle.networks, "tokenizer": bundle.tokenizer}
+    everything |= {f"{name}{LIKE}": weights.like for name, weights in everything.items() if weights.like}
     return {name: weights for name, weights in everything.items() if weights.repo is not None}
 
 
@@ -74,10 +80,12 @@ def wanted_files(bundle: Bundle) -> dict[Repo, Wanted]:
     welcome: dict[Repo, list[str]] = {}
     for name, weights in parts(bundle).items():
         repo = repo_of(bundle, name, weights)
-        needed.setdefault(repo, []).extend(_inside(weights.subfolder, _NEEDED[name]))
+        network, like, _ = name.partition(LIKE)
+        files = _NEEDED[network][:1] if like else _NEEDED[network]
+        needed.setdefault(repo, []).extend(_inside(weights.subfolder, files))
         others = welcome.setdefault(repo, list(_LICENCES))
-        others.extend(_inside(weights.subfolder, _WELCOME.get(name, ())))
-        if name == "unet":
+        others.extend(_inside(weights.subfolder, _WELCOME.get(network, ())))
+        if network == "unet":
             others.append(_SCHEDULER)
     return {
         repo: Wanted(needed=tuple(dict.fromkeys(files)), welcome=tuple(dict.fromkeys(welcome[repo])))

@@ -461,6 +461,18 @@ def test_networks_from_a_hub_are_those_that_were_put_there(place: Place) -> None
         check_schedule(local)
 
 
+def test_of_a_network_that_a_single_file_is_like_only_the_configuration_is_fetched(place: Place) -> None:
+    like = from_hub().networks["unet"]
+    networks = {**load_bundle("tiny").networks, "unet": Weights(path="my.safetensors", like=like)}
+    bundle = msgspec.structs.replace(load_bundle("tiny"), name="ours", networks=networks)
+    folders = place.fetch(bundle)
+    assert folders == {"unet.like": place.hub.cache / PIPELINE / "unet"}
+    unet = with_folders(bundle, folders).networks["unet"]
+    assert unet == Weights(path="my.safetensors", like=Weights(path=str(folders["unet.like"])))
+    assert place.cached("scheduler/scheduler_config.json").exists()
+    assert place.server.ranges() == []
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_licences_an_estimate_and_progress_are_shown(
     place: Place, terminal: bool, monkeypatch: pytest.MonkeyPatch
