@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from export.bundle import Bundle
+from export.sources.hub import licence_texts
 
 NOTICE = "NOTICE.txt"
 
@@ -30,6 +33,15 @@ def licence_facts(bundle: Bundle) -> dict[str, Any]:
     if not bundle.licences:
         return {}
     return {"licences": bundle.licences, "modified": MODIFIED}
+
+
+def write_notices(bundle: Bundle, folder: Path) -> None:
+    """Write NOTICE.txt, and the licences' texts that repositories have, in ``folder``; nothing without licences."""
+    if not bundle.licences:
+        return
+    (folder / NOTICE).write_text(notice(bundle))
+    for name, text in licence_texts(bundle).items():
+        shutil.copyfile(text, folder / name)
 
 
 def notice(bundle: Bundle) -> str:

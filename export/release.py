@@ -17,7 +17,7 @@ from export.bundle import NETWORKS, Bundle, BundleError, Stored, preview_matrix
 from export.contract import Sizes, graph_specs, python_specs
 from export.graphs.onnx import export_onnx
 from export.graphs.triton_config import config_text
-from export.licences import NOTICE, licence_facts, notice
+from export.licences import licence_facts, write_notices
 from export.networks.denoiser import Denoiser
 from export.networks.load import Network, load_networks, unet_factor, vae_factor
 from export.networks.pictures import CentreDetector, Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
@@ -109,8 +109,7 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
         **licence_facts(bundle),
         "tools": {name: package_version(name) for name in TOOLS},
     }
-    if bundle.licences:
-        (staging / folder / NOTICE).write_text(notice(bundle))
+    write_notices(bundle, staging / folder)
     make_live(staging, version)
     _write(document, staging / folder)
     try:

@@ -6,6 +6,7 @@ that the lock file names.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ from export.sources.hub_cache import (
 )
 from export.sources.hub_client import Hub, Remote
 from export.sources.lock import Lock, Locked
-from export.sources.wanted import LIKE, Repo, Wanted, parts, repo_of, wanted_files
+from export.sources.wanted import LICENCES, LIKE, Repo, Wanted, parts, repo_of, wanted_files
 
 _WEIGHTS = ".safetensors"
 
@@ -141,6 +142,17 @@ def local_folders(bundle: Bundle, *, hub: Hub | None = None) -> dict[str, Path]:
     }
 
 
+def licence_texts(bundle: Bundle, *, hub: Hub | None = None) -> dict[str, Path]:
+    """The licences that the repositories have as files and that were fetched, by a name that says of which they are."""
+    hub = hub or Hub()
+    return {
+        f"{repo.name.replace('/', '--')}-{file}": path
+        for repo in wanted_files(bundle)
+        for file in LICENCES
+        if (path := snapshot(hub, repo) / file).exists()
+    }
+
+
 def with_folders(bundle: Bundle, folders: dict[str, Path]) -> Bundle:
     """The bundle, with local folders in place of the hub's repositories: what loads networks asks nobody then."""
 
@@ -163,7 +175,7 @@ def _record(lock: Lock, item: Item, known: Locked) -> None:
 
 def _items(hub: Hub, lock: Lock, repo: Repo, wanted: Wanted) -> list[Item]:
     known = lock.files(repo.name, repo.revision)
-    chosen = all(file in known for file in wanted.needed)
+    chosen = all(file in known for file in wanted.needed) and _complete(known, wanted)
     items = []
     for file in (*wanted.needed, *wanted.welcome):
         if chosen and file not in known:
@@ -171,7 +183,19 @@ def _items(hub: Hub, lock: Lock, repo: Repo, wanted: Wanted) -> list[Item]:
         item = _item(hub, lock, repo, file, known.get(file, Locked()), needed=file in wanted.needed or chosen)
         if item is not None:
             items.append(item)
+    if not _complete([item.file for item in items], wanted):
+        where = hub.cache if hub.offline else hub.endpoint
+        files = ", nor ".join(" and ".join(files) for files in wanted.alternatives)
+        raise BundleError(
+            f"{repo}: {where} has neither {files}: correct repo, revision or subfolder of the tokenizer"
+        )
     return items
+
+
+def _complete(files: Iterable[str], wanted: Wanted) -> bool:
+    """Whether one of the alternatives is among ``files``."""
+    there = set(files)
+    return not wanted.alternatives or any(there.issuperset(needed) for needed in wanted.alternatives)
 
 
 def _item(hub: Hub, lock: Lock, repo: Repo, file: str, known: Locked, *, needed: bool) -> Item | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 
 import msgspec
 
@@ -15,7 +16,7 @@ _DIFFUSERS = ("config.json", "diffusion_pytorch_model.safetensors")
 _TRANSFORMERS = ("config.json", "model.safetensors")
 _PICTURES = ("preprocessor_config.json",)
 _SCHEDULER = "scheduler/scheduler_config.json"
-_LICENCES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
+LICENCES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 
 # The configuration comes first.
 _NEEDED = {
@@ -26,12 +27,14 @@ _NEEDED = {
     "text_encoder": _TRANSFORMERS,
     "depth": _TRANSFORMERS,
     "detector": _TRANSFORMERS,
-    "tokenizer": ("tokenizer_config.json", "vocab.json", "merges.txt"),
+    "tokenizer": ("tokenizer_config.json",),
 }
+_TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+"""Older tokenizers consist of the two, newer ones of the first, some repositories have all."""
 _WELCOME = {
     "depth": _PICTURES,
     "detector": _PICTURES,
-    "tokenizer": ("special_tokens_map.json", "added_tokens.json"),
+    "tokenizer": (*chain(*_TOKENIZERS), "special_tokens_map.json", "added_tokens.json"),
 }
 """What some repositories have, beside what they need to have."""
 
@@ -51,6 +54,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     needed: tuple[str, ...]
     welcome: tuple[str, ...]
+    alternatives: tuple[tuple[str, ...], ...] = ()
+    """Of the welcome ones: all files of one of these are needed."""
 
 
 LIKE = ".like"
@@ -78,17 +83,24 @@ def wanted_files(bundle: Bundle) -> dict[Repo, Wanted]:
     """By repository, the files that the bundle takes from it. Raises BundleError as :func:`repo_of` does."""
     needed: dict[Repo, list[str]] = {}
     welcome: dict[Repo, list[str]] = {}
+    alternatives: dict[Repo, list[tuple[str, ...]]] = {}
     for name, weights in parts(bundle).items():
         repo = repo_of(bundle, name, weights)
         network, like, _ = name.partition(LIKE)
         files = _NEEDED[network][:1] if like else _NEEDED[network]
         needed.setdefault(repo, []).extend(_inside(weights.subfolder, files))
-        others = welcome.setdefault(repo, list(_LICENCES))
+        others = welcome.setdefault(repo, list(LICENCES))
         others.extend(_inside(weights.subfolder, _WELCOME.get(network, ())))
         if network == "unet":
             others.append(_SCHEDULER)
+        if network == "tokenizer":
+            alternatives[repo] = [tuple(_inside(weights.subfolder, files)) for files in _TOKENIZERS]
     return {
-        repo: Wanted(needed=tuple(dict.fromkeys(files)), welcome=tuple(dict.fromkeys(welcome[repo])))
+        repo: Wanted(
+            needed=tuple(dict.fromkeys(files)),
+            welcome=tuple(dict.fromkeys(welcome[repo])),
+            alternatives=tuple(alternatives.get(repo, ())),
+        )
         for repo, files in needed.items()
     }
 

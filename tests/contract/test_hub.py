@@ -19,13 +19,14 @@ import pytest
 from huggingface_hub import close_session, hf_hub_download
 from rich.console import Console
 
+from export import licences
 from export.bundle import BUNDLES, NETWORKS, Bundle, BundleError, Licence, Weights, load_bundle
-from export.licences import licence_facts, licence_lines, notice
+from export.licences import licence_facts, licence_lines, notice, write_notices
 from export.networks.load import load_networks
 from export.proofs.checks import check_schedule
 from export.sources import fetch_progress
 from export.sources.announcing import fetch_with_progress
-from export.sources.hub import fetch_bundle, local_folders, plan_fetch, with_folders
+from export.sources.hub import fetch_bundle, licence_texts, local_folders, plan_fetch, with_folders
 from export.sources.hub_client import Hub
 from export.sources.lock import Lock
 from export.sources.wanted import wanted_files
@@ -339,6 +340,17 @@ def test_a_missing_file_and_a_missing_repository_are_named(place: Place) -> None
     assert "does not give out acme/detector (404)" in place.refusal()
 
 
+def test_a_tokenizer_may_be_of_either_form_and_must_be_of_one(place: Place) -> None:
+    (place.repository / "tokenizer" / "merges.txt").unlink()
+    assert (
+        "neither tokenizer/tokenizer.json, nor tokenizer/vocab.json and tokenizer/merges.txt"
+        in place.refusal()
+    )
+    (place.repository / "tokenizer" / "tokenizer.json").write_text("{}")
+    place.fetch()
+    assert place.cached("tokenizer/tokenizer.json").exists()
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_hub_that_wants_a_token_is_explained(place: Place, status: int) -> None:
     place.server.faults.refuse = status
@@ -487,11 +499,24 @@ def test_licences_an_estimate_and_progress_are_shown(
     assert (
         shown.index("Do no harm.") < shown.index("of which 3.01 MB are to be loaded") < shown.index("loading")
     )
-    assert "minutes on two CPU cores" in shown
+    assert "min on two CPU cores" in shown
     assert f"loading 12 of 12: {UNET[-40:]}" in shown
     assert ("MB/s, 0 min left" in shown) is not terminal
     fetch_with_progress(bundle, console, hub=place.hub, folder=place.bundles)
     assert "verifying 12 of 12" in out.getvalue()
+
+
+def test_the_texts_of_licences_go_with_the_release(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.fetch()
+    texts = licence_texts(from_hub(), hub=place.hub)
+    assert texts == {"acme--pipeline-LICENSE": place.cached("LICENSE")}
+    monkeypatch.setattr(licences, "licence_texts", lambda bundle: texts)
+    write_notices(from_hub(), place.bundles)
+    assert not (place.bundles / "NOTICE.txt").exists(), "a bundle without licences has none"
+    licence = Licence(name="Open", url="https://example.org", networks=["unet"])
+    write_notices(msgspec.structs.replace(from_hub(), licences=[licence]), place.bundles)
+    assert "Open: unet; https://example.org" in (place.bundles / "NOTICE.txt").read_text()
+    assert (place.bundles / "acme--pipeline-LICENSE").read_text() == "You may.\n"
 
 
 def test_nothing_is_shown_for_a_bundle_without_a_hub() -> None:
