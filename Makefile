@@ -27,7 +27,7 @@ TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
 RELEASE := $(if $(wildcard export/bundles/$(BUNDLE).toml),$(if $(wildcard releases/$(BUNDLE)/live),,releases/$(BUNDLE)/live))
 INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
-.PHONY: help demo up test check lint docs export dollhouse bench clean .venv .triton .perf typescript
+.PHONY: help demo up test check gate lint docs export dollhouse bench clean .venv .triton .perf typescript
 .DELETE_ON_ERROR:
 
 help:  ## print this
@@ -39,6 +39,8 @@ help:  ## print this
 	@echo '                                                      and export it, once: see docs/sd15.md'
 	@echo 'make test                                             run every test'
 	@echo 'make check                                            lint, types, import arrows, tests'
+	@echo 'make gate                                             compile every fp16 graph with TensorRT for T4, A100, A10 and L4,'
+	@echo '                                                      without a GPU, into benchmarks/results: about 15 minutes'
 	@echo 'make docs                                             build the pages as a site, in build/docs/site'
 	@echo 'make export BUNDLE=tiny                               make releases/BUNDLE from its weights'
 	@echo 'make bench                                            measure speed, into benchmarks/results: about 12 minutes on'
@@ -52,8 +54,9 @@ help:  ## print this
 	@echo 'Whatever was installing when a call was stopped goes on at the next one.'
 	@echo
 	@echo 'demo and up serve the small trained models in releases/dollhouse; BUNDLE names another release, or a bundle of which'
-	@echo 'one is made first. That, test, export, bench and dollhouse install torch: from the package index as it is, or from'
-	@echo 'TORCH_INDEX=URL, such as that of PyTorch for machines without a GPU. PYTHON chooses the interpreter; pip obeys PIP_INDEX_URL and its other variables.'
+	@echo 'one is made first. That, test, gate, export, bench and dollhouse install torch: from the package index as it is, or'
+	@echo 'from TORCH_INDEX=URL, such as that of PyTorch for machines without a GPU. PYTHON chooses the interpreter; pip obeys'
+	@echo 'PIP_INDEX_URL and its other variables.'
 
 demo: $(SERVER) $(TRITON) $(RELEASE)
 	@setup/system.sh libseccomp2
@@ -77,6 +80,9 @@ lint: $(TESTS)
 	$(VENV) client/unasync.py --check
 	$(VENV) -m mypy
 	PYTHONPATH=model_repository/restyle/1 .venv/bin/lint-imports
+
+gate: $(TESTS)
+	$(VENV) -m benchmarks.tensorrt_gate
 
 # What the tests need builds the site too; where that is not installed, the site's own few packages are enough.
 docs: $(firstword $(wildcard $(TESTS)) $(DOCS))

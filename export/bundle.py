@@ -133,6 +133,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 Matrix = list[list[float]]
 Stored = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16"]
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,6 +168,11 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stored: Stored = "fp32"
     """How the files hold the weights. With fp16 they are rounded to it when they are loaded; the graphs still compute
     in FP32, so this halves the files and nothing else."""
+    precision: Precision = "fp32"
+    """What the graphs compute in. fp16: FP32 at the edges, in norms, softmax, guidance and the solver's update; see
+    ``export.graphs.precision``."""
+    fp32_graphs: list[str] = []
+    """With precision fp16: graphs that stay in FP32 all the same, such as a "vae_decoder" that overflows."""
     made_by: str | None = None
     """The command that makes the local weights; messages name it when they are missing."""
     licences: list[Licence] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from export.networks.precision import narrow, widen
+
 _EMBEDDING = "controlnet_cond_embedding"
 
 
@@ -48,17 +50,18 @@ class Denoiser(nn.Module):
         def per_row(tensor: Tensor) -> Tensor:
             return tensor.unsqueeze(1).expand(-1, rows, *[-1] * (tensor.dim() - 1)).flatten(0, 1)
 
-        sample, steps, words = per_row(latents), per_row(timestep[:, 0]), text.flatten(0, 1)
+        sample, words = (narrow(tensor, self.unet) for tensor in (per_row(latents), text.flatten(0, 1)))
+        steps = per_row(timestep[:, 0])
         down: list[Tensor] = []
-        mid = torch.zeros(())
+        mid = torch.zeros((), dtype=sample.dtype)
         for index, (controlnet, hint) in enumerate(zip(self.controlnets, (depth, edges), strict=True)):
-            picture = (hint.float() / 255.0).unsqueeze(1).expand(-1, 3, -1, -1)
+            picture = narrow((hint.float() / 255.0).unsqueeze(1).expand(-1, 3, -1, -1), self.unet)
             residuals, residual_mid = controlnet(
                 sample,
                 steps,
                 encoder_hidden_states=words,
                 controlnet_cond=per_row(self.embeddings[index](picture)),
-                conditioning_scale=per_row(control_scale[:, index]).view(-1, 1, 1, 1),
+                conditioning_scale=narrow(per_row(control_scale[:, index]).view(-1, 1, 1, 1), self.unet),
                 return_dict=False,
             )
             down = [a + b for a, b in zip(down, residuals, strict=True)] if down else list(residuals)
@@ -71,7 +74,7 @@ class Denoiser(nn.Module):
             mid_block_additional_residual=mid,
             return_dict=False,
         )[0]
-        pair = output.unflatten(0, (-1, rows))
+        pair = widen(output).unflatten(0, (-1, rows))
         p, q, a, b, c, d, guidance = coefficients.view(-1, 7, 1, 1, 1).unbind(1)
         unconditional, conditional = pair[:, 0], pair[:, -1]
         guided = unconditional + guidance * (conditional - unconditional)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from export.bundle import Bundle, BundleError, Weights, local_path
+from export.bundle import Bundle, BundleError, local_path
 from export.sources.weights_from_graphs import copy_network, is_packed
 
 CONFIG = "config.json"
@@ -49,7 +49,3 @@ def open_network(folder: Path, scratch: Path) -> Path:
     copy_network(folder, scratch)
     return scratch
 
-
-def local(weights: Weights, folder: Path) -> Weights:
-    """``weights`` with the files in ``folder`` as their source."""
-    return Weights(path=str(folder), redraw=weights.redraw, gain=weights.gain)
