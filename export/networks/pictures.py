@@ -121,7 +121,9 @@ class Detector(ObjectNetwork):
         scores, labels = widen(found.logits).softmax(-1)[..., :-1].max(-1)
         scores, order = scores.topk(self.objects, dim=1)
         labels = labels.gather(1, order)
-        centre, extent = widen(found.pred_boxes).gather(1, order.unsqueeze(-1).expand(-1, -1, 4)).split(2, dim=-1)
+        centre, extent = (
+            widen(found.pred_boxes).gather(1, order.unsqueeze(-1).expand(-1, -1, 4)).split(2, dim=-1)
+        )
         boxes = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1).clamp(0.0, 1.0)
         return self.padded(boxes, scores, labels)
 

@@ -48,4 +48,3 @@ def open_network(folder: Path, scratch: Path) -> Path:
         return folder
     copy_network(folder, scratch)
     return scratch
-
