@@ -53,7 +53,7 @@ def estimate(plan: Plan) -> list[str]:
     minutes = max(1, round(plan.size / 1e9 * MINUTES_PER_GB))
     return [
         str(plan),
-        f"its export then takes about {minutes} min on two CPU cores, {gigabytes(plan.size)} of disk for the "
+        f"making a release of it takes about {minutes} min on two CPU cores, {gigabytes(plan.size)} of disk for the "
         "release at most, and as much again while it is made; stopped, both go on at the next call",
     ]
 

@@ -69,10 +69,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def __str__(self) -> str:
-        return (
-            f"{self.bundle.name}: {len(self.items)} files, {gigabytes(self.size)}, of which {gigabytes(self.to_load)} "
-            f"are to be loaded from {self.hub.endpoint} into {self.hub.cache}"
-        )
+        files = f"{self.bundle.name}: {len(self.items)} files, {gigabytes(self.size)}"
+        if all(item.path.exists() for item in self.items):
+            return f"{files}, all of which are in {self.hub.cache}"
+        loads = f"{gigabytes(self.to_load)} are to be loaded from {self.hub.endpoint} into {self.hub.cache}"
+        return f"{files}, of which {loads}"
 
 
 def fetch_bundle(

@@ -503,6 +503,7 @@ def test_licences_an_estimate_and_progress_are_shown(
     assert f"loading 12 of 12: {UNET[-40:]}" in shown
     assert ("MB/s, 0 min left" in shown) is not terminal
     fetch_with_progress(bundle, console, hub=place.hub, folder=place.bundles)
+    assert f"all of which are in {place.hub.cache}" in out.getvalue()
     assert "verifying 12 of 12" in out.getvalue()
 
 
