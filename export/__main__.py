@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         from export.proofs.parity import ParityError
         from export.proofs.rehearsal import RehearsalError
         from export.release import build_release, write_python_configs
+        from export.sources.announcing import fetch_with_progress
     except ModuleNotFoundError as error:
         print(
             f"export needs {error.name}: run `make export`, or pip install '.[export]'",
@@ -71,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_python_configs(options.repository)
         if options.precision:
             bundle = msgspec.structs.replace(bundle, precision=options.precision)
+        fetch_with_progress(bundle)
         work = options.work / f"{bundle.name}-{bundle.precision}"
         release = build_release(bundle, options.releases, options.version, work, report)
     except (BundleError, OSError) as error:

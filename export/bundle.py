@@ -47,6 +47,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """For a ``path`` that is a file, which has no config.json: the network whose configuration it has. Left out: the
     network of this name in the base bundle."""
     config: dict[str, Any] | None = None
+    input_size: tuple[int, int] | None = None
+    """Height and width in pixels that photos are scaled to for this network; None = what its configuration says."""
     redraw: float = 0.0
     """For random weights: the standard deviation with which tensors that start at zero are drawn anew."""
     gain: dict[str, float] = {}
@@ -108,6 +110,20 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     diffusers' timestep_spacing="trailing", with which ddim, euler and dpmpp_2m begin at the same timesteps."""
 
 
+class Licence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A licence that some of the bundle's weights come under."""
+
+    name: str
+    url: str
+    """Where its text can be read."""
+    networks: list[str]
+    """Names of networks, ``tokenizer`` among them."""
+    restrictions: str = ""
+    """A sentence on what it asks of users and of who serves others."""
+    sha256: str | None = None
+    """SHA-256 of the text, where it was read."""
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A value that training measured: ``key`` of the JSON object in the file ``path``."""
 
@@ -159,6 +175,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """With precision fp16: graphs that stay in FP32 all the same, such as a "vae_decoder" that overflows."""
     made_by: str | None = None
     """The command that makes the local weights; messages name it when they are missing."""
+    licences: list[Licence] = []
+    """What is shown before the weights are fetched, and recorded in the release."""
     tolerance: float = FLOAT_TOLERANCE
     """By how much a float output of a graph may differ from torch, relative to the largest magnitude (at least 1)."""
     seed: int = 0
@@ -179,6 +197,8 @@ def load_bundle(name: str) -> Bundle:
             problems.append(f"there is no network {', '.join(foreign)}; there are: {', '.join(NETWORKS)}")
         for source, weights in (networks | {"tokenizer": document.get("tokenizer")}).items():
             problems += [f"{source} {problem}" for problem in _mistakes(weights)]
+    if isinstance(licences := document.get("licences"), list):
+        problems += [problem for licence in licences for problem in _foreign(licence)]
     refuse(f"{file}: {problem}" for problem in problems)
     return msgspec.convert(document, Bundle)
 
@@ -201,6 +221,16 @@ def _mistakes(table: Any) -> list[str]:
             "shape"
         )
     return found
+
+
+def _foreign(table: Any) -> list[str]:
+    """What a licence names that is no network; nothing for a table that is none."""
+    names = table.get("networks") if isinstance(table, dict) else None
+    known = (*NETWORKS, "tokenizer")
+    foreign = [str(name) for name in names if name not in known] if isinstance(names, list) else []
+    return [f"licences: there is no network {', '.join(foreign)}; there are: {', '.join(known)}"] * bool(
+        foreign
+    )
 
 
 def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -227,14 +257,18 @@ def bundle_names() -> list[str]:
 def inherit(base: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     """The content of a bundle's file and, for what it leaves out, that of its base.
 
-    ``defaults`` and ``schedule`` are taken member by member, ``networks`` by name; everything else as a whole. A
-    single file is given the configuration of the base's network, unless it says which it has.
+    ``defaults`` and ``schedule`` are taken member by member, ``networks`` by name; everything else as a whole.
+    ``licences`` are added to those of the base: what is made from its networks stays under them. A single file is
+    given the configuration of the base's network, unless it says which it has.
     """
     merged = base | document
     for table in ("defaults", "schedule", "networks"):
         ours, theirs = document.get(table, {}), base.get(table, {})
         if isinstance(ours, dict) and isinstance(theirs, dict):
             merged[table] = theirs | ours
+    ours, theirs = document.get("licences"), base.get("licences")
+    if isinstance(ours, list) and isinstance(theirs, list):
+        merged["licences"] = theirs + [licence for licence in ours if licence not in theirs]
     if isinstance(document.get("networks"), dict) and isinstance(base.get("networks"), dict):
         merged["networks"] |= {
             name: _configured(weights, base["networks"].get(name))

@@ -16,6 +16,7 @@ from export.bundle import NETWORKS, Bundle, BundleError, Precision, Stored, prev
 from export.contract import Sizes, buckets, graph_specs, python_specs
 from export.graphs.making import TOOLS, Made, Order, make_graph, weight_bytes
 from export.graphs.triton_config import config_text
+from export.licences import licence_facts, write_notices
 from export.networks.load import Network, check_hint_factor, skeleton, unet_factor, vae_factor
 from export.networks.modules import GRAPHS
 from export.proofs.checks import check_bundle
@@ -28,6 +29,7 @@ from export.publish import (
     next_version,
     publish,
 )
+from export.sources.hub import local_folders, with_folders
 from export.sources.tokenizer import load_tokenizer, save_tokenizer
 
 SPARE_BYTES = 500_000_000
@@ -64,7 +66,8 @@ def build_release(
     """Export every graph of ``bundle`` as ``version`` and make it the live release; returns its folder.
 
     ``version`` None is the next one, which is only published when it would differ from the live one. Graphs that are in
-    ``work`` from an earlier call are not made again; None = nothing is kept.
+    ``work`` from an earlier call are not made again; None = nothing is kept. What the
+    bundle takes from a hub must have been fetched (:func:`export.sources.hub.fetch_bundle`).
 
     Raises FileExistsError when that version was published before (a version never changes), BundleError when the
     bundle's parts do not fit together or `restyle` cannot do its defaults, ParityError when a graph differs from its
@@ -90,12 +93,13 @@ def build_release(
 
 def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path, report: Report) -> None:
     preview = preview_matrix(bundle)
-    skeletons = {name: skeleton(bundle, name) for name in bundle.networks}
-    tokenizer = load_tokenizer(bundle.tokenizer)
-    check_bundle(bundle, skeletons, tokenizer)
+    local = with_folders(bundle, local_folders(bundle))
+    skeletons = {name: skeleton(local, name) for name in bundle.networks}
+    tokenizer = load_tokenizer(local.tokenizer)
+    check_bundle(local, skeletons, tokenizer)
     check_hint_factor(skeletons)
     sizes, labels = sizes_of(bundle, skeletons), skeletons["detector"].config.id2label
-    orders = [Order(graph=name, bundle=bundle, sizes=sizes) for name in GRAPHS]
+    orders = [Order(graph=name, bundle=local, sizes=sizes) for name in GRAPHS]
     check_room(orders, (work, staging))
     folder = Path("versions", str(version))
     (staging / folder).mkdir(parents=True)
@@ -116,8 +120,10 @@ def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path
         "tokenizer": {"file": str(folder / "tokenizer.json"), **msgspec.structs.asdict(framing)},
         "models": {},
         "sources": {name: _source(bundle, name) for name in NETWORKS},
+        **licence_facts(bundle),
         "tools": {name: package_version(name) for name in TOOLS},
     }
+    write_notices(bundle, staging / folder)
     make_live(staging, version)
     _write(document, staging / folder)
     try:

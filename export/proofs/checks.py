@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,8 @@ def _find_scheduler(unet: Weights) -> tuple[str, dict[str, Any]] | None:
             pipeline / SCHEDULER,
         ):
             if file.is_file():
-                return str(file.resolve()), _read(file)
+                # Not resolved: the files of a hub are links to blobs, whose names say nothing.
+                return os.path.abspath(file), _read(file)
     elif unet.repo is not None:
         name = f"scheduler/{SCHEDULER}"
         try:

@@ -118,3 +118,16 @@ lamp = {{ path = "lamp" }}
         "vae has repo and path: give one of repo, path and config",
         "depth has no source: give one of repo, path and config",
     ]
+
+
+def test_the_licences_of_a_base_stay(folder: Path) -> None:
+    text = (folder / "tiny.toml").read_text()
+    base = '[[licences]]\nname = "A"\nurl = "a"\nnetworks = ["unet"]\n'
+    (folder / "tiny.toml").write_text(text + base)
+    assert [licence.name for licence in mine(folder, "").licences] == ["A"]
+    more = base + base.replace('"A"', '"B"')
+    assert [licence.name for licence in mine(folder, more).licences] == ["A", "B"]
+    assert problems(folder, base.replace("unet", "safety_checker")) == [
+        "licences: there is no network safety_checker; there are: unet, controlnet_depth, controlnet_canny, vae, "
+        "text_encoder, depth, detector, tokenizer"
+    ]
