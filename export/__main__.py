@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -50,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
         "changed (build/export)",
     )
     options = parser.parse_args(arguments)
+    # It warns of parts of pipelines that are missing here and not used.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         import msgspec
 

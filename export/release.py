@@ -14,13 +14,14 @@ import msgspec
 
 from export.bundle import NETWORKS, Bundle, BundleError, Precision, Stored, preview_matrix
 from export.contract import Sizes, buckets, graph_specs, python_specs
-from export.graphs.making import TOOLS, Made, Order, make_graph, weight_bytes
+from export.graphs.making import TOOLS, Made, Order, make_graph, tolerance_of, weight_bytes
 from export.graphs.triton_config import config_text
 from export.licences import licence_facts, write_notices
 from export.networks.load import Network, check_hint_factor, skeleton, unet_factor, vae_factor
 from export.networks.modules import GRAPHS
 from export.proofs.checks import check_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
+from export.proofs.whole import prove_whole
 from export.publish import (
     check_unpublished,
     documents,
@@ -29,6 +30,7 @@ from export.publish import (
     next_version,
     publish,
 )
+from export.report import Proof, Took, write_report
 from export.sources.hub import local_folders, with_folders
 from export.sources.tokenizer import load_tokenizer, save_tokenizer
 
@@ -130,23 +132,29 @@ def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path
         rehearse(staging, settings_only=True)
     except RehearsalError as error:
         raise BundleError(f"{bundle.name}.toml: {error}") from error
-    document["models"] = make_graphs(orders, staging / "models", version, target, work, report)
+    document["models"], graphs = make_graphs(orders, staging / "models", version, target, work, report)
     _write(document, staging / folder)
-    report("restyle paints with the graphs …")
-    rehearse(staging)
+    report("restyle paints with the graphs, diffusers with their source …")
+    whole, pairs = prove_whole(local, staging, work / "whole")
+    proof = Proof(whole=whole, graphs=graphs)
+    write_report(staging / folder, bundle.description, document, proof, pairs)
+    report(
+        f"the pictures differ by {whole.worst.difference:.2g} of 255 at most, {whole.tolerance:g} is allowed"
+    )
 
 
 def make_graphs(
     orders: list[Order], folder: Path, version: int, target: Path, work: Path, report: Report
-) -> dict[str, ModelFacts]:
+) -> tuple[dict[str, ModelFacts], dict[str, Took]]:
     """Make every graph and link it into ``folder``, laid out as Triton's model repository.
 
     A graph that an earlier version of the release ``target`` has keeps that version's number.
     """
     published = documents(target)
-    found = {}
+    found, graphs = {}, {}
     for order in orders:
         made, files = make_graph(order, work, report)
+        graphs[order.graph] = took(order, made)
         number = _published_as(made, published) or version
         place = folder / order.graph / str(number)
         place.mkdir(parents=True)
@@ -164,7 +172,23 @@ def make_graphs(
             precision=made.precision,
             rounding=made.rounding,
         )
-    return found
+    return found, graphs
+
+
+def took(order: Order, made: Made) -> Took:
+    """What the report says of the making of a graph."""
+    tolerance = tolerance_of(made.precision, order.bundle)
+    allowed = {
+        "UINT8": f"{tolerance.byte}",
+        "INT64": "0",
+        "FP32": f"{tolerance.number:g} × the largest value",
+    }
+    outputs = graph_specs(order.sizes)[order.graph].outputs
+    return Took(
+        seconds=round(made.seconds, 1),
+        peak_bytes=made.peak_bytes,
+        allowed={tensor.name: allowed[tensor.dtype] for tensor in outputs},
+    )
 
 
 def _published_as(made: Made, published: Mapping[int, dict[str, Any]]) -> int | None:

@@ -229,12 +229,17 @@ def _halve(order: Order, spec: ModelSpec, module: nn.Module, case: parity.Case) 
     return parity.compare(spec, outputs, exact, parity.ANY)
 
 
+def tolerance_of(precision: Precision, bundle: Bundle) -> parity.Tolerance:
+    """How far the outputs of a graph of ``bundle`` may be from torch's."""
+    return parity.FP16 if precision == "fp16" else parity.Tolerance(bundle.tolerance)
+
+
 def prove(folder: Path) -> None:
     """The second stage, for what the first one left in ``folder``. Raises ParityError."""
     begun = time.monotonic()
     order, written = _decode(folder / _ORDER, Order), _decode(folder / _WRITTEN, Written)
     spec = graph_specs(order.sizes)[order.graph]
-    tolerance = parity.FP16 if order.precision == "fp16" else parity.Tolerance(order.bundle.tolerance)
+    tolerance = tolerance_of(order.precision, order.bundle)
     differences = parity.check_outputs(
         spec, folder / MODEL, _load_references(spec, folder / _REFERENCES), tolerance
     )

@@ -20,13 +20,14 @@ from export import release
 from export.bundle import Weights, load_bundle
 from export.contract import graph_specs
 from export.networks import load, modules
+from export.proofs import diffusers_pipeline
 from export.sources.tokenizer import load_tokenizer
 from orchestrator.domain import styles
 from restyle import request as restyle_request
 from restyle import solver
 from tests.conftest import ROOT
-from tests.oracle import baseline
 
+from .baseline import SD15
 from .test_solver import agrees
 
 PAGE = (ROOT / "docs" / "adding.md").read_text()
@@ -66,9 +67,9 @@ def test_a_solver(steps: int, spacing: str, monkeypatch: pytest.MonkeyPatch) -> 
     module = types.ModuleType("solver_with_the_example")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(inspect.getsource(solver) + ours, vars(module))
-    schedulers = dict(baseline.SCHEDULERS)
-    exec(theirs, vars(baseline) | {"SCHEDULERS": schedulers})
-    monkeypatch.setattr(baseline, "SCHEDULERS", schedulers)
+    schedulers = dict(diffusers_pipeline.SCHEDULERS)
+    exec(theirs, vars(diffusers_pipeline) | {"SCHEDULERS": schedulers})
+    monkeypatch.setattr(diffusers_pipeline, "SCHEDULERS", schedulers)
     for strength in (0.6, 1.0):
         agrees("dpmpp_2m_heun", "epsilon", spacing, steps, strength, solver_table=module.solver_table)
 
@@ -99,7 +100,7 @@ def save_checkpoint(folder: Path) -> None:
     pipeline = StableDiffusionPipeline(
         **{name: networks[name] for name in ("unet", "vae", "text_encoder")},
         tokenizer=load_tokenizer(tiny.tokenizer),
-        scheduler=baseline.scheduler("ddim", **baseline.SD15),
+        scheduler=diffusers_pipeline.scheduler("ddim", **SD15),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
