@@ -11,9 +11,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from export.seats import CONTROLNETS, SEATS, chosen_hints
+
 BUNDLES = Path(__file__).parent / "bundles"
 
 NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder", "depth", "detector")
+"""The networks of a bundle whose ControlNets are shown depth and edges; see ``Bundle.used``."""
 PERCEPTION = ("depth", "detector")
 """Networks that analyse photos and can be used alone; the others belong together."""
 
@@ -40,6 +43,12 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     gain: dict[str, float] = {}
     """For random weights: factors on the matrices and kernels under a name prefix ("" = all), so that inputs still
     have an effect at the far end."""
+    input_size: tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]] | None = None
+    """Of networks that look at photos: the (height, width) in pixels that a photo is resized to. None = what its
+    preprocessor_config.json or config.json says (see ``export.networks.preparation``)."""
+    depth_direction: Literal["inverse", "distance"] | None = None
+    """Of a depth model: ``inverse`` where its large numbers are near, ``distance`` where they are far. None = as its
+    class is known to."""
 
     @property
     def source(self) -> str | None:
@@ -103,6 +112,9 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quality_threshold: Annotated[float, Meta(ge=0.0, le=1.0)]
     """Below this score a result is tried once more, when the request allows it."""
     networks: dict[str, Weights]
+    hints: list[str] | None = None
+    """What the two ControlNets are shown, in the order of their seats and of ``control_scale``; other ControlNets are
+    left out. None = that of the two that there are."""
     tokenizer: Weights
     defaults: Defaults
     schedule: Schedule
@@ -122,6 +134,22 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """By how much a float output of a graph may differ from torch, relative to the largest magnitude (at least 1)."""
     seed: int = 0
 
+    @property
+    def seats(self) -> tuple[str, str]:
+        """The hints of the two seats. Raises BundleError when the ControlNets cannot take them."""
+        try:
+            return chosen_hints(self.networks, self.hints)
+        except ValueError as error:
+            raise BundleError(f"{self.name}.toml: {error}") from error
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The names of the networks that a release of this bundle is made of. Raises BundleError."""
+        controlnets = [CONTROLNETS[hint] for hint in self.seats]
+        others = [name for name in NETWORKS if name not in SEATS]
+        further = ["segments"] if "segments" in self.seats else []
+        return (others[0], *controlnets, *others[1:], *further)
+
 
 def load_bundle(name: str) -> Bundle:
     """Read ``export/bundles/<name>.toml``. Raises BundleError when it is missing or malformed."""
@@ -140,7 +168,7 @@ def load_bundle(name: str) -> Bundle:
             raise BundleError(
                 f"{path.name}: {name} comes from {weights.repo} at no fixed revision: name its commit"
             )
-    missing = [network for network in NETWORKS if network not in bundle.networks]
+    missing = [network for network in bundle.used if network not in bundle.networks]
     if missing:
         raise BundleError(f"{path.name}: no weights for {', '.join(missing)}")
     return bundle

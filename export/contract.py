@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
+from export.seats import DEFAULT_HINTS, HINTS
 from export.spec import Axis, ModelSpec, Tensor
 
 TOKENS = 77
@@ -27,8 +30,12 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_size: int
 
 
-def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
-    """The six models that are ONNX graphs (or TensorRT plans), by name."""
+COLOUR_HINTS = ("segments",)
+"""Hints that are pictures in colour; the others are grey."""
+
+
+def graph_specs(sizes: Sizes, hints: Sequence[str] = DEFAULT_HINTS) -> dict[str, ModelSpec]:
+    """The models that are ONNX graphs (or TensorRT plans), by name. ``hints``: see ``Bundle.seats``."""
     latent = sizes.native_size // sizes.vae_factor
     h, w = Axis("h", latent), Axis("w", latent)
     height, width = Axis("H", sizes.native_size), Axis("W", sizes.native_size)
@@ -37,7 +44,7 @@ def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
     photo = Tensor("image", "UINT8", (height, width, 3))
     latents = (sizes.latent_channels, h, w)
     k = sizes.objects
-    models = {
+    models: dict[str, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {
         "depth": ((photo,), (Tensor("depth", "UINT8", (height, width)),)),
         "detector": (
             (photo,),
@@ -63,8 +70,11 @@ def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
                 Tensor("timestep", "FP32", (1,)),
                 Tensor("coefficients", "FP32", (7,)),
                 Tensor("text", "FP32", (rows, TOKENS, sizes.text_width)),
-                Tensor("depth", "UINT8", (height, width)),
-                Tensor("edges", "UINT8", (height, width)),
+                *(
+                    Tensor(hint, "UINT8", (height, width, 3) if hint in COLOUR_HINTS else (height, width))
+                    for hint in HINTS
+                    if hint in hints
+                ),
                 Tensor("control_scale", "FP32", (2,)),
             ),
             (Tensor("latents_next", "FP32", latents), Tensor("x0", "FP32", latents)),
@@ -74,6 +84,8 @@ def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
             (Tensor("image", "FP32", (3, height, width)),),
         ),
     }
+    if "segments" in hints:
+        models["segments"] = ((photo,), (Tensor("segments", "UINT8", (height, width, 3), choice=True),))
     return {
         name: ModelSpec(name, "onnxruntime", inputs, outputs, max_batch_size=sizes.max_batch_size)
         for name, (inputs, outputs) in models.items()
@@ -87,7 +99,7 @@ def _any(name: str) -> Axis:
 def python_specs() -> dict[str, ModelSpec]:
     """The models that are code or wiring and the same for every bundle."""
     photo = Tensor("image", "UINT8", (_any("H"), _any("W"), 3))
-    edges = Tensor("edges", "UINT8", (_any("H"), _any("W")))
+    edges, lines = (Tensor(name, "UINT8", (_any("H"), _any("W"))) for name in ("edges", "lines"))
     objects = (
         Tensor("boxes", "FP32", (_any("K"), 4)),
         Tensor("scores", "FP32", (_any("K"),)),
@@ -97,7 +109,7 @@ def python_specs() -> dict[str, ModelSpec]:
     probe = Tensor("probe", "BOOL", (1,), optional=True)
     event = Tensor("event", "STRING", (1,))
     return {
-        "edges": ModelSpec("edges", "python", (photo,), (edges,)),
+        "edges": ModelSpec("edges", "python", (photo,), (edges, lines)),
         # Without the service's own rules: the photo is not fitted to a bucket, the objects are not named.
         "perception": ModelSpec(
             "perception",

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from torch import nn
 
-from export.bundle import NETWORKS, Bundle, BundleError, Stored, preview_matrix
+from export.bundle import Bundle, BundleError, Stored, preview_matrix
 from export.contract import Sizes, graph_specs, python_specs
 from export.graphs.onnx import export_onnx
 from export.graphs.triton_config import config_text
@@ -25,6 +25,7 @@ from export.proofs.checks import check_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
 from export.publish import check_unpublished, make_live, publish
 from export.sources.tokenizer import load_tokenizer, save_tokenizer
+from export.seats import CONTROLNETS, DEFAULT_HINTS
 from export.spec import ModelSpec
 
 TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript")
@@ -93,6 +94,7 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
         "buckets": buckets(sizes),
         "defaults": bundle.defaults,
         "schedule": bundle.schedule,
+        **({} if bundle.seats == DEFAULT_HINTS else {"hints": bundle.seats}),
         **({} if bundle.solvers is None else {"solvers": bundle.solvers}),
         **({"palettes": bundle.palettes} if bundle.palettes else {}),
         "quality_threshold": bundle.quality_threshold,
@@ -100,7 +102,7 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
         "labels": [labels[index] for index in range(len(labels))],
         "tokenizer": {"file": str(folder / "tokenizer.json"), **msgspec.structs.asdict(framing)},
         "models": {},
-        "sources": {name: _source(bundle, name) for name in NETWORKS},
+        "sources": {name: _source(bundle, name) for name in bundle.used},
         "tools": {name: package_version(name) for name in TOOLS},
     }
     make_live(staging, version)
@@ -152,7 +154,9 @@ def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Modul
         "vae_encoder": VaeEncoder(networks["vae"]),
         "vae_decoder": VaeDecoder(networks["vae"]),
         # Last, because it takes the ControlNets apart.
-        "denoiser": Denoiser(networks["unet"], networks["controlnet_depth"], networks["controlnet_canny"]),
+        "denoiser": Denoiser(
+            networks["unet"], {hint: networks[CONTROLNETS[hint]] for hint in bundle.seats}
+        ),
     }
 
 
@@ -160,7 +164,7 @@ def _export_graphs(
     modules: dict[str, nn.Module], sizes: Sizes, folder: Path, version: int, bundle: Bundle
 ) -> dict[str, ModelFacts]:
     """Export all of ``modules``, which is emptied."""
-    specs = graph_specs(sizes)
+    specs = graph_specs(sizes, bundle.seats)
     return {
         name: _export_graph(modules.pop(name).eval(), specs[name], folder / name, version, bundle)
         for name in list(modules)

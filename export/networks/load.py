@@ -23,6 +23,7 @@ from transformers import (
 
 from export.bundle import Bundle, BundleError, Weights, local_path
 from export.networks.centres import CentresConfig, CentresForObjectDetection
+from export.seats import SEATS
 from export.sources.weights_from_graphs import copy_network, is_packed
 
 Network = Any
@@ -30,8 +31,7 @@ Network = Any
 
 _DIFFUSERS: dict[str, Any] = {
     "unet": UNet2DConditionModel,
-    "controlnet_depth": ControlNetModel,
-    "controlnet_canny": ControlNetModel,
+    **dict.fromkeys(SEATS, ControlNetModel),
     "vae": AutoencoderKL,
 }
 _TRANSFORMERS: dict[str, tuple[Any, Any]] = {
@@ -50,13 +50,14 @@ def load_networks(bundle: Bundle) -> dict[str, Network]:
 
     Raises BundleError when weights cannot be loaded or their shapes do not fit together.
     """
-    for name, weights in bundle.networks.items():
+    wanted = {name: bundle.networks[name] for name in bundle.used}
+    for name, weights in wanted.items():
         if weights.path is not None:
             local_path(bundle, f"networks.{name}", weights.path)
     with TemporaryDirectory(prefix="reroom-networks-") as scratch:
         networks = {
             name: _load(name, _whole(weights, Path(scratch, name)), bundle.seed)
-            for name, weights in bundle.networks.items()
+            for name, weights in wanted.items()
         }
     if bundle.stored == "fp16":
         for name, network in networks.items():
@@ -162,7 +163,7 @@ def unet_factor(unet: Network) -> int:
 
 def _check_hint_factor(networks: dict[str, Network]) -> None:
     factor = vae_factor(networks["vae"])
-    for name in ("controlnet_depth", "controlnet_canny"):
+    for name in (seat for seat in SEATS if seat in networks):
         hint = hint_factor(networks[name])
         if hint != factor:
             raise BundleError(

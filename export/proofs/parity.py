@@ -23,6 +23,9 @@ from export.spec import Axis, ModelSpec
 BYTE_TOLERANCE = 1
 """UINT8 outputs are rounded, so they may differ by one."""
 
+CHOICE_TOLERANCE = 1e-3
+"""Share of the numbers of an output that holds choices: so many scores may lie within a rounding of each other."""
+
 
 class ParityError(Exception):
     """The exported graph differs from its source; the message names model, tensor and difference."""
@@ -76,7 +79,9 @@ def check_outputs(
                 )
             difference = float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max())
             tolerance = float(BYTE_TOLERANCE)
-            if tensor.dtype == "FP32":
+            if tensor.choice:
+                difference, tolerance = float((ours != theirs).mean()), CHOICE_TOLERANCE
+            elif tensor.dtype == "FP32":
                 tolerance = float_tolerance * max(1.0, float(np.abs(theirs).max()))
             elif tensor.dtype == "INT64":
                 tolerance = 0.0
