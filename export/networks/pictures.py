@@ -63,7 +63,8 @@ class PhotoNetwork(nn.Module):
 
     def prepare(self, image: Tensor) -> Tensor:
         """UINT8 [B,H,W,3] → normalised FP32 [B,3,size]."""
-        pixels = image.permute(0, 3, 1, 2).float() / 255.0
+        # In this order: TensorRT takes UINT8 at the edges of a graph only, and refuses to transpose it.
+        pixels = image.float().permute(0, 3, 1, 2) / 255.0
         pixels = F.interpolate(pixels, self.size, mode="bilinear", align_corners=False)
         return (pixels - self.mean) / self.std
 
