@@ -18,14 +18,18 @@ from export.contract import Sizes, graph_specs, python_specs
 from export.graphs.onnx import export_onnx
 from export.graphs.triton_config import config_text
 from export.networks.denoiser import Denoiser
+from export.networks.depth import depth_module
 from export.networks.load import Network, load_networks, unet_factor, vae_factor
-from export.networks.pictures import CentreDetector, Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
+from export.networks.pictures import CentreDetector, Detector, TextEncoder, VaeDecoder, VaeEncoder
+from export.networks.preparation import HALF, IMAGENET, UNIT, Normalisation, preparation
+from export.networks.segments import segments_module
+from export.networks.ultralytics import UltralyticsDetector
 from export.proofs import parity
 from export.proofs.checks import check_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
 from export.publish import check_unpublished, make_live, publish
-from export.sources.tokenizer import load_tokenizer, save_tokenizer
 from export.seats import CONTROLNETS, DEFAULT_HINTS
+from export.sources.tokenizer import load_tokenizer, save_tokenizer
 from export.spec import ModelSpec
 
 TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript")
@@ -34,9 +38,11 @@ AREA_TOLERANCE = 0.125
 ASPECTS = (1.0, 1.15, 1.3, 1.45, 1.7, 2.0)
 """Width over height of the wide buckets; the tall ones mirror them."""
 
-_HALF = [0.5, 0.5, 0.5]
-_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-_DETECTORS = {"yolos": (Detector, _IMAGENET), "centres": (CentreDetector, (_HALF, _HALF))}
+_DETECTORS: dict[str, tuple[Any, Normalisation]] = {
+    "yolos": (Detector, IMAGENET),
+    "centres": (CentreDetector, HALF),
+    "ultralytics": (UltralyticsDetector, UNIT),
+}
 """Module and normalisation (mean, standard deviation) by the network's ``model_type``."""
 
 
@@ -141,23 +147,27 @@ def _sizes(bundle: Bundle, networks: dict[str, Network]) -> Sizes:
 
 def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Module]:
     """Every graph's torch module by model name."""
-    depth, detector = networks["depth"], networks["detector"]
-    height, width = detector.config.image_size
-    side = depth.config.image_size
-    detector_class, normalisation = _DETECTORS[detector.config.model_type]
+    weights = bundle.networks
     return {
-        "depth": Depth(depth, (side, side), _HALF, _HALF),
-        "detector": detector_class(
-            detector, (height, width), *normalisation, bundle.objects, bundle.object_threshold
+        "depth": depth_module(networks["depth"], weights["depth"]),
+        "detector": _detector(networks["detector"], bundle),
+        **(
+            {"segments": segments_module(networks["segments"], weights["segments"])}
+            if "segments" in networks
+            else {}
         ),
         "text_encoder": TextEncoder(networks["text_encoder"]),
         "vae_encoder": VaeEncoder(networks["vae"]),
         "vae_decoder": VaeDecoder(networks["vae"]),
         # Last, because it takes the ControlNets apart.
-        "denoiser": Denoiser(
-            networks["unet"], {hint: networks[CONTROLNETS[hint]] for hint in bundle.seats}
-        ),
+        "denoiser": Denoiser(networks["unet"], {hint: networks[CONTROLNETS[hint]] for hint in bundle.seats}),
     }
+
+
+def _detector(network: Network, bundle: Bundle) -> nn.Module:
+    module, normalisation = _DETECTORS[network.config.model_type]
+    wanted = preparation("detector", bundle.networks["detector"], network.config, normalisation)
+    return module(network, wanted.size, wanted.mean, wanted.std, bundle.objects, bundle.object_threshold)
 
 
 def _export_graphs(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import onnx
 import torch
@@ -26,6 +26,14 @@ EXAMPLE_BATCH = 3
 """Not 1 or 2: torch.export treats sizes 0 and 1 as constants, and 2 is the guidance pair."""
 
 
+@runtime_checkable
+class HasGraph(Protocol):
+    """A module whose network is a graph already, so that there is nothing to trace."""
+
+    def write_onnx(self, spec: ModelSpec) -> onnx.ModelProto:
+        """The graph of ``spec``, in OPSET. Raises ParityError when it lacks weights of the network's."""
+
+
 def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored = "fp32") -> list[str]:
     """Trace ``module`` with the spec's examples and write ``path`` (see :func:`save_onnx`).
 
@@ -35,6 +43,9 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored =
     Returns the names of the parameters that the optimiser folded into constants. Raises ParityError when a parameter
     that the outputs depend on is missing before that, or any is changed at any time.
     """
+    if isinstance(module, HasGraph):
+        save_onnx(module.write_onnx(spec), path)
+        return []
     example = {name: torch.from_numpy(array) for name, array in spec.example(EXAMPLE_BATCH).items()}
     program = torch.onnx.export(
         module,

@@ -14,9 +14,15 @@ from torch import Tensor
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
+    DepthAnythingConfig,
+    DepthAnythingForDepthEstimation,
     DPTConfig,
     DPTForDepthEstimation,
     PretrainedConfig,
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    UperNetConfig,
+    UperNetForSemanticSegmentation,
     YolosConfig,
     YolosForObjectDetection,
 )
@@ -24,6 +30,7 @@ from transformers import (
 from export.bundle import Bundle, BundleError, Weights, local_path
 from export.networks.centres import CentresConfig, CentresForObjectDetection
 from export.seats import SEATS
+from export.sources.ultralytics import UltralyticsFile
 from export.sources.weights_from_graphs import copy_network, is_packed
 
 Network = Any
@@ -34,15 +41,20 @@ _DIFFUSERS: dict[str, Any] = {
     **dict.fromkeys(SEATS, ControlNetModel),
     "vae": AutoencoderKL,
 }
-_TRANSFORMERS: dict[str, tuple[Any, Any]] = {
-    "text_encoder": (CLIPTextConfig, CLIPTextModel),
-    "depth": (DPTConfig, DPTForDepthEstimation),
+_TRANSFORMERS: dict[str, tuple[Any, Any]] = {"text_encoder": (CLIPTextConfig, CLIPTextModel)}
+_DEPTHS: dict[str, tuple[Any, Any]] = {
+    "dpt": (DPTConfig, DPTForDepthEstimation),
+    "depth_anything": (DepthAnythingConfig, DepthAnythingForDepthEstimation),
 }
 _DETECTORS: dict[str, tuple[Any, Any]] = {
     "yolos": (YolosConfig, YolosForObjectDetection),
     "centres": (CentresConfig, CentresForObjectDetection),
 }
-"""By the ``model_type`` of their configurations."""
+_SEGMENTS: dict[str, tuple[Any, Any]] = {
+    "upernet": (UperNetConfig, UperNetForSemanticSegmentation),
+    "segformer": (SegformerConfig, SegformerForSemanticSegmentation),
+}
+"""(Configuration, network) by the ``model_type`` of the configuration, which may be left out for the first of each."""
 
 
 def load_networks(bundle: Bundle) -> dict[str, Network]:
@@ -76,6 +88,8 @@ def _whole(weights: Weights, scratch: Path) -> Weights:
 
 
 def _load(name: str, weights: Weights, seed: int) -> Network:
+    if name == "detector" and weights.path is not None and weights.path.endswith(".onnx"):
+        return UltralyticsFile(Path(weights.source or "")).eval()
     if weights.config is not None:
         # Each network draws from a generator of its own, so that changing one leaves the others as they were.
         torch.manual_seed(seed + zlib.crc32(name.encode()) % 100_000)
@@ -103,12 +117,13 @@ def _pretrained(name: str, weights: Weights) -> Network:
 
 def _classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:
     """(configuration, network) of transformers for a network with this configuration."""
-    if name != "detector":
+    if name in _TRANSFORMERS:
         return _TRANSFORMERS[name]
-    kind = config.get("model_type", "yolos")
-    if kind not in _DETECTORS:
-        raise BundleError(f"networks.detector: {kind} is none of {', '.join(_DETECTORS)}")
-    return _DETECTORS[kind]
+    known = {"depth": _DEPTHS, "detector": _DETECTORS, "segments": _SEGMENTS}[name]
+    kind = config.get("model_type", next(iter(known)))
+    if kind not in known:
+        raise BundleError(f"networks.{name}: {kind} is none of {', '.join(known)}")
+    return known[kind]
 
 
 def _random(kind: str, weights: Weights) -> Network:
