@@ -24,7 +24,7 @@ PERF := .perf/.installed
 TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
 INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
-.PHONY: help demo up test check lint docs export dollhouse bench clean .venv .triton .perf typescript
+.PHONY: help demo up test check gate lint docs export dollhouse bench clean .venv .triton .perf typescript
 .DELETE_ON_ERROR:
 
 help:  ## print this
@@ -34,6 +34,8 @@ help:  ## print this
 	@echo '        [TRITON_PORT=8001]                            TRITON_PORT, of the next on the ports after it (0: free ones)'
 	@echo 'make test                                             run every test'
 	@echo 'make check                                            lint, types, import arrows, tests'
+	@echo 'make gate                                             compile every fp16 graph with TensorRT for T4, A100, A10 and L4,'
+	@echo '                                                      without a GPU, into benchmarks/results: about 15 minutes'
 	@echo 'make docs                                             build the pages as a site, in build/docs/site'
 	@echo 'make export BUNDLE=tiny                               make releases/BUNDLE from its weights'
 	@echo 'make bench                                            measure speed, into benchmarks/results: about 12 minutes on'
@@ -46,7 +48,7 @@ help:  ## print this
 	@echo
 	@echo 'Whatever was installing when a call was stopped goes on at the next one.'
 	@echo
-	@echo 'demo and up serve the small trained models in releases/dollhouse; BUNDLE names another release. test, export, bench and'
+	@echo 'demo and up serve the small trained models in releases/dollhouse; BUNDLE names another release. test, gate, export, bench and'
 	@echo 'dollhouse install torch: from the package index as it is, or from TORCH_INDEX=URL, such as that of PyTorch for'
 	@echo 'machines without a GPU. PYTHON chooses the interpreter; pip obeys PIP_INDEX_URL and its other variables.'
 
@@ -72,6 +74,9 @@ lint: $(TESTS)
 	$(VENV) client/unasync.py --check
 	$(VENV) -m mypy
 	PYTHONPATH=model_repository/restyle/1 .venv/bin/lint-imports
+
+gate: $(TESTS)
+	$(VENV) -m benchmarks.tensorrt_gate
 
 # What the tests need builds the site too; where that is not installed, the site's own few packages are enough.
 docs: $(firstword $(wildcard $(TESTS)) $(DOCS))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,11 +12,15 @@ import msgspec
 from msgspec import Meta
 
 from export.seats import CONTROLNETS, SEATS, chosen_hints
+from export.validation import every_problem
 
 BUNDLES = Path(__file__).parent / "bundles"
+SINGLE_FILE = ".safetensors"
 
 NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder", "depth", "detector")
 """The networks of a bundle whose ControlNets are shown depth and edges; see ``Bundle.used``."""
+KNOWN_NETWORKS = (*NETWORKS, *(name for name in SEATS if name not in NETWORKS), "segments")
+"""All that a bundle can name."""
 PERCEPTION = ("depth", "detector")
 """Networks that analyse photos and can be used alone; the others belong together."""
 
@@ -26,17 +30,26 @@ FLOAT_TOLERANCE = 2e-5
 
 
 class BundleError(ValueError):
-    """The bundle cannot be used; the message says which field and why."""
+    """The bundle cannot be used; each line of the message names a field or a file, what is wrong and the remedy."""
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Raises BundleError with all of ``problems``, a line each, if there are any."""
+    if lines := list(problems):
+        raise BundleError("\n".join(lines))
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one network comes from: the Hub (``repo``, ``revision``, ``subfolder``), a local folder (``path``), or
-    random numbers (``config``, the arguments of its configuration class)."""
+    """Where one network comes from: the Hub (``repo``, ``revision``, ``subfolder``), a local folder or
+    ``.safetensors`` file (``path``), or random numbers (``config``, the arguments of its configuration class)."""
 
     repo: str | None = None
     revision: str | None = None
     subfolder: str = ""
     path: str | None = None
+    like: Weights | None = None
+    """For a ``path`` that is a file, which has no config.json: the network whose configuration it has. Left out: the
+    network of this name in the base bundle."""
     config: dict[str, Any] | None = None
     redraw: float = 0.0
     """For random weights: the standard deviation with which tensors that start at zero are drawn anew."""
@@ -54,6 +67,25 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def source(self) -> str | None:
         """What ``from_pretrained`` takes; a relative ``path`` starts at the folder of the bundle files."""
         return str(BUNDLES / self.path) if self.path is not None else self.repo
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the weights are a single ``.safetensors`` file."""
+        return self.path is not None and self.path.endswith(SINGLE_FILE)
+
+
+class Lora(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A low-rank change of the UNet and the text encoder, which is added to their weights when they are loaded."""
+
+    path: str
+    """A ``.safetensors`` file with the keys of kohya's scripts, peft or diffusers. Relative paths start at the folder
+    of the bundle files."""
+    scale: float = 1.0
+    """The change is multiplied by this, beside the file's own alpha / rank."""
+
+    @property
+    def file(self) -> Path:
+        return BUNDLES / self.path
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -95,6 +127,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 Matrix = list[list[float]]
 Stored = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16"]
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,6 +135,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     name: str
     description: str
+    base: str | None = None
+    """The bundle that everything comes from which the file leaves out; see :func:`inherit`."""
     native_size: Annotated[int, Meta(ge=64)]
     """Side in pixels of the square that the networks were made for."""
     max_batch_size: Annotated[int, Meta(ge=2)]
@@ -116,6 +151,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What the two ControlNets are shown, in the order of their seats and of ``control_scale``; other ControlNets are
     left out. None = that of the two that there are."""
     tokenizer: Weights
+    loras: list[Lora] = []
+    """Fused into the UNet and the text encoder, wherever these come from."""
     defaults: Defaults
     schedule: Schedule
     solvers: list[str] | None = None
@@ -128,6 +165,11 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stored: Stored = "fp32"
     """How the files hold the weights. With fp16 they are rounded to it when they are loaded; the graphs still compute
     in FP32, so this halves the files and nothing else."""
+    precision: Precision = "fp32"
+    """What the graphs compute in. fp16: FP32 at the edges, in norms, softmax, guidance and the solver's update; see
+    ``export.graphs.precision``."""
+    fp32_graphs: list[str] = []
+    """With precision fp16: graphs that stay in FP32 all the same, such as a "vae_decoder" that overflows."""
     made_by: str | None = None
     """The command that makes the local weights; messages name it when they are missing."""
     tolerance: float = FLOAT_TOLERANCE
@@ -145,41 +187,118 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def used(self) -> tuple[str, ...]:
         """The names of the networks that a release of this bundle is made of. Raises BundleError."""
-        controlnets = [CONTROLNETS[hint] for hint in self.seats]
-        others = [name for name in NETWORKS if name not in SEATS]
-        further = ["segments"] if "segments" in self.seats else []
-        return (others[0], *controlnets, *others[1:], *further)
+        return _used(self.seats)
+
+
+def _used(hints: tuple[str, str]) -> tuple[str, ...]:
+    unet, *others = (name for name in NETWORKS if name not in SEATS)
+    further = ("segments",) if "segments" in hints else ()
+    return (unet, *(CONTROLNETS[hint] for hint in hints), *others, *further)
 
 
 def load_bundle(name: str) -> Bundle:
-    """Read ``export/bundles/<name>.toml``. Raises BundleError when it is missing or malformed."""
-    path = BUNDLES / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in BUNDLES.glob("*.toml")))
-        raise BundleError(f"there is no bundle {name!r}; there are: {known}")
-    try:
-        bundle = msgspec.convert(tomllib.loads(path.read_text(), parse_float=_finite), Bundle)
-    except (msgspec.ValidationError, ValueError) as error:  # also TOMLDecodeError
-        raise BundleError(f"{path.name}: {error}") from error
-    if bundle.name != path.stem:
-        raise BundleError(f"{path.name}: name is {bundle.name!r}: it must be that of the file, {path.stem!r}")
-    for name, weights in (bundle.networks | {"tokenizer": bundle.tokenizer}).items():
-        if weights.repo is not None and weights.revision is None:
-            raise BundleError(
-                f"{path.name}: {name} comes from {weights.repo} at no fixed revision: name its commit"
+    """Read ``export/bundles/<name>.toml`` and its base. Raises BundleError with all that is wrong with them."""
+    document = _read(name)
+    file = f"{name}.toml"
+    problems = every_problem(document, Bundle)
+    if document.get("name") != name:
+        problems.append(f"name is {document.get('name')!r}: it must be that of the file, {name!r}")
+    networks = document.get("networks")
+    if isinstance(networks, dict):
+        problems += _absences(networks, document.get("hints"))
+        if foreign := [network for network in networks if network not in KNOWN_NETWORKS]:
+            problems.append(
+                f"there is no network {', '.join(foreign)}; there are: {', '.join(KNOWN_NETWORKS)}"
             )
-    missing = [network for network in bundle.used if network not in bundle.networks]
-    if missing:
-        raise BundleError(f"{path.name}: no weights for {', '.join(missing)}")
-    return bundle
+        for source, weights in (networks | {"tokenizer": document.get("tokenizer")}).items():
+            problems += [f"{source} {problem}" for problem in _mistakes(weights)]
+    refuse(f"{file}: {problem}" for problem in problems)
+    return msgspec.convert(document, Bundle)
 
 
-def _finite(text: str) -> float:
-    """A TOML float. Raises ValueError for nan and infinity, which TOML allows."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"every number must be finite, not {text}")
-    return number
+def _absences(networks: dict[str, Any], hints: Any) -> list[str]:
+    """What the networks of a bundle lack, as sentences. ``hints`` may be of any type: another check names that."""
+    strings = isinstance(hints, list) and all(isinstance(hint, str) for hint in hints)
+    try:
+        used = _used(chosen_hints(networks, hints if strings else None))
+    except ValueError as error:
+        missing = [name for name in NETWORKS if name not in SEATS and name not in networks]
+        return [str(error), *([f"no weights for {', '.join(missing)}"] if missing else [])]
+    missing = [name for name in used if name not in networks]
+    return [f"no weights for {', '.join(missing)}"] if missing else []
+
+
+def _mistakes(table: Any) -> list[str]:
+    """What a source lacks, as the ends of sentences; nothing for a table that is none."""
+    try:
+        weights = msgspec.convert(table, Weights)
+    except msgspec.ValidationError:
+        return []
+    given = [field for field in ("repo", "path", "config") if getattr(weights, field) is not None]
+    found = []
+    if len(given) != 1:
+        found.append(f"has {' and '.join(given) or 'no source'}: give one of repo, path and config")
+    if weights.repo is not None and weights.revision is None:
+        found.append(f"comes from {weights.repo} at no fixed revision: name its commit")
+    if weights.is_file and weights.like is None:
+        found.append(
+            f"is the single file {weights.path}, which has no config.json: name a base bundle whose network has its "
+            "shape"
+        )
+    return found
+
+
+def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The content of a bundle's file and of those that it is based on. ``above`` are the bundles that ask for it."""
+    path = BUNDLES / f"{name}.toml"
+    asked = f"{above[-1]}.toml: base: " if above else ""
+    if name in above:
+        raise BundleError(f"{asked}{name!r} is based on this bundle itself")
+    if not path.is_file():
+        raise BundleError(f"{asked}there is no bundle {name!r}; there are: {', '.join(bundle_names())}")
+    try:
+        document = tomllib.loads(path.read_text())
+    except ValueError as error:  # also TOMLDecodeError and UnicodeDecodeError
+        raise BundleError(f"{path.name}: {error}") from error
+    base = document.get("base")
+    return inherit(_read(base, (*above, name)), document) if isinstance(base, str) else document
+
+
+def bundle_names() -> list[str]:
+    """The bundles that there are."""
+    return sorted(file.stem for file in BUNDLES.glob("*.toml"))
+
+
+def inherit(base: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """The content of a bundle's file and, for what it leaves out, that of its base.
+
+    ``defaults`` and ``schedule`` are taken member by member, ``networks`` by name; everything else as a whole. A
+    single file is given the configuration of the base's network, unless it says which it has.
+    """
+    merged = base | document
+    for table in ("defaults", "schedule", "networks"):
+        ours, theirs = document.get(table, {}), base.get(table, {})
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            merged[table] = theirs | ours
+    if isinstance(document.get("networks"), dict) and isinstance(base.get("networks"), dict):
+        merged["networks"] |= {
+            name: _configured(weights, _alike(name, base["networks"]))
+            for name, weights in document["networks"].items()
+        }
+    return merged
+
+
+def _alike(name: str, networks: dict[str, Any]) -> Any:
+    """The network that has the shape of the network ``name``: ControlNets of one UNet are alike."""
+    others = (network for seat, network in networks.items() if seat in SEATS and name in SEATS)
+    return networks.get(name) or next(others, None)
+
+
+def _configured(weights: Any, base: Any) -> Any:
+    if not isinstance(weights, dict) or not isinstance(base, dict) or "like" in weights:
+        return weights
+    single = isinstance(path := weights.get("path"), str) and path.endswith(SINGLE_FILE)
+    return weights | {"like": base.get("like", base)} if single else weights
 
 
 def local_path(bundle: Bundle, field: str, path: str) -> Path:

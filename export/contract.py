@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -13,6 +14,10 @@ TOKENS = 77
 
 CANNY = (100, 200)
 """Hysteresis thresholds of the model ``edges``, and so of the edges that ControlNets are trained with."""
+
+AREA_TOLERANCE = 0.125
+ASPECTS = (1.0, 1.15, 1.3, 1.45, 1.7, 2.0)
+"""Width over height of the wide buckets; the tall ones mirror them."""
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,12 +39,40 @@ COLOUR_HINTS = ("segments",)
 """Hints that are pictures in colour; the others are grey."""
 
 
+def buckets(sizes: Sizes) -> list[tuple[int, int]]:
+    """The (height, width) that photos are fitted to. They are few, because batches and engines are made for one shape.
+
+    Sides are multiples of what every network takes, areas within an eighth of the native one, aspects 1:2 … 2:1, so
+    near each other that every photo between two of them is stretched by 12 % at most.
+    """
+    step, native = sizes.vae_factor * sizes.unet_factor, sizes.native_size**2
+    sides = range(step, 2 * sizes.native_size + 1, step)
+    wide = [
+        (h, w) for h in sides for w in sides if h <= w <= 2 * h and abs(h * w / native - 1) <= AREA_TOLERANCE
+    ]
+    found = set()
+    for aspect in ASPECTS:
+        height, width = min(
+            wide,
+            key=lambda size: (
+                round(abs(math.log(size[1] / size[0] / aspect)), 6),
+                abs(size[0] * size[1] - native),
+            ),
+        )
+        found |= {(height, width), (width, height)}
+    return sorted(found)
+
+
 def graph_specs(sizes: Sizes, hints: Sequence[str] = DEFAULT_HINTS) -> dict[str, ModelSpec]:
     """The models that are ONNX graphs (or TensorRT plans), by name. ``hints``: see ``Bundle.seats``."""
-    latent = sizes.native_size // sizes.vae_factor
-    h, w = Axis("h", latent), Axis("w", latent)
-    height, width = Axis("H", sizes.native_size), Axis("W", sizes.native_size)
-    rows = Axis("K", 2)
+    heights, widths = zip(*buckets(sizes), strict=True)
+
+    def side(name: str, of: tuple[int, ...], step: int = 1) -> Axis:
+        return Axis(name, sizes.native_size // step, min(of) // step, max(of) // step)
+
+    height, width = side("H", heights), side("W", widths)
+    h, w = side("h", heights, sizes.vae_factor), side("w", widths, sizes.vae_factor)
+    rows = Axis("K", 2, 1, 2)
 
     photo = Tensor("image", "UINT8", (height, width, 3))
     latents = (sizes.latent_channels, h, w)

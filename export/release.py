@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import shutil
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 from torch import nn
 
 from export.bundle import Bundle, BundleError, Stored, preview_matrix
-from export.contract import Sizes, graph_specs, python_specs
+from export.contract import Sizes, buckets, graph_specs, python_specs
 from export.graphs.onnx import export_onnx
 from export.graphs.triton_config import config_text
 from export.networks.denoiser import Denoiser
@@ -33,10 +32,6 @@ from export.sources.tokenizer import load_tokenizer, save_tokenizer
 from export.spec import ModelSpec
 
 TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript")
-
-AREA_TOLERANCE = 0.125
-ASPECTS = (1.0, 1.15, 1.3, 1.45, 1.7, 2.0)
-"""Width over height of the wide buckets; the tall ones mirror them."""
 
 _DETECTORS: dict[str, tuple[Any, Normalisation]] = {
     "yolos": (Detector, IMAGENET),
@@ -147,15 +142,10 @@ def _sizes(bundle: Bundle, networks: dict[str, Network]) -> Sizes:
 
 def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Module]:
     """Every graph's torch module by model name."""
-    weights = bundle.networks
     return {
-        "depth": depth_module(networks["depth"], weights["depth"]),
+        "depth": depth_module(networks["depth"], bundle),
         "detector": _detector(networks["detector"], bundle),
-        **(
-            {"segments": segments_module(networks["segments"], weights["segments"])}
-            if "segments" in networks
-            else {}
-        ),
+        **({"segments": segments_module(networks["segments"], bundle)} if "segments" in networks else {}),
         "text_encoder": TextEncoder(networks["text_encoder"]),
         "vae_encoder": VaeEncoder(networks["vae"]),
         "vae_decoder": VaeDecoder(networks["vae"]),
@@ -166,7 +156,7 @@ def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Modul
 
 def _detector(network: Network, bundle: Bundle) -> nn.Module:
     module, normalisation = _DETECTORS[network.config.model_type]
-    wanted = preparation("detector", bundle.networks["detector"], network.config, normalisation)
+    wanted = preparation(bundle, "detector", network.config, normalisation)
     return module(network, wanted.size, wanted.mean, wanted.std, bundle.objects, bundle.object_threshold)
 
 
@@ -185,10 +175,10 @@ def _export_graph(
     module: nn.Module, spec: ModelSpec, folder: Path, version: int, bundle: Bundle
 ) -> ModelFacts:
     path = folder / str(version) / "model.onnx"
-    cases = parity.references(module, spec)
+    cases = parity.references(module, spec, parity.corner_cases(spec, sizes))
     folded = export_onnx(module, spec, path, bundle.stored)
     del module
-    differences = parity.check_outputs(spec, path, cases, bundle.tolerance)
+    differences = parity.check_outputs(spec, path, cases, parity.Tolerance(bundle.tolerance))
     (folder / "config.pbtxt").write_text(config_text(spec))
     files = sorted(path.parent.iterdir())
     return ModelFacts(
@@ -211,27 +201,3 @@ def _source(bundle: Bundle, name: str) -> str:
     if weights.config is not None:
         return f"random, seed {bundle.seed}"
     return f"{weights.path or weights.repo}@{weights.revision or 'local'}"
-
-
-def buckets(sizes: Sizes) -> list[tuple[int, int]]:
-    """The (height, width) that photos are fitted to. They are few, because batches and engines are made for one shape.
-
-    Sides are multiples of what every network takes, areas within an eighth of the native one, aspects 1:2 … 2:1, so
-    near each other that every photo between two of them is stretched by 12 % at most.
-    """
-    step, native = sizes.vae_factor * sizes.unet_factor, sizes.native_size**2
-    sides = range(step, 2 * sizes.native_size + 1, step)
-    wide = [
-        (h, w) for h in sides for w in sides if h <= w <= 2 * h and abs(h * w / native - 1) <= AREA_TOLERANCE
-    ]
-    found = set()
-    for aspect in ASPECTS:
-        height, width = min(
-            wide,
-            key=lambda size: (
-                round(abs(math.log(size[1] / size[0] / aspect)), 6),
-                abs(size[0] * size[1] - native),
-            ),
-        )
-        found |= {(height, width), (width, height)}
-    return sorted(found)

@@ -22,10 +22,13 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Axis:
-    """A named dimension and its size in examples."""
+    """A named dimension: its size in examples, and the smallest and the largest that `restyle` gives it."""
 
     name: str
     example: int
+    least: int = 1
+    most: int | None = None
+    """None: any size. A model that is compiled needs a limit."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,20 @@ class ModelSpec:
     decoupled: bool = False
     steps: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = ()
     """For an ensemble: (model, its input → our tensor, its output → our tensor)."""
+
+    def ranges(self, tensor: Tensor) -> tuple[list[int], list[int], list[int]]:
+        """The smallest, the usual and the largest shape of ``tensor``, with the batch axis: an optimisation profile.
+
+        Raises ValueError when an axis has no limit.
+        """
+        shapes: tuple[list[int], list[int], list[int]] = ([1], [1], [self.max_batch_size])
+        for dim in tensor.dims:
+            axis = dim if isinstance(dim, Axis) else Axis("", dim, dim, dim)
+            if axis.most is None:
+                raise ValueError(f"{self.name}.{tensor.name}: the axis {axis.name} has no largest size")
+            for shape, size in zip(shapes, (axis.least, axis.example, axis.most), strict=True):
+                shape.append(size)
+        return shapes
 
     def example(self, batch: int, sizes: dict[str, int] | None = None) -> dict[str, np.ndarray]:
         """Random inputs of this model, reproducible; ``sizes`` overrides the axes' example sizes by name."""

@@ -7,9 +7,12 @@ that FP16 holds exactly are stored so. A bundle with ``stored = "fp16"`` rounds 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 SMALLEST = 64
 """Elements: for fewer, the Cast takes more bytes than it saves."""
@@ -37,6 +40,23 @@ def halve(model: onnx.ModelProto) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def stored_weights(path: Path) -> dict[str, np.ndarray]:
+    """:func:`weights_of` for a file; weights that lie in a second file are mapped, not read."""
+    model = onnx.load(path, load_external_data=False)
+    apart = {tensor.name: tensor for tensor in model.graph.initializer if uses_external_data(tensor)}
+    mapped = {name: _mapped(tensor, path.parent) for name, tensor in apart.items()}
+    inline = [tensor for tensor in model.graph.initializer if tensor.name not in apart]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(inline)
+    return mapped | weights_of(model)
+
+
+def _mapped(tensor: TensorProto, folder: Path) -> np.ndarray:
+    where = ExternalDataInfo(tensor)
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return np.memmap(folder / where.location, dtype, "r", where.offset or 0, tuple(tensor.dims))
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:

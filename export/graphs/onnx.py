@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import onnx
+import onnx_ir
 import torch
 from torch import nn
 
 from export.bundle import Stored
-from export.graphs.fp16_initializers import halve
+from export.graphs.fp16_initializers import halve, stored_weights
+from export.networks.precision import computes_in_half, safe_attention
 from export.proofs.parity import ParityError, check_weights
 from export.spec import Axis, ModelSpec
 
@@ -21,6 +24,9 @@ IR_VERSION = 10
 
 INLINE_LIMIT = 1_500_000_000
 """Bytes: a protobuf message cannot exceed 2 GB."""
+
+SMALL = 1024
+"""Bytes: smaller tensors stay in the graph's own file."""
 
 EXAMPLE_BATCH = 3
 """Not 1 or 2: torch.export treats sizes 0 and 1 as constants, and 2 is the guidance pair."""
@@ -35,10 +41,11 @@ class HasGraph(Protocol):
 
 
 def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored = "fp32") -> list[str]:
-    """Trace ``module`` with the spec's examples and write ``path`` (see :func:`save_onnx`).
+    """Trace ``module`` with the spec's examples and write ``path``: what is exported is ``module`` as it computes, in FP32
+    or with :func:`halve_module`'s FP16 inside.
 
     With ``stored`` = "fp16" the weights that FP16 holds exactly take half the space (see
-    ``export.graphs.fp16_initializers``).
+    ``export.graphs.fp16_initializers``). Weights of more than INLINE_LIMIT bytes go to a second file, tensor by tensor.
 
     Returns the names of the parameters that the optimiser folded into constants. Raises ParityError when a parameter
     that the outputs depend on is missing before that, or any is changed at any time.
@@ -47,32 +54,40 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored =
         save_onnx(module.write_onnx(spec), path)
         return []
     example = {name: torch.from_numpy(array) for name, array in spec.example(EXAMPLE_BATCH).items()}
-    program = torch.onnx.export(
-        module,
-        kwargs=example,
-        dynamo=True,
-        dynamic_shapes=_dynamic_shapes(spec),
-        input_names=[tensor.name for tensor in spec.inputs],
-        output_names=[tensor.name for tensor in spec.outputs],
-        opset_version=OPSET,
-        optimize=False,
-        verbose=False,
-    )
+    with safe_attention() if computes_in_half(module) else nullcontext():
+        program = torch.onnx.export(
+            module,
+            kwargs=example,
+            dynamo=True,
+            dynamic_shapes=_dynamic_shapes(spec),
+            input_names=[tensor.name for tensor in spec.inputs],
+            output_names=[tensor.name for tensor in spec.outputs],
+            opset_version=OPSET,
+            optimize=False,
+            verbose=False,
+        )
     assert program is not None
     assert program.exported_program is not None
     used = _used_parameters(program.exported_program)
-    absent = check_weights(spec.name, program.model_proto, module, used)
+    initializers = program.model.graph.initializers
+    before = {name: value.const_value.numpy() for name, value in initializers.items()}
+    absent = check_weights(spec.name, before, module, used)
     if absent:
         raise ParityError(f"{spec.name}: the exporter lost the weights {', '.join(absent)}")
+    del before
     program.optimize()
-    model = program.model_proto
-    model.ir_version = IR_VERSION
-    _anonymise(model)
-    if stored == "fp16":
-        halve(model)
-    folded = check_weights(spec.name, model, module, used)
-    save_onnx(model, path)
-    return folded
+    program.model.ir_version = IR_VERSION
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if sum(value.const_value.nbytes for value in initializers.values()) > INLINE_LIMIT:
+        _clear_traces(program.model)
+        _save_apart(program.model, path)
+    else:
+        model = program.model_proto
+        _anonymise(model)
+        if stored == "fp16":
+            halve(model)
+        save_onnx(model, path)
+    return check_weights(spec.name, stored_weights(path), module, used)
 
 
 def save_onnx(model: onnx.ModelProto, path: Path, inline_limit: int = INLINE_LIMIT) -> None:
@@ -81,11 +96,17 @@ def save_onnx(model: onnx.ModelProto, path: Path, inline_limit: int = INLINE_LIM
     weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     if weights > inline_limit:
         onnx.save_model(
-            model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024
+            model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=SMALL
         )
     else:
         onnx.save_model(model, path)
     # By path: a model in memory could not be checked beyond 2 GB.
+    onnx.checker.check_model(path)
+
+
+def _save_apart(model: onnx_ir.Model, path: Path) -> None:
+    """As :func:`save_onnx`, from onnx-ir's form, whose weights are torch's own: no second copy of them is in memory."""
+    onnx_ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=SMALL)
     onnx.checker.check_model(path)
 
 
@@ -127,3 +148,16 @@ def _anonymise(model: onnx.ModelProto) -> None:
             node.ClearField("doc_string")
     for prop in model.metadata_props:
         prop.value = re.sub(r"/\S+", "", prop.value)
+
+
+def _clear_traces(model: onnx_ir.Model) -> None:
+    """The same as :func:`_anonymise` for onnx-ir's form."""
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for output in node.outputs:
+            output.metadata_props.clear()
+    for value in [*model.graph.inputs, *model.graph.initializers.values()]:
+        value.metadata_props.clear()
+    for key, text in model.metadata_props.items():
+        model.metadata_props[key] = re.sub(r"/\S+", "", text)

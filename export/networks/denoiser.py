@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from export.networks.precision import narrow, widen
+
 _EMBEDDING = "controlnet_cond_embedding"
 
 
@@ -56,18 +58,20 @@ class Denoiser(nn.Module):
         def per_row(tensor: Tensor) -> Tensor:
             return tensor.unsqueeze(1).expand(-1, rows, *[-1] * (tensor.dim() - 1)).flatten(0, 1)
 
-        sample, steps, words = per_row(latents), per_row(timestep[:, 0]), text.flatten(0, 1)
+        sample, words = (narrow(tensor, self.unet) for tensor in (per_row(latents), text.flatten(0, 1)))
+        steps = per_row(timestep[:, 0])
         down: list[Tensor] = []
-        mid = torch.zeros(())
+        mid = torch.zeros((), dtype=sample.dtype)
         for index, (controlnet, name) in enumerate(zip(self.controlnets, self.hints, strict=True)):
             hint = given[name]
             assert hint is not None
+            picture = narrow(_signal(hint), self.unet)
             residuals, residual_mid = controlnet(
                 sample,
                 steps,
                 encoder_hidden_states=words,
-                controlnet_cond=per_row(self.embeddings[index](_signal(hint))),
-                conditioning_scale=per_row(control_scale[:, index]).view(-1, 1, 1, 1),
+                controlnet_cond=per_row(self.embeddings[index](picture)),
+                conditioning_scale=narrow(per_row(control_scale[:, index]).view(-1, 1, 1, 1), self.unet),
                 return_dict=False,
             )
             down = [a + b for a, b in zip(down, residuals, strict=True)] if down else list(residuals)
@@ -80,7 +84,7 @@ class Denoiser(nn.Module):
             mid_block_additional_residual=mid,
             return_dict=False,
         )[0]
-        pair = output.unflatten(0, (-1, rows))
+        pair = widen(output).unflatten(0, (-1, rows))
         p, q, a, b, c, d, guidance = coefficients.view(-1, 7, 1, 1, 1).unbind(1)
         unconditional, conditional = pair[:, 0], pair[:, -1]
         guided = unconditional + guidance * (conditional - unconditional)

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.bundle import Weights
+from export.bundle import Bundle
 from export.networks.folding import fold_batch_norms, fold_standardisation
 from export.networks.load import Network
 from export.networks.pictures import Depth
+from export.networks.precision import widen
 from export.networks.preparation import HALF, IMAGENET, Mode, Normalisation, preparation
 
 FAR = 100.0
@@ -32,20 +33,20 @@ class InverseDepth(nn.Module):
         self.network: Network = network
 
     def forward(self, pixel_values: Tensor) -> Any:
-        distance = self.network(pixel_values=pixel_values).predicted_depth.float()
+        distance = widen(self.network(pixel_values=pixel_values).predicted_depth)
         nearest = distance.amax((1, 2), keepdim=True).clamp(min=1e-6) / FAR
         return SimpleNamespace(predicted_depth=1.0 / torch.maximum(distance, nearest))
 
 
-def depth_module(network: Network, weights: Weights) -> Depth:
+def depth_module(network: Network, bundle: Bundle) -> Depth:
     """The graph's module. Raises BundleError; see :func:`export.networks.preparation.preparation`."""
-    wanted = preparation("depth", weights, network.config, *USUAL[network.config.model_type])
+    wanted = preparation(bundle, "depth", network.config, *USUAL[network.config.model_type])
     fold_batch_norms(network)
     fold_standardisation(network)
     if getattr(network.config, "is_hybrid", False):
         # It refuses all sizes but this, though it interpolates its position embeddings.
         network.dpt.embeddings.image_size = wanted.size
-    if (weights.depth_direction or usual_direction(network.config)) == "distance":
+    if (bundle.networks["depth"].depth_direction or usual_direction(network.config)) == "distance":
         network = InverseDepth(network)
     return Depth(network, wanted.size, wanted.mean, wanted.std, wanted.mode)
 

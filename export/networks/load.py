@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,11 +28,11 @@ from transformers import (
     YolosForObjectDetection,
 )
 
-from export.bundle import Bundle, BundleError, Weights, local_path
+from export.bundle import Bundle, BundleError, Weights
 from export.networks.centres import CentresConfig, CentresForObjectDetection
 from export.seats import SEATS
+from export.sources.opening import open_network, read_config, source_folder
 from export.sources.ultralytics import UltralyticsFile
-from export.sources.weights_from_graphs import copy_network, is_packed
 
 Network = Any
 """A torch module of diffusers or transformers; both set ``config`` on their classes in ways that type checkers miss."""
@@ -57,62 +58,64 @@ _SEGMENTS: dict[str, tuple[Any, Any]] = {
 """(Configuration, network) by the ``model_type`` of the configuration, which may be left out for the first of each."""
 
 
-def load_networks(bundle: Bundle) -> dict[str, Network]:
-    """Every network of the bundle by name, its weights rounded to what the bundle stores.
+ONNX = ".onnx"
+"""How the file of a detector ends that Ultralytics exported."""
 
-    Raises BundleError when weights cannot be loaded or their shapes do not fit together.
-    """
-    wanted = {name: bundle.networks[name] for name in bundle.used}
-    for name, weights in wanted.items():
-        if weights.path is not None:
-            local_path(bundle, f"networks.{name}", weights.path)
-    with TemporaryDirectory(prefix="reroom-networks-") as scratch:
-        networks = {
-            name: _load(name, _whole(weights, Path(scratch, name)), bundle.seed)
-            for name, weights in wanted.items()
-        }
-    if bundle.stored == "fp16":
-        for name, network in networks.items():
-            _round_to_fp16(name, network)
-    _check_hint_factor(networks)
+
+def load_networks(bundle: Bundle) -> dict[str, Network]:
+    """Every network of the bundle by name, as :func:`load_network` loads it. Raises BundleError, also when the networks
+    do not fit together."""
+    networks = {name: load_network(bundle, name) for name in bundle.used}
+    check_hint_factor(networks)
     return networks
 
 
-def _whole(weights: Weights, scratch: Path) -> Weights:
-    """``weights``; those that are kept in the graphs of a release are copied to the folder ``scratch``."""
-    folder = Path(weights.source or "", weights.subfolder)
-    if weights.path is None or not is_packed(folder):
-        return weights
-    copy_network(folder, scratch)
-    return Weights(path=str(scratch))
-
-
-def _load(name: str, weights: Weights, seed: int) -> Network:
-    if name == "detector" and weights.path is not None and weights.path.endswith(".onnx"):
-        return UltralyticsFile(Path(weights.source or "")).eval()
-    if weights.config is not None:
+def load_network(bundle: Bundle, name: str) -> Network:
+    """One network in evaluation mode, its weights rounded to what the bundle stores. Raises BundleError."""
+    weights = bundle.networks[name]
+    folder = source_folder(bundle, name)
+    if folder is not None and folder.suffix == ONNX:
+        return _ultralytics(name, folder)
+    if folder is None:
         # Each network draws from a generator of its own, so that changing one leaves the others as they were.
-        torch.manual_seed(seed + zlib.crc32(name.encode()) % 100_000)
+        torch.manual_seed(bundle.seed + zlib.crc32(name.encode()) % 100_000)
         network = _random(name, weights)
     else:
-        network = _pretrained(name, weights)
-    return network.eval().requires_grad_(False)
+        with TemporaryDirectory(prefix="reroom-network-") as scratch:
+            network = load_folder(name, open_network(folder, Path(scratch)))
+    network.eval().requires_grad_(False)
+    if bundle.stored == "fp16" or bundle.precision == "fp16":
+        round_to_fp16(name, network)
+    return network
 
 
-def _pretrained(name: str, weights: Weights) -> Network:
-    if weights.source is None:
-        raise BundleError(f"networks.{name}: give repo, path or config")
-    place = {"subfolder": weights.subfolder, "revision": weights.revision}
+def load_folder(name: str, folder: Path) -> Network:
+    """The network in ``folder``, as ``from_pretrained`` reads it, FP32. Raises BundleError."""
     try:
         if name in _DIFFUSERS:
-            return _DIFFUSERS[name].from_pretrained(weights.source, torch_dtype=torch.float32, **place)
-        _, model_class = _classes(name, PretrainedConfig.get_config_dict(weights.source, **place)[0])
+            return _DIFFUSERS[name].from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+        _, model_class = _classes(name, PretrainedConfig.get_config_dict(folder)[0])
         return model_class.from_pretrained(
-            weights.source, dtype=torch.float32, attn_implementation="eager", **place
+            folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
         )
     except OSError as error:
         reason = str(error).splitlines()[0]
-        raise BundleError(f"networks.{name}: cannot load {weights.source}: {reason}") from error
+        raise BundleError(f"networks.{name}: cannot load {folder}: {reason}") from error
+
+
+def skeleton(bundle: Bundle, name: str) -> Network:
+    """The network ``name`` with its configuration and no numbers, on torch's device "meta". Raises BundleError."""
+    folder = source_folder(bundle, name)
+    if folder is not None and folder.suffix == ONNX:
+        return _ultralytics(name, folder)
+    with torch.device("meta"):
+        return _build(name, read_config(bundle, name))
+
+
+def _ultralytics(name: str, file: Path) -> Network:
+    if name != "detector":
+        raise BundleError(f"networks.{name}: {file} is an ONNX file, and only a detector can come as one")
+    return UltralyticsFile(file).eval()
 
 
 def _classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:
@@ -126,29 +129,33 @@ def _classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:
     return known[kind]
 
 
-def _random(kind: str, weights: Weights) -> Network:
-    config = dict(weights.config or {})
-    if kind in _DIFFUSERS:
-        network: Network = _DIFFUSERS[kind].from_config(config)
-    else:
-        if isinstance(config.get("id2label"), list):
-            config["id2label"] = dict(enumerate(config["id2label"]))
-        config_class, model_class = _classes(kind, config)
-        config.pop("model_type", None)
-        network = model_class(config_class(**config, attn_implementation="eager"))
+def _build(name: str, config: dict[str, Any]) -> Network:
+    """A network of this configuration, with its class's own initial weights."""
+    if name in _DIFFUSERS:
+        return _DIFFUSERS[name].from_config(config)
+    if isinstance(config.get("id2label"), list):
+        config["id2label"] = dict(enumerate(config["id2label"]))
+    config_class, model_class = _classes(name, config)
+    config.pop("model_type", None)
+    return model_class(config_class(**config, attn_implementation="eager"))
+
+
+def _random(name: str, weights: Weights) -> Network:
+    network = _build(name, dict(weights.config or {}))
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
+        for key, parameter in network.named_parameters():
             if weights.redraw and not parameter.any():
                 parameter.normal_(0.0, weights.redraw)
             if parameter.dim() > 1:
                 parameter.mul_(
-                    prod(factor for prefix, factor in weights.gain.items() if name.startswith(prefix))
+                    prod(factor for prefix, factor in weights.gain.items() if key.startswith(prefix))
                 )
     return network
 
 
 @torch.no_grad()
-def _round_to_fp16(name: str, network: Network) -> None:
+def round_to_fp16(name: str, network: Network) -> None:
+    """Round every parameter to FP16, and keep it in FP32. Raises BundleError when one is too large."""
     for key, parameter in network.named_parameters():
         parameter.copy_(to_fp16(name, key, parameter))
 
@@ -176,7 +183,8 @@ def unet_factor(unet: Network) -> int:
     return int(2 ** (len(unet.config.block_out_channels) - 1))
 
 
-def _check_hint_factor(networks: dict[str, Network]) -> None:
+def check_hint_factor(networks: Mapping[str, Network]) -> None:
+    """Raises BundleError when a ControlNet's hints would not have the size of the latents."""
     factor = vae_factor(networks["vae"])
     for name in (seat for seat in SEATS if seat in networks):
         hint = hint_factor(networks[name])

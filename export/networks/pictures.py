@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.networks.load import Network
+from export.networks.precision import narrow, widen
 
 
 class VaeEncoder(nn.Module):
@@ -20,7 +21,7 @@ class VaeEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         # quant_conv's output is (mean, log variance); the variance is not wanted.
-        moments = self.vae.quant_conv(self.vae.encoder(image))
+        moments = widen(self.vae.quant_conv(self.vae.encoder(narrow(image, self.vae))))
         return moments[:, : self.vae.config.latent_channels] * self.vae.config.scaling_factor
 
 
@@ -32,7 +33,8 @@ class VaeDecoder(nn.Module):
         self.vae: Network = vae
 
     def forward(self, latents: Tensor) -> Tensor:
-        return self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
+        scaled = narrow(latents / self.vae.config.scaling_factor, self.vae)
+        return widen(self.vae.decode(scaled, return_dict=False)[0])
 
 
 class TextEncoder(nn.Module):
@@ -43,7 +45,7 @@ class TextEncoder(nn.Module):
         self.encoder: Network = encoder
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        return self.encoder(input_ids=input_ids).last_hidden_state
+        return widen(self.encoder(input_ids=input_ids).last_hidden_state)
 
 
 DOUBLE = 0.5
@@ -72,20 +74,20 @@ class PhotoNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def prepare(self, image: Tensor) -> Tensor:
-        """UINT8 [B,H,W,3] → normalised FP32 [B,3,size]."""
+        """UINT8 [B,H,W,3] → normalised [B,3,size], in the type that the network computes in."""
         # In this order: TensorRT takes UINT8 at the edges of a graph only, and refuses to transpose it.
         pixels = image.float().permute(0, 3, 1, 2) / 255.0
         pixels = F.interpolate(pixels, self.size, mode=self.mode, align_corners=False)
         if self.mode == "bicubic":
             pixels = pixels.clamp(0.0, 1.0)  # it overshoots beside edges
-        return (pixels - self.mean) / self.std
+        return narrow((pixels - self.mean) / self.std, self.network)
 
 
 class Depth(PhotoNetwork):
     """Photo UINT8 [B,H,W,3] → UINT8 [B,H,W]: relative inverse depth, min–max scaled per sample, white = near."""
 
     def forward(self, image: Tensor) -> Tensor:
-        depth = self.network(pixel_values=self.prepare(image)).predicted_depth
+        depth = widen(self.network(pixel_values=self.prepare(image)).predicted_depth)
         depth = F.interpolate(
             depth.unsqueeze(1), (image.shape[1], image.shape[2]), mode="bilinear", align_corners=False
         ).squeeze(1)
@@ -128,10 +130,12 @@ class Detector(ObjectNetwork):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         found = self.network(pixel_values=self.prepare(image))
         # The last class of DETR heads is "nothing here".
-        scores, labels = found.logits.softmax(-1)[..., :-1].max(-1)
+        scores, labels = widen(found.logits).softmax(-1)[..., :-1].max(-1)
         scores, order = scores.topk(self.objects, dim=1)
         labels = labels.gather(1, order)
-        centre, extent = found.pred_boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4)).split(2, dim=-1)
+        centre, extent = (
+            widen(found.pred_boxes).gather(1, order.unsqueeze(-1).expand(-1, -1, 4)).split(2, dim=-1)
+        )
         boxes = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1).clamp(0.0, 1.0)
         return self.padded(boxes, scores, labels)
 
@@ -171,7 +175,7 @@ class CentreDetector(ObjectNetwork):
         scores, order = peaks.flatten(1).topk(self.candidates, dim=1)
         labels, place = order // cells, order % cells
         index = self.layers[labels] * cells + place
-        flat = boxes.permute(0, 1, 3, 4, 2).flatten(1, 3)
+        flat = widen(boxes).permute(0, 1, 3, 4, 2).flatten(1, 3)
         found = flat.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)).clamp(0.0, 1.0)
         doubles = doubles_of_better(found, labels, self.before)
         scores, best = (scores * ~doubles).topk(self.objects, dim=1)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from export.bundle import BundleError, Weights
+from export.bundle import Bundle, BundleError
+from export.sources.opening import source_folder
 
 Mode = Literal["bilinear", "bicubic"]
 Normalisation = tuple[list[float], list[float]]
@@ -45,16 +45,16 @@ class Preparation:
 
 
 def preparation(
-    name: str, weights: Weights, config: Any, usual: Normalisation, mode: Mode = "bilinear"
+    bundle: Bundle, name: str, config: Any, usual: Normalisation, mode: Mode = "bilinear"
 ) -> Preparation:
-    """What the network ``name`` with these weights and this configuration wants.
+    """What the network ``name`` of a bundle, which has this configuration, wants.
 
     ``usual`` and ``mode`` are those of its class, for sources without a preprocessor_config.json. Raises BundleError
     when the size is not one that the network can take.
     """
-    said = _preprocessor(name, weights)
+    said = _preprocessor(bundle, name)
     step = _step(config)
-    size = weights.input_size or _said_size(said, step) or _configured_size(name, config)
+    size = bundle.networks[name].input_size or _said_size(said, step) or _configured_size(name, config)
     if any(side % step for side in size):
         height, width = size
         raise BundleError(
@@ -69,10 +69,10 @@ def preparation(
     )
 
 
-def _preprocessor(name: str, weights: Weights) -> dict[str, Any]:
+def _preprocessor(bundle: Bundle, name: str) -> dict[str, Any]:
     """The content of the source's preprocessor_config.json; {} without one."""
-    file = Path(weights.source or "", weights.subfolder, PREPROCESSOR)
-    if weights.path is None or not file.is_file():
+    folder = source_folder(bundle, name)
+    if folder is None or not (file := folder / PREPROCESSOR).is_file():
         return {}
     try:
         content = json.loads(file.read_text())

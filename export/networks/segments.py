@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from export.bundle import BundleError, Weights
+from export.bundle import Bundle, BundleError
 from export.networks.folding import fold_batch_norms
 from export.networks.load import Network
 from export.networks.pictures import PhotoNetwork
+from export.networks.precision import widen
 from export.networks.preparation import IMAGENET, Preparation, preparation
 
 _COLOURS = """
@@ -43,7 +44,7 @@ class Segments(PhotoNetwork):
         self.register_buffer("palette", torch.tensor(ADE20K, dtype=torch.float32))
 
     def forward(self, image: Tensor) -> Tensor:
-        scores = self.network(pixel_values=self.prepare(image)).logits
+        scores = widen(self.network(pixel_values=self.prepare(image)).logits)
         scores = F.interpolate(scores, self.size, mode="bilinear", align_corners=False)
         # At the network's size: at that of the photo, 150 scores for each pixel would be most of the graph's memory.
         kinds = scores.argmax(1, keepdim=True).float()
@@ -52,7 +53,7 @@ class Segments(PhotoNetwork):
         return F.embedding(kinds.long(), self.palette).to(torch.uint8)
 
 
-def segments_module(network: Network, weights: Weights) -> Segments:
+def segments_module(network: Network, bundle: Bundle) -> Segments:
     """The graph's module. Raises BundleError when the network was not trained on ADE20K's kinds, or see
     :func:`export.networks.preparation.preparation`."""
     count = network.config.num_labels
@@ -61,4 +62,4 @@ def segments_module(network: Network, weights: Weights) -> Segments:
             f"networks.segments: it knows {count} kinds of things, and the ControlNet was trained with the "
             f"{len(ADE20K)} of ADE20K: choose a network for these"
         )
-    return Segments(network, preparation("segments", weights, network.config, IMAGENET))
+    return Segments(network, preparation(bundle, "segments", network.config, IMAGENET))

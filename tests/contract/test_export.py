@@ -15,13 +15,13 @@ from onnx import numpy_helper
 
 from export.__main__ import main
 from export.bundle import BundleError, Weights, load_bundle
-from export.contract import graph_specs, python_specs
+from export.contract import buckets, graph_specs, python_specs
 from export.graphs.onnx import export_onnx, save_onnx
 from export.graphs.triton_config import config_text
 from export.networks.load import load_networks
 from export.proofs.parity import ParityError, check_outputs, check_weights, references
 from export.publish import check_unpublished, live_document, make_live, publish
-from export.release import buckets, build_release
+from export.release import build_release
 from export.spec import ModelSpec, Tensor
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document, write_document
@@ -122,7 +122,7 @@ def test_parity_finds_a_weight_that_is_a_little_off(doubler: tuple[Doubler, Path
     weight.CopyFrom(numpy_helper.from_array(array, weight.name))
     onnx.save(model, path)
     with pytest.raises(ParityError, match="weight weight was changed"):
-        check_weights("doubler", model, module, {"weight"})
+        check_weights("doubler", weights_of(model), module, {"weight"})
     with pytest.raises(ParityError, match=r"doubler\.y: differs from torch by"):
         check_outputs(DOUBLER, path, cases)
 
@@ -134,12 +134,12 @@ def test_parity_finds_a_weight_that_is_gone_and_one_that_was_transposed(
     module, path = doubler
     model = onnx.load(path)
     del model.graph.initializer[:]
-    assert check_weights("doubler", model, module, {"weight"}) == ["weight"]
+    assert check_weights("doubler", weights_of(model), module, {"weight"}) == ["weight"]
     shuffled, transposed = module.weight.numpy()[::-1, ::-1].T.copy(), module.weight.numpy().T.copy()
     model.graph.initializer.append(numpy_helper.from_array(shuffled, "val_0"))
-    assert check_weights("doubler", model, module, {"weight"}) == ["weight"]
+    assert check_weights("doubler", weights_of(model), module, {"weight"}) == ["weight"]
     model.graph.initializer.append(numpy_helper.from_array(transposed, "val_1"))
-    assert check_weights("doubler", model, module, {"weight"}) == []
+    assert check_weights("doubler", weights_of(model), module, {"weight"}) == []
 
 
 @pytest.mark.filterwarnings("ignore")

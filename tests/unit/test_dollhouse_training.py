@@ -42,8 +42,7 @@ from dollhouse.train.restyling import TOKENIZER, preview_matrix, save_networks
 from dollhouse.train.sampling import SHOWN, TIMESTEP, Steps, alphas_cumprod, restyled
 from dollhouse.train.wording import SLOTS, colours_of, learn_words
 from dollhouse.train.workers import ALONE
-from export.bundle import Weights
-from export.networks.load import _load
+from export.networks.load import load_folder
 from tests.support.dollhouse import CPU, DENOISERS, SIDE, PaintedRooms, RedIsNear
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -384,6 +383,6 @@ def test_restyling_runs_its_phases_and_is_loaded_as_a_bundle_does(
     assert made.shape == (1, 3, SIDE, SIDE)
     save_networks({**trained, "vae": vae}, tmp_path)
     for name, network in {**trained, "vae": vae}.items():
-        loaded = _load(name, Weights(path=str(tmp_path / name)), 0).state_dict()
+        loaded = load_folder(name, tmp_path / name).state_dict()
         for key, value in network.state_dict().items():
             torch.testing.assert_close(loaded[key], value, rtol=0, atol=0)

@@ -21,8 +21,8 @@ from dollhouse.train.loop import Optimising
 from dollhouse.train.networks import build_denoisers, sizes_of
 from dollhouse.train.recipe import DiffusionSettings, Phase
 from dollhouse.train.weights import RESTYLING, begin, copy_perception, digests, keep, load_into, main
-from export.bundle import NETWORKS, PERCEPTION, BundleError, Weights
-from export.networks.load import _load
+from export.bundle import NETWORKS, PERCEPTION, BundleError
+from export.networks.load import load_folder
 from tests.support.dollhouse import CPU, DENOISERS, PaintedRooms, RedIsNear
 from tests.support.small_networks import weights_file, write_networks
 
@@ -175,7 +175,7 @@ def test_a_training_begins_with_the_networks_of_its_start(trained: Path, tmp_pat
     made = tmp_path / "networks"
     assert sizes_of(made) == DENOISERS
     for name in RESTYLING:
-        ours, theirs = (_load(name, Weights(path=str(f / name)), 0) for f in (made, trained))
+        ours, theirs = (load_folder(name, f / name) for f in (made, trained))
         for key, value in theirs.state_dict().items():
             torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=1e-6)
         assert ours.dtype == torch.float32

@@ -1,0 +1,156 @@
+"""Whether TensorRT can read and compile every graph of a release: ``python -m export.proofs.tensorrt RELEASE``.
+
+It proves four things of a graph: that the parser knows its operators, that its types fit strong typing, that its axes
+can have the ranges of the release's buckets and batches, and that it compiles for the GPUs named. **It proves nothing
+about numbers**: that takes a GPU, and the same version of TensorRT as will serve there.
+
+Each graph is compiled in a process of its own, which gives the memory back and may crash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from export.contract import Sizes, graph_specs
+from export.publish import live_document
+from export.spec import ModelSpec
+
+CAPABILITIES = {"fp16": (75, 80, 86, 89), "fp32": (80, 86, 89)}
+"""By a release's precision: T4, A100, A10, L4. The library compiles no FP32 matrix product for 75, TensorRT does."""
+
+LIBRARY = "tensorrt_rtx_bindings"
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What TensorRT says to one graph."""
+
+    graph: str
+    capabilities: tuple[int, ...]
+    refused: tuple[int, ...]
+    """Those of ``capabilities`` for which it could not be built; all of them when it could not be parsed."""
+    parsed: bool
+    seconds: float
+    engine_bytes: int
+    peak_bytes: int
+    """The most memory that parsing and building took."""
+    error: str = ""
+
+
+def check_graph(path: Path, spec: ModelSpec, capabilities: tuple[int, ...]) -> Verdict:
+    """Compile the graph ``path`` once for all of ``capabilities``, which takes as long as for one of them; when that
+    fails, for each of them, to tell which."""
+    whole = _compile(path, spec, capabilities)
+    refused: tuple[int, ...] = ()
+    if not whole["built"]:
+        alone = len(capabilities) > 1 and whole["parsed"]
+        refused = tuple(
+            capability
+            for capability in capabilities
+            if not alone or not _compile(path, spec, (capability,))["built"]
+        )
+        # Together they fail, each alone does not: still a failure.
+        refused = refused or capabilities
+    return Verdict(
+        graph=spec.name,
+        capabilities=capabilities,
+        refused=refused,
+        **{name: whole[name] for name in ("parsed", "seconds", "engine_bytes", "peak_bytes", "error")},
+    )
+
+
+def _compile(path: Path, spec: ModelSpec, capabilities: tuple[int, ...]) -> dict[str, Any]:
+    """The members of ``export.graphs.tensorrt.Compiled``."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
+        try:
+            return process.submit(_compile_here, path, spec, capabilities).result()
+        except BrokenProcessPool:
+            return {
+                "parsed": False,
+                "built": False,
+                "seconds": 0.0,
+                "engine_bytes": 0,
+                "peak_bytes": 0,
+                "error": "the process that compiled it died: TensorRT crashed, or memory ran out",
+            }
+
+
+def _compile_here(path: Path, spec: ModelSpec, capabilities: tuple[int, ...]) -> dict[str, Any]:
+    from export.graphs.tensorrt import compile_graph  # only here: the library stays in this process
+
+    return msgspec.structs.asdict(compile_graph(path, spec, capabilities))
+
+
+def check_release(release: Path, capabilities: tuple[int, ...] = ()) -> Iterator[Verdict]:
+    """The verdict on each graph of the live version of ``release``, as soon as it is known.
+
+    Without ``capabilities`` those that belong to the release's precision. Raises FileNotFoundError when there is no
+    release, ValueError for a capability that the library does not know.
+    """
+    document = msgspec.json.decode(live_document(release).read_bytes())
+    specs = graph_specs(msgspec.convert(document["sizes"], Sizes))
+    for name, facts in document["models"].items():
+        path = release / "models" / name / str(facts["version"]) / "model.onnx"
+        yield check_graph(path, specs[name], capabilities or CAPABILITIES[document["precision"]])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a row per graph; returns the exit code: 0 all compile, 1 some do not, 2 wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export.proofs.tensorrt",
+        description="Whether TensorRT can read and compile a release's graphs. Numbers are not compared.",
+    )
+    parser.add_argument("release", type=Path, help="a folder such as releases/tiny")
+    parser.add_argument(
+        "--capability",
+        type=int,
+        action="append",
+        metavar="75",
+        help="compute capability to compile for, again for more (default: those of the release's precision)",
+    )
+    options = parser.parse_args(arguments)
+    if importlib.util.find_spec(LIBRARY) is None:
+        print(f"this needs {LIBRARY}: pip install '.[export,tensorrt]'", file=sys.stderr)
+        return 2
+    verdicts = []
+    try:
+        for verdict in check_release(options.release, tuple(options.capability or ())):
+            verdicts.append(verdict)
+            print(f"{verdict.graph} … {verdict.seconds:.1f} s", file=sys.stderr)
+    except (FileNotFoundError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    Console(width=None if sys.stdout.isatty() else 110).print(table(verdicts))
+    return int(any(verdict.refused for verdict in verdicts))
+
+
+def table(verdicts: list[Verdict]) -> Table:
+    """The verdicts, a row per graph."""
+    found = Table("graph", "compiles for", "refused for", "seconds", "engine", "memory", "why not")
+    for verdict in verdicts:
+        fits = [capability for capability in verdict.capabilities if capability not in verdict.refused]
+        found.add_row(
+            verdict.graph,
+            " ".join(map(str, fits)),
+            " ".join(map(str, verdict.refused)),
+            f"{verdict.seconds:.1f}",
+            f"{verdict.engine_bytes / 1e6:.1f} MB",
+            f"{verdict.peak_bytes / 1e6:.0f} MB",
+            verdict.error,
+        )
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
