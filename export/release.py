@@ -166,13 +166,13 @@ def _export_graphs(
     """Export all of ``modules``, which is emptied."""
     specs = graph_specs(sizes, bundle.seats)
     return {
-        name: _export_graph(modules.pop(name).eval(), specs[name], folder / name, version, bundle)
+        name: _export_graph(modules.pop(name).eval(), specs[name], folder / name, version, bundle, sizes)
         for name in list(modules)
     }
 
 
 def _export_graph(
-    module: nn.Module, spec: ModelSpec, folder: Path, version: int, bundle: Bundle
+    module: nn.Module, spec: ModelSpec, folder: Path, version: int, bundle: Bundle, sizes: Sizes
 ) -> ModelFacts:
     path = folder / str(version) / "model.onnx"
     cases = parity.references(module, spec, parity.corner_cases(spec, sizes))

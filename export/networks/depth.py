@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.bundle import Bundle
+from export.bundle import Bundle, BundleError
 from export.networks.folding import fold_batch_norms, fold_standardisation
 from export.networks.load import Network
 from export.networks.pictures import Depth
@@ -41,6 +41,11 @@ class InverseDepth(nn.Module):
 def depth_module(network: Network, bundle: Bundle) -> Depth:
     """The graph's module. Raises BundleError; see :func:`export.networks.preparation.preparation`."""
     wanted = preparation(bundle, "depth", network.config, *USUAL[network.config.model_type])
+    height, width = wanted.size
+    if network.config.model_type == "dpt" and height != width:
+        raise BundleError(
+            f"networks.depth: DPT takes squares only, not {height}×{width}: write another input_size"
+        )
     fold_batch_norms(network)
     fold_standardisation(network)
     if getattr(network.config, "is_hybrid", False):

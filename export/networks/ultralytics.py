@@ -75,7 +75,8 @@ class UltralyticsDetector(ObjectNetwork):
         scores, labels = rows[..., 4:].max(-1)
         scores, order = scores.topk(self.candidates, dim=1)
         labels = labels.gather(1, order)
-        centre, extent = rows[..., :4].gather(1, _four(order)).split(2, dim=-1)
+        found = rows[..., :4].gather(1, _four(order))
+        centre, extent = found[..., :2], found[..., 2:]
         boxes = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1)
         place = torch.arange(self.candidates)
         doubles = doubles_of_better(boxes, labels, place.unsqueeze(1) < place)

@@ -104,8 +104,8 @@ def check_outputs(
 def compare(
     spec: ModelSpec, actual: Mapping[str, np.ndarray], case: Reference, tolerance: Tolerance
 ) -> dict[str, float]:
-    """The largest difference per output, in its own units; of choices, the share that differs. Raises ParityError beyond
-    the tolerance."""
+    """The largest difference per output, in its own units; of choices, the share that differs. Raises ParityError
+    beyond the tolerance."""
     expected = dict(zip((tensor.name for tensor in spec.outputs), case.outputs, strict=True))
     rows = distinct(expected["scores"], tolerance.score) if "scores" in expected else None
     found = {}

@@ -1,7 +1,7 @@
 """Straight lines of a photo (OpenCV's LSD), white on black, as the MLSD ControlNet was trained with.
 
-Its training pictures come from M-LSD, a network that finds the long lines of walls and furniture. LSD (Grompone von Gioi
-et al. 2010) needs no weights. It finds the short ones of textures too, which are left out.
+Its training pictures come from M-LSD, a network that finds the long lines of walls and furniture. LSD (Grompone von
+Gioi et al. 2010) needs no weights. It finds the short ones of textures too, which are left out.
 """
 
 import cv2

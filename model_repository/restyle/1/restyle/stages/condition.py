@@ -1,5 +1,5 @@
-"""Condition: encode the prompts and, where they are needed, the photo and the part of it that is kept; see what else the
-ControlNets are shown."""
+"""Condition: encode the prompts and, where they are needed, the photo and the part of it that is kept; see what else
+the ControlNets are shown."""
 
 import asyncio
 from dataclasses import dataclass
