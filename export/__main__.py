@@ -17,6 +17,11 @@ def version_number(text: str) -> int:
     return int(text)
 
 
+def report(line: str) -> None:
+    """Say what is being done."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Export one bundle; returns the exit code: 0 done, 1 the export failed its proofs, 2 wrong usage."""
     parser = argparse.ArgumentParser(
@@ -30,10 +35,24 @@ def main(arguments: list[str] | None = None) -> int:
         "--repository", type=Path, help="also write config.pbtxt of the models that are code, in this folder"
     )
     parser.add_argument(
-        "--version", type=version_number, default=1, help="the version to publish (default 1)"
+        "--version",
+        type=version_number,
+        help="the version to publish (default: the next one, if anything has changed)",
+    )
+    parser.add_argument(
+        "--precision", choices=["fp32", "fp16"], help="what the graphs compute in, instead of the bundle's"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=ROOT / "build" / "export",
+        help="where graphs are kept, so that an interrupted export goes on and the next one makes only what has "
+        "changed (build/export)",
     )
     options = parser.parse_args(arguments)
     try:
+        import msgspec
+
         from export.bundle import BundleError, load_bundle
         from export.proofs.parity import ParityError
         from export.proofs.rehearsal import RehearsalError
@@ -50,7 +69,10 @@ def main(arguments: list[str] | None = None) -> int:
         bundle = load_bundle(options.bundle)
         if options.repository:
             write_python_configs(options.repository)
-        release = build_release(bundle, options.releases, options.version)
+        if options.precision:
+            bundle = msgspec.structs.replace(bundle, precision=options.precision)
+        work = options.work / f"{bundle.name}-{bundle.precision}"
+        release = build_release(bundle, options.releases, options.version, work, report)
     except (BundleError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

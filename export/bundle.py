@@ -25,7 +25,7 @@ PERCEPTION = ("depth", "detector")
 """Networks that analyse photos and can be used alone; the others belong together."""
 
 
-FLOAT_TOLERANCE = 2e-5
+FLOAT_TOLERANCE = 5e-5
 """The default of ``Bundle.tolerance``."""
 
 

@@ -7,7 +7,8 @@
         versions/<n>/release.json          the parts of version n; it never changes
         versions/<n>/tokenizer.json
         models/<model>/config.pbtxt        a Triton model repository of its own; all its versions are served, so that
-        models/<model>/<n>/model.onnx      a release runs its own graphs while the next one arrives
+        models/<model>/<n>/model.onnx      a release runs its own graphs while the next one arrives; a graph that a
+                                           version has in common with an earlier one keeps the earlier number
 
 The switch is atomic: ``live`` is replaced in one rename, after everything that it points to is in place. To go back,
 write the earlier number into ``live`` in the same way (:func:`make_live`) and restart the server.
@@ -15,9 +16,11 @@ write the earlier number into ``live`` in the same way (:func:`make_live`) and r
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 LIVE = "live"
 
@@ -34,6 +37,17 @@ def live_document(release: Path) -> Path:
     if not version:
         raise FileNotFoundError(f"there is no release in {release}: export it first")
     return release / "versions" / str(version) / "release.json"
+
+
+def documents(release: Path) -> dict[int, dict[str, Any]]:
+    """release.json of every version, the newest first."""
+    files = {int(file.parent.name): file for file in release.glob("versions/*/release.json")}
+    return {version: json.loads(files[version].read_text()) for version in sorted(files, reverse=True)}
+
+
+def next_version(release: Path) -> int:
+    """The number after the newest version's."""
+    return max(documents(release), default=0) + 1
 
 
 def make_live(release: Path, version: int) -> None:
@@ -61,7 +75,9 @@ def publish(staging: Path, target: Path, version: int) -> None:
         live.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(live / str(version), ignore_errors=True)
         for item in folder.iterdir():
-            os.replace(item, live / item.name)
+            # Graphs that an earlier version published are there already.
+            if item.is_file() or item.name == str(version):
+                os.replace(item, live / item.name)
     versions = target / "versions"
     versions.mkdir(exist_ok=True)
     os.replace(staging / "versions" / str(version), versions / str(version))

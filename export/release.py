@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import shutil
+from collections.abc import Callable, Mapping
 from importlib.metadata import version as package_version
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
-from torch import nn
 
-from export.bundle import Bundle, BundleError, Stored, preview_matrix
-from export.contract import Sizes, buckets, graph_specs, python_specs
-from export.graphs.onnx import export_onnx
+from export.bundle import Bundle, BundleError, Precision, Stored, preview_matrix
+from export.contract import Sizes, buckets, python_specs
+from export.graphs.making import TOOLS, Made, Order, make_graph, weight_bytes
 from export.graphs.triton_config import config_text
-from export.networks.denoiser import Denoiser
-from export.networks.depth import depth_module
-from export.networks.load import Network, load_networks, unet_factor, vae_factor
-from export.networks.pictures import CentreDetector, Detector, TextEncoder, VaeDecoder, VaeEncoder
-from export.networks.preparation import HALF, IMAGENET, UNIT, Normalisation, preparation
-from export.networks.segments import segments_module
-from export.networks.ultralytics import UltralyticsDetector
-from export.proofs import parity
+from export.networks.load import Network, check_hint_factor, skeleton, unet_factor, vae_factor
+from export.networks.modules import graph_networks
 from export.proofs.checks import check_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
-from export.publish import check_unpublished, make_live, publish
-from export.seats import CONTROLNETS, DEFAULT_HINTS
+from export.publish import (
+    check_unpublished,
+    documents,
+    live_version,
+    make_live,
+    next_version,
+    publish,
+)
+from export.seats import DEFAULT_HINTS
 from export.sources.tokenizer import load_tokenizer, save_tokenizer
-from export.spec import ModelSpec
 
-TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript")
+SPARE_BYTES = 500_000_000
+"""What must be free beyond the graphs' own size."""
 
-_DETECTORS: dict[str, tuple[Any, Normalisation]] = {
-    "yolos": (Detector, IMAGENET),
-    "centres": (CentreDetector, HALF),
-    "ultralytics": (UltralyticsDetector, UNIT),
-}
-"""Module and normalisation (mean, standard deviation) by the network's ``model_type``."""
+Report = Callable[[str], None]
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,43 +50,61 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Parameters that the graph holds only inside precomputed constants."""
     stored: Stored = "fp32"
     """How the file holds the weights; a release without it means FP32."""
+    precision: Precision = "fp32"
+    rounding: dict[str, float] = {}
+    """For FP16: what its roundings alone change per output, in torch, at the smallest bucket."""
 
 
-def build_release(bundle: Bundle, releases: Path, version: int) -> Path:
+def build_release(
+    bundle: Bundle,
+    releases: Path,
+    version: int | None = None,
+    work: Path | None = None,
+    report: Report = print,
+) -> Path:
     """Export every graph of ``bundle`` as ``version`` and make it the live release; returns its folder.
+
+    ``version`` None is the next one, which is only published when it would differ from the live one. Graphs that are in
+    ``work`` from an earlier call are not made again; None = nothing is kept.
 
     Raises FileExistsError when that version was published before (a version never changes), BundleError when the
     bundle's parts do not fit together or `restyle` cannot do its defaults, ParityError when a graph differs from its
-    torch module, RehearsalError when `restyle` cannot paint with the graphs. After an error no file is left.
+    torch module, RehearsalError when `restyle` cannot paint with the graphs, OSError when there is too little room.
+    After an error no file is left but in ``work``.
     """
     target = releases / bundle.name
-    check_unpublished(target, version)
+    if version is not None:
+        check_unpublished(target, version)
     releases.mkdir(parents=True, exist_ok=True)
     staging = Path(mkdtemp(prefix=f".{bundle.name}-", dir=releases))
     try:
-        _build(bundle, staging, version)
-        publish(staging, target, version)
+        number = version or next_version(target)
+        _build(bundle, staging, number, target, work or staging / "work", report)
+        if version is None and _same_as_live(staging, number, target):
+            report(f"nothing has changed since version {live_version(target)}, which stays live")
+            return target
+        publish(staging, target, number)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return target
 
 
-def _build(bundle: Bundle, staging: Path, version: int) -> None:
+def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path, report: Report) -> None:
     preview = preview_matrix(bundle)
-    networks = load_networks(bundle)
+    skeletons = {name: skeleton(bundle, name) for name in bundle.used}
     tokenizer = load_tokenizer(bundle.tokenizer)
-    check_bundle(bundle, networks, tokenizer)
-    sizes, labels = _sizes(bundle, networks), networks["detector"].config.id2label
-    modules = _modules(bundle, networks)
-    # The modules hold the networks now. Each is freed before its ONNX graph is loaded: both together would not fit.
-    del networks
+    check_bundle(bundle, skeletons, tokenizer)
+    check_hint_factor(skeletons)
+    sizes, labels = sizes_of(bundle, skeletons), skeletons["detector"].config.id2label
+    orders = [Order(graph=name, bundle=bundle, sizes=sizes) for name in graph_networks(bundle)]
+    check_room(orders, (work, staging))
     folder = Path("versions", str(version))
     (staging / folder).mkdir(parents=True)
     framing = save_tokenizer(tokenizer, staging / folder / "tokenizer.json")
     document: dict[str, Any] = {
         "release": f"{bundle.name}-{version}",
         "bundle": bundle.name,
-        "precision": "fp32",
+        "precision": bundle.precision,
         "sizes": sizes,
         "buckets": buckets(sizes),
         "defaults": bundle.defaults,
@@ -112,9 +126,85 @@ def _build(bundle: Bundle, staging: Path, version: int) -> None:
         rehearse(staging, settings_only=True)
     except RehearsalError as error:
         raise BundleError(f"{bundle.name}.toml: {error}") from error
-    document["models"] = _export_graphs(modules, sizes, staging / "models", version, bundle)
+    document["models"] = make_graphs(orders, staging / "models", version, target, work, report)
     _write(document, staging / folder)
+    report("restyle paints with the graphs …")
     rehearse(staging)
+
+
+def make_graphs(
+    orders: list[Order], folder: Path, version: int, target: Path, work: Path, report: Report
+) -> dict[str, ModelFacts]:
+    """Make every graph and link it into ``folder``, laid out as Triton's model repository.
+
+    A graph that an earlier version of the release ``target`` has keeps that version's number.
+    """
+    published = documents(target)
+    found = {}
+    for order in orders:
+        made, files = make_graph(order, work, report)
+        number = _published_as(made, published) or version
+        place = folder / order.graph / str(number)
+        place.mkdir(parents=True)
+        for name in made.sha256:
+            _link(files / name, place / name)
+        (folder / order.graph / "config.pbtxt").write_text(config_text(order.spec))
+        found[order.graph] = ModelFacts(
+            version=number,
+            sha256=made.sha256,
+            bytes=made.bytes,
+            parity=made.parity,
+            folded=made.folded,
+            stored=made.stored,
+            precision=made.precision,
+            rounding=made.rounding,
+        )
+    return found
+
+
+def _published_as(made: Made, published: Mapping[int, dict[str, Any]]) -> int | None:
+    """The version folder in which an earlier release has the very same files."""
+    for document in published.values():
+        facts = document["models"].get(made.graph)
+        if facts is not None and facts["sha256"] == made.sha256:
+            return int(facts["version"])
+    return None
+
+
+def _link(source: Path, place: Path) -> None:
+    """The same file under another name, or a copy where the file systems differ."""
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copyfile(source, place)
+
+
+def _same_as_live(staging: Path, version: int, target: Path) -> bool:
+    """Whether the version in ``staging`` differs from the live one in its number and its measurements only."""
+    live = live_version(target)
+    if not live:
+        return False
+
+    def content(folder: Path, number: int) -> Any:
+        document = documents(folder)[number]
+        models = {name: facts["sha256"] for name, facts in document.pop("models").items()}
+        tokenizer = (folder / document["tokenizer"].pop("file")).read_bytes()
+        return document | {"release": "", "models": models}, tokenizer
+
+    return bool(content(staging, version) == content(target, live))
+
+
+def check_room(orders: list[Order], folders: tuple[Path, ...]) -> None:
+    """Raises OSError when the graphs of ``orders`` would not fit on the disk of one of ``folders``."""
+    needed = sum(weight_bytes(order) for order in orders) + SPARE_BYTES
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise OSError(
+                f"{folder}: the graphs need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: make room, or "
+                "name folders on another disk with --work and --releases"
+            )
 
 
 def _write(document: dict[str, Any], folder: Path) -> None:
@@ -128,7 +218,8 @@ def write_python_configs(repository: Path) -> None:
         (repository / spec.name / "config.pbtxt").write_text(config_text(spec))
 
 
-def _sizes(bundle: Bundle, networks: dict[str, Network]) -> Sizes:
+def sizes_of(bundle: Bundle, networks: Mapping[str, Network]) -> Sizes:
+    """The sizes that the bundle's tensors have, from its networks' configurations."""
     return Sizes(
         native_size=bundle.native_size,
         vae_factor=vae_factor(networks["vae"]),
@@ -138,62 +229,6 @@ def _sizes(bundle: Bundle, networks: dict[str, Network]) -> Sizes:
         objects=bundle.objects,
         max_batch_size=bundle.max_batch_size,
     )
-
-
-def _modules(bundle: Bundle, networks: dict[str, Network]) -> dict[str, nn.Module]:
-    """Every graph's torch module by model name."""
-    return {
-        "depth": depth_module(networks["depth"], bundle),
-        "detector": _detector(networks["detector"], bundle),
-        **({"segments": segments_module(networks["segments"], bundle)} if "segments" in networks else {}),
-        "text_encoder": TextEncoder(networks["text_encoder"]),
-        "vae_encoder": VaeEncoder(networks["vae"]),
-        "vae_decoder": VaeDecoder(networks["vae"]),
-        # Last, because it takes the ControlNets apart.
-        "denoiser": Denoiser(networks["unet"], {hint: networks[CONTROLNETS[hint]] for hint in bundle.seats}),
-    }
-
-
-def _detector(network: Network, bundle: Bundle) -> nn.Module:
-    module, normalisation = _DETECTORS[network.config.model_type]
-    wanted = preparation(bundle, "detector", network.config, normalisation)
-    return module(network, wanted.size, wanted.mean, wanted.std, bundle.objects, bundle.object_threshold)
-
-
-def _export_graphs(
-    modules: dict[str, nn.Module], sizes: Sizes, folder: Path, version: int, bundle: Bundle
-) -> dict[str, ModelFacts]:
-    """Export all of ``modules``, which is emptied."""
-    specs = graph_specs(sizes, bundle.seats)
-    return {
-        name: _export_graph(modules.pop(name).eval(), specs[name], folder / name, version, bundle, sizes)
-        for name in list(modules)
-    }
-
-
-def _export_graph(
-    module: nn.Module, spec: ModelSpec, folder: Path, version: int, bundle: Bundle, sizes: Sizes
-) -> ModelFacts:
-    path = folder / str(version) / "model.onnx"
-    cases = parity.references(module, spec, parity.corner_cases(spec, sizes))
-    folded = export_onnx(module, spec, path, bundle.stored)
-    del module
-    differences = parity.check_outputs(spec, path, cases, parity.Tolerance(bundle.tolerance))
-    (folder / "config.pbtxt").write_text(config_text(spec))
-    files = sorted(path.parent.iterdir())
-    return ModelFacts(
-        version=version,
-        sha256={file.name: _sha256(file) for file in files},
-        bytes=sum(file.stat().st_size for file in files),
-        parity=differences,
-        folded=folded,
-        stored=bundle.stored,
-    )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _source(bundle: Bundle, name: str) -> str:

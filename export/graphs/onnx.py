@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import onnx
 import onnx_ir
 import torch
@@ -41,8 +43,8 @@ class HasGraph(Protocol):
 
 
 def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored = "fp32") -> list[str]:
-    """Trace ``module`` with the spec's examples and write ``path``: what is exported is ``module`` as it computes, in FP32
-    or with :func:`halve_module`'s FP16 inside.
+    """Trace ``module`` with the spec's examples and write ``path``: the module as it computes, in FP32 or with
+    :func:`halve_module`'s FP16 inside.
 
     With ``stored`` = "fp16" the weights that FP16 holds exactly take half the space (see
     ``export.graphs.fp16_initializers``). Weights of more than INLINE_LIMIT bytes go to a second file, tensor by tensor.
@@ -70,15 +72,13 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored =
     assert program.exported_program is not None
     used = _used_parameters(program.exported_program)
     initializers = program.model.graph.initializers
-    before = {name: value.const_value.numpy() for name, value in initializers.items()}
-    absent = check_weights(spec.name, before, module, used)
+    absent = check_weights(spec.name, dict(_arrays(initializers)), module, used)
     if absent:
         raise ParityError(f"{spec.name}: the exporter lost the weights {', '.join(absent)}")
-    del before
     program.optimize()
     program.model.ir_version = IR_VERSION
     path.parent.mkdir(parents=True, exist_ok=True)
-    if sum(value.const_value.nbytes for value in initializers.values()) > INLINE_LIMIT:
+    if sum(array.nbytes for _, array in _arrays(initializers)) > INLINE_LIMIT:
         _clear_traces(program.model)
         _save_apart(program.model, path)
     else:
@@ -88,6 +88,13 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored =
             halve(model)
         save_onnx(model, path)
     return check_weights(spec.name, stored_weights(path), module, used)
+
+
+def _arrays(initializers: Mapping[str, onnx_ir.Value]) -> Iterator[tuple[str, np.ndarray]]:
+    """The initializers, which share torch's memory."""
+    for name, value in initializers.items():
+        assert value.const_value is not None
+        yield name, value.const_value.numpy()
 
 
 def save_onnx(model: onnx.ModelProto, path: Path, inline_limit: int = INLINE_LIMIT) -> None:

@@ -84,7 +84,7 @@ def load_network(bundle: Bundle, name: str) -> Network:
         with TemporaryDirectory(prefix="reroom-network-") as scratch:
             network = load_folder(name, open_network(folder, Path(scratch)))
     network.eval().requires_grad_(False)
-    if bundle.stored == "fp16" or bundle.precision == "fp16":
+    if bundle.stored == "fp16":
         round_to_fp16(name, network)
     return network
 

@@ -4,8 +4,8 @@ FP16 holds ±65,504 with 11 bits. Matrix products and convolutions get along wit
 products up in FP32. These do not, and compute in FP32 (:func:`halve_module`):
 
 - normalisations: they sum squares over whole pictures, and an ε of 1e-12 (DPT's) is 0 in FP16;
-- softmax, and the products before it: queries and keys are scaled *before* they are multiplied (:func:`attention`), as a
-  VAE's single head of 512 channels overflows otherwise;
+- softmax, and the products before it: queries and keys are scaled *before* they are multiplied (:func:`attention`), as
+  a VAE's single head of 512 channels overflows otherwise;
 - the sinusoids of the timestep (FP16 makes 856.5 of 856.29), classifier-free guidance and the solver's update; the
   scaling of depth to 0..255; boxes and scores.
 
@@ -24,7 +24,27 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from export.bundle import BundleError
+
 _NORMS = (nn.GroupNorm, nn.LayerNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+@torch.no_grad()
+def round_weights(name: str, module: nn.Module) -> None:
+    """Round the parameters that :func:`halve_module` converts to FP16, and keep them in FP32.
+
+    Raises BundleError, with ``name``, when one is too large for FP16.
+    """
+    for key, child in module.named_modules():
+        if isinstance(child, _NORMS):
+            continue
+        for own, parameter in child.named_parameters(recurse=False):
+            half = parameter.half()
+            if not half.isfinite().all():
+                raise BundleError(
+                    f'{name}: {key}.{own} does not fit in fp16: write fp32_graphs = ["{name}"] into the bundle'
+                )
+            parameter.copy_(half)
 
 
 def halve_module(module: nn.Module) -> nn.Module:
@@ -95,7 +115,7 @@ def attention(
 def safe_attention() -> Iterator[None]:
     """While it lasts, :func:`attention` stands for torch's own: the networks of diffusers call that by its name."""
     own = F.scaled_dot_product_attention
-    F.scaled_dot_product_attention = attention  # type: ignore[assignment]
+    F.scaled_dot_product_attention = attention
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from export.__main__ import main
 from export.bundle import BundleError, Weights, load_bundle
 from export.contract import buckets, graph_specs, python_specs
+from export.graphs.fp16_initializers import weights_of
 from export.graphs.onnx import export_onnx, save_onnx
 from export.graphs.triton_config import config_text
 from export.networks.load import load_networks

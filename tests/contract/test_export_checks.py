@@ -196,13 +196,13 @@ def test_a_bundle_that_starts_from_the_photo_is_published_with_its_palettes(
 ) -> None:
     """Rehearsed as a service would run it: from the photo without noise, two steps of the last fifth."""
 
-    def published_before(modules: Any, sizes: Any, folder: Path, *_: Any) -> dict[str, Any]:
+    def published_before(orders: Any, folder: Path, *_: Any) -> dict[str, Any]:
         """Tiny's graphs, which are the same and take a minute to make."""
         shutil.copytree(RELEASE / "models", folder)
         facts: dict[str, Any] = read_document(RELEASE)["models"]
         return facts
 
-    monkeypatch.setattr(publishing, "_export_graphs", published_before)
+    monkeypatch.setattr(publishing, "make_graphs", published_before)
     tiny = load_bundle("tiny")
     bundle = msgspec.structs.replace(
         tiny,

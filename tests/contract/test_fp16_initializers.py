@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from export.bundle import BundleError, Weights, load_bundle
-from export.graphs.fp16_initializers import is_fp16
+from export.graphs.fp16_initializers import is_fp16, weights_of
 from export.graphs.onnx import export_onnx
 from export.networks.load import load_networks
 from export.proofs.parity import ParityError, check_outputs, check_weights, references

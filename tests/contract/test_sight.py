@@ -23,11 +23,11 @@ from export.contract import graph_specs
 from export.graphs.onnx import export_onnx
 from export.networks.depth import InverseDepth, depth_module, usual_direction
 from export.networks.load import load_network, skeleton
+from export.networks.modules import _detector
 from export.networks.preparation import HALF, IMAGENET, preparation
 from export.networks.segments import ADE20K, segments_module
 from export.networks.ultralytics import UltralyticsDetector
 from export.proofs.parity import ParityError, Tolerance, check_outputs, compare, references
-from export.release import _detector
 from export.spec import ModelSpec, Tensor
 from tests.support.reproduction import SIZES
 from tests.support.ultralytics_files import METADATA, NAMES, ROWS, SIDE, picked, write_detector

@@ -19,7 +19,7 @@ from export import bundle as bundles
 from export import release
 from export.bundle import Weights, load_bundle
 from export.contract import graph_specs
-from export.networks import load
+from export.networks import load, modules
 from export.sources.tokenizer import load_tokenizer
 from orchestrator.domain import styles
 from restyle import request as restyle_request
@@ -87,7 +87,7 @@ def test_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: Any) -> None:
         raise Fits
 
-    monkeypatch.setattr(release, "_export_graphs", stop)
+    monkeypatch.setattr(release, "make_graphs", stop)
     with pytest.raises(Fits):
         release.build_release(load_bundle("mine"), tmp_path / "releases", version=1)
 
@@ -111,7 +111,7 @@ def save_checkpoint(folder: Path) -> None:
 
 def test_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     loading, wrapping, config = blocks("A network of another class")
-    for module, code in ((load, loading), (release, wrapping)):
+    for module, code in ((load, loading), (modules, wrapping)):
         monkeypatch.setattr(module, "_DETECTORS", dict(module._DETECTORS))
         exec(code, dict(vars(module)))
     weights = msgspec.convert(tomllib.loads(config)["networks"]["detector"], Weights)
@@ -121,8 +121,8 @@ def test_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
         tiny, networks=tiny.networks | {"detector": weights}, object_threshold=0.0
     )
     networks = load.load_networks(bundle)
-    spec = graph_specs(release._sizes(bundle, networks))["detector"]
-    detector = release._modules(bundle, networks)["detector"]
+    spec = graph_specs(release.sizes_of(bundle, networks))["detector"]
+    detector = modules.graph_module(bundle, "detector", networks)
     example = {name: torch.from_numpy(array) for name, array in spec.example(2).items()}
     with torch.no_grad():
         found = detector(**example)
