@@ -41,6 +41,8 @@ def chosen_hints(networks: Collection[str], hints: Sequence[str] | None) -> tupl
     if len(hints) != 2 or hints[0] == hints[1]:
         raise ValueError(f"hints is {_toml(hints)}: name two different ones of {', '.join(HINTS)}")
     for hint in hints:
+        if hint not in HINTS:
+            raise ValueError(f"hints names {hint}, and there is no such hint; there are: {', '.join(HINTS)}")
         if hint not in there:
             raise ValueError(f"hints names {hint}, and there are no weights for {CONTROLNETS[hint]}")
     return hints[0], hints[1]

@@ -91,8 +91,11 @@ class UltralyticsDetector(ObjectNetwork):
         found = (Declared("found", "FP32", columns),)
         before = _traced(_Before(self), ModelSpec("before", "", spec.inputs, pixels, limit))
         after = _traced(_After(self), ModelSpec("after", "", found, spec.outputs, limit))
+        # The graphs before and after use the same names inside; those of inputs and outputs are the spec's.
+        after = compose.add_prefix(after, "picking/", rename_inputs=False, rename_outputs=False)
         model = compose.merge_models(before, self._middle(), io_map=[("pixels", _PREFIX + network.input)])
         model = compose.merge_models(model, after, io_map=[(_PREFIX + network.output, "found")])
+        del model.opset_import[1:]  # OPSET, once for each of the three
         del model.metadata_props[:]
         onnx.helper.set_model_props(model, network.notices)
         self._check(model)
