@@ -95,7 +95,9 @@ class UltralyticsDetector(ObjectNetwork):
         after = compose.add_prefix(after, "picking/", rename_inputs=False, rename_outputs=False)
         model = compose.merge_models(before, self._middle(), io_map=[("pixels", _PREFIX + network.input)])
         model = compose.merge_models(model, after, io_map=[(_PREFIX + network.output, "found")])
-        del model.opset_import[1:]  # OPSET, once for each of the three
+        versions = {entry.domain: entry.version for entry in model.opset_import}
+        del model.opset_import[:]
+        model.opset_import.extend(onnx.helper.make_opsetid(*entry) for entry in versions.items())
         del model.metadata_props[:]
         onnx.helper.set_model_props(model, network.notices)
         self._check(model)
