@@ -24,6 +24,9 @@ KNOWN_NETWORKS = (*NETWORKS, *(name for name in SEATS if name not in NETWORKS), 
 PERCEPTION = ("depth", "detector")
 """Networks that analyse photos and can be used alone; the others belong together."""
 
+_ONLY_FOR = {"input_size": ("depth", "detector", "segments"), "depth_direction": ("depth",)}
+"""Fields of ``Weights`` that only some networks have."""
+
 
 FLOAT_TOLERANCE = 5e-5
 """The default of ``Bundle.tolerance``."""
@@ -211,7 +214,9 @@ def load_bundle(name: str) -> Bundle:
                 f"there is no network {', '.join(foreign)}; there are: {', '.join(KNOWN_NETWORKS)}"
             )
         for source, weights in (networks | {"tokenizer": document.get("tokenizer")}).items():
-            problems += [f"{source} {problem}" for problem in _mistakes(weights)]
+            problems += [
+                f"{source} {problem}" for problem in (*_mistakes(weights), *_misplaced(source, weights))
+            ]
     refuse(f"{file}: {problem}" for problem in problems)
     return msgspec.convert(document, Bundle)
 
@@ -246,6 +251,16 @@ def _mistakes(table: Any) -> list[str]:
             "shape"
         )
     return found
+
+
+def _misplaced(name: str, table: Any) -> list[str]:
+    """Fields of a source that mean nothing for the network ``name``, as the ends of sentences."""
+    given = table if isinstance(table, dict) else {}
+    return [
+        f"has {field}, which is for {', '.join(networks)} only"
+        for field, networks in _ONLY_FOR.items()
+        if field in given and name not in networks
+    ]
 
 
 def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:

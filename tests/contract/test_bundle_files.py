@@ -101,6 +101,7 @@ defaults = {{ control_scale = [1.0], steps = "many" }}
 [networks]
 unet = {{ repo = "owner/name" }}
 vae = {{ repo = "owner/name", revision = "{COMMIT}", path = "vae" }}
+text_encoder = {{ path = "text", input_size = [64, 64] }}
 depth = {{ subfolder = "depth" }}
 detector = {{ path = 7 }}
 lamp = {{ path = "lamp" }}
@@ -116,5 +117,6 @@ lamp = {{ path = "lamp" }}
         f"there is no network lamp; there are: {', '.join(KNOWN_NETWORKS)}",
         "unet comes from owner/name at no fixed revision: name its commit",
         "vae has repo and path: give one of repo, path and config",
+        "text_encoder has input_size, which is for depth, detector, segments only",
         "depth has no source: give one of repo, path and config",
     ]

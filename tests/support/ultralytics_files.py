@@ -65,7 +65,9 @@ def write_detector(
         nodes.append(helper.make_node("Identity", ["m"], ["output0"]))
     look = ("Gather", ["images", "zero"]) if first_only else ("Identity", ["images"])
     nodes.insert(0, helper.make_node(*look, ["seen"]))
-    integers = {"shape": [0, 0, -1], "parts": [4, 1, 1], "zero": [0]}
+    integers = {"shape": [0, 0, -1]}
+    integers |= {"parts": [4, 1, 1]} if ready else {}
+    integers |= {"zero": [0]} if first_only else {}
     sides: list[Any] = ["height", "width"] if isinstance(batch, str) else [SIDE, SIDE]
     graph = helper.make_graph(
         nodes,
