@@ -120,11 +120,12 @@ def _save_apart(model: onnx_ir.Model, path: Path) -> None:
 def _used_parameters(program: torch.export.ExportedProgram) -> set[str]:
     """Parameters that an output depends on; others need not be in the file."""
     parameters = program.graph_signature.inputs_to_parameters
-    return {
-        parameters[node.name]
-        for node in program.graph.nodes
-        if node.op == "placeholder" and node.name in parameters and node.users
-    }
+    waiting = [program.graph.output_node()]
+    live = set(waiting)
+    while waiting:
+        waiting = [node for user in waiting for node in user.all_input_nodes if node not in live]
+        live |= set(waiting)
+    return {parameters[node.name] for node in live if node.op == "placeholder" and node.name in parameters}
 
 
 def _dynamic_shapes(spec: ModelSpec) -> dict[str, dict[int, Any]]:

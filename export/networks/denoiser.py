@@ -58,8 +58,8 @@ class Denoiser(nn.Module):
         def per_row(tensor: Tensor) -> Tensor:
             return tensor.unsqueeze(1).expand(-1, rows, *[-1] * (tensor.dim() - 1)).flatten(0, 1)
 
-        sample, words = (narrow(tensor, self.unet) for tensor in (per_row(latents), text.flatten(0, 1)))
-        steps = per_row(timestep[:, 0])
+        sample, steps = narrow(per_row(latents), self.unet), per_row(timestep[:, 0])
+        words = narrow(text.flatten(0, 1), self.unet)
         down: list[Tensor] = []
         mid = torch.zeros((), dtype=sample.dtype)
         for index, (controlnet, name) in enumerate(zip(self.controlnets, self.hints, strict=True)):
