@@ -130,9 +130,9 @@ def safe_attention() -> Iterator[None]:
 
 
 def _softmax(
-    tensor: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> Tensor:
-    return torch.softmax(tensor.float(), -1 if dim is None else dim).to(dtype or tensor.dtype)
+    return torch.softmax(input.float(), -1 if dim is None else dim).to(dtype or input.dtype)
 
 
 class HalfArithmetic(TorchDispatchMode):
@@ -141,6 +141,9 @@ class HalfArithmetic(TorchDispatchMode):
     CPUs take a hundred times as long for FP16 itself, and ONNX Runtime's CPU provider leaves the rounding out: both
     would say nothing about overflow.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

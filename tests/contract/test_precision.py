@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,7 +11,6 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto
-from torch import nn
 from torch.nn import functional as F
 
 from export.bundle import Bundle, BundleError, load_bundle
@@ -118,8 +118,8 @@ def test_networks_that_overflow_are_refused_with_the_remedy(
 ) -> None:
     scale = 6e4
 
-    def loud(bundle: Bundle, name: str) -> nn.Module:
-        module = load_graph_module(bundle, name)
+    def loud(bundle: Bundle, name: str) -> Any:
+        module: Any = load_graph_module(bundle, name)
         weight = module.encoder.encoder.layers[0].mlp.fc1.weight
         weight.copy_(weight.sign() * scale)
         return module
@@ -164,7 +164,11 @@ def test_objects_are_compared_where_their_order_is_certain() -> None:
     labels = np.arange(6)[None]
     boxes = np.zeros((1, 6, 4), np.float32)
     case = Reference({}, (boxes, scores.astype(np.float32), labels))
-    swapped = {"boxes": boxes, "scores": scores.astype(np.float32), "labels": labels[:, [0, 2, 1, 3, 4, 5]]}
+    swapped: dict[str, np.ndarray] = {
+        "boxes": boxes,
+        "scores": scores.astype(np.float32),
+        "labels": labels[:, [0, 2, 1, 3, 4, 5]],
+    }
     parity.compare(spec, swapped, case, Tolerance(number=0.02, score=0.01))
     with pytest.raises(ParityError, match=r"detector\.labels: differs"):
         parity.compare(spec, swapped, case, parity.FP32)

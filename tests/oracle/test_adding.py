@@ -47,6 +47,7 @@ def test_every_block_is_run() -> None:
         "A solver": 2,
         "A bundle: your own checkpoint": 1,
         "A network of another class": 3,
+        "Other eyes": 5,
     }
 
 
@@ -134,3 +135,26 @@ def test_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 <= boxes.min() < boxes.max() <= 1
     assert 0 < scores.min() < scores.max() < 1
     assert set(labels.unique().tolist()) <= {0, 1, 2}
+
+
+def test_other_eyes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = load_bundle("tiny")
+    (tmp_path / "tiny.toml").write_text((bundles.BUNDLES / "tiny.toml").read_text())
+    monkeypatch.setattr(bundles, "BUNDLES", tmp_path)
+    found = []
+    for block in blocks("Other eyes"):
+        (tmp_path / "mine.toml").write_text(f'name = "mine"\nbase = "tiny"\n{block}')
+        found.append(load_bundle("mine"))
+    anything, other, detector, lines, segments = found
+    for bundle in found:
+        for name in bundle.used:
+            weights = bundle.networks[name]
+            assert weights == tiny.networks.get(name) or weights.path or weights.repo
+    assert anything.networks["depth"].repo == "depth-anything/Depth-Anything-V2-Small-hf"
+    assert (other.networks["depth"].depth_direction, other.networks["depth"].input_size) == (
+        "distance",
+        (518, 518),
+    )
+    assert modules.graph_precision(msgspec.structs.replace(detector, precision="fp16"), "detector") == "fp32"
+    assert (lines.seats, segments.seats) == (("depth", "lines"), ("depth", "segments"))
+    assert modules.graph_networks(segments)["segments"] == ("segments",)
