@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,10 @@ from export.validation import every_problem
 
 BUNDLES = Path(__file__).parent / "bundles"
 SINGLE_FILE = ".safetensors"
+
+NAME = re.compile("[a-z0-9][a-z0-9_-]*")
+RESERVED = ("add",)
+"""Commands of ``python -m export``."""
 
 NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder", "depth", "detector")
 """The networks of a bundle whose ControlNets are shown depth and edges; see ``Bundle.used``."""
@@ -217,9 +222,17 @@ def _used(hints: tuple[str, str]) -> tuple[str, ...]:
 
 def load_bundle(name: str) -> Bundle:
     """Read ``export/bundles/<name>.toml`` and its base. Raises BundleError with all that is wrong with them."""
-    document = _read(name)
+    return make_bundle(name, _read(name))
+
+
+def make_bundle(name: str, document: dict[str, Any]) -> Bundle:
+    """The bundle ``name`` with the content of its file and its base. Raises BundleError with all that is wrong."""
     file = f"{name}.toml"
     problems = every_problem(document, Bundle)
+    if not NAME.fullmatch(name) or name in RESERVED:
+        problems.append(
+            f"{name!r} is no name for a bundle: give it small letters, digits, - and _, and not 'add'"
+        )
     if document.get("name") != name:
         problems.append(f"name is {document.get('name')!r}: it must be that of the file, {name!r}")
     networks = document.get("networks")
@@ -299,10 +312,15 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raise BundleError(f"{asked}{name!r} is based on this bundle itself")
     if not path.is_file():
         raise BundleError(f"{asked}there is no bundle {name!r}; there are: {', '.join(bundle_names())}")
+    return parse_bundle(name, path.read_text(errors="replace"), above)
+
+
+def parse_bundle(name: str, text: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The content of a bundle's file, which is ``text``, and of those that it is based on. Raises BundleError."""
     try:
-        document = tomllib.loads(path.read_text())
-    except ValueError as error:  # also TOMLDecodeError and UnicodeDecodeError
-        raise BundleError(f"{path.name}: {error}") from error
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BundleError(f"{name}.toml: {error}") from error
     base = document.get("base")
     return inherit(_read(base, (*above, name)), document) if isinstance(base, str) else document
 

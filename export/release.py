@@ -20,6 +20,7 @@ from export.licences import licence_facts, write_notices
 from export.networks.load import Network, check_hint_factor, skeleton, unet_factor, vae_factor
 from export.networks.modules import graph_networks
 from export.proofs.checks import check_bundle
+from export.proofs.inspection import inspect_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
 from export.proofs.whole import prove_whole
 from export.publish import (
@@ -97,6 +98,7 @@ def build_release(
 def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path, report: Report) -> None:
     preview = preview_matrix(bundle)
     local = with_folders(bundle, local_folders(bundle))
+    inspect_bundle(local)
     skeletons = {name: skeleton(local, name) for name in bundle.used}
     tokenizer = load_tokenizer(local.tokenizer)
     check_bundle(local, skeletons, tokenizer)

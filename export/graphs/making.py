@@ -160,9 +160,14 @@ def fingerprint(order: Order) -> str:
         ),
     )
     digest = hashlib.sha256(msgspec.json.encode(settings))
-    for part in parts:
-        folder = source_folder(bundle, part)
-        for file in () if folder is None else sorted(folder.iterdir()) if folder.is_dir() else (folder,):
+    for part, weights in parts.items():
+        source = source_folder(bundle, part)
+        if source is None:
+            continue
+        if source.is_file():
+            # What stands beside it belongs to others; its configuration is another network's.
+            digest.update(msgspec.json.encode(weights.like))
+        for file in [source] if source.is_file() else sorted(source.iterdir()):
             if file.is_file():
                 digest.update(f"{part}/{file.name} {sha256(file)}\n".encode())
     for lora in bundle.loras:

@@ -31,7 +31,10 @@ from transformers import (
 from export.bundle import Bundle, BundleError, Weights
 from export.networks.centres import CentresConfig, CentresForObjectDetection
 from export.seats import SEATS
-from export.sources.opening import open_network, read_config, source_folder
+from export.sources.configuration import CONFIG, read_config
+from export.sources.lora import LORA_NETWORKS, fuse
+from export.sources.opening import open_network, source_folder
+from export.sources.single_file import unpack
 from export.sources.ultralytics import UltralyticsFile
 
 Network = Any
@@ -82,7 +85,13 @@ def load_network(bundle: Bundle, name: str) -> Network:
         network = _random(name, weights)
     else:
         with TemporaryDirectory(prefix="reroom-network-") as scratch:
-            network = load_folder(name, open_network(folder, Path(scratch)))
+            if weights.is_file:
+                unpack(folder, name, skeleton(bundle, name), Path(scratch))
+            network = load_folder(
+                name, Path(scratch) if weights.is_file else open_network(folder, Path(scratch))
+            )
+    if name in LORA_NETWORKS:
+        fuse(name, network, bundle.loras)
     network.eval().requires_grad_(False)
     if bundle.stored == "fp16":
         round_to_fp16(name, network)
@@ -108,8 +117,21 @@ def skeleton(bundle: Bundle, name: str) -> Network:
     folder = source_folder(bundle, name)
     if folder is not None and folder.suffix == ONNX:
         return _ultralytics(name, folder)
-    with torch.device("meta"):
-        return _build(name, read_config(bundle, name))
+    return empty_network(name, read_config(bundle.networks[name]))
+
+
+def empty_network(name: str, config: dict[str, Any]) -> Network:
+    """The network ``name`` of a bundle with this configuration and no numbers, on torch's device "meta".
+
+    Raises BundleError when the configuration describes none.
+    """
+    try:
+        with torch.device("meta"):
+            return _build(name, dict(config))
+    except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, RuntimeError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"{CONFIG} describes no such network: {str(error).splitlines()[0]}") from error
 
 
 def _ultralytics(name: str, file: Path) -> Network:
