@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -127,6 +128,8 @@ def _export(arguments: list[str]) -> int:
         "changed (build/export)",
     )
     options = parser.parse_args(arguments)
+    # It warns of parts of pipelines that are missing here and not used.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         import msgspec
 
@@ -134,6 +137,7 @@ def _export(arguments: list[str]) -> int:
         from export.proofs.parity import ParityError
         from export.proofs.rehearsal import RehearsalError
         from export.release import build_release, write_python_configs
+        from export.sources.announcing import fetch_with_progress
     except ModuleNotFoundError as error:
         return _needs(error)
     # torch warns of every fallback of its exporter; the exported graphs are checked afterwards.
@@ -144,6 +148,7 @@ def _export(arguments: list[str]) -> int:
             write_python_configs(options.repository)
         if options.precision:
             bundle = msgspec.structs.replace(bundle, precision=options.precision)
+        fetch_with_progress(bundle)
         work = options.work / f"{bundle.name}-{bundle.precision}"
         release = build_release(bundle, options.releases, options.version, work, report)
     except (BundleError, OSError) as error:

@@ -6,6 +6,7 @@
         live                               the number of the version that is live, as text
         versions/<n>/release.json          the parts of version n; it never changes
         versions/<n>/tokenizer.json
+        versions/<n>/report.html           for people, also as report.md; in figures proof.json
         models/<model>/config.pbtxt        a Triton model repository of its own; all its versions are served, so that
         models/<model>/<n>/model.onnx      a release runs its own graphs while the next one arrives; a graph that a
                                            version has in common with an earlier one keeps the earlier number
@@ -23,6 +24,9 @@ from pathlib import Path
 from typing import Any
 
 LIVE = "live"
+
+REPORTS = ("proof.json", "report.md", "report.html")
+"""Names of a version's files that say what the exporting machine measured."""
 
 
 def live_version(release: Path) -> int:

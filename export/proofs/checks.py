@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -265,7 +266,8 @@ def _find_scheduler(unet: Weights) -> tuple[str, dict[str, Any]] | None:
             pipeline / SCHEDULER,
         ):
             if file.is_file():
-                return str(file.resolve()), read_json(file)
+                # Not resolved: the files of a hub are links to blobs, whose names say nothing.
+                return os.path.abspath(file), read_json(file)
     elif unet.repo is not None:
         name = f"scheduler/{SCHEDULER}"
         try:

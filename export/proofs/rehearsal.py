@@ -18,8 +18,15 @@ class RehearsalError(Exception):
     """`restyle` cannot run the release; the message gives the reason."""
 
 
-def rehearse(release: Path, *, settings_only: bool = False, repository: Path = REPOSITORY) -> None:
-    """Check the settings of ``release`` and paint a picture with its graphs, unless ``settings_only``.
+def rehearse(
+    release: Path,
+    *,
+    settings_only: bool = False,
+    paint: tuple[Path, Path] | None = None,
+    repository: Path = REPOSITORY,
+) -> None:
+    """Check the settings of ``release`` and paint a picture with its graphs, unless ``settings_only``; with ``paint``
+    also the cases in its first file, into its second (the program's own docstring says what they hold).
 
     Raises RehearsalError, OSError when ``repository`` has no `restyle`.
     """
@@ -29,6 +36,7 @@ def rehearse(release: Path, *, settings_only: bool = False, repository: Path = R
             f"there is no {program}: export from a checkout that has the model repository"
         )
     command = [sys.executable, str(program), str(release), *(["--settings"] if settings_only else [])]
+    command += ["--paint", *map(str, paint)] if paint else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]

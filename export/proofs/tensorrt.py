@@ -25,10 +25,11 @@ from rich.table import Table
 
 from export.contract import Sizes, graph_specs
 from export.publish import live_document
+from export.seats import DEFAULT_HINTS
 from export.spec import ModelSpec
 
 CAPABILITIES = {"fp16": (75, 80, 86, 89), "fp32": (80, 86, 89)}
-"""By a release's precision: T4, A100, A10, L4. The library compiles no FP32 matrix product for 75, TensorRT does."""
+"""By a graph's precision: T4, A100, A10, L4. The library compiles no FP32 matrix product for 75, TensorRT does."""
 
 LIBRARY = "tensorrt_rtx_bindings"
 
@@ -95,14 +96,14 @@ def _compile_here(path: Path, spec: ModelSpec, capabilities: tuple[int, ...]) ->
 def check_release(release: Path, capabilities: tuple[int, ...] = ()) -> Iterator[Verdict]:
     """The verdict on each graph of the live version of ``release``, as soon as it is known.
 
-    Without ``capabilities`` those that belong to the release's precision. Raises FileNotFoundError when there is no
+    Without ``capabilities`` those that belong to the graph's precision. Raises FileNotFoundError when there is no
     release, ValueError for a capability that the library does not know.
     """
     document = msgspec.json.decode(live_document(release).read_bytes())
-    specs = graph_specs(msgspec.convert(document["sizes"], Sizes))
+    specs = graph_specs(msgspec.convert(document["sizes"], Sizes), document.get("hints", DEFAULT_HINTS))
     for name, facts in document["models"].items():
         path = release / "models" / name / str(facts["version"]) / "model.onnx"
-        yield check_graph(path, specs[name], capabilities or CAPABILITIES[document["precision"]])
+        yield check_graph(path, specs[name], capabilities or CAPABILITIES[facts.get("precision", "fp32")])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -117,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=int,
         action="append",
         metavar="75",
-        help="compute capability to compile for, again for more (default: those of the release's precision)",
+        help="compute capability to compile for, again for more (default: those of each graph's precision)",
     )
     options = parser.parse_args(arguments)
     if importlib.util.find_spec(LIBRARY) is None:

@@ -269,6 +269,12 @@ def change_tensors(file: Path, change: Callable[[dict[str, torch.Tensor]], Any],
     save_file(tensors, file, metadata or None)
 
 
+def empty(folder: Path) -> None:
+    """Leave nothing in ``folder``."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
@@ -432,7 +438,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
         ],
     ),
     "no tokenizer": (
-        lambda p: (p / "tokenizer").rename(p / "elsewhere") and (p / "tokenizer").mkdir(),
+        lambda p: empty(p / "tokenizer"),
         ["tokenizer: {p}/tokenizer holds no tokenizer: name a folder with vocab.json and merges.txt or *"],
     ),
     "two at once": (

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from export.bundle import BundleError, Lora, load_bundle
 from export.networks.load import Network, load_networks
+from export.proofs.diffusers_pipeline import scheduler
 from export.sources.lora import fuse
 from export.sources.tokenizer import load_tokenizer
-from tests.oracle import baseline
+from tests.oracle.baseline import SD15
 
 pytestmark = [
     # peft asks transformers in a way that it will refuse one day.
@@ -93,7 +94,7 @@ def theirs(networks: Networks, files: list[tuple[Path, float]]) -> Networks:
     pipeline = StableDiffusionPipeline(
         **{name: copy.deepcopy(network) for name, network in networks.items()},
         tokenizer=load_tokenizer(load_bundle("tiny").tokenizer),
-        scheduler=baseline.scheduler("ddim", **baseline.SD15),
+        scheduler=scheduler("ddim", **SD15),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -22,11 +22,11 @@ from export.__main__ import main as export_command
 from export.bundle import Weights, load_bundle
 from export.contract import graph_specs
 from export.networks import load, modules
+from export.proofs import diffusers_pipeline
 from orchestrator.domain import styles
 from restyle import request as restyle_request
 from restyle import solver
 from tests.conftest import ROOT
-from tests.oracle import baseline
 from tests.support.checkpoints import save_checkpoint
 
 from .test_solver import agrees
@@ -48,6 +48,7 @@ def test_every_block_is_run() -> None:
         "A solver": 2,
         "A bundle: your own checkpoint": 2,
         "A network of another class": 3,
+        "Other eyes": 5,
     }
 
 
@@ -68,9 +69,9 @@ def test_a_solver(steps: int, spacing: str, monkeypatch: pytest.MonkeyPatch) -> 
     module = types.ModuleType("solver_with_the_example")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(inspect.getsource(solver) + ours, vars(module))
-    schedulers = dict(baseline.SCHEDULERS)
-    exec(theirs, vars(baseline) | {"SCHEDULERS": schedulers})
-    monkeypatch.setattr(baseline, "SCHEDULERS", schedulers)
+    schedulers = dict(diffusers_pipeline.SCHEDULERS)
+    exec(theirs, vars(diffusers_pipeline) | {"SCHEDULERS": schedulers})
+    monkeypatch.setattr(diffusers_pipeline, "SCHEDULERS", schedulers)
     for strength in (0.6, 1.0):
         agrees("dpmpp_2m_heun", "epsilon", spacing, steps, strength, solver_table=module.solver_table)
 
@@ -134,3 +135,26 @@ def test_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 <= boxes.min() < boxes.max() <= 1
     assert 0 < scores.min() < scores.max() < 1
     assert set(labels.unique().tolist()) <= {0, 1, 2}
+
+
+def test_other_eyes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = load_bundle("tiny")
+    (tmp_path / "tiny.toml").write_text((bundles.BUNDLES / "tiny.toml").read_text())
+    monkeypatch.setattr(bundles, "BUNDLES", tmp_path)
+    found = []
+    for block in blocks("Other eyes"):
+        (tmp_path / "mine.toml").write_text(f'name = "mine"\nbase = "tiny"\n{block}')
+        found.append(load_bundle("mine"))
+    anything, other, detector, lines, segments = found
+    for bundle in found:
+        for name in bundle.used:
+            weights = bundle.networks[name]
+            assert weights == tiny.networks.get(name) or weights.path or weights.repo
+    assert anything.networks["depth"].repo == "depth-anything/Depth-Anything-V2-Small-hf"
+    assert (other.networks["depth"].depth_direction, other.networks["depth"].input_size) == (
+        "distance",
+        (518, 518),
+    )
+    assert modules.graph_precision(msgspec.structs.replace(detector, precision="fp16"), "detector") == "fp32"
+    assert (lines.seats, segments.seats) == (("depth", "lines"), ("depth", "segments"))
+    assert modules.graph_networks(segments)["segments"] == ("segments",)

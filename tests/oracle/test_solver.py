@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from export.proofs.diffusers_pipeline import SCHEDULERS, scheduler
 from restyle.solver import (
     MAX_STEPS,
     PREDICTIONS,
@@ -21,7 +22,7 @@ from restyle.solver import (
     alphas_cumprod,
     solver_table,
 )
-from tests.oracle.baseline import SCHEDULERS, SD15, scheduler
+from tests.oracle.baseline import SD15
 
 TOLERANCE = 2e-6
 """Relative. The schedulers round their σ to float32; closer is not to be had."""

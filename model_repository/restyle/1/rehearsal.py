@@ -1,15 +1,22 @@
 """Whether `restyle` can run a release: checks its settings and paints one picture, without a server.
 
-    python model_repository/restyle/1/rehearsal.py RELEASE [--settings]
+    python model_repository/restyle/1/rehearsal.py RELEASE [--settings] [--paint CASES.npz PAINTED.npz]
 
 The exporter calls it before it publishes. Its status is 0, or 1 with one sentence that says what does not work.
 RELEASE is laid out like a published release; with --settings its graphs may be missing.
+
+With --paint it also paints given cases, whose pictures the exporter compares with those of another program. For each
+case i CASES.npz holds ``photo_i`` UINT8 [H,W,3] with the sides of a bucket, ``noise_i`` FP32 [C,h,w] to start from, and
+``request_i``, a JSON object: more inputs of `restyle` by name, each a list. PAINTED.npz gets ``pixels_i`` FP32 [H,W,3],
+0..255 before rounding, ``latents_i`` FP32 [1,C,h,w] that were decoded, ``hints_i`` UINT8 [2,H,W] that the ControlNets
+were shown, and ``ids_i`` INT64 [rows,77] that the text encoder got.
 """
 
 import argparse
 import asyncio
 import importlib.util
 import itertools
+import json
 import math
 import os
 import sys
@@ -44,12 +51,12 @@ class Graphs:
     def __init__(self, folder: Path, release: Release) -> None:
         self._folder, self._versions = folder / "models", release.versions
         self._sessions: dict[str, Any] = {}
-        self._canny = _load_canny()
+        self._drawn = {"edges": _load("canny").canny, "lines": _load("lines").straight_lines}
 
     async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: np.ndarray) -> list[np.ndarray]:
         """Run ``model``; returns ``outputs`` in that order. Raises ModelFailed."""
         if model == "edges":
-            return [self._canny(tensors["image"])]
+            return [self._drawn[output](tensors["image"]) for output in outputs]
         try:
             found: list[np.ndarray] = self._session(model).run(list(outputs), tensors)
             return found
@@ -65,14 +72,27 @@ class Graphs:
         return self._sessions[model]
 
 
-def _load_canny() -> Any:
-    file = Path(__file__).parents[2] / "edges" / "1" / "canny.py"
-    spec = importlib.util.spec_from_file_location("canny", file)
+class Watched:
+    """Graphs, and what they were last given."""
+
+    def __init__(self, graphs: Graphs) -> None:
+        self._graphs = graphs
+        self.given: dict[str, dict[str, np.ndarray]] = {}
+
+    async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: np.ndarray) -> list[np.ndarray]:
+        """As of Graphs."""
+        self.given[model] = tensors
+        return await self._graphs(model, outputs, **tensors)
+
+
+def _load(module_of_edges: str) -> Any:
+    file = Path(__file__).parents[2] / "edges" / "1" / f"{module_of_edges}.py"
+    spec = importlib.util.spec_from_file_location(module_of_edges, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.canny
+    return module
 
 
 def check_settings(release: Release) -> None:
@@ -156,6 +176,31 @@ async def paint(release: Release, models: Graphs) -> None:
         raise Unfit(str(error)) from error
 
 
+async def paint_cases(release: Release, models: Graphs, cases: Path, painted: Path) -> None:
+    """Paint what the file ``cases`` asks for, and write ``painted``. Raises Unfit."""
+    made: dict[str, np.ndarray] = {}
+    prompts = Prompts(release.tokenizer, release.frame)
+    with np.load(cases) as given:
+        for index in range(sum(name.startswith("request_") for name in given)):
+            values = {
+                name: tuple(value) for name, value in json.loads(str(given[f"request_{index}"])).items()
+            }
+            values |= {"image": given[f"photo_{index}"], "latents": given[f"noise_{index}"]}
+            watched = Watched(models)
+            try:
+                restyler = Restyler(release, prompts, watched)
+                async for event in restyler.restyle(parse_request(values, release)):
+                    if isinstance(event, Result):
+                        made[f"pixels_{index}"] = event.pixels
+            except (InvalidRequest, ModelFailed) as error:
+                raise Unfit(f"case {index}: {error}") from error
+            shown = [tensor for tensor in watched.given["denoiser"].values() if tensor.dtype == np.uint8]
+            made[f"hints_{index}"] = np.concatenate(shown)
+            made[f"latents_{index}"] = watched.given["vae_decoder"]["latents"]
+            made[f"ids_{index}"] = watched.given["text_encoder"]["input_ids"]
+    np.savez(painted, allow_pickle=False, **made)
+
+
 def _request(release: Release) -> Values:
     """A photo of the largest bucket, a plain room, and words."""
     height, width = max(release.buckets)
@@ -166,7 +211,7 @@ def _request(release: Release) -> Values:
     return {"image": photo, "prompt": ("a modern living room",), "negative_prompt": ("blurry",)}
 
 
-def rehearse(folder: Path, settings_only: bool) -> None:
+def rehearse(folder: Path, settings_only: bool, paint_from_to: tuple[Path, Path] | None = None) -> None:
     """Raises Unfit."""
     os.environ["REROOM_RELEASE"] = str(folder)
     try:
@@ -175,8 +220,11 @@ def rehearse(folder: Path, settings_only: bool) -> None:
     except ValueError as error:
         raise Unfit(str(error)) from error
     check_settings(release)
+    graphs = Graphs(folder, release)
     if not settings_only:
-        asyncio.run(paint(release, Graphs(folder, release)))
+        asyncio.run(paint(release, graphs))
+    if paint_from_to is not None:
+        asyncio.run(paint_cases(release, graphs, *paint_from_to))
 
 
 def main() -> int:
@@ -185,9 +233,10 @@ def main() -> int:
     )
     parser.add_argument("release", type=Path)
     parser.add_argument("--settings", action="store_true", help="check these alone")
+    parser.add_argument("--paint", type=Path, nargs=2, metavar=("CASES", "PAINTED"), help="also paint cases")
     given = parser.parse_args()
     try:
-        rehearse(given.release, given.settings)
+        rehearse(given.release, given.settings, given.paint)
     except Unfit as error:
         print(*str(error).split(), file=sys.stderr)
         return 1

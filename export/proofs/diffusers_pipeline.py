@@ -1,0 +1,164 @@
+"""diffusers' own ControlNet pipelines, run from where `restyle` begins: what its pictures are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetPipeline,
+)
+from numpy.typing import NDArray
+
+from export.networks.load import Network
+
+SCHEDULERS: dict[str, Any] = {
+    "ddim": (DDIMScheduler, {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}),
+    "euler": (EulerDiscreteScheduler, {}),
+    "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
+    "dpmpp_2m": (DPMSolverMultistepScheduler, {}),
+    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+}
+"""By our names of solvers: diffusers' class, and how Stable Diffusion 1.5 configures it."""
+
+DRAWING = frozenset({"euler_ancestral"})
+"""Solvers that draw fresh noise in every step, which a pipeline of diffusers cannot be given."""
+
+NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder")
+"""Those of a bundle that a pipeline is made of."""
+
+
+def scheduler(
+    solver: str,
+    *,
+    beta_start: float,
+    beta_end: float,
+    prediction: str = "epsilon",
+    train_steps: int = 1000,
+    spacing: str = "diffusers",
+) -> Any:
+    """diffusers' scheduler for one of our solvers (a key of SCHEDULERS) on the schedule of a training; the keywords
+    are the members of a release's ``schedule``."""
+    kind, options = SCHEDULERS[solver]
+    if spacing == "trailing":
+        options = options | {"timestep_spacing": spacing}
+    return kind(
+        beta_start=beta_start,
+        beta_end=beta_end,
+        beta_schedule="scaled_linear",
+        num_train_timesteps=train_steps,
+        prediction_type=prediction,
+        **options,
+    )
+
+
+def hint(picture: NDArray[np.uint8]) -> torch.Tensor:
+    """UINT8 [H,W] → FP32 [1,3,H,W] in 0..1, as the pipelines take it."""
+    # Copied: what Triton returned is read-only, which torch warns of.
+    return torch.from_numpy(np.array(picture))[None, None].expand(1, 3, -1, -1).float() / 255.0
+
+
+def photo_latents(photo: NDArray[np.uint8], vae: Network) -> NDArray[np.float32]:
+    """The scaled mean of the VAE's posterior, FP32 [1,4,h,w], of a photo UINT8 [H,W,3]."""
+    signal = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1.0
+    with torch.no_grad():
+        mean: torch.Tensor = vae.encode(signal).latent_dist.mean * vae.config.scaling_factor
+    return mean.numpy()
+
+
+class _ImageToImage(StableDiffusionControlNetImg2ImgPipeline):
+    """With the noise that it is given, instead of torch's."""
+
+    noise: torch.Tensor
+
+    def prepare_latents(
+        self, image: torch.Tensor, timestep: torch.Tensor, *_: Any, **__: Any
+    ) -> torch.Tensor:
+        return self.scheduler.add_noise(image, self.noise, timestep)
+
+
+class Pipeline:
+    """diffusers' ControlNet pipeline that begins where `restyle` does: at noise, or below strength 1 at the photo."""
+
+    def __init__(
+        self,
+        networks: Mapping[str, Network],
+        tokenizer: Any,
+        scheduler: Any,
+        strength: float = 1.0,
+        start_noise: float = 1.0,
+    ) -> None:
+        """``networks``: those of a bundle, by name."""
+        self._strength, self._start_noise = strength, start_noise
+        kind = StableDiffusionControlNetPipeline if strength >= 1.0 else _ImageToImage
+        self._pipeline = kind(
+            vae=networks["vae"],
+            text_encoder=networks["text_encoder"],
+            tokenizer=tokenizer,
+            unet=networks["unet"],
+            controlnet=[networks["controlnet_depth"], networks["controlnet_canny"]],
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        self._pipeline.set_progress_bar_config(disable=True)
+
+    def __call__(
+        self,
+        steps: int,
+        hints: list[torch.Tensor],
+        noise: NDArray[np.float32],
+        photo: NDArray[np.float32] | None,
+        **more: Any,
+    ) -> NDArray[np.float64]:
+        """The picture, FP64 [H,W,3] in 0..255, before rounding; ``photo`` is its latents, ``more`` is for diffusers."""
+        return self.picture(self.latents(steps, hints, noise, photo, **more))
+
+    def latents(
+        self,
+        steps: int,
+        hints: list[torch.Tensor],
+        noise: NDArray[np.float32],
+        photo: NDArray[np.float32] | None,
+        **more: Any,
+    ) -> NDArray[np.float32]:
+        """What the last step leaves, FP32 [1,4,h,w]: the pipeline's work but for decoding."""
+        drawn = torch.from_numpy(noise)
+        if self._strength >= 1.0:
+            more |= {"image": hints, "latents": drawn}
+        else:
+            assert photo is not None
+            self._pipeline.noise = drawn
+            # The pipeline adds all of the noise that belongs to its first step: α·z + σ·α·ε. So that n times that noise
+            # is left, it gets z − σ·(1 − n)·ε.
+            surplus = (1.0 - self._start_noise) * self._first_sigma(steps) * noise
+            more |= {
+                "image": torch.from_numpy((photo - surplus).astype(np.float32)),
+                "control_image": hints,
+                "strength": self._strength,
+            }
+        answer = self._pipeline(num_inference_steps=steps, output_type="latent", **more)
+        return answer.images.numpy()
+
+    @torch.no_grad()
+    def picture(self, latents: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Latents FP32 [1,4,h,w] → the picture as the pipeline finishes it, FP64 [H,W,3] in 0..255, before rounding."""
+        vae = self._pipeline.vae
+        signal = vae.decode(torch.from_numpy(latents) / vae.config.scaling_factor, return_dict=False)[0]
+        image = self._pipeline.image_processor.postprocess(signal, output_type="pt", do_denormalize=[True])
+        return image[0].permute(1, 2, 0).double().numpy() * 255.0
+
+    def _first_sigma(self, steps: int) -> float:
+        scheduler = self._pipeline.scheduler
+        scheduler.set_timesteps(steps)
+        timestep = float(scheduler.timesteps[steps - int(steps * self._strength)])
+        alphas = scheduler.alphas_cumprod.double().numpy()
+        return float(np.interp(timestep, np.arange(len(alphas)), np.sqrt((1.0 - alphas) / alphas)))
