@@ -199,7 +199,7 @@ def _run(whole: Whole) -> str:
     return (
         ""
         if whole.strength == 1
-        else f"Of the steps, {whole.strength:.0%} are run: restyle starts from the photo. "
+        else f"Of the steps, {100 * whole.strength:.0f} % are run: restyle starts from the photo. "
     )
 
 
