@@ -160,7 +160,8 @@ def check_weights(
     """Which parameters of ``used`` (names in ``module``) are not in ``stored``, the graph's initializers; raises
     ParityError where one differs.
 
-    The exporter may store a matrix transposed under a name of its own; such a parameter counts when found by value.
+    The exporter may store a matrix transposed under a name of its own, or equal tensors once; such a parameter counts when
+    it is found by value.
     """
     absent = []
     for parameter in sorted(used):
@@ -170,9 +171,9 @@ def check_weights(
             absent.append((parameter, array))
         elif twin.dtype != array.dtype or not np.array_equal(twin, array):
             raise ParityError(f"{name}: weight {parameter} was changed by the export")
-    if not absent:
-        return []
-    others = {_fingerprint(array) for key, array in stored.items() if key not in used}
+    # Only those of a size that is missing are hashed: the others may be gigabytes.
+    sizes = {array.size for _, array in absent}
+    others = {_fingerprint(array) for array in stored.values() if array.size in sizes}
     return [
         parameter
         for parameter, array in absent
