@@ -22,6 +22,9 @@ DOCS := .venv/.docs-installed
 TRITON := .triton/.installed
 PERF := .perf/.installed
 TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
+# The release of a bundle whose file is there, as long as the release is not. Files in releases/ are in the repository, so
+# their times mean nothing, and one that is there is never made again.
+RELEASE := $(if $(wildcard export/bundles/$(BUNDLE).toml),$(if $(wildcard releases/$(BUNDLE)/live),,releases/$(BUNDLE)/live))
 INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
 .PHONY: help demo up test check gate lint docs export dollhouse bench clean .venv .triton .perf typescript
@@ -32,6 +35,8 @@ help:  ## print this
 	@echo 'make up [HOST=127.0.0.1] [PORT=8000]                  keep the stack running until Ctrl-C, with so many of'
 	@echo '        [WORKERS=1] [TRITONS=1] [APIS=1]              each part; the gRPC of the first Triton listens on'
 	@echo '        [TRITON_PORT=8001]                            TRITON_PORT, of the next on the ports after it (0: free ones)'
+	@echo '                                                      with BUNDLE=sd15 both first fetch Stable Diffusion 1.5 (8.6 GB)'
+	@echo '                                                      and export it, once: see docs/sd15.md'
 	@echo 'make test                                             run every test'
 	@echo 'make check                                            lint, types, import arrows, tests'
 	@echo 'make gate                                             compile every fp16 graph with TensorRT for T4, A100, A10 and L4,'
@@ -48,16 +53,17 @@ help:  ## print this
 	@echo
 	@echo 'Whatever was installing when a call was stopped goes on at the next one.'
 	@echo
-	@echo 'demo and up serve the small trained models in releases/dollhouse; BUNDLE names another release. test, gate, export, bench and'
-	@echo 'dollhouse install torch: from the package index as it is, or from TORCH_INDEX=URL, such as that of PyTorch for'
-	@echo 'machines without a GPU. PYTHON chooses the interpreter; pip obeys PIP_INDEX_URL and its other variables.'
+	@echo 'demo and up serve the small trained models in releases/dollhouse; BUNDLE names another release, or a bundle of which'
+	@echo 'one is made first. That, test, gate, export, bench and dollhouse install torch: from the package index as it is, or'
+	@echo 'from TORCH_INDEX=URL, such as that of PyTorch for machines without a GPU. PYTHON chooses the interpreter; pip obeys'
+	@echo 'PIP_INDEX_URL and its other variables.'
 
-demo: $(SERVER) $(TRITON)
+demo: $(SERVER) $(TRITON) $(RELEASE)
 	@setup/system.sh libseccomp2
 	$(VENV) -m stack demo --bundle '$(BUNDLE)' --style '$(STYLE)' --out '$(OUT)' \
 		$(if $(PHOTO),--photo '$(PHOTO)')
 
-up: $(SERVER) $(TRITON)
+up: $(SERVER) $(TRITON) $(RELEASE)
 	@setup/system.sh libseccomp2
 	$(VENV) -m stack up --bundle '$(BUNDLE)' --host '$(HOST)' --port '$(PORT)' \
 		--triton-port '$(TRITON_PORT)' --workers '$(WORKERS)' --tritons '$(TRITONS)' --apis '$(APIS)'
@@ -84,6 +90,12 @@ docs: $(firstword $(wildcard $(TESTS)) $(DOCS))
 
 export: $(TESTS)
 	$(VENV) -m export '$(BUNDLE)' --repository model_repository
+
+# Nothing of it is removed when it is stopped: the next call goes on.
+.PRECIOUS: releases/%/live
+releases/%/live: | $(TESTS)
+	@echo "there is no releases/$* yet: it is made from export/bundles/$*.toml"
+	$(VENV) -m export '$*'
 
 dollhouse: $(TESTS)
 	$(VENV) -m dollhouse $(if $(MINUTES),--minutes '$(MINUTES)')

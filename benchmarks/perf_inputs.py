@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from export.bundle import Defaults, Schedule
 from export.contract import CANNY, TOKENS, Sizes, graph_specs, python_specs
+from export.seats import DEFAULT_HINTS
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
 from measuring.releases import Release
 from measuring.sample import STYLE, sample_noise, sample_photo
@@ -42,7 +43,8 @@ class UnfitInputs(ValueError):
 
 def specs(release: Release) -> dict[str, ModelSpec]:
     """Every model that a server of this release has, by name."""
-    return {**python_specs(), **graph_specs(msgspec.convert(release.facts["sizes"], Sizes))}
+    sizes, hints = msgspec.convert(release.facts["sizes"], Sizes), release.facts.get("hints", DEFAULT_HINTS)
+    return {**python_specs(), **graph_specs(sizes, hints)}
 
 
 def _text(words: str) -> NDArray[Any]:
@@ -54,14 +56,14 @@ def _photo(release: Release) -> Inputs:
 
 
 def _hints(release: Release) -> Inputs:
-    """A floor that comes nearer, and the photo's own edges."""
+    """What the release's ControlNets are shown: a floor that comes nearer, the photo's own edges (which do for lines
+    too), its colours."""
     side = release.side
     rows = np.linspace(0, 255, side).astype(np.uint8)[:, None]
     photo: Any = sample_photo(side)
-    return {
-        "depth": np.repeat(rows, side, axis=1),
-        "edges": np.asarray(cv2.Canny(photo, *CANNY), np.uint8),
-    }
+    edges = np.asarray(cv2.Canny(photo, *CANNY), np.uint8)
+    every = {"depth": np.repeat(rows, side, axis=1), "edges": edges, "lines": edges, "segments": photo}
+    return {name: every[name] for name in release.facts.get("hints", DEFAULT_HINTS)}
 
 
 def _guided_step(release: Release) -> Inputs:
@@ -117,6 +119,7 @@ REQUESTS: Mapping[str, Callable[[Release], Inputs]] = MappingProxyType(
         "perception": _photo,
         "edges": _photo,
         "depth": _photo,
+        "segments": _photo,
         "detector": _photo,
         "text_encoder": _token_ids,
         "vae_encoder": lambda release: {"image": to_signal(sample_photo(release.side))[0]},

@@ -1,4 +1,4 @@
-"""``python -m export BUNDLE``: weights → a checked, published release."""
+"""``python -m export BUNDLE``: weights → a checked, published release; ``python -m export add``: a bundle of yours."""
 
 from __future__ import annotations
 
@@ -24,9 +24,86 @@ def report(line: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Export one bundle; returns the exit code: 0 done, 1 the export failed its proofs, 2 wrong usage."""
+    """Export one bundle, or add one; returns the exit code: 0 done, 1 the export failed its proofs, 2 wrong usage."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return _add(given[1:]) if given[:1] == ["add"] else _export(given)
+
+
+def _needs(error: ModuleNotFoundError) -> int:
+    print(f"export needs {error.name}: run `make export`, or pip install '.[export]'", file=sys.stderr)
+    return 2
+
+
+def _add(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m export", description="Weights → a checked, published release."
+        prog="python -m export add",
+        description="Write a bundle of your own from the weights that you have, if a look at them finds nothing wrong.",
+        epilog="Sources are folders, files or owner/name@commit of a model hub.",
+    )
+    parser.add_argument(
+        "source",
+        nargs="?",
+        help="a folder that diffusers saved, or a single .safetensors checkpoint; left out: the base's networks",
+    )
+    parser.add_argument("--name", required=True, help="what the bundle is to be called")
+    parser.add_argument("--base", default="sd15", help="the bundle that all else comes from (default sd15)")
+    parser.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:SCALE]",
+        help="fused into the weights; several times",
+    )
+    parser.add_argument("--vae", help="another VAE")
+    parser.add_argument(
+        "--controlnet",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SEAT=SOURCE",
+        help="depth=… and canny=…",
+    )
+    parser.add_argument("--depth", help="another depth model")
+    parser.add_argument("--detector", help="another detector")
+    parser.add_argument("--check", action="store_true", help="only look; write nothing")
+    parser.add_argument("--force", action="store_true", help="replace a bundle that this command wrote")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    try:
+        from export.bundle import BundleError
+        from export.sources.add import draft, file_for, order, write
+    except ModuleNotFoundError as error:
+        return _needs(error)
+    try:
+        path = file_for(options.name, replace=options.force or options.check)
+        made = draft(
+            order(
+                options.name,
+                options.base,
+                options.source,
+                loras=options.lora,
+                controlnets=options.controlnet,
+                networks={name: getattr(options, name) for name in ("vae", "depth", "detector")},
+            )
+        )
+        if not options.check:
+            write(made, path)
+    except (BundleError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(*(f"- {line}" for line in made.assumed), sep="\n")
+    if options.check:
+        print("nothing wrong was found, and nothing was written")
+    else:
+        print(f"wrote {path}; export it with: python -m export {made.bundle.name}")
+    return 0
+
+
+def _export(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description="Weights → a checked, published release.",
+        epilog="`python -m export add --help` says how to make a bundle of your own weights.",
     )
     parser.add_argument("bundle", help="a name in export/bundles, such as tiny")
     parser.add_argument(
@@ -60,12 +137,9 @@ def main(arguments: list[str] | None = None) -> int:
         from export.proofs.parity import ParityError
         from export.proofs.rehearsal import RehearsalError
         from export.release import build_release, write_python_configs
+        from export.sources.announcing import fetch_with_progress
     except ModuleNotFoundError as error:
-        print(
-            f"export needs {error.name}: run `make export`, or pip install '.[export]'",
-            file=sys.stderr,
-        )
-        return 2
+        return _needs(error)
     # torch warns of every fallback of its exporter; the exported graphs are checked afterwards.
     warnings.simplefilter("ignore")
     try:
@@ -74,6 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_python_configs(options.repository)
         if options.precision:
             bundle = msgspec.structs.replace(bundle, precision=options.precision)
+        fetch_with_progress(bundle)
         work = options.work / f"{bundle.name}-{bundle.precision}"
         release = build_release(bundle, options.releases, options.version, work, report)
     except (BundleError, OSError) as error:

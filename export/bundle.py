@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,14 +12,25 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from export.seats import CONTROLNETS, SEATS, chosen_hints
 from export.validation import every_problem
 
 BUNDLES = Path(__file__).parent / "bundles"
 SINGLE_FILE = ".safetensors"
 
+NAME = re.compile("[a-z0-9][a-z0-9_-]*")
+RESERVED = ("add",)
+"""Commands of ``python -m export``."""
+
 NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder", "depth", "detector")
+"""The networks of a bundle whose ControlNets are shown depth and edges; see ``Bundle.used``."""
+KNOWN_NETWORKS = (*NETWORKS, *(name for name in SEATS if name not in NETWORKS), "segments")
+"""All that a bundle can name."""
 PERCEPTION = ("depth", "detector")
 """Networks that analyse photos and can be used alone; the others belong together."""
+
+_ONLY_FOR = {"input_size": ("depth", "detector", "segments"), "depth_direction": ("depth",)}
+"""Fields of ``Weights`` that only some networks have."""
 
 
 FLOAT_TOLERANCE = 5e-5
@@ -44,14 +56,20 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     subfolder: str = ""
     path: str | None = None
     like: Weights | None = None
-    """For a ``path`` that is a file, which has no config.json: the network whose configuration it has. Left out: the
-    network of this name in the base bundle."""
+    """The network whose configuration these weights have, where their own config.json is not at hand: a single file has
+    none (left out, it has that of the base bundle's network), and the Hub's is not here before it is fetched."""
     config: dict[str, Any] | None = None
     redraw: float = 0.0
     """For random weights: the standard deviation with which tensors that start at zero are drawn anew."""
     gain: dict[str, float] = {}
     """For random weights: factors on the matrices and kernels under a name prefix ("" = all), so that inputs still
     have an effect at the far end."""
+    input_size: tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]] | None = None
+    """Of networks that look at photos: the (height, width) in pixels that a photo is resized to. None = what its
+    preprocessor_config.json or config.json says (see ``export.networks.preparation``)."""
+    depth_direction: Literal["inverse", "distance"] | None = None
+    """Of a depth model: ``inverse`` where its large numbers are near, ``distance`` where they are far. None = as its
+    class is known to."""
 
     @property
     def source(self) -> str | None:
@@ -108,6 +126,20 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     diffusers' timestep_spacing="trailing", with which ddim, euler and dpmpp_2m begin at the same timesteps."""
 
 
+class Licence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A licence that some of the bundle's weights come under."""
+
+    name: str
+    url: str
+    """Where its text can be read."""
+    networks: list[str]
+    """Names of networks, ``tokenizer`` among them."""
+    restrictions: str = ""
+    """A sentence on what it asks of users and of who serves others."""
+    sha256: str | None = None
+    """SHA-256 of the text, where it was read."""
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A value that training measured: ``key`` of the JSON object in the file ``path``."""
 
@@ -137,6 +169,9 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quality_threshold: Annotated[float, Meta(ge=0.0, le=1.0)]
     """Below this score a result is tried once more, when the request allows it."""
     networks: dict[str, Weights]
+    hints: list[str] | None = None
+    """What the two ControlNets are shown, in the order of their seats and of ``control_scale``; other ControlNets are
+    left out. None = that of the two that there are."""
     tokenizer: Weights
     loras: list[Lora] = []
     """Fused into the UNet and the text encoder, wherever these come from."""
@@ -159,28 +194,74 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """With precision fp16: graphs that stay in FP32 all the same, such as a "vae_decoder" that overflows."""
     made_by: str | None = None
     """The command that makes the local weights; messages name it when they are missing."""
+    licences: list[Licence] = []
+    """What is shown before the weights are fetched, and recorded in the release."""
     tolerance: float = FLOAT_TOLERANCE
     """By how much a float output of a graph may differ from torch, relative to the largest magnitude (at least 1)."""
     seed: int = 0
 
+    @property
+    def seats(self) -> tuple[str, str]:
+        """The hints of the two seats. Raises BundleError when the ControlNets cannot take them."""
+        try:
+            return chosen_hints(self.networks, self.hints)
+        except ValueError as error:
+            raise BundleError(f"{self.name}.toml: {error}") from error
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The names of the networks that a release of this bundle is made of. Raises BundleError."""
+        return _used(self.seats)
+
+
+def _used(hints: tuple[str, str]) -> tuple[str, ...]:
+    unet, *others = (name for name in NETWORKS if name not in SEATS)
+    further = ("segments",) if "segments" in hints else ()
+    return (unet, *(CONTROLNETS[hint] for hint in hints), *others, *further)
+
 
 def load_bundle(name: str) -> Bundle:
     """Read ``export/bundles/<name>.toml`` and its base. Raises BundleError with all that is wrong with them."""
-    document = _read(name)
+    return make_bundle(name, _read(name))
+
+
+def make_bundle(name: str, document: dict[str, Any]) -> Bundle:
+    """The bundle ``name`` with the content of its file and its base. Raises BundleError with all that is wrong."""
     file = f"{name}.toml"
     problems = every_problem(document, Bundle)
+    if not NAME.fullmatch(name) or name in RESERVED:
+        problems.append(
+            f"{name!r} is no name for a bundle: give it small letters, digits, - and _, and not 'add'"
+        )
     if document.get("name") != name:
         problems.append(f"name is {document.get('name')!r}: it must be that of the file, {name!r}")
     networks = document.get("networks")
     if isinstance(networks, dict):
-        if missing := [network for network in NETWORKS if network not in networks]:
-            problems.append(f"no weights for {', '.join(missing)}")
-        if foreign := [network for network in networks if network not in NETWORKS]:
-            problems.append(f"there is no network {', '.join(foreign)}; there are: {', '.join(NETWORKS)}")
+        problems += _absences(networks, document.get("hints"))
+        if foreign := [network for network in networks if network not in KNOWN_NETWORKS]:
+            problems.append(
+                f"there is no network {', '.join(foreign)}; there are: {', '.join(KNOWN_NETWORKS)}"
+            )
         for source, weights in (networks | {"tokenizer": document.get("tokenizer")}).items():
-            problems += [f"{source} {problem}" for problem in _mistakes(weights)]
+            problems += [
+                f"{source} {problem}" for problem in (*_mistakes(weights), *_misplaced(source, weights))
+            ]
+    if isinstance(licences := document.get("licences"), list):
+        problems += [problem for licence in licences for problem in _foreign(licence)]
     refuse(f"{file}: {problem}" for problem in problems)
     return msgspec.convert(document, Bundle)
+
+
+def _absences(networks: dict[str, Any], hints: Any) -> list[str]:
+    """What the networks of a bundle lack, as sentences. ``hints`` may be of any type: another check names that."""
+    strings = isinstance(hints, list) and all(isinstance(hint, str) for hint in hints)
+    try:
+        used = _used(chosen_hints(networks, hints if strings else None))
+    except ValueError as error:
+        missing = [name for name in NETWORKS if name not in SEATS and name not in networks]
+        return [str(error), *([f"no weights for {', '.join(missing)}"] if missing else [])]
+    missing = [name for name in used if name not in networks]
+    return [f"no weights for {', '.join(missing)}"] if missing else []
 
 
 def _mistakes(table: Any) -> list[str]:
@@ -203,6 +284,26 @@ def _mistakes(table: Any) -> list[str]:
     return found
 
 
+def _foreign(table: Any) -> list[str]:
+    """What a licence names that is no network; nothing for a table that is none."""
+    names = table.get("networks") if isinstance(table, dict) else None
+    known = (*KNOWN_NETWORKS, "tokenizer")
+    foreign = [str(name) for name in names if name not in known] if isinstance(names, list) else []
+    return [f"licences: there is no network {', '.join(foreign)}; there are: {', '.join(known)}"] * bool(
+        foreign
+    )
+
+
+def _misplaced(name: str, table: Any) -> list[str]:
+    """Fields of a source that mean nothing for the network ``name``, as the ends of sentences."""
+    given = table if isinstance(table, dict) else {}
+    return [
+        f"has {field}, which is for {', '.join(networks)} only"
+        for field, networks in _ONLY_FOR.items()
+        if field in given and name not in networks
+    ]
+
+
 def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """The content of a bundle's file and of those that it is based on. ``above`` are the bundles that ask for it."""
     path = BUNDLES / f"{name}.toml"
@@ -211,10 +312,15 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raise BundleError(f"{asked}{name!r} is based on this bundle itself")
     if not path.is_file():
         raise BundleError(f"{asked}there is no bundle {name!r}; there are: {', '.join(bundle_names())}")
+    return parse_bundle(name, path.read_text(errors="replace"), above)
+
+
+def parse_bundle(name: str, text: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The content of a bundle's file, which is ``text``, and of those that it is based on. Raises BundleError."""
     try:
-        document = tomllib.loads(path.read_text())
-    except ValueError as error:  # also TOMLDecodeError and UnicodeDecodeError
-        raise BundleError(f"{path.name}: {error}") from error
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BundleError(f"{name}.toml: {error}") from error
     base = document.get("base")
     return inherit(_read(base, (*above, name)), document) if isinstance(base, str) else document
 
@@ -227,20 +333,30 @@ def bundle_names() -> list[str]:
 def inherit(base: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     """The content of a bundle's file and, for what it leaves out, that of its base.
 
-    ``defaults`` and ``schedule`` are taken member by member, ``networks`` by name; everything else as a whole. A
-    single file is given the configuration of the base's network, unless it says which it has.
+    ``defaults`` and ``schedule`` are taken member by member, ``networks`` by name; everything else as a whole.
+    ``licences`` are added to those of the base: what is made from its networks stays under them. A single file is
+    given the configuration of the base's network, unless it says which it has.
     """
     merged = base | document
     for table in ("defaults", "schedule", "networks"):
         ours, theirs = document.get(table, {}), base.get(table, {})
         if isinstance(ours, dict) and isinstance(theirs, dict):
             merged[table] = theirs | ours
+    ours, theirs = document.get("licences"), base.get("licences")
+    if isinstance(ours, list) and isinstance(theirs, list):
+        merged["licences"] = theirs + [licence for licence in ours if licence not in theirs]
     if isinstance(document.get("networks"), dict) and isinstance(base.get("networks"), dict):
         merged["networks"] |= {
-            name: _configured(weights, base["networks"].get(name))
+            name: _configured(weights, _alike(name, base["networks"]))
             for name, weights in document["networks"].items()
         }
     return merged
+
+
+def _alike(name: str, networks: dict[str, Any]) -> Any:
+    """The network that has the shape of the network ``name``: ControlNets of one UNet are alike."""
+    others = (network for seat, network in networks.items() if seat in SEATS and name in SEATS)
+    return networks.get(name) or next(others, None)
 
 
 def _configured(weights: Any, base: Any) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
+from export.seats import DEFAULT_HINTS, HINTS
 from export.spec import Axis, ModelSpec, Tensor
 
 TOKENS = 77
@@ -33,6 +35,10 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_size: int
 
 
+COLOUR_HINTS = ("segments",)
+"""Hints that are pictures in colour; the others are grey."""
+
+
 def buckets(sizes: Sizes) -> list[tuple[int, int]]:
     """The (height, width) that photos are fitted to. They are few, because batches and engines are made for one shape.
 
@@ -57,8 +63,8 @@ def buckets(sizes: Sizes) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
-    """The six models that are ONNX graphs (or TensorRT plans), by name."""
+def graph_specs(sizes: Sizes, hints: Sequence[str] = DEFAULT_HINTS) -> dict[str, ModelSpec]:
+    """The models that are ONNX graphs (or TensorRT plans), by name. ``hints``: see ``Bundle.seats``."""
     heights, widths = zip(*buckets(sizes), strict=True)
 
     def side(name: str, of: tuple[int, ...], step: int = 1) -> Axis:
@@ -71,7 +77,7 @@ def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
     photo = Tensor("image", "UINT8", (height, width, 3))
     latents = (sizes.latent_channels, h, w)
     k = sizes.objects
-    models = {
+    models: dict[str, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {
         "depth": ((photo,), (Tensor("depth", "UINT8", (height, width)),)),
         "detector": (
             (photo,),
@@ -97,8 +103,11 @@ def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
                 Tensor("timestep", "FP32", (1,)),
                 Tensor("coefficients", "FP32", (7,)),
                 Tensor("text", "FP32", (rows, TOKENS, sizes.text_width)),
-                Tensor("depth", "UINT8", (height, width)),
-                Tensor("edges", "UINT8", (height, width)),
+                *(
+                    Tensor(hint, "UINT8", (height, width, 3) if hint in COLOUR_HINTS else (height, width))
+                    for hint in HINTS
+                    if hint in hints
+                ),
                 Tensor("control_scale", "FP32", (2,)),
             ),
             (Tensor("latents_next", "FP32", latents), Tensor("x0", "FP32", latents)),
@@ -108,6 +117,8 @@ def graph_specs(sizes: Sizes) -> dict[str, ModelSpec]:
             (Tensor("image", "FP32", (3, height, width)),),
         ),
     }
+    if "segments" in hints:
+        models["segments"] = ((photo,), (Tensor("segments", "UINT8", (height, width, 3), choice=True),))
     return {
         name: ModelSpec(name, "onnxruntime", inputs, outputs, max_batch_size=sizes.max_batch_size)
         for name, (inputs, outputs) in models.items()
@@ -121,7 +132,7 @@ def _any(name: str) -> Axis:
 def python_specs() -> dict[str, ModelSpec]:
     """The models that are code or wiring and the same for every bundle."""
     photo = Tensor("image", "UINT8", (_any("H"), _any("W"), 3))
-    edges = Tensor("edges", "UINT8", (_any("H"), _any("W")))
+    edges, lines = (Tensor(name, "UINT8", (_any("H"), _any("W"))) for name in ("edges", "lines"))
     objects = (
         Tensor("boxes", "FP32", (_any("K"), 4)),
         Tensor("scores", "FP32", (_any("K"),)),
@@ -131,7 +142,7 @@ def python_specs() -> dict[str, ModelSpec]:
     probe = Tensor("probe", "BOOL", (1,), optional=True)
     event = Tensor("event", "STRING", (1,))
     return {
-        "edges": ModelSpec("edges", "python", (photo,), (edges,)),
+        "edges": ModelSpec("edges", "python", (photo,), (edges, lines)),
         # Without the service's own rules: the photo is not fitted to a bucket, the objects are not named.
         "perception": ModelSpec(
             "perception",

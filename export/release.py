@@ -12,13 +12,15 @@ from typing import Any
 
 import msgspec
 
-from export.bundle import NETWORKS, Bundle, BundleError, Precision, Stored, preview_matrix
-from export.contract import Sizes, buckets, graph_specs, python_specs
+from export.bundle import Bundle, BundleError, Precision, Stored, preview_matrix
+from export.contract import Sizes, buckets, python_specs
 from export.graphs.making import TOOLS, Made, Order, make_graph, tolerance_of, weight_bytes
 from export.graphs.triton_config import config_text
+from export.licences import licence_facts, write_notices
 from export.networks.load import Network, check_hint_factor, skeleton, unet_factor, vae_factor
-from export.networks.modules import GRAPHS
+from export.networks.modules import graph_networks
 from export.proofs.checks import check_bundle
+from export.proofs.inspection import inspect_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
 from export.proofs.whole import prove_whole
 from export.publish import (
@@ -30,6 +32,8 @@ from export.publish import (
     publish,
 )
 from export.report import Proof, Took, write_report
+from export.seats import DEFAULT_HINTS
+from export.sources.hub import local_folders, with_folders
 from export.sources.tokenizer import load_tokenizer, save_tokenizer
 
 SPARE_BYTES = 500_000_000
@@ -66,7 +70,8 @@ def build_release(
     """Export every graph of ``bundle`` as ``version`` and make it the live release; returns its folder.
 
     ``version`` None is the next one, which is only published when it would differ from the live one. Graphs that are in
-    ``work`` from an earlier call are not made again; None = nothing is kept.
+    ``work`` from an earlier call are not made again; None = nothing is kept. What the
+    bundle takes from a hub must have been fetched (:func:`export.sources.hub.fetch_bundle`).
 
     Raises FileExistsError when that version was published before (a version never changes), BundleError when the
     bundle's parts do not fit together or `restyle` cannot do its defaults, ParityError when a graph differs from its
@@ -92,12 +97,14 @@ def build_release(
 
 def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path, report: Report) -> None:
     preview = preview_matrix(bundle)
-    skeletons = {name: skeleton(bundle, name) for name in bundle.networks}
-    tokenizer = load_tokenizer(bundle.tokenizer)
-    check_bundle(bundle, skeletons, tokenizer)
+    local = with_folders(bundle, local_folders(bundle))
+    inspect_bundle(local)
+    skeletons = {name: skeleton(local, name) for name in bundle.used}
+    tokenizer = load_tokenizer(local.tokenizer)
+    check_bundle(local, skeletons, tokenizer)
     check_hint_factor(skeletons)
     sizes, labels = sizes_of(bundle, skeletons), skeletons["detector"].config.id2label
-    orders = [Order(graph=name, bundle=bundle, sizes=sizes) for name in GRAPHS]
+    orders = [Order(graph=name, bundle=local, sizes=sizes) for name in graph_networks(bundle)]
     check_room(orders, (work, staging))
     folder = Path("versions", str(version))
     (staging / folder).mkdir(parents=True)
@@ -110,6 +117,7 @@ def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path
         "buckets": buckets(sizes),
         "defaults": bundle.defaults,
         "schedule": bundle.schedule,
+        **({} if bundle.seats == DEFAULT_HINTS else {"hints": bundle.seats}),
         **({} if bundle.solvers is None else {"solvers": bundle.solvers}),
         **({"palettes": bundle.palettes} if bundle.palettes else {}),
         "quality_threshold": bundle.quality_threshold,
@@ -117,9 +125,11 @@ def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path
         "labels": [labels[index] for index in range(len(labels))],
         "tokenizer": {"file": str(folder / "tokenizer.json"), **msgspec.structs.asdict(framing)},
         "models": {},
-        "sources": {name: _source(bundle, name) for name in NETWORKS},
+        "sources": {name: _source(bundle, name) for name in bundle.used},
+        **licence_facts(bundle),
         "tools": {name: package_version(name) for name in TOOLS},
     }
+    write_notices(bundle, staging / folder)
     make_live(staging, version)
     _write(document, staging / folder)
     try:
@@ -129,7 +139,7 @@ def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path
     document["models"], graphs = make_graphs(orders, staging / "models", version, target, work, report)
     _write(document, staging / folder)
     report("restyle paints with the graphs, diffusers with their source …")
-    whole, pairs = prove_whole(bundle, staging, work / "whole")
+    whole, pairs = prove_whole(local, staging, work / "whole")
     proof = Proof(whole=whole, graphs=graphs)
     write_report(staging / folder, bundle.description, document, proof, pairs)
     report(
@@ -154,8 +164,7 @@ def make_graphs(
         place.mkdir(parents=True)
         for name in made.sha256:
             _link(files / name, place / name)
-        spec = graph_specs(order.sizes)[order.graph]
-        (folder / order.graph / "config.pbtxt").write_text(config_text(spec))
+        (folder / order.graph / "config.pbtxt").write_text(config_text(order.spec))
         found[order.graph] = ModelFacts(
             version=number,
             sha256=made.sha256,
@@ -177,7 +186,7 @@ def took(order: Order, made: Made) -> Took:
         "INT64": "0",
         "FP32": f"{tolerance.number:g} × the largest value",
     }
-    outputs = graph_specs(order.sizes)[order.graph].outputs
+    outputs = order.spec.outputs
     return Took(
         seconds=round(made.seconds, 1),
         peak_bytes=made.peak_bytes,

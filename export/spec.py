@@ -39,6 +39,8 @@ class Tensor:
     dtype: str
     dims: tuple[int | Axis, ...]
     optional: bool = False
+    choice: bool = False
+    """Each place holds the one of several answers that scored best, so a tie may fall either way."""
 
     @property
     def triton_dims(self) -> list[int]:

@@ -41,7 +41,7 @@ from export.bundle import Bundle, BundleError, Precision, Stored
 from export.contract import Sizes, graph_specs
 from export.graphs.onnx import export_onnx
 from export.networks.load import skeleton
-from export.networks.modules import GRAPHS, graph_precision, load_graph_module
+from export.networks.modules import graph_networks, graph_precision, load_graph_module
 from export.networks.precision import HalfArithmetic, halve_module, round_weights, safe_attention
 from export.proofs import parity
 from export.proofs.parity import ParityError
@@ -72,6 +72,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def precision(self) -> Precision:
         return graph_precision(self.bundle, self.graph)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return graph_specs(self.sizes, self.bundle.seats)[self.graph]
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +138,7 @@ def weight_bytes(order: Order) -> int:
     """Bytes of the weights of the graph's networks, as its file holds them."""
     numbers = sum(
         parameter.numel()
-        for part in GRAPHS[order.graph]
+        for part in graph_networks(order.bundle)[order.graph]
         for parameter in skeleton(order.bundle, part).parameters()
     )
     return numbers * (2 if order.precision == "fp16" or order.bundle.stored == "fp16" else 4)
@@ -143,7 +147,7 @@ def weight_bytes(order: Order) -> int:
 def fingerprint(order: Order) -> str:
     """SHA-256 of everything that the graph depends on. Raises BundleError."""
     bundle = order.bundle
-    parts = {part: bundle.networks[part] for part in GRAPHS[order.graph]}
+    parts = {part: bundle.networks[part] for part in graph_networks(bundle)[order.graph]}
     settings = (
         *(order.graph, order.precision, order.sizes, parts),
         *(
@@ -156,9 +160,14 @@ def fingerprint(order: Order) -> str:
         ),
     )
     digest = hashlib.sha256(msgspec.json.encode(settings))
-    for part in parts:
-        folder = source_folder(bundle, part)
-        for file in sorted(folder.iterdir()) if folder is not None else ():
+    for part, weights in parts.items():
+        source = source_folder(bundle, part)
+        if source is None:
+            continue
+        if source.is_file():
+            # What stands beside it belongs to others; its configuration is another network's.
+            digest.update(msgspec.json.encode(weights.like))
+        for file in [source] if source.is_file() else sorted(source.iterdir()):
             if file.is_file():
                 digest.update(f"{part}/{file.name} {sha256(file)}\n".encode())
     for lora in bundle.loras:
@@ -201,7 +210,7 @@ def write(folder: Path) -> None:
     """The first stage, for the order in ``folder``. Raises BundleError, ParityError."""
     begun = time.monotonic()
     order = _decode(folder / _ORDER, Order)
-    spec = graph_specs(order.sizes)[order.graph]
+    spec = order.spec
     module = load_graph_module(order.bundle, order.graph)
     half = order.precision == "fp16"
     if half:
@@ -238,7 +247,7 @@ def prove(folder: Path) -> None:
     """The second stage, for what the first one left in ``folder``. Raises ParityError."""
     begun = time.monotonic()
     order, written = _decode(folder / _ORDER, Order), _decode(folder / _WRITTEN, Written)
-    spec = graph_specs(order.sizes)[order.graph]
+    spec = order.spec
     tolerance = tolerance_of(order.precision, order.bundle)
     differences = parity.check_outputs(
         spec, folder / MODEL, _load_references(spec, folder / _REFERENCES), tolerance

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import onnx
@@ -34,6 +34,14 @@ EXAMPLE_BATCH = 3
 """Not 1 or 2: torch.export treats sizes 0 and 1 as constants, and 2 is the guidance pair."""
 
 
+@runtime_checkable
+class HasGraph(Protocol):
+    """A module whose network is a graph already, so that there is nothing to trace."""
+
+    def write_onnx(self, spec: ModelSpec) -> onnx.ModelProto:
+        """The graph of ``spec``, in OPSET. Raises ParityError when it lacks weights of the network's."""
+
+
 def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored = "fp32") -> list[str]:
     """Trace ``module`` with the spec's examples and write ``path``: the module as it computes, in FP32 or with
     :func:`halve_module`'s FP16 inside.
@@ -44,6 +52,9 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored =
     Returns the names of the parameters that the optimiser folded into constants. Raises ParityError when a parameter
     that the outputs depend on is missing before that, or any is changed at any time.
     """
+    if isinstance(module, HasGraph):
+        save_onnx(module.write_onnx(spec), path)
+        return []
     example = {name: torch.from_numpy(array) for name, array in spec.example(EXAMPLE_BATCH).items()}
     with safe_attention() if computes_in_half(module) else nullcontext():
         program = torch.onnx.export(

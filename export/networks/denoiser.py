@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -14,13 +16,15 @@ class Denoiser(nn.Module):
     """The guided step of :mod:`solver` in the ``restyle`` model.
 
     Takes over the ControlNets that it is given: their hint embeddings are moved out, so that a hint is embedded once
-    per sample and not once per half of the guidance pair.
+    per sample and not once per half of the guidance pair. ``controlnets``: the two, by the hint that each is shown (see
+    ``export.seats``), in the order of control_scale.
     """
 
-    def __init__(self, unet: nn.Module, controlnet_depth: nn.Module, controlnet_canny: nn.Module) -> None:
+    def __init__(self, unet: nn.Module, controlnets: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.unet = unet
-        self.controlnets = nn.ModuleList([controlnet_depth, controlnet_canny])
+        self.hints = tuple(controlnets)
+        self.controlnets = nn.ModuleList(controlnets.values())
         self.embeddings = nn.ModuleList()
         for controlnet in self.controlnets:
             self.embeddings.append(controlnet.get_submodule(_EMBEDDING))
@@ -34,17 +38,21 @@ class Denoiser(nn.Module):
         timestep: Tensor,
         coefficients: Tensor,
         text: Tensor,
-        depth: Tensor,
-        edges: Tensor,
+        depth: Tensor | None = None,
+        edges: Tensor | None = None,
+        lines: Tensor | None = None,
+        segments: Tensor | None = None,
+        *,
         control_scale: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """FP32 latents, x0_previous, noise [B,4,h,w]; timestep [B,1]; coefficients [B,7] = p,q,a,b,c,d,g;
-        text [B,N,77,D], N = 2 for (unconditional, conditional) or 1; depth, edges UINT8 [B,H,W];
-        control_scale [B,2].
+        text [B,N,77,D], N = 2 for (unconditional, conditional) or 1; the two hints of the ControlNets: depth, edges,
+        lines UINT8 [B,H,W], segments UINT8 [B,H,W,3]; control_scale [B,2].
 
         Returns the next latents and x0, FP32 [B,4,h,w].
         """
         rows = text.shape[1]
+        given = {"depth": depth, "edges": edges, "lines": lines, "segments": segments}
 
         # expand + flatten instead of cat: torch.export would freeze the batch axis on cat and chunk.
         def per_row(tensor: Tensor) -> Tensor:
@@ -54,8 +62,10 @@ class Denoiser(nn.Module):
         words = narrow(text.flatten(0, 1), self.unet)
         down: list[Tensor] = []
         mid = torch.zeros((), dtype=sample.dtype)
-        for index, (controlnet, hint) in enumerate(zip(self.controlnets, (depth, edges), strict=True)):
-            picture = narrow((hint.float() / 255.0).unsqueeze(1).expand(-1, 3, -1, -1), self.unet)
+        for index, (controlnet, name) in enumerate(zip(self.controlnets, self.hints, strict=True)):
+            hint = given[name]
+            assert hint is not None
+            picture = narrow(_signal(hint), self.unet)
             residuals, residual_mid = controlnet(
                 sample,
                 steps,
@@ -80,3 +90,9 @@ class Denoiser(nn.Module):
         guided = unconditional + guidance * (conditional - unconditional)
         x0 = p * latents + q * guided
         return a * latents + b * x0 + c * x0_previous + d * noise, x0
+
+
+def _signal(hint: Tensor) -> Tensor:
+    """A hint, UINT8 [B,H,W] or [B,H,W,3] → FP32 [B,3,H,W] in 0..1, as ControlNets take it."""
+    pixels = hint.float() / 255.0
+    return pixels.unsqueeze(1).expand(-1, 3, -1, -1) if hint.dim() == 3 else pixels.permute(0, 3, 1, 2)

@@ -15,41 +15,60 @@ from torch import Tensor
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
+    DepthAnythingConfig,
+    DepthAnythingForDepthEstimation,
     DPTConfig,
     DPTForDepthEstimation,
     PretrainedConfig,
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    UperNetConfig,
+    UperNetForSemanticSegmentation,
     YolosConfig,
     YolosForObjectDetection,
 )
 
 from export.bundle import Bundle, BundleError, Weights
 from export.networks.centres import CentresConfig, CentresForObjectDetection
-from export.sources.opening import open_network, read_config, source_folder
+from export.seats import SEATS
+from export.sources.configuration import CONFIG, read_config
+from export.sources.lora import LORA_NETWORKS, fuse
+from export.sources.opening import open_network, source_folder
+from export.sources.single_file import unpack
+from export.sources.ultralytics import UltralyticsFile
 
 Network = Any
 """A torch module of diffusers or transformers; both set ``config`` on their classes in ways that type checkers miss."""
 
 _DIFFUSERS: dict[str, Any] = {
     "unet": UNet2DConditionModel,
-    "controlnet_depth": ControlNetModel,
-    "controlnet_canny": ControlNetModel,
+    **dict.fromkeys(SEATS, ControlNetModel),
     "vae": AutoencoderKL,
 }
-_TRANSFORMERS: dict[str, tuple[Any, Any]] = {
-    "text_encoder": (CLIPTextConfig, CLIPTextModel),
-    "depth": (DPTConfig, DPTForDepthEstimation),
+_TRANSFORMERS: dict[str, tuple[Any, Any]] = {"text_encoder": (CLIPTextConfig, CLIPTextModel)}
+_DEPTHS: dict[str, tuple[Any, Any]] = {
+    "dpt": (DPTConfig, DPTForDepthEstimation),
+    "depth_anything": (DepthAnythingConfig, DepthAnythingForDepthEstimation),
 }
 _DETECTORS: dict[str, tuple[Any, Any]] = {
     "yolos": (YolosConfig, YolosForObjectDetection),
     "centres": (CentresConfig, CentresForObjectDetection),
 }
-"""By the ``model_type`` of their configurations."""
+_SEGMENTS: dict[str, tuple[Any, Any]] = {
+    "upernet": (UperNetConfig, UperNetForSemanticSegmentation),
+    "segformer": (SegformerConfig, SegformerForSemanticSegmentation),
+}
+"""(Configuration, network) by the ``model_type`` of the configuration, which may be left out for the first of each."""
+
+
+ONNX = ".onnx"
+"""How the file of a detector ends that Ultralytics exported."""
 
 
 def load_networks(bundle: Bundle) -> dict[str, Network]:
     """Every network of the bundle by name, as :func:`load_network` loads it. Raises BundleError, also when the networks
     do not fit together."""
-    networks = {name: load_network(bundle, name) for name in bundle.networks}
+    networks = {name: load_network(bundle, name) for name in bundle.used}
     check_hint_factor(networks)
     return networks
 
@@ -58,13 +77,21 @@ def load_network(bundle: Bundle, name: str) -> Network:
     """One network in evaluation mode, its weights rounded to what the bundle stores. Raises BundleError."""
     weights = bundle.networks[name]
     folder = source_folder(bundle, name)
+    if folder is not None and folder.suffix == ONNX:
+        return _ultralytics(name, folder)
     if folder is None:
         # Each network draws from a generator of its own, so that changing one leaves the others as they were.
         torch.manual_seed(bundle.seed + zlib.crc32(name.encode()) % 100_000)
         network = _random(name, weights)
     else:
         with TemporaryDirectory(prefix="reroom-network-") as scratch:
-            network = load_folder(name, open_network(folder, Path(scratch)))
+            if weights.is_file:
+                unpack(folder, name, skeleton(bundle, name), Path(scratch))
+            network = load_folder(
+                name, Path(scratch) if weights.is_file else open_network(folder, Path(scratch))
+            )
+    if name in LORA_NETWORKS:
+        fuse(name, network, bundle.loras)
     network.eval().requires_grad_(False)
     if bundle.stored == "fp16":
         round_to_fp16(name, network)
@@ -87,18 +114,41 @@ def load_folder(name: str, folder: Path) -> Network:
 
 def skeleton(bundle: Bundle, name: str) -> Network:
     """The network ``name`` with its configuration and no numbers, on torch's device "meta". Raises BundleError."""
-    with torch.device("meta"):
-        return _build(name, read_config(bundle, name))
+    folder = source_folder(bundle, name)
+    if folder is not None and folder.suffix == ONNX:
+        return _ultralytics(name, folder)
+    return empty_network(name, read_config(bundle.networks[name]))
+
+
+def empty_network(name: str, config: dict[str, Any]) -> Network:
+    """The network ``name`` of a bundle with this configuration and no numbers, on torch's device "meta".
+
+    Raises BundleError when the configuration describes none.
+    """
+    try:
+        with torch.device("meta"):
+            return _build(name, dict(config))
+    except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, RuntimeError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"{CONFIG} describes no such network: {str(error).splitlines()[0]}") from error
+
+
+def _ultralytics(name: str, file: Path) -> Network:
+    if name != "detector":
+        raise BundleError(f"networks.{name}: {file} is an ONNX file, and only a detector can come as one")
+    return UltralyticsFile(file).eval()
 
 
 def _classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:
     """(configuration, network) of transformers for a network with this configuration."""
-    if name != "detector":
+    if name in _TRANSFORMERS:
         return _TRANSFORMERS[name]
-    kind = config.get("model_type", "yolos")
-    if kind not in _DETECTORS:
-        raise BundleError(f"networks.detector: {kind} is none of {', '.join(_DETECTORS)}")
-    return _DETECTORS[kind]
+    known = {"depth": _DEPTHS, "detector": _DETECTORS, "segments": _SEGMENTS}[name]
+    kind = config.get("model_type", next(iter(known)))
+    if kind not in known:
+        raise BundleError(f"networks.{name}: {kind} is none of {', '.join(known)}")
+    return known[kind]
 
 
 def _build(name: str, config: dict[str, Any]) -> Network:
@@ -158,7 +208,7 @@ def unet_factor(unet: Network) -> int:
 def check_hint_factor(networks: Mapping[str, Network]) -> None:
     """Raises BundleError when a ControlNet's hints would not have the size of the latents."""
     factor = vae_factor(networks["vae"])
-    for name in ("controlnet_depth", "controlnet_canny"):
+    for name in (seat for seat in SEATS if seat in networks):
         hint = hint_factor(networks[name])
         if hint != factor:
             raise BundleError(

@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
 from export.bundle import Bundle, Precision
 from export.networks.denoiser import Denoiser
-from export.networks.load import Network, load_network
-from export.networks.pictures import CentreDetector, Depth, Detector, TextEncoder, VaeDecoder, VaeEncoder
+from export.networks.depth import depth_module
+from export.networks.load import ONNX, Network, load_network
+from export.networks.pictures import CentreDetector, Detector, TextEncoder, VaeDecoder, VaeEncoder
+from export.networks.preparation import HALF, IMAGENET, UNIT, Normalisation, preparation
+from export.networks.segments import segments_module
+from export.networks.ultralytics import UltralyticsDetector
+from export.seats import CONTROLNETS
 
-_HALF = [0.5, 0.5, 0.5]
-_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-_DETECTORS = {"yolos": (Detector, _IMAGENET), "centres": (CentreDetector, (_HALF, _HALF))}
+_DETECTORS: dict[str, tuple[Any, Normalisation]] = {
+    "yolos": (Detector, IMAGENET),
+    "centres": (CentreDetector, HALF),
+    "ultralytics": (UltralyticsDetector, UNIT),
+}
 """Module and normalisation (mean, standard deviation) by the network's ``model_type``."""
 
-GRAPHS: dict[str, tuple[str, ...]] = {
-    "depth": ("depth",),
-    "detector": ("detector",),
-    "text_encoder": ("text_encoder",),
-    "vae_encoder": ("vae",),
-    "vae_decoder": ("vae",),
-    "denoiser": ("unet", "controlnet_depth", "controlnet_canny"),
-}
-"""The networks of each graph."""
+
+def graph_networks(bundle: Bundle) -> dict[str, tuple[str, ...]]:
+    """The graphs of a release of ``bundle``, and the networks of each. Raises BundleError."""
+    return {
+        "depth": ("depth",),
+        "detector": ("detector",),
+        **({"segments": ("segments",)} if "segments" in bundle.seats else {}),
+        "text_encoder": ("text_encoder",),
+        "vae_encoder": ("vae",),
+        "vae_decoder": ("vae",),
+        "denoiser": ("unet", *(CONTROLNETS[hint] for hint in bundle.seats)),
+    }
 
 
 def graph_module(bundle: Bundle, name: str, networks: Mapping[str, Network]) -> nn.Module:
     """The module of the graph ``name``, in evaluation mode, from ``networks`` by name, which it takes over."""
     match name:
         case "depth":
-            side = networks["depth"].config.image_size
-            module: nn.Module = Depth(networks["depth"], (side, side), _HALF, _HALF)
+            module: nn.Module = depth_module(networks["depth"], bundle)
         case "detector":
-            network = networks["detector"]
-            kind, normalisation = _DETECTORS[network.config.model_type]
-            height, width = network.config.image_size
-            module = kind(network, (height, width), *normalisation, bundle.objects, bundle.object_threshold)
+            module = _detector(networks["detector"], bundle)
+        case "segments":
+            module = segments_module(networks["segments"], bundle)
         case "text_encoder":
             module = TextEncoder(networks["text_encoder"])
         case "vae_encoder":
@@ -45,15 +54,26 @@ def graph_module(bundle: Bundle, name: str, networks: Mapping[str, Network]) -> 
         case "vae_decoder":
             module = VaeDecoder(networks["vae"])
         case _:
-            module = Denoiser(*(networks[part] for part in GRAPHS["denoiser"]))
+            controlnets = {hint: networks[CONTROLNETS[hint]] for hint in bundle.seats}
+            module = Denoiser(networks["unet"], controlnets)
     return module.eval()
+
+
+def _detector(network: Network, bundle: Bundle) -> nn.Module:
+    module, normalisation = _DETECTORS[network.config.model_type]
+    wanted = preparation(bundle, "detector", network.config, normalisation)
+    return module(network, wanted.size, wanted.mean, wanted.std, bundle.objects, bundle.object_threshold)
 
 
 def load_graph_module(bundle: Bundle, name: str) -> nn.Module:
     """The module of the graph ``name``, FP32, with its networks loaded from their sources. Raises BundleError."""
-    return graph_module(bundle, name, {part: load_network(bundle, part) for part in GRAPHS[name]})
+    return graph_module(
+        bundle, name, {part: load_network(bundle, part) for part in graph_networks(bundle)[name]}
+    )
 
 
 def graph_precision(bundle: Bundle, name: str) -> Precision:
     """What the graph ``name`` computes in."""
-    return "fp32" if name in bundle.fp32_graphs else bundle.precision
+    # Ultralytics' file is taken as it is.
+    taken = name == "detector" and str(bundle.networks["detector"].path).endswith(ONNX)
+    return "fp32" if taken or name in bundle.fp32_graphs else bundle.precision

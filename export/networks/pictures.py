@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -51,15 +53,23 @@ DOUBLE = 0.5
 
 
 class PhotoNetwork(nn.Module):
-    """A network of fixed input size behind a picture of any size: resize (bilinear, not antialiased) and normalise."""
+    """A network of fixed input size behind a picture of any size: resize (not antialiased: TensorRT cannot) and
+    normalise."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: Network, size: tuple[int, int], mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        size: tuple[int, int],
+        mean: list[float],
+        std: list[float],
+        mode: Literal["bilinear", "bicubic"] = "bilinear",
+    ) -> None:
         super().__init__()
         self.network: Network = network
-        self.size = size
+        self.size, self.mode = size, mode
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
@@ -67,7 +77,9 @@ class PhotoNetwork(nn.Module):
         """UINT8 [B,H,W,3] → normalised [B,3,size], in the type that the network computes in."""
         # In this order: TensorRT takes UINT8 at the edges of a graph only, and refuses to transpose it.
         pixels = image.float().permute(0, 3, 1, 2) / 255.0
-        pixels = F.interpolate(pixels, self.size, mode="bilinear", align_corners=False)
+        pixels = F.interpolate(pixels, self.size, mode=self.mode, align_corners=False)
+        if self.mode == "bicubic":
+            pixels = pixels.clamp(0.0, 1.0)  # it overshoots beside edges
         return narrow((pixels - self.mean) / self.std, self.network)
 
 
@@ -165,10 +177,17 @@ class CentreDetector(ObjectNetwork):
         index = self.layers[labels] * cells + place
         flat = widen(boxes).permute(0, 1, 3, 4, 2).flatten(1, 3)
         found = flat.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)).clamp(0.0, 1.0)
-        same = (labels.unsqueeze(1) == labels.unsqueeze(2)) & (_overlap(found) > DOUBLE) & self.before
-        scores, best = (scores * ~same.any(1)).topk(self.objects, dim=1)
+        doubles = doubles_of_better(found, labels, self.before)
+        scores, best = (scores * ~doubles).topk(self.objects, dim=1)
         labels, found = labels.gather(1, best), found.gather(1, best.unsqueeze(-1).expand(-1, -1, 4))
         return self.padded(found, scores, labels)
+
+
+def doubles_of_better(boxes: Tensor, labels: Tensor, before: Tensor) -> Tensor:
+    """BOOL [B,N]: which of the boxes [B,N,4], the best first, are the same object as a better one. ``before`` BOOL
+    [N,N]: whether the first index is smaller than the second."""
+    same = (labels.unsqueeze(1) == labels.unsqueeze(2)) & (_overlap(boxes) > DOUBLE) & before
+    return same.any(1)
 
 
 def _overlap(boxes: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
+from transformers import PreTrainedModel
 
 from export.bundle import BundleError
 
@@ -53,6 +54,8 @@ def halve_module(module: nn.Module) -> nn.Module:
     Buffers stay as they are. Returns the module.
     """
     for child in module.modules():
+        if isinstance(child, PreTrainedModel):
+            child.set_attn_implementation("sdpa")  # which :func:`safe_attention` replaces
         if isinstance(child, _NORMS):
             child.register_forward_pre_hook(_to_float)
             child.register_forward_hook(_to_half)
@@ -100,26 +103,36 @@ def attention(
 
     Half of the scaling is put on each factor. Raises NotImplementedError for what no network here asks for.
     """
-    if dropout_p or is_causal or enable_gqa:
-        raise NotImplementedError(
-            "attention in half precision is without dropout, causal flag and grouped queries"
-        )
+    if dropout_p or enable_gqa:
+        raise NotImplementedError("attention in half precision is without dropout and grouped queries")
     root = (query.shape[-1] ** -0.5 if scale is None else scale) ** 0.5
     scores = torch.matmul(query * root, (key * root).transpose(-2, -1)).float()
-    if attn_mask is not None:
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attn_mask, -torch.inf)
+    elif attn_mask is not None:
         scores = scores + attn_mask.float()
+    if is_causal:
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(later, -torch.inf)
     return torch.matmul(scores.softmax(-1).to(value.dtype), value)
 
 
 @contextmanager
 def safe_attention() -> Iterator[None]:
-    """While it lasts, :func:`attention` stands for torch's own: the networks of diffusers call that by its name."""
-    own = F.scaled_dot_product_attention
-    F.scaled_dot_product_attention = attention
+    """While it lasts, :func:`attention` stands for torch's own, which networks call by its name, and other softmaxes
+    compute in FP32 too."""
+    own = F.scaled_dot_product_attention, F.softmax
+    F.scaled_dot_product_attention, F.softmax = attention, _softmax
     try:
         yield
     finally:
-        F.scaled_dot_product_attention = own
+        F.scaled_dot_product_attention, F.softmax = own
+
+
+def _softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    return torch.softmax(input.float(), -1 if dim is None else dim).to(dtype or input.dtype)
 
 
 class HalfArithmetic(TorchDispatchMode):
@@ -128,6 +141,9 @@ class HalfArithmetic(TorchDispatchMode):
     CPUs take a hundred times as long for FP16 itself, and ONNX Runtime's CPU provider leaves the rounding out: both
     would say nothing about overflow.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from export.contract import Sizes, graph_specs
 from export.publish import live_document
+from export.seats import DEFAULT_HINTS
 from export.spec import ModelSpec
 
 CAPABILITIES = {"fp16": (75, 80, 86, 89), "fp32": (80, 86, 89)}
@@ -99,7 +100,7 @@ def check_release(release: Path, capabilities: tuple[int, ...] = ()) -> Iterator
     release, ValueError for a capability that the library does not know.
     """
     document = msgspec.json.decode(live_document(release).read_bytes())
-    specs = graph_specs(msgspec.convert(document["sizes"], Sizes))
+    specs = graph_specs(msgspec.convert(document["sizes"], Sizes), document.get("hints", DEFAULT_HINTS))
     for name, facts in document["models"].items():
         path = release / "models" / name / str(facts["version"]) / "model.onnx"
         yield check_graph(path, specs[name], capabilities or CAPABILITIES[facts.get("precision", "fp32")])

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from export.bundle import Bundle, BundleError, local_path
 from export.sources.weights_from_graphs import copy_network, is_packed
-
-CONFIG = "config.json"
 
 
 def source_folder(bundle: Bundle, name: str) -> Path | None:
@@ -23,20 +19,6 @@ def source_folder(bundle: Bundle, name: str) -> Path | None:
     if weights.path is None:
         raise BundleError(f"networks.{name}: give repo, path or config")
     return local_path(bundle, f"networks.{name}", weights.path) / weights.subfolder
-
-
-def read_config(bundle: Bundle, name: str) -> dict[str, Any]:
-    """The arguments of the network's configuration class. Raises BundleError."""
-    folder = source_folder(bundle, name)
-    if folder is None:
-        return dict(bundle.networks[name].config or {})
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-    except (OSError, ValueError) as error:
-        raise BundleError(f"networks.{name}: cannot load {folder}: {CONFIG}: {error}") from error
-    if not isinstance(config, dict):
-        raise BundleError(f"networks.{name}: {folder / CONFIG} is not a JSON object")
-    return config
 
 
 def open_network(folder: Path, scratch: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from export import bundle as bundles
-from export.bundle import NETWORKS, Bundle, BundleError, Lora, Weights, load_bundle
+from export.bundle import KNOWN_NETWORKS, Bundle, BundleError, Lora, Weights, load_bundle
 
 TINY = (bundles.BUNDLES / "tiny.toml").read_text()
 COMMIT = "0" * 40
@@ -101,6 +101,7 @@ defaults = {{ control_scale = [1.0], steps = "many" }}
 [networks]
 unet = {{ repo = "owner/name" }}
 vae = {{ repo = "owner/name", revision = "{COMMIT}", path = "vae" }}
+text_encoder = {{ path = "text", input_size = [64, 64] }}
 depth = {{ subfolder = "depth" }}
 detector = {{ path = 7 }}
 lamp = {{ path = "lamp" }}
@@ -113,8 +114,22 @@ lamp = {{ path = "lamp" }}
         "Object missing required field `path` - at `$.loras[0]`",
         "Expected `int`, got `str` - at `$.defaults.steps`",
         "Expected `array` of length 2, got 1 - at `$.defaults.control_scale`",
-        f"there is no network lamp; there are: {', '.join(NETWORKS)}",
+        f"there is no network lamp; there are: {', '.join(KNOWN_NETWORKS)}",
         "unet comes from owner/name at no fixed revision: name its commit",
         "vae has repo and path: give one of repo, path and config",
+        "text_encoder has input_size, which is for depth, detector, segments only",
         "depth has no source: give one of repo, path and config",
+    ]
+
+
+def test_the_licences_of_a_base_stay(folder: Path) -> None:
+    text = (folder / "tiny.toml").read_text()
+    base = '[[licences]]\nname = "A"\nurl = "a"\nnetworks = ["unet"]\n'
+    (folder / "tiny.toml").write_text(text + base)
+    assert [licence.name for licence in mine(folder, "").licences] == ["A"]
+    more = base + base.replace('"A"', '"B"')
+    assert [licence.name for licence in mine(folder, more).licences] == ["A", "B"]
+    assert problems(folder, base.replace("unet", "safety_checker")) == [
+        "licences: there is no network safety_checker; there are: unet, controlnet_depth, controlnet_canny, vae, "
+        "text_encoder, depth, detector, tokenizer"
     ]

@@ -58,6 +58,26 @@ def test_edges_are_found_as_the_export_says() -> None:
     np.testing.assert_array_equal(module["canny"](photo), cv2.Canny(photo, *CANNY))
 
 
+def test_lines_are_the_long_straight_ones() -> None:
+    module = runpy.run_path(str(ROOT / "model_repository" / "edges" / "1" / "lines.py"))
+    photo = np.full((200, 300, 3), 40, np.uint8)
+    cv2.rectangle(photo, (50, 40), (250, 160), (200, 180, 160), -1)
+    for x in range(100, 200, 12):
+        cv2.rectangle(photo, (x, 100), (x + 5, 105), (20, 20, 20), -1)  # shorter than is drawn
+    lines = module["straight_lines"](photo)
+    assert (lines.shape, lines.dtype) == ((200, 300), np.uint8)
+    assert set(np.unique(lines)) == {0, 255}
+    rows, columns = np.nonzero(lines)
+    assert rows.min() in range(38, 43)
+    assert rows.max() in range(158, 163)
+    assert columns.min() in range(48, 53)
+    assert columns.max() in range(248, 253)
+    assert not lines[60:150, 70:230].any(), "the small squares are left out"
+    # Lines of one pixel: about the rectangle's circumference.
+    assert 500 < len(rows) < 900
+    assert not module["straight_lines"](np.zeros((64, 64, 3), np.uint8)).any()
+
+
 def test_the_models_stages_are_states_of_a_job() -> None:
     stages = {"analyzing", "generating", "transforming", "finalizing"}
     assert stages < {state.value for state in JobState}

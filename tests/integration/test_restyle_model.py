@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tritonclient.grpc.aio import InferenceServerClient, InferInput
+from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
 from reroom.triton import Analysis, Preview, RestyleError, RestyleRequest, Result, Stage, Step, TritonClient
@@ -325,6 +325,26 @@ async def test_analyses_at_once_do_not_mix(client: TritonClient) -> None:
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one.edges, other.edges)
         assert np.abs(one.depth.astype(int) - other.depth).max() <= 1
+
+
+async def test_edges_finds_lines_for_those_who_ask(raw: InferenceServerClient) -> None:
+    photo = np.full((96, 128, 3), 30, np.uint8)
+    photo[20:70, 30:100] = 200
+
+    async def found(*names: str) -> list[Any]:
+        wanted = [InferRequestedOutput(name) for name in names]
+        answer = await raw.infer("edges", [raw_input("image", photo)], outputs=wanted)
+        return [answer.as_numpy(name) for name in ("edges", "lines")]
+
+    (edges, lines), (only, nothing), (neither, alone) = [
+        await found(*names) for names in (("edges", "lines"), ("edges",), ("lines",))
+    ]
+    assert neither is nothing is None
+    np.testing.assert_array_equal(only, edges)
+    np.testing.assert_array_equal(alone, lines)
+    assert lines.shape == photo.shape[:2]
+    assert lines[18:23, 40:90].max(0).all(), "the upper side, within two pixels"
+    assert not lines[30:60, 40:90].any()
 
 
 async def test_perception_is_the_three_networks_side_by_side(raw: InferenceServerClient) -> None:

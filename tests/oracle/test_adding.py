@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
 import sys
 import tomllib
 import types
@@ -13,21 +14,21 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from safetensors.torch import save_file
 
 from export import bundle as bundles
 from export import release
+from export.__main__ import main as export_command
 from export.bundle import Weights, load_bundle
 from export.contract import graph_specs
 from export.networks import load, modules
 from export.proofs import diffusers_pipeline
-from export.sources.tokenizer import load_tokenizer
 from orchestrator.domain import styles
 from restyle import request as restyle_request
 from restyle import solver
 from tests.conftest import ROOT
+from tests.support.checkpoints import save_checkpoint
 
-from .baseline import SD15
 from .test_solver import agrees
 
 PAGE = (ROOT / "docs" / "adding.md").read_text()
@@ -45,8 +46,9 @@ def test_every_block_is_run() -> None:
     assert {section: len(blocks(section)) for section in sections} == {
         "A style": 1,
         "A solver": 2,
-        "A bundle: your own checkpoint": 1,
+        "A bundle: your own checkpoint": 2,
         "A network of another class": 3,
+        "Other eyes": 5,
     }
 
 
@@ -78,12 +80,28 @@ class Fits(Exception):
     """Everything before the export of graphs has passed."""
 
 
-def test_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (block,) = blocks("A bundle: your own checkpoint")
-    folder = tmp_path / "bundles"
-    save_checkpoint(folder / "mine")
-    (folder / "mine.toml").write_text(block)
+def test_a_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written, defaults = blocks("A bundle: your own checkpoint")
+    folder, weights = tmp_path / "bundles", tmp_path / "weights"
+    folder.mkdir()
+    shutil.copy(bundles.BUNDLES / "tiny.toml", folder)
+    shutil.copytree(bundles.BUNDLES / "tokenizer", folder / "tokenizer")
+    save_checkpoint(weights / "mine", weights)
+    shutil.copytree(weights / "controlnet_canny", weights / "lines")
+    down = "lora_unet_conv_in.lora_down.weight"
+    lora = {down: torch.ones(1, 4, 3, 3), down.replace("down", "up"): torch.ones(16, 1, 1, 1)}
+    save_file(lora, weights / "japandi.safetensors")
     monkeypatch.setattr(bundles, "BUNDLES", folder)
+
+    (command,) = re.findall(r"^    \.venv/bin/python -m export (add .*)$", PAGE, re.MULTILINE)
+    arguments = command.replace("~/weights", str(weights)).split()
+    assert export_command([*arguments, "--base", "tiny"]) == 0, capsys.readouterr().err
+    expected = written.replace("/home/me/weights", str(weights)).replace("sd15", "tiny").replace("512", "128")
+    made = folder / "mine.toml"
+    assert made.read_text().splitlines()[1:] == expected.splitlines()
+    made.write_text(made.read_text() + defaults)
 
     def stop(*_: Any) -> None:
         raise Fits
@@ -91,23 +109,6 @@ def test_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "make_graphs", stop)
     with pytest.raises(Fits):
         release.build_release(load_bundle("mine"), tmp_path / "releases", version=1)
-
-
-def save_checkpoint(folder: Path) -> None:
-    """What the page describes, with the networks of the bundle tiny in place of Stable Diffusion's."""
-    tiny = load_bundle("tiny")
-    networks = load.load_networks(tiny)
-    pipeline = StableDiffusionPipeline(
-        **{name: networks[name] for name in ("unet", "vae", "text_encoder")},
-        tokenizer=load_tokenizer(tiny.tokenizer),
-        scheduler=diffusers_pipeline.scheduler("ddim", **SD15),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(folder)
-    for name in ("controlnet_depth", "controlnet_canny", "depth", "detector"):
-        networks[name].save_pretrained(folder / name)
 
 
 def test_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,3 +135,26 @@ def test_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 <= boxes.min() < boxes.max() <= 1
     assert 0 < scores.min() < scores.max() < 1
     assert set(labels.unique().tolist()) <= {0, 1, 2}
+
+
+def test_other_eyes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = load_bundle("tiny")
+    (tmp_path / "tiny.toml").write_text((bundles.BUNDLES / "tiny.toml").read_text())
+    monkeypatch.setattr(bundles, "BUNDLES", tmp_path)
+    found = []
+    for block in blocks("Other eyes"):
+        (tmp_path / "mine.toml").write_text(f'name = "mine"\nbase = "tiny"\n{block}')
+        found.append(load_bundle("mine"))
+    anything, other, detector, lines, segments = found
+    for bundle in found:
+        for name in bundle.used:
+            weights = bundle.networks[name]
+            assert weights == tiny.networks.get(name) or weights.path or weights.repo
+    assert anything.networks["depth"].repo == "depth-anything/Depth-Anything-V2-Small-hf"
+    assert (other.networks["depth"].depth_direction, other.networks["depth"].input_size) == (
+        "distance",
+        (518, 518),
+    )
+    assert modules.graph_precision(msgspec.structs.replace(detector, precision="fp16"), "detector") == "fp32"
+    assert (lines.seats, segments.seats) == (("depth", "lines"), ("depth", "segments"))
+    assert modules.graph_networks(segments)["segments"] == ("segments",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -21,6 +22,7 @@ from restyle.release import Release, load_release
 from restyle.request import InvalidRequest, Request, parse_photo, parse_request
 from tests.conftest import RELEASE
 from tests.support.pictures import room
+from tests.support.releases import read_document, write_document
 
 PHOTO = room(112, 144)
 RESTYLED = PHOTO[..., [0, 2, 1]].copy()
@@ -303,3 +305,68 @@ def test_latents_beyond_reason_are_refused(release: Release) -> None:
     for value in (np.nan, np.inf, 3e38):
         with pytest.raises(InvalidRequest, match="latents must be -10000 to 10000"):
             parse(release, latents=np.full((4, 14, 18), value, np.float32))
+
+
+class SeeingModels(ScriptedModels):
+    """Which also find lines and segments."""
+
+    def __init__(self, pictures: list[NDArray[Any]]) -> None:
+        super().__init__(pictures)
+        self.seen: list[tuple[str, tuple[str, ...]]] = []
+
+    async def __call__(
+        self, model: str, outputs: tuple[str, ...], **tensors: NDArray[Any]
+    ) -> list[NDArray[Any]]:
+        self.seen.append((model, outputs))
+        if outputs == ("lines",):
+            return [tensors["image"][..., 1]]
+        if model == "segments":
+            return [255 - tensors["image"]]
+        return await super().__call__(model, outputs, **tensors)
+
+
+async def test_the_controlnets_are_shown_what_the_release_says(release: Release) -> None:
+    fit = fit_photo(112, 144, release.buckets)
+    photo = to_bucket(PHOTO, fit)
+    shown = {"depth": photo[..., 0], "lines": photo[..., 1], "segments": 255 - photo}
+    for hints in (("depth", "lines"), ("lines", "segments"), ("segments", "depth")):
+        models = SeeingModels([RESTYLED])
+        events = await run(replace(release, hints=hints), models, control_scale=np.array([0.25, 0.5]))
+        (step, *_) = models.steps
+        assert set(step) & {"depth", "edges", "lines", "segments"} == set(hints)
+        for name in hints:
+            np.testing.assert_array_equal(step[name][0], shown[name])
+        # In the order of the hints, whichever they are.
+        np.testing.assert_array_equal(step["control_scale"], [[0.25, 0.5]])
+        # Photo and result are compared by depth and edges all the same.
+        assert models.seen.count(("edges", ("edges",))) == models.seen.count(("depth", ("depth",))) == 2
+        assert result(events).quality["edge_agreement"] > 0.9
+
+
+async def test_without_such_controlnets_there_are_no_lines_and_segments(release: Release) -> None:
+    models = SeeingModels([RESTYLED])
+    await run(release, models)
+    assert release.hints == ("depth", "edges")
+    assert ("edges", ("lines",)) not in models.seen
+    assert "segments" not in [model for model, _ in models.seen]
+
+
+async def test_an_analysis_does_not_look_for_the_controlnets(release: Release) -> None:
+    models = SeeingModels([])
+    release = replace(release, hints=("lines", "segments"))
+    _ = [event async for event in analyse(parse_photo({"image": PHOTO}), release, models)]
+    assert {model for model, _ in models.seen} == {"depth", "edges", "detector"}
+    assert ("edges", ("lines",)) not in models.seen
+
+
+@pytest.mark.parametrize("hints", [["depth", "depth"], ["depth", "pose"], ["depth"], "ab"])
+def test_a_release_with_other_hints_is_refused(
+    hints: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = read_document(RELEASE) | {"hints": hints}
+    monkeypatch.setenv("REROOM_RELEASE", str(write_document(tmp_path, document)))
+    with pytest.raises(ValueError, match="is not a release that this program knows"):
+        load_release()
+    document["hints"] = ["depth", "lines"]
+    write_document(tmp_path, document)
+    assert load_release().hints == ("depth", "lines")

@@ -51,12 +51,12 @@ class Graphs:
     def __init__(self, folder: Path, release: Release) -> None:
         self._folder, self._versions = folder / "models", release.versions
         self._sessions: dict[str, Any] = {}
-        self._canny = _load_canny()
+        self._drawn = {"edges": _load("canny").canny, "lines": _load("lines").straight_lines}
 
     async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: np.ndarray) -> list[np.ndarray]:
         """Run ``model``; returns ``outputs`` in that order. Raises ModelFailed."""
         if model == "edges":
-            return [self._canny(tensors["image"])]
+            return [self._drawn[output](tensors["image"]) for output in outputs]
         try:
             found: list[np.ndarray] = self._session(model).run(list(outputs), tensors)
             return found
@@ -85,14 +85,14 @@ class Watched:
         return await self._graphs(model, outputs, **tensors)
 
 
-def _load_canny() -> Any:
-    file = Path(__file__).parents[2] / "edges" / "1" / "canny.py"
-    spec = importlib.util.spec_from_file_location("canny", file)
+def _load(module_of_edges: str) -> Any:
+    file = Path(__file__).parents[2] / "edges" / "1" / f"{module_of_edges}.py"
+    spec = importlib.util.spec_from_file_location(module_of_edges, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.canny
+    return module
 
 
 def check_settings(release: Release) -> None:

@@ -13,6 +13,9 @@ DEPTH, DETECTOR = "depth", "detector"
 EDGES = "edges"
 """The only one of them that is code and no graph of a release."""
 
+SEGMENTS = "segments"
+"""A graph that only the releases have whose ControlNets are shown it."""
+
 
 class ModelFailed(Exception):
     """Another model refused a request or broke."""
@@ -31,7 +34,8 @@ class Models(Protocol):
 
 @dataclass(frozen=True)
 class Hints:
-    """What the ControlNets are shown of a picture."""
+    """What every release sees of a picture: by it a result is compared with its photo, whatever its ControlNets are
+    shown."""
 
     depth: Bytes
     """UINT8 [H,W], white = near."""
@@ -46,3 +50,18 @@ async def hints_of(picture: Bytes, models: Models) -> Hints:
         models(DEPTH, ("depth",), image=picture[None]),
     )
     return Hints(depth[0], edges)
+
+
+async def hint_of(name: str, picture: Bytes, known: Hints, models: Models) -> Bytes:
+    """What the denoiser's input ``name``, one of ``restyle.release.HINTS``, is shown of a picture UINT8 [H,W,3]: UINT8
+    [H,W], or [H,W,3] for segments. ``known`` are the hints of the same picture. Raises ModelFailed."""
+    match name:
+        case "depth":
+            return known.depth
+        case "edges":
+            return known.edges
+        case "lines":
+            (lines,) = await models(EDGES, ("lines",), image=picture)
+            return lines
+    (segments,) = await models(SEGMENTS, ("segments",), image=picture[None])
+    return segments[0]

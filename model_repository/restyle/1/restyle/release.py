@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from restyle.pictures.images import Fit
 from restyle.solver import PREDICTIONS, SPACINGS, Array, Table, alphas_cumprod, solver_table
 
+HINTS = ("depth", "edges", "lines", "segments")
+"""What ControlNets can be shown of a photo."""
+
 
 @dataclass(frozen=True)
 class Defaults:
@@ -60,6 +63,9 @@ class Release:
     """Token ids that begin, end and pad a prompt."""
     versions: dict[str, int]
     """The version of every graph of this release."""
+    hints: tuple[str, str] = ("depth", "edges")
+    """What the two ControlNets are shown, of HINTS, in the order of control_scale: the names of the denoiser's
+    inputs."""
 
     def latent_shape(self, fit: Fit) -> tuple[int, int, int, int]:
         """[1,C,h,w] of the latents of a photo's bucket."""
@@ -102,14 +108,14 @@ def load_release() -> Release:
 
 def _parse(document: dict[str, Any], folder: Path) -> Release:
     defaults, schedule, tokenizer = document["defaults"], document["schedule"], document["tokenizer"]
-    depth_scale, edge_scale = defaults["control_scale"]
+    first_scale, second_scale = defaults["control_scale"]
     spacing = _one_of("spacing", schedule.get("spacing", "diffusers"), SPACINGS)
     return Release(
         name=document["release"],
         buckets=[(height, width) for height, width in document["buckets"]],
         vae_factor=document["sizes"]["vae_factor"],
         latent_channels=document["sizes"]["latent_channels"],
-        defaults=Defaults(**{**defaults, "control_scale": (depth_scale, edge_scale)}),
+        defaults=Defaults(**{**defaults, "control_scale": (first_scale, second_scale)}),
         alphas=alphas_cumprod(schedule["beta_start"], schedule["beta_end"], schedule["train_steps"]),
         prediction=_one_of("prediction", schedule.get("prediction", "epsilon"), PREDICTIONS),
         spacing=spacing,
@@ -121,7 +127,15 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
         tokenizer=folder / tokenizer["file"],
         frame=(tokenizer["begin"], tokenizer["end"], tokenizer["pad"]),
         versions={name: facts["version"] for name, facts in document["models"].items()},
+        hints=_hints(document.get("hints", HINTS[:2])),
     )
+
+
+def _hints(names: list[str]) -> tuple[str, str]:
+    first, second = names
+    if first == second or not {first, second} <= set(HINTS):
+        raise ValueError(f"hints are {first} and {second}, not two of {', '.join(HINTS)}")
+    return first, second
 
 
 def _one_of(name: str, value: str, known: Collection[str]) -> str:

@@ -1,12 +1,13 @@
-"""Condition: encode the prompts and, where they are needed, the photo and the part of it that is kept."""
+"""Condition: encode the prompts and, where they are needed, the photo and the part of it that is kept; see what else
+the ControlNets are shown."""
 
 import asyncio
 from dataclasses import dataclass
 
 import numpy as np
 
-from restyle.models import Hints, Models
-from restyle.pictures.images import Floats, latent_mask, to_signal
+from restyle.models import Models, hint_of
+from restyle.pictures.images import Bytes, Floats, latent_mask, to_signal
 from restyle.prompt import Cut, Prompts
 from restyle.release import Release
 from restyle.request import Request
@@ -17,7 +18,8 @@ from restyle.stages.see import SeenPhoto
 class Conditioning:
     """What the steps are conditioned on, in the bucket's frame."""
 
-    hints: Hints
+    hints: dict[str, Bytes]
+    """What the ControlNets are shown, by the denoiser's input: UINT8 [H,W], or [H,W,3] in colours."""
     text: Floats
     """FP32 [1,K,77,D]: (unconditional, conditional), or the conditional alone without guidance."""
     photo_latents: Floats
@@ -37,14 +39,16 @@ async def condition(
     if request.guided:
         unwanted, negative_cuts = prompts.encode(*request.negative_prompt)
         rows = [unwanted, ids]
-    (text,), photo_latents = await asyncio.gather(
+    (text,), photo_latents, *hints = await asyncio.gather(
         models("text_encoder", ("hidden_states",), input_ids=np.stack(rows)),
         _photo_latents(request, seen, release, models),
+        *(hint_of(name, seen.photo, seen.hints, models) for name in release.hints),
     )
     keep = None
     if request.keep_mask is not None:
         keep = await asyncio.to_thread(latent_mask, request.keep_mask, seen.fit, release.vae_factor)
-    return Conditioning(seen.hints, text[None], photo_latents, keep, cuts, negative_cuts)
+    shown = dict(zip(release.hints, hints, strict=True))
+    return Conditioning(shown, text[None], photo_latents, keep, cuts, negative_cuts)
 
 
 async def _photo_latents(request: Request, seen: SeenPhoto, release: Release, models: Models) -> Floats:

@@ -34,7 +34,7 @@ def philox_noise(seed: int, step: int, shape: tuple[int, ...]) -> Floats:
 async def denoise(
     request: Request, conditioning: Conditioning, table: Table, control_scale: Floats, models: Models
 ) -> AsyncIterator[DenoisedStep]:
-    """Run the steps of ``table``; ``control_scale`` FP32 [2] weighs depth and edges. Raises ModelFailed."""
+    """Run the steps of ``table``; ``control_scale`` FP32 [2] weighs the two hints. Raises ModelFailed."""
     photo_latents, keep = conditioning.photo_latents, conditioning.keep
     shape = photo_latents.shape
     noise = philox_noise(request.seed, 0, shape) if request.latents is None else request.latents[None]
@@ -52,9 +52,8 @@ async def denoise(
             timestep=np.array([[table.timesteps[index]]], np.float32),
             coefficients=np.array([[*row, request.guidance_scale]], np.float32),
             text=conditioning.text,
-            depth=conditioning.hints.depth[None],
-            edges=conditioning.hints.edges[None],
             control_scale=control_scale[None],
+            **{name: hint[None] for name, hint in conditioning.hints.items()},
         )
         if keep is not None:
             # x' is linear in x0: moving x0 towards the photo moves x' by b as much.
