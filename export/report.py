@@ -229,11 +229,9 @@ def _row(pair: Pair) -> str:
     """The pictures of one case beside each other."""
     apart = np.abs(pair.ours - pair.theirs).max(axis=-1)
     factor = amplification(float(apart.max()))
-    depth, edges = pair.hints
     pictures = {
         "photo": pair.photo,
-        "hint: depth": depth,
-        "hint: edges": edges,
+        **{f"hint: {name}": picture for name, picture in pair.hints.items()},
         "diffusers": pair.theirs,
         "restyle": pair.ours,
         f"difference × {factor:,}": apart * factor,

@@ -27,7 +27,14 @@ from numpy.typing import NDArray
 
 from export.bundle import BUNDLES, Bundle
 from export.networks.load import load_network
-from export.proofs.diffusers_pipeline import DRAWING, NETWORKS, Pipeline, hint, photo_latents, scheduler
+from export.proofs.diffusers_pipeline import (
+    DRAWING,
+    Pipeline,
+    hint,
+    photo_latents,
+    pipeline_networks,
+    scheduler,
+)
 from export.proofs.parity import ParityError
 from export.proofs.rehearsal import REPOSITORY, rehearse
 from export.publish import live_document
@@ -104,11 +111,12 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Pair:
-    """What both sides made of one case: UINT8 [H,W,3] or [H,W], and the pictures FP64 [H,W,3] before rounding."""
+    """What both sides made of one case: FP64 [H,W,3] before rounding; and of what, UINT8."""
 
     case: CaseFacts
     photo: NDArray[np.uint8]
-    hints: list[NDArray[np.uint8]]
+    hints: dict[str, NDArray[np.uint8]]
+    """[H,W] or [H,W,3], by name."""
     ours: NDArray[np.float64]
     theirs: NDArray[np.float64]
 
@@ -247,10 +255,10 @@ def room(height: int, width: int, seed: int) -> NDArray[np.uint8]:
 def paint_with_diffusers(bundle: Bundle, cases: list[Case], asked: Path, painted: Path, answer: Path) -> None:
     """Paint ``cases`` with diffusers: photo and noise of the file ``asked``, hints of the file ``painted``; writes
     ``answer`` with ``pixels_i``, ``latents_i`` and ``ids_i`` as `restyle` does."""
-    networks = {name: load_network(bundle, name) for name in NETWORKS}
+    networks = {name: load_network(bundle, name) for name in pipeline_networks(bundle.seats)}
     tokenizer, defaults = load_tokenizer(bundle.tokenizer), bundle.defaults
     sampler = scheduler(solver_of(bundle), **msgspec.structs.asdict(bundle.schedule))
-    pipeline = Pipeline(networks, tokenizer, sampler, defaults.strength, defaults.start_noise)
+    pipeline = Pipeline(networks, tokenizer, sampler, defaults.strength, defaults.start_noise, bundle.seats)
     made: dict[str, NDArray[Any]] = {}
     with np.load(asked) as given, np.load(painted) as ours, torch.no_grad():
         for index, case in enumerate(cases):
@@ -260,7 +268,7 @@ def paint_with_diffusers(bundle: Bundle, cases: list[Case], asked: Path, painted
             )
             latents = pipeline.latents(
                 case.steps,
-                [hint(picture) for picture in ours[f"hints_{index}"]],
+                [hint(ours[f"hint_{index}_{name}"]) for name in bundle.seats],
                 given[f"noise_{index}"][None],
                 photo,
                 prompt=prompt,
@@ -345,7 +353,9 @@ def compare(cases: list[Case], asked: Path, painted: Path, answer: Path) -> list
                 latents=float(np.abs(ours[f"latents_{index}"] - theirs[f"latents_{index}"]).max()),
                 contrast=float(pixels[1].std()),
             )
-            pairs.append(Pair(facts, given[f"photo_{index}"], list(ours[f"hints_{index}"]), *pixels))
+            start = f"hint_{index}_"
+            shown = {name.removeprefix(start): ours[name] for name in ours if name.startswith(start)}
+            pairs.append(Pair(facts, given[f"photo_{index}"], shown, *pixels))
     return pairs
 
 

@@ -73,7 +73,7 @@ def test_another_pipeline_misses(proved: tuple[Whole, list[Pair], Path], tmp_pat
     cases, bundle = pairs_cases(pairs[:1]), BUNDLE
     if change == "hints":
         with np.load(painted) as ours:
-            swapped = {"hints_0": ours["hints_0"][::-1]}
+            swapped = {"hint_0_depth": ours["hint_0_edges"], "hint_0_edges": ours["hint_0_depth"]}
         np.savez(tmp_path / "swapped.npz", allow_pickle=False, **swapped)
         shown = tmp_path / "swapped.npz"
     else:
