@@ -53,7 +53,7 @@ def changed_folder(saved: Path, name: str, target: Path, change: Callable[[Tenso
     return target
 
 
-@pytest.mark.parametrize("bundle", ["tiny", "dollhouse", "sd15_quarter"])
+@pytest.mark.parametrize("bundle", ["tiny", "dollhouse", "sd15_quarter", "sd15"])
 def test_the_projects_own_bundles_are_right(bundle: str) -> None:
     assert find_problems(load_bundle(bundle)) == []
 
