@@ -190,6 +190,7 @@ def took(order: Order, made: Made) -> Took:
     return Took(
         seconds=round(made.seconds, 1),
         peak_bytes=made.peak_bytes,
+        share=max(made.share.values()),
         allowed={tensor.name: allowed[tensor.dtype] for tensor in outputs},
     )
 

@@ -30,6 +30,8 @@ class Took(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     peak_bytes: int
     """Of memory."""
+    share: float = 0.0
+    """Of its outputs' differences from torch, the largest as a share of what is allowed, 0..1."""
     allowed: dict[str, str]
     """By output, in words: how far it may be from torch's."""
 
@@ -116,7 +118,8 @@ def tables(document: Mapping[str, Any], proof: Proof) -> Iterator[Table]:
     yield Table(
         "Graphs",
         "Largest difference of each graph's outputs from torch's, in the output's own units: at the native shape, a "
-        "full batch of the smallest and one sample of the largest. Every weight was compared with its source by name.",
+        "full batch of the smallest and one sample of the largest. What is allowed is relative to the output's largest "
+        "value (at least 1), or in levels of 255. Every weight was compared with its source by name.",
         (
             "graph",
             "version",
@@ -199,7 +202,7 @@ def _run(whole: Whole) -> str:
     return (
         ""
         if whole.strength == 1
-        else f"Of the steps, {whole.strength:.0%} are run: restyle starts from the photo. "
+        else f"Of the steps, {100 * whole.strength:.0f} % are run: restyle starts from the photo. "
     )
 
 
@@ -228,11 +231,9 @@ def _row(pair: Pair) -> str:
     """The pictures of one case beside each other."""
     apart = np.abs(pair.ours - pair.theirs).max(axis=-1)
     factor = amplification(float(apart.max()))
-    depth, edges = pair.hints
     pictures = {
         "photo": pair.photo,
-        "hint: depth": depth,
-        "hint: edges": edges,
+        **{f"hint: {name}": picture for name, picture in pair.hints.items()},
         "diffusers": pair.theirs,
         "restyle": pair.ours,
         f"difference × {factor:,}": apart * factor,

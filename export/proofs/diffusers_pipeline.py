@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from diffusers import (
 from numpy.typing import NDArray
 
 from export.networks.load import Network
+from export.seats import CONTROLNETS, DEFAULT_HINTS
 
 SCHEDULERS: dict[str, Any] = {
     "ddim": (DDIMScheduler, {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}),
@@ -31,8 +32,10 @@ SCHEDULERS: dict[str, Any] = {
 DRAWING = frozenset({"euler_ancestral"})
 """Solvers that draw fresh noise in every step, which a pipeline of diffusers cannot be given."""
 
-NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder")
-"""Those of a bundle that a pipeline is made of."""
+
+def pipeline_networks(hints: Sequence[str]) -> tuple[str, ...]:
+    """The networks of a bundle that its pipeline is made of; ``hints``: see ``Bundle.seats``."""
+    return ("unet", *(CONTROLNETS[hint] for hint in hints), "vae", "text_encoder")
 
 
 def scheduler(
@@ -60,9 +63,10 @@ def scheduler(
 
 
 def hint(picture: NDArray[np.uint8]) -> torch.Tensor:
-    """UINT8 [H,W] → FP32 [1,3,H,W] in 0..1, as the pipelines take it."""
+    """UINT8 [H,W] or [H,W,3] → FP32 [1,3,H,W] in 0..1, as the pipelines take it."""
     # Copied: what Triton returned is read-only, which torch warns of.
-    return torch.from_numpy(np.array(picture))[None, None].expand(1, 3, -1, -1).float() / 255.0
+    colours = torch.from_numpy(np.array(picture if picture.ndim == 3 else picture[..., None]))
+    return colours.permute(2, 0, 1)[None].expand(1, 3, -1, -1).float() / 255.0
 
 
 def photo_latents(photo: NDArray[np.uint8], vae: Network) -> NDArray[np.float32]:
@@ -94,8 +98,9 @@ class Pipeline:
         scheduler: Any,
         strength: float = 1.0,
         start_noise: float = 1.0,
+        hints: Sequence[str] = DEFAULT_HINTS,
     ) -> None:
-        """``networks``: those of a bundle, by name."""
+        """``networks``: those of a bundle, by name; ``hints``: see ``Bundle.seats``."""
         self._strength, self._start_noise = strength, start_noise
         kind = StableDiffusionControlNetPipeline if strength >= 1.0 else _ImageToImage
         self._pipeline = kind(
@@ -103,7 +108,7 @@ class Pipeline:
             text_encoder=networks["text_encoder"],
             tokenizer=tokenizer,
             unet=networks["unet"],
-            controlnet=[networks["controlnet_depth"], networks["controlnet_canny"]],
+            controlnet=[networks[CONTROLNETS[hint]] for hint in hints],
             scheduler=scheduler,
             safety_checker=None,
             feature_extractor=None,

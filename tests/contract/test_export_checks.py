@@ -196,11 +196,10 @@ def test_a_bundle_that_starts_from_the_photo_is_published_with_its_palettes(
 ) -> None:
     """Rehearsed as a service would run it: from the photo without noise, two steps of the last fifth."""
 
-    def published_before(orders: Any, folder: Path, *_: Any) -> dict[str, Any]:
+    def published_before(orders: Any, folder: Path, *_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Tiny's graphs, which are the same and take a minute to make."""
         shutil.copytree(RELEASE / "models", folder)
-        facts: dict[str, Any] = read_document(RELEASE)["models"]
-        return facts
+        return read_document(RELEASE)["models"], {}
 
     monkeypatch.setattr(publishing, "make_graphs", published_before)
     tiny = load_bundle("tiny")
@@ -215,6 +214,7 @@ def test_a_bundle_that_starts_from_the_photo_is_published_with_its_palettes(
     assert (document["defaults"]["strength"], document["defaults"]["start_noise"]) == (0.2, 0.0)
     assert document["schedule"]["spacing"] == "trailing"
     assert (document["solvers"], document["palettes"]) == (bundle.solvers, bundle.palettes)
+    assert "Of the steps, 20 % are run" in (tmp_path / "tiny/versions/1/report.md").read_text()
 
 
 def with_another_text_encoder(folder: Path, document: dict[str, Any]) -> None:

@@ -28,9 +28,9 @@ from export.proofs.whole import (
     paint_with_diffusers,
     prove_whole,
 )
-from export.publish import REPORTS
-from export.report import Proof, Took, amplification, write_report
-from tests.conftest import RELEASE
+from export.publish import REPORTS, live_document
+from export.report import Proof, Took, amplification, markdown, write_report
+from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document
 
 BUNDLE = load_bundle("tiny")
@@ -73,7 +73,7 @@ def test_another_pipeline_misses(proved: tuple[Whole, list[Pair], Path], tmp_pat
     cases, bundle = pairs_cases(pairs[:1]), BUNDLE
     if change == "hints":
         with np.load(painted) as ours:
-            swapped = {"hints_0": ours["hints_0"][::-1]}
+            swapped = {"hint_0_depth": ours["hint_0_edges"], "hint_0_edges": ours["hint_0_depth"]}
         np.savez(tmp_path / "swapped.npz", allow_pickle=False, **swapped)
         shown = tmp_path / "swapped.npz"
     else:
@@ -197,6 +197,17 @@ def test_the_report_says_what_was_measured(report: tuple[dict[str, Any], Proof, 
         ["Other", "https://example.org/other", "A & B"],
     ]
     assert {row[0]: row[2] for row in rows_of(text, "Sources")}["detector"] == "not stated"
+
+
+@pytest.mark.parametrize("name", ["tiny", "dollhouse"])
+def test_a_committed_report_says_what_its_release_does(name: str) -> None:
+    release = ROOT / "releases" / name
+    folder = live_document(release).parent
+    proof = msgspec.json.decode((folder / "proof.json").read_bytes(), type=Proof)
+    judge(proof.whole)
+    document, text = read_document(release), (folder / "report.md").read_text()
+    check_report(text, document, proof)
+    assert text == markdown(load_bundle(name).description, document, proof)
 
 
 @pytest.mark.parametrize("wrong", ["parity", "bytes", "case", "worst"])

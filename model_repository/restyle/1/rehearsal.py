@@ -8,8 +8,8 @@ RELEASE is laid out like a published release; with --settings its graphs may be 
 With --paint it also paints given cases, whose pictures the exporter compares with those of another program. For each
 case i CASES.npz holds ``photo_i`` UINT8 [H,W,3] with the sides of a bucket, ``noise_i`` FP32 [C,h,w] to start from, and
 ``request_i``, a JSON object: more inputs of `restyle` by name, each a list. PAINTED.npz gets ``pixels_i`` FP32 [H,W,3],
-0..255 before rounding, ``latents_i`` FP32 [1,C,h,w] that were decoded, ``hints_i`` UINT8 [2,H,W] that the ControlNets
-were shown, and ``ids_i`` INT64 [rows,77] that the text encoder got.
+0..255 before rounding, ``latents_i`` FP32 [1,C,h,w] that were decoded, ``hint_i_NAME`` UINT8 [H,W] or [H,W,3] that the
+ControlNets were shown, and ``ids_i`` INT64 [rows,77] that the text encoder got.
 """
 
 import argparse
@@ -194,8 +194,8 @@ async def paint_cases(release: Release, models: Graphs, cases: Path, painted: Pa
                         made[f"pixels_{index}"] = event.pixels
             except (InvalidRequest, ModelFailed) as error:
                 raise Unfit(f"case {index}: {error}") from error
-            shown = [tensor for tensor in watched.given["denoiser"].values() if tensor.dtype == np.uint8]
-            made[f"hints_{index}"] = np.concatenate(shown)
+            for name in release.hints:
+                made[f"hint_{index}_{name}"] = watched.given["denoiser"][name][0]
             made[f"latents_{index}"] = watched.given["vae_decoder"]["latents"]
             made[f"ids_{index}"] = watched.given["text_encoder"]["input_ids"]
     np.savez(painted, allow_pickle=False, **made)
