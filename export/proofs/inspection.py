@@ -211,7 +211,11 @@ def _today(key: str) -> str:
 
 def _as_transformers_sees(folder: Path, network: Network) -> tuple[dict[str, Shape], dict[str, Shape]]:
     """(expected, found) shapes of a folder's tensors, as far as they differ, after all the renaming that transformers
-    does when it loads them."""
+    does when it loads them.
+
+    What the network has no use for is left out: files hold projections and heads of other tasks, and the last layers
+    that a configuration skips.
+    """
     verbosity = transformers.utils.logging.get_verbosity()
     bars = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.set_verbosity_error()
@@ -228,7 +232,7 @@ def _as_transformers_sees(folder: Path, network: Network) -> tuple[dict[str, Sha
             transformers.utils.logging.enable_progress_bar()
     shapes = _shapes(network)
     expected = {key: shapes.get(key, ()) for key in sorted(seen["missing_keys"])}
-    found: dict[str, Shape] = {key: () for key in sorted(seen["unexpected_keys"])}
+    found: dict[str, Shape] = {}
     for key, theirs, ours in sorted(seen["mismatched_keys"]):
         expected[key], found[key] = tuple(ours), tuple(theirs)
     return expected, found
