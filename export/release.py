@@ -26,6 +26,7 @@ from export.proofs.whole import prove_whole
 from export.publish import (
     check_unpublished,
     documents,
+    live_document,
     live_version,
     make_live,
     next_version,
@@ -85,17 +86,22 @@ def build_release(
     staging = Path(mkdtemp(prefix=f".{bundle.name}-", dir=releases))
     try:
         number = version or next_version(target)
-        _build(bundle, staging, number, target, work or staging / "work", report)
+        kept = work or staging / "work"
+        document, graphs = _build(bundle, staging, number, target, kept, report)
         if version is None and _same_as_live(staging, number, target):
             report(f"nothing has changed since version {live_version(target)}, which stays live")
             return target
+        _prove(bundle, staging, document, graphs, kept, report)
         publish(staging, target, number)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return target
 
 
-def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path, report: Report) -> None:
+def _build(
+    bundle: Bundle, staging: Path, version: int, target: Path, work: Path, report: Report
+) -> tuple[dict[str, Any], dict[str, Took]]:
+    """Lay the version out in ``staging``; returns its release.json, and what its graphs took."""
     preview = preview_matrix(bundle)
     local = with_folders(bundle, local_folders(bundle))
     inspect_bundle(local)
@@ -138,10 +144,23 @@ def _build(bundle: Bundle, staging: Path, version: int, target: Path, work: Path
         raise BundleError(f"{bundle.name}.toml: {error}") from error
     document["models"], graphs = make_graphs(orders, staging / "models", version, target, work, report)
     _write(document, staging / folder)
+    return document, graphs
+
+
+def _prove(
+    bundle: Bundle,
+    staging: Path,
+    document: dict[str, Any],
+    graphs: dict[str, Took],
+    work: Path,
+    report: Report,
+) -> None:
+    """Compare whole pictures with diffusers', and write the report."""
     report("restyle paints with the graphs, diffusers with their source …")
+    local = with_folders(bundle, local_folders(bundle))
     whole, pairs = prove_whole(local, staging, work / "whole")
     proof = Proof(whole=whole, graphs=graphs)
-    write_report(staging / folder, bundle.description, document, proof, pairs)
+    write_report(live_document(staging).parent, bundle.description, document, proof, pairs)
     report(
         f"the pictures differ by {whole.worst.difference:.2g} of 255 at most, {whole.tolerance:g} is allowed"
     )
@@ -190,6 +209,7 @@ def took(order: Order, made: Made) -> Took:
     return Took(
         seconds=round(made.seconds, 1),
         peak_bytes=made.peak_bytes,
+        share=max(made.share.values()),
         allowed={tensor.name: allowed[tensor.dtype] for tensor in outputs},
     )
 

@@ -30,6 +30,8 @@ class Took(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     peak_bytes: int
     """Of memory."""
+    share: float = 0.0
+    """Of its outputs' differences from torch, the largest as a share of what is allowed, 0..1."""
     allowed: dict[str, str]
     """By output, in words: how far it may be from torch's."""
 

@@ -100,6 +100,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     parity: dict[str, float]
     """Largest difference from torch per output, in the output's own units."""
+    share: dict[str, float]
+    """The same as a share, 0..1, of what is allowed."""
     rounding: dict[str, float]
     folded: list[str]
     seconds: float
@@ -235,7 +237,8 @@ def _halve(order: Order, spec: ModelSpec, module: nn.Module, case: parity.Case) 
             f"{order.graph}.{infinite[0]}: FP16 overflows in these networks: write "
             f'fp32_graphs = ["{order.graph}"] into the bundle'
         )
-    return parity.compare(spec, outputs, exact, parity.ANY)
+    found = parity.compare(spec, outputs, exact, parity.ANY)
+    return {name: difference.largest for name, difference in found.items()}
 
 
 def tolerance_of(precision: Precision, bundle: Bundle) -> parity.Tolerance:
@@ -259,7 +262,8 @@ def prove(folder: Path) -> None:
         stored=order.bundle.stored,
         sha256={file.name: sha256(file) for file in files},
         bytes=sum(file.stat().st_size for file in files),
-        parity=differences,
+        parity={name: difference.largest for name, difference in differences.items()},
+        share={name: difference.share for name, difference in differences.items()},
         rounding=written.rounding,
         folded=written.folded,
         seconds=written.seconds + time.monotonic() - begun,

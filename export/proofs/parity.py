@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -98,24 +99,33 @@ ANY = Tolerance(number=np.inf, byte=255, score=FP16.score, choice=1.0)
 """For measuring alone."""
 
 
+class Difference(NamedTuple):
+    """How far an output is from torch's."""
+
+    largest: float
+    """In the output's own units; of choices, the share that differs."""
+    share: float
+    """The same as a share of what is allowed, 0..1."""
+
+
 def check_outputs(
     spec: ModelSpec, path: Path, cases: list[Reference], tolerance: Tolerance = FP32
-) -> dict[str, float]:
-    """The largest difference per output over all cases, in its own units. Raises ParityError beyond the tolerance."""
+) -> dict[str, Difference]:
+    """The largest differences per output over all cases. Raises ParityError beyond the tolerance."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    worst: dict[str, float] = {tensor.name: 0.0 for tensor in spec.outputs}
+    worst = {tensor.name: Difference(0.0, 0.0) for tensor in spec.outputs}
     for case in cases:
         actual = dict(zip(worst, session.run(list(worst), case.inputs), strict=True))
         for name, difference in compare(spec, actual, case, tolerance).items():
-            worst[name] = max(worst[name], difference)
+            pairs = zip(worst[name], difference, strict=True)
+            worst[name] = Difference(*(max(pair) for pair in pairs))
     return worst
 
 
 def compare(
     spec: ModelSpec, actual: Mapping[str, np.ndarray], case: Reference, tolerance: Tolerance
-) -> dict[str, float]:
-    """The largest difference per output, in its own units; of choices, the share that differs. Raises ParityError
-    beyond the tolerance."""
+) -> dict[str, Difference]:
+    """The largest difference per output. Raises ParityError beyond the tolerance."""
     expected = dict(zip((tensor.name for tensor in spec.outputs), case.outputs, strict=True))
     rows = distinct(expected["scores"], tolerance.score) if "scores" in expected else None
     found = {}
@@ -141,7 +151,7 @@ def compare(
             raise ParityError(
                 f"{spec.name}.{tensor.name}: differs from torch by {largest:.3g}, allowed {allowed:.3g}"
             )
-        found[tensor.name] = largest
+        found[tensor.name] = Difference(largest, largest / allowed if allowed else 0.0)
     return found
 
 
@@ -160,8 +170,8 @@ def check_weights(
     """Which parameters of ``used`` (names in ``module``) are not in ``stored``, the graph's initializers; raises
     ParityError where one differs.
 
-    The exporter may store a matrix transposed under a name of its own, or equal tensors once; such a parameter counts when
-    it is found by value.
+    The exporter may store a matrix transposed under a name of its own, or equal tensors once; such a parameter counts
+    when it is found by value.
     """
     absent = []
     for parameter in sorted(used):
