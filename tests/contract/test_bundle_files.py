@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from export import bundle as bundles
 from export.bundle import KNOWN_NETWORKS, Bundle, BundleError, Lora, Weights, load_bundle
+from export.sources.wanted import wanted_files
 
 TINY = (bundles.BUNDLES / "tiny.toml").read_text()
 COMMIT = "0" * 40
@@ -90,6 +92,15 @@ def test_a_base_that_is_missing_or_the_bundle_itself(folder: Path) -> None:
         load_bundle("mine")
 
 
+def test_every_network_that_a_bundle_can_name_can_come_from_a_hub() -> None:
+    hub = Weights(repo="owner/name", revision=COMMIT)
+    bundle = msgspec.structs.replace(
+        load_bundle("tiny"), networks=dict.fromkeys(KNOWN_NETWORKS, hub), tokenizer=hub
+    )
+    (wanted,) = wanted_files(bundle).values()
+    assert {"config.json", "model.safetensors", "diffusion_pytorch_model.safetensors"} <= set(wanted.needed)
+
+
 def test_all_mistakes_are_told_at_once(folder: Path) -> None:
     assert problems(
         folder,
@@ -130,6 +141,5 @@ def test_the_licences_of_a_base_stay(folder: Path) -> None:
     more = base + base.replace('"A"', '"B"')
     assert [licence.name for licence in mine(folder, more).licences] == ["A", "B"]
     assert problems(folder, base.replace("unet", "safety_checker")) == [
-        "licences: there is no network safety_checker; there are: unet, controlnet_depth, controlnet_canny, vae, "
-        "text_encoder, depth, detector, tokenizer"
+        f"licences: there is no network safety_checker; there are: {', '.join(KNOWN_NETWORKS)}, tokenizer"
     ]
