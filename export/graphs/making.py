@@ -59,6 +59,12 @@ _ORDER, _REFERENCES, _WRITTEN, _FACTS = "order.json", "references.npz", "written
 _STATUSES = {3: BundleError, 4: ParityError}
 """Exit statuses of a stage that say which error its last line on stderr is."""
 
+_CODE = (
+    *("networks/*.py", "graphs/*.py", "proofs/parity.py", "contract.py", "seats.py", "spec.py"),
+    *(f"sources/{name}.py" for name in ("lora", "single_file", "ultralytics", "weights_from_graphs")),
+)
+"""The files of this package that a graph's content depends on."""
+
 Report = Callable[[str], None]
 
 
@@ -175,7 +181,7 @@ def fingerprint(order: Order) -> str:
     for lora in bundle.loras:
         digest.update(sha256(lora.file).encode())
     package = Path(__file__).parents[1]
-    for code in sorted(package.rglob("*.py")):
+    for code in sorted(file for pattern in _CODE for file in package.glob(pattern)):
         digest.update(f"{code.relative_to(package)} {sha256(code)}\n".encode())
     digest.update("".join(f"{tool} {package_version(tool)}\n" for tool in TOOLS).encode())
     return digest.hexdigest()

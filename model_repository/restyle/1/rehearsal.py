@@ -45,12 +45,21 @@ class Unfit(Exception):
     """The release does not work; the message is one sentence."""
 
 
+KEPT_BYTES = 1_000_000_000
+"""Of graphs' files that may be loaded at a time, but for a single larger one: ONNX Runtime holds weights up to twice."""
+
+
 class Graphs:
-    """The models of a release in ONNX Runtime, each loaded when it is first called, and `edges`."""
+    """The models of a release in ONNX Runtime, each loaded when it is called, and `edges`.
+
+    Small graphs stay loaded; those of a large release, which would not fit into memory together, make room for each
+    other.
+    """
 
     def __init__(self, folder: Path, release: Release) -> None:
         self._folder, self._versions = folder / "models", release.versions
-        self._sessions: dict[str, Any] = {}
+        self._sessions: dict[str, tuple[Any, int]] = {}
+        """By model, the first loaded first; with the bytes of its files."""
         self._drawn = {"edges": _load("canny").canny, "lines": _load("lines").straight_lines}
 
     async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: np.ndarray) -> list[np.ndarray]:
@@ -67,9 +76,13 @@ class Graphs:
         import onnxruntime  # late: settings are checked without it
 
         if model not in self._sessions:
-            file = self._folder / model / str(self._versions[model]) / "model.onnx"
-            self._sessions[model] = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-        return self._sessions[model]
+            folder = self._folder / model / str(self._versions[model])
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            while self._sessions and size + sum(kept for _, kept in self._sessions.values()) > KEPT_BYTES:
+                del self._sessions[next(iter(self._sessions))]
+            session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+            self._sessions[model] = session, size
+        return self._sessions[model][0]
 
 
 class Watched:
