@@ -17,9 +17,13 @@ from export.bundle import BundleError
 from export.graphs.fp16_initializers import halve
 from export.sources import weights_from_graphs
 from export.sources.weights_from_graphs import INDEX, REMAINDER, Index, copy_network, is_packed, pack
+from tests.support.releases import write_document
 
 FILE = "model.safetensors"
+
 VERSION = 2
+EARLIER = 1
+"""The version whose graph the release has in common."""
 
 
 def tensors(seed: int) -> dict[str, np.ndarray]:
@@ -52,10 +56,10 @@ def write_release(folder: Path, seed: int = 0) -> Path:
     initializers = [numpy_helper.from_array(array, name) for name, array in held.items()]
     model = helper.make_model(helper.make_graph([], "g", [], [], initializers))
     halve(model)
-    file = folder / "models" / "detector" / str(VERSION) / "model.onnx"
+    file = folder / "models" / "detector" / str(EARLIER) / "model.onnx"
     file.parent.mkdir(parents=True)
     onnx.save(model, file)
-    return folder
+    return write_document(folder, {"models": {"detector": {"version": EARLIER}}}, VERSION)
 
 
 @pytest.fixture
@@ -146,7 +150,7 @@ def test_a_graph_that_no_longer_holds_the_weights_is_named(
     damage: Callable[[Path], None], reason: str, network: Path, release: Path, tmp_path: Path
 ) -> None:
     pack(network, release, VERSION)
-    damage(release / "models" / "detector" / str(VERSION) / "model.onnx")
+    damage(release / "models" / "detector" / str(EARLIER) / "model.onnx")
     with pytest.raises(BundleError, match=f"/network: its weights cannot be put together: .*{reason}"):
         copy_network(network, tmp_path / "copy", release.parent)
     assert not (tmp_path / "copy").exists()

@@ -46,7 +46,7 @@ class Unfit(Exception):
 
 
 KEPT_BYTES = 1_000_000_000
-"""Of graphs' files that may be loaded at a time, but for a single larger one: ONNX Runtime holds weights up to twice."""
+"""Of graphs' files that may be loaded at a time, but for one that is larger: ONNX Runtime holds weights up to twice."""
 
 
 class Graphs:
