@@ -9,6 +9,7 @@ from itertools import chain
 import msgspec
 
 from export.bundle import Bundle, BundleError, Weights
+from export.seats import SEATS
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -21,12 +22,12 @@ LICENCES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 # The configuration comes first.
 _NEEDED = {
     "unet": _DIFFUSERS,
-    "controlnet_depth": _DIFFUSERS,
-    "controlnet_canny": _DIFFUSERS,
+    **dict.fromkeys(SEATS, _DIFFUSERS),
     "vae": _DIFFUSERS,
     "text_encoder": _TRANSFORMERS,
     "depth": _TRANSFORMERS,
     "detector": _TRANSFORMERS,
+    "segments": _TRANSFORMERS,
     "tokenizer": ("tokenizer_config.json",),
 }
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
@@ -34,6 +35,7 @@ _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _WELCOME = {
     "depth": _PICTURES,
     "detector": _PICTURES,
+    "segments": _PICTURES,
     "tokenizer": (*chain(*_TOKENIZERS), "special_tokens_map.json", "added_tokens.json"),
 }
 """What some repositories have, beside what they need to have."""
