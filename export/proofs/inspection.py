@@ -15,7 +15,7 @@ import transformers
 from transformers import CLIPTokenizer
 
 from export.bundle import SINGLE_FILE, Bundle, BundleError, Weights, refuse
-from export.networks.load import Network, empty_network
+from export.networks.load import ONNX, Network, empty_network, skeleton
 from export.proofs.checks import bundle_problems, schedule_problems, unserved_unet
 from export.sources.configuration import CONFIG, is_diffusers, read_config
 from export.sources.headers import PICKLES, Header, pickled, read_header
@@ -33,8 +33,6 @@ UNUSED = re.compile(r".*\.?position_ids")
 """Tensors that a file may hold though the network has none of this name: older versions of transformers kept them."""
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names in VAEs of 2022; diffusers renames them when it loads them."""
-_OTHER_FORMAT = ".onnx"
-"""Such a network is no torch module: who loads it looks at it."""
 
 _VOCABULARIES = (("vocab.json", "merges.txt"), ("tokenizer.json",))
 _VOCABULARIES_IN_WORDS = " or ".join(" and ".join(files) for files in _VOCABULARIES)
@@ -61,14 +59,17 @@ def find_problems(bundle: Bundle) -> list[str]:
             if missing is not None:
                 problems.append(f"{where}: {missing}")
                 continue
-            unknown = weights.repo is not None and weights.like is None
-            if unknown or (weights.path or "").endswith(_OTHER_FORMAT):
+            if weights.repo is not None and weights.like is None:
+                continue
+            if (weights.path or "").endswith(ONNX):
+                networks[name] = skeleton(bundle, name)
                 continue
             network = empty_network(name, read_config(weights))
             networks[name] = network
             problems += [f"{where}: {problem}" for problem in _network_problems(name, weights, network)]
         except BundleError as error:
-            problems += [f"{where}: {line}" for line in str(error).splitlines()]
+            sentences = (line.removeprefix(f"networks.{name}: ") for line in str(error).splitlines())
+            problems += [f"{where}: {sentence}" for sentence in sentences]
     tokenizer = None
     if bundle.tokenizer.repo is None:
         try:
