@@ -60,11 +60,12 @@ def _add(arguments: list[str]) -> int:
         nargs="+",
         action="extend",
         default=[],
-        metavar="SEAT=SOURCE",
-        help="depth=… and canny=…",
+        metavar="HINT=SOURCE",
+        help="two of depth, canny, lines, segments",
     )
     parser.add_argument("--depth", help="another depth model")
-    parser.add_argument("--detector", help="another detector")
+    parser.add_argument("--detector", help="another detector, also the .onnx of Ultralytics' own exporter")
+    parser.add_argument("--segments", help="the segmentation network that a ControlNet for segments wants")
     parser.add_argument("--check", action="store_true", help="only look; write nothing")
     parser.add_argument("--force", action="store_true", help="replace a bundle that this command wrote")
     options = parser.parse_args(arguments)
@@ -83,7 +84,7 @@ def _add(arguments: list[str]) -> int:
                 options.source,
                 loras=options.lora,
                 controlnets=options.controlnet,
-                networks={name: getattr(options, name) for name in ("vae", "depth", "detector")},
+                networks={name: getattr(options, name) for name in ("vae", "depth", "detector", "segments")},
             )
         )
         if not options.check:

@@ -52,24 +52,22 @@ def find_problems(bundle: Bundle) -> list[str]:
     """
     problems: list[str] = []
     networks: dict[str, Network] = {}
-    for name, weights in bundle.networks.items():
-        where = f"{bundle.name}.toml: networks.{name}"
+    for name in bundle.used:
+        weights = bundle.networks[name]
+        where = f"{bundle.name}.toml: networks.{name}: "
         try:
-            missing = _missing(bundle, weights)
-            if missing is not None:
-                problems.append(f"{where}: {missing}")
-                continue
-            if weights.repo is not None and weights.like is None:
-                continue
+            if missing := _missing(bundle, weights):
+                raise BundleError(missing)
             if (weights.path or "").endswith(ONNX):
-                networks[name] = skeleton(bundle, name)
+                skeleton(bundle, name)
                 continue
-            network = empty_network(name, read_config(weights))
-            networks[name] = network
-            problems += [f"{where}: {problem}" for problem in _network_problems(name, weights, network)]
+            network = empty_network(name, read_config(weights)) if _config_is_here(weights) else None
+            if network is not None:
+                networks[name] = network
+            problems += [where + problem for problem in _network_problems(name, weights, network)]
         except BundleError as error:
-            sentences = (line.removeprefix(f"networks.{name}: ") for line in str(error).splitlines())
-            problems += [f"{where}: {sentence}" for sentence in sentences]
+            lines = str(error).splitlines()
+            problems += [where + line.removeprefix(f"networks.{name}: ") for line in lines]
     tokenizer = None
     if bundle.tokenizer.repo is None:
         try:
@@ -84,6 +82,13 @@ def find_problems(bundle: Bundle) -> list[str]:
     changed = {name: network for name, network in networks.items() if name in ("unet", "text_encoder")}
     problems += [f"{bundle.name}.toml: loras: {problem}" for problem in _lora_problems(bundle, changed)]
     return list(dict.fromkeys(problems))
+
+
+def _config_is_here(weights: Weights) -> bool:
+    """Whether the configuration can be read without a model hub."""
+    if weights.like is not None and (weights.is_file or weights.repo is not None):
+        return _config_is_here(weights.like)
+    return weights.repo is None
 
 
 def _missing(bundle: Bundle, weights: Weights) -> str | None:
@@ -115,19 +120,20 @@ def _lora_problems(bundle: Bundle, networks: Mapping[str, Network]) -> Iterator[
             continue  # told above
 
 
-def _network_problems(name: str, weights: Weights, network: Network) -> Iterator[str]:
+def _network_problems(name: str, weights: Weights, network: Network | None) -> Iterator[str]:
+    """``network`` is None where its configuration is on a hub."""
     if weights.path is None:
         return
-    if name == "unet" and unserved_unet(network.config):
+    if name == "unet" and network is not None and unserved_unet(network.config):
         return  # told where the networks are compared, and its shapes are others of course
     source = Path(weights.source or "", weights.subfolder)
     if weights.is_file:
         yield from _single_file_problems(name, source, network)
-    elif not is_packed(source):
+    elif network is not None and not is_packed(source):
         yield from _folder_problems(name, source, network)
 
 
-def _single_file_problems(name: str, file: Path, network: Network) -> Iterator[str]:
+def _single_file_problems(name: str, file: Path, network: Network | None) -> Iterator[str]:
     header = read_header(file)
     if model := foreign_model(header):
         yield f"{file}: is of {model}: take a checkpoint of Stable Diffusion 1.5's kind"
@@ -139,12 +145,15 @@ def _single_file_problems(name: str, file: Path, network: Network) -> Iterator[s
             "wants a mask too: take the checkpoint that it was made from"
         )
         return
+    names = names_of(header, name)
+    yield from _not_finite(header, names)
+    if network is None:
+        return
     found = {
         key.removeprefix("text_model.") if name == "text_encoder" else key: tuple(tensor.shape)
         for key, tensor in converted(header, name, network).items()
     }
     yield from _compare(file, name, _shapes(network), found)
-    yield from _not_finite(header, names_of(header, name))
 
 
 def _folder_problems(name: str, folder: Path, network: Network) -> Iterator[str]:
@@ -202,7 +211,11 @@ def _today(key: str) -> str:
 
 def _as_transformers_sees(folder: Path, network: Network) -> tuple[dict[str, Shape], dict[str, Shape]]:
     """(expected, found) shapes of a folder's tensors, as far as they differ, after all the renaming that transformers
-    does when it loads them."""
+    does when it loads them.
+
+    What the network has no use for is left out: files hold projections and heads of other tasks, and the last layers
+    that a configuration skips.
+    """
     verbosity = transformers.utils.logging.get_verbosity()
     bars = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.set_verbosity_error()
@@ -219,7 +232,7 @@ def _as_transformers_sees(folder: Path, network: Network) -> tuple[dict[str, Sha
             transformers.utils.logging.enable_progress_bar()
     shapes = _shapes(network)
     expected = {key: shapes.get(key, ()) for key in sorted(seen["missing_keys"])}
-    found: dict[str, Shape] = {key: () for key in sorted(seen["unexpected_keys"])}
+    found: dict[str, Shape] = {}
     for key, theirs, ours in sorted(seen["mismatched_keys"]):
         expected[key], found[key] = tuple(ours), tuple(theirs)
     return expected, found

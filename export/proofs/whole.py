@@ -43,9 +43,9 @@ from export.sources.tokenizer import load_tokenizer
 TOLERANCES = {"fp32": 0.05, "fp16": 10.0}
 """By the graphs' precision: how far a value of a picture, 0..255 before rounding, may be from diffusers'.
 
-Measured: 0.003 in FP32 (`tiny`; `dollhouse` 0.001), and 3.4 in FP16 (`tiny`), whose steps are rounded to 11 bits while
-diffusers computes in FP32 with the source's own weights. Swapped hints move the same pictures by more than 200, a
-guidance scale of 7.4 in place of 7.5 by 1.2: FP16's tolerance finds gross faults only.
+Measured: 0.003 in FP32 (`tiny`; `dollhouse` 0.001, `sd15_quarter` 0.004), and 3.4 in FP16 (`tiny`), whose steps are
+rounded to 11 bits while diffusers computes in FP32 with the source's own weights. Swapped hints move the same pictures
+by more than 200, a guidance scale of 7.4 in place of 7.5 by 1.2: FP16's tolerance finds gross faults only.
 """
 
 SMALL = 100_000_000

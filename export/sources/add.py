@@ -17,26 +17,36 @@ from typing import Any
 import msgspec
 
 from export import bundle as bundles
-from export.bundle import NAME, NETWORKS, RESERVED, SINGLE_FILE, Bundle, BundleError, Lora, Weights, refuse
+from export.bundle import (
+    KNOWN_NETWORKS,
+    NAME,
+    RESERVED,
+    Bundle,
+    BundleError,
+    Lora,
+    Weights,
+    refuse,
+)
 from export.networks.load import empty_network, vae_factor
 from export.proofs.checks import find_schedule, unserved_schedule
 from export.proofs.inspection import find_problems
+from export.seats import SEATS
 from export.sources.configuration import CONFIG, read_config, read_json
 from export.sources.headers import PICKLES, pickled, read_header
 from export.sources.single_file import foreign_model, networks_in
 
-SEATS = {name.removeprefix("controlnet_"): name for name in NETWORKS if name.startswith("controlnet_")}
-"""The ControlNets of a bundle by what they are given."""
+CONTROLNETS = {name.removeprefix("controlnet_"): name for name in SEATS}
+"""The ControlNets of a bundle in the words of the command line."""
 
 _FIRST_LINE = "# Written by `python -m export add`; docs/adding.md says what else can stand here."
 _PIPELINE = ("unet", "vae", "text_encoder")
-_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[0-9a-f]{40}))?")
 _SCHEDULE = {"beta_start": "beta_start", "beta_end": "beta_end", "num_train_timesteps": "train_steps"}
 """diffusers' names of the schedule's members, and the bundle's."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bundle is to be made of. Sources are paths, or ``owner/name@revision`` of a model hub."""
+    """What a bundle is to be made of. Sources are paths, or ``owner/name@commit`` of a model hub."""
 
     name: str
     base: str
@@ -67,6 +77,8 @@ class _Notes(msgspec.Struct):
     assumed: list[str] = []
     problems: list[str] = []
     native_size: int | None = None
+    hints: tuple[str, str] | None = None
+    """What the ControlNets are shown, where that is not what the base's are."""
     schedule: dict[str, Any] = {}
 
 
@@ -87,10 +99,11 @@ def order(
     sources = {name: value for name, value in networks.items() if value is not None}
     for given in controlnets:
         seat, _, value = given.partition("=")
-        if seat not in SEATS or not value:
-            problems.append(f"--controlnet {given}: give {' or '.join(f'{seat}=SOURCE' for seat in SEATS)}")
+        if seat not in CONTROLNETS or not value:
+            words = " or ".join(f"{word}=SOURCE" for word in CONTROLNETS)
+            problems.append(f"--controlnet {given}: give {words}")
         else:
-            sources[SEATS[seat]] = value
+            sources[CONTROLNETS[seat]] = value
     fused = []
     for text in loras:
         try:
@@ -113,14 +126,19 @@ def draft(order: Order) -> Draft:
     base = bundles.load_bundle(order.base)
     notes = _Notes()
     _collect(order, notes)
+    _choose_seats(base, notes)
     _read_schedule(base, notes)
     _read_size(base, notes)
     text = _toml(order, notes)
-    made = bundles.make_bundle(order.name, bundles.parse_bundle(order.name, text))
+    try:
+        made = bundles.make_bundle(order.name, bundles.parse_bundle(order.name, text))
+        problems = find_problems(made)
+    except BundleError as error:
+        problems = str(error).splitlines()
     # The file that these sentences begin with is not written yet.
-    refuse(notes.problems + [problem.removeprefix(f"{order.name}.toml: ") for problem in find_problems(made)])
+    refuse(notes.problems + [problem.removeprefix(f"{order.name}.toml: ") for problem in problems])
     sources: dict[str, list[str]] = {}
-    for name in (*NETWORKS, "tokenizer"):
+    for name in (*made.used, "tokenizer"):
         sources.setdefault(notes.places.get(name, f"the base, {order.base}"), []).append(name)
     return Draft(
         bundle=made,
@@ -186,11 +204,9 @@ def _weights(source: str) -> Weights:
     if path.exists():
         return Weights(path=_written(path))
     found = _HUB.fullmatch(source)
-    if found is None or source.endswith(SINGLE_FILE):
-        raise BundleError(f"there is no {path}: correct the path, or name owner/name@revision of a model hub")
-    if found["revision"] is None:
+    if found is None or found["revision"] is None:
         raise BundleError(
-            f"there is no {path}; if {source} is on a model hub, name its commit too: {source}@<commit>"
+            f"there is no {path}: correct the path, or name owner/name@commit of a model hub (40 digits)"
         )
     return Weights(repo=found["repo"], revision=found["revision"])
 
@@ -221,7 +237,7 @@ def _open(source: str, notes: _Notes) -> None:
 
 
 def _open_folder(folder: Path, notes: _Notes) -> None:
-    found = [name for name in NETWORKS if (folder / name).is_dir()]
+    found = [name for name in KNOWN_NETWORKS if (folder / name).is_dir()]
     if "unet" not in found and (folder / CONFIG).is_file():
         if read_json(folder / CONFIG).get("_class_name") != "UNet2DConditionModel":
             raise BundleError(
@@ -249,8 +265,9 @@ def _open_folder(folder: Path, notes: _Notes) -> None:
             "1.5's kind"
         )
     if (folder / "controlnet").is_dir():
-        seats = " or ".join(f"--controlnet {seat}={folder / 'controlnet'}" for seat in SEATS)
-        notes.assumed.append(f"not taken: {folder / 'controlnet'}; say what it is given: {seats}")
+        notes.assumed.append(
+            f"not taken: {folder / 'controlnet'}; say what it is shown with --controlnet, {' or '.join(CONTROLNETS)}"
+        )
 
 
 def _open_file(file: Path, weights: Weights, notes: _Notes) -> None:
@@ -277,6 +294,25 @@ def _open_file(file: Path, weights: Weights, notes: _Notes) -> None:
         notes.assumed.append(
             f"{file} holds averaged weights too (model_ema); the others are taken, as diffusers does"
         )
+
+
+def _choose_seats(base: Bundle, notes: _Notes) -> None:
+    """Seat ControlNets that are shown something else than the base's: two of them in both seats, one in the second."""
+    given = [SEATS[name] for name in SEATS if name in notes.networks]
+    new = [hint for hint in given if hint not in base.seats]
+    if not new:
+        return
+    if len(given) > 2:
+        notes.problems.append(
+            f"ControlNets for {', '.join(given)} are given, and there are two seats: leave one out"
+        )
+        return
+    first, second = base.seats
+    if len(given) == 2:
+        notes.hints = (given[0], given[1])
+    else:
+        notes.hints = (first, new[0])
+        notes.assumed.append(f"the ControlNet for {new[0]} takes the seat of that for {second}")
 
 
 def _read_schedule(base: Bundle, notes: _Notes) -> None:
@@ -340,6 +376,10 @@ def _toml(order: Order, notes: _Notes) -> str:
     ]
     if notes.native_size is not None:
         lines.append(f"native_size = {notes.native_size}  # the UNet's sample_size × the VAE's factor")
+    if notes.hints is not None:
+        lines.append(
+            f"hints = [{', '.join(map(_quoted, notes.hints))}]  # what the two ControlNets are shown"
+        )
     if notes.schedule:
         lines += ["", "# As the weights say that they were trained.", "[schedule]"]
         lines += [f"{name} = {_value(value)}" for name, value in notes.schedule.items()]

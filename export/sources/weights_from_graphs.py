@@ -169,7 +169,9 @@ def _key(array: Array) -> bytes:
 
 
 def _file(release: Path, graph: str, version: int) -> Path:
-    return release / "models" / graph / str(version) / "model.onnx"
+    """The graph of a version of the release, which may have it in common with an earlier one."""
+    document = msgspec.json.decode((release / "versions" / str(version) / "release.json").read_bytes())
+    return release / "models" / graph / str(document["models"][graph]["version"]) / "model.onnx"
 
 
 def _weights(file: Path) -> dict[str, Array]:

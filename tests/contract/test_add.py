@@ -143,10 +143,11 @@ def test_what_is_on_a_hub_is_written_down(add: Add, folder: Path) -> None:
     assert written(folder)["networks"] == {name: place | {"subfolder": name} for name in (UNET, VAE, TEXT)}
     assert written(folder)["tokenizer"] == place | {"subfolder": "tokenizer"}
     assert "is looked at when it is fetched" in printed
-    assert add("owner/name", name="other") == (
-        2,
-        "there is no owner/name; if owner/name is on a model hub, name its commit too: owner/name@<commit>",
-    )
+    for source in ("owner/name", "owner/name@main"):
+        assert add(source, name="other") == (
+            2,
+            f"there is no {source}: correct the path, or name owner/name@commit of a model hub (40 digits)",
+        )
 
 
 def test_a_single_file_on_a_base_from_a_hub(add: Add, saved: Path, folder: Path) -> None:
@@ -186,13 +187,16 @@ def inline(value: Any) -> str:
     ("arguments", "sentence"),
     [
         ([], "nothing is given that differs from the base: name a source, or an option such as --lora"),
-        (["--controlnet", "lamp=x"], "--controlnet lamp=x: give depth=SOURCE or canny=SOURCE"),
+        (
+            ["--controlnet", "lamp=x"],
+            "--controlnet lamp=x: give depth=SOURCE or canny=SOURCE or lines=SOURCE",
+        ),
         (["--controlnet", "/x"], "--controlnet /x: give depth=SOURCE or canny=SOURCE"),
         (["--lora", "/x.safetensors:2"], "--lora: there is no /x.safetensors: give FILE or FILE:scale"),
         (["--lora", "{one}:nan"], "--lora {one}:nan: the scale must be a finite number"),
         (
             ["--vae", "/x"],
-            "vae: there is no /x: correct the path, or name owner/name@revision of a model hub",
+            "vae: there is no /x: correct the path, or name owner/name@commit of a model hub",
         ),
         (["--vae", "/x.ckpt"], "vae: /x.ckpt: is a pickle, which can run any program"),
         (["{others}/depth"], "{others}/depth/config.json: is no UNet's: name the folder with the option"),
@@ -216,6 +220,25 @@ def test_arguments_that_make_no_bundle(
     (line,) = printed.splitlines()
     assert code == 2
     assert line.startswith(sentence)
+
+
+def test_controlnets_that_are_shown_something_else(add: Add, saved: Path, folder: Path) -> None:
+    controlnet = saved / "others" / "controlnet_canny"
+    code, printed = add("--controlnet", f"lines={controlnet}")
+    assert code == 0, printed
+    assert written(folder)["hints"] == ["depth", "lines"]
+    assert "- the ControlNet for lines takes the seat of that for edges" in printed
+    assert load_bundle("mine").used[1:3] == ("controlnet_depth", "controlnet_lines")
+    both = (f"lines={controlnet}", f"canny={controlnet}")
+    assert add("--controlnet", *both, name="both")[0] == 0
+    assert load_bundle("both").seats == ("edges", "lines")
+    code, printed = add("--controlnet", *both, f"depth={controlnet}", name="three")
+    assert code == 2
+    assert printed.startswith(
+        "ControlNets for depth, edges, lines are given, and there are two seats: leave one out"
+    )
+    code, printed = add("--controlnet", f"segments={controlnet}", name="segments")
+    assert (code, printed) == (2, "no weights for segments")
 
 
 def test_a_unet_alone(add: Add, saved: Path, folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from export import bundle as bundles
 from export.bundle import KNOWN_NETWORKS, Bundle, BundleError, Lora, Weights, load_bundle
+from export.sources.wanted import wanted_files
 
 TINY = (bundles.BUNDLES / "tiny.toml").read_text()
 COMMIT = "0" * 40
@@ -88,6 +90,15 @@ def test_a_base_that_is_missing_or_the_bundle_itself(folder: Path) -> None:
     (folder / "yours.toml").write_text('name = "yours"\nbase = "mine"')
     with pytest.raises(BundleError, match=r"^yours\.toml: base: 'mine' is based on this bundle itself$"):
         load_bundle("mine")
+
+
+def test_every_network_that_a_bundle_can_name_can_come_from_a_hub() -> None:
+    hub = Weights(repo="owner/name", revision=COMMIT)
+    bundle = msgspec.structs.replace(
+        load_bundle("tiny"), networks=dict.fromkeys(KNOWN_NETWORKS, hub), tokenizer=hub
+    )
+    (wanted,) = wanted_files(bundle).values()
+    assert {"config.json", "model.safetensors", "diffusion_pytorch_model.safetensors"} <= set(wanted.needed)
 
 
 def test_all_mistakes_are_told_at_once(folder: Path) -> None:

@@ -53,7 +53,7 @@ def changed_folder(saved: Path, name: str, target: Path, change: Callable[[Tenso
     return target
 
 
-@pytest.mark.parametrize("bundle", ["tiny", "dollhouse", "sd15_quarter"])
+@pytest.mark.parametrize("bundle", ["tiny", "dollhouse", "sd15_quarter", "sd15"])
 def test_the_projects_own_bundles_are_right(bundle: str) -> None:
     assert find_problems(load_bundle(bundle)) == []
 
@@ -89,7 +89,12 @@ def of_older_transformers(tensors: Tensors) -> Tensors:
 
 @pytest.mark.parametrize(
     ("name", "change"),
-    [("depth", without_first_fusion), ("vae", as_in_2022), ("text_encoder", of_older_transformers)],
+    [
+        ("depth", without_first_fusion),
+        ("vae", as_in_2022),
+        ("text_encoder", of_older_transformers),
+        ("text_encoder", lambda tensors: tensors | {"text_projection.weight": torch.zeros(32, 32)}),
+    ],
 )
 def test_names_of_older_files_are_right(
     name: str, change: Callable[[Tensors], Tensors], saved: Path, tmp_path: Path

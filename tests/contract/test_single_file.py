@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from export.bundle import Bundle, BundleError, load_bundle
-from export.networks.load import Network, load_networks, skeleton
-from export.sources.headers import read_header
-from export.sources.single_file import networks_in, unpack
+from export.networks.load import Network, empty_network, load_networks, skeleton
+from export.sources.configuration import read_config
+from export.sources.headers import Entry, Header, read_header
+from export.sources.single_file import converted, networks_in, unpack
 from tests.support.single_files import checkpoint, original_unet, original_vae
 
 WHOLE = ("unet", "vae", "text_encoder")
@@ -118,3 +119,26 @@ def test_a_file_without_the_network_that_is_asked_for(networks: dict[str, Networ
     with pytest.raises(BundleError, match=r"holds no vae, but nothing that is known$"):
         unpack(lamp, "vae", skeleton(tiny, "vae"), tmp_path / "vae")
     assert not any((tmp_path / name).exists() for name in ("unet", "depth", "vae"))
+
+
+@pytest.mark.parametrize("name", [*WHOLE, "controlnet_depth"])
+def test_stable_diffusion_itself(name: str) -> None:
+    """At full size, names and shapes without numbers; the bundle knows the configurations without the hub."""
+    sd15 = load_bundle("sd15")
+    networks = {part: empty_network(part, read_config(sd15.networks[part])) for part in {*WHOLE, name}}
+    tensors = checkpoint(*(networks[part] for part in WHOLE))
+    assert len(tensors) == 686 + 248 + 196
+    if name == "controlnet_depth":
+        tensors = {f"control_model.{key}": tensor for key, tensor in original_unet(networks[name]).items()}
+        assert len(tensors) == 340
+    header = Header(
+        path=Path("sd15.safetensors"),
+        tensors={key: Entry("F32", tuple(tensor.shape), (0, 0)) for key, tensor in tensors.items()},
+        metadata={},
+        start=0,
+    )
+    found = {
+        key.removeprefix("text_model."): tensor.shape
+        for key, tensor in converted(header, name, networks[name]).items()
+    }
+    assert found == {key: tensor.shape for key, tensor in networks[name].state_dict().items()}
