@@ -249,7 +249,10 @@ def make_bundle(name: str, document: dict[str, Any]) -> Bundle:
     if isinstance(licences := document.get("licences"), list):
         problems += [problem for licence in licences for problem in _foreign(licence)]
     refuse(f"{file}: {problem}" for problem in problems)
-    return msgspec.convert(document, Bundle)
+    bundle = msgspec.convert(document, Bundle)
+    # A base may have ControlNets whose seats are taken by others: they are neither fetched nor looked at.
+    used = {network: weights for network, weights in bundle.networks.items() if network in bundle.used}
+    return msgspec.structs.replace(bundle, networks=used)
 
 
 def _absences(networks: dict[str, Any], hints: Any) -> list[str]:

@@ -16,6 +16,7 @@ from export.networks.denoiser import Denoiser
 from export.networks.load import load_network
 from export.networks.modules import graph_networks
 from export.seats import chosen_hints
+from export.sources.wanted import wanted_files
 from tests.support.reproduction import SIZES
 
 
@@ -42,6 +43,7 @@ def test_another_controlnet_takes_a_seat(folder: Path) -> None:
     assert bundle.used == tuple(name.replace("canny", "lines") for name in load_bundle("tiny").used), (
         "the base's other ControlNet is left out"
     )
+    assert set(bundle.networks) == set(bundle.used)
     assert graph_networks(bundle)["denoiser"] == ("unet", "controlnet_depth", "controlnet_lines")
     bundle = mine(folder, f'hints = ["segments", "depth"]\n{SEGMENTS}')
     assert (bundle.seats, bundle.used[-1]) == (("segments", "depth"), "segments")
@@ -134,3 +136,15 @@ def test_a_segmenter_that_no_controlnet_needs_is_not_loaded() -> None:
     }
     bundle = msgspec.structs.replace(tiny, networks=networks, hints=["depth", "edges"])
     assert bundle.used == tiny.used
+
+
+def test_of_a_hub_only_the_networks_in_seats_are_wanted(folder: Path) -> None:
+    hub = f'revision = "{"0" * 40}"\n'
+    networks = "".join(
+        f'[networks.{name}]\nrepo = "{name}"\n{hub}'
+        for name in ("controlnet_canny", "controlnet_segments", "controlnet_lines", "segments")
+    )
+    wanted = wanted_files(mine(folder, f'hints = ["depth", "segments"]\n{networks}'))
+    files = {repo.name: (*files.needed, *files.welcome) for repo, files in wanted.items()}
+    assert set(files) == {"controlnet_segments", "segments"}
+    assert "preprocessor_config.json" in files["segments"]

@@ -22,11 +22,12 @@ from export.bundle import Bundle, BundleError, Weights, load_bundle
 from export.contract import graph_specs
 from export.graphs.onnx import export_onnx
 from export.networks.depth import InverseDepth, usual_direction
-from export.networks.load import load_network, skeleton
+from export.networks.load import empty_network, load_network, skeleton
 from export.networks.modules import load_graph_module
 from export.networks.preparation import HALF, IMAGENET, preparation
 from export.networks.segments import ADE20K, segments_module
 from export.networks.ultralytics import UltralyticsDetector
+from export.proofs.inspection import find_problems
 from export.proofs.parity import ParityError, Tolerance, check_outputs, compare, references
 from export.spec import ModelSpec, Tensor
 from tests.support.reproduction import SIZES
@@ -403,6 +404,24 @@ def test_files_that_cannot_become_detectors(options: Any, sentence: str, tmp_pat
     bundle = detector_bundle(write_detector(tmp_path / "theirs.onnx", **options))
     with pytest.raises(BundleError, match=rf"^networks\.detector: .*theirs\.onnx {sentence}"):
         skeleton(bundle, "detector")
+
+
+def test_a_look_at_a_bundle_opens_the_file(tmp_path: Path) -> None:
+    """Before minutes are spent on other graphs."""
+    file = write_detector(tmp_path / "theirs.onnx")
+    assert find_problems(detector_bundle(file)) == []
+    write_detector(file, opset=20)
+    (problem,) = find_problems(detector_bundle(file))
+    assert problem.startswith(f"tiny.toml: networks.detector: {file} has opset 20, newer than 18: ")
+
+
+@pytest.mark.parametrize(
+    "config", [HYBRID, SEGFORMER, UPERNET, ANYTHING], ids=lambda config: config["model_type"]
+)
+def test_a_network_is_looked_at_without_its_numbers(config: dict[str, Any]) -> None:
+    name = "depth" if "backbone_out_indices" in config or config is ANYTHING else "segments"
+    network = empty_network(name, config)
+    assert all(parameter.is_meta for parameter in network.parameters())
 
 
 def test_a_file_that_is_no_graph_and_more_objects_than_it_has_boxes(tmp_path: Path) -> None:
