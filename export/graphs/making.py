@@ -122,6 +122,8 @@ def make_graph(order: Order, work: Path, report: Report) -> tuple[Made, Path]:
     if made is not None and _whole(made, folder):
         report(f"{order.graph}: made before")
         return made, folder
+    if made is not None:
+        shutil.rmtree(folder)  # somebody has changed its files
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _ORDER).write_bytes(msgspec.json.encode(order))
     stage = _stage_apart if weight_bytes(order) > APART_BYTES else _stage_here
