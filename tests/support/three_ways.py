@@ -1,4 +1,4 @@
-"""One small model in the three forms that checkpoints come in: a diffusers folder, a single file, a hub's repository."""
+"""One small model in the three forms that checkpoints come in: a folder, a single file, a repository of a hub."""
 
 from __future__ import annotations
 
