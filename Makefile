@@ -39,8 +39,8 @@ help:  ## print this
 	@echo '                                                      and export it, once: see docs/sd15.md'
 	@echo 'make test                                             run every test'
 	@echo 'make check                                            lint, types, import arrows, tests'
-	@echo 'make gate                                             compile every fp16 graph with TensorRT for T4, A100, A10 and L4,'
-	@echo '                                                      without a GPU, into benchmarks/results: about 15 minutes'
+	@echo 'make gate                                             the slow tests; and compile every fp16 graph with TensorRT for'
+	@echo '                                                      T4, A100, A10 and L4, without a GPU, into benchmarks/results'
 	@echo 'make docs                                             build the pages as a site, in build/docs/site'
 	@echo 'make export BUNDLE=tiny                               make releases/BUNDLE from its weights'
 	@echo 'make bench                                            measure speed, into benchmarks/results: about 12 minutes on'
@@ -82,6 +82,7 @@ lint: $(TESTS)
 	PYTHONPATH=model_repository/restyle/1 .venv/bin/lint-imports
 
 gate: $(TESTS)
+	$(VENV) -m pytest -m slow
 	$(VENV) -m benchmarks.tensorrt_gate
 
 # What the tests need builds the site too; where that is not installed, the site's own few packages are enough.

@@ -30,7 +30,8 @@ from tests.support.reproduction import assert_reproduced
 LIVE = ROOT / "releases" / "dollhouse"
 
 
-@pytest.mark.timeout(900)  # A minute on two free cores.
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore")
 def test_the_exporter_reproduces_the_committed_release(tmp_path: Path) -> None:
     """From the networks that are kept beside the bundle's file."""

@@ -147,8 +147,10 @@ def run(path: Path, image: torch.Tensor) -> list[NDArray[Any]]:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("config", "usual", "mode", "side"),
-    [(ANYTHING, IMAGENET, "bicubic", 56), (HYBRID, HALF, "bilinear", 64)],
-    ids=["Depth Anything", "DPT-Hybrid"],
+    [
+        pytest.param(ANYTHING, IMAGENET, "bicubic", 56, id="Depth Anything"),
+        pytest.param(HYBRID, HALF, "bilinear", 64, id="DPT-Hybrid", marks=pytest.mark.slow),
+    ],
 )
 def test_a_depth_model_of_another_class(
     config: dict[str, Any], usual: Any, mode: str, side: int, tmp_path: Path
@@ -205,6 +207,7 @@ def test_the_direction_of_depth_is_the_models_or_the_bundles_word() -> None:
     assert usual_direction(skeleton(load_bundle("tiny"), "depth").config) == "inverse"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_photo_in_the_colours_of_its_things(tmp_path: Path) -> None:
     bundle = segments_bundle(UPERNET)

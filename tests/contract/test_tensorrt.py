@@ -51,6 +51,7 @@ def node(name: str, kind: str, inputs: str, output: str, **attributes: Any) -> o
     return helper.make_node(kind, inputs.split(), [output], name, **attributes)
 
 
+@pytest.mark.slow
 def test_every_graph_of_the_committed_release_compiles(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(RELEASE)]) == 0
     rows = capsys.readouterr().out

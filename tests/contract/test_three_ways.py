@@ -26,9 +26,8 @@ def test_a_folder_a_single_file_and_a_hub_give_the_same_graphs(tmp_path: Path) -
             for form, bundle in bundles.items()
         }
         assert every["file"] == every["folder"] == every["hub"]
-        made = {form: text_encoder(bundle, tmp_path / form) for form, bundle in bundles.items()}
-    committed = read_document(RELEASE)["models"]["text_encoder"]["sha256"]
-    assert made == dict.fromkeys(made, committed)
+        made = text_encoder(bundles["file"], tmp_path / "work")
+    assert made == read_document(RELEASE)["models"]["text_encoder"]["sha256"]
 
 
 def weights(bundle: Bundle, graph: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from typing import Any
 
 from export.contract import Sizes, graph_specs
-from export.publish import REPORTS, live_version
+from export.publish import LIVE, REPORTS, live_document
+from tests.support.releases import read_document
 
 SIZES = Sizes(
     native_size=128,
@@ -19,7 +20,7 @@ SIZES = Sizes(
 )
 GRAPHS = list(graph_specs(SIZES))
 
-WRITTEN = {"MODEL_CARD.md", "training.json"}
+WRITTEN = {"training.json"}
 """Names of files that are added to a release after its export."""
 
 MEASURED = set(REPORTS)
@@ -27,32 +28,37 @@ MEASURED = set(REPORTS)
 
 
 def assert_reproduced(made: Path, committed: Path) -> None:
-    """``made``, a release of one version, is the live one of ``committed``: same weights, same graphs, same tokenizer;
-    and the same release.json but for its parity figures, whose last digits are those of the machine that measured
-    them."""
-    files = _files(made, committed)
-    assert {path.relative_to(made) for path in made.rglob("*") if path.is_file()} == files
-    for file in sorted(files):
-        if file.name in MEASURED:
-            continue
-        ours, theirs = ((folder / file).read_bytes() for folder in (made, committed))
-        if file.name == "release.json":
-            ours, theirs = _without_parity(ours), _without_parity(theirs)
-        assert ours == theirs, file
-
-
-def _files(made: Path, committed: Path) -> set[Path]:
-    """Those of ``committed`` that an export wrote, earlier versions left out."""
-    version = str(live_version(made))
-    files = {path.relative_to(committed) for path in committed.rglob("*") if path.is_file()}
-    return {
-        file
-        for file in files
-        if file.name not in WRITTEN and all(part == version for part in file.parts if part.isdecimal())
+    """``made``, a release of one version, is the live one of ``committed``: same weights, same graphs, same tokenizer,
+    wherever the versions' numbers put them; and the same release.json but for these numbers and for its parity figures,
+    whose last digits are those of the machine that measured them."""
+    ours, theirs = _files(made), _files(committed)
+    assert set(ours) == set(theirs)
+    for name in ours:
+        if name not in MEASURED:
+            assert ours[name].read_bytes() == theirs[name].read_bytes(), name
+    assert _without_measurements(made) == _without_measurements(committed)
+    # Nothing but what the live version names.
+    assert {path for path in made.rglob("*") if path.is_file()} == {
+        *ours.values(),
+        made / LIVE,
+        live_document(made),
     }
 
 
-def _without_parity(release: bytes) -> bytes:
-    text, count = re.subn(rb'("parity": ){[^}]*}', rb"\1{}", release)
-    assert count == len(GRAPHS)
-    return text
+def _files(release: Path) -> dict[str, Path]:
+    """The files of the live version that an export wrote, but for release.json, by a name without numbers."""
+    document, versions = read_document(release), live_document(release).parent
+    found = {file.name: file for file in versions.iterdir() if file.name not in {*WRITTEN, "release.json"}}
+    for model, facts in document["models"].items():
+        folder = release / "models" / model
+        found[f"{model}/config.pbtxt"] = folder / "config.pbtxt"
+        found |= {f"{model}/{name}": folder / str(facts["version"]) / name for name in facts["sha256"]}
+    return found
+
+
+def _without_measurements(release: Path) -> dict[str, Any]:
+    document = read_document(release)
+    assert set(document["models"]) == set(GRAPHS)
+    for facts in document["models"].values():
+        del facts["parity"], facts["version"]
+    return document
