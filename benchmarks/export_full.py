@@ -140,29 +140,37 @@ def sabotage(bundle: str, precision: Precision, count: int) -> dict[str, int]:
         stored = stored_weights(file)
         parameters = {key for key, _ in module.named_parameters()} - set(document["models"][name]["folded"])
         # Those that no output depends on are not in the file.
-        used = sorted(parameters - set(check_weights(name, stored, module, parameters)))
+        used = parameters - set(check_weights(name, stored, module, parameters))
         share = count // len(names) + (index < count % len(names))
-        for parameter in generator.choices(used, k=share):
+        for parameter in generator.choices(not_zero(module, used), k=share):
             tried += 1
-            found += finds(name, module, stored, parameter, set(used))
+            found += finds(name, module, stored, parameter, used)
         del module, stored
     return {"tried": tried, "found": found}
 
 
 def finds(name: str, module: nn.Module, stored: Tensors, parameter: str, used: set[str]) -> bool:
-    """Whether the comparison finds that the file's ``parameter`` is scaled by 1.01."""
+    """Whether the comparison finds that the file's ``parameter``, which is not all zeros, is scaled by 1.01.
+
+    The file may hold it transposed, or only under the name of an equal tensor.
+    """
     array = module.get_parameter(parameter).detach().numpy()
-    places = [parameter] if parameter in stored else []
-    places += [
-        key
-        for key, other in stored.items()
-        if key not in used and other.size == array.size and (same(other, array) or same(other, array.T))
-    ]
-    changed = {key: (stored[key].astype(np.float64) * 1.01).astype(stored[key].dtype) for key in places[:1]}
+    place = (
+        parameter
+        if parameter in stored
+        else next(key for key, other in stored.items() if same(other, array) or same(other, array.T))
+    )
+    scaled = (stored[place].astype(np.float64) * 1.01).astype(stored[place].dtype)
+    assert not np.array_equal(scaled, stored[place])
     try:
-        return bool(check_weights(name, {**stored, **changed}, module, used))
+        return bool(check_weights(name, {**stored, place: scaled}, module, used))
     except ParityError:
         return True
+
+
+def not_zero(module: nn.Module, parameters: set[str]) -> list[str]:
+    """Those of ``parameters`` that scaling changes."""
+    return sorted(key for key in parameters if module.get_parameter(key).any())
 
 
 def same(one: NDArray[Any], other: NDArray[Any]) -> bool:
