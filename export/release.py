@@ -175,8 +175,8 @@ def make_graphs(
     """
     published = documents(target)
     found, graphs = {}, {}
-    for order in orders:
-        made, files = make_graph(order, work, report)
+    for index, order in enumerate(orders, 1):
+        made, files = make_graph(order, work, _counted(report, index, len(orders)))
         graphs[order.graph] = took(order, made)
         number = _published_as(made, published) or version
         place = folder / order.graph / str(number)
@@ -195,6 +195,11 @@ def make_graphs(
             rounding=made.rounding,
         )
     return found, graphs
+
+
+def _counted(report: Report, index: int, count: int) -> Report:
+    """``report`` with the graph's place among all."""
+    return lambda line: report(f"{index} of {count} · {line}")
 
 
 def took(order: Order, made: Made) -> Took:
