@@ -54,7 +54,7 @@ def halve_module(module: nn.Module) -> nn.Module:
     Buffers stay as they are. Returns the module.
     """
     for child in module.modules():
-        if isinstance(child, PreTrainedModel):
+        if isinstance(child, PreTrainedModel) and _knows_sdpa(child):
             child.set_attn_implementation("sdpa")  # which :func:`safe_attention` replaces
         if isinstance(child, _NORMS):
             child.register_forward_pre_hook(_to_float)
@@ -79,6 +79,12 @@ def narrow(tensor: Tensor, network: nn.Module) -> Tensor:
 def widen(tensor: Tensor) -> Tensor:
     """FP32 of a network's output."""
     return tensor if tensor.dtype == torch.float32 else tensor.float()
+
+
+def _knows_sdpa(network: PreTrainedModel) -> bool:
+    """Whether every part of it can; the others' own attention scales after the product, with an FP32 softmax."""
+    parts = [part for part in network.modules() if isinstance(part, PreTrainedModel)]
+    return all(part._supports_sdpa for part in parts)
 
 
 def _to_float(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

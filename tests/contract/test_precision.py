@@ -85,6 +85,18 @@ def test_the_roundings_of_half_arithmetic_are_small(name: str, tiny: Bundle, siz
     assert any(difference.largest for difference in differences.values()), "nothing was rounded"
 
 
+def test_networks_without_torchs_own_attention_are_halved_too() -> None:
+    """The dollhouse's depth model has a convolutional backbone, which transformers refuses to switch over."""
+    bundle = load_bundle("dollhouse")
+    module, photo = load_graph_module(bundle, "depth"), torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    photo[:, 32:] = 200
+    exact = module(photo)
+    halve_module(module)
+    with safe_attention(), HalfArithmetic():
+        rounded = module(photo)
+    assert (rounded.int() - exact.int()).abs().max() <= 4
+
+
 def test_half_arithmetic_rounds_every_result_as_torch_does() -> None:
     generator = torch.Generator().manual_seed(1)
     x, y = (torch.randn(64, 64, generator=generator).half() for _ in range(2))

@@ -80,7 +80,11 @@ class Graphs:
             size = sum(file.stat().st_size for file in folder.iterdir())
             while self._sessions and size + sum(kept for _, kept in self._sessions.values()) > KEPT_BYTES:
                 del self._sessions[next(iter(self._sessions))]
-            session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 3  # errors only
+            session = onnxruntime.InferenceSession(
+                folder / "model.onnx", options, providers=["CPUExecutionProvider"]
+            )
             self._sessions[model] = session, size
         return self._sessions[model][0]
 
