@@ -137,7 +137,7 @@ def _export(arguments: list[str]) -> int:
         from export.bundle import BundleError, load_bundle
         from export.proofs.parity import ParityError
         from export.proofs.rehearsal import RehearsalError
-        from export.release import build_release, write_python_configs
+        from export.release import build_release, check_parts, write_python_configs
         from export.sources.announcing import fetch_with_progress
     except ModuleNotFoundError as error:
         return _needs(error)
@@ -149,7 +149,7 @@ def _export(arguments: list[str]) -> int:
             write_python_configs(options.repository)
         if options.precision:
             bundle = msgspec.structs.replace(bundle, precision=options.precision)
-        fetch_with_progress(bundle)
+        fetch_with_progress(bundle, look=check_parts)
         work = options.work / f"{bundle.name}-{bundle.precision}"
         release = build_release(bundle, options.releases, options.version, work, report)
     except (BundleError, OSError) as error:

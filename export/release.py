@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
+from transformers import CLIPTokenizer
 
 from export.bundle import Bundle, BundleError, Precision, Stored, preview_matrix
 from export.contract import Sizes, buckets, python_specs
@@ -105,10 +106,7 @@ def _build(
     preview = preview_matrix(bundle)
     local = with_folders(bundle, local_folders(bundle))
     inspect_bundle(local)
-    skeletons = {name: skeleton(local, name) for name in bundle.used}
-    tokenizer = load_tokenizer(local.tokenizer)
-    check_bundle(local, skeletons, tokenizer)
-    check_hint_factor(skeletons)
+    skeletons, tokenizer = check_parts(local)
     sizes, labels = sizes_of(bundle, skeletons), skeletons["detector"].config.id2label
     orders = [Order(graph=name, bundle=local, sizes=sizes) for name in graph_networks(bundle)]
     check_room(orders, (work, staging))
@@ -164,6 +162,18 @@ def _prove(
     report(
         f"the pictures differ by {whole.worst.difference:.2g} of 255 at most, {whole.tolerance:g} is allowed"
     )
+
+
+def check_parts(local: Bundle) -> tuple[dict[str, Network], CLIPTokenizer]:
+    """The networks of a bundle whose sources are local, without their numbers, and its tokenizer, if they fit together.
+
+    No file of weights is needed. Raises BundleError.
+    """
+    skeletons = {name: skeleton(local, name) for name in local.used}
+    tokenizer = load_tokenizer(local.tokenizer)
+    check_bundle(local, skeletons, tokenizer)
+    check_hint_factor(skeletons)
+    return skeletons, tokenizer
 
 
 def make_graphs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.console import Console
 from export.bundle import BUNDLES, Bundle
 from export.licences import licence_lines
 from export.sources.fetch_progress import shown
-from export.sources.hub import Plan, carry_out, plan_fetch
+from export.sources.hub import Plan, carry_out, plan_fetch, with_folders
 from export.sources.hub_cache import gigabytes
 from export.sources.hub_client import Hub
 from export.sources.wanted import parts
@@ -20,11 +21,17 @@ Diffusion 1.5, whose 6.3 GB took 4 minutes to export and half a minute for each 
 
 
 def fetch_with_progress(
-    bundle: Bundle, console: Console | None = None, *, hub: Hub | None = None, folder: Path = BUNDLES
+    bundle: Bundle,
+    console: Console | None = None,
+    *,
+    look: Callable[[Bundle], object] | None = None,
+    hub: Hub | None = None,
+    folder: Path = BUNDLES,
 ) -> dict[str, Path]:
     """:func:`export.sources.hub.fetch_bundle`, shown on stderr. Says nothing when the bundle takes nothing from a hub.
 
-    Raises BundleError.
+    ``look`` is called with the bundle as it is when only its configurations and tokenizer are here: what it raises ends
+    the fetch before gigabytes are loaded. Raises BundleError.
     """
     if not parts(bundle):
         return {}
@@ -34,6 +41,8 @@ def fetch_with_progress(
     plan = plan_fetch(bundle, hub=hub, folder=folder)
     for line in estimate(plan):
         _say(console, line)
+    if look is not None and plan.to_load:
+        look(with_folders(bundle, carry_out(plan, weights=False)))
     with shown(console) as progress:
         return carry_out(plan, progress)
 

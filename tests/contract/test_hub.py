@@ -507,6 +507,21 @@ def test_licences_an_estimate_and_progress_are_shown(
     assert "verifying 12 of 12" in out.getvalue()
 
 
+def test_networks_that_do_not_fit_are_found_before_gigabytes_are_loaded(place: Place) -> None:
+    seen = []
+
+    def look(local: Bundle) -> None:
+        seen.append(Path(str(local.networks["unet"].source), "config.json").is_file())
+        raise BundleError("they do not fit")
+
+    with pytest.raises(BundleError, match="they do not fit"):
+        fetch_with_progress(
+            from_hub(), Console(file=io.StringIO()), look=look, hub=place.hub, folder=place.bundles
+        )
+    assert seen == [True]
+    assert place.server.ranges() == []
+
+
 def test_the_texts_of_licences_go_with_the_release(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.fetch()
     texts = licence_texts(from_hub(), hub=place.hub)
