@@ -27,7 +27,7 @@ TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
 RELEASE := $(if $(wildcard export/bundles/$(BUNDLE).toml),$(if $(wildcard releases/$(BUNDLE)/live),,releases/$(BUNDLE)/live))
 INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
-.PHONY: help demo up test check gate lint docs export dollhouse bench clean .venv .triton .perf typescript
+.PHONY: help setup demo up test check gate lint docs export dollhouse bench clean .venv .triton .perf typescript
 .DELETE_ON_ERROR:
 
 help:  ## print this
@@ -37,6 +37,7 @@ help:  ## print this
 	@echo '        [TRITON_PORT=8001]                            TRITON_PORT, of the next on the ports after it (0: free ones)'
 	@echo '                                                      with BUNDLE=sd15 both first fetch Stable Diffusion 1.5 (8.6 GB)'
 	@echo '                                                      and export it, once: see docs/sd15.md'
+	@echo 'make setup                                            only install what export and the stack need, torch too'
 	@echo 'make test                                             run every test'
 	@echo 'make check                                            lint, types, import arrows, tests'
 	@echo 'make gate                                             the slow tests; and compile every fp16 graph with TensorRT for'
@@ -57,6 +58,8 @@ help:  ## print this
 	@echo 'one is made first. That, test, gate, export, bench and dollhouse install torch: from the package index as it is, or'
 	@echo 'from TORCH_INDEX=URL, such as that of PyTorch for machines without a GPU. PYTHON chooses the interpreter; pip obeys'
 	@echo 'PIP_INDEX_URL and its other variables.'
+
+setup: $(TESTS) $(TRITON)
 
 demo: $(SERVER) $(TRITON) $(RELEASE)
 	@setup/system.sh libseccomp2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+INTERRUPTED = 130
 
 
 def version_number(text: str) -> int:
@@ -26,11 +28,26 @@ def report(line: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Export one bundle, or add one; returns the exit code: 0 done, 1 the export failed its proofs, 2 wrong usage."""
     given = sys.argv[1:] if arguments is None else arguments
-    return _add(given[1:]) if given[:1] == ["add"] else _export(given)
+    quieten()
+    try:
+        return _add(given[1:]) if given[:1] == ["add"] else _export(given)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+
+
+def quieten() -> None:
+    """Keep libraries from filling the terminal: with what they miss and is not needed, and bars of a second."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    # torch warns of every fallback of its exporter; the exported graphs are checked afterwards.
+    warnings.simplefilter("ignore")
 
 
 def _needs(error: ModuleNotFoundError) -> int:
-    print(f"export needs {error.name}: run `make export`, or pip install '.[export]'", file=sys.stderr)
+    print(f"export needs {error.name}: run `make setup`, or pip install '.[export]'", file=sys.stderr)
     return 2
 
 
@@ -61,7 +78,7 @@ def _add(arguments: list[str]) -> int:
         action="extend",
         default=[],
         metavar="HINT=SOURCE",
-        help="two of depth, canny, lines, segments",
+        help="other ControlNets: HINT is depth, canny (edges), lines or segments; one or two",
     )
     parser.add_argument("--depth", help="another depth model")
     parser.add_argument("--detector", help="another detector, also the .onnx of Ultralytics' own exporter")
@@ -69,7 +86,6 @@ def _add(arguments: list[str]) -> int:
     parser.add_argument("--check", action="store_true", help="only look; write nothing")
     parser.add_argument("--force", action="store_true", help="replace a bundle that this command wrote")
     options = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")
     try:
         from export.bundle import BundleError
         from export.sources.add import draft, file_for, order, write
@@ -96,7 +112,7 @@ def _add(arguments: list[str]) -> int:
     if options.check:
         print("nothing wrong was found, and nothing was written")
     else:
-        print(f"wrote {path}; export it with: python -m export {made.bundle.name}")
+        print(f"wrote {path}; `make up BUNDLE={made.bundle.name}` exports and serves it")
     return 0
 
 
@@ -129,20 +145,17 @@ def _export(arguments: list[str]) -> int:
         "changed (build/export)",
     )
     options = parser.parse_args(arguments)
-    # It warns of parts of pipelines that are missing here and not used.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         import msgspec
 
         from export.bundle import BundleError, load_bundle
         from export.proofs.parity import ParityError
         from export.proofs.rehearsal import RehearsalError
+        from export.publish import live_document, live_version
         from export.release import build_release, check_parts, write_python_configs
         from export.sources.announcing import fetch_with_progress
     except ModuleNotFoundError as error:
         return _needs(error)
-    # torch warns of every fallback of its exporter; the exported graphs are checked afterwards.
-    warnings.simplefilter("ignore")
     try:
         bundle = load_bundle(options.bundle)
         if options.repository:
@@ -150,6 +163,8 @@ def _export(arguments: list[str]) -> int:
         if options.precision:
             bundle = msgspec.structs.replace(bundle, precision=options.precision)
         fetch_with_progress(bundle, look=check_parts)
+        target = options.releases / bundle.name
+        before = live_document(target) if live_version(target) else None
         work = options.work / f"{bundle.name}-{bundle.precision}"
         release = build_release(bundle, options.releases, options.version, work, report)
     except (BundleError, OSError) as error:
@@ -158,7 +173,10 @@ def _export(arguments: list[str]) -> int:
     except (ParityError, RehearsalError) as error:
         print(f"not published: {error}", file=sys.stderr)
         return 1
-    print(f"published {release}")
+    live = live_document(release)
+    if live != before:
+        print(f"published {release.name}-{live.parent.name} ({bundle.precision})")
+        print(f"what was measured: {live.parent / 'report.html'}")
     return 0
 
 

@@ -7,13 +7,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from importlib.metadata import version as package_version
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
 from transformers import CLIPTokenizer
 
-from export.bundle import Bundle, BundleError, Precision, Stored, preview_matrix
+from export.bundle import BUNDLES, Bundle, BundleError, Precision, Stored, preview_matrix
 from export.contract import Sizes, buckets, python_specs
 from export.graphs.making import TOOLS, Made, Order, make_graph, tolerance_of, weight_bytes
 from export.graphs.triton_config import config_text
@@ -25,6 +24,7 @@ from export.proofs.inspection import inspect_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
 from export.proofs.whole import prove_whole
 from export.publish import (
+    BUNDLE_FILE,
     check_unpublished,
     documents,
     live_document,
@@ -32,6 +32,7 @@ from export.publish import (
     make_live,
     next_version,
     publish,
+    staging_folder,
 )
 from export.report import Proof, Took, write_report
 from export.seats import DEFAULT_HINTS
@@ -83,19 +84,16 @@ def build_release(
     target = releases / bundle.name
     if version is not None:
         check_unpublished(target, version)
-    releases.mkdir(parents=True, exist_ok=True)
-    staging = Path(mkdtemp(prefix=f".{bundle.name}-", dir=releases))
-    try:
+    with staging_folder(releases, bundle.name) as staging:
         number = version or next_version(target)
         kept = work or staging / "work"
         document, graphs = _build(bundle, staging, number, target, kept, report)
         if version is None and _same_as_live(staging, number, target):
             report(f"nothing has changed since version {live_version(target)}, which stays live")
+            _keep_file(live_document(staging).parent, live_document(target).parent)
             return target
         _prove(bundle, staging, document, graphs, kept, report)
         publish(staging, target, number)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return target
 
 
@@ -134,6 +132,8 @@ def _build(
         "tools": {name: package_version(name) for name in TOOLS},
     }
     write_notices(bundle, staging / folder)
+    if (file := BUNDLES / f"{bundle.name}.toml").is_file():
+        shutil.copyfile(file, staging / folder / BUNDLE_FILE)
     make_live(staging, version)
     _write(document, staging / folder)
     try:
@@ -236,6 +236,12 @@ def _published_as(made: Made, published: Mapping[int, dict[str, Any]]) -> int | 
         if facts is not None and facts["sha256"] == made.sha256:
             return int(facts["version"])
     return None
+
+
+def _keep_file(source: Path, target: Path) -> None:
+    """Renew the copy of the bundle's file, where its words have changed and nothing else."""
+    if (source / BUNDLE_FILE).is_file():
+        shutil.copyfile(source / BUNDLE_FILE, target / BUNDLE_FILE)
 
 
 def _link(source: Path, place: Path) -> None:

@@ -98,7 +98,7 @@ def key_figures(document: Mapping[str, Any], proof: Proof) -> dict[str, str]:
         "size of the graphs": _size(sum(facts["bytes"] for facts in models)),
         "picture against diffusers": f"{_number(worst.difference)} of 255",
         "allowed": f"{proof.whole.tolerance:g} of 255",
-        "made and proved in": _time(sum(took.seconds for took in proof.graphs.values())),
+        "graphs made and proved in": _time(sum(took.seconds for took in proof.graphs.values())),
     }
 
 
@@ -119,7 +119,8 @@ def tables(document: Mapping[str, Any], proof: Proof) -> Iterator[Table]:
         "Graphs",
         "Largest difference of each graph's outputs from torch's, in the output's own units: at the native shape, a "
         "full batch of the smallest and one sample of the largest. What is allowed is relative to the output's largest "
-        "value (at least 1), or in levels of 255. Every weight was compared with its source by name.",
+        "value (at least 1), or in levels of 255, to which depth is rounded. The version is that of the first release "
+        "with this graph. Every weight was compared with its source by name.",
         (
             "graph",
             "version",
@@ -148,7 +149,8 @@ def tables(document: Mapping[str, Any], proof: Proof) -> Iterator[Table]:
     yield Table(
         "Whole pictures",
         f"restyle against diffusers' pipeline: same photo, hints, noise and words; solver {proof.whole.solver}. "
-        f"{_run(proof.whole)}The contrast is the standard deviation of diffusers' picture.",
+        f"{_run(proof.whole)}Differences are of 255; of latents, before these are decoded, in their own units. The "
+        "contrast is the standard deviation of diffusers' picture: without any, the comparison would mean little.",
         ("width × height", ">seed", ">steps", ">guidance", ">difference", ">of latents", ">contrast"),
         [
             (

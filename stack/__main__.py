@@ -126,11 +126,23 @@ def find_release(bundle: str) -> Path:
     """The bundle's release folder; raises StackError when there is none."""
     releases = ROOT / "releases"
     release = releases / bundle
-    if not (release / "models").is_dir():
-        there = sorted(folder.parent.name for folder in releases.glob("*/models"))
+    file = ROOT / "export" / "bundles" / f"{bundle}.toml"
+    if not (release / "models").is_dir() or bundle.startswith("."):
+        there = sorted(folder.parent.name for folder in releases.glob("[!.]*/models"))
         raise StackError(
-            f"there is no bundle {bundle} in {releases}: run `make export BUNDLE={bundle}`"
-            + (f", or take one of those that are there: {', '.join(there)}" if there else "")
+            f"there is no bundle {bundle} in {releases}: "
+            + (
+                f"run `make export BUNDLE={bundle}`, or "
+                if file.is_file()
+                else f"make one with `.venv/bin/python -m export add … --name {bundle}` (docs/adding.md), or "
+            )
+            + (f"take one of those that are there: {', '.join(there)}" if there else "export one")
+        )
+    kept = release / "versions" / (release / "live").read_text().strip() / "bundle.toml"
+    if kept.is_file() and file.is_file() and kept.read_bytes() != file.read_bytes():
+        report(
+            f"warning: {file.relative_to(ROOT)} was changed after this release was made: to serve what it says, run "
+            f"`.venv/bin/python -m export {bundle}` first"
         )
     return release
 

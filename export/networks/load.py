@@ -153,8 +153,16 @@ def _classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:
 
 def _build(name: str, config: dict[str, Any]) -> Network:
     """A network of this configuration, with its class's own initial weights."""
+    kind = config.get("_class_name") or config.get("model_type")
     if name in _DIFFUSERS:
+        own = _DIFFUSERS[name].__name__
+        if "model_type" in config or config.get("_class_name", own) != own:
+            raise BundleError(
+                f"it is {kind}, and not {own}: give another source, or this one for another network"
+            )
         return _DIFFUSERS[name].from_config(config)
+    if "_class_name" in config:
+        raise BundleError(f"it is {kind} of diffusers: give another source, or this one for another network")
     if isinstance(config.get("id2label"), list):
         config["id2label"] = dict(enumerate(config["id2label"]))
     config_class, model_class = _classes(name, config)

@@ -136,10 +136,12 @@ def draft(order: Order) -> Draft:
     except BundleError as error:
         problems = str(error).splitlines()
     # The file that these sentences begin with is not written yet.
-    refuse(notes.problems + [problem.removeprefix(f"{order.name}.toml: ") for problem in problems])
+    refuse(_advised(order, base, notes, problems))
     sources: dict[str, list[str]] = {}
     for name in (*made.used, "tokenizer"):
-        sources.setdefault(notes.places.get(name, f"the base, {order.base}"), []).append(name)
+        chance = name != "tokenizer" and made.networks[name].config is not None
+        usual = f"the base, {order.base}" + (", where they are random numbers: good for tests only" * chance)
+        sources.setdefault(notes.places.get(name, usual), []).append(name)
     return Draft(
         bundle=made,
         text=text,
@@ -151,6 +153,22 @@ def draft(order: Order) -> Draft:
     )
 
 
+def _advised(order: Order, base: Bundle, notes: _Notes, problems: list[str]) -> list[str]:
+    """All problems, with a word on networks that come from the base when one of these does not fit."""
+    found = notes.problems + [problem.removeprefix(f"{order.name}.toml: ") for problem in problems]
+    theirs = [
+        name
+        for name in base.used
+        if name not in notes.networks and any(line.startswith(f"networks.{name}: ") for line in found)
+    ]
+    if theirs:
+        found.append(
+            f"{', '.join(theirs)}: not named, so taken from the base, {order.base}: give yours, or another base with "
+            "--base"
+        )
+    return found
+
+
 def file_for(name: str, *, replace: bool = False) -> Path:
     """The file that a new bundle ``name`` gets.
 
@@ -159,7 +177,8 @@ def file_for(name: str, *, replace: bool = False) -> Path:
     """
     if not NAME.fullmatch(name) or name in RESERVED:
         raise BundleError(
-            f"--name {name!r}: give small letters, digits, - and _, and not {' or '.join(RESERVED)}"
+            f"--name {name!r}: take small letters, digits, - and _, such as cosy-rooms; "
+            f"{', '.join(RESERVED)} is taken"
         )
     path = bundles.BUNDLES / f"{name}.toml"
     if path.exists():

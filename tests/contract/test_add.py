@@ -82,12 +82,13 @@ def test_a_folder_of_diffusers(add: Add, saved: Path, folder: Path) -> None:
     }
     assert printed.splitlines() == [
         f"- unet, vae, text_encoder, tokenizer: from {pipeline}",
-        "- controlnet_depth, controlnet_canny, depth, detector: from the base, tiny",
+        "- controlnet_depth, controlnet_canny, depth, detector: from the base, tiny, where they are random numbers: "
+        "good for tests only",
         "- schedule: beta_start 0.00085, beta_end 0.012, train_steps 1000, prediction epsilon, as "
         f"{pipeline}/scheduler/scheduler_config.json says",
         "- native_size: 128 pixels: the UNet's sample_size × 8, the VAE's factor",
         "- defaults, thresholds, the largest batch and the colours of previews: as in tiny",
-        f"wrote {folder}/mine.toml; export it with: python -m export mine",
+        f"wrote {folder}/mine.toml; `make up BUNDLE=mine` exports and serves it",
     ]
     tiny, mine = load_bundle("tiny"), load_bundle("mine")
     for name in (UNET, VAE, TEXT):
@@ -171,9 +172,22 @@ def test_a_single_file_on_a_base_from_a_hub(add: Add, saved: Path, folder: Path)
     code, printed = add(saved / "pipeline", "--base", "hub", "--check")
     assert code == 2
     assert [line.partition(": take")[0] for line in printed.splitlines()] == [
-        f"networks.{name}: its cross_attention_dim is 48, the UNet's is 32"
-        for name in ("controlnet_depth", "controlnet_canny")
+        *(
+            f"networks.{name}: its cross_attention_dim is 48, the UNet's is 32"
+            for name in ("controlnet_depth", "controlnet_canny")
+        ),
+        "controlnet_depth, controlnet_canny: not named, so taken from the base, hub: give yours, or another base with "
+        "--base",
     ]
+
+
+def test_a_network_of_another_kind_is_named(add: Add, saved: Path) -> None:
+    code, printed = add(saved / "pipeline", "--controlnet", f"depth={saved / 'pipeline' / 'vae'}")
+    assert code == 2
+    assert printed == (
+        "networks.controlnet_depth: it is AutoencoderKL, and not ControlNetModel: give another source, or this one "
+        "for another network"
+    )
 
 
 def inline(value: Any) -> str:
@@ -279,7 +293,10 @@ def test_check_only_looks_and_nothing_is_overwritten(add: Add, saved: Path, fold
 @pytest.mark.parametrize("name", ["add", "../mine", "Mine", ""])
 def test_names_that_no_bundle_can_have(name: str, add: Add, saved: Path) -> None:
     code, printed = add(saved / "pipeline", name=name)
-    assert (code, printed) == (2, f"--name {name!r}: give small letters, digits, - and _, and not add")
+    assert (code, printed) == (
+        2,
+        f"--name {name!r}: take small letters, digits, - and _, such as cosy-rooms; add is taken",
+    )
 
 
 def change_json(file: Path, **members: Any) -> None:

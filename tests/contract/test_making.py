@@ -22,7 +22,7 @@ from export.graphs import making
 from export.graphs.making import Made, Order, fingerprint, make_graph
 from export.networks.load import skeleton
 from export.proofs.parity import ParityError
-from export.publish import documents, live_version
+from export.publish import documents, live_version, staging_folder
 from export.release import build_release, sizes_of
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document
@@ -153,6 +153,20 @@ def test_too_little_room_is_said_before_anything_is_made(
     with pytest.raises(OSError, match=r"the graphs need 0\.5 GB, and 0\.1 GB are free: make room, or name"):
         build_release(tiny, tmp_path / "releases", work=tmp_path / "work")
     assert not list((tmp_path / "releases").iterdir())
+
+
+def test_what_a_killed_export_left_is_removed_and_two_at_once_are_refused(tmp_path: Path) -> None:
+    (tmp_path / ".mine" / "models").mkdir(parents=True)
+    with staging_folder(tmp_path, "mine") as folder:
+        assert list(folder.iterdir()) == []
+        with (
+            pytest.raises(BlockingIOError, match=r"another export of mine into .* is at work: wait for it"),
+            staging_folder(tmp_path, "mine"),
+        ):
+            pass
+        with staging_folder(tmp_path, "other"):
+            (folder / "file").touch()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -109,7 +109,12 @@ def test_a_missing_bundle_is_one_sentence(capsys: pytest.CaptureFixture[str]) ->
     assert main(["demo", "--bundle", "nowhere"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: there is no bundle nowhere in ")
-    assert "run `make export BUNDLE=nowhere`" in line
+    assert (
+        "export add … --name nowhere` (docs/adding.md), or take one of those that are there: dollhouse, tiny"
+        in line
+    )
+    assert main(["demo", "--bundle", "sd15_quarter"]) == 1
+    assert "run `make export BUNDLE=sd15_quarter`, or take" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
