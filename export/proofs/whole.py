@@ -10,6 +10,7 @@ as a program too, ``python -m export.proofs.whole``, after the other one has end
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import math
 import subprocess
@@ -359,13 +360,23 @@ def compare(cases: list[Case], asked: Path, painted: Path, answer: Path) -> list
     return pairs
 
 
-def main(arguments: list[str]) -> int:
-    """The program: JOB.json CASES.npz RESTYLE.npz DIFFUSERS.npz, of which the last is written."""
-    job, *files = map(Path, arguments)
-    asked = msgspec.json.decode(job.read_bytes(), type=_Job)
-    paint_with_diffusers(asked.bundle, asked.cases, *files)
+def main() -> int:
+    """Paint the cases of a job with diffusers."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export.proofs.whole", description="Paint an export's cases with diffusers."
+    )
+    for name, meaning in {
+        "job": "bundle and cases, JSON",
+        "asked": "what restyle was asked for, .npz",
+        "painted": "what it painted, .npz",
+        "answer": "is written: what diffusers paints, .npz",
+    }.items():
+        parser.add_argument(name, type=Path, help=meaning)
+    given = parser.parse_args()
+    job = msgspec.json.decode(given.job.read_bytes(), type=_Job)
+    paint_with_diffusers(job.bundle, job.cases, given.asked, given.painted, given.answer)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
