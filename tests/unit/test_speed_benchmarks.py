@@ -58,7 +58,9 @@ def test_every_model_has_inputs_that_its_spec_allows(bundle: str, tmp_path: Path
 def test_every_model_of_the_repository_is_measured() -> None:
     folders = [ROOT / "model_repository", TINY.folder / "models"]
     served = {path.parent.name for folder in folders for path in folder.glob("*/config.pbtxt")}
-    assert served == set(specs(TINY)) == set(REQUESTS)
+    assert served == set(specs(TINY))
+    # Only releases whose ControlNets are shown it have the last.
+    assert served | {"segments"} == set(REQUESTS)
 
 
 def test_a_new_model_wants_a_request() -> None:
