@@ -139,6 +139,7 @@ def test_only_what_a_change_touches_is_made_again(tiny: Bundle, sizes: Sizes, tm
         assert {name for name in graphs if after[name] != before[name]} == touched, what
 
 
+@pytest.mark.slow
 def test_a_large_graph_is_made_in_processes_of_its_own(
     tiny: Bundle, sizes: Sizes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
