@@ -138,7 +138,9 @@ def find_release(bundle: str) -> Path:
             )
             + (f"take one of those that are there: {', '.join(there)}" if there else "export one")
         )
-    kept = release / "versions" / (release / "live").read_text().strip() / "bundle.toml"
+    live = release / "live"
+    version = live.read_text().strip() if live.is_file() else ""
+    kept = release / "versions" / version / "bundle.toml"
     if kept.is_file() and file.is_file() and kept.read_bytes() != file.read_bytes():
         report(
             f"warning: {file.relative_to(ROOT)} was changed after this release was made: to serve what it says, run "

@@ -16,7 +16,7 @@ from PIL import Image
 from dollhouse.data.dataset import SPLITS
 from dollhouse.render.photo import take_photo
 from stack import redis
-from stack.__main__ import main, parse
+from stack.__main__ import find_release, main, parse
 from stack.demo import SAMPLE, known_style
 from stack.process import StackError
 from stack.redis import redis_part
@@ -115,6 +115,15 @@ def test_a_missing_bundle_is_one_sentence(capsys: pytest.CaptureFixture[str]) ->
     )
     assert main(["demo", "--bundle", "sd15_quarter"]) == 1
     assert "run `make export BUNDLE=sd15_quarter`, or take" in capsys.readouterr().err
+
+
+def test_a_release_of_before_versions_is_found_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no file `live`; `restyle` says what to do."""
+    (tmp_path / "releases" / "old" / "models").mkdir(parents=True)
+    monkeypatch.setattr("stack.__main__.ROOT", tmp_path)
+    assert find_release("old") == tmp_path / "releases" / "old"
 
 
 @pytest.mark.parametrize(
