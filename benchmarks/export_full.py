@@ -35,27 +35,26 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from msgspec import to_builtins
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
 from tritonclient.grpc.aio import InferenceServerClient, InferInput
 from tritonclient.utils import np_to_triton_dtype
 
-from benchmarks import RESULTS, ROOT
+from benchmarks import RESULTS, ROOT, tensorrt_gate
+from benchmarks.perf_inputs import specs
 from export.bundle import Precision, load_bundle
-from export.contract import Sizes, graph_specs
 from export.graphs.fp16_initializers import stored_weights
 from export.networks.modules import graph_networks, graph_precision, load_graph_module
 from export.networks.precision import halve_module, round_weights
 from export.proofs.parity import ParityError, check_weights
 from export.proofs.tensorrt import check_release, table
-from export.publish import live_document
-from export.seats import DEFAULT_HINTS
+from export.publish import graph_file, live_document
 from export.sources.hub import local_folders, with_folders
 from measuring import report
 from measuring.gates import Gate
 from measuring.memory import memory_of
+from measuring.releases import Release
 from stack.triton import TritonServer
 
 FOLDER = ROOT / "build" / "export_full"
@@ -109,10 +108,15 @@ def export(bundle: str, precision: Precision, console: Console) -> dict[str, Any
     return {"seconds": seconds, "peak_gb": peak / 1e3}
 
 
-def described(release: Path) -> dict[str, Any]:
+def exported(bundle: str, precision: Precision) -> Release:
+    """What :func:`export` made."""
+    return Release(FOLDER / precision / bundle)
+
+
+def described(release: Release) -> dict[str, Any]:
     """What the release and its proof say of themselves."""
-    document = json.loads(live_document(release).read_text())
-    proof = json.loads((live_document(release).parent / "proof.json").read_text())
+    document = release.facts
+    proof = json.loads((live_document(release.folder).parent / "proof.json").read_text())
     return {
         "gigabytes": sum(model["bytes"] for model in document["models"].values()) / 1e9,
         "graphs": proof["graphs"],
@@ -125,8 +129,8 @@ def described(release: Path) -> dict[str, Any]:
 
 def sabotage(bundle: str, precision: Precision, count: int) -> dict[str, int]:
     """Scale ``count`` random weights of a release by 1.01, one at a time: how many does the comparison find?"""
-    release = FOLDER / precision / bundle
-    document = json.loads(live_document(release).read_text())
+    release = exported(bundle, precision)
+    document = release.facts
     plain = load_bundle(bundle)
     local = with_folders(plain, local_folders(plain))
     generator, tried, found = random.Random(12), 0, 0
@@ -136,17 +140,21 @@ def sabotage(bundle: str, precision: Precision, count: int) -> dict[str, int]:
         if precision == "fp16" and graph_precision(local, name) == "fp16":
             round_weights(name, module)
             halve_module(module)
-        file = release / "models" / name / str(document["models"][name]["version"]) / "model.onnx"
-        stored = stored_weights(file)
-        parameters = {key for key, _ in module.named_parameters()} - set(document["models"][name]["folded"])
-        # Those that no output depends on are not in the file.
-        used = parameters - set(check_weights(name, stored, module, parameters))
+        stored = stored_weights(graph_file(release.folder, document, name))
+        used = held(name, module, stored, document)
         share = count // len(names) + (index < count % len(names))
         for parameter in generator.choices(not_zero(module, used), k=share):
             tried += 1
             found += finds(name, module, stored, parameter, used)
         del module, stored
     return {"tried": tried, "found": found}
+
+
+def held(name: str, module: nn.Module, stored: Tensors, document: dict[str, Any]) -> set[str]:
+    """The parameters of ``module`` that the graph ``name`` holds: without those that its constants hold instead, and
+    those that no output depends on."""
+    parameters = {key for key, _ in module.named_parameters()} - set(document["models"][name]["folded"])
+    return parameters - set(check_weights(name, stored, module, parameters))
 
 
 def finds(name: str, module: nn.Module, stored: Tensors, parameter: str, used: set[str]) -> bool:
@@ -180,23 +188,21 @@ def same(one: NDArray[Any], other: NDArray[Any]) -> bool:
 
 def through_triton(bundle: str, console: Console) -> dict[str, Any]:
     """One guided step and one decode by the FP32 graphs, in a real Triton and in ONNX Runtime here."""
-    release = FOLDER / "fp32" / bundle
-    document = json.loads(live_document(release).read_text())
-    specs = graph_specs(Sizes(**document["sizes"]), document.get("hints", DEFAULT_HINTS))
+    release = exported(bundle, "fp32")
     found = {}
     for name in ("denoiser", "vae_decoder"):
         # One at a time: both, twice, would be more than the machine has.
         repository = FOLDER / "repository"
         shutil.rmtree(repository, ignore_errors=True)
         repository.mkdir()
-        (repository / name).symlink_to(release / "models" / name)
-        inputs = specs[name].example(1)
-        outputs = [tensor.name for tensor in specs[name].outputs]
+        (repository / name).symlink_to(release.folder / "models" / name)
+        spec = specs(release)[name]
+        inputs, outputs = spec.example(1), [tensor.name for tensor in spec.outputs]
         with TritonServer([repository]) as server:
             begun = time.monotonic()
             ours = asyncio.run(infer(server.grpc, name, outputs, inputs))
             seconds = time.monotonic() - begun
-        file = release / "models" / name / str(document["models"][name]["version"]) / "model.onnx"
+        file = graph_file(release.folder, release.facts, name)
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         theirs = dict(zip(outputs, session.run(outputs, inputs), strict=True))
         del session
@@ -223,13 +229,9 @@ async def infer(address: str, model: str, outputs: list[str], inputs: Tensors) -
 
 def compiled(bundle: str, console: Console) -> dict[str, Any]:
     """What TensorRT says to the FP16 graphs."""
-    verdicts = list(check_release(FOLDER / "fp16" / bundle))
+    verdicts = list(check_release(exported(bundle, "fp16").folder))
     console.print(table(verdicts))
-    return {
-        "graphs": len(verdicts),
-        "sm75_built": sum(75 in each.capabilities and 75 not in each.refused for each in verdicts),
-        "verdicts": [to_builtins(each) for each in verdicts],
-    }
+    return tensorrt_gate.document({bundle: verdicts})
 
 
 def parity_share(graphs: dict[str, Any]) -> float:
@@ -254,7 +256,7 @@ def main() -> int:
     for precision in PRECISIONS:
         took = export(given.bundle, precision, console)
         again = export(given.bundle, precision, console)
-        found[precision] = took | described(FOLDER / precision / given.bundle)
+        found[precision] = took | described(exported(given.bundle, precision))
         found[precision]["resumed_seconds"] = again["seconds"]
         report.write(given.out, found)
     found["sabotage"] = {

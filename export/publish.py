@@ -21,7 +21,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,11 @@ def documents(release: Path) -> dict[int, dict[str, Any]]:
     """release.json of every version, the newest first."""
     files = {int(file.parent.name): file for file in release.glob("versions/*/release.json")}
     return {version: json.loads(files[version].read_text()) for version in sorted(files, reverse=True)}
+
+
+def graph_file(release: Path, document: Mapping[str, Any], model: str) -> Path:
+    """The file of the graph ``model`` of the version that ``document``, its release.json, describes."""
+    return release / "models" / model / str(document["models"][model]["version"]) / "model.onnx"
 
 
 def next_version(release: Path) -> int:

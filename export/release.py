@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from transformers import CLIPTokenizer
 
 from export.bundle import BUNDLES, Bundle, BundleError, Precision, Stored, preview_matrix
 from export.contract import Sizes, buckets, python_specs
-from export.graphs.making import TOOLS, Made, Order, make_graph, tolerance_of, weight_bytes
+from export.graphs.making import TOOLS, Made, Order, Report, make_graph, tolerance_of, weight_bytes
 from export.graphs.triton_config import config_text
 from export.licences import licence_facts, write_notices
-from export.networks.load import Network, check_hint_factor, skeleton, unet_factor, vae_factor
+from export.networks.load import Network, skeleton, unet_factor, vae_factor
 from export.networks.modules import graph_networks
 from export.proofs.checks import check_bundle
 from export.proofs.inspection import inspect_bundle
@@ -41,8 +41,6 @@ from export.sources.tokenizer import load_tokenizer, save_tokenizer
 
 SPARE_BYTES = 500_000_000
 """What must be free beyond the graphs' own size."""
-
-Report = Callable[[str], None]
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -104,7 +102,7 @@ def _build(
     preview = preview_matrix(bundle)
     local = with_folders(bundle, local_folders(bundle))
     inspect_bundle(local)
-    skeletons, tokenizer = check_parts(local)
+    skeletons, tokenizer = _parts(local)
     sizes, labels = sizes_of(bundle, skeletons), skeletons["detector"].config.id2label
     orders = [Order(graph=name, bundle=local, sizes=sizes) for name in graph_networks(bundle)]
     check_room(orders, (work, staging))
@@ -164,16 +162,17 @@ def _prove(
     )
 
 
-def check_parts(local: Bundle) -> tuple[dict[str, Network], CLIPTokenizer]:
-    """The networks of a bundle whose sources are local, without their numbers, and its tokenizer, if they fit together.
+def check_parts(local: Bundle) -> None:
+    """Raises BundleError when the networks and the tokenizer of a bundle, whose sources are local, do not fit together.
 
-    No file of weights is needed. Raises BundleError.
+    No file of weights is needed; where they are here, :func:`inspect_bundle` looks at more.
     """
-    skeletons = {name: skeleton(local, name) for name in local.used}
-    tokenizer = load_tokenizer(local.tokenizer)
-    check_bundle(local, skeletons, tokenizer)
-    check_hint_factor(skeletons)
-    return skeletons, tokenizer
+    check_bundle(local, *_parts(local))
+
+
+def _parts(local: Bundle) -> tuple[dict[str, Network], CLIPTokenizer]:
+    """The networks of a bundle, without their numbers, and its tokenizer. Raises BundleError."""
+    return {name: skeleton(local, name) for name in local.used}, load_tokenizer(local.tokenizer)
 
 
 def make_graphs(

@@ -45,6 +45,7 @@ from export.networks.modules import graph_networks, graph_precision, load_graph_
 from export.networks.precision import HalfArithmetic, halve_module, round_weights, safe_attention
 from export.proofs import parity
 from export.proofs.parity import ParityError
+from export.sources.lora import LORA_NETWORKS
 from export.sources.opening import source_folder
 from export.spec import ModelSpec
 
@@ -159,16 +160,11 @@ def fingerprint(order: Order) -> str:
     """SHA-256 of everything that the graph depends on. Raises BundleError."""
     bundle = order.bundle
     parts = {part: bundle.networks[part] for part in graph_networks(bundle)[order.graph]}
+    loras = bundle.loras if set(LORA_NETWORKS) & set(parts) else []
+    threshold = bundle.object_threshold if "detector" in parts else None
     settings = (
-        *(order.graph, order.precision, order.sizes, parts),
-        *(
-            bundle.loras,
-            bundle.objects,
-            bundle.object_threshold,
-            bundle.stored,
-            bundle.tolerance,
-            bundle.seed,
-        ),
+        *(order.graph, order.precision, order.spec, parity.corner_cases(order.spec, order.sizes), parts),
+        *(loras, threshold, bundle.stored, bundle.tolerance, bundle.seed),
     )
     digest = hashlib.sha256(msgspec.json.encode(settings))
     for part, weights in parts.items():
@@ -181,7 +177,7 @@ def fingerprint(order: Order) -> str:
         for file in [source] if source.is_file() else sorted(source.iterdir()):
             if file.is_file():
                 digest.update(f"{part}/{file.name} {sha256(file)}\n".encode())
-    for lora in bundle.loras:
+    for lora in loras:
         digest.update(sha256(lora.file).encode())
     package = Path(__file__).parents[1]
     for code in sorted(file for pattern in _CODE for file in package.glob(pattern)):

@@ -77,13 +77,12 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, stored: Stored =
         raise ParityError(f"{spec.name}: the exporter lost the weights {', '.join(absent)}")
     program.optimize()
     program.model.ir_version = IR_VERSION
+    _clear_traces(program.model)
     path.parent.mkdir(parents=True, exist_ok=True)
     if sum(array.nbytes for _, array in _arrays(initializers)) > INLINE_LIMIT:
-        _clear_traces(program.model)
         _save_apart(program.model, path)
     else:
         model = program.model_proto
-        _anonymise(model)
         if stored == "fp16":
             halve(model)
         save_onnx(model, path)
@@ -143,24 +142,10 @@ def _dynamic_shapes(spec: ModelSpec) -> dict[str, dict[int, Any]]:
     return shapes
 
 
-def _anonymise(model: onnx.ModelProto) -> None:
-    """Remove traces of the exporting machine: stack traces with paths, in metadata and doc strings of nodes."""
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.ClearField("doc_string")
-    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
-        del value.metadata_props[:]
-    for function in model.functions:
-        for node in function.node:
-            del node.metadata_props[:]
-            node.ClearField("doc_string")
-    for prop in model.metadata_props:
-        prop.value = re.sub(r"/\S+", "", prop.value)
-
-
 def _clear_traces(model: onnx_ir.Model) -> None:
-    """The same as :func:`_anonymise` for onnx-ir's form."""
-    for node in model.graph.all_nodes():
+    """Remove traces of the exporting machine: stack traces with paths, in metadata and doc strings."""
+    graphs: list[onnx_ir.Graph | onnx_ir.Function] = [model.graph, *model.functions.values()]
+    for node in (node for graph in graphs for node in graph.all_nodes()):
         node.metadata_props.clear()
         node.doc_string = None
         for output in node.outputs:

@@ -133,9 +133,7 @@ class Detector(ObjectNetwork):
         scores, labels = widen(found.logits).softmax(-1)[..., :-1].max(-1)
         scores, order = scores.topk(self.objects, dim=1)
         labels = labels.gather(1, order)
-        centre, extent = (
-            widen(found.pred_boxes).gather(1, order.unsqueeze(-1).expand(-1, -1, 4)).split(2, dim=-1)
-        )
+        centre, extent = widen(found.pred_boxes).gather(1, four(order)).split(2, dim=-1)
         boxes = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1).clamp(0.0, 1.0)
         return self.padded(boxes, scores, labels)
 
@@ -176,11 +174,16 @@ class CentreDetector(ObjectNetwork):
         labels, place = order // cells, order % cells
         index = self.layers[labels] * cells + place
         flat = widen(boxes).permute(0, 1, 3, 4, 2).flatten(1, 3)
-        found = flat.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)).clamp(0.0, 1.0)
+        found = flat.gather(1, four(index)).clamp(0.0, 1.0)
         doubles = doubles_of_better(found, labels, self.before)
         scores, best = (scores * ~doubles).topk(self.objects, dim=1)
-        labels, found = labels.gather(1, best), found.gather(1, best.unsqueeze(-1).expand(-1, -1, 4))
+        labels, found = labels.gather(1, best), found.gather(1, four(best))
         return self.padded(found, scores, labels)
+
+
+def four(index: Tensor) -> Tensor:
+    """Indices [B,N] of boxes, as ``gather`` wants them: [B,N,4]."""
+    return index.unsqueeze(-1).expand(-1, -1, 4)
 
 
 def doubles_of_better(boxes: Tensor, labels: Tensor, before: Tensor) -> Tensor:

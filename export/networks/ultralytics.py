@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from export.bundle import BundleError
 from export.graphs.onnx import IR_VERSION, OPSET, export_onnx
-from export.networks.pictures import ObjectNetwork, doubles_of_better
+from export.networks.pictures import ObjectNetwork, doubles_of_better, four
 from export.proofs.parity import ParityError
 from export.sources.ultralytics import UltralyticsFile
 from export.spec import ModelSpec
@@ -65,7 +65,7 @@ class UltralyticsDetector(ObjectNetwork):
             boxes, scores, labels = self._distinct(found.transpose(1, 2))
         scores, best = scores.topk(self.objects, dim=1)
         height, width = self.size
-        boxes = boxes.gather(1, _four(best)) / torch.tensor(
+        boxes = boxes.gather(1, four(best)) / torch.tensor(
             [width, height, width, height], dtype=torch.float32
         )
         return self.padded(boxes.clamp(0.0, 1.0), scores, labels.gather(1, best))
@@ -75,7 +75,7 @@ class UltralyticsDetector(ObjectNetwork):
         scores, labels = rows[..., 4:].max(-1)
         scores, order = scores.topk(self.candidates, dim=1)
         labels = labels.gather(1, order)
-        found = rows[..., :4].gather(1, _four(order))
+        found = rows[..., :4].gather(1, four(order))
         centre, extent = found[..., :2], found[..., 2:]
         boxes = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1)
         place = torch.arange(self.candidates)
@@ -144,8 +144,3 @@ def _traced(module: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
         path = Path(scratch, "model.onnx")
         export_onnx(module.eval(), spec, path)
         return onnx.load(path)
-
-
-def _four(index: Tensor) -> Tensor:
-    """Indices [B,N] of boxes, as ``gather`` wants them."""
-    return index.unsqueeze(-1).expand(-1, -1, 4)

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from transformers import CLIPTokenizer
 
 from export.bundle import Bundle, BundleError, Schedule, Weights, refuse
@@ -256,7 +254,8 @@ def _in_header(file: Path) -> tuple[str, dict[str, Any]] | None:
 
 
 def _find_scheduler(unet: Weights) -> tuple[str, dict[str, Any]] | None:
-    """Name and content of the scheduler_config.json of the pipeline that the UNet is a part of; None without one."""
+    """Name and content of the scheduler_config.json of the pipeline that the UNet, a local folder, is a part of; None
+    without one."""
     if unet.path is not None:
         source = Path(unet.source or "")
         pipeline = source if unet.subfolder else source.parent
@@ -268,14 +267,4 @@ def _find_scheduler(unet: Weights) -> tuple[str, dict[str, Any]] | None:
             if file.is_file():
                 # Not resolved: the files of a hub are links to blobs, whose names say nothing.
                 return os.path.abspath(file), read_json(file)
-    elif unet.repo is not None:
-        name = f"scheduler/{SCHEDULER}"
-        try:
-            return f"{unet.repo}/{name}", read_json(
-                Path(hf_hub_download(unet.repo, name, revision=unet.revision))
-            )
-        except LocalEntryNotFoundError as error:
-            raise BundleError(f"cannot load {name} of {unet.repo}: {error}") from error
-        except EntryNotFoundError:
-            return None
     return None

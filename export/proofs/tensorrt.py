@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from export.contract import Sizes, graph_specs
-from export.publish import live_document
+from export.publish import graph_file, live_document
 from export.seats import DEFAULT_HINTS
 from export.spec import ModelSpec
 
@@ -102,7 +102,7 @@ def check_release(release: Path, capabilities: tuple[int, ...] = ()) -> Iterator
     document = msgspec.json.decode(live_document(release).read_bytes())
     specs = graph_specs(msgspec.convert(document["sizes"], Sizes), document.get("hints", DEFAULT_HINTS))
     for name, facts in document["models"].items():
-        path = release / "models" / name / str(facts["version"]) / "model.onnx"
+        path = graph_file(release, document, name)
         yield check_graph(path, specs[name], capabilities or CAPABILITIES[facts.get("precision", "fp32")])
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import ModelMixin
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
 from export.bundle import BundleError, Weights
 
@@ -29,7 +27,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_config(weights: Weights) -> dict[str, Any]:
-    """The configuration of a network, wherever its weights come from. Raises BundleError."""
+    """The configuration of a network that is on this machine, or says what it is like. Raises BundleError."""
     if weights.config is not None:
         config = dict(weights.config)
         if isinstance(labels := config.get("id2label"), list):
@@ -43,12 +41,7 @@ def read_config(weights: Weights) -> dict[str, Any]:
         )
     if weights.path is not None:
         return read_json(Path(weights.source or "", weights.subfolder, CONFIG))
-    name = f"{weights.subfolder}/{CONFIG}".lstrip("/")
-    try:
-        return read_json(Path(hf_hub_download(weights.repo or "", name, revision=weights.revision)))
-    except (EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        reason = str(error).splitlines()[0]
-        raise BundleError(f"{weights.repo}/{name}: cannot be fetched: {reason}") from error
+    raise BundleError(f"{weights.repo}: is on a hub, and its {CONFIG} has not been fetched")
 
 
 def is_diffusers(network: Any) -> bool:

@@ -32,7 +32,7 @@ from safetensors.numpy import load, save
 
 from export.bundle import BUNDLES, BundleError, load_bundle
 from export.graphs.fp16_initializers import weights_of
-from export.publish import live_document
+from export.publish import graph_file, live_document
 
 RELEASES = Path(__file__).parents[2] / "releases"
 INDEX, REMAINDER = "weights.json", "remainder.npz"
@@ -171,7 +171,7 @@ def _key(array: Array) -> bytes:
 def _file(release: Path, graph: str, version: int) -> Path:
     """The graph of a version of the release, which may have it in common with an earlier one."""
     document = msgspec.json.decode((release / "versions" / str(version) / "release.json").read_bytes())
-    return release / "models" / graph / str(document["models"][graph]["version"]) / "model.onnx"
+    return graph_file(release, document, graph)
 
 
 def _weights(file: Path) -> dict[str, Array]:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from export import release as releasing
-from export.bundle import Bundle, BundleError, load_bundle
+from export.bundle import Bundle, BundleError, Lora, load_bundle
 from export.contract import Sizes
 from export.graphs import making
 from export.graphs.making import Made, Order, fingerprint, make_graph
@@ -124,6 +124,8 @@ def test_only_what_a_change_touches_is_made_again(tiny: Bundle, sizes: Sizes, tm
     before = {name: fingerprint(order(tiny, sizes, name)) for name in graphs}
     assert len(set(before.values())) == len(graphs)
     depth = msgspec.structs.replace(tiny.networks["depth"], gain={"": 1.5})
+    lora = tmp_path / "lora.safetensors"
+    lora.write_bytes(b"a change of these two graphs' networks")
     changes: dict[str, tuple[dict[str, Any], set[str]]] = {
         "another depth model": ({"networks": tiny.networks | {"depth": depth}}, {"depth"}),
         "fp16, but for one": (
@@ -131,6 +133,8 @@ def test_only_what_a_change_touches_is_made_again(tiny: Bundle, sizes: Sizes, tm
             set(graphs) - {"vae_decoder"},
         ),
         "words": ({"description": "another"}, set()),
+        "a threshold": ({"object_threshold": 0.5}, {"detector"}),
+        "a LoRA": ({"loras": [Lora(path=str(lora))]}, {"text_encoder", "denoiser"}),
         "defaults": ({"defaults": msgspec.structs.replace(tiny.defaults, steps=9)}, set()),
     }
     for what, (fields, touched) in changes.items():

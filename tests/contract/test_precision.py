@@ -30,6 +30,7 @@ from export.networks.precision import (
 from export.proofs import parity
 from export.proofs.parity import ParityError, Reference, Tolerance
 from export.release import sizes_of
+from tests.support.reproduction import SIZES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch announces every fallback of its exporter.
 
@@ -162,17 +163,7 @@ def test_objects_are_compared_where_their_order_is_certain() -> None:
     scores = np.array([[0.9, 0.8, 0.795, 0.5, 0.0, 0.0]])
     assert parity.distinct(scores, 0.01).tolist() == [[True, False, False, True, False, False]]
     assert parity.distinct(scores, 0.0).all()
-    spec = graph_specs(
-        Sizes(
-            native_size=64,
-            vae_factor=8,
-            unet_factor=2,
-            latent_channels=4,
-            text_width=8,
-            objects=6,
-            max_batch_size=2,
-        )
-    )["detector"]
+    spec = graph_specs(msgspec.structs.replace(SIZES, objects=6))["detector"]
     labels = np.arange(6)[None]
     boxes = np.zeros((1, 6, 4), np.float32)
     case = Reference({}, (boxes, scores.astype(np.float32), labels))
