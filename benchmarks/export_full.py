@@ -33,6 +33,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -131,13 +132,13 @@ def sabotage(bundle: str, precision: Precision, count: int) -> dict[str, int]:
     """Scale ``count`` random weights of a release by 1.01, one at a time: how many does the comparison find?"""
     release = exported(bundle, precision)
     document = release.facts
-    plain = load_bundle(bundle)
+    plain = msgspec.structs.replace(load_bundle(bundle), precision=precision)
     local = with_folders(plain, local_folders(plain))
     generator, tried, found = random.Random(12), 0, 0
     names = list(graph_networks(local))
     for index, name in enumerate(names):
         module = load_graph_module(local, name)
-        if precision == "fp16" and graph_precision(local, name) == "fp16":
+        if graph_precision(local, name) == "fp16":
             round_weights(name, module)
             halve_module(module)
         stored = stored_weights(graph_file(release.folder, document, name))

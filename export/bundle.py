@@ -189,7 +189,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     in FP32, so this halves the files and nothing else."""
     precision: Precision = "fp32"
     """What the graphs compute in. fp16: FP32 at the edges, in norms, softmax, guidance and the solver's update; see
-    ``export.graphs.precision``."""
+    ``export.networks.precision``."""
     fp32_graphs: list[str] = []
     """With precision fp16: graphs that stay in FP32 all the same, such as a "vae_decoder" that overflows."""
     made_by: str | None = None
