@@ -20,8 +20,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import Defaults, Schedule
 from export.contract import CANNY, TOKENS, Sizes, graph_specs, python_specs
+from export.sampling import VARIANT, Defaults, Schedule
 from export.seats import DEFAULT_HINTS
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
 from measuring.releases import Release
@@ -44,7 +44,9 @@ class UnfitInputs(ValueError):
 def specs(release: Release) -> dict[str, ModelSpec]:
     """Every model that a server of this release has, by name."""
     sizes, hints = msgspec.convert(release.facts["sizes"], Sizes), release.facts.get("hints", DEFAULT_HINTS)
-    return {**python_specs(), **graph_specs(sizes, hints)}
+    models = release.facts["models"]
+    variants = [name.removeprefix(VARIANT) for name in models if name.startswith(VARIANT)]
+    return {**python_specs(), **graph_specs(sizes, hints, variants, "tiny_decoder" in models)}
 
 
 def _text(words: str) -> NDArray[Any]:
@@ -125,6 +127,7 @@ REQUESTS: Mapping[str, Callable[[Release], Inputs]] = MappingProxyType(
         "vae_encoder": lambda release: {"image": to_signal(sample_photo(release.side))[0]},
         "denoiser": _guided_step,
         "vae_decoder": lambda release: {"latents": sample_noise(release)},
+        "tiny_decoder": lambda release: {"latents": sample_noise(release)},
         "restyle": _restyle,
     }
 )
@@ -133,9 +136,11 @@ REQUESTS: Mapping[str, Callable[[Release], Inputs]] = MappingProxyType(
 
 def inputs_of(spec: ModelSpec, release: Release) -> Inputs:
     """One request for a model. Raises UnfitInputs when there is none, or it does not fit the spec."""
-    if spec.name not in REQUESTS:
+    # All denoisers of a release take the same tensors.
+    known = "denoiser" if spec.name.startswith(VARIANT) else spec.name
+    if known not in REQUESTS:
         raise UnfitInputs(f"{spec.name}: no request is known; add one to benchmarks/perf_inputs.py")
-    inputs = REQUESTS[spec.name](release)
+    inputs = REQUESTS[known](release)
     check(spec, inputs)
     return inputs
 

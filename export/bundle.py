@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from export.sampling import Defaults, Quality, Schedule, Tier, tier_problems
 from export.seats import CONTROLNETS, SEATS, chosen_hints
 from export.validation import every_problem
 
@@ -24,7 +25,9 @@ RESERVED = ("add",)
 
 NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder", "depth", "detector")
 """The networks of a bundle whose ControlNets are shown depth and edges; see ``Bundle.used``."""
-KNOWN_NETWORKS = (*NETWORKS, *(name for name in SEATS if name not in NETWORKS), "segments")
+FURTHER = ("segments", "tiny_decoder")
+"""Networks that only some bundles have."""
+KNOWN_NETWORKS = (*NETWORKS, *(name for name in SEATS if name not in NETWORKS), *FURTHER)
 """All that a bundle can name."""
 PERCEPTION = ("depth", "detector")
 """Networks that analyse photos and can be used alone; the others belong together."""
@@ -83,47 +86,35 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Lora(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A low-rank change of the UNet and the text encoder, which is added to their weights when they are loaded."""
+    """A low-rank change of the UNet and the text encoder, which is added to their weights when they are loaded: a
+    ``.safetensors`` file with the keys of kohya's scripts, peft or diffusers."""
 
-    path: str
-    """A ``.safetensors`` file with the keys of kohya's scripts, peft or diffusers. Relative paths start at the folder
-    of the bundle files."""
+    path: str | None = None
+    """A file here; relative paths start at the folder of the bundle files."""
+    repo: str | None = None
+    revision: str | None = None
+    filename: str | None = None
+    """Or one of the Hub: the repository, its commit and the file's name in it."""
     scale: float = 1.0
     """The change is multiplied by this, beside the file's own alpha / rank."""
 
     @property
+    def source(self) -> str:
+        """In words."""
+        return f"{self.repo}@{self.revision}/{self.filename}" if self.path is None else self.path
+
+    @property
     def file(self) -> Path:
+        """The file here; one of the Hub must have been fetched."""
+        assert self.path is not None
         return BUNDLES / self.path
 
 
-class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Values that `restyle` uses for what a request leaves out. Releases omit the later ones when they have these
-    values."""
+class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another denoiser of the same release: the bundle's UNet and ControlNets, with further LoRAs."""
 
-    solver: str
-    steps: int
-    guidance_scale: float
-    control_scale: tuple[float, float]
-    strength: float = 1.0
-    """Below 1 for networks that were trained to start from the photo: ``steps · strength`` steps are run."""
-    start_noise: float = 1.0
-    """When starting from the photo: the share, 0..1, of that noise level's noise with which the networks were
-    trained."""
-    detail: float = 0.0
-    """0..1: how much of the photo's own detail a result gets; 0 = the network's pixels, at their size."""
-
-
-class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The noise schedule of the training ("scaled linear"), and what the network learnt to predict on it."""
-
-    beta_start: float
-    beta_end: float
-    train_steps: int
-    prediction: Literal["epsilon", "v_prediction"] = "epsilon"
-    """diffusers' names. A release without it means ε."""
-    spacing: Literal["diffusers", "trailing"] = "diffusers"
-    """How timesteps are spread over the schedule: for each solver as Stable Diffusion configures it in diffusers, or by
-    diffusers' timestep_spacing="trailing", with which ddim, euler and dpmpp_2m begin at the same timesteps."""
+    loras: Annotated[list[Lora], Meta(min_length=1)]
+    """Fused after the bundle's own, and into the UNet only."""
 
 
 class Licence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -133,7 +124,7 @@ class Licence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     url: str
     """Where its text can be read."""
     networks: list[str]
-    """Names of networks, ``tokenizer`` among them."""
+    """Names of networks and variants, ``tokenizer`` among them."""
     restrictions: str = ""
     """A sentence on what it asks of users and of who serves others."""
     sha256: str | None = None
@@ -175,7 +166,14 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tokenizer: Weights
     loras: list[Lora] = []
     """Fused into the UNet and the text encoder, wherever these come from."""
+    variants: dict[str, Variant] = {}
+    """Further denoisers by name, such as one for few steps."""
     defaults: Defaults
+    tiers: dict[Quality, Tier] = {}
+    """Kinds of pictures that users may ask for, by quality: what they change of ``defaults``. Without any there is one
+    kind."""
+    quality: Quality | None = None
+    """The tier of requests that ask for none."""
     schedule: Schedule
     solvers: list[str] | None = None
     """Solvers that begin where the networks were trained; others are refused. None = all that the spacing has."""
@@ -211,13 +209,29 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def used(self) -> tuple[str, ...]:
         """The names of the networks that a release of this bundle is made of. Raises BundleError."""
-        return _used(self.seats)
+        return _used(self.seats, self.networks)
+
+    @property
+    def kinds(self) -> dict[Quality | None, Defaults]:
+        """The kinds of pictures by quality; under None the only one, where there are no tiers."""
+        plain = msgspec.to_builtins(self.defaults)
+        return {
+            quality: msgspec.convert(plain | msgspec.to_builtins(tier), Defaults)
+            for quality, tier in self.tiers.items()
+        } or {None: self.defaults}
+
+    @property
+    def usual(self) -> tuple[Quality | None, Defaults]:
+        """The kind of pictures of requests that ask for none."""
+        quality = self.quality if self.tiers else None
+        return quality, self.kinds[quality]
 
 
-def _used(hints: tuple[str, str]) -> tuple[str, ...]:
+def _used(hints: tuple[str, str], networks: Collection[str]) -> tuple[str, ...]:
     unet, *others = (name for name in NETWORKS if name not in SEATS)
-    further = ("segments",) if "segments" in hints else ()
-    return (unet, *(CONTROLNETS[hint] for hint in hints), *others, *further)
+    segments = ("segments",) if "segments" in hints else ()
+    decoder = ("tiny_decoder",) if "tiny_decoder" in networks else ()
+    return (unet, *(CONTROLNETS[hint] for hint in hints), *others, *segments, *decoder)
 
 
 def load_bundle(name: str) -> Bundle:
@@ -246,8 +260,11 @@ def make_bundle(name: str, document: dict[str, Any]) -> Bundle:
             problems += [
                 f"{source} {problem}" for problem in (*_mistakes(weights), *_misplaced(source, weights))
             ]
+        problems += _untidy(document, networks)
     if isinstance(licences := document.get("licences"), list):
-        problems += [problem for licence in licences for problem in _foreign(licence)]
+        variants = document.get("variants")
+        known = (*KNOWN_NETWORKS, "tokenizer", *(variants if isinstance(variants, dict) else ()))
+        problems += [problem for licence in licences for problem in _foreign(licence, known)]
     refuse(f"{file}: {problem}" for problem in problems)
     bundle = msgspec.convert(document, Bundle)
     # A base may have ControlNets whose seats are taken by others: they are neither fetched nor looked at.
@@ -255,11 +272,45 @@ def make_bundle(name: str, document: dict[str, Any]) -> Bundle:
     return msgspec.structs.replace(bundle, networks=used)
 
 
+def _untidy(document: dict[str, Any], networks: dict[str, Any]) -> list[str]:
+    """What is wrong with the tables of LoRAs, variants and tiers, as sentences, beside their types."""
+    tiers, variants = document.get("tiers", {}), document.get("variants", {})
+    if not isinstance(tiers, dict) or not isinstance(variants, dict):
+        return []
+    loras = {"loras": document.get("loras", [])}
+    loras |= {f"variants.{name}": v.get("loras", []) for name, v in variants.items() if isinstance(v, dict)}
+    found = [
+        f"{place}: {problem}"
+        for place, given in loras.items()
+        for lora in (given if isinstance(given, list) else [])
+        for problem in _lora_mistakes(lora)
+    ]
+    found += [
+        f"variants: {name!r} is no name: give it small letters, digits and _"
+        for name in variants
+        if not re.fullmatch("[a-z0-9_]+", name)
+    ]
+    return [*found, *tier_problems(tiers, document.get("quality"), variants, networks)]
+
+
+def _lora_mistakes(table: Any) -> list[str]:
+    """What a LoRA's source lacks, as sentences; nothing for a table that is none."""
+    try:
+        lora = msgspec.convert(table, Lora)
+    except msgspec.ValidationError:
+        return []
+    if (lora.path is None) == (lora.repo is None):
+        return ["give a LoRA either path, or repo, revision and filename"]
+    if lora.repo is not None and (lora.revision is None or lora.filename is None):
+        return [f"the LoRA of {lora.repo} needs revision, the commit, and filename"]
+    return []
+
+
 def _absences(networks: dict[str, Any], hints: Any) -> list[str]:
     """What the networks of a bundle lack, as sentences. ``hints`` may be of any type: another check names that."""
     strings = isinstance(hints, list) and all(isinstance(hint, str) for hint in hints)
     try:
-        used = _used(chosen_hints(networks, hints if strings else None))
+        used = _used(chosen_hints(networks, hints if strings else None), networks)
     except ValueError as error:
         missing = [name for name in NETWORKS if name not in SEATS and name not in networks]
         return [str(error), *([f"no weights for {', '.join(missing)}"] if missing else [])]
@@ -287,10 +338,9 @@ def _mistakes(table: Any) -> list[str]:
     return found
 
 
-def _foreign(table: Any) -> list[str]:
-    """What a licence names that is no network; nothing for a table that is none."""
+def _foreign(table: Any, known: Collection[str]) -> list[str]:
+    """What a licence names that is none of ``known``; nothing for a table that is none."""
     names = table.get("networks") if isinstance(table, dict) else None
-    known = (*KNOWN_NETWORKS, "tokenizer")
     foreign = [str(name) for name in names if name not in known] if isinstance(names, list) else []
     return [f"licences: there is no network {', '.join(foreign)}; there are: {', '.join(known)}"] * bool(
         foreign
@@ -336,7 +386,8 @@ def bundle_names() -> list[str]:
 def inherit(base: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     """The content of a bundle's file and, for what it leaves out, that of its base.
 
-    ``defaults`` and ``schedule`` are taken member by member, ``networks`` by name; everything else as a whole.
+    ``defaults`` and ``schedule`` are taken member by member, ``networks`` by name; everything else as a whole, so that
+    ``tiers = {}`` leaves those of the base out.
     ``licences`` are added to those of the base: what is made from its networks stays under them. A single file is
     given the configuration of the base's network, unless it says which it has.
     """

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from export.sampling import VARIANT
 from export.seats import DEFAULT_HINTS, HINTS
 from export.spec import Axis, ModelSpec, Tensor
 
@@ -63,8 +64,14 @@ def buckets(sizes: Sizes) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def graph_specs(sizes: Sizes, hints: Sequence[str] = DEFAULT_HINTS) -> dict[str, ModelSpec]:
-    """The models that are ONNX graphs (or TensorRT plans), by name. ``hints``: see ``Bundle.seats``."""
+def graph_specs(
+    sizes: Sizes,
+    hints: Sequence[str] = DEFAULT_HINTS,
+    variants: Iterable[str] = (),
+    tiny_decoder: bool = False,
+) -> dict[str, ModelSpec]:
+    """The models that are ONNX graphs (or TensorRT plans), by name. ``hints``: see ``Bundle.seats``; ``variants``: the
+    further denoisers; ``tiny_decoder``: whether there is a second decoder."""
     heights, widths = zip(*buckets(sizes), strict=True)
 
     def side(name: str, of: tuple[int, ...], step: int = 1) -> Axis:
@@ -117,6 +124,9 @@ def graph_specs(sizes: Sizes, hints: Sequence[str] = DEFAULT_HINTS) -> dict[str,
             (Tensor("image", "FP32", (3, height, width)),),
         ),
     }
+    models |= {f"{VARIANT}{name}": models["denoiser"] for name in variants}
+    if tiny_decoder:
+        models["tiny_decoder"] = models["vae_decoder"]
     if "segments" in hints:
         models["segments"] = ((photo,), (Tensor("segments", "UINT8", (height, width, 3), choice=True),))
     return {
@@ -177,6 +187,7 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("seed", "INT64", (1,)),
                         ("steps", "INT32", (1,)),
                         ("solver", "STRING", (1,)),
+                        ("quality", "STRING", (1,)),
                         ("guidance_scale", "FP32", (1,)),
                         ("strength", "FP32", (1,)),
                         ("max_strength", "FP32", (1,)),

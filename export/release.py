@@ -35,6 +35,7 @@ from export.publish import (
     staging_folder,
 )
 from export.report import Proof, Took, write_report
+from export.sampling import VARIANT
 from export.seats import DEFAULT_HINTS
 from export.sources.hub import local_folders, with_folders
 from export.sources.tokenizer import load_tokenizer, save_tokenizer
@@ -116,6 +117,7 @@ def _build(
         "sizes": sizes,
         "buckets": buckets(sizes),
         "defaults": bundle.defaults,
+        **({"tiers": bundle.tiers, "quality": bundle.quality} if bundle.tiers else {}),
         "schedule": bundle.schedule,
         **({} if bundle.seats == DEFAULT_HINTS else {"hints": bundle.seats}),
         **({} if bundle.solvers is None else {"solvers": bundle.solvers}),
@@ -125,7 +127,7 @@ def _build(
         "labels": [labels[index] for index in range(len(labels))],
         "tokenizer": {"file": str(folder / "tokenizer.json"), **msgspec.structs.asdict(framing)},
         "models": {},
-        "sources": {name: _source(bundle, name) for name in bundle.used},
+        "sources": _sources(bundle),
         **licence_facts(bundle),
         "tools": {name: package_version(name) for name in TOOLS},
     }
@@ -301,6 +303,15 @@ def sizes_of(bundle: Bundle, networks: Mapping[str, Network]) -> Sizes:
         objects=bundle.objects,
         max_batch_size=bundle.max_batch_size,
     )
+
+
+def _sources(bundle: Bundle) -> dict[str, str]:
+    """By network, where its weights come from; and by variant, its LoRAs."""
+    found = {name: _source(bundle, name) for name in bundle.used}
+    for name, variant in bundle.variants.items():
+        loras = [f"{lora.source} × {lora.scale:g}" for lora in variant.loras]
+        found[f"{VARIANT}{name}"] = ", ".join(["unet", *loras])
+    return found
 
 
 def _source(bundle: Bundle, name: str) -> str:

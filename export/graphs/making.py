@@ -41,7 +41,12 @@ from export.bundle import Bundle, BundleError, Precision, Stored
 from export.contract import Sizes, graph_specs
 from export.graphs.onnx import export_onnx
 from export.networks.load import skeleton
-from export.networks.modules import graph_networks, graph_precision, load_graph_module
+from export.networks.modules import (
+    bundle_of_graph,
+    graph_networks,
+    graph_precision,
+    load_graph_module,
+)
 from export.networks.precision import HalfArithmetic, halve_module, round_weights, safe_attention
 from export.proofs import parity
 from export.proofs.parity import ParityError
@@ -62,7 +67,7 @@ _STATUSES = {3: BundleError, 4: ParityError}
 
 _CODE = (
     *("networks/*.py", "graphs/onnx.py", "graphs/fp16_initializers.py", "proofs/parity.py"),
-    *("contract.py", "seats.py", "spec.py"),
+    *("contract.py", "sampling.py", "seats.py", "spec.py"),
     *(f"sources/{name}.py" for name in ("lora", "single_file", "ultralytics", "weights_from_graphs")),
 )
 """The files of this package that a graph's content and its proof depend on."""
@@ -83,7 +88,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spec(self) -> ModelSpec:
-        return graph_specs(self.sizes, self.bundle.seats)[self.graph]
+        bundle = self.bundle
+        tiny_decoder = "tiny_decoder" in bundle.networks
+        return graph_specs(self.sizes, bundle.seats, bundle.variants, tiny_decoder)[self.graph]
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +167,7 @@ def fingerprint(order: Order) -> str:
     """SHA-256 of everything that the graph depends on. Raises BundleError."""
     bundle = order.bundle
     parts = {part: bundle.networks[part] for part in graph_networks(bundle)[order.graph]}
-    loras = bundle.loras if set(LORA_NETWORKS) & set(parts) else []
+    loras = bundle_of_graph(bundle, order.graph).loras if set(LORA_NETWORKS) & set(parts) else []
     threshold = bundle.object_threshold if "detector" in parts else None
     settings = (
         *(order.graph, order.precision, order.spec, parity.corner_cases(order.spec, order.sizes), parts),

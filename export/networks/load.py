@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 from transformers import (
     CLIPTextConfig,
@@ -44,6 +44,7 @@ _DIFFUSERS: dict[str, Any] = {
     "unet": UNet2DConditionModel,
     **dict.fromkeys(SEATS, ControlNetModel),
     "vae": AutoencoderKL,
+    "tiny_decoder": AutoencoderTiny,
 }
 _TRANSFORMERS: dict[str, tuple[Any, Any]] = {"text_encoder": (CLIPTextConfig, CLIPTextModel)}
 _DEPTHS: dict[str, tuple[Any, Any]] = {

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from torch import nn
 
 from export.bundle import Bundle, Precision
 from export.networks.denoiser import Denoiser
 from export.networks.depth import depth_module
 from export.networks.load import ONNX, Network, load_network
-from export.networks.pictures import CentreDetector, Detector, TextEncoder, VaeDecoder, VaeEncoder
+from export.networks.pictures import (
+    CentreDetector,
+    Detector,
+    TextEncoder,
+    TinyDecoder,
+    VaeDecoder,
+    VaeEncoder,
+)
 from export.networks.preparation import HALF, IMAGENET, UNIT, Normalisation, preparation
 from export.networks.segments import segments_module
 from export.networks.ultralytics import UltralyticsDetector
+from export.sampling import VARIANT
 from export.seats import CONTROLNETS
 
 _DETECTORS: dict[str, tuple[Any, Normalisation]] = {
@@ -27,6 +36,7 @@ _DETECTORS: dict[str, tuple[Any, Normalisation]] = {
 
 def graph_networks(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     """The graphs of a release of ``bundle``, and the networks of each. Raises BundleError."""
+    denoiser = ("unet", *(CONTROLNETS[hint] for hint in bundle.seats))
     return {
         "depth": ("depth",),
         "detector": ("detector",),
@@ -34,8 +44,18 @@ def graph_networks(bundle: Bundle) -> dict[str, tuple[str, ...]]:
         "text_encoder": ("text_encoder",),
         "vae_encoder": ("vae",),
         "vae_decoder": ("vae",),
-        "denoiser": ("unet", *(CONTROLNETS[hint] for hint in bundle.seats)),
+        **({"tiny_decoder": ("tiny_decoder",)} if "tiny_decoder" in bundle.networks else {}),
+        "denoiser": denoiser,
+        **{f"{VARIANT}{name}": denoiser for name in bundle.variants},
     }
+
+
+def bundle_of_graph(bundle: Bundle, name: str) -> Bundle:
+    """The bundle whose weights the graph ``name`` has: for a variant of the denoiser with its LoRAs too."""
+    variant = bundle.variants.get(name.removeprefix(VARIANT)) if name.startswith(VARIANT) else None
+    if variant is None:
+        return bundle
+    return msgspec.structs.replace(bundle, loras=[*bundle.loras, *variant.loras])
 
 
 def graph_module(bundle: Bundle, name: str, networks: Mapping[str, Network]) -> nn.Module:
@@ -53,6 +73,8 @@ def graph_module(bundle: Bundle, name: str, networks: Mapping[str, Network]) -> 
             module = VaeEncoder(networks["vae"])
         case "vae_decoder":
             module = VaeDecoder(networks["vae"])
+        case "tiny_decoder":
+            module = TinyDecoder(networks["tiny_decoder"])
         case _:
             controlnets = {hint: networks[CONTROLNETS[hint]] for hint in bundle.seats}
             module = Denoiser(networks["unet"], controlnets)
@@ -67,9 +89,9 @@ def _detector(network: Network, bundle: Bundle) -> nn.Module:
 
 def load_graph_module(bundle: Bundle, name: str) -> nn.Module:
     """The module of the graph ``name``, FP32, with its networks loaded from their sources. Raises BundleError."""
-    return graph_module(
-        bundle, name, {part: load_network(bundle, part) for part in graph_networks(bundle)[name]}
-    )
+    weights = bundle_of_graph(bundle, name)
+    networks = {part: load_network(weights, part) for part in graph_networks(bundle)[name]}
+    return graph_module(bundle, name, networks)
 
 
 def graph_precision(bundle: Bundle, name: str) -> Precision:

@@ -37,6 +37,18 @@ class VaeDecoder(nn.Module):
         return widen(self.vae.decode(scaled, return_dict=False)[0])
 
 
+class TinyDecoder(nn.Module):
+    """As :class:`VaeDecoder`, by an autoencoder of TAESD's class, which was distilled from the VAE."""
+
+    def __init__(self, autoencoder: Network) -> None:
+        super().__init__()
+        self.decoder: Network = autoencoder.decoder
+        self.scaling_factor = autoencoder.config.scaling_factor
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return widen(self.decoder(narrow(latents / self.scaling_factor, self.decoder)))
+
+
 class TextEncoder(nn.Module):
     """Token ids INT64 [B,77] → last hidden states FP32 [B,77,D], after the final norm, as diffusers' pipelines use."""
 

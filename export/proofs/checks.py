@@ -11,9 +11,10 @@ from typing import Any, get_args, get_type_hints
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from transformers import CLIPTokenizer
 
-from export.bundle import Bundle, BundleError, Schedule, Weights, refuse
+from export.bundle import Bundle, BundleError, Weights, refuse
 from export.contract import TOKENS
 from export.networks.load import Network, hint_factor, vae_factor
+from export.sampling import Schedule
 from export.sources.configuration import read_json
 from export.sources.headers import read_header
 from export.sources.single_file import weights_file

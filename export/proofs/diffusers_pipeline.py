@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -12,6 +16,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    LCMScheduler,
     StableDiffusionControlNetImg2ImgPipeline,
     StableDiffusionControlNetPipeline,
 )
@@ -26,11 +31,13 @@ SCHEDULERS: dict[str, Any] = {
     "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
     "dpmpp_2m": (DPMSolverMultistepScheduler, {}),
     "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+    "lcm": (LCMScheduler, {}),
 }
 """By our names of solvers: diffusers' class, and how Stable Diffusion 1.5 configures it."""
 
-DRAWING = frozenset({"euler_ancestral"})
-"""Solvers that draw fresh noise in every step, which a pipeline of diffusers cannot be given."""
+
+ALWAYS = (0.0, math.inf)
+"""The guidance interval of pictures whose every step is guided."""
 
 
 def pipeline_networks(hints: Sequence[str]) -> tuple[str, ...]:
@@ -46,13 +53,14 @@ def scheduler(
     prediction: str = "epsilon",
     train_steps: int = 1000,
     spacing: str = "diffusers",
+    grid: Sequence[int] = (),
 ) -> Any:
     """diffusers' scheduler for one of our solvers (a key of SCHEDULERS) on the schedule of a training; the keywords
-    are the members of a release's ``schedule``."""
+    are the members of a release's ``schedule``. ``grid``: the timesteps that it takes for any number of steps."""
     kind, options = SCHEDULERS[solver]
     if spacing == "trailing":
         options = options | {"timestep_spacing": spacing}
-    return kind(
+    made = kind(
         beta_start=beta_start,
         beta_end=beta_end,
         beta_schedule="scaled_linear",
@@ -60,6 +68,29 @@ def scheduler(
         prediction_type=prediction,
         **options,
     )
+    if grid:
+        set_timesteps = made.set_timesteps
+        # The pipelines that start from a photo ask for a number of steps, and cannot be given timesteps.
+        made.set_timesteps = lambda *_, **__: set_timesteps(timesteps=list(grid))
+    return made
+
+
+@contextmanager
+def fresh_noise(scheduler: Any, seed: int) -> Iterator[None]:
+    """Give ``scheduler`` the noise that `restyle` adds in its steps, in place of torch's: Philox keyed by the seed and
+    the step, from 1."""
+    steps = iter(range(1, 1_000))
+
+    def drawn(shape: Sequence[int], **_: Any) -> torch.Tensor:
+        generator = np.random.Generator(np.random.Philox(key=[seed, next(steps)]))
+        return torch.from_numpy(generator.standard_normal(tuple(shape), np.float32))
+
+    module = importlib.import_module(type(scheduler).__module__)
+    if not hasattr(module, "randn_tensor"):
+        yield
+        return
+    with mock.patch.object(module, "randn_tensor", drawn):
+        yield
 
 
 def hint(picture: NDArray[np.uint8]) -> torch.Tensor:
@@ -77,7 +108,25 @@ def photo_latents(photo: NDArray[np.uint8], vae: Network) -> NDArray[np.float32]
     return mean.numpy()
 
 
-class _ImageToImage(StableDiffusionControlNetImg2ImgPipeline):
+class _Guided:
+    """A pipeline that is guided at some noise levels only: outside of them the scale is 1, at which guidance leaves the
+    prediction for the words alone."""
+
+    level = 0.0
+    """σ at which the step begins."""
+    guidance_interval = ALWAYS
+
+    @property
+    def guidance_scale(self) -> float:
+        low, high = self.guidance_interval
+        return self._guidance_scale if low < self.level <= high else 1.0  # type: ignore[attr-defined]
+
+
+class _TextToImage(_Guided, StableDiffusionControlNetPipeline):
+    pass
+
+
+class _ImageToImage(_Guided, StableDiffusionControlNetImg2ImgPipeline):
     """With the noise that it is given, instead of torch's."""
 
     noise: torch.Tensor
@@ -99,12 +148,18 @@ class Pipeline:
         strength: float = 1.0,
         start_noise: float = 1.0,
         hints: Sequence[str] = DEFAULT_HINTS,
+        guidance_interval: tuple[float, float] = ALWAYS,
+        decoder: Network | None = None,
     ) -> None:
-        """``networks``: those of a bundle, by name; ``hints``: see ``Bundle.seats``."""
+        """``networks``: those of a bundle, by name; ``hints``: see ``Bundle.seats``; ``guidance_interval``: the noise
+        levels, low < σ ≤ high, at which steps are guided; ``decoder``: an autoencoder that decodes in place of the
+        VAE."""
         self._strength, self._start_noise = strength, start_noise
-        kind = StableDiffusionControlNetPipeline if strength >= 1.0 else _ImageToImage
+        self.vae: Network = networks["vae"]
+        self._decoder = decoder or self.vae
+        kind = _TextToImage if strength >= 1.0 else _ImageToImage
         self._pipeline = kind(
-            vae=networks["vae"],
+            vae=self.vae,
             text_encoder=networks["text_encoder"],
             tokenizer=tokenizer,
             unet=networks["unet"],
@@ -114,7 +169,25 @@ class Pipeline:
             feature_extractor=None,
             requires_safety_checker=False,
         )
+        self._pipeline.guidance_interval = guidance_interval
         self._pipeline.set_progress_bar_config(disable=True)
+        alphas = scheduler.alphas_cumprod.double().numpy()
+        self._noise_levels = np.sqrt((1.0 - alphas) / alphas)
+        self._watch(scheduler)
+
+    def _watch(self, scheduler: Any) -> None:
+        """Tell the pipeline the noise level of each step, whose timestep no attribute of it holds."""
+        scale_model_input = scheduler.scale_model_input
+
+        def watched(sample: torch.Tensor, timestep: Any) -> torch.Tensor:
+            self._pipeline.level = self._noise_level(float(timestep))
+            scaled: torch.Tensor = scale_model_input(sample, timestep)
+            return scaled
+
+        scheduler.scale_model_input = watched
+
+    def _noise_level(self, timestep: float) -> float:
+        return float(np.interp(timestep, np.arange(len(self._noise_levels)), self._noise_levels))
 
     def __call__(
         self,
@@ -122,10 +195,12 @@ class Pipeline:
         hints: list[torch.Tensor],
         noise: NDArray[np.float32],
         photo: NDArray[np.float32] | None,
+        seed: int = 0,
         **more: Any,
     ) -> NDArray[np.float64]:
-        """The picture, FP64 [H,W,3] in 0..255, before rounding; ``photo`` is its latents, ``more`` is for diffusers."""
-        return self.picture(self.latents(steps, hints, noise, photo, **more))
+        """The picture, FP64 [H,W,3] in 0..255, before rounding; ``photo`` is its latents, ``seed`` that of the noise of
+        the steps, ``more`` is for diffusers."""
+        return self.picture(self.latents(steps, hints, noise, photo, seed, **more))
 
     def latents(
         self,
@@ -133,6 +208,7 @@ class Pipeline:
         hints: list[torch.Tensor],
         noise: NDArray[np.float32],
         photo: NDArray[np.float32] | None,
+        seed: int = 0,
         **more: Any,
     ) -> NDArray[np.float32]:
         """What the last step leaves, FP32 [1,4,h,w]: the pipeline's work but for decoding."""
@@ -150,13 +226,14 @@ class Pipeline:
                 "control_image": hints,
                 "strength": self._strength,
             }
-        answer = self._pipeline(num_inference_steps=steps, output_type="latent", **more)
+        with fresh_noise(self._pipeline.scheduler, seed):
+            answer = self._pipeline(num_inference_steps=steps, output_type="latent", **more)
         return answer.images.numpy()
 
     @torch.no_grad()
     def picture(self, latents: NDArray[np.float32]) -> NDArray[np.float64]:
         """Latents FP32 [1,4,h,w] → the picture as the pipeline finishes it, FP64 [H,W,3] in 0..255, before rounding."""
-        vae = self._pipeline.vae
+        vae = self._decoder
         signal = vae.decode(torch.from_numpy(latents) / vae.config.scaling_factor, return_dict=False)[0]
         image = self._pipeline.image_processor.postprocess(signal, output_type="pt", do_denormalize=[True])
         return image[0].permute(1, 2, 0).double().numpy() * 255.0
@@ -164,6 +241,4 @@ class Pipeline:
     def _first_sigma(self, steps: int) -> float:
         scheduler = self._pipeline.scheduler
         scheduler.set_timesteps(steps)
-        timestep = float(scheduler.timesteps[steps - int(steps * self._strength)])
-        alphas = scheduler.alphas_cumprod.double().numpy()
-        return float(np.interp(timestep, np.arange(len(alphas)), np.sqrt((1.0 - alphas) / alphas)))
+        return self._noise_level(float(scheduler.timesteps[steps - int(steps * self._strength)]))

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import transformers
 from transformers import CLIPTokenizer
 
-from export.bundle import SINGLE_FILE, Bundle, BundleError, Weights, refuse
+from export.bundle import SINGLE_FILE, Bundle, BundleError, Lora, Variant, Weights, refuse
 from export.networks.load import ONNX, Network, empty_network, skeleton
 from export.proofs.checks import bundle_problems, schedule_problems, unserved_unet
 from export.sources.configuration import CONFIG, is_diffusers, read_config
 from export.sources.headers import PICKLES, Header, pickled, read_header
-from export.sources.lora import find_changes
+from export.sources.lora import LORA_NETWORKS, find_changes
 from export.sources.single_file import converted, foreign_model, names_of, weights_file
 from export.sources.tokenizer import load_tokenizer
 from export.sources.weights_from_graphs import is_packed
@@ -79,8 +79,12 @@ def find_problems(bundle: Bundle) -> list[str]:
     problems += bundle_problems(bundle, networks, tokenizer)
     if bundle.networks["unet"].repo is None:
         problems += schedule_problems(bundle)
-    changed = {name: network for name, network in networks.items() if name in ("unet", "text_encoder")}
-    problems += [f"{bundle.name}.toml: loras: {problem}" for problem in _lora_problems(bundle, changed)]
+    changed = {name: network for name, network in networks.items() if name in LORA_NETWORKS}
+    problems += [f"{bundle.name}.toml: loras: {problem}" for problem in _lora_problems(bundle.loras, changed)]
+    for name, variant in bundle.variants.items():
+        where = f"{bundle.name}.toml: variants.{name}: "
+        problems += [where + problem for problem in _lora_problems(variant.loras, changed)]
+        problems += [where + problem for problem in _text_problems(variant, changed)]
     return list(dict.fromkeys(problems))
 
 
@@ -111,9 +115,23 @@ def _tokenizer(weights: Weights) -> CLIPTokenizer:
         raise BundleError(f"{folder} holds no tokenizer of CLIP ({reason}): name one that does") from error
 
 
-def _lora_problems(bundle: Bundle, networks: Mapping[str, Network]) -> Iterator[str]:
-    yield from find_changes(networks, bundle.loras)[1]
-    for lora in bundle.loras:
+def _text_problems(variant: Variant, networks: Mapping[str, Network]) -> Iterator[str]:
+    """A variant has the text encoder of the bundle."""
+    here = [lora for lora in variant.loras if lora.path is not None]
+    changes, problems = find_changes(networks, here)
+    if not problems and "text_encoder" in changes:
+        change = next(iter(changes["text_encoder"].values()))[0]
+        yield (
+            f"{change.header.path}: {change.down} changes the text encoder, which all denoisers of a release share: "
+            "take a LoRA of the UNet alone"
+        )
+
+
+def _lora_problems(loras: Sequence[Lora], networks: Mapping[str, Network]) -> Iterator[str]:
+    """Of those that are here; what comes from a hub is looked at when it is."""
+    loras = [lora for lora in loras if lora.path is not None]
+    yield from find_changes(networks, loras)[1]
+    for lora in loras:
         try:
             yield from _not_finite(read_header(lora.file))
         except BundleError:

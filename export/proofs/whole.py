@@ -26,10 +26,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.bundle import BUNDLES, Bundle
+from export.bundle import BUNDLES, Bundle, Variant
 from export.networks.load import load_network
+from export.networks.modules import bundle_of_graph
 from export.proofs.diffusers_pipeline import (
-    DRAWING,
+    ALWAYS,
     Pipeline,
     hint,
     photo_latents,
@@ -39,6 +40,7 @@ from export.proofs.diffusers_pipeline import (
 from export.proofs.parity import ParityError
 from export.proofs.rehearsal import REPOSITORY, rehearse
 from export.publish import live_document
+from export.sampling import VARIANT, Defaults, Quality
 from export.sources.tokenizer import load_tokenizer
 
 TOLERANCES = {"fp32": 0.05, "fp16": 10.0}
@@ -76,6 +78,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     """As requested: with a strength below 1, that share of them is run."""
     guidance_scale: float
+    quality: Quality | None = None
+    """The tier; None where the bundle has none."""
 
     @property
     def words(self) -> tuple[str, str]:
@@ -100,6 +104,7 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     """The proof, as a release keeps it."""
 
     solver: str
+    """Of requests that ask for no quality, and their strength."""
     strength: float
     """Below 1, `restyle` starts from the photo and runs this share of the steps."""
     tolerance: float
@@ -135,14 +140,14 @@ def prove_whole(
     document = msgspec.json.decode(live_document(release).read_bytes())
     tolerance = TOLERANCES[document["precision"]] if tolerance is None else tolerance
     small = document["models"]["denoiser"]["bytes"] <= SMALL
-    cases, solver = cases_of(bundle, [tuple(size) for size in document["buckets"]], small), solver_of(bundle)
+    cases = cases_of(bundle, [tuple(size) for size in document["buckets"]], small)
     asked, painted, answer, done = (
         work / name for name in ("cases.npz", "restyle.npz", "diffusers.npz", "done")
     )
     fingerprint = _fingerprint(bundle, cases, document)
     if not (done.is_file() and done.read_text() == fingerprint):
         done.unlink(missing_ok=True)
-        np.savez(asked, allow_pickle=False, **_requests(bundle, cases, solver, document["sizes"]))
+        np.savez(asked, allow_pickle=False, **_requests(bundle, cases, document["sizes"]))
         rehearse(release, paint=(asked, painted))
         if small:
             with one_thread():
@@ -152,8 +157,8 @@ def prove_whole(
         done.write_text(fingerprint)
     pairs = compare(cases, asked, painted, answer)
     found = [pair.case for pair in pairs]
-    strength = bundle.defaults.strength
-    return judge(Whole(solver=solver, strength=strength, tolerance=tolerance, cases=found)), pairs
+    _, usual = bundle.usual
+    return judge(Whole(solver=usual.solver, strength=usual.strength, tolerance=tolerance, cases=found)), pairs
 
 
 def judge(whole: Whole) -> Whole:
@@ -161,23 +166,18 @@ def judge(whole: Whole) -> Whole:
     worst = whole.worst
     if not worst.difference <= whole.tolerance:
         raise ParityError(
-            f"the picture of {worst.width}×{worst.height} with seed {worst.seed} and {worst.steps} steps of "
-            f"{whole.solver} differs from diffusers' by {worst.difference:.3g} of 255 (row {worst.at[0]}, column "
+            f"the {worst.quality or 'usual'} picture of {worst.width}×{worst.height} with seed {worst.seed} and "
+            f"{worst.steps} steps differs from diffusers' by {worst.difference:.3g} of 255 (row {worst.at[0]}, column "
             f"{worst.at[1]}), allowed {whole.tolerance:g}"
         )
     return whole
 
 
-def solver_of(bundle: Bundle) -> str:
-    """The bundle's usual solver, or one that diffusers can be given the noise of."""
-    wanted = [bundle.defaults.solver, *(bundle.solvers or ()), "ddim"]
-    return next(solver for solver in wanted if solver not in DRAWING)
-
-
 def cases_of(bundle: Bundle, shapes: list[tuple[int, int]], small: bool) -> list[Case]:
     """One guided step for each corner of the bundle's ``shapes`` (height, width), and one whole picture: for each too
-    when the networks are ``small``, else of FEW steps for the native shape."""
-    defaults, native = bundle.defaults, (bundle.native_size, bundle.native_size)
+    when the networks are ``small``, else of FEW steps for the native shape. Of every further quality one whole picture
+    of the native shape, of FEW steps likewise."""
+    (usual_quality, usual), native = bundle.usual, (bundle.native_size, bundle.native_size)
 
     def area(shape: tuple[int, int]) -> int:
         return shape[0] * shape[1]
@@ -185,15 +185,31 @@ def cases_of(bundle: Bundle, shapes: list[tuple[int, int]], small: bool) -> list
     corners = [min(shapes, key=area), native, max(shapes, key=area)]
     if small:
         corners += [min(shapes), max(shapes)]  # the widest and the tallest
-    single = math.ceil(1 / defaults.strength - 1e-9)
     cases: list[Case] = []
-    for height, width in dict.fromkeys(corners):
-        size: dict[str, Any] = {"height": height, "width": width}
-        guided = max(GUIDANCE, defaults.guidance_scale)
-        cases.append(Case(**size, seed=len(cases), steps=single, guidance_scale=guided))
-        if small or (height, width) == native:
-            steps = defaults.steps if small else math.ceil(FEW / defaults.strength - 1e-9)
-            cases.append(Case(**size, seed=len(cases), steps=steps, guidance_scale=defaults.guidance_scale))
+
+    def add(shape: tuple[int, int], quality: Quality | None, steps: int, guidance_scale: float) -> None:
+        kind = bundle.kinds[quality]
+        # With a strength below 1, so many must be asked for that these are run.
+        steps = math.ceil(min(steps, kind.steps) / kind.strength - 1e-9) if steps < kind.steps else kind.steps
+        height, width = shape
+        cases.append(
+            Case(
+                height=height,
+                width=width,
+                seed=len(cases),
+                steps=steps,
+                guidance_scale=guidance_scale,
+                quality=quality,
+            )
+        )
+
+    for shape in dict.fromkeys(corners):
+        add(shape, usual_quality, 1, max(GUIDANCE, usual.guidance_scale))
+        if small or shape == native:
+            add(shape, usual_quality, usual.steps if small else FEW, usual.guidance_scale)
+    for quality, kind in bundle.kinds.items():
+        if quality != usual_quality:
+            add(native, quality, kind.steps if small else FEW, kind.guidance_scale)
     return cases
 
 
@@ -207,23 +223,22 @@ def _fingerprint(bundle: Bundle, cases: list[Case], document: dict[str, Any]) ->
     return digest.hexdigest()
 
 
-def _requests(
-    bundle: Bundle, cases: list[Case], solver: str, sizes: dict[str, int]
-) -> dict[str, NDArray[Any]]:
+def _requests(bundle: Bundle, cases: list[Case], sizes: dict[str, int]) -> dict[str, NDArray[Any]]:
     """What `restyle` is asked for; ``sizes`` of the release."""
     channels, factor = sizes["latent_channels"], sizes["vae_factor"]
     found: dict[str, NDArray[Any]] = {}
     for index, case in enumerate(cases):
         prompt, negative_prompt = case.words
+        kind = bundle.kinds[case.quality]
         request = {
+            **({"quality": [case.quality]} if case.quality else {}),
             "prompt": [prompt],
             "negative_prompt": [negative_prompt],
             "palette": [],
-            "solver": [solver],
+            "seed": [case.seed],
             "steps": [case.steps],
             "guidance_scale": [case.guidance_scale],
-            "strength": [bundle.defaults.strength],
-            "control_scale": bundle.defaults.control_scale,
+            "strength": [kind.strength],
             # The network's own picture: without the photo's detail, at the bucket's size.
             "detail": [0.0],
         }
@@ -256,33 +271,58 @@ def room(height: int, width: int, seed: int) -> NDArray[np.uint8]:
 def paint_with_diffusers(bundle: Bundle, cases: list[Case], asked: Path, painted: Path, answer: Path) -> None:
     """Paint ``cases`` with diffusers: photo and noise of the file ``asked``, hints of the file ``painted``; writes
     ``answer`` with ``pixels_i``, ``latents_i`` and ``ids_i`` as `restyle` does."""
-    networks = {name: load_network(bundle, name) for name in pipeline_networks(bundle.seats)}
-    tokenizer, defaults = load_tokenizer(bundle.tokenizer), bundle.defaults
-    sampler = scheduler(solver_of(bundle), **msgspec.structs.asdict(bundle.schedule))
-    pipeline = Pipeline(networks, tokenizer, sampler, defaults.strength, defaults.start_noise, bundle.seats)
+    tokenizer = load_tokenizer(bundle.tokenizer)
     made: dict[str, NDArray[Any]] = {}
     with np.load(asked) as given, np.load(painted) as ours, torch.no_grad():
-        for index, case in enumerate(cases):
-            prompt, negative_prompt = case.words
-            photo = (
-                photo_latents(given[f"photo_{index}"], networks["vae"]) if defaults.strength < 1.0 else None
-            )
-            latents = pipeline.latents(
-                case.steps,
-                [hint(ours[f"hint_{index}_{name}"]) for name in bundle.seats],
-                given[f"noise_{index}"][None],
-                photo,
-                prompt=prompt,
-                negative_prompt=negative_prompt,
-                guidance_scale=case.guidance_scale,
-                controlnet_conditioning_scale=list(defaults.control_scale),
-            )
-            words = [prompt] if case.guidance_scale <= 1.0 else [negative_prompt, prompt]
-            framed = tokenizer(words, padding="max_length", truncation=True, return_tensors="np")
-            made[f"ids_{index}"] = framed.input_ids
-            made[f"latents_{index}"] = latents
-            made[f"pixels_{index}"] = pipeline.picture(latents)
+        # One quality after the other: their networks are never in memory together.
+        for quality, kind in bundle.kinds.items():
+            chosen = [(index, case) for index, case in enumerate(cases) if case.quality == quality]
+            if not chosen:
+                continue
+            pipeline = pipeline_of(bundle, kind, tokenizer)
+            for index, case in chosen:
+                prompt, negative_prompt = case.words
+                photo = given[f"photo_{index}"]
+                latents = pipeline.latents(
+                    case.steps,
+                    [hint(ours[f"hint_{index}_{name}"]) for name in bundle.seats],
+                    given[f"noise_{index}"][None],
+                    photo_latents(photo, pipeline.vae) if kind.strength < 1.0 else None,
+                    case.seed,
+                    prompt=prompt,
+                    negative_prompt=negative_prompt,
+                    guidance_scale=case.guidance_scale,
+                    controlnet_conditioning_scale=list(kind.control_scale),
+                )
+                words = [prompt] if case.guidance_scale <= 1.0 else [negative_prompt, prompt]
+                framed = tokenizer(words, padding="max_length", truncation=True, return_tensors="np")
+                made[f"ids_{index}"] = framed.input_ids
+                made[f"latents_{index}"] = latents
+                made[f"pixels_{index}"] = pipeline.picture(latents)
+            del pipeline
     np.savez(answer, allow_pickle=False, **made)
+
+
+def pipeline_of(bundle: Bundle, kind: Defaults, tokenizer: Any) -> Pipeline:
+    """diffusers' pipeline for one kind of the bundle's pictures. Raises BundleError."""
+    graph = f"{VARIANT}{kind.variant}" if kind.variant else "denoiser"
+    weights = bundle_of_graph(bundle, graph)
+    return Pipeline(
+        {name: load_network(weights, name) for name in pipeline_networks(bundle.seats)},
+        tokenizer,
+        scheduler(kind.solver, **_schedule(bundle, kind)),
+        kind.strength,
+        kind.start_noise,
+        bundle.seats,
+        kind.guidance_interval or ALWAYS,
+        load_network(bundle, kind.decoder) if kind.decoder == "tiny_decoder" else None,
+    )
+
+
+def _schedule(bundle: Bundle, kind: Defaults) -> dict[str, Any]:
+    """The keywords of :func:`scheduler`."""
+    spacing = kind.spacing or bundle.schedule.spacing
+    return msgspec.structs.asdict(bundle.schedule) | {"spacing": spacing, "grid": kind.grid}
 
 
 class _Job(msgspec.Struct):
@@ -303,8 +343,14 @@ def paint_apart(
             source if path is None else msgspec.structs.replace(source, path=str((BUNDLES / path).resolve()))
         )
 
-    networks = {name: whole(weights) for name, weights in bundle.networks.items()}
-    changes: dict[str, Any] = {"networks": networks, "loras": [whole(lora) for lora in bundle.loras]}
+    changes: dict[str, Any] = {
+        "networks": {name: whole(weights) for name, weights in bundle.networks.items()},
+        "loras": [whole(lora) for lora in bundle.loras],
+        "variants": {
+            name: Variant(loras=[whole(lora) for lora in variant.loras])
+            for name, variant in bundle.variants.items()
+        },
+    }
     bundle = msgspec.structs.replace(bundle, **changes, tokenizer=whole(bundle.tokenizer))
     job = work / "job.json"
     job.write_bytes(msgspec.json.encode(_Job(bundle, cases)))

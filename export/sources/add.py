@@ -80,6 +80,8 @@ class _Notes(msgspec.Struct):
     hints: tuple[str, str] | None = None
     """What the ControlNets are shown, where that is not what the base's are."""
     schedule: dict[str, Any] = {}
+    tierless: bool = False
+    """Whether the base's tiers are left out."""
 
 
 def order(
@@ -361,6 +363,11 @@ def _read_schedule(base: Bundle, notes: _Notes) -> None:
     notes.assumed.append(
         "schedule: " + ", ".join(f"{name} {value}" for name, value in values.items()) + f", as {file} says"
     )
+    if notes.schedule and base.tiers:
+        notes.tierless = True
+        notes.assumed.append(
+            f"quality: one kind of picture, as in the defaults: the tiers of {base.name} were made for its own schedule"
+        )
 
 
 def _read_size(base: Bundle, notes: _Notes) -> None:
@@ -386,7 +393,7 @@ def _read_size(base: Bundle, notes: _Notes) -> None:
 
 def _toml(order: Order, notes: _Notes) -> str:
     parts = [order.source] if order.source else [order.base]
-    names = [Path(part).name for part in (*parts, *(lora.path for lora in order.loras))]
+    names = [Path(part).name for part in (*parts, *(lora.source for lora in order.loras))]
     lines = [
         _FIRST_LINE,
         f"name = {_quoted(order.name)}",
@@ -399,6 +406,8 @@ def _toml(order: Order, notes: _Notes) -> str:
         lines.append(
             f"hints = [{', '.join(map(_quoted, notes.hints))}]  # what the two ControlNets are shown"
         )
+    if notes.tierless:
+        lines += ["tiers = {}  # those of the base were made for another schedule", "variants = {}"]
     if notes.schedule:
         lines += ["", "# As the weights say that they were trained.", "[schedule]"]
         lines += [f"{name} = {_value(value)}" for name, value in notes.schedule.items()]
@@ -408,7 +417,7 @@ def _toml(order: Order, notes: _Notes) -> str:
         lines += ["", "[networks]"]
         lines += [f"{name} = {{ {_table(weights)} }}" for name, weights in notes.networks.items()]
     for lora in order.loras:
-        lines += ["", "[[loras]]", f"path = {_quoted(lora.path)}", f"scale = {lora.scale}"]
+        lines += ["", "[[loras]]", f"path = {_quoted(lora.source)}", f"scale = {lora.scale}"]
     return "\n".join(lines) + "\n"
 
 

@@ -13,7 +13,7 @@ from export.sources.fetch_progress import shown
 from export.sources.hub import Plan, carry_out, plan_fetch, with_folders
 from export.sources.hub_cache import gigabytes
 from export.sources.hub_client import Hub
-from export.sources.wanted import parts
+from export.sources.wanted import wanted_files
 
 MINUTES_PER_GB = 3.0
 """Of weights, on two CPU cores: graphs are made, compared with torch and run. A guess from the fused denoiser of Stable
@@ -33,7 +33,7 @@ def fetch_with_progress(
     ``look`` is called with the bundle as it is when only its configurations and tokenizer are here: what it raises ends
     the fetch before gigabytes are loaded. Raises BundleError.
     """
-    if not parts(bundle):
+    if not wanted_files(bundle):
         return {}
     console = console or Console(stderr=True)
     for line in announcement(bundle):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from export.bundle import BUNDLES, Bundle, BundleError, Weights
+from export.bundle import BUNDLES, Bundle, BundleError, Lora, Variant, Weights
 from export.sources.hub_cache import (
     Progress,
     check_space,
@@ -23,7 +23,7 @@ from export.sources.hub_cache import (
 )
 from export.sources.hub_client import Hub, Remote
 from export.sources.lock import Lock, Locked
-from export.sources.wanted import LICENCES, LIKE, Repo, Wanted, parts, repo_of, wanted_files
+from export.sources.wanted import LICENCES, LIKE, Repo, Wanted, hub_loras, parts, repo_of, wanted_files
 
 _WEIGHTS = ".safetensors"
 
@@ -85,13 +85,14 @@ def fetch_bundle(
     weights: bool = True,
 ) -> dict[str, Path]:
     """The local folder of everything that the bundle takes from a hub, by the names of
-    :func:`export.sources.wanted.parts`; {} when it takes nothing.
+    :func:`export.sources.wanted.parts`, and the file of every LoRA by those of :func:`export.sources.wanted.hub_loras`;
+    {} when it takes nothing.
 
     Files that are missing are loaded, all are verified, and the lock file in ``folder`` is completed. Without
     ``weights`` only the configurations and the tokenizer's files are fetched: enough for the cheap checks. Raises
     BundleError with one sentence that says what to do; what was loaded so far stays to be continued.
     """
-    if not parts(bundle):
+    if not wanted_files(bundle):
         return {}
     return carry_out(plan_fetch(bundle, hub=hub, folder=folder), progress, weights=weights)
 
@@ -135,12 +136,18 @@ def carry_out(plan: Plan, progress: Progress | None = None, *, weights: bool = T
 
 
 def local_folders(bundle: Bundle, *, hub: Hub | None = None) -> dict[str, Path]:
-    """The folders that :func:`fetch_bundle` returned, without looking into them: for the stages after it."""
+    """The places that :func:`fetch_bundle` returned, without looking into them: for the stages after it."""
     hub = hub or Hub()
-    return {
+    folders = {
         name: snapshot(hub, repo_of(bundle, name, weights)) / weights.subfolder
         for name, weights in parts(bundle).items()
     }
+    files = {
+        name: snapshot(hub, repo_of(bundle, name, lora)) / str(lora.filename)
+        for name, lora in hub_loras(bundle).items()
+    }
+    # A LoRA has no configuration: before its weights are fetched there is nothing to look at.
+    return folders | {name: file for name, file in files.items() if file.exists()}
 
 
 def licence_texts(bundle: Bundle, *, hub: Hub | None = None) -> dict[str, Path]:
@@ -166,8 +173,21 @@ def with_folders(bundle: Bundle, folders: dict[str, Path]) -> Bundle:
             weights, path=str(folders[name].absolute()), repo=None, revision=None, subfolder=""
         )
 
-    networks = {name: local(name, weights) for name, weights in bundle.networks.items()}
-    return msgspec.structs.replace(bundle, networks=networks, tokenizer=local("tokenizer", bundle.tokenizer))
+    files = {lora: folders[name] for name, lora in hub_loras(bundle).items() if name in folders}
+
+    def near(loras: Iterable[Lora]) -> list[Lora]:
+        return [
+            Lora(path=str(files[lora].absolute()), scale=lora.scale) if lora in files else lora
+            for lora in loras
+        ]
+
+    return msgspec.structs.replace(
+        bundle,
+        networks={name: local(name, weights) for name, weights in bundle.networks.items()},
+        tokenizer=local("tokenizer", bundle.tokenizer),
+        loras=near(bundle.loras),
+        variants={name: Variant(loras=near(variant.loras)) for name, variant in bundle.variants.items()},
+    )
 
 
 def _record(lock: Lock, item: Item, known: Locked) -> None:

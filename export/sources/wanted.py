@@ -8,7 +8,7 @@ from itertools import chain
 
 import msgspec
 
-from export.bundle import Bundle, BundleError, Weights
+from export.bundle import Bundle, BundleError, Lora, Weights
 from export.seats import SEATS
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -24,6 +24,7 @@ _NEEDED = {
     "unet": _DIFFUSERS,
     **dict.fromkeys(SEATS, _DIFFUSERS),
     "vae": _DIFFUSERS,
+    "tiny_decoder": _DIFFUSERS,
     "text_encoder": _TRANSFORMERS,
     "depth": _TRANSFORMERS,
     "detector": _TRANSFORMERS,
@@ -71,7 +72,13 @@ def parts(bundle: Bundle) -> dict[str, Weights]:
     return {name: weights for name, weights in everything.items() if weights.repo is not None}
 
 
-def repo_of(bundle: Bundle, name: str, weights: Weights) -> Repo:
+def hub_loras(bundle: Bundle) -> dict[str, Lora]:
+    """The LoRAs that the bundle takes from a hub, its variants' among them, by a name that says which file it is."""
+    variants = (lora for variant in bundle.variants.values() for lora in variant.loras)
+    return {f"LoRA {lora.source}": lora for lora in (*bundle.loras, *variants) if lora.repo is not None}
+
+
+def repo_of(bundle: Bundle, name: str, weights: Weights | Lora) -> Repo:
     """Raises BundleError when the revision is no commit: what a branch or a tag names may change."""
     if weights.repo is None or weights.revision is None or not _COMMIT.fullmatch(weights.revision):
         raise BundleError(
@@ -97,6 +104,11 @@ def wanted_files(bundle: Bundle) -> dict[Repo, Wanted]:
             others.append(_SCHEDULER)
         if network == "tokenizer":
             alternatives[repo] = [tuple(_inside(weights.subfolder, files)) for files in _TOKENIZERS]
+    for name, lora in hub_loras(bundle).items():
+        repo = repo_of(bundle, name, lora)
+        assert lora.filename is not None
+        needed.setdefault(repo, []).append(lora.filename)
+        welcome.setdefault(repo, list(LICENCES))
     return {
         repo: Wanted(
             needed=tuple(dict.fromkeys(files)),

@@ -19,6 +19,7 @@ MAX_COLOURS, MAX_COLOUR_LENGTH = 8, 40
 
 Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 """The solvers that ``restyle`` has tables for. A release may support fewer and refuses the others."""
+Quality = Literal["draft", "standard", "best"]
 Colour = Annotated[str, Meta(max_length=MAX_COLOUR_LENGTH)]
 
 
@@ -44,6 +45,16 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "palettes take one by the seed",
         ),
     ] = []
+    quality: (
+        Annotated[
+            Quality,
+            Meta(
+                description="How much work the picture is worth: draft is the quickest, best the slowest. The models' "
+                "own default when absent; without effect where they make one kind of picture only"
+            ),
+        ]
+        | None
+    ) = None
     prompt: Annotated[str, Meta(max_length=1000, description="Words that go before the style's own")] = ""
     negative_prompt: Annotated[
         str,
@@ -70,7 +81,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             Meta(
                 ge=1,
                 le=MAX_STEPS,
-                description="Solver steps, of which the share strength is run; the models' own default when absent",
+                description="Solver steps, of which the share strength is run; those of the quality when absent",
             ),
         ]
         | None

@@ -65,6 +65,10 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         | None
     ) = UNSET
     strength: Annotated[float, Meta(gt=0, le=1)] | UnsetType | None = UNSET
+    tier: (
+        Annotated[str, Meta(description="The quality by which it was made: draft, standard or best")]
+        | UnsetType
+    ) = UNSET
     attempts: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     prompt_truncated: bool | UnsetType = UNSET
     warnings: list[ResultWarning] | UnsetType = UNSET

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from orchestrator.domain import events
@@ -37,6 +38,7 @@ def request(
         prompt=_parts(preferences.prompt, style.prompt),
         negative_prompt=_parts(preferences.negative_prompt, style.negative_prompt),
         palette=tuple(preferences.color_palette) or None,
+        quality=preferences.quality,
         seed=preferences.seed,
         steps=preferences.steps,
         solver=preferences.solver,
@@ -144,6 +146,7 @@ def metadata(
         seed=result.seed,
         palette=result.palette,
         strength=result.strength,
+        tier=UNSET if result.tier is None else result.tier,
         attempts=result.attempts,
         prompt_truncated=result.prompt_truncated,
         warnings=_warnings(job.preferences, result),

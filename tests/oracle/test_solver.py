@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from export.proofs.diffusers_pipeline import SCHEDULERS, scheduler
 from restyle.solver import (
+    GRIDDED,
+    LCM_STEPS,
     MAX_STEPS,
     PREDICTIONS,
     SOLVERS,
@@ -70,7 +72,8 @@ def theirs(
         start = baseline.timesteps[first : first + 1]
         state = baseline.add_noise(torch.tensor(photo)[None], torch.tensor(noise)[None], start)[0]
     generator = torch.Generator().manual_seed(seed)
-    options = {"generator": generator} if "Ancestral" in type(baseline).__name__ else {}
+    draws = type(baseline).__name__ in ("EulerAncestralDiscreteScheduler", "LCMScheduler")
+    options = {"generator": generator} if draws else {}
     for step, timestep in enumerate(baseline.timesteps[first:]):
         scaled = baseline.scale_model_input(state, timestep).numpy()
         state = baseline.step(torch.tensor(predict(scaled, step)), timestep, state, **options).prev_sample
@@ -83,16 +86,17 @@ def agrees(
     spacing: str,
     steps: int,
     strength: float,
+    grid: Sequence[int] = (),
     *,
     solver_table: Callable[..., Table] = solver_table,
 ) -> None:
     """Asserts that a trajectory by our table is that of diffusers' scheduler of the same name."""
-    baseline = scheduler(solver, **SD15, prediction=prediction, spacing=spacing)
+    baseline = scheduler(solver, **SD15, prediction=prediction, spacing=spacing, grid=grid)
     baseline.set_timesteps(steps)
     # diffusers fails where no step is left; here at least one is.
     run = max(1, int(steps * strength))
     alphas = baseline.alphas_cumprod.double().numpy()
-    table = solver_table(solver, steps, strength, alphas, prediction, spacing=spacing)
+    table = solver_table(solver, steps, strength, alphas, prediction, spacing=spacing, grid=grid)
     assert len(table) == run
     np.testing.assert_allclose(table.timesteps, baseline.timesteps[steps - run :].numpy(), rtol=1e-7)
     photo, noise = np.random.default_rng(0).standard_normal((2, SIZE))
@@ -111,6 +115,36 @@ def test_the_trajectory_is_that_of_diffusers(
     prediction: str, spacing: str, solver: str, steps: int, strength: float
 ) -> None:
     agrees(solver, prediction, spacing, steps, strength)
+
+
+ALIGN_YOUR_STEPS = (999, 850, 736, 645, 545, 455, 343, 233, 124, 24)
+"""diffusers' AysSchedules for Stable Diffusion 1.5."""
+
+
+@pytest.mark.parametrize("strength", [0.3, 1.0])
+@pytest.mark.parametrize("solver", list(GRIDDED))
+@pytest.mark.parametrize("grid", [ALIGN_YOUR_STEPS, (999, 500, 7), (640,)], ids=len)
+def test_timesteps_that_are_given_are_taken(grid: tuple[int, ...], solver: str, strength: float) -> None:
+    agrees(solver, "epsilon", "diffusers", len(grid), strength, grid)
+
+
+def test_a_grid_serves_other_numbers_of_steps_too() -> None:
+    """Every second step of twice as many is one of the grid, and noise levels fall evenly between them."""
+    made = solver_table("dpmpp_2m", 19, 1.0, ALPHAS, "epsilon", grid=ALIGN_YOUR_STEPS)
+    assert made.timesteps[::2].tolist() == list(ALIGN_YOUR_STEPS)
+    logs = np.log(made.sigmas)
+    np.testing.assert_allclose(logs[1:-1:2], (logs[:-2:2] + logs[2::2]) / 2, atol=0.02)
+    assert solver_table("dpmpp_2m", 1, 1.0, ALPHAS, "epsilon", grid=ALIGN_YOUR_STEPS).timesteps == [999]
+
+
+def test_a_latent_consistency_model_knows_fifty_timesteps() -> None:
+    def table(steps: int) -> Table:
+        return solver_table("lcm", steps, 1.0, ALPHAS, "epsilon")
+
+    assert table(4).timesteps.tolist() == [999, 759, 499, 259]
+    assert len(set(table(LCM_STEPS).timesteps)) == LCM_STEPS
+    with pytest.raises(ValueError, match="at most 50 steps, not 51"):
+        table(LCM_STEPS + 1)
 
 
 def test_every_solver_has_a_scheduler_of_diffusers() -> None:

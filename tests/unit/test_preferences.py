@@ -27,7 +27,7 @@ def test_nothing_said_means_the_defaults() -> None:
 
 EVERYTHING: dict[str, Any] = {
     "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a grand piano",
-    "negative_prompt": "cats", "seed": 2**63 - 1, "steps": 100, "strength": 1, "guidance_scale": 0,
+    "quality": "draft", "negative_prompt": "cats", "seed": 2**63 - 1, "steps": 100, "strength": 1, "guidance_scale": 0,
     "structure": 1, "solver": "ddim", "attempts": 2, "detail": 0.5, "preview_every": 5,
 }  # fmt: skip
 

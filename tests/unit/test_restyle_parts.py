@@ -303,4 +303,5 @@ def test_the_release_names_the_version_of_every_graph(
     monkeypatch.setenv("REROOM_RELEASE", str(write_document(tmp_path, document)))
     assert load_release().versions == {
         "depth": 1, "detector": 1, "text_encoder": 1, "vae_encoder": 1, "denoiser": 7, "vae_decoder": 1,
+            "tiny_decoder": 1, "denoiser_few_step": 1,
     }  # fmt: skip

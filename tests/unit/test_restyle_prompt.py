@@ -128,7 +128,7 @@ def warnings(
         name: np.array([value]) if np.isscalar(value) else value for name, value in values.items()
     }
     request = parse_request({"image": PHOTO, "prompt": ("a room",), **arrays}, load_release())
-    table = Table(np.zeros(steps_run), np.zeros((steps_run, 6)), (1.0, start_noise))
+    table = Table(np.zeros(steps_run), np.zeros(steps_run), np.zeros((steps_run, 6)), (1.0, start_noise))
     return {each.code: each.detail for each in result_warnings(request, prompt or [], [], table)}
 
 

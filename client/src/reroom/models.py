@@ -26,6 +26,7 @@ _Fraction = Annotated[float, Meta(ge=0, le=1)]
 _Guidance = Annotated[float, Meta(ge=0, le=30)]
 _Prompt = Annotated[str, Meta(max_length=1000)]
 _Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Quality = Literal["draft", "standard", "best"]
 _Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 _Steps = Annotated[int, Meta(ge=1, le=100)]
 _Strength = Annotated[float, Meta(ge=0.01, le=1)]
@@ -53,6 +54,13 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             description="Colours in words. Without them the seed chooses a palette, or the style has its own.",
         ),
     ] = []
+    quality: Annotated[
+        _Quality | None,
+        Meta(
+            description="How much work the picture is worth: draft is the quickest, best the slowest. No effect where "
+            "the service makes one kind of picture only."
+        ),
+    ] = None
     prompt: Annotated[
         _Prompt,
         Meta(

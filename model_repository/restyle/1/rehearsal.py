@@ -30,9 +30,9 @@ from restyle.events import Result
 from restyle.models import ModelFailed
 from restyle.pipeline import Restyler
 from restyle.prompt import Prompts
-from restyle.release import Release, load_release
+from restyle.release import Defaults, Release, load_release
 from restyle.request import MAX_GUIDANCE, InvalidRequest, Values, parse_request
-from restyle.solver import MAX_STEPS, SPACINGS
+from restyle.solver import GRIDDED, LCM_STEPS, MAX_STEPS, SPACINGS
 
 STEPS = 2
 """The steps that are run, from the release's usual start: enough for every graph to get the outputs of another."""
@@ -113,9 +113,11 @@ def _load(module_of_edges: str) -> Any:
 
 
 def check_settings(release: Release) -> None:
-    """Check that the release's numbers serve a request without options, and every solver. Raises Unfit."""
+    """Check that the release's numbers serve a request of every quality without options, and every solver. Raises
+    Unfit."""
     _check_solvers(release)
-    _check_defaults(release)
+    for quality, tier in _tiers(release):
+        _check_tier(release, quality, tier)
     for palette in release.palettes:
         try:
             parse_request(_request(release) | {"palette": palette}, release)
@@ -127,20 +129,11 @@ def check_settings(release: Release) -> None:
         raise Unfit(f"preview_matrix must be {rows[1]}×3 for {rows[1] - 1} latent channels, not {given}")
     if not np.isfinite(release.preview_matrix).all():
         raise Unfit("preview_matrix has values that are not finite numbers")
-    strengths = {1.0, release.defaults.strength}
-    for solver, strength in itertools.product(release.solvers, strengths):
-        for steps in (1, release.defaults.steps, MAX_STEPS):
-            with np.errstate(all="ignore"):
-                try:
-                    table = release.table(solver, steps, strength)
-                    finite = bool(np.isfinite(table.rows).all())
-                except (ArithmeticError, IndexError, ValueError):
-                    finite = False
-            if not finite:
-                raise Unfit(
-                    f"schedule: {solver} with {steps} steps has no finite table on it; train_steps must be more "
-                    f"than {MAX_STEPS}, and the betas between 0 and 1"
-                )
+
+
+def _tiers(release: Release) -> list[tuple[str | None, Defaults]]:
+    """The tiers by their quality, which is None where the release has none."""
+    return list(release.tiers.items()) or [(None, release.defaults)]
 
 
 def _check_solvers(release: Release) -> None:
@@ -154,34 +147,77 @@ def _check_solvers(release: Release) -> None:
             )
 
 
-def _check_defaults(release: Release) -> None:
-    defaults = release.defaults
+def _check_tier(release: Release, quality: str | None, tier: Defaults) -> None:
+    where = f"tiers.{quality}" if quality else "defaults"
+    asked = {"quality": (quality,)} if quality else {}
     try:
-        steps = parse_request(_request(release), release).steps
+        steps = parse_request(_request(release) | asked, release).steps
     except InvalidRequest as error:
-        raise Unfit(f"defaults: {error}") from error
-    if not 0.0 <= defaults.start_noise <= 1.0:
-        raise Unfit(f"defaults: start_noise must be 0 to 1, not {defaults.start_noise:g}")
-    if steps != defaults.steps:
+        raise Unfit(f"{where}: {error}") from error
+    if not 0.0 <= tier.start_noise <= 1.0:
+        raise Unfit(f"{where}: start_noise must be 0 to 1, not {tier.start_noise:g}")
+    if steps != tier.steps:
         raise Unfit(
-            f"defaults: strength {defaults.strength:g} of {defaults.steps} steps is no whole number, and would be "
+            f"{where}: strength {tier.strength:g} of {tier.steps} steps is no whole number, and would be "
             f"run of {steps}: write so"
         )
+    low, high = tier.guidance_interval
+    if not 0.0 <= low < high:
+        raise Unfit(
+            f"{where}: guidance_interval must be two noise levels, the lower first, not {low:g} and {high:g}"
+        )
+    trained = len(release.alphas)
+    falling = all(after < before for before, after in itertools.pairwise((trained, *tier.grid)))
+    if not falling or (tier.grid and tier.grid[-1] < 0):
+        raise Unfit(f"{where}: grid must be timesteps that fall, of {trained - 1} … 0")
+    if tier.grid and tier.solver not in GRIDDED:
+        raise Unfit(f"{where}: {tier.solver} cannot be given a grid; those that can: {', '.join(GRIDDED)}")
+    spacing = tier.spacing or release.spacing
+    if tier.solver not in SPACINGS.get(spacing, ()):
+        raise Unfit(f"{where}: there is no {tier.solver} with the spacing {spacing!r}")
+    for graph in (tier.denoiser, tier.decoder):
+        if release.versions and graph not in release.versions:
+            raise Unfit(f"{where}: the release has no graph {graph}")
+    _check_tables(release, where, tier)
+
+
+def _check_tables(release: Release, where: str, tier: Defaults) -> None:
+    spacing = tier.spacing or release.spacing
+    solvers = {tier.solver, *release.solvers} & SPACINGS[spacing].keys()
+    for solver, strength in itertools.product(sorted(solvers), {1.0, tier.strength}):
+        for steps in {1, tier.steps, LCM_STEPS if solver == "lcm" else MAX_STEPS}:
+            with np.errstate(all="ignore"):
+                try:
+                    table = release.table(solver, steps, strength, tier)
+                    finite = bool(np.isfinite(table.rows).all())
+                except (ArithmeticError, IndexError, ValueError):
+                    finite = False
+            if not finite:
+                raise Unfit(
+                    f"schedule: {solver} with {steps} steps ({where}) has no finite table on it; train_steps must be "
+                    f"more than {MAX_STEPS}, and the betas between 0 and 1"
+                )
 
 
 async def paint(release: Release, models: Graphs) -> None:
-    """Paint one picture, with a part of the photo kept so that every graph is called. Raises Unfit."""
+    """Paint one picture of every quality, with a part of the photo kept so that every graph is called. Raises Unfit."""
+    for quality, tier in _tiers(release):
+        await _paint(release, models, quality, tier)
+
+
+async def _paint(release: Release, models: Graphs, quality: str | None, tier: Defaults) -> None:
     request = _request(release)
     height, width, _ = request["image"].shape
     mask = np.zeros((height, width), np.uint8)
     mask[: height // 2] = 255
-    guidance = min(max(GUIDANCE, release.defaults.guidance_scale), MAX_GUIDANCE)
+    guidance = min(max(GUIDANCE, tier.guidance_scale), MAX_GUIDANCE)
     request |= {
         "keep_mask": mask,
-        "steps": np.array([min(MAX_STEPS, math.ceil(STEPS / release.defaults.strength - 1e-9))]),
+        "steps": np.array([min(MAX_STEPS, math.ceil(STEPS / tier.strength - 1e-9))]),
         "guidance_scale": np.array([guidance]),
         "preview_every": np.array([1]),
         "seed": np.array([0]),
+        **({"quality": (quality,)} if quality else {}),
     }
     try:
         restyler = Restyler(release, Prompts(release.tokenizer, release.frame), models)
@@ -205,15 +241,16 @@ async def paint_cases(release: Release, models: Graphs, cases: Path, painted: Pa
             values |= {"image": given[f"photo_{index}"], "latents": given[f"noise_{index}"]}
             watched = Watched(models)
             try:
-                restyler = Restyler(release, prompts, watched)
-                async for event in restyler.restyle(parse_request(values, release)):
+                request = parse_request(values, release)
+                async for event in Restyler(release, prompts, watched).restyle(request):
                     if isinstance(event, Result):
                         made[f"pixels_{index}"] = event.pixels
             except (InvalidRequest, ModelFailed) as error:
                 raise Unfit(f"case {index}: {error}") from error
+            tier = request.tier
             for name in release.hints:
-                made[f"hint_{index}_{name}"] = watched.given["denoiser"][name][0]
-            made[f"latents_{index}"] = watched.given["vae_decoder"]["latents"]
+                made[f"hint_{index}_{name}"] = watched.given[tier.denoiser][name][0]
+            made[f"latents_{index}"] = watched.given[tier.decoder]["latents"]
             made[f"ids_{index}"] = watched.given["text_encoder"]["input_ids"]
     np.savez(painted, allow_pickle=False, **made)
 

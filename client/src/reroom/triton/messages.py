@@ -24,6 +24,8 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     palette: tuple[str, ...] | None = None
     """Colours in words, at most 8, which the server puts into the prompt before its last part; () = the style's own
     colours. None = the server's choice: a release with palettes takes one of them by the seed."""
+    quality: str | None = None
+    """draft, standard or best: which of the server's tiers; its settings stand for those that are left out here."""
     seed: int | None = None
     """0 … 2**63−1; None = random. The result has the seed that was used."""
     steps: int | None = None
@@ -109,6 +111,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     send it."""
     strength: float | None = None
     """The strength that was used; None from models that do not send it."""
+    tier: str | None = None
+    """The quality by which it was made: draft, standard or best. None from models that make one kind of picture."""
 
 
 class PhotoAnalysis(msgspec.Struct, frozen=True, kw_only=True, eq=False):

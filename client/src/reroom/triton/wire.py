@@ -30,6 +30,7 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("prompt", np.object_, "BYTES"),
     ("negative_prompt", np.object_, "BYTES"),
     ("palette", np.object_, "BYTES"),
+    ("quality", np.object_, "BYTES"),
     ("seed", np.int64, "INT64"),
     ("steps", np.int32, "INT32"),
     ("solver", np.object_, "BYTES"),
@@ -61,6 +62,7 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     warnings: list[ResultWarning] = []
     palette: list[str] | None = None
     strength: float | None = None
+    tier: str | None = None
 
 
 class _Alive(msgspec.Struct):

@@ -75,6 +75,8 @@ class Result:
     strength: float
     palette: tuple[str, ...]
     """The colours that were put into the prompt, the request's or those of its seed."""
+    tier: str | None
+    """The quality by which it was made, draft, standard or best; None where the release knows one kind only."""
 
 
 @dataclass(frozen=True)

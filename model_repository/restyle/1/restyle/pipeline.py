@@ -48,7 +48,7 @@ class Restyler:
         clock.enter("generating")
         yield Stage("generating", GENERATING)
         conditioning = await condition(request, seen, self.release, self.prompts, self.models)
-        table = self.release.table(request.solver, request.steps, request.strength)
+        table = self.release.table(request.solver, request.steps, request.strength, request.tier)
         best: MeasuredPicture | None = None
         for attempt in range(1, request.attempts + 1):
             async for event in self._attempt(request, seen, conditioning, table, attempt, clock):
@@ -90,7 +90,7 @@ class Restyler:
             latents = done.latents
         clock.enter("finalizing")
         yield Stage("finalizing", last)
-        pixels = await decode(latents, self.models)
+        pixels = await decode(latents, request.tier.decoder, self.models)
         clock.enter("finishing")
         picture = await finish(request, seen, pixels)
         clock.enter("finalizing")
@@ -120,6 +120,7 @@ class Restyler:
             steps=request.steps,
             strength=round(request.strength, 6),
             palette=request.palette,
+            tier=request.tier.quality,
         )
 
 

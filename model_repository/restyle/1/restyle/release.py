@@ -1,9 +1,10 @@
 """The release: what the export wrote about the graphs that the models call."""
 
 import json
+import math
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restyle.pictures.images import Fit
-from restyle.solver import PREDICTIONS, SPACINGS, Array, Table, alphas_cumprod, solver_table
+from restyle.solver import DISTILLED, PREDICTIONS, SPACINGS, Array, Table, alphas_cumprod, solver_table
+
+QUALITIES = ("draft", "standard", "best")
+"""What a request may ask for: how much work a picture is worth, less first."""
 
 HINTS = ("depth", "edges", "lines", "segments")
 """What ControlNets can be shown of a photo."""
@@ -19,7 +23,7 @@ HINTS = ("depth", "edges", "lines", "segments")
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a request gets for inputs that it leaves out."""
+    """What a request gets for inputs that it leaves out, and how the steps of its quality are taken."""
 
     solver: str
     steps: int
@@ -31,6 +35,24 @@ class Defaults:
     """The share, 0 … 1, of the first step's noise that is added to the photo at a strength below 1."""
     detail: float = 0.0
     """How much of the photo's own detail a result gets, 0 … 1."""
+    guidance_interval: tuple[float, float] = (0.0, math.inf)
+    """(low, high): steps that begin at a noise level σ with low < σ ≤ high are guided, the others follow the words
+    alone, at half the cost (Kynkäänniemi et al. 2024, arXiv 2404.07724)."""
+    spacing: str | None = None
+    """A key of SPACINGS in place of the schedule's."""
+    grid: tuple[int, ...] = ()
+    """Falling timesteps in place of the spacing, for solvers that can be given them."""
+    variant: str | None = None
+    """Which of the release's denoisers runs the steps; None = the one that every release has."""
+    decoder: str = "vae_decoder"
+    """The graph that decodes the picture."""
+    quality: str | None = None
+    """The tier's own name, of QUALITIES; None where the release makes one kind of picture only."""
+
+    @property
+    def denoiser(self) -> str:
+        """The graph that runs the steps."""
+        return f"denoiser_{self.variant}" if self.variant else "denoiser"
 
 
 @dataclass(frozen=True)
@@ -44,6 +66,7 @@ class Release:
     """Picture sides over latent sides."""
     latent_channels: int
     defaults: Defaults
+    """Of requests that name no quality, or one that the release does not have."""
     alphas: Array
     """ᾱ of the training schedule, FP64 [train_steps]."""
     prediction: str
@@ -51,7 +74,8 @@ class Release:
     spacing: str
     """How the solvers are spread over the schedule, a key of SPACINGS."""
     solvers: tuple[str, ...]
-    """The solvers that a request may name: those that begin where the networks were trained."""
+    """The solvers that a request may name: those that begin where the networks were trained. A tier may take another
+    one."""
     palettes: tuple[tuple[str, ...], ...]
     """Colours in words. A request that names none gets one of the palettes, by its seed; () = the style's own."""
     quality_threshold: float
@@ -66,22 +90,31 @@ class Release:
     hints: tuple[str, str] = ("depth", "edges")
     """What the two ControlNets are shown, of HINTS, in the order of control_scale: the names of the denoiser's
     inputs."""
+    tiers: dict[str, Defaults] = field(default_factory=dict)
+    """By quality, of QUALITIES; ``defaults`` is one of them, where there are any."""
+
+    def defaults_of(self, quality: str | None) -> Defaults:
+        """What a request gets that asks for this quality, or for none."""
+        return self.tiers.get(quality, self.defaults) if quality else self.defaults
 
     def latent_shape(self, fit: Fit) -> tuple[int, int, int, int]:
         """[1,C,h,w] of the latents of a photo's bucket."""
         height, width = fit.bucket
         return (1, self.latent_channels, height // self.vae_factor, width // self.vae_factor)
 
-    def table(self, solver: str, steps: int, strength: float) -> Table:
-        """The table of one of ``solvers`` for these networks; see :func:`solver_table`."""
+    def table(self, solver: str, steps: int, strength: float, tier: Defaults | None = None) -> Table:
+        """The table of one of ``solvers`` for these networks and a tier; None = ``defaults``. See
+        :func:`solver_table`."""
+        tier = tier or self.defaults
         return solver_table(
             solver,
             steps,
             strength,
             self.alphas,
             self.prediction,
-            spacing=self.spacing,
-            start_noise=self.defaults.start_noise,
+            spacing=tier.spacing or self.spacing,
+            grid=tier.grid,
+            start_noise=tier.start_noise,
         )
 
 
@@ -107,19 +140,23 @@ def load_release() -> Release:
 
 
 def _parse(document: dict[str, Any], folder: Path) -> Release:
-    defaults, schedule, tokenizer = document["defaults"], document["schedule"], document["tokenizer"]
-    first_scale, second_scale = defaults["control_scale"]
-    spacing = _one_of("spacing", schedule.get("spacing", "diffusers"), SPACINGS)
+    schedule, tokenizer = document["schedule"], document["tokenizer"]
+    spacing = _one_of("schedule.spacing", schedule.get("spacing", "diffusers"), SPACINGS)
+    tiers = {
+        _one_of("tiers", name, QUALITIES): _defaults(document["defaults"] | tier | {"quality": name})
+        for name, tier in document.get("tiers", {}).items()
+    }
+    quality = _one_of("quality", document["quality"], tiers) if tiers else None
     return Release(
         name=document["release"],
         buckets=[(height, width) for height, width in document["buckets"]],
         vae_factor=document["sizes"]["vae_factor"],
         latent_channels=document["sizes"]["latent_channels"],
-        defaults=Defaults(**{**defaults, "control_scale": (first_scale, second_scale)}),
+        defaults=tiers[quality] if quality else _defaults(document["defaults"]),
         alphas=alphas_cumprod(schedule["beta_start"], schedule["beta_end"], schedule["train_steps"]),
-        prediction=_one_of("prediction", schedule.get("prediction", "epsilon"), PREDICTIONS),
+        prediction=_one_of("schedule.prediction", schedule.get("prediction", "epsilon"), PREDICTIONS),
         spacing=spacing,
-        solvers=tuple(document.get("solvers", SPACINGS[spacing])),
+        solvers=tuple(document.get("solvers", [name for name in SPACINGS[spacing] if name not in DISTILLED])),
         palettes=tuple(tuple(palette) for palette in document.get("palettes", ())),
         quality_threshold=document["quality_threshold"],
         preview_matrix=np.array(document["preview_matrix"], np.float32),
@@ -128,7 +165,19 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
         frame=(tokenizer["begin"], tokenizer["end"], tokenizer["pad"]),
         versions={name: facts["version"] for name, facts in document["models"].items()},
         hints=_hints(document.get("hints", HINTS[:2])),
+        tiers=tiers,
     )
+
+
+def _defaults(values: dict[str, Any]) -> Defaults:
+    first_scale, second_scale = values["control_scale"]
+    given = values | {"control_scale": (first_scale, second_scale)}
+    if "guidance_interval" in given:
+        low, high = given["guidance_interval"]
+        given["guidance_interval"] = (low, high)
+    if "grid" in given:
+        given["grid"] = tuple(given["grid"])
+    return Defaults(**given)
 
 
 def _hints(names: list[str]) -> tuple[str, str]:
@@ -139,7 +188,7 @@ def _hints(names: list[str]) -> tuple[str, str]:
 
 
 def _one_of(name: str, value: str, known: Collection[str]) -> str:
-    """A member of the schedule."""
+    """A member of the release."""
     if value not in known:
-        raise ValueError(f"schedule.{name} is {value!r}, not one of {', '.join(known)}")
+        raise ValueError(f"{name} is {value!r}, not one of {', '.join(known)}")
     return value

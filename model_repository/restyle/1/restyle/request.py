@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from restyle.palette import Palette, choose_palette, with_palette
 from restyle.pictures.images import fit_photo
-from restyle.release import Release
-from restyle.solver import MAX_STEPS
+from restyle.release import QUALITIES, Defaults, Release
+from restyle.solver import LCM_STEPS, MAX_STEPS
 
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 32, 8192, 4
 MAX_LATENT = 1e4
@@ -51,6 +51,10 @@ class Request:
     detail: float
     """How much of the photo's own detail the result gets; 0 = the network's pixels, at their size."""
     latents: NDArray[np.float32] | None
+    quality: str | None
+    """What was asked for, of QUALITIES."""
+    tier: Defaults
+    """What the release has for it: how the steps are taken."""
 
     @property
     def guided(self) -> bool:
@@ -80,7 +84,8 @@ def parse_photo(values: Values) -> NDArray[np.uint8]:
 
 def parse_request(values: Values, release: Release) -> Request:
     """Fill in the release's defaults and check every range. Raises InvalidRequest."""
-    defaults = release.defaults
+    quality = _quality(values)
+    defaults = release.defaults_of(quality)
     image = parse_photo(values)
     # A seed of 0 is a seed; a drawn one survives JavaScript, whose integers end at 2**53.
     seed = int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53)
@@ -104,13 +109,23 @@ def parse_request(values: Values, release: Release) -> Request:
         attempts=_number(values, "attempts", int, 1),
         detail=_number(values, "detail", float, defaults.detail),
         latents=values.get("latents"),
+        quality=quality,
+        tier=defaults,
     )
     _check_mask(request)
-    _check_numbers(request, release.solvers)
+    _check_numbers(request, tuple(dict.fromkeys([*release.solvers, defaults.solver])))
     _check_latents(request, release)
     if request.strength == defaults.strength and "strength" not in values:
         request = replace(request, steps=_whole_steps(request.steps, request.strength))
     return request
+
+
+def _quality(values: Values) -> str | None:
+    """What the request asks for. Raises InvalidRequest."""
+    quality: str | None = values["quality"][0] if "quality" in values else None
+    if quality is not None and quality not in QUALITIES:
+        raise InvalidRequest(f"quality must be one of {', '.join(QUALITIES)}, not {quality[:40]!r}")
+    return quality
 
 
 def _words(values: Values, name: str, most: int, longest: int) -> tuple[str, ...]:
@@ -175,7 +190,7 @@ def _check_numbers(request: Request, solvers: tuple[str, ...]) -> None:
         raise InvalidRequest(f"solver must be one of {', '.join(solvers)}, not {request.solver[:40]!r}")
     if request.seed < 0:
         raise InvalidRequest(f"seed must be 0 to 2**63 - 1, not {request.seed}")
-    within("steps", request.steps, 1, MAX_STEPS)
+    within("steps", request.steps, 1, LCM_STEPS if request.solver == "lcm" else MAX_STEPS)
     within("guidance_scale", request.guidance_scale, 0.0, MAX_GUIDANCE)
     for value in request.control_scale:
         within("control_scale", value, 0.0, MAX_CONTROL)

@@ -27,6 +27,15 @@ def result_warnings(
                 "which takes about twice as long",
             )
         )
+    if request.quality not in (None, request.tier.quality):
+        instead = (
+            f"made the picture as {request.tier.quality}"
+            if request.tier.quality
+            else "knows one quality only"
+        )
+        found.append(
+            ResultWarning("quality_unused", f"quality {request.quality} has no effect: the release {instead}")
+        )
     # Rounded like the solver's table, for FP32.
     if round(request.strength, 6) * request.steps < 1 - 1e-9:
         found.append(

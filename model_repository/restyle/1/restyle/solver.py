@@ -12,10 +12,15 @@ and the first order of DPM-Solver++ (2211.01095) are the *same* formula on diffe
 a = s'/s, b = α'·(1 − σ'/σ). The second order adds the previous x0; the ancestral variant splits σ' into a
 deterministic and a fresh part. The grids are those of diffusers' schedulers, so that results can be compared: as
 Stable Diffusion configures each solver ("diffusers"), or all with diffusers' "trailing" spacing, where every part of
-the schedule begins at its last timestep (Lin et al. 2023, arXiv 2305.08891), so that solvers begin at the same ones.
+the schedule begins at its last timestep (Lin et al. 2023, arXiv 2305.08891), so that solvers begin at the same ones. A
+release may also name the timesteps themselves, such as those of Align Your Steps (Sabour et al. 2024, arXiv
+2404.14507), which were found for few steps.
+
+Latent consistency models (Luo et al. 2023, arXiv 2310.04378) are another kind of network for the same formula: they
+predict the picture from every noise level, and a step adds fresh noise to it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -43,6 +48,9 @@ class Column(IntEnum):
 
 
 MAX_STEPS = 100
+LCM_STEPS = 50
+"""The steps that the teacher of latent consistency models took (diffusers' original_inference_steps): their students
+know these timesteps only, and so cannot take more."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,13 @@ class Table:
     """One solver, ready to run.
 
     timesteps: FP64 [n], what the network is given (Euler's may be fractional).
+    sigmas: FP64 [n], the noise level that each step begins at.
     rows: FP64 [n, 6], see :class:`Column`.
     start: (photo, noise); the state starts as ``start[0]·photo_latents + start[1]·noise``.
     """
 
     timesteps: Array
+    sigmas: Array
     rows: Array
     start: tuple[float, float]
 
@@ -144,6 +154,26 @@ def _dpmpp_karras_grid(alphas: Array, steps: int) -> _Grid:
     return _Grid(timesteps, sigmas, _chained(sigmas, 0.0))
 
 
+def _lcm_grid(alphas: Array, steps: int) -> _Grid:
+    """diffusers' LCMScheduler: some of the timesteps of the distillation, evenly apart. The last step ends at the
+    picture. Raises ValueError for more steps than there were."""
+    if steps > LCM_STEPS:
+        raise ValueError(f"lcm takes at most {LCM_STEPS} steps, not {steps}")
+    distilled = np.arange(1, LCM_STEPS + 1) * (len(alphas) // LCM_STEPS) - 1
+    timesteps = distilled[::-1][np.floor(np.linspace(0, LCM_STEPS, steps, endpoint=False)).astype(np.int64)]
+    sigmas = _train_sigmas(alphas)[timesteps]
+    return _Grid(timesteps.astype(np.float64), sigmas, _chained(sigmas, 0.0))
+
+
+def _resampled(grid: Sequence[int], steps: int, alphas: Array) -> NDArray[np.int64]:
+    """``steps`` timesteps along those of ``grid``, which fall: ``grid`` itself where it has as many. Between two of
+    them log σ is linear, as the authors of Align Your Steps do it."""
+    logs = np.log(_train_sigmas(alphas))
+    places = np.linspace(0.0, len(grid) - 1.0, steps)
+    wanted = np.interp(places, np.arange(len(grid)), logs[np.asarray(grid)])
+    return np.interp(wanted, logs, np.arange(len(alphas))).round().astype(np.int64)
+
+
 def _trailing(alphas: Array, steps: int) -> NDArray[np.int64]:
     """The last timestep of each of ``steps`` equal parts of the schedule, from its end."""
     # Computed as diffusers does, so that values between two timesteps are rounded to the same one. Cut, because the
@@ -181,6 +211,17 @@ def _multistep(grid: _Grid, index: int, first: int) -> tuple[float, float, float
     return a, b * (1.0 + 0.5 / ratio), -0.5 * b / ratio, 0.0
 
 
+def _consistency(grid: _Grid, index: int, first: int) -> tuple[float, float, float, float]:
+    """The picture of a latent consistency model, c_skip·x + c_out·x0, with fresh noise of the next level. The boundary
+    scalings are diffusers' (timestep_scaling 10, sigma_data 0.5)."""
+    scaled, sigma_data = 10.0 * grid.timesteps[index], 0.5
+    skip = sigma_data**2 / (scaled**2 + sigma_data**2)
+    out = scaled / np.hypot(scaled, sigma_data)
+    after = grid.after[index]
+    alpha = 1.0 / np.hypot(1.0, after)
+    return alpha * skip, alpha * out, 0.0, alpha * after
+
+
 _Grids = Callable[[Array, int], _Grid]
 _Steps = Callable[[_Grid, int, int], tuple[float, float, float, float]]
 
@@ -190,6 +231,7 @@ SOLVERS: dict[str, _Steps] = {
     "euler_ancestral": _ancestral,
     "dpmpp_2m": _multistep,
     "dpmpp_2m_karras": _multistep,
+    "lcm": _consistency,
 }
 
 SPACINGS: dict[str, dict[str, _Grids]] = {
@@ -199,12 +241,22 @@ SPACINGS: dict[str, dict[str, _Grids]] = {
         "euler_ancestral": _euler_grid,
         "dpmpp_2m": _dpmpp_grid,
         "dpmpp_2m_karras": _dpmpp_karras_grid,
+        "lcm": _lcm_grid,
     },
     "trailing": {"ddim": _ddim_trailing, "euler": _euler_trailing, "dpmpp_2m": _dpmpp_trailing},
 }
-"""How a release spreads its solvers over the schedule, and which of SOLVERS it offers. "trailing" leaves two out:
-Karras's noise levels do not depend on the spacing, and an ancestral step adds noise, which networks that start from the
-photo alone have never seen."""
+"""How a release spreads its solvers over the schedule, and which of SOLVERS it offers. "trailing" leaves some out:
+Karras's noise levels and the timesteps of latent consistency models do not depend on the spacing, and an ancestral step
+adds noise, which networks that start from the photo alone have never seen."""
+
+DISTILLED = frozenset({"lcm"})
+"""Solvers for networks that were distilled for them: only a tier that says so takes one, no request can ask for it."""
+
+GRIDDED: dict[str, Callable[[Array, NDArray[np.int64]], _Grid]] = {
+    "euler": lambda alphas, timesteps: _euler(alphas, timesteps.astype(np.float64)),
+    "dpmpp_2m": _dpmpp,
+}
+"""The solvers that can be given their timesteps, as diffusers' can."""
 
 
 def _epsilon(sigma: float) -> tuple[float, float]:
@@ -231,25 +283,30 @@ def solver_table(
     prediction: str,
     *,
     spacing: str = "diffusers",
+    grid: Sequence[int] = (),
     start_noise: float = 1.0,
 ) -> Table:
     """The table of solver ``name`` for ``steps`` (1 … MAX_STEPS) at ``strength`` (0 < strength ≤ 1).
 
     ``alphas`` (ᾱ, FP64 [train_steps]) and ``prediction`` (a key of PREDICTIONS) are those of the network's training,
-    ``spacing`` is a key of SPACINGS that knows the solver. At strength 1 the start is pure noise; below it the first
+    ``spacing`` is a key of SPACINGS that knows the solver. ``grid``, falling timesteps, is taken in its place by the
+    solvers of GRIDDED; () = none. At strength 1 the start is pure noise; below it the first
     ``steps − int(steps·strength)`` steps are skipped, as in diffusers' img2img, and the start is the photo at the noise
     level of the first step that is left (at least one is), with ``start_noise`` (0 … 1) times the noise that belongs
     there: 0 for networks that were trained from the photo alone.
     """
     clean = PREDICTIONS[prediction]
-    grid = SPACINGS[spacing][name](alphas, steps)
+    if grid and name in GRIDDED:
+        levels = GRIDDED[name](alphas, _resampled(grid, steps, alphas))
+    else:
+        levels = SPACINGS[spacing][name](alphas, steps)
     # Rounded, because an FP32 strength of 0.7 is 0.699999988 and would lose a step.
     first = steps - max(1, min(steps, int(round(strength, 6) * steps + 1e-9)))
     rows = np.zeros((steps - first, 6))
     for row, index in enumerate(range(first, steps)):
-        rows[row, : Column.STATE] = clean(grid.sigmas[index])
-        rows[row, Column.STATE :] = SOLVERS[name](grid, index, first)
-    sigma = float(grid.sigmas[first])
+        rows[row, : Column.STATE] = clean(levels.sigmas[index])
+        rows[row, Column.STATE :] = SOLVERS[name](levels, index, first)
+    sigma = float(levels.sigmas[first])
     alpha = float(1.0 / np.hypot(1.0, sigma))
-    start = (0.0, grid.noise_start) if strength >= 1.0 else (alpha, start_noise * sigma * alpha)
-    return Table(grid.timesteps[first:], rows, start)
+    start = (0.0, levels.noise_start) if strength >= 1.0 else (alpha, start_noise * sigma * alpha)
+    return Table(levels.timesteps[first:], levels.sigmas[first:], rows, start)
