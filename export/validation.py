@@ -29,10 +29,14 @@ def _problems(document: Any, kind: Any, place: str) -> list[str]:
     if isinstance(document, dict) and _is_struct(kind):
         return list(_members(document, kind, place))
     if isinstance(document, dict) and get_origin(kind) is dict and _is_struct(get_args(kind)[1]):
+        keys, values = get_args(kind)
         return [
             problem
             for name, value in document.items()
-            for problem in _problems(value, get_args(kind)[1], f"{place}.{name}")
+            for problem in (
+                *_problems(name, keys, f"{place} (a name)"),
+                *_problems(value, values, f"{place}.{name}"),
+            )
         ]
     try:
         msgspec.convert(document, kind)

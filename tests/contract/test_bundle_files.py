@@ -122,7 +122,6 @@ lamp = {{ path = "lamp" }}
         "Object contains unknown field `colour`",
         "Expected `int` >= 2 - at `$.max_batch_size`",
         "Expected `str | null`, got `int` - at `$.networks.detector.path`",
-        "Object missing required field `path` - at `$.loras[0]`",
         "Expected `int`, got `str` - at `$.defaults.steps`",
         "Expected `array` of length 2, got 1 - at `$.defaults.control_scale`",
         f"there is no network lamp; there are: {', '.join(KNOWN_NETWORKS)}",
@@ -130,7 +129,48 @@ lamp = {{ path = "lamp" }}
         "vae has repo and path: give one of repo, path and config",
         "text_encoder has input_size, which is for depth, detector, segments only",
         "depth has no source: give one of repo, path and config",
+        "loras: give a LoRA either path, or repo, revision and filename",
     ]
+
+
+def test_mistakes_of_tiers_and_variants_are_told(folder: Path) -> None:
+    assert problems(
+        folder,
+        """quality = "standard"
+variants = { "Few Steps" = { loras = [{ repo = "owner/name", filename = "a" }] }, none = { loras = [] } }
+[tiers.draft]
+variant = "fast"
+decoder = "tiny_decoder"
+[tiers.fine]
+[tiers.best]
+guidance_interval = [-1.0, 2.0]
+steps = "many"
+""",
+    ) == [
+        "Expected `array` of length >= 1 - at `$.variants.none.loras`",
+        "Expected `int`, got `str` - at `$.tiers.best.steps`",
+        "Expected `float` >= 0.0 - at `$.tiers.best.guidance_interval[0]`",
+        "Invalid enum value 'fine' - at `$.tiers (a name)`",
+        "variants.Few Steps: the LoRA of owner/name needs revision, the commit, and filename",
+        "variants: 'Few Steps' is no name: give it small letters, digits and _",
+        "quality is 'standard': name the tier of requests that ask for none, one of draft, fine, best",
+        "tiers.draft: there is no variant 'fast'; variants: Few Steps, none",
+    ]
+
+
+def test_tiers_change_the_defaults_and_are_inherited_as_a_whole(folder: Path) -> None:
+    base = mine(folder, "defaults = { control_scale = [0.5, 0.5] }")
+    assert base.usual == ("best", base.defaults)
+    draft, standard = base.kinds["draft"], base.kinds["standard"]
+    assert (draft.solver, draft.steps, draft.variant, draft.control_scale) == (
+        "lcm",
+        4,
+        "few_step",
+        (0.5, 0.5),
+    )
+    assert (standard.guidance_scale, standard.guidance_interval) == (7.5, (0.28, 5.42))
+    plain = mine(folder, "tiers = {}\nvariants = {}")
+    assert (plain.usual, list(plain.kinds)) == ((None, plain.defaults), [None])
 
 
 def test_the_licences_of_a_base_stay(folder: Path) -> None:
@@ -141,5 +181,5 @@ def test_the_licences_of_a_base_stay(folder: Path) -> None:
     more = base + base.replace('"A"', '"B"')
     assert [licence.name for licence in mine(folder, more).licences] == ["A", "B"]
     assert problems(folder, base.replace("unet", "safety_checker")) == [
-        f"licences: there is no network safety_checker; there are: {', '.join(KNOWN_NETWORKS)}, tokenizer"
+        f"licences: there is no network safety_checker; there are: {', '.join(KNOWN_NETWORKS)}, tokenizer, few_step"
     ]

@@ -16,11 +16,12 @@ import msgspec
 import pytest
 
 from export import release as releasing
-from export.bundle import Bundle, BundleError, Lora, load_bundle
+from export.bundle import Bundle, BundleError, Lora, Variant, load_bundle
 from export.contract import Sizes
 from export.graphs import making
 from export.graphs.making import Made, Order, fingerprint, make_graph
 from export.networks.load import skeleton
+from export.networks.modules import graph_networks
 from export.proofs.parity import ParityError
 from export.publish import documents, live_version, staging_folder
 from export.release import build_release, sizes_of
@@ -120,7 +121,7 @@ def test_a_file_that_is_not_whole_is_made_again(
 
 
 def test_only_what_a_change_touches_is_made_again(tiny: Bundle, sizes: Sizes, tmp_path: Path) -> None:
-    graphs = ("depth", "detector", "text_encoder", "vae_encoder", "vae_decoder", "denoiser")
+    graphs = tuple(graph_networks(tiny))
     before = {name: fingerprint(order(tiny, sizes, name)) for name in graphs}
     assert len(set(before.values())) == len(graphs)
     depth = msgspec.structs.replace(tiny.networks["depth"], gain={"": 1.5})
@@ -134,7 +135,15 @@ def test_only_what_a_change_touches_is_made_again(tiny: Bundle, sizes: Sizes, tm
         ),
         "words": ({"description": "another"}, set()),
         "a threshold": ({"object_threshold": 0.5}, {"detector"}),
-        "a LoRA": ({"loras": [Lora(path=str(lora))]}, {"text_encoder", "denoiser"}),
+        "a LoRA": (
+            {"loras": [Lora(path=str(lora))]},
+            {"text_encoder", "denoiser", "denoiser_few_step"},
+        ),
+        "a LoRA of a variant": (
+            {"variants": {"few_step": Variant(loras=[Lora(path=str(lora))])}},
+            {"denoiser_few_step"},
+        ),
+        "tiers": ({"tiers": {}}, set()),
         "defaults": ({"defaults": msgspec.structs.replace(tiny.defaults, steps=9)}, set()),
     }
     for what, (fields, touched) in changes.items():

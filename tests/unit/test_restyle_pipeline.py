@@ -35,11 +35,13 @@ class ScriptedModels:
     def __init__(self, pictures: list[NDArray[Any]]) -> None:
         self.pictures = pictures
         self.steps: list[dict[str, NDArray[Any]]] = []
+        self.asked: list[str] = []
         self.encoded_photos = 0
 
     async def __call__(
         self, model: str, outputs: tuple[str, ...], **tensors: NDArray[Any]
     ) -> list[NDArray[Any]]:
+        self.asked.append(model)
         match model:
             case "depth":
                 return [tensors["image"][..., 0]]
@@ -53,7 +55,7 @@ class ScriptedModels:
             case "vae_encoder":
                 self.encoded_photos += 1
                 return [np.ones((1, 4, 14, 18), np.float32)]
-            case "denoiser":
+            case "denoiser" | "denoiser_few_step":
                 self.steps.append(tensors)
                 return [tensors["latents"] * 0.5, tensors["latents"] * 0.1]
         picture = self.pictures.pop(0).astype(np.float32)
@@ -370,3 +372,54 @@ def test_a_release_with_other_hints_is_refused(
     document["hints"] = ["depth", "lines"]
     write_document(tmp_path, document)
     assert load_release().hints == ("depth", "lines")
+
+
+async def test_steps_outside_the_guidance_interval_follow_the_words_alone(release: Release) -> None:
+    models = ScriptedModels([RESTYLED])
+    await run(release, models, quality=("standard",), steps=5)
+    table = release.table("dpmpp_2m", 5, 1.0, release.tiers["standard"])
+    low, high = release.tiers["standard"].guidance_interval
+    rows = [step["text"].shape[1] for step in models.steps]
+    assert rows == [2 if low < sigma <= high else 1 for sigma in table.sigmas]
+    assert set(rows) == {1, 2}
+
+
+async def test_a_tier_has_its_own_denoiser_and_decoder(release: Release) -> None:
+    models = ScriptedModels([RESTYLED])
+    events = await run(release, models, quality=("draft",), steps=3)
+    assert models.asked.count("denoiser_few_step") == 3
+    assert (models.asked.count("tiny_decoder"), models.asked.count("vae_decoder")) == (1, 0)
+    assert (result(events).tier, result(events).solver) == ("draft", "lcm")
+
+
+def test_silence_means_the_releases_usual_quality(release: Release) -> None:
+    assert (parse(release).tier.quality, parse(release).solver) == ("best", "dpmpp_2m")
+    assert parse(release, quality=("draft",)).solver == "lcm"
+    assert parse(release, quality=("draft",), solver=("ddim",)).solver == "ddim"
+
+
+async def test_a_quality_that_a_release_does_not_have_is_a_warning(release: Release) -> None:
+    fewer = replace(release, tiers={"best": release.tiers["best"]})
+    plain = replace(release, tiers={}, defaults=replace(release.defaults, quality=None))
+    said = {
+        "best": (fewer, "quality draft has no effect: the release made the picture as best"),
+        None: (plain, "quality draft has no effect: the release knows one quality only"),
+    }
+    for tier, (poorer, sentence) in said.items():
+        done = result(await run(poorer, ScriptedModels([RESTYLED]), quality=("draft",)))
+        assert done.tier == tier
+        assert [warning.detail for warning in done.warnings] == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"quality": ("fast",)}, "quality must be one of draft, standard, best, not 'fast'"),
+        ({"quality": ("draft",), "steps": [51]}, "steps must be 1 to 50, not 51"),
+        # Networks that were not distilled for it would make noise of it.
+        ({"solver": ("lcm",)}, "solver must be one of ddim, .*, not 'lcm'"),
+    ],
+)
+def test_what_no_tier_has_is_refused(release: Release, values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidRequest, match=sentence):
+        parse(release, **values)

@@ -128,14 +128,15 @@ def load_release() -> Release:
     path = Path(folder) / "live"
     try:
         path = Path(folder) / "versions" / str(int(path.read_text())) / "release.json"
-        return _parse(json.loads(path.read_text()), Path(folder))
+        return _parse(json.loads(path.read_bytes()), Path(folder))
     except OSError as error:
         raise ValueError(
             f"cannot read {path}: {error.strerror}; make it with `python -m export BUNDLE`"
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is not a release that this program knows: {error!r}; export the bundle again"
+            f"{path} is not a release that this program knows ({type(error).__name__}: {error}); export the bundle "
+            "again"
         ) from error
 
 
