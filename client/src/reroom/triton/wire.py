@@ -43,6 +43,7 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("attempts", np.int32, "INT32"),
     ("detail", np.float32, "FP32"),
     ("latents", np.float32, "FP32"),
+    ("photo_id", np.object_, "BYTES"),
 )
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(RestyleRequest)}
 
@@ -61,6 +62,7 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     warnings: list[ResultWarning] = []
     palette: list[str] | None = None
     strength: float | None = None
+    reused: list[str] = []
 
 
 class _Alive(msgspec.Struct):

@@ -75,6 +75,8 @@ class Result:
     strength: float
     palette: tuple[str, ...]
     """The colours that were put into the prompt, the request's or those of its seed."""
+    reused: list[str]
+    """What was not computed, because an earlier request of the same photo had it; see :mod:`restyle.reuse`."""
 
 
 @dataclass(frozen=True)
