@@ -25,14 +25,13 @@ Every program of the orchestrator reads them from the environment. An empty vari
 TAIL = """
 ## Of Triton's models
 
-`restyle` reads these from the environment of Triton's process. `make up` hands its own environment on. Each Triton keeps
-parts of its own.
+`restyle` reads these from the environment of Triton's process, to which `make up` hands its own on.
 
 | variable | default | what it is |
 |---|---|---|
 | `REROOM_RELEASE` | required | The folder of the release; the stack and the containers set it. |
 | `REROOM_PARTS_MB` | `256` | Megabytes for what was found in photos, kept for their next jobs; 0 = nothing is kept. |
-| `REROOM_PARTS_SECONDS` | `600` | How long that is kept without being used, in seconds, and at most six times as long; 0 = not at all. |
+| `REROOM_PARTS_SECONDS` | `600` | Seconds that it is kept without being used; six times as long at most. |
 """
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from tritonclient.grpc.aio import InferenceServerClient
@@ -83,6 +85,26 @@ async def test_jobs_of_a_photo_that_begin_at_once_share_one_look(
         assert await counting.look() == together(SEEN, MEASURED, MEASURED, MEASURED)
     spared = [part for result in shared for part in result.reused]
     assert sorted(spared) == sorted(2 * ALL), "which of them computed a part is chance"
+
+
+async def test_a_job_that_leaves_does_not_take_along_what_others_wait_for(
+    client: TritonClient, triton: TritonServer
+) -> None:
+    asked = ask("boho", "left", image=room(96, 120, 80), steps=40)
+
+    async def leave() -> None:
+        async with aclosing(client.restyle(asked)) as events:
+            await anext(events)
+
+    async with InferenceServerClient(triton.grpc) as raw:
+        counting = Counting(raw)
+        await counting.look()
+        _, stayed = await asyncio.gather(leave(), result_of(client, asked))
+        ran = await counting.look()
+    assert {name: ran[name] for name in SEEN} == together(SEEN, MEASURED)
+    alone = await result_of(client, msgspec.structs.replace(asked, photo_id=None))
+    # Steps that shared a batch with the other's round differently in the last bit.
+    assert np.abs(stayed.image.astype(int) - alone.image).max() <= 1
 
 
 async def test_an_id_that_is_too_long_is_refused(client: TritonClient) -> None:

@@ -37,6 +37,11 @@ class Limits:
         """Seconds after which arrays are dropped however often they are used."""
         return LIFETIMES * self.unused
 
+    @property
+    def cleaning(self) -> float:
+        """Seconds between two looks for what is too old: its memory comes free that much later at most."""
+        return self.unused / 10
+
 
 def limits_from_environment() -> Limits:
     """Raises ValueError with one sentence for a variable that is no whole number of 0 and more."""
@@ -92,8 +97,8 @@ class Kept:
         The computation is a task of its own. It goes on when the caller that began it is cancelled while others wait,
         and is cancelled with the last of them.
         """
-        self.drop_old()
-        if entry := self._entries.get(key):
+        entry = self._entries.get(key)
+        if entry is not None and not self._is_old(entry):
             self._entries.move_to_end(key)
             entry.used = self._clock()
             return entry.arrays, True
@@ -143,27 +148,21 @@ class Kept:
         self.bytes += size
         self._clean_later()
 
-    def drop_old(self) -> None:
-        """Drop what is too old. It happens by itself too, so that an idle process keeps nothing."""
+    def _is_old(self, entry: _Entry) -> bool:
         now = self._clock()
-        for key in [key for key, entry in self._entries.items() if self._end(entry) <= now]:
-            self._drop(key)
-
-    def _end(self, entry: _Entry) -> float:
-        return min(entry.used + self._limits.unused, entry.made + self._limits.age)
+        return now >= min(entry.used + self._limits.unused, entry.made + self._limits.age)
 
     def _drop(self, key: Hashable) -> None:
         if entry := self._entries.pop(key, None):
             self.bytes -= entry.bytes
 
     def _clean_later(self) -> None:
-        """Drop what is old when the first of it has its end."""
+        # By a timer, so that an idle process keeps nothing either.
         if self._cleaning is None and self._entries:
-            first = min(map(self._end, self._entries.values()))
-            delay = max(0.0, first - self._clock())
-            self._cleaning = asyncio.get_running_loop().call_later(delay, self._clean)
+            self._cleaning = asyncio.get_running_loop().call_later(self._limits.cleaning, self._clean)
 
     def _clean(self) -> None:
         self._cleaning = None
-        self.drop_old()
+        for key in [key for key, entry in self._entries.items() if self._is_old(entry)]:
+            self._drop(key)
         self._clean_later()
