@@ -107,6 +107,7 @@ dollhouse: $(TESTS)
 bench: $(TESTS) $(TRITON) $(PERF)
 	$(VENV) -m benchmarks.end_to_end
 	$(VENV) -m benchmarks.batching
+	$(VENV) -m benchmarks.reuse
 	$(VENV) -m benchmarks.perf
 	$(VENV) -m benchmarks.overhead
 

@@ -3,6 +3,7 @@
     python -m benchmarks.end_to_end        how long does a restyle take, against diffusers in torch?
     python -m benchmarks.overhead          how much of that lies outside the denoiser, or in no model at all?
     python -m benchmarks.batching          what do several jobs at once gain?
+    python -m benchmarks.reuse             how much sooner does the second style of a photo come?
     python -m benchmarks.perf              perf_analyzer on every model; also writes its input files for people
     python -m benchmarks.stubs             what do jobs notice when the processes of Python models are killed?
     python -m benchmarks.attack            do honest clients wait while others attack the API?

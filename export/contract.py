@@ -198,6 +198,7 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("attempts", "INT32", (1,)),
                         ("detail", "FP32", (1,)),
                         ("latents", "FP32", (_any("C"), _any("h"), _any("w"))),
+                        ("photo_id", "STRING", (1,)),
                     )
                 ),
                 probe,

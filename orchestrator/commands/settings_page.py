@@ -22,10 +22,22 @@ Every program of the orchestrator reads them from the environment. An empty vari
 |---|---|---|---|
 """
 
+TAIL = """
+## Of Triton's models
+
+`restyle` reads these from the environment of Triton's process, to which `make up` hands its own on.
+
+| variable | default | what it is |
+|---|---|---|
+| `REROOM_RELEASE` | required | The folder of the release; the stack and the containers set it. |
+| `REROOM_PARTS_MB` | `256` | Megabytes for what was found in photos, kept for their next jobs; 0 = nothing is kept. |
+| `REROOM_PARTS_SECONDS` | `600` | Seconds that it is kept without being used; six times as long at most. |
+"""
+
 
 def page() -> str:
     """Markdown."""
-    return HEAD + "".join(_row(field) for field in Settings.model_fields.values())
+    return HEAD + "".join(_row(field) for field in Settings.model_fields.values()) + TAIL
 
 
 def _row(field: FieldInfo) -> str:

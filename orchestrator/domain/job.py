@@ -86,6 +86,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     original_key: str
     mask_key: str | None = None
     """Where the keep mask is stored: its light pixels stay as photographed."""
+    photo_digest: str | None = None
+    """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
     created_at: float
     updated_at: float
     status: JobState = JobState.QUEUED

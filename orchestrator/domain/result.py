@@ -73,6 +73,15 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     prompt_truncated: bool | UnsetType = UNSET
     warnings: list[ResultWarning] | UnsetType = UNSET
     timings: Annotated[dict[str, float], Meta(description="Seconds by stage")] | UnsetType = UNSET
+    reused: (
+        Annotated[
+            list[str],
+            Meta(
+                description="What was not computed, because a recent job of the same photo had it: depth, edges, …"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     release: Annotated[str, Meta(description="The models that made it")] | UnsetType = UNSET
     width: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     height: Annotated[int, Meta(ge=1)] | UnsetType = UNSET

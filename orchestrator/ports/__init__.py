@@ -17,11 +17,12 @@ from orchestrator.ports.errors import (
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
-from orchestrator.ports.jobs import JobStore, Lease, QueueStats, Reservation
+from orchestrator.ports.jobs import PHOTO_ID_SECONDS, JobStore, Lease, QueueStats, Reservation
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 
 __all__ = [
     "CACHE_CONTROL",
+    "PHOTO_ID_SECONDS",
     "UNAVAILABLE",
     "BadSignature",
     "Inference",

@@ -10,6 +10,9 @@ import msgspec
 from orchestrator.domain.events import EventRecord, Progress, Terminal
 from orchestrator.domain.job import Job, JobError
 
+PHOTO_ID_SECONDS = 3600
+"""How long the id of a photo lasts after the last lease; models keep nothing for longer by default."""
+
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's right to run one attempt of a job, as long as it keeps renewing it."""
@@ -22,6 +25,10 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     are stored under it. ``job.attempts`` leaves out the runs that were released, declined or postponed."""
     kind: str = ""
     """The kind of worker that was passed to :meth:`JobStore.claim`."""
+    photo_id: str | None = None
+    """A random name that leases have in common while their jobs have the same ``photo_digest``: models keep under it
+    what they find in the photo. It lasts for PHOTO_ID_SECONDS after the last lease. :meth:`JobStore.erase` of a job
+    with that photo drops it, so that no lease after that finds what was kept. None without a digest."""
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +101,8 @@ class JobStore(ABC):
 
     @abstractmethod
     async def erase(self, job_id: str) -> None:
-        """Delete a *finished* job and its events. Raises JobNotFound, and ValueError while it is not finished."""
+        """Delete a *finished* job, its events and the id of its photo (:attr:`Lease.photo_id`), which later leases of
+        other jobs do not get any more. Raises JobNotFound, and ValueError while it is not finished."""
 
     @abstractmethod
     async def queue_position(self, job_id: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import math
 import re
@@ -104,6 +105,7 @@ class JobService:
             original_key=f"{UPLOADS}{job_id}/original.jpg",
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
             requires=[] if keep_mask is None else [KEEP_MASK],
+            photo_digest=await asyncio.to_thread(photo_digest, photo),
             created_at=now,
             updated_at=now,
         )
@@ -178,6 +180,15 @@ class JobService:
             log.warning(
                 "job %s: it is not known whether it was queued, so its photo stays: %s", job_id, error
             )
+
+
+def photo_digest(photo: bytes, owner: str = "") -> str:
+    """What jobs of the same photo have in common, and with it what models keep of the photo for a while.
+
+    All who submit the same bytes share it today, because the service knows no callers. Once it does, ``owner``, such as
+    the id of an API key, keeps them apart.
+    """
+    return hashlib.sha256(f"{owner}\n".encode() + photo).hexdigest()
 
 
 def seconds_remaining(job: Job, position: int | None, stats: QueueStats) -> float:

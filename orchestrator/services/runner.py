@@ -186,7 +186,8 @@ class Runner:
         photo = await asyncio.to_thread(pictures.decode, original)
         mask = await self._keep_mask(job, photo)
         translator = ProgressTranslator()
-        result = await self._infer(lease, request(job, self._styles[job.style], photo, mask), translator)
+        asked = request(job, self._styles[job.style], photo, mask, lease.photo_id)
+        result = await self._infer(lease, asked, translator)
         full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)
         folder = f"{RESULTS}{job.id}/{lease.attempt}"
         transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"

@@ -26,9 +26,13 @@ _STAGES = {state.value: state for state in JobState if state not in TERMINAL | {
 
 
 def request(
-    job: Job, style: Style, photo: NDArray[np.uint8], keep_mask: NDArray[np.uint8] | None = None
+    job: Job,
+    style: Style,
+    photo: NDArray[np.uint8],
+    keep_mask: NDArray[np.uint8] | None = None,
+    photo_id: str | None = None,
 ) -> triton.RestyleRequest:
-    """The request to the model. ``keep_mask`` is uint8 [H, W] of the photo's size.
+    """The request to the model. ``keep_mask`` is uint8 [H, W] of the photo's size, ``photo_id`` the lease's.
 
     The user's words come before the style's; each part keeps a share of the tokens that a text encoder reads.
     """
@@ -50,6 +54,7 @@ def request(
         detail=preferences.detail,
         keep_mask=keep_mask,
         preview_every=preferences.preview_every,
+        photo_id=photo_id,
     )
 
 
@@ -151,6 +156,7 @@ def metadata(
         prompt_truncated=result.prompt_truncated,
         warnings=_warnings(job.preferences, result),
         timings=result.timings,
+        reused=result.reused,
         release=result.release,
         width=width,
         height=height,

@@ -148,9 +148,9 @@ steps = "many"
 """,
     ) == [
         "Expected `array` of length >= 1 - at `$.variants.none.loras`",
+        "Invalid enum value 'fine' - at `$.tiers (a name)`",
         "Expected `int`, got `str` - at `$.tiers.best.steps`",
         "Expected `float` >= 0.0 - at `$.tiers.best.guidance_interval[0]`",
-        "Invalid enum value 'fine' - at `$.tiers (a name)`",
         "variants.Few Steps: the LoRA of owner/name needs revision, the commit, and filename",
         "variants: 'Few Steps' is no name: give it small letters, digits and _",
         "quality is 'standard': name the tier of requests that ask for none, one of draft, fine, best",

@@ -17,6 +17,7 @@ from orchestrator.commands.settings_page import page
 from orchestrator.domain.codes import FailureCode, ProblemCode
 from orchestrator.domain.preferences import PREFERENCES
 from orchestrator.settings import Settings
+from restyle.kept import MEGABYTES, SECONDS, Limits
 from tests.conftest import ROOT
 from tests.support.programs import ran
 from tests.support.triton_configs import read_config, tensor_types
@@ -95,6 +96,8 @@ def test_every_code_is_used() -> None:
 
 def test_the_page_on_settings_is_what_the_settings_say() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == page()
+    for name, default in ((MEGABYTES, Limits().bytes // 10**6), (SECONDS, int(Limits().unused))):
+        assert f"| `{name}` | `{default}` |" in page()
     missing = [name for name, field in Settings.model_fields.items() if not field.description]
     assert missing == [], "describe them"
 

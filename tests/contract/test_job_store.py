@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from typing import Any
 
 import pytest
 import redis.asyncio
 
 from orchestrator.adapters.redis import AccessDenied, RedisJobStore
+from orchestrator.adapters.redis.scripts import pairs
 from orchestrator.adapters.redis.store import EVENTS_TTL
 from orchestrator.domain.events import Cancelled, Completed, Failed, StatusChanged, Step, seq_key
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, JobError, JobState
@@ -336,6 +338,61 @@ async def test_erase_forgets_finished_jobs_only(store: RedisJobStore) -> None:
     with pytest.raises(JobNotFound):
         await store.get(lease.job.id)
     assert await collect(store, lease.job.id) == []
+
+
+async def finished(store: RedisJobStore, photo: str | None = None) -> Lease:
+    """The lease of a job of a photo that is done."""
+    lease = await claim(store, job=a_job(photo_digest=photo))
+    await store.finish(lease, Completed(result=result()))
+    return lease
+
+
+async def test_leases_of_the_same_photo_have_an_id_in_common(
+    store: RedisJobStore, client: redis.asyncio.Redis
+) -> None:
+    first, second, other, none = [await finished(store, photo) for photo in ("one", "one", "two", None)]
+    assert first.photo_id is not None
+    assert first.photo_id == second.photo_id != other.photo_id
+    assert len(first.photo_id) == 32
+    assert none.photo_id is None
+    assert 0 < await client.ttl(f"{store._keys.photo}one") <= 60, "not longer than the jobs"
+
+
+async def test_erasing_a_job_drops_the_id_of_its_photo(store: RedisJobStore) -> None:
+    """Also for jobs that wait: what was found in the photo before is not for them any more."""
+    erased, kept, other = [await finished(store, photo) for photo in ("one", "one", "two")]
+    waiting = a_job(photo_digest="one")
+    await store.submit(waiting)
+    await store.erase(erased.job.id)
+    after = await claim(store)
+    assert after.job.id == waiting.id
+    assert after.photo_id not in (None, erased.photo_id)
+    assert (await finished(store, "one")).photo_id == after.photo_id
+    assert (await finished(store, "two")).photo_id == other.photo_id
+    await store.erase(kept.job.id)
+    assert (await finished(store, "one")).photo_id not in (None, erased.photo_id, after.photo_id)
+
+
+async def test_a_repeated_claim_does_not_bring_back_an_id_that_was_dropped(
+    store: RedisJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erased = await finished(store, "one")
+    calls: dict[str, dict[str, Any]] = {}
+    call = store._call
+
+    async def recorded(name: str, **args: Any) -> Any:
+        calls[name] = args
+        return await call(name, **args)
+
+    monkeypatch.setattr(store, "_call", recorded)
+    lease = await claim(store, job=a_job(photo_digest="one"))
+    assert lease.photo_id == erased.photo_id
+    again = pairs(await call("claim", **calls["claim"]))
+    assert (again["id"], again["photo_id"]) == (lease.job.id, lease.photo_id)
+    await store.erase(erased.job.id)
+    again = pairs(await call("claim", **calls["claim"]))
+    assert again["id"] == lease.job.id
+    assert "photo_id" not in again
 
 
 async def test_nothing_stays_for_ever(store: RedisJobStore, server: RedisServer) -> None:

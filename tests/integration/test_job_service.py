@@ -17,6 +17,7 @@ from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
     JobFinished,
     JobNotFound,
+    Lease,
     ObjectNotFound,
     QueueStats,
     Reservation,
@@ -27,6 +28,7 @@ from orchestrator.services.jobs import (
     JobNotFinished,
     JobService,
     TooManyJobs,
+    photo_digest,
     seconds_remaining,
 )
 from stack.redis import RedisServer
@@ -172,6 +174,25 @@ async def test_erase_deletes_pictures_and_record_of_a_finished_job_only(bench: B
         await bench.storage.get(f"uploads/{job_id}/original.jpg")
     assert (await bench.storage.stats()).objects == 1
     assert (await bench.service.status(other)).job.id == other
+
+
+async def test_jobs_of_one_photo_know_each_other_until_one_is_erased(bench: Bench) -> None:
+    async def done(photo: bytes) -> Lease:
+        await bench.service.submit(photo, "boho", Preferences())
+        lease = await claim(bench.store)
+        await bench.store.finish(lease, Completed(result=RESULT))
+        return lease
+
+    first, second, other = await done(b"jpeg"), await done(b"jpeg"), await done(b"another")
+    assert first.photo_id == second.photo_id != other.photo_id
+    await bench.service.erase(first.job.id)
+    assert (await done(b"jpeg")).photo_id not in (None, first.photo_id)
+    assert (await done(b"another")).photo_id == other.photo_id
+
+
+def test_callers_can_be_kept_apart() -> None:
+    digests = {photo_digest(photo, owner) for photo in (b"one", b"two") for owner in ("", "a", "b")}
+    assert len(digests) == 6
 
 
 async def test_pictures_can_be_erased_when_the_record_has_expired(bench: Bench) -> None:

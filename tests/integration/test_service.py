@@ -209,6 +209,23 @@ def test_an_erased_job_leaves_neither_record_nor_picture(
     assert not [path for path in stack.objects_folder.rglob("*") if job.job_id in str(path)]
 
 
+def test_what_was_found_in_a_photo_is_reused_until_a_job_of_it_is_erased(
+    client: Client, stack: RunningStack
+) -> None:
+    upload = photo(210, 330)
+
+    def reused(style: str) -> tuple[JobStatus, list[str]]:
+        job = restyled(client, upload, style)
+        return job, result_of(job).metadata["reused"]
+
+    (first, begun), (_, again) = reused("modern"), reused("boho")
+    assert begun == []
+    assert {"depth", "edges", "objects"} <= set(again)
+    assert httpx2.delete(f"{stack.url}/transform/{first.job_id}/files").status_code < 300
+    assert reused("boho")[1] == [], "not even the words of the other job"
+    assert "depth" in reused("industrial")[1]
+
+
 def test_health_names_the_part_that_is_down_and_jobs_wait_for_it(tmp_path: Path) -> None:
     with running_stack(tmp_path) as stack, Client(stack.url) as client:
         wait_until(lambda: client.health().healthy)

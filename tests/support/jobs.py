@@ -11,7 +11,12 @@ from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import JobStore, Lease
 
 
-def a_job(job_id: str = "", style: str = "modern", preferences: Preferences | None = None) -> Job:
+def a_job(
+    job_id: str = "",
+    style: str = "modern",
+    preferences: Preferences | None = None,
+    photo_digest: str | None = None,
+) -> Job:
     job_id = job_id or uuid.uuid4().hex
     now = time.time()
     return Job(
@@ -19,6 +24,7 @@ def a_job(job_id: str = "", style: str = "modern", preferences: Preferences | No
         style=style,
         preferences=preferences or Preferences(color_palette=["sand", "sage"], seed=0),
         original_key=f"uploads/{job_id}/original.jpg",
+        photo_digest=photo_digest,
         created_at=now,
         updated_at=now,
     )

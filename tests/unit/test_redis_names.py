@@ -29,6 +29,6 @@ def test_the_constants_of_the_scripts() -> None:
 
 
 def test_stored_names_stay() -> None:
-    names = "queue waiting delayed declined cleanup dead stats workers job: events: done: claim:"
+    names = "queue waiting delayed declined cleanup dead stats workers job: events: done: claim: photo:"
     assert Keys.under("reroom:") == tuple(f"reroom:{name}" for name in names.split())
     assert (GROUP, PARKED) == ("workers", "parked")

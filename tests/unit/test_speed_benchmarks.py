@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import overhead, perf, perf_program
+from benchmarks import overhead, perf, perf_program, reuse
 from benchmarks.attack import giant_webp
 from benchmarks.batching import Level, Round, gain, percentile
 from benchmarks.end_to_end import Comparison
@@ -53,6 +53,26 @@ def test_every_model_has_inputs_that_its_spec_allows(bundle: str, tmp_path: Path
         for tensor in spec.inputs:
             if tensor.name in sent and tensor.dtype != "STRING":
                 np.testing.assert_array_equal(decoded(sent[tensor.name], tensor), inputs[tensor.name])
+
+
+def test_a_second_style_is_spared_what_was_seen_in_the_photo() -> None:
+    rounds = [{"first": 2.0, "second": 1.0, "off": 1.9}, {"first": 2.0, "second": 1.2, "off": 2.0}]
+    found = reuse.ratios(rounds)
+    assert found == pytest.approx(
+        {
+            "second_over_first": 0.55,
+            "second_over_off": (1 / 1.9 + 0.6) / 2,
+            "first_over_off": (2 / 1.9 + 1) / 2,
+        }
+    )
+    asked = reuse.requests_of(TINY, 0)
+    assert asked["first"].photo_id == asked["second"].photo_id
+    assert asked["first"].prompt != asked["second"].prompt == asked["off"].prompt
+    assert asked["off"].photo_id is None
+    assert reuse.requests_of(TINY, 2)["first"].prompt == asked["second"].prompt
+    few, many = reuse.counted(4, True), reuse.counted(40, False)
+    assert few["second_over_first"] < 0.9 < many["second_over_first"] < 1
+    assert few["first"] - few["second"] == pytest.approx(0.516 + 1.117)
 
 
 def test_every_model_of_the_repository_is_measured() -> None:

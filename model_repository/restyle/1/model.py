@@ -4,6 +4,7 @@ import asyncio
 
 import triton_python_backend_utils as pb_utils
 
+from restyle.kept import Kept, limits_from_environment
 from restyle.models import EDGES
 from restyle.pipeline import Restyler
 from restyle.prompt import Prompts
@@ -20,10 +21,12 @@ class TritonPythonModel:
         try:
             self.release = load_release()
             prompts = Prompts(self.release.tokenizer, self.release.frame)
+            kept = Kept(limits_from_environment())
         except ValueError as error:
             raise pb_utils.TritonModelException(str(error)) from error
         self.calls = {EDGES: -1, **self.release.versions}
-        self.restyler = Restyler(self.release, prompts, TritonModels(pb_utils, self.release.versions))
+        models = TritonModels(pb_utils, self.release.versions)
+        self.restyler = Restyler(self.release, prompts, models, kept)
 
     async def execute(self, requests):
         await asyncio.gather(

@@ -16,7 +16,7 @@ _STORED_AS = {"reservation": "claim"}
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last four are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last five are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -43,9 +43,11 @@ class Keys(NamedTuple):
     """+ nonce: what a call did, so that a repetition of it by the client library changes nothing."""
     reservation: str
     """+ name: the owner of the reservation, or ``used``."""
+    photo: str
+    """+ digest: the id of the photo with this digest."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:
         """The keys of a store. Every key begins with ``prefix``."""
         names = [_STORED_AS.get(field, field) for field in cls._fields]
-        return cls(*(f"{prefix}{name}" for name in names[:-4]), *(f"{prefix}{name}:" for name in names[-4:]))
+        return cls(*(f"{prefix}{name}" for name in names[:-5]), *(f"{prefix}{name}:" for name in names[-5:]))

@@ -19,6 +19,7 @@ from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, Progress, Terminal
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
 from orchestrator.ports import (
+    PHOTO_ID_SECONDS,
     JobFinished,
     JobNotFound,
     JobStore,
@@ -78,6 +79,7 @@ class RedisJobStore(JobStore):
         wake_key = f"{prefix}hub:{uuid.uuid4().hex}"
         self._hub = Hub(self._client, self._blocking, self._call, self._keys, wake_key)
         self._lease_seconds = lease_seconds
+        self._photo_ttl = min(job_ttl, PHOTO_ID_SECONDS)
         self._ending: dict[str, Any] = {
             "ttl": job_ttl,
             "events_ttl": min(job_ttl, EVENTS_TTL),
@@ -156,7 +158,8 @@ class RedisJobStore(JobStore):
         begin, queued = record.status_change(JobState.ANALYZING), record.status_change(JobState.QUEUED)
         named = {"worker": worker, "kind": kind, "begin": begin, "queued": queued}
         while True:
-            reply = await self._call("claim", nonce=uuid.uuid4().hex, **named, **self._expiry)
+            once = {"nonce": uuid.uuid4().hex, "photo_id": uuid.uuid4().hex}
+            reply = await self._call("claim", **once, photo_ttl=self._photo_ttl, **named, **self._expiry)
             if isinstance(reply, list):
                 if lease := await self._lease(worker, kind, pairs(reply)):
                     return lease
@@ -184,6 +187,7 @@ class RedisJobStore(JobStore):
             worker=worker,
             attempt=int(fields["begun"]),
             kind=kind,
+            photo_id=fields.get("photo_id"),
         )
         if reading.unknown:
             await self.decline(lease, reading.unknown)

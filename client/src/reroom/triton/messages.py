@@ -54,6 +54,10 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     latents: NDArray[np.float32] | None = None
     """Start noise [4, h, w] in place of the seed's, for exact comparisons; no effect where a release starts from the
     photo alone."""
+    photo_id: str | None = None
+    """At most 100 characters. For some minutes the server keeps what it finds in the photo, for later requests with the
+    same photo and this id. Use an id that others cannot guess, and forget it to have nothing reused. None = nothing of
+    the photo is kept."""
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="stage"):
@@ -113,6 +117,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The strength that was used; None from models that do not send it."""
     tier: str | None = None
     """The quality by which it was made: draft, standard or best. None from models that make one kind of picture."""
+    reused: list[str] = []
+    """What was not computed, because the server had it of an earlier request with the same photo and ``photo_id``:
+    depth, edges, objects, text, …"""
 
 
 class PhotoAnalysis(msgspec.Struct, frozen=True, kw_only=True, eq=False):

@@ -44,6 +44,7 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("attempts", np.int32, "INT32"),
     ("detail", np.float32, "FP32"),
     ("latents", np.float32, "FP32"),
+    ("photo_id", np.object_, "BYTES"),
 )
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(RestyleRequest)}
 
@@ -63,6 +64,7 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     palette: list[str] | None = None
     strength: float | None = None
     tier: str | None = None
+    reused: list[str] = []
 
 
 class _Alive(msgspec.Struct):

@@ -77,6 +77,8 @@ class Result:
     """The colours that were put into the prompt, the request's or those of its seed."""
     tier: str | None
     """The quality by which it was made, draft, standard or best; None where the release knows one kind only."""
+    reused: list[str]
+    """What was not computed, because an earlier request of the same photo had it; see :mod:`restyle.reuse`."""
 
 
 @dataclass(frozen=True)

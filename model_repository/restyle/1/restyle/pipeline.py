@@ -11,12 +11,14 @@ import numpy as np
 
 from restyle.clock import Clock
 from restyle.events import Event, Preview, Result, Stage, Step
+from restyle.kept import Kept
 from restyle.models import Models
 from restyle.pictures.images import Floats, preview_jpeg
 from restyle.prompt import Prompts
 from restyle.release import Release
 from restyle.request import MAX_CONTROL, Request
 from restyle.result_warnings import result_warnings
+from restyle.reuse import Reusing
 from restyle.solver import Table
 from restyle.stages.condition import Conditioning, condition
 from restyle.stages.decode import decode
@@ -33,21 +35,22 @@ GENERATING, TRANSFORMING, FINALIZING = 0.08, 0.12, 0.92
 
 
 class Restyler:
-    """Restyles photos with a release's models."""
+    """Restyles photos with a release's models. ``kept`` has what they found in photos, for later jobs of them."""
 
-    def __init__(self, release: Release, prompts: Prompts, models: Models) -> None:
-        self.release, self.prompts, self.models = release, prompts, models
+    def __init__(self, release: Release, prompts: Prompts, models: Models, kept: Kept | None = None) -> None:
+        self.release, self.prompts, self.models, self.kept = release, prompts, models, kept
 
     async def restyle(self, request: Request) -> AsyncGenerator[Event, None]:
         """Everything that happens, ending with one Result. Raises ModelFailed."""
         clock = Clock()
         clock.enter("analyzing")
         yield Stage("analyzing", 0.0)
-        seen = await see(request.image, self.release, self.models)
+        sparing = Reusing(self.models, self.kept, request.photo_id, self.release.name)
+        seen = await see(request.image, self.release, sparing)
         yield await analysis_of(seen, self.release, GENERATING)
         clock.enter("generating")
         yield Stage("generating", GENERATING)
-        conditioning = await condition(request, seen, self.release, self.prompts, self.models)
+        conditioning = await condition(request, seen, self.release, self.prompts, sparing)
         table = self.release.table(request.solver, request.steps, request.strength, request.tier)
         best: MeasuredPicture | None = None
         for attempt in range(1, request.attempts + 1):
@@ -64,7 +67,7 @@ class Restyler:
         clock.enter("finishing")
         pixels = await asyncio.to_thread(deliver, request, seen, best.picture)
         clock.enter("")
-        yield self._result(request, conditioning, table, pixels, best.quality, attempt, clock)
+        yield self._result(request, conditioning, table, pixels, best.quality, attempt, sparing.reused, clock)
 
     async def _attempt(
         self,
@@ -104,6 +107,7 @@ class Restyler:
         pixels: Floats,
         quality: dict[str, float],
         attempts: int,
+        reused: list[str],
         clock: Clock,
     ) -> Result:
         cuts, negative_cuts = conditioning.prompt_cuts, conditioning.negative_prompt_cuts
@@ -121,6 +125,7 @@ class Restyler:
             strength=round(request.strength, 6),
             palette=request.palette,
             tier=request.tier.quality,
+            reused=reused,
         )
 
 

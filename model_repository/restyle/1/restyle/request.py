@@ -18,6 +18,7 @@ MIN_SIDE, MAX_SIDE, MAX_ASPECT = 32, 8192, 4
 MAX_LATENT = 1e4
 MAX_PARTS, MAX_PROMPT = 8, 4000
 MAX_COLOURS, MAX_PALETTE = 8, 400
+MAX_PHOTO_ID = 100
 MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
 
 Number = TypeVar("Number", int, float, bool)
@@ -55,6 +56,8 @@ class Request:
     """What was asked for, of QUALITIES."""
     tier: Defaults
     """What the release has for it: how the steps are taken."""
+    photo_id: str
+    """Requests with the same photo and id share what the models find in it; "" = nothing of it is kept."""
 
     @property
     def guided(self) -> bool:
@@ -111,6 +114,7 @@ def parse_request(values: Values, release: Release) -> Request:
         latents=values.get("latents"),
         quality=quality,
         tier=defaults,
+        photo_id=_photo_id(values),
     )
     _check_mask(request)
     _check_numbers(request, tuple(dict.fromkeys([*release.solvers, defaults.solver])))
@@ -136,6 +140,13 @@ def _words(values: Values, name: str, most: int, longest: int) -> tuple[str, ...
     if length > longest:
         raise InvalidRequest(f"{name} must be at most {longest} characters, not {length}")
     return words
+
+
+def _photo_id(values: Values) -> str:
+    photo_id: str = values["photo_id"][0] if "photo_id" in values else ""
+    if len(photo_id) > MAX_PHOTO_ID:
+        raise InvalidRequest(f"photo_id must be at most {MAX_PHOTO_ID} characters, not {len(photo_id)}")
+    return photo_id
 
 
 def _strength(values: Values, default: float) -> float:

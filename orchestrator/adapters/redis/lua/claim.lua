@@ -1,6 +1,7 @@
--- args: worker, kind, nonce, begin and queued (changes), cancelled, exhausted, lease_ms, max_deliveries, ttl,
--- dead_letters.
--- Returns the record of the job that was begun, or the queue's last id: the next entry comes after it.
+-- args: worker, kind, nonce, photo_id (a new one), photo_ttl, begin and queued (changes), cancelled, exhausted, lease_ms,
+-- max_deliveries, ttl, dead_letters.
+-- Returns the record of the job that was begun, with its 'photo_id' where it has one, or the queue's last id: the next
+-- entry comes after it.
 even_when_full()
 ensure_queue()
 mark_alive(args.worker)
@@ -70,9 +71,30 @@ local function begin_new()
   end
 end
 
+-- The record of a job, and the id of its photo. A repeated call makes no id: its first one may have been dropped since.
+local function with_photo_id(id, repeated)
+  local record = redis.call('HGETALL', JOB .. id)
+  local digest = redis.call('HGET', JOB .. id, 'photo_digest')
+  if not digest then
+    return record
+  end
+  if not repeated then
+    redis.call('SET', PHOTO .. digest, args.photo_id, 'EX', args.photo_ttl, 'NX')
+    redis.call('EXPIRE', PHOTO .. digest, args.photo_ttl)
+  end
+  local found = redis.call('GET', PHOTO .. digest)
+  if found then
+    record[#record + 1] = 'photo_id'
+    record[#record + 1] = found
+  end
+  return record
+end
+
 begun = redis.call('GET', DONE .. args.nonce)
-if begun or each_expired(begin_expired) or begin_delayed() or begin_declined() or begin_new() then
-  return redis.call('HGETALL', JOB .. begun)
+if begun then
+  return with_photo_id(begun, true)
+elseif each_expired(begin_expired) or begin_delayed() or begin_declined() or begin_new() then
+  return with_photo_id(begun, false)
 end
 
 local info = redis.call('XINFO', 'STREAM', QUEUE)

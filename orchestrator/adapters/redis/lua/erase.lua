@@ -9,6 +9,10 @@ if not status then
 elseif not TERMINAL[status] then
   return 'running'
 end
+local digest = redis.call('HGET', JOB .. args.job, 'photo_digest')
+if digest then
+  redis.call('DEL', PHOTO .. digest)
+end
 redis.call('DEL', JOB .. args.job, EVENTS .. args.job)
 redis.call('SET', DONE .. args.nonce, '1', 'EX', 60)
 return 'erased'
