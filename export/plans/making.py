@@ -92,7 +92,11 @@ class _Work:
         key = plan_key(spec, facts, self._machine)
         found = None if again else kept_verdict(self._folder, name, key)
         if found is not None:
-            report("its plan fits" if found.planned else f"no plan, as before: {found.why_not}")
+            report(
+                "its plan fits"
+                if found.planned
+                else f"no plan, as before; --again tries anew: {found.why_not}"
+            )
             return found
         staged.mkdir()
         report("TensorRT compiles it …")
