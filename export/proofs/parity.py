@@ -127,6 +127,8 @@ def graph_outputs(
     """What ONNX Runtime gives on the CPU for each of ``inputs``, by the outputs' names."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # It warns of constants that it cannot fold in FP16.
+    # What runs of one shape needed would be kept, and a plan of it, while runs of the next shape take more.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [tensor.name for tensor in spec.outputs]
     for arrays in inputs:
