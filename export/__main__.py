@@ -1,4 +1,5 @@
-"""``python -m export BUNDLE``: weights → a checked, published release; ``python -m export add``: a bundle of yours."""
+"""``python -m export BUNDLE``: weights → a checked, published release; ``python -m export add``: a bundle of yours;
+``python -m export plan``: a release's TensorRT plans for this machine's GPU."""
 
 from __future__ import annotations
 
@@ -26,11 +27,17 @@ def report(line: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Export one bundle, or add one; returns the exit code: 0 done, 1 the export failed its proofs, 2 wrong usage."""
+    """Export one bundle, or add one, or plan a release; returns 0 = done, 1 = a proof failed, 2 = wrong usage."""
     given = sys.argv[1:] if arguments is None else arguments
     quieten()
     try:
-        return _add(given[1:]) if given[:1] == ["add"] else _export(given)
+        match given:
+            case ["add", *rest]:
+                return _add(rest)
+            case ["plan", *rest]:
+                return _plan(rest)
+            case _:
+                return _export(given)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
@@ -116,11 +123,47 @@ def _add(arguments: list[str]) -> int:
     return 0
 
 
+def _plan(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m export plan",
+        description="A release's graphs → TensorRT plans for this machine's GPU, each proved on it.",
+        epilog="Run it in NVIDIA's Triton container, whose TensorRT will serve them: docker/README.md says how.",
+    )
+    parser.add_argument("release", type=Path, help="a folder such as releases/dollhouse")
+    parser.add_argument(
+        "--plans", type=Path, default=ROOT / "build" / "plans", help="this machine's plans (build/plans)"
+    )
+    parser.add_argument("--again", action="store_true", help="make all anew, also those that fit")
+    options = parser.parse_args(arguments)
+    try:
+        from export.plans.engines import NoGpuError, PlanError
+        from export.plans.making import make_plans
+        from export.plans.nvidia import NvidiaEngines
+    except ModuleNotFoundError as error:
+        return _needs(error)
+    try:
+        made = make_plans(options.release, options.plans, NvidiaEngines(), report, options.again)
+    except NoGpuError as error:
+        print(f"{error}: run this in NVIDIA's Triton container on a machine with a GPU", file=sys.stderr)
+        return 2
+    except (PlanError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    without = [verdict for verdict in made.graphs.values() if not verdict.planned]
+    for verdict in without:
+        print(f"{verdict.graph} is served from its ONNX graph: {verdict.why_not}")
+    print(
+        f"{len(made.graphs) - len(without)} plans for {made.release}: Triton serves them from its next start"
+    )
+    return int(bool(without))
+
+
 def _export(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Weights → a checked, published release.",
-        epilog="`python -m export add --help` says how to make a bundle of your own weights.",
+        epilog="`python -m export add --help` says how to make a bundle of your own weights, `python -m export plan "
+        "--help` how to compile a release for this machine's GPU.",
     )
     parser.add_argument("bundle", help="a name in export/bundles, such as tiny")
     parser.add_argument(

@@ -20,7 +20,7 @@ BUNDLES = Path(__file__).parent / "bundles"
 SINGLE_FILE = ".safetensors"
 
 NAME = re.compile("[a-z0-9][a-z0-9_-]*")
-RESERVED = ("add",)
+RESERVED = ("add", "plan")
 """Commands of ``python -m export``."""
 
 NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder", "depth", "detector")

@@ -135,6 +135,16 @@ def graph_specs(
     }
 
 
+def axis_sizes(spec: ModelSpec, sizes: Sizes, bucket: tuple[int, int], rows: int) -> dict[str, int]:
+    """The sizes of the axes that ``spec``'s inputs have, by name, for a picture of ``bucket`` (height, width) and
+    ``rows`` of text: 1 without guidance, 2 with it."""
+    height, width = bucket
+    latent = {"h": height // sizes.vae_factor, "w": width // sizes.vae_factor}
+    every = {"H": height, "W": width, "K": rows, **latent}
+    axes = {dim.name for tensor in spec.inputs for dim in tensor.dims if isinstance(dim, Axis)}
+    return {axis: size for axis, size in every.items() if axis in axes}
+
+
 def _any(name: str) -> Axis:
     return Axis(name, 1)
 

@@ -26,6 +26,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from export.contract import Sizes, graph_specs
+from export.seats import DEFAULT_HINTS
+from export.spec import ModelSpec
+
 LIVE = "live"
 
 BUNDLE_FILE = "bundle.toml"
@@ -58,6 +64,16 @@ def documents(release: Path) -> dict[int, dict[str, Any]]:
 def graph_file(release: Path, document: Mapping[str, Any], model: str) -> Path:
     """The file of the graph ``model`` of the version that ``document``, its release.json, describes."""
     return release / "models" / model / str(document["models"][model]["version"]) / "model.onnx"
+
+
+def release_sizes(document: Mapping[str, Any]) -> Sizes:
+    """The sizes of the networks of the version that ``document``, its release.json, describes."""
+    return msgspec.convert(document["sizes"], Sizes)
+
+
+def release_specs(document: Mapping[str, Any]) -> dict[str, ModelSpec]:
+    """The specs of that version's graphs, by name."""
+    return graph_specs(release_sizes(document), document.get("hints", DEFAULT_HINTS))
 
 
 def next_version(release: Path) -> int:

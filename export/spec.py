@@ -5,6 +5,7 @@ A dimension is a number, or a named axis whose size may differ from call to call
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,10 @@ class Tensor:
         """The dims as config.pbtxt writes them: −1 where they vary."""
         return [-1 if isinstance(dim, Axis) else dim for dim in self.dims]
 
+    def shape(self, sizes: Mapping[str, int]) -> list[int]:
+        """The dims as numbers: ``sizes`` has those of axes by name, the others have their examples'."""
+        return [sizes.get(dim.name, dim.example) if isinstance(dim, Axis) else dim for dim in self.dims]
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -86,8 +91,7 @@ class ModelSpec:
 
 
 def _random(tensor: Tensor, batch: int, sizes: dict[str, int], rng: np.random.Generator) -> np.ndarray:
-    shape = [batch]
-    shape += [sizes.get(dim.name, dim.example) if isinstance(dim, Axis) else dim for dim in tensor.dims]
+    shape = [batch, *tensor.shape(sizes)]
     if tensor.dtype == "UINT8":
         return rng.integers(0, 256, shape, dtype=np.uint8)
     if tensor.dtype == "INT64":

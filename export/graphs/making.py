@@ -18,7 +18,6 @@ which gives all memory back.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import hashlib
 import os
 import resource
@@ -39,6 +38,8 @@ from torch import nn
 
 from export.bundle import Bundle, BundleError, Precision, Stored
 from export.contract import Sizes, graph_specs
+from export.digests import sha256
+from export.graphs.apart import end_with_parent
 from export.graphs.onnx import export_onnx
 from export.networks.load import skeleton
 from export.networks.modules import (
@@ -193,12 +194,6 @@ def fingerprint(order: Order) -> str:
     return digest.hexdigest()
 
 
-def sha256(file: Path) -> str:
-    """Of a file's content."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _stage_here(stage: str, folder: Path) -> None:
     _STAGES[stage](folder)
 
@@ -343,12 +338,6 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _end_with_parent() -> None:
-    """Have the kernel end this process when the exporter ends, however that comes about (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
 def main() -> NoReturn:
     """Run one stage; the exit status says which error the last line on stderr is."""
     parser = argparse.ArgumentParser(
@@ -357,7 +346,7 @@ def main() -> NoReturn:
     parser.add_argument("stage", choices=_STAGES)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
-    _end_with_parent()
+    end_with_parent()
     warnings.simplefilter("ignore")
     try:
         _STAGES[given.stage](given.folder)

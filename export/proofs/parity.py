@@ -1,5 +1,7 @@
 """Proof that an ONNX file does what the torch module does: same outputs, and the very same weights.
 
+Torch is imported only where it is needed: TensorRT's plans are compared with their graphs on machines without it.
+
 Outputs alone are not enough: with random or redundant weights most small changes disappear in the activations, so every
 parameter is also compared with its initializer, by name.
 """
@@ -7,19 +9,20 @@ parameter is also compared with its initializer, by name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import onnxruntime
-import torch
-from torch import nn
 
 from export.bundle import FLOAT_TOLERANCE
-from export.contract import Sizes, buckets
-from export.spec import Axis, ModelSpec
+from export.contract import Sizes, axis_sizes, buckets
+from export.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class ParityError(Exception):
@@ -47,14 +50,9 @@ def corner_cases(spec: ModelSpec, sizes: Sizes) -> list[Case]:
     areas = sorted(buckets(sizes), key=lambda size: (size[0] * size[1], size))
     native = (sizes.native_size, sizes.native_size)
     corners = [(1, native, 2), (sizes.max_batch_size, areas[0], 1), (1, areas[-1], 2)]
-    axes = {dim.name for tensor in spec.inputs for dim in tensor.dims if isinstance(dim, Axis)}
-    cases: list[Case] = []
-    for batch, (height, width), rows in corners:
-        latent = {"h": height // sizes.vae_factor, "w": width // sizes.vae_factor}
-        every = {"H": height, "W": width, "K": rows, **latent}
-        cases.append((batch, {axis: size for axis, size in every.items() if axis in axes}))
+    cases = [(batch, axis_sizes(spec, sizes, bucket, rows)) for batch, bucket, rows in corners]
     # Where no side varies, the first and the last are the same.
-    return cases if axes else cases[:2]
+    return cases if cases[0][1] else cases[:2]
 
 
 EXAMPLES: tuple[Case, ...] = ((1, {}), (3, {}))
@@ -63,6 +61,8 @@ EXAMPLES: tuple[Case, ...] = ((1, {}), (3, {}))
 
 def references(module: nn.Module, spec: ModelSpec, cases: Sequence[Case] = EXAMPLES) -> list[Reference]:
     """Torch's outputs for the spec's random inputs at each of ``cases``."""
+    import torch
+
     found = []
     for batch, sizes in cases:
         inputs = spec.example(batch, sizes)
@@ -94,6 +94,9 @@ FP16 = Tolerance(number=0.02, byte=4, score=0.01, choice=0.05)
 """For graphs that compute in FP16: its numbers have 11 bits, and some thousands of roundings follow each other.
 Measured on random inputs: 0.3 % of the largest output a guided step, 1.5 % a text encoder (the dollhouse's)."""
 
+ENGINES = {"fp32": Tolerance(number=1e-3, score=1e-3), "fp16": FP16}
+"""For TensorRT's engines against their own graphs in ONNX Runtime, by the graph's precision. FP32 engines add in
+another order and transform convolutions, which costs some decimals. Set without a GPU at hand: see docs/gpu.md."""
 
 ANY = Tolerance(number=np.inf, byte=255, score=FP16.score, choice=1.0)
 """For measuring alone."""
@@ -112,24 +115,45 @@ def check_outputs(
     spec: ModelSpec, path: Path, cases: list[Reference], tolerance: Tolerance = FP32
 ) -> dict[str, Difference]:
     """The largest differences per output over all cases. Raises ParityError beyond the tolerance."""
+    outputs = graph_outputs(spec, path, (case.inputs for case in cases))
+    return largest_differences(
+        compare(spec, actual, case, tolerance) for case, actual in zip(cases, outputs, strict=True)
+    )
+
+
+def graph_outputs(
+    spec: ModelSpec, path: Path, inputs: Iterable[dict[str, np.ndarray]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """What ONNX Runtime gives on the CPU for each of ``inputs``, by the outputs' names."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # It warns of constants that it cannot fold in FP16.
     # What runs of one shape needed would be kept, and a plan of it, while runs of the next shape take more.
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    worst = {tensor.name: Difference(0.0, 0.0) for tensor in spec.outputs}
-    for case in cases:
-        actual = dict(zip(worst, session.run(list(worst), case.inputs), strict=True))
-        for name, difference in compare(spec, actual, case, tolerance).items():
-            pairs = zip(worst[name], difference, strict=True)
+    names = [tensor.name for tensor in spec.outputs]
+    for arrays in inputs:
+        yield dict(zip(names, session.run(names, arrays), strict=True))
+
+
+def largest_differences(compared: Iterable[Mapping[str, Difference]]) -> dict[str, Difference]:
+    """The largest differences per output over all cases."""
+    worst: dict[str, Difference] = {}
+    for differences in compared:
+        for name, difference in differences.items():
+            pairs = zip(worst.get(name, Difference(0.0, 0.0)), difference, strict=True)
             worst[name] = Difference(*(max(pair) for pair in pairs))
     return worst
 
 
 def compare(
-    spec: ModelSpec, actual: Mapping[str, np.ndarray], case: Reference, tolerance: Tolerance
+    spec: ModelSpec,
+    actual: Mapping[str, np.ndarray],
+    case: Reference,
+    tolerance: Tolerance,
+    sides: tuple[str, str] = ("ONNX", "torch"),
 ) -> dict[str, Difference]:
-    """The largest difference per output. Raises ParityError beyond the tolerance."""
+    """The largest difference per output. Raises ParityError beyond the tolerance; ``sides`` are its words for those who
+    gave ``actual`` and the case's outputs."""
     expected = dict(zip((tensor.name for tensor in spec.outputs), case.outputs, strict=True))
     rows = distinct(expected["scores"], tolerance.score) if "scores" in expected else None
     found = {}
@@ -137,8 +161,8 @@ def compare(
         ours, theirs = actual[tensor.name], expected[tensor.name]
         if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
             raise ParityError(
-                f"{spec.name}.{tensor.name}: ONNX gives {ours.dtype}{ours.shape}, "
-                f"torch {theirs.dtype}{theirs.shape}"
+                f"{spec.name}.{tensor.name}: {sides[0]} gives {ours.dtype}{ours.shape}, "
+                f"{sides[1]} {theirs.dtype}{theirs.shape}"
             )
         difference = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
         if rows is not None:
@@ -153,7 +177,7 @@ def compare(
             allowed = 0.0 if tolerance.number < 1.0 else np.inf
         if not largest <= allowed:
             raise ParityError(
-                f"{spec.name}.{tensor.name}: differs from torch by {largest:.3g}, allowed {allowed:.3g}"
+                f"{spec.name}.{tensor.name}: differs from {sides[1]} by {largest:.3g}, allowed {allowed:.3g}"
             )
         found[tensor.name] = Difference(largest, largest / allowed if allowed else 0.0)
     return found

@@ -13,25 +13,18 @@ import argparse
 import importlib.util
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from export.contract import Sizes, graph_specs
-from export.publish import graph_file, live_document
-from export.seats import DEFAULT_HINTS
+from export.graphs.tensorrt import RTX, Compiler
+from export.publish import graph_file, live_document, release_specs
 from export.spec import ModelSpec
 
 CAPABILITIES = {"fp16": (75, 80, 86, 89), "fp32": (80, 86, 89)}
 """By a graph's precision: T4, A100, A10, L4. The library compiles no FP32 matrix product for 75, TensorRT does."""
-
-LIBRARY = "tensorrt_rtx_bindings"
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,14 +45,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def check_graph(path: Path, spec: ModelSpec, capabilities: tuple[int, ...]) -> Verdict:
     """Compile the graph ``path`` once for all of ``capabilities``, which takes as long as for one of them; when that
     fails, for each of them, to tell which."""
-    whole = _compile(path, spec, capabilities)
+    whole = Compiler(RTX, capabilities).compile(path, spec)
     refused: tuple[int, ...] = ()
-    if not whole["built"]:
-        alone = len(capabilities) > 1 and whole["parsed"]
+    if not whole.built:
+        alone = len(capabilities) > 1 and whole.parsed
         refused = tuple(
             capability
             for capability in capabilities
-            if not alone or not _compile(path, spec, (capability,))["built"]
+            if not alone or not Compiler(RTX, (capability,)).compile(path, spec).built
         )
         # Together they fail, each alone does not: still a failure.
         refused = refused or capabilities
@@ -67,30 +60,12 @@ def check_graph(path: Path, spec: ModelSpec, capabilities: tuple[int, ...]) -> V
         graph=spec.name,
         capabilities=capabilities,
         refused=refused,
-        **{name: whole[name] for name in ("parsed", "seconds", "engine_bytes", "peak_bytes", "error")},
+        parsed=whole.parsed,
+        seconds=whole.seconds,
+        engine_bytes=whole.engine_bytes,
+        peak_bytes=whole.peak_bytes,
+        error=whole.error,
     )
-
-
-def _compile(path: Path, spec: ModelSpec, capabilities: tuple[int, ...]) -> dict[str, Any]:
-    """The members of ``export.graphs.tensorrt.Compiled``."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
-        try:
-            return process.submit(_compile_here, path, spec, capabilities).result()
-        except BrokenProcessPool:
-            return {
-                "parsed": False,
-                "built": False,
-                "seconds": 0.0,
-                "engine_bytes": 0,
-                "peak_bytes": 0,
-                "error": "the process that compiled it died: TensorRT crashed, or memory ran out",
-            }
-
-
-def _compile_here(path: Path, spec: ModelSpec, capabilities: tuple[int, ...]) -> dict[str, Any]:
-    from export.graphs.tensorrt import compile_graph  # only here: the library stays in this process
-
-    return msgspec.structs.asdict(compile_graph(path, spec, capabilities))
 
 
 def check_release(release: Path, capabilities: tuple[int, ...] = ()) -> Iterator[Verdict]:
@@ -100,7 +75,7 @@ def check_release(release: Path, capabilities: tuple[int, ...] = ()) -> Iterator
     release, ValueError for a capability that the library does not know.
     """
     document = msgspec.json.decode(live_document(release).read_bytes())
-    specs = graph_specs(msgspec.convert(document["sizes"], Sizes), document.get("hints", DEFAULT_HINTS))
+    specs = release_specs(document)
     for name, facts in document["models"].items():
         path = graph_file(release, document, name)
         yield check_graph(path, specs[name], capabilities or CAPABILITIES[facts.get("precision", "fp32")])
@@ -121,8 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="compute capability to compile for, again for more (default: those of each graph's precision)",
     )
     options = parser.parse_args(arguments)
-    if importlib.util.find_spec(LIBRARY) is None:
-        print(f"this needs {LIBRARY}: pip install '.[export,tensorrt]'", file=sys.stderr)
+    if importlib.util.find_spec(RTX) is None:
+        print(f"this needs {RTX}: pip install '.[export,tensorrt]'", file=sys.stderr)
         return 2
     verdicts = []
     try:

@@ -181,6 +181,93 @@ def test_triton_starts_alike(tmp_path: Path) -> None:
     assert set(OPTIONS) < {str(argument) for argument in embedded}
 
 
+def run_in_image(
+    image: Path, script: str, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """A script of the image, with a tritonserver that prints its arguments a line."""
+    shutil.copy(DOCKER / script, image)
+    server = image / "bin" / "tritonserver"
+    server.parent.mkdir(exist_ok=True)
+    server.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    server.chmod(0o755)
+    path = f"{server.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return ran("/bin/sh", image / script, *arguments, env={"PATH": path, **variables}, check=True)
+
+
+def test_triton_serves_plans_that_fit(tmp_path: Path) -> None:
+    for file in (WATCH, ROOT / "stack" / "tritonserver.options"):
+        shutil.copy(file, tmp_path)
+    variables = {"REROOM_RELEASE": str(RELEASE), "REROOM_PLANS": str(tmp_path)}
+
+    def served() -> tuple[list[str], str]:
+        started = run_in_image(tmp_path, "serve_triton.sh", "--id=x", **variables)
+        options = started.stdout.splitlines()
+        assert options[: len(OPTIONS)] == OPTIONS
+        assert options[-1] == "--id=x"
+        return options[len(OPTIONS) + 1 : -1], started.stderr
+
+    graphs = [f"--model-repository={RELEASE}/models"]
+    package = tmp_path / "export"
+    package.symlink_to(ROOT / "export")
+    options, sentence = served()
+    assert options == graphs
+    assert sentence.startswith("the ONNX graphs are served, since there ")
+    package.unlink()
+    stub(package / "plans" / "serving.py", "import sys; print('--one', *sys.argv[1:3], sep='\\n')")
+    options, _ = served()
+    assert options == ["--one", str(RELEASE), str(tmp_path)]
+    # A choice that fails stops no service.
+    stub(package / "plans" / "serving.py", "print('--one'); raise SystemExit(3)")
+    options, _ = served()
+    assert options == graphs
+
+
+def stub(file: Path, code: str) -> None:
+    """A module that stands in for one of ours."""
+    folder = file.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    while folder.name in ("plans", "export"):
+        (folder / "__init__.py").touch()
+        folder = folder.parent
+    file.write_text(code)
+
+
+def test_plans_are_made_of_the_images_release(tmp_path: Path) -> None:
+    stub(tmp_path / "export" / "__main__.py", "import sys; print(*sys.argv[1:])")
+    made = run_in_image(
+        tmp_path, "plan_triton.sh", "--again", REROOM_RELEASE="/release", REROOM_PLANS="/plans"
+    )
+    assert made.stdout == "plan /release --plans /plans --again\n"
+
+
+def test_plans_are_kept_where_the_image_looks(services: dict[str, Model]) -> None:
+    (plans,) = re.findall(r"REROOM_PLANS=(\S+)", DOCKERFILES[1].read_text())
+    assert services["triton-gpu"]["volumes"] == [f"plans:{plans}"]
+    assert re.search(
+        rf"RUN install --directory --owner=10001 .* {plans}$", DOCKERFILES[1].read_text(), re.MULTILINE
+    )
+
+
+def test_plans_need_no_more_than_the_image_has() -> None:
+    code = "import sys, export.__main__, export.plans.making, export.plans.nvidia, export.plans.serving\n"
+    code += "print(*sorted({m.__name__.partition('.')[0] for m in sys.modules.values()"
+    code += " if 'site-packages' in (getattr(m, '__file__', None) or '')}))"
+    found = ran(
+        sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}", check=True
+    )
+    pinned = "".join((ROOT / "requirements" / name).read_text() for name in ("serving.txt", "plan.txt"))
+    used = set(found.stdout.split()) - {"_distutils_hack"}  # which setuptools puts into every Python
+    assert used >= {"msgspec", "numpy", "onnxruntime"}
+    assert set(re.findall(r"^([\w-]+)==", pinned, re.MULTILINE)) > used
+    bindings = re.search(r"^tensorrt-cu13-bindings==(\d+\.\d+\.\d+)", pinned, re.MULTILINE)
+    assert bindings
+    assert f"| TensorRT | {bindings[1]} |" in (DOCKER / "README.md").read_text()
+    ours = (ROOT / "requirements" / "constraints.txt").read_text().splitlines()
+    shared = [line for line in pinned.splitlines() if line.startswith(("msgspec", "cuda"))]
+    assert len(shared) == 3
+    assert set(shared) <= set(ours)
+
+
 def test_the_images_first_command_is_the_services(services: dict[str, Model]) -> None:
     command = re.search(r"^CMD (.*)$", DOCKERFILES[0].read_text(), re.MULTILINE)
     assert command
@@ -280,6 +367,7 @@ def test_tritons_tag_is_pinned_in_one_place_and_its_table_names_it() -> None:
     assert [name for name, tags in found.items() if tags] == ["triton.Dockerfile"]
     (tag,) = found["triton.Dockerfile"]
     assert f"| Triton's container | {tag}-py3 |" in (DOCKER / "README.md").read_text()
+    assert f"| **{tag}** |" in (ROOT / "docs" / "gpu.md").read_text()
 
 
 def test_the_build_context_holds_what_the_images_copy() -> None:

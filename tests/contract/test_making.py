@@ -18,6 +18,7 @@ import pytest
 from export import release as releasing
 from export.bundle import Bundle, BundleError, Lora, Variant, load_bundle
 from export.contract import Sizes
+from export.digests import sha256
 from export.graphs import making
 from export.graphs.making import Made, Order, fingerprint, make_graph
 from export.networks.load import skeleton
@@ -210,7 +211,7 @@ def committed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
             graph=order.graph,
             precision="fp32",
             stored="fp32",
-            sha256={file.name: making.sha256(file) for file in folder.iterdir()},
+            sha256={file.name: sha256(file) for file in folder.iterdir()},
             bytes=facts["bytes"],
             parity=facts["parity"],
             share=dict.fromkeys(facts["parity"], 0.5),
