@@ -20,7 +20,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from export.contract import CANNY, TOKENS, Sizes, graph_specs, python_specs
+from export.contract import CANNY, TOKENS, python_specs
+from export.publish import release_specs
 from export.sampling import VARIANT, Defaults, Schedule
 from export.seats import DEFAULT_HINTS
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
@@ -43,10 +44,7 @@ class UnfitInputs(ValueError):
 
 def specs(release: Release) -> dict[str, ModelSpec]:
     """Every model that a server of this release has, by name."""
-    sizes, hints = msgspec.convert(release.facts["sizes"], Sizes), release.facts.get("hints", DEFAULT_HINTS)
-    models = release.facts["models"]
-    variants = [name.removeprefix(VARIANT) for name in models if name.startswith(VARIANT)]
-    return {**python_specs(), **graph_specs(sizes, hints, variants, "tiny_decoder" in models)}
+    return {**python_specs(), **release_specs(release.facts)}
 
 
 def _text(words: str) -> NDArray[Any]:

@@ -67,11 +67,11 @@ def buckets(sizes: Sizes) -> list[tuple[int, int]]:
 def graph_specs(
     sizes: Sizes,
     hints: Sequence[str] = DEFAULT_HINTS,
-    variants: Iterable[str] = (),
-    tiny_decoder: bool = False,
+    graphs: Iterable[str] = (),
 ) -> dict[str, ModelSpec]:
-    """The models that are ONNX graphs (or TensorRT plans), by name. ``hints``: see ``Bundle.seats``; ``variants``: the
-    further denoisers; ``tiny_decoder``: whether there is a second decoder."""
+    """The models that are ONNX graphs (or TensorRT plans), by name. ``hints``: see ``Bundle.seats``; ``graphs``: the
+    names of the release's graphs, of which variants of the denoiser and a second decoder are more than every release
+    has."""
     heights, widths = zip(*buckets(sizes), strict=True)
 
     def side(name: str, of: tuple[int, ...], step: int = 1) -> Axis:
@@ -124,9 +124,11 @@ def graph_specs(
             (Tensor("image", "FP32", (3, height, width)),),
         ),
     }
-    models |= {f"{VARIANT}{name}": models["denoiser"] for name in variants}
-    if tiny_decoder:
-        models["tiny_decoder"] = models["vae_decoder"]
+    for name in graphs:
+        if name.startswith(VARIANT):
+            models[name] = models["denoiser"]
+        elif name == "tiny_decoder":
+            models[name] = models["vae_decoder"]
     if "segments" in hints:
         models["segments"] = ((photo,), (Tensor("segments", "UINT8", (height, width, 3), choice=True),))
     return {

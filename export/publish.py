@@ -73,7 +73,7 @@ def release_sizes(document: Mapping[str, Any]) -> Sizes:
 
 def release_specs(document: Mapping[str, Any]) -> dict[str, ModelSpec]:
     """The specs of that version's graphs, by name."""
-    return graph_specs(release_sizes(document), document.get("hints", DEFAULT_HINTS))
+    return graph_specs(release_sizes(document), document.get("hints", DEFAULT_HINTS), document["models"])
 
 
 def next_version(release: Path) -> int:

@@ -89,9 +89,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spec(self) -> ModelSpec:
-        bundle = self.bundle
-        tiny_decoder = "tiny_decoder" in bundle.networks
-        return graph_specs(self.sizes, bundle.seats, bundle.variants, tiny_decoder)[self.graph]
+        return graph_specs(self.sizes, self.bundle.seats, [self.graph])[self.graph]
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
