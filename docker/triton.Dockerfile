@@ -9,7 +9,7 @@ LABEL org.opencontainers.image.title="reroom triton" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY requirements/serving.txt /opt/reroom/requirements/serving.txt
 # An environment of its own: what the image has, some of it from Debian packages that pip cannot replace, stays as it is.
-# onnxruntime is installed too and not used: the image's own backend brings another.
+# Without onnxruntime: the image's own backend brings one.
 # A package index of your own: docker build --secret id=pip.conf,src=…
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv --without-pip /opt/reroom/python \

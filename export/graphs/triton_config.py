@@ -31,6 +31,9 @@ def config_text(spec: ModelSpec) -> str:
             # No kind: on the GPU where there is one. All versions: a release runs its own, beside the next.
             lines.append("instance_group [ { count: 1 } ]")
             lines.append("version_policy { all { } }")
+    if spec.cuda_graphs:
+        value = f'{{ string_value: "{spec.cuda_graphs}" }}'
+        lines.append(f'parameters [ {{ key: "cuda_graphs" value: {value} }} ]')
     return _HEADER + "\n".join(lines) + "\n"
 
 
