@@ -22,10 +22,17 @@ Every program of the orchestrator reads them from the environment. An empty vari
 |---|---|---|---|
 """
 
+TAIL = """
+## Of `make up` and `make demo` alone
+
+`REROOM_DEVICE` is what the networks of the embedded Triton run on: `auto` (the default), `cpu` or `cuda`
+([on a GPU without containers](operate.md#on-a-gpu-without-containers)). `make up DEVICE=cuda` sets it too.
+"""
+
 
 def page() -> str:
     """Markdown."""
-    return HEAD + "".join(_row(field) for field in Settings.model_fields.values())
+    return HEAD + "".join(_row(field) for field in Settings.model_fields.values()) + TAIL
 
 
 def _row(field: FieldInfo) -> str:
