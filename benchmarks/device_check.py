@@ -6,7 +6,7 @@
 
 Every graph of the releases runs through the embedded backend's runners: on the CPU, on the GPU, and on the GPU with
 CUDA graphs; at the corners of what a service sends (one sample, a full batch, the largest bucket), each with two sets
-of values in turns, so that a replay with stale inputs would be seen. The outputs on the GPU are compared with the CPU's,
+of values in turns, so that a replay with stale inputs would be seen. The GPU's outputs are compared with the CPU's,
 with the tolerances of the export's proofs. ``cpu_over_cuda`` and ``cuda_over_graphs`` are ratios of a run's time, with
 its copies to and from the card.
 

@@ -101,6 +101,8 @@ class Session:
     def run_with_iobinding(self, binding: Binding, options: RunOptions) -> None:
         graph = int(options.entries["gpu_graph_id"])
         self.runs.append(graph)
+        assert binding.synchronized, "the copies of the inputs may not have ended"
+        binding.synchronized = False
         if self.broken:
             raise RuntimeError("the stream is still recording")
         if graph == NO_GRAPH:
@@ -114,7 +116,6 @@ class Session:
                 self.broken = True
                 raise RuntimeError("operation not permitted when stream is capturing")
             self.graphs[graph] = (_buffers(binding.inputs), _buffers(binding.outputs))
-        assert binding.synchronized
         from_, into = self.graphs[graph]
         outputs = self._session.run(list(into), {name: value.array for name, value in from_.items()})
         for buffer, output in zip(into.values(), outputs, strict=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -200,6 +201,10 @@ def test_a_recording_that_fails_costs_no_answer(opened: Open, gpu: PretendGpu, s
         assert_right(runner.run(OUTPUTS, inputs(value)), inputs(value))
     broken, session = gpu.sessions
     assert (broken.runs, session.runs) == ([NO_GRAPH, 1], [NO_GRAPH] * 3)
+    gpu.sessions.clear()
+    left = weakref.ref(broken)
+    del broken
+    assert left() is None, "a card may have no room for both"
     (sentence,) = said
     assert "cannot be recorded: operation not permitted" in sentence
 

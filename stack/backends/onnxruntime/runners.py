@@ -186,14 +186,13 @@ class CudaRunner:
         self._captured: dict[Shapes, _Captured] = {}
         self._seen: OrderedDict[Shapes, list[tuple[tuple[int, ...], Any]]] = OrderedDict()
         """Shapes that came once, with shapes and types of all outputs; the oldest go."""
+        self._session: Any = None
         try:
             self._session = self._open()
-        except CudaUnavailable:
-            raise
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
+        except CudaUnavailable as error:
             if not self._most_graphs:
-                raise CudaUnavailable(f"{self._file} cannot run on the GPU: {error}") from error
-            self._without_graphs(error)
+                raise
+            self._without_graphs(str(error.__cause__ or error))
 
     @property
     def inputs(self) -> Sequence[Any]:
@@ -221,39 +220,42 @@ class CudaRunner:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             if captured is not None and captured.ran:
                 raise
-            # Half a recording may be left in the session, which then refuses whatever comes.
-            self._without_graphs(error)
-            return self._run_once(names, inputs)
-        return [outputs[name] for name in names]
+            reason = str(error)
+        else:
+            return [outputs[name] for name in names]
+        # Half a recording may be left in the session, which then refuses whatever comes. This stands outside of the
+        # exception, which would keep that session and all its memory on the card.
+        captured = None
+        self._without_graphs(reason)
+        return self._run_once(names, inputs)
 
     def _open(self) -> Any:
-        """A session that runs on the GPU. Raises CudaUnavailable, ONNX Runtime's exceptions."""
+        """A session that runs on the GPU. Raises CudaUnavailable."""
         options = {
             **CUDA_OPTIONS,
             **self._setup.cuda_options,
             "device_id": str(self._setup.device_id),
             "enable_cuda_graph": str(int(self._most_graphs > 0)),
         }
-        session = self._runtime.InferenceSession(
-            self._file,
-            self._setup.session_options,
-            providers=[(CUDA, options), CPU],
-            enable_fallback=0,
-        )
+        try:
+            session = self._runtime.InferenceSession(
+                self._file,
+                self._setup.session_options,
+                providers=[(CUDA, options), CPU],
+                enable_fallback=0,
+            )
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise CudaUnavailable(f"{self._file} cannot run on the GPU: {error}") from error
         require_cuda(session)
         return session
 
-    def _without_graphs(self, reason: Exception) -> None:
+    def _without_graphs(self, reason: str) -> None:
         """A new session that records nothing. Raises CudaUnavailable."""
         self._most_graphs = 0
         self._captured.clear()
         self._seen.clear()
-        try:
-            self._session = self._open()
-        except CudaUnavailable:
-            raise
-        except Exception as error:
-            raise CudaUnavailable(f"{self._file} cannot run on the GPU: {error}") from error
+        self._session = None
+        self._session = self._open()
         self._warn(f"{self._file} runs without CUDA graphs, since it cannot be recorded: {reason}")
 
     def _run_once(self, names: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
@@ -264,6 +266,8 @@ class CudaRunner:
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
         for name in names:
             binding.bind_output(name, "cuda", self._setup.device_id)
+        # The copies and the kernels have streams of their own.
+        binding.synchronize_inputs()
         self._session.run_with_iobinding(binding, self._run_options(NO_GRAPH))
         return cast(list[Array], binding.copy_outputs_to_cpu())
 
@@ -322,7 +326,6 @@ class _Captured:
         """All outputs by name. Raises ONNX Runtime's exceptions."""
         for name, array in inputs.items():
             self._inputs[name].update_inplace(np.ascontiguousarray(array))
-        # The copies and the kernels have streams of their own.
         self._binding.synchronize_inputs()
         self._session.run_with_iobinding(self._binding, self._run_options)
         outputs = self._binding.copy_outputs_to_cpu()
