@@ -114,6 +114,8 @@ def check_outputs(
     """The largest differences per output over all cases. Raises ParityError beyond the tolerance."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # It warns of constants that it cannot fold in FP16.
+    # What runs of one shape needed would be kept, and a plan of it, while runs of the next shape take more.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     worst = {tensor.name: Difference(0.0, 0.0) for tensor in spec.outputs}
     for case in cases:
