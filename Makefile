@@ -13,13 +13,16 @@ TRITON_PORT ?= 8001
 WORKERS ?= 1
 TRITONS ?= 1
 APIS ?= 1
+DEVICE ?= $(or $(REROOM_DEVICE),auto)
 TORCH ?= torch==2.13.0
 
 VENV := .venv/bin/python
 SERVER := .venv/.server-installed
 TESTS := .venv/.tests-installed
 DOCS := .venv/.docs-installed
-TRITON := .triton/.installed
+# .triton has one of two wheels, with a stamp for each. DEVICE=auto takes the environment that is there.
+CUDA := $(or $(filter cuda,$(DEVICE)),$(and $(filter auto,$(DEVICE)),$(wildcard .triton/.cuda-installed)))
+TRITON := .triton/$(if $(CUDA),.cuda-installed,.installed)
 PERF := .perf/.installed
 TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
 # The release of a bundle whose file is there, as long as the release is not. Files in releases/ are in the repository, so
@@ -27,7 +30,7 @@ TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
 RELEASE := $(if $(wildcard export/bundles/$(BUNDLE).toml),$(if $(wildcard releases/$(BUNDLE)/live),,releases/$(BUNDLE)/live))
 INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
-.PHONY: help setup demo up test check gate lint docs export dollhouse bench clean .venv .triton .perf typescript
+.PHONY: help driver setup demo up test check gate lint docs export dollhouse bench clean .venv .triton .perf typescript
 .DELETE_ON_ERROR:
 
 help:  ## print this
@@ -35,6 +38,7 @@ help:  ## print this
 	@echo 'make up [HOST=127.0.0.1] [PORT=8000]                  keep the stack running until Ctrl-C, with so many of'
 	@echo '        [WORKERS=1] [TRITONS=1] [APIS=1]              each part; the gRPC of the first Triton listens on'
 	@echo '        [TRITON_PORT=8001]                            TRITON_PORT, of the next on the ports after it (0: free ones)'
+	@echo '        [DEVICE=auto]                                 cuda: on an NVIDIA GPU, for which both first fetch 2.5 GB'
 	@echo '                                                      with BUNDLE=sd15 both first fetch Stable Diffusion 1.5 (8.6 GB)'
 	@echo '                                                      and export it, once: see docs/sd15.md'
 	@echo 'make setup                                            only install what export and the stack need, torch too'
@@ -61,15 +65,16 @@ help:  ## print this
 
 setup: $(TESTS) $(TRITON)
 
-demo: $(SERVER) $(TRITON) $(RELEASE)
+demo: driver $(SERVER) $(TRITON) $(RELEASE)
 	@setup/system.sh libseccomp2
-	$(VENV) -m stack demo --bundle '$(BUNDLE)' --style '$(STYLE)' --out '$(OUT)' \
+	$(VENV) -m stack demo --bundle '$(BUNDLE)' --style '$(STYLE)' --out '$(OUT)' --device '$(DEVICE)' \
 		$(if $(PHOTO),--photo '$(PHOTO)')
 
-up: $(SERVER) $(TRITON) $(RELEASE)
+up: driver $(SERVER) $(TRITON) $(RELEASE)
 	@setup/system.sh libseccomp2
 	$(VENV) -m stack up --bundle '$(BUNDLE)' --host '$(HOST)' --port '$(PORT)' \
-		--triton-port '$(TRITON_PORT)' --workers '$(WORKERS)' --tritons '$(TRITONS)' --apis '$(APIS)'
+		--triton-port '$(TRITON_PORT)' --workers '$(WORKERS)' --tritons '$(TRITONS)' --apis '$(APIS)' \
+		--device '$(DEVICE)'
 
 test: $(TESTS) $(TRITON) $(PERF) typescript
 	@setup/system.sh redis-server libseccomp2
@@ -137,11 +142,23 @@ $(DOCS): $(SERVER)
 	@$(call INSTALL,what builds the site into .venv) .venv --stamp .server-installed --stamp .docs-installed --needs $^ \
 		--pip "-c requirements/constraints.txt -e './client[triton]' -e '.[embedded,docs]'"
 
+# Before gigabytes are fetched for a GPU that is not there.
+driver:
+	@test '$(DEVICE)' != cuda || $(or $(PYTHON),python3) -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null || { \
+		echo 'DEVICE=cuda needs an NVIDIA GPU and its driver, and there is no libcuda.so.1 here: leave DEVICE out'; exit 1; }
+
+.triton/.installed: ORT := requirements/onnxruntime.txt
+.triton/.installed: NEVER := onnxruntime-gpu
+.triton/.installed: requirements/onnxruntime.txt
+.triton/.cuda-installed: ORT := requirements/onnxruntime_gpu.txt
+.triton/.cuda-installed: NEVER := onnxruntime
+.triton/.cuda-installed: requirements/onnxruntime_gpu.txt
+
 $(TRITON): requirements/serving.txt requirements/tritonserver.txt $(call gone,.triton/bin/python)
 	@test "$$(uname -sm)" = 'Linux x86_64' || { \
 		echo "the embedded Triton runs on Linux x86-64 only, not on $$(uname -sm): use the containers under docker/"; exit 1; }
-	@$(call INSTALL,Triton into .triton) .triton --stamp .installed --needs $(filter-out FORCE,$^) \
-		--pip '-r requirements/serving.txt' --pip '--no-deps -r requirements/tritonserver.txt'
+	@$(call INSTALL,Triton into .triton) .triton --stamp $(notdir $@) --needs $(filter-out FORCE,$^) --never $(NEVER) \
+		--pip '-r requirements/serving.txt -r $(ORT)' --pip '--no-deps -r requirements/tritonserver.txt'
 
 $(PERF): requirements/perf_analyzer.txt | $(SERVER)
 	@$(call INSTALL,perf_analyzer into .perf) .perf --stamp .installed --needs $^ --target-of $(VENV) \

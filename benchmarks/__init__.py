@@ -8,6 +8,7 @@
     python -m benchmarks.stubs             what do jobs notice when the processes of Python models are killed?
     python -m benchmarks.attack            do honest clients wait while others attack the API?
     python -m benchmarks.tensorrt_gate     can TensorRT compile every fp16 graph for the GPUs that serve them?
+    python -m benchmarks.device_check      does a GPU compute what the CPU does, and how much faster?
 
 ``make bench`` runs those from end_to_end to perf. Quality is measured by ``python -m dollhouse.evaluate``.
 Benchmarks may import every island, and only tests import them. The goals of speed stand in their scripts.

@@ -170,7 +170,7 @@ async def serves(triton: TritonClient) -> bool:
     """Whether every model answers a small request."""
     try:
         await triton.probe(ANALYSE, deadline=5.0)
-        for model, version in (await triton.probe(RESTYLE, deadline=5.0)).items():
+        for model, version in (await triton.probe(RESTYLE, deadline=5.0)).models.items():
             await triton.probe_model(model, version, deadline=5.0)
     except RestyleError:
         return False

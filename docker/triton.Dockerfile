@@ -7,14 +7,15 @@ ARG BUNDLE=dollhouse
 LABEL org.opencontainers.image.title="reroom triton" \
       org.opencontainers.image.description="Triton Inference Server with reroom's models and the bundle ${BUNDLE}" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY requirements/serving.txt requirements/plan.txt /opt/reroom/requirements/
+COPY requirements/serving.txt requirements/onnxruntime.txt requirements/plan.txt /opt/reroom/requirements/
 # An environment of its own: what the image has, some of it from Debian packages that pip cannot replace, stays as it is.
-# onnxruntime is installed too and serves nothing, since the image's own backend brings another: plans are compared with it.
+# Of onnxruntime.txt nothing is served, since the image's own backend brings another: plans are compared with it.
 # A package index of your own: docker build --secret id=pip.conf,src=…
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv --without-pip /opt/reroom/python \
     && python3 -m pip --python /opt/reroom/python/bin/python install --no-cache-dir --root-user-action=ignore \
-        --no-deps --only-binary=:all: -r /opt/reroom/requirements/serving.txt -r /opt/reroom/requirements/plan.txt
+        --no-deps --only-binary=:all: -r /opt/reroom/requirements/serving.txt \
+        -r /opt/reroom/requirements/onnxruntime.txt -r /opt/reroom/requirements/plan.txt
 # The folder's owner becomes that of a volume that is mounted there for the first time.
 RUN install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/reroom-plans
 COPY stack/tritonserver.options stack/watch_triton.py docker/serve_triton.sh docker/plan_triton.sh /opt/reroom/

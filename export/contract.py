@@ -36,6 +36,11 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_size: int
 
 
+CUDA_GRAPHS = 32
+"""How many shapes of a denoiser's inputs may be recorded as CUDA graphs. The denoiser runs many times for each photo, in
+one shape. All of a release's shapes are a dozen buckets times the sizes of a batch, with and without guidance; a
+machine sees few of them most of the time, and each takes GPU memory for ever."""
+
 COLOUR_HINTS = ("segments",)
 """Hints that are pictures in colour; the others are grey."""
 
@@ -132,7 +137,14 @@ def graph_specs(
     if "segments" in hints:
         models["segments"] = ((photo,), (Tensor("segments", "UINT8", (height, width, 3), choice=True),))
     return {
-        name: ModelSpec(name, "onnxruntime", inputs, outputs, max_batch_size=sizes.max_batch_size)
+        name: ModelSpec(
+            name,
+            "onnxruntime",
+            inputs,
+            outputs,
+            max_batch_size=sizes.max_batch_size,
+            cuda_graphs=CUDA_GRAPHS if name.startswith("denoiser") else 0,
+        )
         for name, (inputs, outputs) in models.items()
     }
 

@@ -69,6 +69,8 @@ class ModelSpec:
     decoupled: bool = False
     steps: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = ()
     """For an ensemble: (model, its input → our tensor, its output → our tensor)."""
+    cuda_graphs: int = 0
+    """How many shapes of inputs the embedded backend may record as CUDA graphs on a GPU; NVIDIA's takes no notice."""
 
     def ranges(self, tensor: Tensor) -> tuple[list[int], list[int], list[int]]:
         """The smallest, the usual and the largest shape of ``tensor``, with the batch axis: an optimisation profile.

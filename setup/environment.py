@@ -87,6 +87,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="of one `pip install`; may be repeated",
     )
     parser.add_argument(
+        "--never",
+        metavar="PACKAGE",
+        help="an environment that has it is made anew: another package of ours has files of the same names",
+    )
+    parser.add_argument(
         "--target-of",
         type=Path,
         metavar="PYTHON",
@@ -118,7 +123,7 @@ def make(order: argparse.Namespace, held: int) -> None:
     if up_to_date(order):
         return  # another make has done it meanwhile
     finished = list(folder.glob(STAMPS))
-    reason = "" if order.target_of else what_is_wrong(folder, finished=bool(finished))
+    reason = "" if order.target_of else what_is_wrong(folder, finished=bool(finished), never=order.never)
     for stamp in finished:
         stamp.unlink()
     if reason or order.target_of:
@@ -167,12 +172,14 @@ def run(command: Sequence[str], environment: dict[str, str], held: int) -> None:
         raise SetupError(f"`{shlex.join(command)}` ended with status {status}")
 
 
-def what_is_wrong(folder: Path, *, finished: bool) -> str:
+def what_is_wrong(folder: Path, *, finished: bool, never: str | None = None) -> str:
     """Why an environment cannot be gone on with, "" if it can."""
     if not folder.exists():
         return "it is not there"
     if not runs_pip(folder):
         return "its Python or its pip does not run"
+    if never and any(folder.glob(f"lib/python3*/site-packages/{never.replace('-', '_')}-*.dist-info")):
+        return f"it has {never}"
     return "" if finished else differs_from_records(folder)
 
 

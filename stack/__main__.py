@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stack.demo import demo
+from stack.device import DEVICES, VARIABLE
 from stack.process import StackError
 from stack.stack import WILDCARDS, Stack
 from stack.terminal import ending_on_signals, only_one, report
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.command == "up":
                 return up(options)
             with demo_folder() as run:
-                stack = Stack(run, release=find_release(options.bundle))
+                stack = Stack(run, release=find_release(options.bundle), device=options.device)
                 demo(stack, photo=options.photo, style=options.style, out=options.out)
             return 0
     except StackError as error:
@@ -66,6 +67,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (out)")
     for each in (up, demo):
         each.add_argument("--bundle", default="dollhouse", help="a folder under releases/ (dollhouse)")
+        each.add_argument(
+            "--device", choices=DEVICES, help=f"what the networks run on ({VARIABLE}, else auto)"
+        )
     given = parser.parse_args(arguments)
     if given.command == "up" and given.triton_port:
         last = given.triton_port + given.tritons - 1
@@ -105,11 +109,14 @@ def up(options: argparse.Namespace) -> int:
             workers=options.workers,
             tritons=options.tritons,
             apis=options.apis,
+            device=options.device,
         )
         report("starting …")
         with stack:
             report(f"reroom serves at {stack.url} (logs in {run / 'logs'}); Ctrl-C ends it")
             report(f"{', '.join(stack.triton_urls)}: gRPC at {', '.join(stack.triton_urls.values())}")
+            if stack.devices:
+                report(f"the networks run on: {', '.join(sorted(stack.devices))}")
             if options.host in WILDCARDS and not os.environ.get("API_BASE_URL"):
                 report(
                     f"warning: every URL in its answers begins with {stack.url}, which other machines cannot reach: "

@@ -48,6 +48,8 @@ def demo(stack: Stack, *, photo: Path | None, style: str, out: Path) -> None:
     timings: Timings = {}
     with console.status("starting Redis, Triton, the API and a worker …"), timed(timings, "start the stack"):
         stack.start()
+    if stack.devices:
+        console.print(f"the networks run on: {', '.join(sorted(stack.devices))}")
     try:
         with watched(stack):
             restyle(stack.url, data, style, out, timings, console)

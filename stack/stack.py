@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.server.listening import bound
+from stack.device import devices_in
 from stack.process import Part, StackError, free_ports
 from stack.redis import redis_part
 from stack.supervisor import Supervisor
 from stack.terminal import Report, report
-from stack.triton import ROOT, answers, triton_part
+from stack.triton import ROOT, answers, devices_of, triton_part
 
 DRAIN_SECONDS = 2
 """How long jobs and requests may go on after Ctrl-C; jobs that have not ended by then go on at the next start."""
@@ -29,7 +30,8 @@ class Stack(Supervisor):
 
     ``run`` is a folder for logs, stored pictures and Redis's data; ``port`` is the API's; ``triton_port`` is the first
     Triton's for gRPC, those of the others follow it; 0 = free ones. ``apis`` are the processes of the part api;
-    ``env`` is added to the environment of the API and the workers. Once started, every part is ready, ``url`` is the
+    ``device`` is what the networks are to run on, as in :func:`triton_part`; ``env`` is added to the environment of the
+    API and the workers. Once started, every part is ready, ``devices`` is what the networks run on, ``url`` is the
     API's and ``triton_urls`` has host:port of each Triton's gRPC endpoint under its part's name.
     """
 
@@ -45,6 +47,7 @@ class Stack(Supervisor):
         workers: int = 1,
         tritons: int = 1,
         apis: int = 1,
+        device: str | None = None,
         env: Mapping[str, str] | None = None,
         report: Report = report,
     ) -> None:
@@ -53,6 +56,7 @@ class Stack(Supervisor):
         self.host, self.port, self._env = host or LOCALHOST, port, env or {}
         self.triton_port = triton_port
         self.workers, self.tritons, self.apis = workers, tritons, apis
+        self.device = device
         self.url = self.redis_url = ""
         self.triton_urls: dict[str, str] = {}
 
@@ -82,6 +86,7 @@ class Stack(Supervisor):
                 (http, grpc, metrics),
                 release=self.release,
                 name=name,
+                device=self.device,
             )
         env = {
             "REDIS_URL": self.redis_url,
@@ -112,6 +117,11 @@ class Stack(Supervisor):
                 env=env,
                 stop_seconds=DRAIN_SECONDS + ENDING_SECONDS,
             )
+
+    @property
+    def devices(self) -> set[str]:
+        """cpu, cuda or both, once it is started; empty with a tritonserver of PATH, which does not say."""
+        return devices_in(devices_of(self.run / name) for name in self.triton_urls)
 
 
 def host_in_url(host: str) -> str:

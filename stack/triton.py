@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
+from stack.device import DEVICES, VARIABLE, asked_device, chosen_device
 from stack.process import Part, Process, StackError, describe, free_ports, retry_taken_ports
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,14 +70,19 @@ def triton_part(
     environment: Path = ENVIRONMENT,
     options: Sequence[str] = (),
     name: str = "triton",
+    device: str | None = None,
 ) -> Part:
     """A server of the models in ``repositories``, listening on 127.0.0.1 at ``ports`` = (HTTP, gRPC, metrics).
 
     ``run`` is a folder for its own files. ``release`` reaches the models as REROOM_RELEASE, ``options`` are appended
     to the command line. The server is the tritonserver of PATH with its own backends, else that of the
-    nvidia-pytriton wheel in ``environment``. It ends when the process of a Python model has died. Raises StackError
-    when something is missing.
+    nvidia-pytriton wheel in ``environment``. It ends when the process of a Python model has died.
+
+    ``device`` is one of DEVICES, None = that of the environment (REROOM_DEVICE); a tritonserver of PATH chooses for
+    itself. What the graphs really run on is written into the folder ``devices_of(run)``. Raises StackError when
+    something is missing.
     """
+    device = asked_device() if device is None else device
     for folder in repositories if release is None else [*repositories, release]:
         if not folder.is_dir():
             raise StackError(f"there is no {folder}: run `make export` or choose another BUNDLE")
@@ -84,10 +90,18 @@ def triton_part(
     env = {"REROOM_RELEASE": str(release.resolve())} if release else {}
     installed = shutil.which("tritonserver")
     if installed:
+        if device != "auto":
+            raise StackError(
+                f"{installed} has backends of its own, which choose what they run on: leave {VARIABLE} and DEVICE out, "
+                "or take tritonserver from PATH"
+            )
         command: list[str | Path] = [installed]
     else:
         server, backends, wheel_env = prepare_wheel(environment, run)
         env |= wheel_env
+        env[VARIABLE] = chosen_device(device, environment)
+        env["REROOM_DEVICES"] = str(devices_of(run).resolve())
+        shutil.rmtree(devices_of(run), ignore_errors=True)
         command = [server, f"--backend-directory={backends}"]
     http, grpc, metrics = ports
     command = [sys.executable, "-I", "-S", WATCH, *command]
@@ -114,6 +128,11 @@ def triton_part(
         shared_memory=shared_memory,
         error_pattern=r'"failed to load .* version|^error: |already in use|[Ff]ailed to start',
     )
+
+
+def devices_of(run: Path) -> Path:
+    """The folder in which the graphs of a Triton that runs in ``run`` write down what they run on."""
+    return run / "devices"
 
 
 def prepare_wheel(environment: Path, run: Path) -> tuple[Path, Path, dict[str, str]]:
@@ -195,9 +214,10 @@ class TritonServer:
         release: Path | None = None,
         environment: Path = ENVIRONMENT,
         options: Sequence[str] = (),
+        device: str | None = None,
     ) -> None:
         self._run, self._temporary = run or Path(), run is None
-        self._arguments = (repositories, release, environment, options)
+        self._arguments = (repositories, release, environment, options, device)
         self.process: Process | None = None
         self.http = self.grpc = self.metrics = ""
 
@@ -209,7 +229,7 @@ class TritonServer:
         return self
 
     def _start(self) -> None:
-        repositories, release, environment, options = self._arguments
+        repositories, release, environment, options, device = self._arguments
         http, grpc, metrics = free_ports(3)
         part = triton_part(
             repositories,
@@ -218,6 +238,7 @@ class TritonServer:
             release=release,
             environment=environment,
             options=options,
+            device=device,
         )
         self.http, self.grpc, self.metrics = (f"127.0.0.1:{port}" for port in (http, grpc, metrics))
         self.process = Process(part, self._run / "triton.log")
@@ -234,6 +255,11 @@ class TritonServer:
         """kill -9 of the server, for tests of what happens then."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGKILL)
+
+    @property
+    def run(self) -> Path:
+        """The folder for its own files."""
+        return self._run
 
     @property
     def log(self) -> str:
@@ -264,11 +290,18 @@ def main() -> int:
     parser.add_argument(
         "--release", type=Path, help="the release folder that the models read, e.g. releases/tiny"
     )
+    parser.add_argument("--device", choices=DEVICES, help=f"what the networks run on ({VARIABLE}, else auto)")
     parser.add_argument("options", nargs="*", help="for tritonserver, after --")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        serve(TritonServer(arguments.repository, release=arguments.release, options=arguments.options))
+        server = TritonServer(
+            arguments.repository,
+            release=arguments.release,
+            options=arguments.options,
+            device=arguments.device,
+        )
+        serve(server)
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

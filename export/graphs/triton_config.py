@@ -74,6 +74,9 @@ def _text(spec: ModelSpec, backend: str, more: Sequence[str]) -> str:
             # No kind: on the GPU where there is one. All versions: a release runs its own, beside the next.
             lines.append("instance_group [ { count: 1 } ]")
             lines.append("version_policy { all { } }")
+    if spec.cuda_graphs:
+        value = f'{{ string_value: "{spec.cuda_graphs}" }}'
+        lines.append(f'parameters [ {{ key: "cuda_graphs" value: {value} }} ]')
     return _HEADER + "\n".join(lines) + "\n"
 
 

@@ -30,6 +30,8 @@ class ServiceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     latency_ms: float
     detail: str | None = None
     """For the administrator only, since it contains addresses and messages of libraries."""
+    devices: list[str] = []
+    """Of ``triton``: what the networks run on, cpu or cuda. Missing where the server does not say."""
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -66,7 +68,7 @@ class HealthChecks:
         """Check all parts at the same time, each within CHECK_SECONDS."""
         parts = await asyncio.gather(
             check(self._store.probe),
-            check(self._inference.ping, self._inference.degradation),
+            check(self._inference.ping, self._inference.degradation, self._inference.devices),
             check(self._storage.ping),
             check(lambda: reach_events(self._store)),
             check(lambda: find_worker(self._store)),
@@ -125,8 +127,11 @@ async def reach_events(store: JobStore) -> None:
         return
 
 
-async def check(ping: Check, degradation: Callable[[], str] = lambda: "") -> ServiceHealth:
-    """A part is up when ``ping`` returns. ``degradation`` then adds a detail, but does not make the part down."""
+async def check(
+    ping: Check, degradation: Callable[[], str] = str, devices: Callable[[], frozenset[str]] = frozenset
+) -> ServiceHealth:
+    """A part is up when ``ping`` returns. ``degradation`` then adds a detail, but does not make the part down, and
+    ``devices`` what it computes on."""
     began = time.perf_counter()
     detail = None
     try:
@@ -139,4 +144,6 @@ async def check(ping: Check, degradation: Callable[[], str] = lambda: "") -> Ser
     latency = round((time.perf_counter() - began) * 1000, 1)
     if detail:
         return ServiceHealth(status="down", latency_ms=latency, detail=detail)
-    return ServiceHealth(status="up", latency_ms=latency, detail=degradation() or None)
+    return ServiceHealth(
+        status="up", latency_ms=latency, detail=degradation() or None, devices=sorted(devices())
+    )

@@ -32,6 +32,11 @@ TAIL = """
 | `REROOM_RELEASE` | required | The folder of the release; the stack and the containers set it. |
 | `REROOM_PARTS_MB` | `256` | Megabytes for what was found in photos, kept for their next jobs; 0 = nothing is kept. |
 | `REROOM_PARTS_SECONDS` | `600` | Seconds that it is kept without being used; six times as long at most. |
+
+## Of `make up` and `make demo` alone
+
+`REROOM_DEVICE` is what the networks of the embedded Triton run on: `auto` (the default), `cpu` or `cuda`
+([on a GPU without containers](operate.md#on-a-gpu-without-containers)). `make up DEVICE=cuda` sets it too.
 """
 
 

@@ -39,3 +39,7 @@ class Inference(ABC):
         For operators; empty when nothing is wrong.
         """
         return ""
+
+    def devices(self) -> frozenset[str]:
+        """What the networks ran on at the last ``ping``: cpu, cuda or both. Empty from a server that does not say."""
+        return frozenset()

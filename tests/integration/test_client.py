@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from reroom.triton import (
+    Alive,
     Analysis,
     Preview,
     RestyleError,
@@ -241,7 +242,7 @@ async def test_readiness(client: TritonClient) -> None:
     assert await client.model_ready()
     assert await client.model_ready("restyle")
     assert not await client.model_ready("no_such_model")
-    assert await client.probe(deadline=10) == {}, "a model older than probes"
+    assert await client.probe(deadline=10) == Alive(), "a model older than probes"
     with pytest.raises(RestyleError) as caught:
         await client.probe_model("no_such_model", -1, deadline=10)
     assert caught.value.code == "unavailable"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,9 +70,12 @@ def test_one_signal_ends_a_running_stack(tmp_path: Path, number: signal.Signals)
     with command("up", "--port", "0", "--run", tmp_path) as process:
         url = read_until(process, r"serves at (http\S+)")[1]
         grpc = read_until(process, r"^triton: gRPC at (\S+)$")[1]
+        device = read_until(process, r"^the networks run on: (\S+)$")[1]
         with InferenceServerClient(grpc) as triton:
             assert triton.is_model_ready("restyle")
         assert answers(f"{url}/health/live")
+        with urllib.request.urlopen(f"{url}/health") as response:
+            assert json.load(response)["services"]["triton"]["devices"] == [device]
         assert len(processes_of(tmp_path)) > 8
         process.send_signal(number)
         read_until(process, "stopping")

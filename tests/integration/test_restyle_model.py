@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
-from reroom.triton import Analysis, Preview, RestyleError, RestyleRequest, Result, Stage, Step, TritonClient
+from reroom.triton import (
+    Alive,
+    Analysis,
+    Preview,
+    RestyleError,
+    RestyleRequest,
+    Result,
+    Stage,
+    Step,
+    TritonClient,
+)
 from stack.triton import TritonServer
 from tests.conftest import RELEASE
 from tests.support.pictures import room
@@ -255,9 +265,12 @@ async def failures(raw: InferenceServerClient) -> dict[str, Any]:
 
 async def test_every_process_answers_a_probe(client: TritonClient, raw: InferenceServerClient) -> None:
     before, denoised = await failures(raw), await denoiser_counts(raw)
-    models = await client.probe(deadline=10)
+    alive = await client.probe(deadline=10)
+    models = alive.models
     assert set(models) == {path.name for path in (RELEASE / "models").iterdir()} | {"edges"}
-    called = await client.probe("analyse", deadline=10)
+    assert set(alive.devices) == set(models) - {"edges"}, "of those that are graphs"
+    assert set(alive.devices.values()) == {"cpu"}
+    called = (await client.probe("analyse", deadline=10)).models
     assert called == {name: models[name] for name in ("depth", "edges", "detector")}
     assert await denoiser_counts(raw) == denoised, "that of restyle computes nothing"
     for model, version in models.items():
@@ -268,7 +281,7 @@ async def test_every_process_answers_a_probe(client: TritonClient, raw: Inferenc
 
 async def test_a_probe_of_a_model_older_than_probes_proves_nothing(client: TritonClient) -> None:
     """As `analyse` was an ensemble once: it has neither the input nor the output of a probe."""
-    assert await client.probe("perception", deadline=10) == {}
+    assert await client.probe("perception", deadline=10) == Alive()
 
 
 async def test_an_analysis_is_the_networks_own_and_takes_no_steps(

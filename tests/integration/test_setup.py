@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import resource
@@ -16,7 +17,7 @@ import pytest
 
 from tests.support.setup_checkout import FILES, SECONDS, Checkout
 
-TRITON = ("alpha", "big", "server")
+TRITON = ("alpha", "big", "onnxruntime", "server")
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,30 @@ def test_tests_that_were_not_installed_to_their_end_leave_a_server_that_is_compl
     for goal, packages in ((".venv", ["alpha"]), (".venv/.tests-installed", ["alpha", "torch_like"])):
         checkout.complete(goal)
         assert checkout.differences(".venv", *packages) == []
+
+
+def test_an_environment_has_the_one_onnxruntime_of_its_device(triton: Checkout) -> None:
+    """Both wheels write into one folder, so that the second breaks the first."""
+    cpu, gpu, *libraries = "onnxruntime", "onnxruntime_gpu", "cudnn"
+    for device, wheels, others in (("cuda", [gpu, *libraries], [cpu]), ("cpu", [cpu], [gpu, *libraries])):
+        triton.complete(".triton", f"DEVICE={device}")
+        assert triton.differences(".triton", "alpha", "big", "server", *wheels) == []
+        assert not [name for name in others if (triton.site(".triton") / name).exists()]
+        assert triton.make("-q", ".triton")[0] == 0, "DEVICE=auto takes what is there"
+    assert triton.make("-q", ".triton", "DEVICE=cuda")[0] == 1
+
+
+def test_nothing_is_fetched_for_a_gpu_that_is_not_there(checkout: Checkout) -> None:
+    with suppress(OSError):
+        ctypes.CDLL("libcuda.so.1")
+        pytest.skip("this machine has NVIDIA's driver")
+    for goal in ("up", "demo"):
+        status, output = checkout.make(goal, "DEVICE=cuda")
+        assert status == 2
+        assert output.startswith(
+            "DEVICE=cuda needs an NVIDIA GPU and its driver, and there is no libcuda.so.1 here"
+        )
+        assert "installing" not in output
 
 
 def wait_for(condition: Callable[[], object]) -> None:

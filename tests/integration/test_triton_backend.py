@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
+from configuration import setup_of
 from measuring.memory import stubs_of
 from stack.process import StackError
-from stack.triton import TritonServer
+from stack.triton import TritonServer, devices_of
 
 CONFIG = """
 name: "{name}"
@@ -81,6 +83,12 @@ def write_model(
     (repository / name / "config.pbtxt").write_text(text)
 
 
+OTHER_FILE = 'default_model_filename: "other.onnx"'
+FOR_A_GPU = """
+parameters [{ key: "cuda_graphs" value: { string_value: "3" } }]
+optimization { execution_accelerators { gpu_execution_accelerator: [
+    { name: "cuda" parameters [{ key: "gpu_mem_limit" value: "1000000000" }] } ] } }
+"""
 BATCHING = "dynamic_batching { max_queue_delay_microseconds: 300000 }"
 
 
@@ -88,8 +96,8 @@ BATCHING = "dynamic_batching { max_queue_delay_microseconds: 300000 }"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp("models")
     write_model(repository, "batching", batch=8, more=BATCHING)
-    write_model(repository, "plain", more='default_model_filename: "other.onnx"', file="other.onnx")
-    with TritonServer([repository], tmp_path_factory.mktemp("triton")) as running:
+    write_model(repository, "plain", more=OTHER_FILE + FOR_A_GPU, file="other.onnx")
+    with TritonServer([repository], tmp_path_factory.mktemp("triton"), device="cpu") as running:
         yield running
 
 
@@ -184,6 +192,32 @@ def test_a_model_that_does_not_fit_is_refused_with_a_sentence(
     with pytest.raises(StackError, match="while starting") as caught:
         server.start()
     assert sentence in str(caught.value)
+
+
+def test_each_version_of_a_model_says_what_it_runs_on(server: TritonServer) -> None:
+    folder = devices_of(server.run)
+    files = {str(file.relative_to(folder)): file.read_text() for file in folder.glob("*/*")}
+    assert files == {"batching/1": "cpu", "plain/1": "cpu"}
+
+
+def test_what_a_configuration_says_of_a_gpu_is_understood(server: TritonServer) -> None:
+    with urllib.request.urlopen(f"http://{server.http}/v2/models/plain/config") as response:
+        config = json.load(response)
+    setup = setup_of(config, {}, {})
+    assert (setup.cuda_graphs, setup.cuda_options) == (3, {"gpu_mem_limit": "1000000000"})
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_keeps_triton_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(tmp_path / "models", "plain", more=FOR_A_GPU)
+    with pytest.raises(StackError, match=r"^the onnxruntime in .* is the one without CUDA: install"):
+        TritonServer([tmp_path / "models"], tmp_path / "run", device="cuda").start()
+    # A GPU that goes away later: each model looks for itself too.
+    monkeypatch.setattr("stack.triton.chosen_device", lambda device, environment: device)
+    with pytest.raises(StackError, match="while starting") as caught:
+        TritonServer([tmp_path / "models"], tmp_path / "run", device="cuda").start()
+    assert "model plain: this onnxruntime is the one without CUDA" in str(caught.value)
 
 
 def test_killed_and_stopped_servers_leave_no_process_and_no_shared_memory(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ class FakeInference(Inference):
         self.sent: list[RestyleEvent] = []
         self.closed = 0
         self.ready = True
+        self.run_on: frozenset[str] = frozenset()
         self.looking = 0.0
         self.analysed: PhotoAnalysis | Exception = an_analysis()
         self.photos: list[NDArray[np.uint8]] = []
@@ -126,6 +127,9 @@ class FakeInference(Inference):
     async def ping(self) -> None:
         if not self.ready:
             raise Unavailable("the fake model is away")
+
+    def devices(self) -> frozenset[str]:
+        return self.run_on
 
 
 class MemoryStorage(Storage):

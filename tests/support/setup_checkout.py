@@ -65,12 +65,14 @@ class Checkout:
                 subprocess.run(["cp", "-r", ROOT / name, folder], check=True)
         self.write("requirements/constraints.txt", "alpha==1\n")
         self.write("requirements/serving.txt", "alpha==1\nbig==1\n")
+        self.write("requirements/onnxruntime.txt", "onnxruntime==1\n")
+        self.write("requirements/onnxruntime_gpu.txt", "onnxruntime-gpu==1\ncudnn==1\n")
         self.write("requirements/tritonserver.txt", "server==1\n")
         self.project(
             "pyproject.toml", "reroom-server", ["alpha", 'torch-like; extra == "test"'], ["embedded", "test"]
         )
         self.project("client/pyproject.toml", "reroom", ["alpha"], ["triton"])
-        for package in ("alpha", "server"):
+        for package in ("alpha", "server", "onnxruntime", "onnxruntime-gpu", "cudnn"):
             self.package(package, 5)
         for package in ("big", "torch-like"):
             self.package(package, FILES)
@@ -126,9 +128,9 @@ class Checkout:
             output, _ = process.communicate(timeout=SECONDS)
         return process.returncode, output
 
-    def complete(self, goal: str) -> None:
-        """``make goal``, which must succeed."""
-        status, said = self.make(goal)
+    def complete(self, *goals: str) -> None:
+        """``make goals``, which must succeed."""
+        status, said = self.make(*goals)
         assert status == 0, said
 
     def kill_when(self, moment: Callable[[], bool], *goals: str) -> None:

@@ -18,6 +18,7 @@ from dollhouse.render.photo import take_photo
 from stack import redis
 from stack.__main__ import find_release, main, parse
 from stack.demo import SAMPLE, known_style
+from stack.device import CUDA_PROVIDER, asked_device, chosen_device
 from stack.process import StackError
 from stack.redis import redis_part
 from stack.stack import Stack, check_port_free, signing_key
@@ -166,6 +167,73 @@ def test_a_tritonserver_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.
     part = triton_part([tmp_path], tmp_path, PORTS, environment=tmp_path / "none")
     assert part.command[part.command.index(WATCH) + 1] == str(server)
     assert not any("--backend-directory" in str(argument) for argument in part.command)
+
+
+def test_a_tritonserver_on_path_chooses_its_device_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tritonserver").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StackError, match="has backends of its own, which choose what they run on: leave"):
+        triton_part([tmp_path], tmp_path, PORTS, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("asked", "fault", "chosen", "said"),
+    [
+        ("auto", None, "cpu", ""),
+        ("cpu", "", "cpu", ""),
+        ("auto", "", "cuda", ""),
+        ("cuda", "", "cuda", ""),
+        ("auto", "there is no GPU", "cpu", "the networks run on the CPU: there is no GPU\n"),
+    ],
+)
+def test_the_device_is_chosen_by_trying(
+    tmp_path: Path, asked: str, fault: str | None, chosen: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert chosen_device(asked, an_environment(tmp_path, fault)) == chosen
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (None, r"^the onnxruntime in .* is the one without CUDA: install .* `make \.triton DEVICE=cuda`$"),
+        ("there is no GPU", "^the networks cannot run on a GPU here: there is no GPU$"),
+    ],
+)
+def test_cuda_that_cannot_be_is_one_sentence(tmp_path: Path, fault: str | None, sentence: str) -> None:
+    with pytest.raises(StackError, match=sentence):
+        chosen_device("cuda", an_environment(tmp_path, fault))
+
+
+def an_environment(folder: Path, fault: str | None) -> Path:
+    """A .triton with onnxruntime-gpu, whose Python says that ``fault`` keeps a graph from the GPU; "" = none does.
+    None = with the wheel for CPUs, which is not asked."""
+    if fault is not None:
+        provider = folder / CUDA_PROVIDER.replace("*", ".11")
+        provider.parent.mkdir(parents=True)
+        provider.touch()
+        python = folder / "bin" / "python"
+        python.parent.mkdir()
+        python.write_text(
+            f"#!/bin/sh\necho 'Failed to load libcublas.so'\necho '{fault}'\nexit {int(bool(fault))}\n"
+        )
+        python.chmod(0o755)
+    return folder
+
+
+def test_a_device_that_is_none_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REROOM_DEVICE", "")
+    assert asked_device() == "auto"
+    monkeypatch.setenv("REROOM_DEVICE", "gpu")
+    with pytest.raises(StackError, match=r"^REROOM_DEVICE is 'gpu' and must be one of auto, cpu, cuda$"):
+        asked_device()
+    with pytest.raises(SystemExit):
+        parse(["up", "--device", "gpu"])
+    assert "argument --device: invalid choice: 'gpu'" in capsys.readouterr().err
 
 
 def test_a_missing_redis_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

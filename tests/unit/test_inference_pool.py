@@ -108,6 +108,17 @@ async def test_a_request_that_finds_its_server_gone_begins_on_another() -> None:
         assert pool.degradation() == "1 of 2 down: dead"
 
 
+async def test_what_the_networks_run_on_is_that_of_the_servers_that_are_up() -> None:
+    one, other = FakeInference(), FakeInference()
+    one.run_on, other.run_on = frozenset({"cuda"}), frozenset({"cpu"})
+    async with pooled(one=one, other=other) as pool:
+        await pool.ping()
+        assert pool.devices() == {"cpu", "cuda"}
+        other.ready = False
+        await pool.ping()
+        assert pool.devices() == {"cuda"}
+
+
 async def test_an_analysis_that_finds_its_server_gone_is_asked_of_another() -> None:
     dead, alive = FakeInference(), FakeInference()
     dead.analysed = GONE

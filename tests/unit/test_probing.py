@@ -10,7 +10,7 @@ import pytest
 from orchestrator.adapters.triton import probing
 from orchestrator.adapters.triton.probing import Prober
 from orchestrator.ports import Unavailable
-from reroom.triton import RestyleError
+from reroom.triton import Alive, RestyleError
 from reroom.triton.errors import from_message
 
 MODELS = ["analyse", "denoiser", "depth", "edges", "restyle"]
@@ -27,12 +27,17 @@ class ScriptedClient:
         self.seconds: dict[str, float] = {}
         self.depth = 1
         """The version of `depth` that `analyse` calls now."""
+        self.device = "cpu"
+        """What `denoiser` runs on."""
         self.versions: list[int] = []
         """The versions of `depth` that were asked."""
 
-    async def probe(self, model: str, *, deadline: float) -> dict[str, int]:
+    async def probe(self, model: str, *, deadline: float) -> Alive:
         await self._answer(model, deadline)
-        return {"restyle": {"edges": -1, "denoiser": 1}, "analyse": {"edges": -1, "depth": self.depth}}[model]
+        return {
+            "restyle": Alive(models={"edges": -1, "denoiser": 1}, devices={"denoiser": self.device}),
+            "analyse": Alive(models={"edges": -1, "depth": self.depth}, devices={"depth": "cpu"}),
+        }[model]
 
     async def probe_model(self, model: str, version: int, *, deadline: float) -> bool:
         if model == "depth":
@@ -72,6 +77,17 @@ async def test_many_who_ask_share_one_answer_of_each_model(client: ScriptedClien
     await asyncio.sleep(0.25)
     await prober.check()
     assert sorted(client.asked) == sorted(MODELS * 2)
+
+
+async def test_what_the_networks_run_on_is_as_new_as_the_last_answers(client: ScriptedClient) -> None:
+    prober = a_prober(client)
+    assert prober.devices == frozenset(), "nobody was asked"
+    await prober.check()
+    assert prober.devices == {"cpu"}
+    client.device = "cuda"
+    await asyncio.sleep(0.25)
+    await prober.check()
+    assert prober.devices == {"cpu", "cuda"}
 
 
 async def test_a_model_that_answers_slowly_is_asked_rarely(client: ScriptedClient) -> None:

@@ -96,6 +96,9 @@ class InferencePool(Inference):
         down = [server.name for server in self._servers if not server.up]
         return f"{len(down)} of {len(self._servers)} down: {', '.join(down)}" if down else ""
 
+    def devices(self) -> frozenset[str]:
+        return frozenset().union(*(server.inference.devices() for server in self._servers if server.up))
+
     async def aclose(self) -> None:
         """Stop the pings. The caller closes the servers."""
         for server in self._servers:

@@ -53,6 +53,13 @@ class Prober:
         """The models that each model of SERVING calls, with their versions."""
         self._others: dict[str, tuple[int, _Question]] = {}
         """The called models by name: version and probe."""
+        self._run_on: dict[str, frozenset[str]] = {}
+        """What the models run on that each model of SERVING calls, as far as they say so."""
+
+    @property
+    def devices(self) -> frozenset[str]:
+        """What the called models run on, as of the last answers; see ``Inference.devices``."""
+        return frozenset().union(*self._run_on.values())
 
     def doubt(self) -> None:
         """Call this when a request failed as if a process had died: earlier answers no longer count."""
@@ -74,7 +81,8 @@ class Prober:
         return [*self._serving, *(question for _, question in self._others.values())]
 
     async def _ask_serving(self, model: str) -> None:
-        self._calls[model] = await self._client.probe(model, deadline=SERVICE_SECONDS)
+        alive = await self._client.probe(model, deadline=SERVICE_SECONDS)
+        self._calls[model], self._run_on[model] = alive.models, frozenset(alive.devices.values())
         called = {name: version for calls in self._calls.values() for name, version in calls.items()}
         before = self._others
         self._others = {

@@ -40,6 +40,9 @@ class TritonInference(Inference):
             raise Unavailable("Triton does not serve the model restyle now")
         await self._prober.check()
 
+    def devices(self) -> frozenset[str]:
+        return self._prober.devices
+
     async def aclose(self) -> None:
         """Close the channel; running requests end."""
         await self._prober.aclose()

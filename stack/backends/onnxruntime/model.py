@@ -1,23 +1,32 @@
-"""A Python-based Triton backend that serves ``backend: "onnxruntime"`` models on the CPU.
+"""A Python-based Triton backend that serves ``backend: "onnxruntime"`` models, on the CPU or on an NVIDIA GPU.
 
 It stands in for NVIDIA's native backend where only Triton's Python backend is available, and honours the part of its
-configuration that both understand: ``default_model_filename``, ``max_batch_size``, dynamic batching, and the
-parameters ``intra_op_thread_count``, ``inter_op_thread_count`` and ``execution_mode``.
+configuration that both understand: ``default_model_filename``, ``max_batch_size``, dynamic batching, the parameters
+``intra_op_thread_count``, ``inter_op_thread_count`` and ``execution_mode``, and the options of a
+``gpu_execution_accelerator`` named cuda. The parameter ``cuda_graphs`` is its own: how many shapes of inputs may be
+recorded as CUDA graphs.
+
+REROOM_DEVICE says where the graphs run: auto, cpu or cuda (``runners.DEVICES``), whatever kind an instance group has,
+since a Triton that sees no GPU writes KIND_CPU where the file has none. What a graph really runs on is written into
+REROOM_DEVICES, a folder, as <model>/<version>: `restyle` answers a probe with it.
 
 This folder must not become a package: Triton puts its parent on ``sys.path``, where an ``onnxruntime`` with an
-``__init__.py`` would hide the library.
+``__init__.py`` would hide the library. Triton puts the folder itself there too, so its modules find each other.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
+
+from configuration import setup_of
+from runners import Array, CudaUnavailable, open_runner
 
 TRITON_TYPES = {
     "tensor(bool)": "TYPE_BOOL",
@@ -35,8 +44,6 @@ TRITON_TYPES = {
 }
 """ONNX Runtime's names of element types → Triton's. Strings and bfloat16 are not served."""
 
-Array = np.ndarray[Any, Any]
-
 
 class TritonPythonModel:
     """One instance of one ONNX model: it does not share its session."""
@@ -51,13 +58,17 @@ class TritonPythonModel:
         if not file.is_file():
             raise pb_utils.TritonModelException(f"model {self.name}: there is no {file}")
         try:
-            self.session = ort.InferenceSession(
-                file, session_options(config["parameters"]), providers=["CPUExecutionProvider"]
-            )
+            self.runner = open_runner(file, setup_of(config, args, os.environ), self.warn)
+        except CudaUnavailable as error:
+            raise pb_utils.TritonModelException(f"model {self.name}: {error}") from error
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise pb_utils.TritonModelException(f"model {self.name}: cannot load {file}: {error}") from error
-        self.inputs = tensor_names(self.name, "input", config["input"], self.session.get_inputs())
-        self.outputs = tensor_names(self.name, "output", config["output"], self.session.get_outputs())
+        self.inputs = tensor_names(self.name, "input", config["input"], self.runner.inputs)
+        self.outputs = tensor_names(self.name, "output", config["output"], self.runner.outputs)
+        announce(self.name, args["model_version"], self.runner.device)
+
+    def warn(self, sentence: str) -> None:
+        pb_utils.Logger.log_warn(f"model {self.name}: {sentence}")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request, running those of equal shapes as one batch."""
@@ -107,10 +118,10 @@ class TritonPythonModel:
     def run(self, batch: Sequence[dict[str, Array]], names: list[str]) -> list[list[Array]]:
         """One session run; outputs per request, in the order of ``names``."""
         if len(batch) == 1:
-            return [self.session.run(names, batch[0])]
+            return [self.runner.run(names, batch[0])]
         merged = {name: np.concatenate([arrays[name] for arrays in batch]) for name in batch[0]}
         sizes = [len(next(iter(arrays.values()))) for arrays in batch]
-        outputs = self.session.run(names, merged)
+        outputs = self.runner.run(names, merged)
         for name, output in zip(names, outputs, strict=True):
             if len(output) != sum(sizes):
                 raise ValueError(f"output {name} has {len(output)} rows for a batch of {sum(sizes)}")
@@ -119,21 +130,12 @@ class TritonPythonModel:
         return [list(arrays) for arrays in zip(*parts, strict=True)]
 
 
-def session_options(parameters: dict[str, dict[str, str]]) -> ort.SessionOptions:
-    """Session options from the parameters of config.pbtxt. A thread count of 0 means as many as there are cores."""
-
-    def number(key: str) -> int:
-        return int(parameters.get(key, {}).get("string_value", "0"))
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = number("intra_op_thread_count")
-    options.inter_op_num_threads = number("inter_op_thread_count")
-    if number("execution_mode") == 1:
-        options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
-    # Several models share the cores: three busy ones on two cores did 6.5 runs/s with spinning threads, 10.1 without.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    return options
+def announce(model: str, version: str, device: str) -> None:
+    """Write down what this version of the model runs on, for those who ask; see the module's docstring."""
+    if folder := os.environ.get("REROOM_DEVICES"):
+        file = Path(folder, model, version)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(device)
 
 
 def tensor_names(

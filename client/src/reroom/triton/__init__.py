@@ -15,6 +15,7 @@ from reroom.models import ResultWarning
 from reroom.triton.client import TritonClient
 from reroom.triton.errors import RestyleError
 from reroom.triton.messages import (
+    Alive,
     Analysis,
     PhotoAnalysis,
     Preview,
@@ -26,6 +27,7 @@ from reroom.triton.messages import (
 )
 
 __all__ = [
+    "Alive",
     "Analysis",
     "PhotoAnalysis",
     "Preview",

@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from reroom.triton import wire
 from reroom.triton.errors import RestyleError, failure, from_call, from_message, from_transport
-from reroom.triton.messages import PhotoAnalysis, RestyleEvent, RestyleRequest, Result
+from reroom.triton.messages import Alive, PhotoAnalysis, RestyleEvent, RestyleRequest, Result
 from reroom.triton.probe import is_process, smallest_inputs
 from reroom.triton.wire import ANALYSE, RESTYLE
 
@@ -105,25 +105,24 @@ class TritonClient:
             raise failure("model_error", "the stream ended without an analysis")
         return found
 
-    async def probe(self, model: str = RESTYLE, *, deadline: float) -> dict[str, int]:
-        """Check that the process of ``model``, restyle or analyse, answers; returns the models that it calls, with
-        their versions (−1 = the latest).
+    async def probe(self, model: str = RESTYLE, *, deadline: float) -> Alive:
+        """Check that the process of ``model``, restyle or analyse, answers; returns the models that it calls.
 
-        No network runs. A server whose ``model`` does not know this request yields {}, which proves nothing. Raises
-        RestyleError.
+        No network runs. From a server whose ``model`` does not know this request the answer is empty, which proves
+        nothing. Raises RestyleError.
         """
-        models: dict[str, int] = {}
+        alive = Alive()
         try:
             outputs = [InferRequestedOutput("event")]
             async with aclosing(
                 self._stream(model, wire.encode_probe(model), outputs, deadline)
             ) as responses:
                 async for response in responses:
-                    models = wire.decode_probe(response)
+                    alive = wire.decode_probe(response)
         except RestyleError as error:
             if error.code != "invalid_request":
                 raise
-        return models
+        return alive
 
     async def probe_model(self, model: str, version: int, *, deadline: float) -> bool:
         """Check that the process of another model answers the smallest request; False for one without its own process.

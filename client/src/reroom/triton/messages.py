@@ -138,5 +138,14 @@ class PhotoAnalysis(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     release: str
 
 
+class Alive(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of ``restyle`` or ``analyse`` to a probe."""
+
+    models: dict[str, int] = {}
+    """The models that it calls, with their versions (−1 = the latest)."""
+    devices: dict[str, str] = {}
+    """What these run on, cpu or cuda; only of models that say so, which NVIDIA's backends do not."""
+
+
 RestyleEvent = Stage | Analysis | Step | Preview | Result
 """The events of a stream: stages, steps and previews as they happen, and the result at the end."""

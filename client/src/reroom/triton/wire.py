@@ -12,6 +12,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from reroom.models import ResultWarning
 from reroom.triton.errors import failure
 from reroom.triton.messages import (
+    Alive,
     Analysis,
     PhotoAnalysis,
     Preview,
@@ -65,10 +66,6 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     strength: float | None = None
     tier: str | None = None
     reused: list[str] = []
-
-
-class _Alive(msgspec.Struct):
-    models: dict[str, int] = {}
 
 
 _head = msgspec.json.Decoder(_Head).decode
@@ -195,11 +192,11 @@ def decode_analysis(response: InferResult) -> PhotoAnalysis | None:
     )
 
 
-def decode_probe(response: InferResult) -> dict[str, int]:
-    """The models that the probed one calls, with versions. Raises RestyleError (model_error) for another answer."""
+def decode_probe(response: InferResult) -> Alive:
+    """The answer to a probe. Raises RestyleError (model_error) for another answer."""
     event = response.as_numpy("event")
     try:
-        return msgspec.json.decode(event.reshape(-1)[0], type=_Alive).models
+        return msgspec.json.decode(event.reshape(-1)[0], type=Alive)
     except (AttributeError, IndexError, msgspec.MsgspecError) as error:
         raise failure("model_error", f"a probe's answer was not understood: {error}") from error
 

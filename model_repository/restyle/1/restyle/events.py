@@ -87,6 +87,8 @@ class Alive:
 
     models: dict[str, int]
     """The models that this one calls, each with its version; −1 = its latest."""
+    devices: dict[str, str]
+    """What they run on, cpu or cuda, as far as they say so."""
 
 
 Event = Stage | Analysis | Step | Preview | Result

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
+from restyle.devices import read_devices
 from restyle.events import Alive, Analysis, Event, Preview, Result, Stage, Step
 from restyle.models import ModelFailed
 from restyle.pictures.images import to_bytes
@@ -29,7 +30,7 @@ async def answer(
     try:
         values = read_values(pb_utils, request)
         if is_probe(values):
-            await _send(responses, Alive(models=calls))
+            await _send(responses, Alive(models=calls, devices=read_devices(calls)))
             responses.close()
             return
         async with aclosing(run(values)) as events:
