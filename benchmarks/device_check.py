@@ -27,16 +27,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS, ROOT
-from export.contract import Sizes, graph_specs
 from export.proofs.parity import ANY, FP16, FP32, ParityError, Reference, compare, corner_cases
-from export.publish import graph_file
-from export.seats import DEFAULT_HINTS
+from export.publish import graph_file, release_sizes, release_specs
 from export.spec import ModelSpec
 from measuring import report
 from measuring.releases import Release, ready_release
@@ -64,8 +61,7 @@ class Graph:
 def prepared(release: Release, folder: Path) -> list[Graph]:
     """The graphs of the release's live version, with inputs that are written into ``folder``."""
     facts = release.facts
-    sizes = msgspec.convert(facts["sizes"], Sizes)
-    specs = graph_specs(sizes, facts.get("hints", DEFAULT_HINTS))
+    specs, sizes = release_specs(facts), release_sizes(facts)
     found = []
     for name, model in facts["models"].items():
         spec, cases = specs[name], []

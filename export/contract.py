@@ -37,8 +37,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CUDA_GRAPHS = 32
-"""How many shapes of a denoiser's inputs may be recorded as CUDA graphs. The denoiser runs many times for each photo, in
-one shape. All of a release's shapes are a dozen buckets times the sizes of a batch, with and without guidance; a
+"""How many shapes of a denoiser's inputs may be recorded as CUDA graphs. It runs many times for each photo, in one
+shape. All of a release's shapes are a dozen buckets times the sizes of a batch, with and without guidance; a
 machine sees few of them most of the time, and each takes GPU memory for ever."""
 
 COLOUR_HINTS = ("segments",)

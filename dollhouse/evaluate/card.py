@@ -43,6 +43,8 @@ GRAPHS = {
     "vae_encoder": "encoder of the autoencoder (AutoencoderKL)",
     "denoiser": "UNet and both ControlNets, with guidance and the solver's step",
     "vae_decoder": "decoder of the autoencoder",
+    "tiny_decoder": "a smaller decoder, for drafts",
+    "denoiser_few_step": "the denoiser with further LoRAs, for few steps",
 }
 SPLITS = {
     "train": "the networks under Training",
