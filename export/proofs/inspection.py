@@ -80,6 +80,8 @@ def find_problems(bundle: Bundle) -> list[str]:
     if bundle.networks["unet"].repo is None:
         problems += schedule_problems(bundle)
     changed = {name: network for name, network in networks.items() if name in LORA_NETWORKS}
+    if "unet" in changed and unserved_unet(changed["unet"].config):
+        del changed["unet"]  # that it does not fit is told above
     problems += [f"{bundle.name}.toml: loras: {problem}" for problem in _lora_problems(bundle.loras, changed)]
     for name, variant in bundle.variants.items():
         where = f"{bundle.name}.toml: variants.{name}: "

@@ -180,7 +180,7 @@ def file_for(name: str, *, replace: bool = False) -> Path:
     if not NAME.fullmatch(name) or name in RESERVED:
         raise BundleError(
             f"--name {name!r}: take small letters, digits, - and _, such as cosy-rooms; "
-            f"{', '.join(RESERVED)} is taken"
+            f"{', '.join(RESERVED)} are taken"
         )
     path = bundles.BUNDLES / f"{name}.toml"
     if path.exists():

@@ -94,7 +94,7 @@ def unpack(file: Path, name: str, network: Any, folder: Path) -> None:
 
 def weights_file(name: str) -> str:
     """The file that ``from_pretrained`` looks for."""
-    diffusers = name in ("unet", "vae") or name.startswith("controlnet")
+    diffusers = name in ("unet", "vae", "tiny_decoder") or name.startswith("controlnet")
     return f"{'diffusion_pytorch_model' if diffusers else 'model'}.safetensors"
 
 

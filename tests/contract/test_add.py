@@ -43,6 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = tmp_path / "bundles"
     made.mkdir()
     shutil.copy(TINY, made)
+    shutil.copy(TINY.with_name("tiny_lora.safetensors"), made)
     shutil.copytree(TINY.parent / "tokenizer", made / "tokenizer")
     monkeypatch.setattr(bundles, "BUNDLES", made)
     return made
@@ -82,8 +83,8 @@ def test_a_folder_of_diffusers(add: Add, saved: Path, folder: Path) -> None:
     }
     assert printed.splitlines() == [
         f"- unet, vae, text_encoder, tokenizer: from {pipeline}",
-        "- controlnet_depth, controlnet_canny, depth, detector: from the base, tiny, where they are random numbers: "
-        "good for tests only",
+        "- controlnet_depth, controlnet_canny, depth, detector, tiny_decoder: from the base, tiny, where they are random "
+        "numbers: good for tests only",
         "- schedule: beta_start 0.00085, beta_end 0.012, train_steps 1000, prediction epsilon, as "
         f"{pipeline}/scheduler/scheduler_config.json says",
         "- native_size: 128 pixels: the UNet's sample_size × 8, the VAE's factor",
@@ -271,6 +272,9 @@ def test_v_prediction_and_size_are_read_from_the_folder(
     assert code == 0, printed
     assert written(folder)["schedule"] == {"prediction": "v_prediction", "beta_end": 0.02}
     assert written(folder)["native_size"] == 192
+    # Those of the base are distilled and timed for another schedule.
+    assert (written(folder)["tiers"], written(folder)["variants"]) == ({}, {})
+    assert "quality: one kind of picture, as in the defaults: the tiers of tiny were made for" in printed
 
 
 def test_check_only_looks_and_nothing_is_overwritten(add: Add, saved: Path, folder: Path) -> None:
@@ -295,7 +299,7 @@ def test_names_that_no_bundle_can_have(name: str, add: Add, saved: Path) -> None
     code, printed = add(saved / "pipeline", name=name)
     assert (code, printed) == (
         2,
-        f"--name {name!r}: take small letters, digits, - and _, such as cosy-rooms; add is taken",
+        f"--name {name!r}: take small letters, digits, - and _, such as cosy-rooms; add, plan are taken",
     )
 
 

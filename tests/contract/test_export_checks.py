@@ -209,6 +209,7 @@ def test_a_bundle_that_starts_from_the_photo_is_published_with_its_palettes(
         schedule=msgspec.structs.replace(tiny.schedule, spacing="trailing"),
         solvers=["ddim", "dpmpp_2m"],
         palettes=[["sage green"], ["navy", "cream"], []],
+        tiers={},
     )
     document = read_document(build_release(bundle, tmp_path, version=1))
     assert (document["defaults"]["strength"], document["defaults"]["start_noise"]) == (0.2, 0.0)

@@ -50,8 +50,13 @@ def test_the_committed_release_paints_what_diffusers_paints(proved: tuple[Whole,
     shapes = {(case.height, case.width) for case in found.cases}
     assert shapes == {(112, 128), (128, 128), (96, 192), (96, 160), (192, 96)}
     for shape in shapes:
-        steps = {case.steps for case in found.cases if (case.height, case.width) == shape}
-        assert steps == {1, BUNDLE.defaults.steps}
+        usual = [
+            case for case in found.cases if (case.height, case.width) == shape and case.quality == "best"
+        ]
+        assert {case.steps for case in usual} == {1, BUNDLE.defaults.steps}
+    others = {case.quality: (case.height, case.width, case.steps) for case in found.cases}
+    assert others["standard"] == (128, 128, 5)
+    assert others["draft"] == (128, 128, 4)
     assert len({case.seed for case in found.cases}) == len(found.cases)
 
 
@@ -61,7 +66,7 @@ def test_pictures_are_painted_once(
     found, _, work = proved
     monkeypatch.setattr(whole, "rehearse", None)
     assert prove_whole(BUNDLE, RELEASE, work)[0] == found
-    with pytest.raises(ParityError, match=r"^the picture of \d+×\d+ with seed .* allowed 1e-09$"):
+    with pytest.raises(ParityError, match=r"^the \w+ picture of \d+×\d+ with seed .* allowed 1e-09$"):
         prove_whole(BUNDLE, RELEASE, work, tolerance=1e-9)
 
 
@@ -115,8 +120,10 @@ def test_a_large_release_paints_few_steps_but_every_corner() -> None:
     bundle = msgspec.structs.replace(BUNDLE, native_size=512)
     cases = whole.cases_of(bundle, shapes, small=False)
     assert [(case.height, case.width, case.steps) for case in cases] == [
-        *((448, 512, 1), (512, 512, 1), (512, 512, whole.FEW), (384, 768, 1))
+        *((448, 512, 1), (512, 512, 1), (512, 512, whole.FEW), (384, 768, 1)),
+        *[(512, 512, whole.FEW)] * 2,
     ]
+    assert [case.quality for case in cases] == ["best"] * 4 + ["standard", "draft"]
 
 
 def test_a_case_that_restyle_refuses_is_one_sentence(

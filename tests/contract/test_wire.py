@@ -17,7 +17,7 @@ from reroom import events
 from reroom.triton import messages, wire
 from restyle.release import load_release
 from restyle.request import InvalidRequest, is_probe, parse_photo, parse_request
-from restyle.solver import SPACINGS
+from restyle.solver import DISTILLED, SPACINGS
 from tests.conftest import RELEASE, ROOT
 from tests.support.triton_configs import read_config, tensor_types
 
@@ -90,7 +90,7 @@ def test_analyse_is_sent_what_its_configuration_lists_and_its_parser_reads(value
 
 
 def test_the_api_names_the_solvers_of_restyle() -> None:
-    assert set(get_args(Solver)) == set().union(*SPACINGS.values())
+    assert set(get_args(Solver)) == set().union(*SPACINGS.values()) - DISTILLED
 
 
 def tagged(union: Any) -> dict[str, dict[str, bool]]:

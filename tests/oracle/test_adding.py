@@ -87,6 +87,7 @@ def test_a_bundle(
     folder, weights = tmp_path / "bundles", tmp_path / "weights"
     folder.mkdir()
     shutil.copy(bundles.BUNDLES / "tiny.toml", folder)
+    shutil.copy(bundles.BUNDLES / "tiny_lora.safetensors", folder)
     shutil.copytree(bundles.BUNDLES / "tokenizer", folder / "tokenizer")
     save_checkpoint(weights / "mine", weights)
     shutil.copytree(weights / "controlnet_canny", weights / "lines")

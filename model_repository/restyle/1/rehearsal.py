@@ -151,7 +151,8 @@ def _check_solvers(release: Release) -> None:
 
 
 def _check_tier(release: Release, quality: str | None, tier: Defaults) -> None:
-    where = f"tiers.{quality}" if quality else "defaults"
+    # What the usual tier leaves out is in the defaults, and most often that is all.
+    where = "defaults" if quality == release.defaults.quality else f"tiers.{quality}"
     asked = {"quality": (quality,)} if quality else {}
     try:
         steps = parse_request(_request(release) | asked, release).steps
@@ -197,7 +198,7 @@ def _check_tables(release: Release, where: str, tier: Defaults) -> None:
                     finite = False
             if not finite:
                 raise Unfit(
-                    f"schedule: {solver} with {steps} steps ({where}) has no finite table on it; train_steps must be "
+                    f"schedule: {solver} with {steps} steps has no finite table on it ({where}); train_steps must be "
                     f"more than {MAX_STEPS}, and the betas between 0 and 1"
                 )
 

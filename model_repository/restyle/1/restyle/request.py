@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from restyle.palette import Palette, choose_palette, with_palette
 from restyle.pictures.images import fit_photo
 from restyle.release import QUALITIES, Defaults, Release
-from restyle.solver import LCM_STEPS, MAX_STEPS
+from restyle.solver import DISTILLED, LCM_STEPS, MAX_STEPS
 
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 32, 8192, 4
 MAX_LATENT = 1e4
@@ -117,7 +117,8 @@ def parse_request(values: Values, release: Release) -> Request:
         photo_id=_photo_id(values),
     )
     _check_mask(request)
-    _check_numbers(request, tuple(dict.fromkeys([*release.solvers, defaults.solver])))
+    distilled = {defaults.solver} & DISTILLED
+    _check_numbers(request, (*release.solvers, *distilled))
     _check_latents(request, release)
     if request.strength == defaults.strength and "strength" not in values:
         request = replace(request, steps=_whole_steps(request.steps, request.strength))
