@@ -11,6 +11,7 @@ import msgspec
 from litestar import Controller, Request, Response, get
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
+from msgspec import UNSET, UnsetType
 
 from orchestrator.api.admin import is_admin
 from orchestrator.api.presenters import Time, rfc3339
@@ -30,7 +31,7 @@ class ServiceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     latency_ms: float
     detail: str | None = None
     """For the administrator only, since it contains addresses and messages of libraries."""
-    devices: list[str] = []
+    devices: list[str] | UnsetType = UNSET
     """Of ``triton``: what the networks run on, cpu or cuda. Missing where the server does not say."""
 
 
@@ -145,5 +146,5 @@ async def check(
     if detail:
         return ServiceHealth(status="down", latency_ms=latency, detail=detail)
     return ServiceHealth(
-        status="up", latency_ms=latency, detail=degradation() or None, devices=sorted(devices())
+        status="up", latency_ms=latency, detail=degradation() or None, devices=sorted(devices()) or UNSET
     )

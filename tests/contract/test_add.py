@@ -83,8 +83,8 @@ def test_a_folder_of_diffusers(add: Add, saved: Path, folder: Path) -> None:
     }
     assert printed.splitlines() == [
         f"- unet, vae, text_encoder, tokenizer: from {pipeline}",
-        "- controlnet_depth, controlnet_canny, depth, detector, tiny_decoder: from the base, tiny, where they are random "
-        "numbers: good for tests only",
+        "- controlnet_depth, controlnet_canny, depth, detector, tiny_decoder: from the base, tiny, where they are "
+        "random numbers: good for tests only",
         "- schedule: beta_start 0.00085, beta_end 0.012, train_steps 1000, prediction epsilon, as "
         f"{pipeline}/scheduler/scheduler_config.json says",
         "- native_size: 128 pixels: the UNet's sample_size × 8, the VAE's factor",
