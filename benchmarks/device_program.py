@@ -9,8 +9,8 @@ nothing of ours but the backend's runners, since the environment has nothing els
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -69,4 +69,6 @@ def _load(file: Path) -> dict[str, Array]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(json.loads(Path(sys.argv[1]).read_text()))))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("plan", type=Path, help="which graphs, and with what: JSON")
+    print(json.dumps(measure(json.loads(parser.parse_args().plan.read_text()))))

@@ -10,8 +10,8 @@ from tests.conftest import ROOT
 from tests.support.programs import ran
 
 PLACES = (ROOT, ROOT / "client" / "src")
-NO_MODULES = {"guard"}
-"""Started by its path, by our own code only."""
+NO_MODULES = {"guard", "check_cuda", "device_program"}
+"""Started by their path: the first by our own code only, the others where their siblings are found."""
 
 DRIVER = """
 import contextlib, io, json, runpy, sys
@@ -55,9 +55,13 @@ def test_every_program_prints_its_usage_and_ends() -> None:
 
 
 def test_scripts_that_are_started_by_their_path_print_their_usage_too() -> None:
-    scripts = ("stack/watch_triton.py", "setup/environment.py", "model_repository/restyle/1/rehearsal.py")
+    backend = ROOT / "stack" / "backends" / "onnxruntime"
+    scripts = (
+        *("stack/watch_triton.py", "setup/environment.py", "model_repository/restyle/1/rehearsal.py"),
+        *(f"{backend.relative_to(ROOT)}/check_cuda.py", "benchmarks/device_program.py"),
+    )
     for script in scripts:
-        done = ran(sys.executable, ROOT / script, "--help")
+        done = ran(sys.executable, ROOT / script, "--help", env={**os.environ, "PYTHONPATH": str(backend)})
         assert done.returncode == 0, done.stderr
         assert "usage:" in done.stdout.lower()
 

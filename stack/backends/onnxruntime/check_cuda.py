@@ -7,6 +7,7 @@ The stack asks before it starts Triton, so that a GPU which is missing is one se
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -38,6 +39,7 @@ def fault(runtime: Runtime = INSTALLED) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     found = fault()
     print(found or "ONNX Runtime computes on the GPU")
     sys.exit(bool(found))
