@@ -334,3 +334,30 @@ def test_the_checks_graph_is_what_it_says() -> None:
     built = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", number[:1], number[1:])
     model = helper.make_model(built, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     assert model.SerializeToString() == check_cuda.RELU
+
+
+class Recording:
+    """ONNX Runtime whose sessions compute nothing, and remember whether a run was to give its memory back."""
+
+    def __init__(self) -> None:
+        self.gave_back: list[bool] = []
+
+    def InferenceSession(self, *_: object, **__: object) -> Recording:
+        return self
+
+    def RunOptions(self) -> onnxruntime.RunOptions:
+        return onnxruntime.RunOptions()
+
+    def run(self, _: object, __: object, options: onnxruntime.RunOptions | None) -> list[NDArray[np.float32]]:
+        key = "memory.enable_memory_arena_shrinkage"
+        self.gave_back.append(options is not None and options.get_run_config_entry(key) == "cpu:0")
+        return []
+
+
+def test_memory_is_given_back_when_the_shapes_change(tmp_path: Path) -> None:
+    """Or a service would keep what the largest batch of every bucket took, at the same time."""
+    runtime = Recording()
+    runner = CpuRunner(tmp_path / "model.onnx", Setup(), runtime)  # type: ignore[arg-type]
+    for side in (4, 4, 6, 6, 6, 4):
+        runner.run([], {"x": np.zeros((1, side), np.float32)})
+    assert runtime.gave_back == [True, False, True, False, False, True]

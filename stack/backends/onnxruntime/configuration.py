@@ -50,4 +50,6 @@ def session_options(parameters: dict[str, dict[str, str]]) -> ort.SessionOptions
     # Several models share the cores: three busy ones on two cores did 6.5 runs/s with spinning threads, 10.1 without.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # Shapes change from job to job, and a plan of memory would be kept for each.
+    options.enable_mem_pattern = False
     return options
