@@ -4,6 +4,7 @@
     python -m benchmarks.overhead          how much of that lies outside the denoiser, or in no model at all?
     python -m benchmarks.batching          what do several jobs at once gain?
     python -m benchmarks.reuse             how much sooner does the second style of a photo come?
+    python -m benchmarks.tiers             what does a picture of each quality cost, in operations?
     python -m benchmarks.perf              perf_analyzer on every model; also writes its input files for people
     python -m benchmarks.stubs             what do jobs notice when the processes of Python models are killed?
     python -m benchmarks.attack            do honest clients wait while others attack the API?
@@ -14,7 +15,6 @@
 Benchmarks may import every island, and only tests import them. The goals of speed stand in their scripts.
 """
 
-from pathlib import Path
+from measuring import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

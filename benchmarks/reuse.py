@@ -12,8 +12,8 @@ second_over_first    median over the rounds of second / first: the goal
 second_over_off      of second / off: what one job is spared
 first_over_off       of first / off: what keeping costs the job that computes (digests and copies)
 
-``counted`` are FLOPs of Stable Diffusion 1.5 with two ControlNets at 512×512, from what its networks were counted to
-need: there the steps dwarf what is seen, so the gain grows as the steps get fewer. Counted, not measured.
+With Stable Diffusion 1.5 the steps dwarf what is seen, so the gain grows as the steps get fewer: ``benchmarks.tiers``
+counts it for each quality.
 """
 
 from __future__ import annotations
@@ -46,34 +46,6 @@ GOAL = Gate(at_most=0.9)
 ROUNDS = 40
 STYLES_ASKED = ("industrial", "boho")
 KINDS = ("first", "second", "off")
-
-GFLOP = {
-    "depth": 516,
-    "text": 27,
-    "photo_latents": 1117,
-    "evaluation": 803 + 2 * 283,
-    "decode": 2515,
-}
-"""Of one run at 512×512: DPT-Large, both prompts' text, the VAE's encoder, UNet with two ControlNets for one half of
-guidance, the VAE's decoder. The detector and the edges, which a second style is spared too, are left out."""
-
-CASES = {
-    "20 guided steps": (40, False),
-    "12 guided steps from the photo (strength 0.6)": (24, True),
-    "8 steps of which 2 are guided": (10, False),
-    "4 steps without guidance": (4, False),
-    "4 steps without guidance, from the photo": (4, True),
-}
-"""Evaluations of the networks, and whether the steps begin at the photo, so that it is encoded."""
-
-
-def counted(evaluations: int, from_photo: bool) -> dict[str, float]:
-    """TFLOP of the first and of the second style, and their ratio. Depth is computed of the result as well, and the
-    text anew for another style."""
-    spared = GFLOP["depth"] + (GFLOP["photo_latents"] if from_photo else 0)
-    second = GFLOP["text"] + evaluations * GFLOP["evaluation"] + GFLOP["decode"] + GFLOP["depth"]
-    first = second + spared
-    return {"first": first / 1e3, "second": second / 1e3, "second_over_first": second / first}
 
 
 def ratios(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -137,10 +109,6 @@ def table(document: Mapping[str, Any]) -> Table:
     first, second = (document["seconds"][kind] for kind in ("first", "second"))
     ratio = document["second_over_first"]
     made.add_row("seconds", f"{first:.3f}", f"{second:.3f}", f"{ratio:.3f}", report.reached(GOAL, ratio))
-    for name, each in document["counted"].items():
-        ratio = each["second_over_first"]
-        cells = (f"{each['first']:.1f}", f"{each['second']:.1f}", f"{ratio:.3f}")
-        made.add_row(f"SD 1.5, counted TFLOP: {name}", *cells, report.reached(GOAL, ratio))
     return made
 
 
@@ -155,12 +123,7 @@ def main() -> int:
     given = parser.parse_args()
     release = ready_release(given.bundle)
     around = report.circumstances()
-    document = {
-        **asked(release, restyle),
-        "counted": {name: counted(*case) for name, case in CASES.items()},
-        **release.described,
-        **around,
-    }
+    document = {**asked(release, restyle), **release.described, **around}
     report.write(given.out, document)
     console = Console()
     console.print(table(document))

@@ -70,9 +70,6 @@ def test_a_second_style_is_spared_what_was_seen_in_the_photo() -> None:
     assert asked["first"].prompt != asked["second"].prompt == asked["off"].prompt
     assert asked["off"].photo_id is None
     assert reuse.requests_of(TINY, 2)["first"].prompt == asked["second"].prompt
-    few, many = reuse.counted(4, True), reuse.counted(40, False)
-    assert few["second_over_first"] < 0.9 < many["second_over_first"] < 1
-    assert few["first"] - few["second"] == pytest.approx(0.516 + 1.117)
 
 
 def test_every_model_of_the_repository_is_measured() -> None:
