@@ -15,6 +15,6 @@
 Benchmarks may import every island, and only tests import them. The goals of speed stand in their scripts.
 """
 
-from measuring import ROOT
+from measuring import ROOT as ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -31,7 +31,7 @@ def counted(name: str) -> dict[str, Any]:
     """The qualities of the bundle ``name``, each with the operations of a first and a second picture."""
     bundle = load_bundle(name)
     counter = FlopCounter(bundle)
-    found = {}
+    found: dict[str, Any] = {}
     for quality, kind in bundle.kinds.items():
         guided, plain = counter.steps(kind)
         first, second = (counter.picture(kind, seen=seen) for seen in (False, True))

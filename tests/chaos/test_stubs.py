@@ -20,7 +20,7 @@ from reroom import AsyncClient
 from reroom.triton import RestyleRequest, Step
 from stack.triton import TritonServer
 from tests.chaos.test_stack import PREFERENCES, Watcher, assert_completed_once
-from tests.conftest import ROOT
+from tests.conftest import RELEASE, ROOT
 from tests.support.pictures import room
 from tests.support.running_stack import RunningStack, photo, running_stack, until
 
@@ -134,7 +134,9 @@ async def test_health_says_at_once_that_an_idle_model_has_died(stack: RunningSta
 
 async def test_an_ended_triton_takes_the_processes_of_its_models_along(stack: RunningStack) -> None:
     with stack.supervised():
-        await until(lambda: len(stubs(stack)) == 9, "a Triton that serves")
+        # Each graph's, and those of restyle, analyse and edges.
+        processes = len(list(RELEASE.glob("models/*"))) + 3
+        await until(lambda: len(stubs(stack)) == processes, "a Triton that serves")
     before = descendants(stack.stack.pid("triton"))
     os.kill(stubs(stack)["depth"], signal.SIGKILL)
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), "their end")
