@@ -9,15 +9,16 @@ from rich.console import Console
 
 from export.bundle import BUNDLES, Bundle
 from export.licences import licence_lines
+from export.seats import SEATS
 from export.sources.fetch_progress import shown
 from export.sources.hub import Plan, carry_out, plan_fetch, with_folders
 from export.sources.hub_cache import gigabytes
 from export.sources.hub_client import Hub
-from export.sources.wanted import wanted_files
+from export.sources.wanted import parts, wanted_files
 
-MINUTES_PER_GB = 3.0
-"""Of weights, on two CPU cores: graphs are made, compared with torch and run. A guess from the fused denoiser of Stable
-Diffusion 1.5, whose 6.3 GB took 4 minutes to export and half a minute for each step in onnxruntime."""
+MINUTES_PER_GB = 4.5
+"""Of a release, on two CPU cores: graphs are made, compared with torch and run. Stable Diffusion 1.5 with random
+weights, 8.5 GB, took 38 minutes beside other work (benchmarks/results/export.json)."""
 
 
 def fetch_with_progress(
@@ -59,12 +60,20 @@ def announcement(bundle: Bundle) -> list[str]:
 
 def estimate(plan: Plan) -> list[str]:
     """What will be loaded, and about how long the export takes and how much disk."""
-    minutes = max(1, round(plan.size / 1e9 * MINUTES_PER_GB))
+    size = plan.size + len(plan.bundle.variants) * _denoiser_bytes(plan)
+    minutes = max(1, round(size / 1e9 * MINUTES_PER_GB))
     return [
         str(plan),
-        f"making a release of it takes about {minutes} min on two CPU cores, {gigabytes(plan.size)} of disk for the "
+        f"making a release of it takes about {minutes} min on two CPU cores, {gigabytes(size)} of disk for the "
         "release at most, and as much again while it is made; stopped, both go on at the next call",
     ]
+
+
+def _denoiser_bytes(plan: Plan) -> int:
+    """What the files have of the UNet and the ControlNets, which every variant of the denoiser holds once more."""
+    denoiser = {name: weights for name, weights in parts(plan.bundle).items() if name in ("unet", *SEATS)}
+    folders = {(weights.repo, weights.subfolder) for weights in denoiser.values()}
+    return sum(item.size for item in plan.items if (item.repo.name, item.file.rpartition("/")[0]) in folders)
 
 
 def _say(console: Console, line: str) -> None:

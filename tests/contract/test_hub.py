@@ -35,7 +35,7 @@ from export.licences import licence_facts, licence_lines, notice, write_notices
 from export.networks.load import load_networks
 from export.proofs.checks import check_schedule
 from export.sources import fetch_progress
-from export.sources.announcing import fetch_with_progress
+from export.sources.announcing import estimate, fetch_with_progress
 from export.sources.hub import fetch_bundle, licence_texts, local_folders, plan_fetch, with_folders
 from export.sources.hub_client import Hub
 from export.sources.lock import Lock
@@ -217,6 +217,17 @@ def test_loras_come_from_a_hub_too(place: Place) -> None:
         "LoRA acme/lora@main/few/steps.safetensors: revision 'main' of acme/lora can move"
         in place.refusal(msgspec.structs.replace(bundle, loras=[moving]))
     )
+
+
+def test_the_estimate_counts_the_denoiser_once_for_each_variant(place: Place) -> None:
+    def said(bundle: Bundle) -> str:
+        return "\n".join(estimate(plan_fetch(bundle, hub=place.hub, folder=place.bundles)))
+
+    plain = msgspec.structs.replace(from_hub(), variants={})
+    assert "3.01 MB of disk for the release" in said(plain)
+    two = {name: Variant(loras=[Lora(path="lora.safetensors")]) for name in ("few_step", "other")}
+    # The UNet is 3 MB, and its configuration some bytes.
+    assert "9.01 MB of disk for the release" in said(msgspec.structs.replace(plain, variants=two))
 
 
 def test_a_warm_cache_asks_nobody(place: Place) -> None:
