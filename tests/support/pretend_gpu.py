@@ -36,14 +36,6 @@ class Buffer:
         self.array[...] = array
 
 
-class RunOptions:
-    def __init__(self) -> None:
-        self.entries: dict[str, str] = {}
-
-    def add_run_config_entry(self, key: str, value: str) -> None:
-        self.entries[key] = value
-
-
 class Binding:
     def __init__(self) -> None:
         self.inputs: dict[str, Array | Buffer] = {}
@@ -98,8 +90,8 @@ class Session:
     def io_binding(self) -> Binding:
         return Binding()
 
-    def run_with_iobinding(self, binding: Binding, options: RunOptions) -> None:
-        graph = int(options.entries["gpu_graph_id"])
+    def run_with_iobinding(self, binding: Binding, options: onnxruntime.RunOptions) -> None:
+        graph = int(options.get_run_config_entry("gpu_graph_id"))
         self.runs.append(graph)
         assert binding.synchronized, "the copies of the inputs may not have ended"
         binding.synchronized = False
@@ -135,7 +127,7 @@ def _buffers(bound: Mapping[str, Any]) -> dict[str, Buffer]:
 class PretendGpu:
     """``runners.Runtime``. What may go wrong on a machine is an attribute."""
 
-    OrtValue, RunOptions = Buffer, RunOptions
+    OrtValue, RunOptions = Buffer, onnxruntime.RunOptions
 
     def __init__(self) -> None:
         self.has_provider = True
