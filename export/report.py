@@ -146,15 +146,22 @@ def tables(document: Mapping[str, Any], proof: Proof) -> Iterator[Table]:
             ("graph", "output", ">difference"),
             roundings,
         )
+    tiers = any(case.quality for case in proof.whole.cases)
     yield Table(
         "Whole pictures",
-        f"restyle against diffusers' pipeline: same photo, hints, noise and words; solver {proof.whole.solver}. "
+        f"restyle against diffusers' pipeline: same photo, hints, noise and words; solver {proof.whole.solver}"
+        f"{', or that of the quality' if tiers else ''}. "
         f"{_run(proof.whole)}Differences are of 255; of latents, before these are decoded, in their own units. The "
         "contrast is the standard deviation of diffusers' picture: without any, the comparison would mean little.",
-        ("width × height", ">seed", ">steps", ">guidance", ">difference", ">of latents", ">contrast"),
+        (
+            "width × height",
+            *(("quality",) if tiers else ()),
+            *(">seed", ">steps", ">guidance", ">difference", ">of latents", ">contrast"),
+        ),
         [
             (
                 f"{case.width} × {case.height}",
+                *((case.quality or "",) if tiers else ()),
                 *(str(case.seed), str(case.steps), f"{case.guidance_scale:g}"),
                 *(_number(case.difference), _number(case.latents), f"{case.contrast:.0f}"),
             )
