@@ -54,6 +54,13 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 """
 
 
+def _outside_of_make() -> dict[str, str]:
+    """The environment without what ``make check`` adds: as another make's child, make says where it is first."""
+    return {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    }
+
+
 class Checkout:
     """``folder`` can be set up with its own ``make``; ``wheels`` is the only place that pip takes packages from."""
 
@@ -114,7 +121,7 @@ class Checkout:
         return subprocess.Popen(
             ["make", *goals],
             cwd=self.folder,
-            env={**os.environ, **given, "PIP_CONFIG_FILE": os.devnull},
+            env={**_outside_of_make(), **given, "PIP_CONFIG_FILE": os.devnull},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
