@@ -56,7 +56,7 @@ def scheduler(
     grid: Sequence[int] = (),
 ) -> Any:
     """diffusers' scheduler for one of our solvers (a key of SCHEDULERS) on the schedule of a training; the keywords
-    are the members of a release's ``schedule``. ``grid``: the timesteps that it takes for any number of steps."""
+    are the members of a release's ``schedule``. ``grid``: timesteps, of which it takes what :func:`along` says for a number of steps."""
     kind, options = SCHEDULERS[solver]
     if spacing == "trailing":
         options = options | {"timestep_spacing": spacing}
@@ -71,8 +71,19 @@ def scheduler(
     if grid:
         set_timesteps = made.set_timesteps
         # The pipelines that start from a photo ask for a number of steps, and cannot be given timesteps.
-        made.set_timesteps = lambda *_, **__: set_timesteps(timesteps=list(grid))
+        made.set_timesteps = lambda steps, **_: set_timesteps(timesteps=along(grid, steps))
     return made
+
+
+def along(grid: Sequence[int], steps: int) -> list[int]:
+    """``steps`` timesteps of ``grid``, evenly apart, as `restyle` takes them where they lie on it. Raises ValueError
+    where some would lie between two of it."""
+    if steps == 1:
+        return [grid[0]]
+    stride, rest = divmod(len(grid) - 1, steps - 1)
+    if rest:
+        raise ValueError(f"{steps} steps do not lie on a grid of {len(grid)}")
+    return list(grid[::stride])
 
 
 @contextmanager

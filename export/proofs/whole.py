@@ -176,7 +176,7 @@ def judge(whole: Whole) -> Whole:
 def cases_of(bundle: Bundle, shapes: list[tuple[int, int]], small: bool) -> list[Case]:
     """One guided step for each corner of the bundle's ``shapes`` (height, width), and one whole picture: for each too
     when the networks are ``small``, else of FEW steps for the native shape. Of every further quality one whole picture
-    of the native shape, of FEW steps likewise."""
+    of the native shape, of few steps likewise."""
     (usual_quality, usual), native = bundle.usual, (bundle.native_size, bundle.native_size)
 
     def area(shape: tuple[int, int]) -> int:
@@ -186,6 +186,11 @@ def cases_of(bundle: Bundle, shapes: list[tuple[int, int]], small: bool) -> list
     if small:
         corners += [min(shapes), max(shapes)]  # the widest and the tallest
     cases: list[Case] = []
+
+    def few(kind: Defaults) -> int:
+        """FEW; along a grid more, so that the middle is among them, and so many that they lie on it."""
+        gaps = len(kind.grid) - 1
+        return next((steps for steps in range(FEW + 1, gaps + 2) if gaps % (steps - 1) == 0), FEW)
 
     def add(shape: tuple[int, int], quality: Quality | None, steps: int, guidance_scale: float) -> None:
         kind = bundle.kinds[quality]
@@ -206,10 +211,10 @@ def cases_of(bundle: Bundle, shapes: list[tuple[int, int]], small: bool) -> list
     for shape in dict.fromkeys(corners):
         add(shape, usual_quality, 1, max(GUIDANCE, usual.guidance_scale))
         if small or shape == native:
-            add(shape, usual_quality, usual.steps if small else FEW, usual.guidance_scale)
+            add(shape, usual_quality, usual.steps if small else few(usual), usual.guidance_scale)
     for quality, kind in bundle.kinds.items():
         if quality != usual_quality:
-            add(native, quality, kind.steps if small else FEW, kind.guidance_scale)
+            add(native, quality, kind.steps if small else few(kind), kind.guidance_scale)
     return cases
 
 

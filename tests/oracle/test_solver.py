@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from export.proofs.diffusers_pipeline import SCHEDULERS, scheduler
+from export.proofs.diffusers_pipeline import SCHEDULERS, along, scheduler
 from restyle.solver import (
     GRIDDED,
     LCM_STEPS,
@@ -135,6 +135,14 @@ def test_a_grid_serves_other_numbers_of_steps_too() -> None:
     logs = np.log(made.sigmas)
     np.testing.assert_allclose(logs[1:-1:2], (logs[:-2:2] + logs[2::2]) / 2, atol=0.02)
     assert solver_table("dpmpp_2m", 1, 1.0, ALPHAS, "epsilon", grid=ALIGN_YOUR_STEPS).timesteps == [999]
+
+
+def test_the_baseline_takes_the_same_timesteps_of_a_grid() -> None:
+    for steps in (1, 2, 4, 10):
+        table = solver_table("dpmpp_2m", steps, 1.0, ALPHAS, "epsilon", grid=ALIGN_YOUR_STEPS)
+        assert table.timesteps.tolist() == along(ALIGN_YOUR_STEPS, steps)
+    with pytest.raises(ValueError, match="3 steps do not lie on a grid of 10"):
+        along(ALIGN_YOUR_STEPS, 3)
 
 
 def test_a_latent_consistency_model_knows_fifty_timesteps() -> None:
