@@ -56,7 +56,8 @@ def scheduler(
     grid: Sequence[int] = (),
 ) -> Any:
     """diffusers' scheduler for one of our solvers (a key of SCHEDULERS) on the schedule of a training; the keywords
-    are the members of a release's ``schedule``. ``grid``: timesteps, of which it takes what :func:`along` says for a number of steps."""
+    are the members of a release's ``schedule``. ``grid``: timesteps, of which it takes what :func:`along` says for a
+    number of steps."""
     kind, options = SCHEDULERS[solver]
     if spacing == "trailing":
         options = options | {"timestep_spacing": spacing}
