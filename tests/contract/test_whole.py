@@ -187,6 +187,8 @@ def check_report(text: str, document: dict[str, Any], proof: Proof) -> None:
     cases = rows_of(text, "Whole pictures")
     for row, case in zip(cases, proof.whole.cases, strict=True):
         assert row[0] == f"{case.width} × {case.height}"
+        if case.quality:
+            assert row.pop(1) == case.quality
         assert [int(row[1]), int(row[2]), float(row[3])] == [case.seed, case.steps, case.guidance_scale]
         assert float(row[4]) == pytest.approx(case.difference, rel=0.06)
     (stated,) = re.findall(r"differ by (\S+) at most", text)
