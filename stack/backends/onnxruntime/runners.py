@@ -128,7 +128,21 @@ def open_runner(
         return CpuRunner(file, setup, runtime)
 
 
-class CpuRunner:
+class _Loaded:
+    """A session, and what its graph takes and gives."""
+
+    _session: Any
+
+    @property
+    def inputs(self) -> Sequence[Any]:
+        return cast(Sequence[Any], self._session.get_inputs())
+
+    @property
+    def outputs(self) -> Sequence[Any]:
+        return cast(Sequence[Any], self._session.get_outputs())
+
+
+class CpuRunner(_Loaded):
     """On the CPU, whatever else there is.
 
     ONNX Runtime keeps the memory of a run for the next one, and what a run of another shape cannot use of it is taken
@@ -149,14 +163,6 @@ class CpuRunner:
         self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._shapes: list[tuple[int, ...]] = []
 
-    @property
-    def inputs(self) -> Sequence[Any]:
-        return cast(Sequence[Any], self._session.get_inputs())
-
-    @property
-    def outputs(self) -> Sequence[Any]:
-        return cast(Sequence[Any], self._session.get_outputs())
-
     def run(self, names: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
         shapes = [array.shape for array in inputs.values()]
         options = None if shapes == self._shapes else self._giving_back
@@ -164,7 +170,7 @@ class CpuRunner:
         return cast(list[Array], self._session.run(list(names), dict(inputs), options))
 
 
-class CudaRunner:
+class CudaRunner(_Loaded):
     """On an NVIDIA GPU. Each input is copied there once, what is between stays there, each wanted output comes back.
 
     With CUDA graphs, the kernels of a shape that comes back are recorded and from then on started with one call: a
@@ -197,21 +203,13 @@ class CudaRunner:
         self._captured: dict[Shapes, _Captured] = {}
         self._seen: OrderedDict[Shapes, list[tuple[tuple[int, ...], Any]]] = OrderedDict()
         """Shapes that came once, with shapes and types of all outputs; the oldest go."""
-        self._session: Any = None
+        self._session = None
         try:
             self._session = self._open()
         except CudaUnavailable as error:
             if not self._most_graphs:
                 raise
             self._without_graphs(str(error.__cause__ or error))
-
-    @property
-    def inputs(self) -> Sequence[Any]:
-        return cast(Sequence[Any], self._session.get_inputs())
-
-    @property
-    def outputs(self) -> Sequence[Any]:
-        return cast(Sequence[Any], self._session.get_outputs())
 
     @property
     def graphs(self) -> int:
