@@ -43,6 +43,11 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     decoder: Literal["vae_decoder", "tiny_decoder"] = "vae_decoder"
     """What decodes the picture: the VAE, or the network ``tiny_decoder``."""
 
+    @property
+    def denoiser(self) -> str:
+        """The graph that runs the steps."""
+        return f"{VARIANT}{self.variant}" if self.variant else "denoiser"
+
 
 _OPTIONAL = [(field.name, field.type | UnsetType, UNSET) for field in msgspec.structs.fields(Defaults)]
 Tier: Any = msgspec.defstruct(

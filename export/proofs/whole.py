@@ -15,7 +15,7 @@ import hashlib
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.bundle import BUNDLES, Bundle, Variant
-from export.networks.load import load_network
+from export.networks.load import Network, load_network
 from export.networks.modules import bundle_of_graph
 from export.proofs.diffusers_pipeline import (
     ALWAYS,
@@ -40,7 +40,7 @@ from export.proofs.diffusers_pipeline import (
 from export.proofs.parity import ParityError
 from export.proofs.rehearsal import REPOSITORY, rehearse
 from export.publish import live_document
-from export.sampling import VARIANT, Defaults, Quality
+from export.sampling import Defaults, Quality
 from export.sources.tokenizer import load_tokenizer
 
 TOLERANCES = {"fp32": 0.05, "fp16": 10.0}
@@ -277,14 +277,20 @@ def paint_with_diffusers(bundle: Bundle, cases: list[Case], asked: Path, painted
     """Paint ``cases`` with diffusers: photo and noise of the file ``asked``, hints of the file ``painted``; writes
     ``answer`` with ``pixels_i``, ``latents_i`` and ``ids_i`` as `restyle` does."""
     tokenizer = load_tokenizer(bundle.tokenizer)
+    networks: dict[str, Network] = {}
+    denoiser = ""
     made: dict[str, NDArray[Any]] = {}
     with np.load(asked) as given, np.load(painted) as ours, torch.no_grad():
-        # One quality after the other: their networks are never in memory together.
+        # One quality after the other: no two UNets are in memory together, and nothing is loaded twice in a row.
         for quality, kind in bundle.kinds.items():
             chosen = [(index, case) for index, case in enumerate(cases) if case.quality == quality]
             if not chosen:
                 continue
-            pipeline = pipeline_of(bundle, kind, tokenizer)
+            if kind.denoiser != denoiser:
+                networks.pop("unet", None)
+                networks = load_pipeline(bundle, kind, networks)
+                denoiser = kind.denoiser
+            pipeline = pipeline_of(bundle, kind, tokenizer, networks)
             for index, case in chosen:
                 prompt, negative_prompt = case.words
                 photo = given[f"photo_{index}"]
@@ -308,12 +314,22 @@ def paint_with_diffusers(bundle: Bundle, cases: list[Case], asked: Path, painted
     np.savez(answer, allow_pickle=False, **made)
 
 
-def pipeline_of(bundle: Bundle, kind: Defaults, tokenizer: Any) -> Pipeline:
-    """diffusers' pipeline for one kind of the bundle's pictures. Raises BundleError."""
-    graph = f"{VARIANT}{kind.variant}" if kind.variant else "denoiser"
-    weights = bundle_of_graph(bundle, graph)
+def load_pipeline(
+    bundle: Bundle, kind: Defaults, loaded: Mapping[str, Network] | None = None
+) -> dict[str, Network]:
+    """The networks of diffusers' pipeline for one kind of the bundle's pictures; those of ``loaded`` stay. Raises
+    BundleError."""
+    weights, loaded = bundle_of_graph(bundle, kind.denoiser), loaded or {}
+    return {
+        name: loaded[name] if name in loaded else load_network(weights, name)
+        for name in pipeline_networks(bundle.seats)
+    }
+
+
+def pipeline_of(bundle: Bundle, kind: Defaults, tokenizer: Any, networks: Mapping[str, Network]) -> Pipeline:
+    """diffusers' pipeline for one kind of the bundle's pictures, with its networks. Raises BundleError."""
     return Pipeline(
-        {name: load_network(weights, name) for name in pipeline_networks(bundle.seats)},
+        networks,
         tokenizer,
         scheduler(kind.solver, **_schedule(bundle, kind)),
         kind.strength,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from export.bundle import load_bundle
 from export.proofs.diffusers_pipeline import hint
-from export.proofs.whole import pipeline_of
+from export.proofs.whole import load_pipeline, pipeline_of
 from export.sources.tokenizer import load_tokenizer
 from restyle.events import Result
 from restyle.models import Models
@@ -74,7 +74,7 @@ def theirs(quality: Any, hints: Hints) -> NDArray[Any]:
     if quality not in _PAINTED:
         bundle = load_bundle("tiny")
         kind = bundle.kinds[quality]
-        _PAINTED[quality] = pipeline_of(bundle, kind, _tokenizer())(
+        _PAINTED[quality] = pipeline_of(bundle, kind, _tokenizer(), load_pipeline(bundle, kind))(
             kind.steps,
             [hint(picture) for picture in hints],
             NOISE,
