@@ -7,20 +7,20 @@ all. ``tests/unit/test_flops.py`` compares the count with that of exported graph
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from functools import cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.tables import table_of
 from export.bundle import Bundle
 from export.graphs.making import Order
 from export.networks.load import skeleton
 from export.networks.modules import graph_module, graph_networks
+from export.proofs.diffusers_pipeline import ALWAYS
 from export.release import sizes_of
-from export.sampling import VARIANT, Defaults
-from restyle.solver import alphas_cumprod, solver_table
+from export.sampling import Defaults
 
 
 class FlopCounter:
@@ -48,7 +48,6 @@ class FlopCounter:
         """Operations of one picture of this kind, by graph. ``seen``: in another style than an earlier one of the same
         photo, whose parts are reused; the words are others."""
         guided, plain = self.steps(kind)
-        denoiser = f"{VARIANT}{kind.variant}" if kind.variant else "denoiser"
         found = Counter[str]()
         if not seen:
             for graph in ("depth", "detector", *(("segments",) if "segments" in self._bundle.seats else ())):
@@ -56,7 +55,7 @@ class FlopCounter:
             if kind.strength < 1.0:
                 found["vae_encoder"] += self.flops("vae_encoder")
         found["text_encoder"] += self.flops("text_encoder") * (2 if kind.guidance_scale > 1.0 else 1)
-        found[denoiser] += guided * self.flops(denoiser, 2) + plain * self.flops(denoiser, 1)
+        found[kind.denoiser] += guided * self.flops(kind.denoiser, 2) + plain * self.flops(kind.denoiser, 1)
         found[kind.decoder] += self.flops(kind.decoder)
         # The result is looked at too, to measure its quality.
         found["depth"] += self.flops("depth")
@@ -64,18 +63,7 @@ class FlopCounter:
 
     def steps(self, kind: Defaults) -> tuple[int, int]:
         """How many steps are guided, and how many follow the words alone."""
-        schedule = self._bundle.schedule
-        table = solver_table(
-            kind.solver,
-            kind.steps,
-            kind.strength,
-            alphas_cumprod(schedule.beta_start, schedule.beta_end, schedule.train_steps),
-            schedule.prediction,
-            spacing=kind.spacing or schedule.spacing,
-            grid=kind.grid,
-            start_noise=kind.start_noise,
-        )
-        low, high = kind.guidance_interval or (0.0, math.inf)
-        inside = (low < table.sigmas) & (table.sigmas <= high)
-        guided = int(inside.sum()) if kind.guidance_scale > 1.0 else 0
+        table = table_of(kind, self._bundle.schedule)
+        inside = int(table.inside(kind.guidance_interval or ALWAYS).sum())
+        guided = inside if kind.guidance_scale > 1.0 else 0
         return guided, len(table) - guided

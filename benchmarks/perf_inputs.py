@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.tables import table_of
 from export.contract import CANNY, TOKENS, python_specs
 from export.publish import release_specs
 from export.sampling import VARIANT, Defaults, Schedule
@@ -30,7 +31,6 @@ from measuring.sample import STYLE, sample_noise, sample_photo
 from orchestrator.domain.styles import STYLES
 from restyle.pictures.images import to_signal
 from restyle.prompt import Prompts
-from restyle.solver import alphas_cumprod, solver_table
 
 Inputs = dict[str, NDArray[Any]]
 
@@ -73,15 +73,7 @@ def _guided_step(release: Release) -> Inputs:
         msgspec.convert(facts["defaults"], Defaults),
         msgspec.convert(facts["schedule"], Schedule),
     )
-    table = solver_table(
-        defaults.solver,
-        defaults.steps,
-        defaults.strength,
-        alphas_cumprod(schedule.beta_start, schedule.beta_end, schedule.train_steps),
-        schedule.prediction,
-        spacing=schedule.spacing,
-        start_noise=defaults.start_noise,
-    )
+    table = table_of(defaults, schedule)
     middle, guidance = len(table) // 2, defaults.guidance_scale
     rows = 2 if guidance > 1.0 else 1
     words = np.random.default_rng(1).standard_normal((rows, TOKENS, facts["sizes"]["text_width"]))

@@ -71,6 +71,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.timesteps)
 
+    def inside(self, interval: tuple[float, float]) -> NDArray[np.bool_]:
+        """BOOL [n]: which steps begin at a noise level σ with low < σ ≤ high, for an ``interval`` (low, high)."""
+        low, high = interval
+        return np.asarray((low < self.sigmas) & (self.sigmas <= high))
+
 
 @dataclass(frozen=True)
 class _Grid:

@@ -34,8 +34,7 @@ def philox_noise(seed: int, step: int, shape: tuple[int, ...]) -> Floats:
 
 def guided_steps(request: Request, table: Table) -> NDArray[np.bool_]:
     """BOOL [n]: which steps of ``table`` are guided: those in the interval of the request's tier."""
-    low, high = request.tier.guidance_interval
-    return request.guided & (low < table.sigmas) & (table.sigmas <= high)
+    return request.guided & table.inside(request.tier.guidance_interval)
 
 
 async def denoise(
