@@ -107,7 +107,9 @@ JOB_FAILURES = Counter(
     ("code",),
     registry=REGISTRY,
 )
-JOBS_RUNNING = Gauge("reroom_worker_jobs", "Jobs that this worker runs", registry=REGISTRY)
+JOBS_RUNNING = Gauge(
+    "reroom_worker_jobs", "Jobs that this worker runs", multiprocess_mode="livesum", registry=REGISTRY
+)
 DENOISE_STEPS = Counter("reroom_denoise_steps_total", "Steps that models reported", registry=REGISTRY)
 PREVIEWS = Counter("reroom_previews_total", "Previews that models sent", registry=REGISTRY)
 STAGE_SECONDS = Counter(
@@ -187,7 +189,7 @@ ANALYTICS_EVENTS = Counter(
 BUDGET_USED = Gauge(
     "reroom_budget_used_ratio",
     "The share of this month's budget that is used; 0 without a budget",
-    multiprocess_mode="mostrecent",
+    multiprocess_mode="livemostrecent",
     registry=REGISTRY,
 )
 

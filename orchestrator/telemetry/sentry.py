@@ -2,7 +2,7 @@
 
 An event has the error's types and stack, the log message, and the ids of request, job and trace. It has no request, no
 local variables, no earlier log lines and no user. Sentry's own integration with Litestar is not used: it reads the
-whole body before the handler, and attaches it to the event even with ``send_default_pii`` off.
+whole body before the handler, and attaches it to the event even where personal data are not to be sent.
 """
 
 from __future__ import annotations
@@ -38,9 +38,14 @@ def start(dsn: str, service: str, version: str) -> None:
             default_integrations=False,
             auto_enabling_integrations=False,
             integrations=[LoggingIntegration(level=None, event_level=logging.ERROR)],
-            send_default_pii=False,
-            include_local_variables=False,
-            max_request_body_size="never",
+            # What replaces send_default_pii; a member that is left out would be collected.
+            data_collection={
+                "user_info": False,
+                "http_bodies": [],
+                "database_query_data": False,
+                "queues": False,
+                "stack_frame_variables": False,
+            },
             max_breadcrumbs=0,
             auto_session_tracking=False,
             before_send=_clean,

@@ -45,14 +45,13 @@ class SharedMetrics:
         return found
 
     def ended(self, pid: int) -> None:
-        """A process has died: its counts stay, its gauges go."""
+        """A process has died: its counts stay, its gauges go, which are all of the live kinds."""
         with self._lock:
             for file in self.folder.glob(f"*_{pid}.db"):
                 kind = file.name.partition("_")[0]
                 if kind in _ADDED_UP:
                     _add(file, self.folder / f"{kind}_0.db")
-                if kind in _ADDED_UP or file.name.startswith("gauge_live"):
-                    file.unlink()
+                file.unlink()
 
     def close(self) -> None:
         os.environ.pop(VARIABLE, None)
