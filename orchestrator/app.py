@@ -31,7 +31,7 @@ from orchestrator.api.files import FilesController
 from orchestrator.api.forms import FORM_OVERHEAD
 from orchestrator.api.health import HealthChecks, HealthController
 from orchestrator.api.intake import Uploads
-from orchestrator.api.observing import Observed, note_route
+from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.root import RootController
@@ -152,13 +152,12 @@ def upload_budget(settings: Settings) -> UploadBudget:
 
 
 async def _finish_response(message: Message, scope: Scope) -> None:
-    """Add security headers to every answer, and note its route."""
+    """Add security headers to every answer."""
     if message["type"] != "http.response.start" or scope["type"] != ScopeType.HTTP:
         return
     headers = MutableScopeHeaders.from_message(message)
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
-    note_route(scope)
 
 
 def main() -> None:

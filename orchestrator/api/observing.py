@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from litestar.datastructures import Headers, MutableScopeHeaders
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Send
 
 from orchestrator.telemetry import context, metrics, tracing
 
@@ -16,25 +16,16 @@ HEADER = "X-Request-Id"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
 """The route of a request to an address that there is not, and any method that is not a usual one."""
-_SEEN = "reroom.seen"
 
 log = logging.getLogger("orchestrator.access")
 
 
 @dataclass
 class _Seen:
-    """What is known of an exchange. Inner handlers may work on a copy of the scope, which has this same object."""
+    """What is known of an exchange."""
 
-    route: str = OTHER
     status: int = 500
     close_code: str = "client"
-
-
-def note_route(scope: Scope) -> None:
-    """Remember the route's template, once it is known."""
-    seen: _Seen | None = scope.get(_SEEN)  # type: ignore[assignment]
-    if seen is not None and (template := scope.get("path_template")):
-        seen.route = str(template)
 
 
 class Observed:
@@ -50,7 +41,6 @@ class Observed:
             return
         given = Headers.from_scope(scope)
         seen = _Seen()
-        scope[_SEEN] = seen
         token = context.request_id.set(context.chosen_request_id(given.get(HEADER.lower())))
         try:
             if scope["type"] == "http":
@@ -77,12 +67,12 @@ class Observed:
                 await self._app(scope, receive, with_id)
             finally:
                 seconds = time.perf_counter() - began
-                note_route(scope)
+                route = scope.get("path_template") or OTHER
                 metrics.HTTP_IN_PROGRESS.dec()
-                metrics.HTTP_REQUESTS.labels(method, seen.route, seen.status).inc()
-                metrics.HTTP_SECONDS.labels(method, seen.route).observe(seconds)
-                span.rename(f"{method} {seen.route}")
-                span.note(http__route=seen.route, http__response__status_code=seen.status)
+                metrics.HTTP_REQUESTS.labels(method, route, seen.status).inc()
+                metrics.HTTP_SECONDS.labels(method, route).observe(seconds)
+                span.rename(f"{method} {route}")
+                span.note(http__route=route, http__response__status_code=seen.status)
                 if seen.status >= 500:
                     span.failed(str(seen.status))
                 self._log(scope, seen, seconds)

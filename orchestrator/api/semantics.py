@@ -30,7 +30,11 @@ class Methods:
             return
         # A copy, because the server reads the client's method from its own scope.
         inner = scope | {"method": "GET"} if scope["method"] == "HEAD" else scope
-        await self._handler(inner, receive, self._with_allow(inner, send))
+        try:
+            await self._handler(inner, receive, self._with_allow(inner, send))
+        finally:
+            if inner is not scope and "path_template" in inner:
+                scope["path_template"] = inner["path_template"]  # for those outside
 
     def _with_allow(self, scope: HTTPScope, send: Send) -> Send:
         async def with_allow(message: Message) -> None:

@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,14 +73,21 @@ def labels(**given: str) -> frozenset[tuple[str, str]]:
     return frozenset(given.items())
 
 
-async def equal(port: int, name: str, truth: dict[frozenset[tuple[str, str]], float]) -> None:
+async def equal(port: int, name: str, truth: Mapping[frozenset[tuple[str, str]], float]) -> None:
     """Wait until the metric is the truth: a request is counted a moment after its answer. Samples of 0 do not count."""
     for _ in range(100):
         found = of(await scraped(port), name)
         if found == pytest.approx(truth):
             return
         await asyncio.sleep(0.03)
-    assert found == pytest.approx(truth), name
+    wrong = {
+        each: (found.get(each), truth.get(each))
+        for each in found | truth
+        if found.get(each) != truth.get(each)
+    }
+    pytest.fail(
+        f"{name}: (exported, true) are " + "; ".join(f"{dict(each)}: {pair}" for each, pair in wrong.items())
+    )
 
 
 @dataclass
@@ -238,8 +245,9 @@ async def play(script: Script, a_worker: Callable[[], Any]) -> None:
         await script.call("GET", f"/transform/status/{hanging}", "/transform/status/{job_id}")
         for job_id in (waits, "0" * 32):
             async with websockets.connect(f"{api.ws_url}/ws/transform/{job_id}") as socket:
-                async for _ in socket:
-                    pass
+                with suppress(websockets.ConnectionClosed):
+                    while True:
+                        await socket.recv()
         await check(hour)
         # A worker is killed over a job, which ends elsewhere, once.
         hanging = await script.submit(HANGS, "modern")
@@ -269,10 +277,10 @@ async def check(hour: Hour) -> None:
     found = of(await scraped(port), "reroom_http_requests_total")
     started = {each: value for each, value in found.items() if ("route", "/health/live") in each}
     await equal(port, "reroom_http_requests_total", {**hour.http, **started})
-    durations = {}
+    durations: Counter[frozenset[tuple[str, str]]] = Counter()
     for each, count in {**hour.http, **started}.items():
         short = frozenset(pair for pair in each if pair[0] != "status")
-        durations[short] = durations.get(short, 0) + count
+        durations[short] += int(count)
     await equal(port, "reroom_http_request_duration_seconds_count", durations)
     await equal(port, "reroom_http_requests_in_progress", {})
     await equal(port, "reroom_upload_bytes_total", {labels(): hour.upload_bytes})
@@ -383,7 +391,7 @@ async def test_one_trace_goes_from_the_request_to_each_step(hour: Hour) -> None:
     assert paths[f"{run} > restyle > transforming > denoise step"] == STEPS
     assert paths[f"{run} > storage put"] == 2
     failed = [span for span in trace if span.status.code == 2]
-    assert [span.name for span in failed] == ["triton restyle"]
+    assert sorted(span.name for span in failed) == ["restyle", "triton restyle"]
 
 
 async def test_an_unexpected_error_reaches_sentry_without_what_is_private(hour: Hour) -> None:

@@ -54,5 +54,5 @@ async def scripted(settings: Settings) -> AsyncIterator[Adapters]:
 
 
 if __name__ == "__main__":
-    worker.open_adapters = scripted
+    worker.__dict__["open_adapters"] = scripted
     sys.exit(worker.main())

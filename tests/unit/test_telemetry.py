@@ -117,7 +117,7 @@ def kill(process: subprocess.Popen[str]) -> int:
 
 def shown(shared: SharedMetrics) -> set[str]:
     registry = CollectorRegistry()
-    registry.register(shared)  # type: ignore[arg-type]
+    registry.register(shared)
     lines = generate_latest(registry).decode().splitlines()
     wanted = (
         "reroom_http_requests_total",
