@@ -32,8 +32,8 @@ DESCRIPTION = """Restyles photos of rooms: submit a photo, follow its job, fetch
 Errors are problem details (RFC 9457) with a stable `code` and the offending `field`. HEAD answers wherever GET does,
 OPTIONS at every address; 405 lists the methods in `Allow`. A body with `Content-Encoding` is answered 415.
 
-Every answer has `X-Request-Id`: that of the request if it has 8 to 64 letters, digits, `.`, `_` and `-`, else a new one.
-Name it when you report a problem.
+Every answer has `X-Request-Id`: that of the request if it has 8 to 64 letters, digits, `.`, `_` and `-`, or else a
+new one. Name it when you report a problem.
 
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 

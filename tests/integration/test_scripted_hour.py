@@ -82,7 +82,7 @@ async def equal(port: int, name: str, truth: Mapping[frozenset[tuple[str, str]],
         await asyncio.sleep(0.03)
     wrong = {
         each: (found.get(each), truth.get(each))
-        for each in found | truth
+        for each in {*found, *truth}
         if found.get(each) != truth.get(each)
     }
     pytest.fail(

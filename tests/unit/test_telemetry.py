@@ -1,4 +1,4 @@
-"""Logs, metrics of several processes, product events: what each does by itself. test_scripted_hour has them together."""
+"""Logs, metrics of several processes, product events: each by itself. test_scripted_hour has them together."""
 
 from __future__ import annotations
 
