@@ -24,6 +24,7 @@ from orchestrator.telemetry import CannotObserve, context, metrics, sentry, trac
 from orchestrator.telemetry.analytics import Analytics
 from orchestrator.telemetry.logs import JsonFormatter, TextFormatter, without_secrets
 from orchestrator.telemetry.shared import SharedMetrics
+from stack.stack import own_metrics_port
 from tests.support.receiver import Receiver, receiving
 
 # --- logs -------------------------------------------------------------------------------------------------------------
@@ -263,3 +264,11 @@ def test_spans_nest_and_carry_over() -> None:
 def test_a_wrong_dsn_is_one_sentence() -> None:
     with pytest.raises(CannotObserve, match=r"^SENTRY_DSN is not a DSN such as [^\n]*$"):
         sentry.start("sentry.example.org", "api", "1")
+
+
+def test_on_one_machine_every_program_has_a_port_for_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REROOM_METRICS_PORT", raising=False)
+    assert own_metrics_port({}, 2) == {}
+    monkeypatch.setenv("REROOM_METRICS_PORT", "9464")
+    assert own_metrics_port({}, 2) == {"REROOM_METRICS_PORT": "9466"}
+    assert own_metrics_port({"REROOM_METRICS_PORT": "1000"}, 1) == {"REROOM_METRICS_PORT": "1001"}
