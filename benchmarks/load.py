@@ -8,10 +8,11 @@ Both policies of ``orchestrator/adapters/triton/routing.py`` get the same arriva
 
 simulation   discrete events with step times from a profile (benchmarks/load_simulation.py says how a Triton is
              modelled), many seeds. ``policies``: a worker that takes every job at once. ``settings``: workers that run
-             a limited number of jobs at once, and two workers that do not see each other's jobs. ``assumed``: the same
-             profile with batches that save a given share, which nobody has measured: what a GPU might show.
-real         two embedded Tritons, each with its models on one core of its own, and the worker's own pool. This machine
-             has little more to give: clients, gRPC and Python share the two cores.
+             a limited number of jobs at once, two workers that do not see each other's jobs, and jobs that are all
+             alike. ``assumed``: the same profile with batches that save a given share, which nobody has measured: what
+             a GPU might show.
+real         two embedded Tritons, each with its models on one core of its own, with the profile, and the worker's own
+             pool. Client, gRPC and Python share the two cores with them.
 
 ``p99_gain`` is the p99 of seconds from arrival to end, fewest requests over cost-aware, all jobs of all seeds together;
 ``p50_gain`` likewise. ``slowdown``: these seconds over those of the same job alone. ``samples_per_execution``: of the
@@ -25,6 +26,8 @@ import argparse
 import asyncio
 import json
 import random
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, aclosing
@@ -35,11 +38,13 @@ import msgspec
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from tritonclient.grpc.aio import InferenceServerClient
 
 from benchmarks import RESULTS
 from benchmarks.batching import percentile
 from benchmarks.load_simulation import Asked, Device, Ended, Outcome, Simulation, trace
 from benchmarks.profile import Bucket, measure, on_cores
+from export.publish import LIVE, add_profile
 from measuring import report
 from measuring.counters import Counters, difference, parse
 from measuring.gates import Gate
@@ -70,8 +75,10 @@ SETTINGS: Mapping[str, tuple[int, int | None]] = {
 """Workers, and the jobs that each runs at once."""
 ASSUMED = (0.0, 0.3, 0.6)
 """What each step of a batch but the first is spared."""
-REAL_SECONDS = 60.0
-"""In which jobs arrive, for each policy."""
+REAL_SECONDS = 30.0
+"""In which jobs arrive, for each policy and round."""
+REAL_ROUNDS = 2
+"""Each with other arrivals, and the policies in the other order."""
 
 
 def table_of(release: Release, profile: Profile) -> WorkTable:
@@ -87,10 +94,14 @@ def sizes_of(table: WorkTable) -> list[Bucket]:
 
 
 def simulated(
-    table: WorkTable, seeds: Sequence[int], workers: int = 1, jobs: int | None = None
+    table: WorkTable,
+    seeds: Sequence[int],
+    workers: int = 1,
+    jobs: int | None = None,
+    sizes: Sequence[Bucket] = (),
 ) -> dict[str, Any]:
-    """Both policies over ``seeds``."""
-    device, sizes = Device(table), sizes_of(table)
+    """Both policies over ``seeds``; ``sizes`` are the photos', () = three shapes."""
+    device, sizes = Device(table), sizes or sizes_of(table)
     works = {(kind, size): table.work(*size, quality=kind) for kind in table.kinds for size in sizes}
     found: dict[str, list[Outcome]] = {name: [] for name in POLICIES}
     for seed in seeds:
@@ -163,10 +174,14 @@ def with_saving(table: WorkTable, saved: float) -> WorkTable:
 def simulation(table: WorkTable, seeds: Sequence[int]) -> dict[str, Any]:
     """Everything of the first part."""
     few = seeds[: max(2, len(seeds) // 4)]
+    alike = msgspec.structs.replace(table, kinds={table.quality: table.kinds[table.quality]})
     return {
         **simulated(table, seeds),
         "seeds": [seeds[0], seeds[-1]],
-        "settings": {name: simulated(table, few, *setting) for name, setting in SETTINGS.items()},
+        "settings": {
+            **{name: simulated(table, few, *setting) for name, setting in SETTINGS.items()},
+            "all jobs alike": simulated(alike, few, sizes=[(table.side, table.side)]),
+        },
         "assumed": {
             f"batches save {saved:.0%}": simulated(with_saving(table, saved), few) for saved in ASSUMED
         },
@@ -210,8 +225,6 @@ class Tritons:
 
     async def _counters(self) -> dict[str, Counters]:
         """The sums over all Tritons, while no request is running."""
-        from tritonclient.grpc.aio import InferenceServerClient
-
         await asyncio.sleep(0.2)
         total: dict[str, list[Any]] = {"model_stats": []}
         for url in self._urls:
@@ -228,12 +241,22 @@ def photo_of(size: Bucket) -> Any:
     return np.ascontiguousarray(square[: size[0], : size[1]])
 
 
-def real(release: Release, seed: int, seconds: float) -> dict[str, Any]:
+def with_profile(release: Release, profile: Mapping[str, Any], folder: Path) -> Release:
+    """The release with that profile, in ``folder``; its own folder stays as it is."""
+    shutil.copytree(release.folder / "versions", folder / "versions")
+    shutil.copy(release.folder / LIVE, folder / LIVE)
+    (folder / "models").symlink_to((release.folder / "models").resolve())
+    add_profile(folder, profile)
+    return Release(folder)
+
+
+def real(release: Release, profile: Mapping[str, Any], seed: int, seconds: float) -> dict[str, Any]:
     """Everything of the second part. The arrivals are as many as fit into ``seconds`` at SHARE of the capacity, which
     is measured before: jobs of every kind, one at a time, on one of the Tritons."""
     cores = sorted(range(usable_cores()))
     with ExitStack() as stack:
-        urls = []
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reroom-load-")))
+        release, urls = with_profile(release, profile, folder), []
         for number in range(TRITONS):
             with on_cores({cores[number % len(cores)]}):
                 urls.append(stack.enter_context(served(release)).grpc)
@@ -257,19 +280,20 @@ async def _real(
                 outcome = await one.answered(least_requests, [Asked(0.0, kind, size)], _Alone({}))
                 alone[kind, size] = min(alone.get((kind, size), 1e9), outcome.ended[0].seconds)
     mean = sum(alone.values()) / len(alone)
-    draw, at, arrivals = random.Random(seed), 0.0, []
-    while (at := at + draw.expovariate(SHARE * TRITONS / mean)) < seconds:
-        arrivals.append(Asked(at, *draw.choice(sorted(alone))))
-    found = {
-        name: [await tritons.answered(policy, arrivals, _Alone(alone))] for name, policy in POLICIES.items()
-    }
+    found: dict[str, list[Outcome]] = {name: [] for name in POLICIES}
+    for round_ in range(REAL_ROUNDS):
+        draw, at, arrivals = random.Random(seed + round_), 0.0, []
+        while (at := at + draw.expovariate(SHARE * TRITONS / mean)) < seconds:
+            arrivals.append(Asked(at, *draw.choice(sorted(alone))))
+        for name in list(POLICIES)[:: -1 if round_ % 2 else 1]:
+            found[name].append(await tritons.answered(POLICIES[name], arrivals, _Alone(alone)))
     return {
-        **compared({name: described(outcomes) for name, outcomes in found.items()}),
+        **compared({name: described(outcomes) for name, outcomes in found.items()}, found),
         "seconds_alone": {
             f"{kind} {height}x{width}": value for (kind, (height, width)), value in alone.items()
         },
-        "seed": seed,
-        "profiled": table.profile is not None,
+        "seeds": [seed, seed + REAL_ROUNDS - 1],
+        "arrivals_per_second": SHARE * TRITONS / mean,
     }
 
 
@@ -319,16 +343,14 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=("simulation", "real"), help="one of the two parts (both)")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help=f"of the simulation ({len(SEEDS)})")
-    parser.add_argument(
-        "--seconds", type=float, default=REAL_SECONDS, help="of arrivals in the real part (60)"
-    )
+    parser.add_argument("--seconds", type=float, default=REAL_SECONDS, help="of a real round (30)")
     parser.add_argument("--out", type=Path, default=RESULTS / "load.json")
     given = parser.parse_args()
     release = ready_release(given.bundle)
     # What was found for other bundles stays.
     document = report.read(given.out)
+    found = json.loads(given.profile.read_text()) if given.profile else measure(release, cores={0})
     if given.only != "real":
-        found = json.loads(given.profile.read_text()) if given.profile else measure(release, cores={0})
         profiled = table_of(release, msgspec.convert(found, Profile))
         document.setdefault("simulation", {})[given.bundle] = {
             **simulation(profiled, SEEDS[: given.seeds]),
@@ -336,7 +358,7 @@ def main() -> int:
         }
     if given.only != "simulation":
         document["real"] = {
-            **real(release, SEEDS[0], given.seconds),
+            **real(release, found, SEEDS[0], given.seconds),
             "release": release.facts["release"],
             **report.circumstances(),
         }

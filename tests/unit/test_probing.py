@@ -224,7 +224,8 @@ async def test_what_pictures_cost_is_what_restyle_said_last(client: ScriptedClie
     assert costs(prober) == 1.0
     await again(prober)
     assert prober.work_table is first
-    for unknown in ({"side": "of another version"}, {"quality": "splendid"}, {"buckets": []}):
+    others: list[dict[str, Any]] = [{"side": "of another version"}, {"quality": "splendid"}, {"buckets": []}]
+    for unknown in others:
         client.work |= unknown
         await again(prober)
         assert costs(prober) == 0.0

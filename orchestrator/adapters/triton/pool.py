@@ -224,9 +224,9 @@ class InferencePool(Inference):
         for job, load in self._line.begin(self._usable_policy, loads):
             self._coming[job].set_result(up[id(load)])
         if not up:
-            for coming in self._coming.values():
-                if not coming.done():
-                    coming.set_result(None)
+            for job in list(self._line.waiting):
+                self._line.leave(job)
+                self._coming[job].set_result(None)
 
     @property
     def _usable_policy(self) -> Policy:
