@@ -49,6 +49,7 @@ from orchestrator.server.exporting import DiskCollector, StoreCollector, exporti
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
+from orchestrator.services.costs import Costs
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.submissions import Submissions
@@ -125,7 +126,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         clients = Clients(settings.trusted_proxies)
         jobs = JobService(store, storage, max_queue=settings.max_queue, analytics=analytics)
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
-        submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes)
+        submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference))
         async with aclosing(submissions):
             yield Dependencies(
                 settings=settings,
