@@ -17,6 +17,11 @@
 Benchmarks may import every island, and only tests import them. The goals of speed stand in their scripts.
 """
 
+import os
+
 from measuring import ROOT as ROOT
+
+# Before it is imported, or it names the optional packages that it does not find.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -34,6 +34,7 @@ from export.proofs.diffusers_pipeline import Pipeline, hint, photo_latents
 from export.proofs.whole import load_pipeline, pipeline_of
 from export.sampling import Defaults, Quality
 from export.seats import DEFAULT_HINTS
+from export.sources.hub import local_folders, with_folders
 from export.sources.tokenizer import load_tokenizer
 from measuring.counters import Counters, difference
 from measuring.releases import Release
@@ -159,6 +160,8 @@ class DiffusersNetworks:
             raise BundleError(
                 f"{bundle.name}: diffusers is shown depth and Canny edges here, not {' and '.join(bundle.seats)}"
             )
+        # What comes from a hub is on this disk, since the release was made of it.
+        bundle = with_folders(bundle, local_folders(bundle))
         self.bundle, self.device, self.dtype = bundle, device, TYPES[precision]
         self.tokenizer = load_tokenizer(bundle.tokenizer)
         depth = graph_module(bundle, "depth", {"depth": load_network(bundle, "depth")})

@@ -78,6 +78,8 @@ def timed(release: Release, kinds: Sequence[Kind], rounds: int) -> dict[str, Any
     for kind in kinds:
         around = report.circumstances()
         cells = measure([Ours(release, "cpu"), Diffusers.of(release)], [kind], [1], rounds)
+        for side, why in cells[kind, 1].get("failed", {}).items():
+            raise RuntimeError(f"{kind or 'usual'}: {side} failed: {why}")
         found[kind or "usual"] = {
             **cells[kind, 1],
             "rounds": rounds,

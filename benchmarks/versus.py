@@ -4,13 +4,15 @@ a card's clocks, counts for all of them."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any
 
+import grpc
 import numpy as np
 from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
 
 from benchmarks.sides import Kind, Side
 from measuring.gpu import Gpu, Reading, summary, watched
@@ -19,6 +21,8 @@ from reroom.triton import RestyleError
 PAUSE = 0.3
 """Seconds before each turn, for threads that still spin."""
 OURS = "ours"
+FAILURES = (RuntimeError, RestyleError, InferenceServerException, grpc.RpcError)
+"""Of torch, memory included; of our model; and of the server, which may have ended."""
 
 Cells = dict[tuple[Kind, int], dict[str, Any]]
 """What was measured, by tier and batch; a cell's members are described at :func:`cell`."""
@@ -42,21 +46,18 @@ def measure(
             pictures: dict[str, NDArray[np.floating[Any]]] = {}
             for batch in batches:
                 failed: dict[str, str] = {}
-                able = []
                 for side in sides:
                     # The warm-up too: loading, compiling, recording.
-                    try:
+                    with _forgiving(side, failed):
                         if side.name not in pictures:
                             pictures[side.name] = side.exact(kind)
                         if batch > 1:
                             side.paint(kind, batch)
-                        able.append(side)
-                    except (RuntimeError, RestyleError) as error:
-                        failed[side.name] = str(error).strip().partition("\n")[0] or type(error).__name__
                     side.facts()
+                turns = _turns(sides, kind, batch, rounds, gpu, say, failed)
                 cells[kind, batch] = {
-                    **cell(_turns(able, kind, batch, rounds, gpu, say), batch),
-                    **{name: value for side in able for name, value in side.facts().items()},
+                    **cell(turns, batch),
+                    **{name: value for side in sides for name, value in side.facts().items()},
                     **({"failed": failed} if failed else {}),
                 }
             apart = differences(pictures)
@@ -72,18 +73,32 @@ def _turns(
     rounds: int,
     gpu: Gpu | None,
     say: Callable[[str], None],
+    failed: dict[str, str],
 ) -> dict[str, tuple[list[float], list[Reading]]]:
-    """Seconds of a batch, and the card's readings meanwhile, by side."""
+    """Seconds of a batch, and the card's readings meanwhile, by side; without those that are in ``failed`` or enter
+    it."""
     found: dict[str, tuple[list[float], list[Reading]]] = {side.name: ([], []) for side in sides}
     for number in range(1, rounds + 1):
         for side in sides:
+            if side.name in failed:
+                continue
             time.sleep(PAUSE)
             seconds, readings = found[side.name]
-            with watched(gpu, readings):
+            with _forgiving(side, failed), watched(gpu, readings):
                 seconds.append(side.paint(kind, batch))
+        found = {name: turns for name, turns in found.items() if name not in failed}
         latest = ", ".join(f"{name} {seconds[-1]:.2f} s" for name, (seconds, _) in found.items())
-        say(f"{kind or 'usual'}, batch {batch}, round {number} of {rounds}: {latest}")
+        say(f"{kind or 'usual'}, batch {batch}, round {number} of {rounds}: {latest or 'every side failed'}")
     return found
+
+
+@contextmanager
+def _forgiving(side: Side, failed: dict[str, str]) -> Iterator[None]:
+    """An error that a side may make, such as one of memory, is written into ``failed`` and ends nothing else."""
+    try:
+        yield
+    except FAILURES as error:
+        failed[side.name] = str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def cell(turns: Mapping[str, tuple[Sequence[float], Sequence[Reading]]], batch: int) -> dict[str, Any]:
