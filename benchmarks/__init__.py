@@ -21,7 +21,8 @@ import os
 
 from measuring import ROOT as ROOT
 
-# Before it is imported, or it names the optional packages that it does not find.
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+# Before these libraries are imported: they name every optional package that they lack, and warn of every prompt.
+for library in ("TRANSFORMERS", "DIFFUSERS"):
+    os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 RESULTS = ROOT / "benchmarks" / "results"
