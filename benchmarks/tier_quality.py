@@ -152,7 +152,13 @@ def measure(release: Release, rooms: int, pictures: Path | None = None) -> dict[
     if pictures is not None:
         for style in STYLES:
             sheet(kinds, pictures / f"{style}.png", style)
-    return {**judged(kinds, reference), **around, "release": release.facts["release"], "rooms": rooms}
+    return {
+        "kinds_are": "tiers" if "tiers" in release.facts else "numbers of steps: the release has no tiers",
+        **judged(kinds, reference),
+        **around,
+        "release": release.facts["release"],
+        "rooms": rooms,
+    }
 
 
 def judged(
