@@ -14,7 +14,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from export.bundle import load_bundle
 from export.sampling import Quality
-from measuring.counters import parse
+from measuring.counters import read_counters
 from measuring.memory import stubs_of
 from reroom.triton import RestyleRequest, Stage, TritonClient
 from stack.triton import TritonServer
@@ -48,7 +48,8 @@ async def ended(raw: InferenceServerClient) -> int:
 
 
 async def executions(raw: InferenceServerClient, model: str) -> int:
-    return parse(await raw.get_inference_statistics(model, as_json=True))[model].executions
+    """Once they do not grow any more: Triton counts a run a moment after its answer."""
+    return (await read_counters(raw))[model].executions
 
 
 async def wait_for_end(raw: InferenceServerClient, before: int) -> None:
