@@ -5,6 +5,8 @@
     python -m benchmarks.batching          what do several jobs at once gain?
     python -m benchmarks.reuse             how much sooner does the second style of a photo come?
     python -m benchmarks.tiers             what does a picture of each quality cost, in operations, seconds, quality?
+    python -m benchmarks.profile           how long do the graphs take here, by size and batch? (into the release)
+    python -m benchmarks.load              two Tritons under mixed load: what does cost-aware routing gain?
     python -m benchmarks.perf              perf_analyzer on every model; also writes its input files for people
     python -m benchmarks.stubs             what do jobs notice when the processes of Python models are killed?
     python -m benchmarks.attack            do honest clients wait while others attack the API?

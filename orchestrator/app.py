@@ -46,6 +46,7 @@ from orchestrator.server.connections import BoundedProtocol, Limits
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
+from orchestrator.services.costs import Costs
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.submissions import Submissions
@@ -118,7 +119,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         clients = Clients(settings.trusted_proxies)
         jobs = JobService(store, storage, max_queue=settings.max_queue)
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
-        submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes)
+        submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference))
         async with aclosing(submissions):
             yield Dependencies(
                 settings=settings,

@@ -88,6 +88,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where the keep mask is stored: its light pixels stay as photographed."""
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
+    cost: float = 1.0
+    """What it costs the models, for estimates; 1 = a picture of the default quality (:mod:`orchestrator.domain.cost`).
+    """
     created_at: float
     updated_at: float
     status: JobState = JobState.QUEUED

@@ -55,6 +55,12 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """Mean processing time of recent jobs, for estimates; None before the first."""
     rate: float | None
     """Jobs that end per second while others wait, as a slowly moving mean; None before that was measured."""
+    mean_cost: float = 1.0
+    """Mean cost (``Job.cost``) of the jobs whose mean time ``mean_seconds`` is."""
+    cost_rate: float | None = None
+    """The cost of the jobs that end per second, measured like ``rate``."""
+    waiting_cost: float = 0.0
+    """The cost of all jobs that wait."""
 
     @property
     def waiting(self) -> int:
@@ -107,6 +113,11 @@ class JobStore(ABC):
     @abstractmethod
     async def queue_position(self, job_id: str) -> int | None:
         """The number of jobs before it in the queue (0 = next); None when it is not waiting."""
+
+    @abstractmethod
+    async def cost_before(self, job_id: str) -> float | None:
+        """The cost of the jobs before it in the queue, which may take the mean of recent ones for each; None when it is
+        not waiting."""
 
     @abstractmethod
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:

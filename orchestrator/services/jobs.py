@@ -89,8 +89,10 @@ class JobService:
         preferences: Preferences,
         reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
+        cost: float = 1.0,
     ) -> JobView:
         """Store the photo and the mask (JPEGs from the upload gate) and queue a job, which uses up the reservation.
+        ``cost`` is what it costs the models, for estimates.
 
         Raises TooManyJobs, ReservationLost, Unavailable. After an error, a job that was queued nevertheless is
         cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still queue
@@ -106,6 +108,7 @@ class JobService:
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
             requires=[] if keep_mask is None else [KEEP_MASK],
             photo_digest=await asyncio.to_thread(photo_digest, photo),
+            cost=cost,
             created_at=now,
             updated_at=now,
         )
@@ -119,7 +122,7 @@ class JobService:
             if isinstance(error, QueueFull):
                 raise too_many(error.waiting, stats) from error
             raise
-        return self._estimated(job, stats.waiting, stats)
+        return self._estimated(job, stats.waiting, stats.waiting_cost, stats)
 
     async def status(self, job_id: str) -> JobView:
         """The job as of now; raises JobNotFound, Unavailable."""
@@ -158,11 +161,14 @@ class JobService:
     async def _view(self, job: Job) -> JobView:
         if job.status in TERMINAL:
             return JobView(job=job)
-        position = await self._store.queue_position(job.id) if job.status is JobState.QUEUED else None
-        return self._estimated(job, position, await self._store.stats())
+        position = before = None
+        if job.status is JobState.QUEUED:
+            position = await self._store.queue_position(job.id)
+            before = await self._store.cost_before(job.id)
+        return self._estimated(job, position, before, await self._store.stats())
 
-    def _estimated(self, job: Job, position: int | None, stats: QueueStats) -> JobView:
-        remaining = seconds_remaining(job, position, stats)
+    def _estimated(self, job: Job, position: int | None, before: float | None, stats: QueueStats) -> JobView:
+        remaining = seconds_remaining(job, before, stats)
         elapsed = max(0.0, self._clock() - job.created_at)
         return JobView(
             job=job,
@@ -191,12 +197,19 @@ def photo_digest(photo: bytes, owner: str = "") -> str:
     return hashlib.sha256(f"{owner}\n".encode() + photo).hexdigest()
 
 
-def seconds_remaining(job: Job, position: int | None, stats: QueueStats) -> float:
-    """Seconds until an unfinished job is finished.
+def seconds_remaining(job: Job, before: float | None, stats: QueueStats) -> float:
+    """Seconds until an unfinished job is finished; the jobs that wait before it cost ``before``.
 
-    The jobs before it end at the measured rate; then it takes as long as recent jobs did.
+    Those end at the measured rate; then it takes as long as recent jobs did, in proportion to their cost and its own.
     """
-    return (position or 0) / rate(stats) + job_seconds(stats) * (1 - job.progress)
+    own = job_seconds(stats) * job.cost / (stats.mean_cost or 1.0)
+    return (before or 0.0) / cost_rate(stats) + own * (1 - job.progress)
+
+
+def cost_rate(stats: QueueStats) -> float:
+    """The cost of the jobs that end per second when enough wait, as measured, or estimated from the time that one
+    takes."""
+    return stats.cost_rate or rate(stats) * (stats.mean_cost or 1.0)
 
 
 def rate(stats: QueueStats) -> float:
