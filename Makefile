@@ -77,7 +77,7 @@ up: driver $(SERVER) $(TRITON) $(RELEASE)
 		--device '$(DEVICE)'
 
 test: $(TESTS) $(TRITON) $(PERF) typescript
-	@setup/system.sh redis-server libseccomp2
+	@setup/system.sh redis-server libseccomp2 promtool amtool
 	$(VENV) -m pytest
 
 check: lint test

@@ -98,6 +98,8 @@ class Stack(Supervisor):
             "REROOM_PORT": str(port),
             "REROOM_API_PROCESSES": str(self.apis),
             "REROOM_DRAIN": str(DRAIN_SECONDS),
+            # A person reads the logs of this stack, and the ends of them in its reports.
+            "REROOM_LOG_FORMAT": os.environ.get("REROOM_LOG_FORMAT") or "text",
             **self._env,
         }
         live = f"{self.url}/health/live"

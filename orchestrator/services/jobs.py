@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from orchestrator.domain.events import EventRecord
-from orchestrator.domain.job import KEEP_MASK, TERMINAL, UPLOADS, Job, JobState
+from orchestrator.domain.job import DEFAULT_TIER, KEEP_MASK, TERMINAL, UPLOADS, Job, JobState
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
     JobNotFound,
@@ -28,6 +28,8 @@ from orchestrator.ports import (
     Unavailable,
 )
 from orchestrator.services.cleaning import clean, delete_pictures
+from orchestrator.telemetry import context, tracing
+from orchestrator.telemetry.analytics import NO_ANALYTICS, Analytics, since
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,9 @@ class JobService:
         *,
         max_queue: int = 1000,
         clock: Callable[[], float] = time.time,
+        analytics: Analytics = NO_ANALYTICS,
     ) -> None:
+        self._analytics = analytics
         self._store, self._storage, self._max_queue, self._clock = store, storage, max_queue, clock
 
     async def check_capacity(self) -> None:
@@ -98,6 +102,7 @@ class JobService:
         """
         stats = await self._store.stats()
         job_id, now = uuid.uuid4().hex, self._clock()
+        context.job_id.set(job_id)
         job = Job(
             id=job_id,
             style=style,
@@ -108,17 +113,21 @@ class JobService:
             photo_digest=await asyncio.to_thread(photo_digest, photo),
             created_at=now,
             updated_at=now,
+            request_id=context.request_id.get() or None,
         )
         try:
             await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
             if job.mask_key is not None and keep_mask is not None:
                 await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
-            await self._store.submit(job, max_waiting=self._max_queue, reservation=reservation)
+            with tracing.span("queue job", "PRODUCER", job__id=job_id, job__style=style):
+                job = msgspec.structs.replace(job, traceparent=tracing.traceparent())
+                await self._store.submit(job, max_waiting=self._max_queue, reservation=reservation)
         except BaseException as error:
             await asyncio.shield(self._undo(job_id))
             if isinstance(error, QueueFull):
                 raise too_many(error.waiting, stats) from error
             raise
+        self._analytics.emit("submitted", style=style, tier=preferences.quality or DEFAULT_TIER)
         return self._estimated(job, stats.waiting, stats)
 
     async def status(self, job_id: str) -> JobView:
@@ -129,6 +138,12 @@ class JobService:
         """Cancel a job; the photo of one that was waiting is deleted. Raises JobNotFound, JobFinished, Unavailable."""
         job = await self._store.cancel(_checked(job_id))
         if job.status in TERMINAL:
+            self._analytics.emit(
+                "cancelled",
+                style=job.style,
+                tier=job.preferences.quality or DEFAULT_TIER,
+                seconds=since(job.created_at),
+            )
             # If this fails, a worker deletes the photo soon, as it does for jobs that end while they run.
             with contextlib.suppress(Unavailable):
                 await clean(self._store, self._storage, [job_id])
@@ -219,4 +234,5 @@ def too_many(waiting: int, stats: QueueStats) -> TooManyJobs:
 def _checked(job_id: str) -> str:
     if not _JOB_ID.fullmatch(job_id):
         raise JobNotFound(job_id)
+    context.job_id.set(job_id)
     return job_id

@@ -20,6 +20,7 @@ from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, 
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
 from orchestrator.ports import (
     PHOTO_ID_SECONDS,
+    JobCount,
     JobFinished,
     JobNotFound,
     JobStore,
@@ -269,7 +270,7 @@ class RedisJobStore(JobStore):
     async def stats(self) -> QueueStats:
         silence_ms = int((self._lease_seconds + MAX_BLOCK) * 1000)
         reply = await self._call("stats", silence_ms=silence_ms)
-        queued, running, delayed, declined, dead, workers, mean, ends, span = reply
+        queued, running, delayed, declined, dead, workers, mean, ends, span, oldest = reply
         return QueueStats(
             queued=queued,
             running=running,
@@ -279,7 +280,19 @@ class RedisJobStore(JobStore):
             workers=workers,
             mean_seconds=float(mean) if mean else None,
             rate=float(ends) / float(span) if span and float(span) > 0 else None,
+            oldest_wait=float(oldest),
         )
+
+    async def counts(self) -> list[JobCount]:
+        with redis_calls():
+            fields: Any = await self._client.hgetall(self._keys.stats)
+        found = []
+        for name, jobs in fields.items():
+            if name.startswith("count:"):
+                _, what, style, tier = name.split(":")
+                outcome = None if what == "submitted" else what
+                found.append(JobCount(outcome=outcome, style=style, tier=tier, jobs=int(jobs)))
+        return found
 
     async def to_clean(self) -> list[str]:
         with redis_calls():

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.domain.codes import FailureCode
 from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, PortError, Unavailable
-from reroom.triton import PhotoAnalysis, RestyleEvent, RestyleRequest
+from orchestrator.telemetry import metrics, tracing
+from reroom.triton import PhotoAnalysis, RestyleEvent, RestyleRequest, Result
 
 ANSWER_SECONDS = 5.0
 """Seconds within which a server must answer a ping; otherwise it counts as down."""
@@ -68,13 +70,13 @@ class InferencePool(Inference):
         self._silence_seconds = silence_seconds
 
     def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
-        return self._run(lambda inference: inference.restyle(request))
+        return self._run("restyle", lambda inference: inference.restyle(request))
 
     async def analyse(self, photo: NDArray[np.uint8]) -> PhotoAnalysis:
         async def ask(inference: Inference) -> AsyncGenerator[PhotoAnalysis, None]:
             yield await inference.analyse(photo)
 
-        async with aclosing(self._run(ask)) as answers:
+        async with aclosing(self._run("analyse", ask)) as answers:
             return await anext(answers)
 
     async def ping(self) -> None:
@@ -104,21 +106,28 @@ class InferencePool(Inference):
         for server in self._servers:
             await server.stop_asking()
 
-    async def _run(self, call: Callable[[Inference], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
-        """The items that ``call`` yields on the least loaded server. Raises InferenceError."""
+    async def _run(
+        self, name: str, call: Callable[[Inference], AsyncGenerator[T, None]]
+    ) -> AsyncGenerator[T, None]:
+        """The items that ``call`` yields on the least loaded server. Raises InferenceError. ``name`` is for metrics and
+        traces."""
         tried: list[_Server] = []
         while True:
             server = await self._choose(tried)
             tried.append(server)
             yielded = broken = False
             server.load += 1
+            seen = _Seen(server.name, name)
             try:
                 async with aclosing(call(server.inference)) as items:
                     while (item := await self._next(server, items)) is not _END:
                         yielded = True
+                        if isinstance(item, Result | PhotoAnalysis):
+                            seen.succeeded()  # here, since callers may ask for no more
                         yield item
                 return
             except InferenceError as error:
+                seen.failed(error.code)
                 if error.code != UNAVAILABLE:
                     broken = error.retryable
                     raise
@@ -127,6 +136,7 @@ class InferencePool(Inference):
                     raise
             finally:
                 server.unload(PENALTY_SECONDS if broken else 0.0)
+                seen.ended()
 
     async def _choose(self, tried: list[_Server]) -> _Server:
         """The least loaded server that is up and was not tried. Raises InferenceError."""
@@ -167,6 +177,28 @@ class InferencePool(Inference):
 
     def _why_down(self) -> str:
         return "; ".join(f"{server.name}: {server.fault}" for server in self._servers if not server.up)
+
+
+class _Seen:
+    """The metrics and the span of a request to a server, from its beginning to ``ended``."""
+
+    def __init__(self, server: str, call: str) -> None:
+        self._server, self._call = server, call
+        self._began = time.monotonic()
+        self._span = tracing.begin(f"triton {call}", "CLIENT", server__address=server)
+        metrics.TRITON_REQUESTS.labels(server).inc()
+
+    def succeeded(self) -> None:
+        metrics.TRITON_SECONDS.labels(self._server, self._call).observe(time.monotonic() - self._began)
+
+    def failed(self, code: str) -> None:
+        known = FailureCode.of(code)
+        metrics.TRITON_FAILURES.labels(self._server, self._call, known).inc()
+        self._span.failed(known)
+
+    def ended(self) -> None:
+        metrics.TRITON_REQUESTS.labels(self._server).dec()
+        self._span.end()
 
 
 class _Server:
@@ -217,12 +249,14 @@ class _Server:
 
     def mark_down(self, reason: str) -> None:
         """It gets no requests until it answers a ping."""
+        metrics.TRITON_UP.labels(self.name).set(0)
         if self.up:
             _log.warning("%s is down: %s", self.name, reason)
             self._asked_at = time.monotonic()
         self.fault = reason or "no reason given"
 
     def _serves(self) -> None:
+        metrics.TRITON_UP.labels(self.name).set(1)
         if not self.up:
             _log.info("%s serves again", self.name)
         self.fault = ""

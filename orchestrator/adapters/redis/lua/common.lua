@@ -67,9 +67,16 @@ local function forget_entry(id, entry)
   redis.call('ZREM', DECLINED, id)
 end
 
+-- Counts a job that was submitted or has ended, by style and tier: for metrics. Records of older versions have no tier.
+local function count(what, id)
+  local job = redis.call('HMGET', JOB .. id, 'style', 'tier')
+  redis.call('HINCRBY', STATS, 'count:' .. what .. ':' .. (job[1] or '') .. ':' .. (job[2] or DEFAULT_TIER), 1)
+end
+
 local function terminate(id, entry, change, ...)
   apply(id, change, ...)
   forget_entry(id, entry)
+  count(redis.call('HGET', JOB .. id, 'status'), id)
   if redis.call('HGET', JOB .. id, 'status') ~= COMPLETED then
     redis.call('ZADD', CLEANUP, NOW_MS, id)
   end

@@ -17,6 +17,7 @@ local entry = redis.call('XADD', QUEUE, '*', 'job', args.job)
 redis.call('ZADD', WAITING, order, args.job)
 redis.call('HSET', JOB .. args.job, 'entry', entry, 'order', order, 'begun', '0', unpack(args.record))
 apply(args.job, args.change)
+count('submitted', args.job)
 if reservation then
   redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
 end
