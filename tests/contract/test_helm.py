@@ -157,6 +157,24 @@ def test_bad_values_get_a_sentence() -> None:
         assert sentence in answers[name].refusal, name
 
 
+def test_metrics_are_read_where_they_are(charts: dict[str, Rendered]) -> None:
+    chart = charts["gpu-values"]
+    monitors = chart.kind("PodMonitor")
+    assert set(monitors) == {"reroom-api", "reroom-worker", "reroom-triton"}
+    for monitor in monitors.values():
+        part = monitor["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        ports = {each["name"]: each["containerPort"] for each in container(chart, part)["ports"]}
+        if part != "triton":
+            settings = Settings.model_validate(environment(chart, part))
+            assert (settings.metrics_host, settings.metrics_port) == ("0.0.0.0", ports[endpoint["port"]])
+    off = render(CHART, {"": {"metrics": {"port": 0, "podMonitors": True}}})[""]
+    assert Settings.model_validate(environment(off, "worker")).metrics_port is None
+    assert set(off.kind("PodMonitor")) == {"reroom-triton"}
+    assert "reroom-metrics" not in off.kind("NetworkPolicy")
+
+
 def test_another_releases_names_hold_the_chart_s() -> None:
     (answer,) = render(CHART, {"": {}}, release="staging").values()
     assert set(answer.kind("Deployment")) == {"staging-reroom-api", "staging-reroom-worker"}
@@ -347,6 +365,10 @@ def test_nothing_else_is_reached(charts: dict[str, Rendered]) -> None:
         ("api", "triton", "grpc", True),
         ("worker", "triton", "grpc", True),
         ("redis", "triton", "grpc", False),
+        ("ns:monitoring", "api", "metrics", True),
+        ("ns:monitoring", "worker", "metrics", True),
+        ("ns:ingress", "api", "metrics", False),
+        ("api", "worker", "metrics", False),
         ("ns:monitoring", "triton", "metrics", True),
         ("ns:monitoring", "triton", "grpc", False),
         ("ns:other", "triton", "grpc", False),

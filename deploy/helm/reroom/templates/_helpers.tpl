@@ -25,6 +25,15 @@ app.kubernetes.io/instance: {{ $.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
+{{/* Finds the pods of API and workers. */}}
+{{- define "reroom.servers" -}}
+matchLabels:
+  app.kubernetes.io/name: reroom
+  app.kubernetes.io/instance: {{ .Release.Name }}
+matchExpressions:
+  - {key: app.kubernetes.io/component, operator: In, values: [api, worker]}
+{{- end -}}
+
 {{/* An object's name and labels: takes (list $ part), or (list $ part suffix) for a further object of the part. */}}
 {{- define "reroom.metadata" -}}
 {{- $ := index . 0 -}}
@@ -219,6 +228,12 @@ capabilities:
 {{- else }}
 - name: REROOM_STORAGE_DIR
   value: /var/lib/reroom
+{{- end }}
+{{- with .Values.metrics.port }}
+- name: REROOM_METRICS_HOST
+  value: 0.0.0.0
+- name: REROOM_METRICS_PORT
+  value: {{ . | quote }}
 {{- end }}
 {{- range $name, $value := omit .Values.settings "REROOM_SANDBOX" }}
 - name: {{ $name }}
