@@ -175,6 +175,19 @@ def test_metrics_are_read_where_they_are(charts: dict[str, Rendered]) -> None:
     assert "reroom-metrics" not in off.kind("NetworkPolicy")
 
 
+def test_the_alerts_are_those_of_the_containers_but_for_tritons_that_were_scaled_away(
+    charts: dict[str, Rendered],
+) -> None:
+    known = yaml.safe_load((ROOT / "docker" / "monitoring" / "rules.yml").read_text())["groups"]
+    (scaled,) = charts["gpu-values"].kind("PrometheusRule").values()
+    (always,) = render(CHART, {"": {"metrics": {"rules": True}}})[""].kind("PrometheusRule").values()
+    assert always["spec"]["groups"] == known
+    left_out = {"ReroomTritonDown", "ReroomTargetDown"}
+    for group in known:
+        group["rules"] = [rule for rule in group["rules"] if rule.get("alert") not in left_out]
+    assert scaled["spec"]["groups"] == known
+
+
 def test_another_releases_names_hold_the_chart_s() -> None:
     (answer,) = render(CHART, {"": {}}, release="staging").values()
     assert set(answer.kind("Deployment")) == {"staging-reroom-api", "staging-reroom-worker"}

@@ -33,6 +33,7 @@ def test_files_of_others_are_links() -> None:
     files = {file.name: file.resolve() for file in (CHART / "files").iterdir()}
     assert files == {
         "redis.conf": ROOT / "stack" / "redis.conf",
+        "rules.yml": ROOT / "docker" / "monitoring" / "rules.yml",
         "settings.md": ROOT / "docs" / "settings.md",
     }
     assert all(file.is_symlink() for file in (CHART / "files").iterdir())
