@@ -15,10 +15,10 @@ from orchestrator.api.access import Rule, access
 from orchestrator.api.bodies import json_body, operation_with
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.json_text import NotJson, complaint, decode_json
-from orchestrator.api.presenters import Time, rfc3339
+from orchestrator.api.key_data import KeyData, key_data
 from orchestrator.api.reading import read_body
 from orchestrator.domain.codes import ProblemCode
-from orchestrator.domain.keys import DEFAULT_PLAN, PLAN, Key, Scope
+from orchestrator.domain.keys import DEFAULT_PLAN, PLAN, Scope
 from orchestrator.services.keys import GRACE_SECONDS, KeyService, MadeKey
 
 T = TypeVar("T")
@@ -41,22 +41,6 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The body of ``POST /admin/keys/{id}/rotate``."""
 
     grace: Annotated[int, Meta(ge=0, le=YEARS)] = int(GRACE_SECONDS)
-
-
-class KeyData(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key without its secrets."""
-
-    id: str
-    name: str
-    scopes: list[Scope]
-    plan: str
-    created_at: Time
-    expires_at: Time | None
-    revoked_at: Time | None
-    last_used_at: Time | None
-    """To the minute."""
-    secrets: int
-    """How many secrets are accepted now: 0 once it was revoked or has expired, 2 while a rotated one lives on."""
 
 
 class KeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,21 +123,6 @@ class KeysController(Controller):
         return KeyAnswer(data=key_data(await keys.revoke(key_id)))
 
 
-def key_data(key: Key) -> KeyData:
-    now = time.time()
-    return KeyData(
-        id=key.id,
-        name=key.name,
-        scopes=key.scopes,
-        plan=key.plan,
-        created_at=rfc3339(key.created),
-        expires_at=_time(key.expires),
-        revoked_at=_time(key.revoked),
-        last_used_at=_time(key.last_used),
-        secrets=sum(secret.lives(now) for secret in key.secrets) if key.lives(now) else 0,
-    )
-
-
 def decode(body: bytes, kind: type[T]) -> T:
     """The body as ``kind``. Raises Problem, whose field names the member."""
     try:
@@ -168,10 +137,6 @@ def decode(body: bytes, kind: type[T]) -> T:
 
 def _made(made: MadeKey) -> KeyMade:
     return KeyMade(key=made.text, data=key_data(made.key))
-
-
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else rfc3339(seconds)
 
 
 def _uncounted(count: int) -> None:

@@ -7,7 +7,7 @@ Needs Redis ≥ 6.2 with ``appendonly yes``, ``appendfsync always`` and ``maxmem
 """
 
 from orchestrator.adapters.redis.connection import AccessDenied
-from orchestrator.adapters.redis.key_store import RedisKeyStore
+from orchestrator.adapters.redis.key_store import RedisKeyStore, open_keys
 from orchestrator.adapters.redis.store import RedisJobStore
 
-__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore"]
+__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore", "open_keys"]
