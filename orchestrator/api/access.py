@@ -163,15 +163,15 @@ async def _caller(connection: Connection, needed: Scope, *, tickets: bool) -> Ca
 
 
 def _sent(connection: Connection) -> str | None:
-    """The key or token of the headers; None if there is neither. In open mode a header with another scheme than Bearer,
-    such as a proxy's own, is none."""
+    """The key or token of the headers; None if there is none. Authorization with another scheme than Bearer, such as a
+    proxy's own, is none."""
     header = connection.headers.get("authorization")
     if header is not None:
         scheme, _, text = header.partition(" ")
         if scheme.lower() == "bearer":
-            return text.strip()
+            return text.strip() or None
     key = connection.headers.get("x-api-key")
-    return None if key is None else key.strip()
+    return None if key is None else key.strip() or None
 
 
 def _without_key(connection: Connection, needed: Scope) -> Caller:
