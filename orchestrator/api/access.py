@@ -122,6 +122,11 @@ def admitted(scope: AsgiScope) -> Caller:
     return caller
 
 
+def has_caller(scope: AsgiScope) -> bool:
+    """Whether the request was let in because of who makes it."""
+    return _CALLER in scope.get("state", {})
+
+
 async def is_admin(connection: Connection) -> bool:
     """Whether an administrator uses this public route. False also when the store does not say so in time: the route
     answers without it."""

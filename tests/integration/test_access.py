@@ -208,6 +208,9 @@ async def test_with_the_scope_and_without(
         status, body = await ask(api, method, path, headers, await a_job_of(api, owner))
         # The bodies here are mostly wrong, which is found out later.
         assert status < 500, body
+        if method == "GET":
+            address = path.replace("{job_id}", UNKNOWN).replace("{key_id}", "0" * 16)
+            assert (await api.http.get(address, headers=headers)).headers["cache-control"] == "no-store"
         assert status not in (401, 403), body
         assert status != 404 or body["code"] == "key_not_found"
 
