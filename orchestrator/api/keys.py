@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from litestar import Controller, Request, delete, get, post
+from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
@@ -35,6 +36,11 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=3)]
     plan: Annotated[str, Meta(pattern=PLAN)] = DEFAULT_PLAN
     expires_in: Annotated[int, Meta(ge=1, le=YEARS)] | None = None
+
+    def __post_init__(self) -> None:
+        # In Python, unlike JSON Schema, "$" also matches before a line break at the end.
+        if not re.fullmatch(PLAN, self.plan):
+            raise ValueError("plan must have 1 to 40 of a-z, 0-9, _ and -")
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,11 +118,11 @@ class KeysController(Controller):
         asked = decode(await read_body(request, _uncounted), Rotation)
         return _made(await keys.rotate(key_id, asked.grace))
 
-    @delete(
-        "/{key_id:str}",
+    @post(
+        "/{key_id:str}/revoke",
         status_code=200,
         operation_id="revoke_key",
-        summary="Revoke an API key; it is refused from now on",
+        summary="Revoke an API key: it is refused from now on, and stays in the list",
         responses=problems(400, 404, 503),
     )
     async def revoke(self, key_id: FromPath[str], keys: NamedDependency[KeyService]) -> KeyAnswer:
