@@ -339,7 +339,7 @@ def test_the_stack_is_open_to_its_own_machine_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, open: str
 ) -> None:
     monkeypatch.delenv("REROOM_OPEN", raising=False)
-    stack = Stack(tmp_path, release=tmp_path, host=host)
+    stack = Stack(tmp_path, release=RELEASE, host=host)
     (api,) = [part for part in stack._parts() if part.name == "api"]
     assert api.env["REROOM_OPEN"] == open
     if open == "true":
