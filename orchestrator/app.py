@@ -19,6 +19,7 @@ from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
 from orchestrator.adapters.opening import open_adapters, open_store
+from orchestrator.api.access import check_access, every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
 from orchestrator.api.clients import Clients
@@ -31,11 +32,13 @@ from orchestrator.api.files import FilesController
 from orchestrator.api.forms import FORM_OVERHEAD
 from orchestrator.api.health import HealthChecks, HealthController
 from orchestrator.api.intake import Uploads
+from orchestrator.api.keys import KeysController
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.root import RootController
 from orchestrator.api.semantics import Methods, refuse_coded_body
+from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
@@ -52,6 +55,7 @@ from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.costs import Costs
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
+from orchestrator.services.keys import KeyService
 from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.telemetry import CannotObserve, logs
@@ -78,9 +82,11 @@ ROUTES = (
     HealthController,
     TransformController,
     UploadsController,
+    TicketsController,
     AnalyzeController,
     FilesController,
     DebugController,
+    KeysController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
 
@@ -94,13 +100,14 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[*ROUTES, schema_controller(ROUTES, settings.max_upload_bytes), watch],
         lifespan=[_lifespan(settings)],
         dependencies=providers(),
-        guards=[refuse_coded_body],
+        guards=[check_access, refuse_coded_body],
         exception_handlers={Exception: handle_error},
         request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD,
         before_send=[_finish_response],
         openapi_config=None,
         logging_config=None,
     )
+    every_handler(app.routes)  # raises for a route that does not say who may use it
     # Wraps all answers, while Litestar's own middleware wraps only routes.
     timed = AnswerWithin(Methods(app.asgi_handler, app.routes), settings.answer_seconds)
     app.asgi_handler = Observed(CrossOrigin(timed, settings.origins))
@@ -130,6 +137,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         async with aclosing(submissions):
             yield Dependencies(
                 settings=settings,
+                keys=KeyService(adapters.keys, admin_token=settings.administrator),
                 store=store,
                 storage=storage,
                 signed_files=storage if isinstance(storage, SignedFiles) else None,
@@ -159,6 +167,9 @@ async def _finish_response(message: Message, scope: Scope) -> None:
     headers = MutableScopeHeaders.from_message(message)
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
+    if has_caller(scope):
+        # Caches know that answers to Authorization are not for others, but not those to X-API-Key or a ticket.
+        headers.setdefault("Cache-Control", "no-store")
 
 
 def main() -> None:
@@ -167,6 +178,8 @@ def main() -> None:
     try:
         settings = load_settings()
         _log_to_stderr(settings)
+        if settings.open:
+            log.warning("REROOM_OPEN: whoever is on this machine may use the service without a key")
         for warning in settings.warnings:
             log.warning(warning)
         if settings.api_processes == 1:
@@ -219,7 +232,17 @@ def serve_in_process(sockets: Sequence[socket.socket]) -> None:
 def _log_to_stderr(settings: Settings) -> None:
     logs.configure("api", settings.log_format, settings.log_level)
     # orchestrator.server.connections logs the same, with the reason and less often.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != INVALID_REQUEST)
+    logging.getLogger("uvicorn.error").addFilter(_without_secrets)
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """A filter for uvicorn's log. It takes the query, which may hold a ticket, out of what uvicorn says of a WebSocket:
+    '%s - "WebSocket %s" [accepted]'. It drops INVALID_REQUEST."""
+    if isinstance(record.args, tuple) and "WebSocket %s" in str(record.msg):
+        record.args = tuple(
+            argument.partition("?")[0] if isinstance(argument, str) else argument for argument in record.args
+        )
+    return record.msg != INVALID_REQUEST
 
 
 def _uvicorn(settings: Settings) -> dict[str, Any]:

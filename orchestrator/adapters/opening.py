@@ -6,19 +6,20 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.adapters.redis import RedisJobStore, open_keys
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.observed import observed
 from orchestrator.adapters.storage.s3 import open_s3
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
-from orchestrator.ports import Inference, JobStore, Storage
+from orchestrator.ports import Inference, JobStore, KeyStore, Storage
 from orchestrator.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True)
 class Adapters:
     store: JobStore
+    keys: KeyStore
     storage: Storage
     inference: Inference
 
@@ -31,12 +32,13 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
         try:
             store = _store(settings)
             stack.push_async_callback(store.aclose)
+            keys = await stack.enter_async_context(open_keys(settings.redis_url, settings.redis_prefix))
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
             raise SettingsError(f"wrong settings in the environment: {error}") from error
         storage = await stack.enter_async_context(open_storage(settings))
-        yield Adapters(store, observed(storage), inference)
+        yield Adapters(store, keys, observed(storage), inference)
 
 
 @asynccontextmanager
