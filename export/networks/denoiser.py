@@ -65,12 +65,11 @@ class Denoiser(nn.Module):
         for index, (controlnet, name) in enumerate(zip(self.controlnets, self.hints, strict=True)):
             hint = given[name]
             assert hint is not None
-            picture = narrow(_signal(hint), self.unet)
             residuals, residual_mid = controlnet(
                 sample,
                 steps,
                 encoder_hidden_states=words,
-                controlnet_cond=per_row(self.embeddings[index](picture)),
+                controlnet_cond=per_row(self.embedded(index, hint)),
                 conditioning_scale=narrow(per_row(control_scale[:, index]).view(-1, 1, 1, 1), self.unet),
                 return_dict=False,
             )
@@ -90,6 +89,11 @@ class Denoiser(nn.Module):
         guided = unconditional + guidance * (conditional - unconditional)
         x0 = p * latents + q * guided
         return a * latents + b * x0 + c * x0_previous + d * noise, x0
+
+    def embedded(self, index: int, hint: Tensor) -> Tensor:
+        """The hint of ControlNet ``index``, UINT8 [B,H,W] or [B,H,W,3], as its first layer adds it: [B,C,h,w]."""
+        embedded: Tensor = self.embeddings[index](narrow(_signal(hint), self.unet))
+        return embedded
 
 
 def _signal(hint: Tensor) -> Tensor:

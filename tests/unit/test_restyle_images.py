@@ -13,6 +13,7 @@ from restyle.pictures.images import (
     fit_photo,
     from_bucket,
     latent_mask,
+    linear_pixels,
     paste_kept,
     preview_jpeg,
     resize,
@@ -139,6 +140,6 @@ def test_a_latent_cell_is_kept_as_far_as_its_pixels_are() -> None:
 def test_a_preview_is_a_small_jpeg_whatever_the_latents() -> None:
     matrix = np.ones((5, 3), np.float32)
     noise = np.random.default_rng(0).standard_normal((1, 4, 64, 64)).astype(np.float32) * 20
-    jpeg = preview_jpeg(noise, matrix, fit_photo(512, 512, [(512, 512)]))
+    jpeg = preview_jpeg(linear_pixels(noise, matrix), fit_photo(512, 512, [(512, 512)]))
     assert jpeg[:3] == b"\xff\xd8\xff"
     assert len(jpeg) <= 20_000

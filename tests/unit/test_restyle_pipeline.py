@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from restyle.analysis import analyse
-from restyle.events import Analysis, Event, Result, Stage, Step
+from restyle.events import Analysis, Event, Preview, Result, Stage, Step
 from restyle.models import BrokenPicture
 from restyle.pictures.images import fit_photo, from_bucket, to_bucket
 from restyle.pictures.recolouring import Recolouring
@@ -100,6 +100,22 @@ async def test_a_poor_picture_is_tried_again_with_stronger_control_and_the_same_
     progress = [event.progress for event in events if not isinstance(event, Result)]
     assert progress == sorted(progress)
     assert [event.step for event in events if isinstance(event, Step)] == [1, 2, 1, 2]
+
+
+async def test_a_preview_is_the_tiny_decoders_picture_where_the_release_has_one(release: Release) -> None:
+    models = ScriptedModels([RESTYLED, PHOTO])
+    events = await run(release, models, preview_every=1)
+    (preview,) = (event for event in events if isinstance(event, Preview))
+    shown = cv2.imdecode(np.frombuffer(preview.jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert shown is not None
+    np.testing.assert_allclose(shown.mean((0, 1)), RESTYLED.mean((0, 1)), atol=3)
+    assert models.asked.count("tiny_decoder") == 1
+
+    others = {name: version for name, version in release.versions.items() if name != "tiny_decoder"}
+    models = ScriptedModels([PHOTO])
+    events = await run(replace(release, versions=others), models, preview_every=1)
+    assert sum(isinstance(event, Preview) for event in events) == 1
+    assert "tiny_decoder" not in models.asked
 
 
 async def test_the_better_of_two_attempts_is_kept(release: Release) -> None:

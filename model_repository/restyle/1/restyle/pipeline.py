@@ -13,7 +13,7 @@ from restyle.clock import Clock
 from restyle.events import Event, Preview, Result, Stage, Step
 from restyle.kept import Kept
 from restyle.models import Models
-from restyle.pictures.images import Floats, preview_jpeg
+from restyle.pictures.images import Floats
 from restyle.prompt import Prompts
 from restyle.release import Release
 from restyle.request import MAX_CONTROL, Request
@@ -25,6 +25,7 @@ from restyle.stages.decode import decode
 from restyle.stages.denoise import denoise
 from restyle.stages.finish import deliver, finish
 from restyle.stages.measure import MeasuredPicture, measure
+from restyle.stages.preview import preview
 from restyle.stages.see import SeenPhoto, analysis_of, see
 
 STRONGER = 1.4
@@ -88,7 +89,7 @@ class Restyler:
             progress = round(first + (last - first) * done.step / done.of, 4)
             yield Step(done.step, done.of, progress)
             if request.preview_every and done.step % request.preview_every == 0 and done.step < done.of:
-                jpeg = await asyncio.to_thread(preview_jpeg, done.x0, self.release.preview_matrix, seen.fit)
+                jpeg = await preview(done.x0, seen.fit, self.release, self.models)
                 yield Preview(done.step, jpeg, progress)
             latents = done.latents
         clock.enter("finalizing")

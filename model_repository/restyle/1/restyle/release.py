@@ -20,6 +20,9 @@ QUALITIES = ("draft", "standard", "best")
 HINTS = ("depth", "edges", "lines", "segments")
 """What ControlNets can be shown of a photo."""
 
+TINY_DECODER = "tiny_decoder"
+"""A graph that some releases have: a small network in place of the VAE's decoder, for drafts and previews."""
+
 
 @dataclass(frozen=True)
 class Defaults:

@@ -110,10 +110,14 @@ def to_bytes(pixels: Floats) -> Bytes:
     return np.clip(rounded, 0, 255, out=rounded).astype(np.uint8)
 
 
-def preview_jpeg(x0: Floats, matrix: Floats, fit: Fit) -> bytes:
-    """A small JPEG (≤ 20 KB) of latents [1,C,h,w] through the linear ``matrix`` [C+1,3], without a network."""
+def linear_pixels(x0: Floats, matrix: Floats) -> Floats:
+    """Latents [1,C,h,w] → FP32 [h,w,3] in 0..255, through the linear ``matrix`` [C+1,3] in place of a network."""
     rgb = np.einsum("chw,cr->hwr", x0[0], matrix[:-1]) + matrix[-1]
-    pixels = np.clip(rgb * 127.5 + 127.5, 0, 255).astype(np.float32)
+    return np.clip(rgb * 127.5 + 127.5, 0, 255).astype(np.float32)
+
+
+def preview_jpeg(pixels: Floats, fit: Fit) -> bytes:
+    """A small JPEG (≤ 20 KB) of a bucket's ``pixels``, FP32 [h,w,3] in 0..255, which may be as coarse as latents."""
     pixels = from_bucket(resize(pixels, fit.bucket), fit)
     scale = min(1.0, PREVIEW_SIDE / max(pixels.shape[:2]))
     small = resize(pixels, (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))))
