@@ -98,6 +98,8 @@ class Stack(Supervisor):
             "REROOM_PORT": str(port),
             "REROOM_API_PROCESSES": str(self.apis),
             "REROOM_DRAIN": str(DRAIN_SECONDS),
+            # A person reads the logs of this stack, and the ends of them in its reports.
+            "REROOM_LOG_FORMAT": os.environ.get("REROOM_LOG_FORMAT") or "text",
             **self._env,
         }
         live = f"{self.url}/health/live"
@@ -114,7 +116,7 @@ class Stack(Supervisor):
             yield Part(
                 name=f"worker-{number}",
                 command=[*module, "orchestrator.worker"],
-                env=env,
+                env={**env, **own_metrics_port(env, number)},
                 stop_seconds=DRAIN_SECONDS + ENDING_SECONDS,
             )
 
@@ -122,6 +124,13 @@ class Stack(Supervisor):
     def devices(self) -> set[str]:
         """cpu, cuda or both, once it is started; empty with a tritonserver of PATH, which does not say."""
         return devices_in(devices_of(self.run / name) for name in self.triton_urls)
+
+
+def own_metrics_port(env: Mapping[str, str], number: int) -> dict[str, str]:
+    """The environment in which a worker's metrics have a port of their own: ``number`` after that of the API."""
+    name = "REROOM_METRICS_PORT"
+    port = env.get(name) or os.environ.get(name, "")
+    return {name: str(int(port) + number)} if port.isdecimal() else {}
 
 
 def host_in_url(host: str) -> str:

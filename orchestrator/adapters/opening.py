@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.adapters.storage.local import LocalStorage
+from orchestrator.adapters.storage.observed import observed
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import Inference, JobStore, Storage
@@ -27,18 +28,33 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
     SettingsError."""
     async with AsyncExitStack() as stack:
         try:
-            store = RedisJobStore(
-                settings.redis_url,
-                prefix=settings.redis_prefix,
-                lease_seconds=settings.lease_seconds,
-                job_ttl=settings.job_ttl,
-            )
+            store = _store(settings)
             stack.push_async_callback(store.aclose)
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
             raise SettingsError(f"wrong settings in the environment: {error}") from error
-        yield Adapters(store, await stack.enter_async_context(open_storage(settings)), inference)
+        storage = await stack.enter_async_context(open_storage(settings))
+        yield Adapters(store, observed(storage), inference)
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[JobStore]:
+    """The job store alone, closed at the end. Raises ValueError for a wrong URL."""
+    store = _store(settings)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def _store(settings: Settings) -> RedisJobStore:
+    return RedisJobStore(
+        settings.redis_url,
+        prefix=settings.redis_prefix,
+        lease_seconds=settings.lease_seconds,
+        job_ttl=settings.job_ttl,
+    )
 
 
 @asynccontextmanager

@@ -19,17 +19,21 @@ from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
 from orchestrator.api.health import Alive, Health
 from orchestrator.api.messages import Message
 from orchestrator.api.presenters import Status, Submitted
-from orchestrator.api.root import Root, package_version
+from orchestrator.api.root import Root
 from orchestrator.api.transform import Erased
 from orchestrator.api.uploads import UploadOffer
 from orchestrator.api.websocket import CLOSE_CODES, PATH
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import QueueStats, StorageStats
+from orchestrator.programs.observing import package_version
 
 DESCRIPTION = """Restyles photos of rooms: submit a photo, follow its job, fetch the picture.
 
 Errors are problem details (RFC 9457) with a stable `code` and the offending `field`. HEAD answers wherever GET does,
 OPTIONS at every address; 405 lists the methods in `Allow`. A body with `Content-Encoding` is answered 415.
+
+Every answer has `X-Request-Id`: that of the request if it has 8 to 64 letters, digits, `.`, `_` and `-`, or else a
+new one. Name it when you report a problem.
 
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 import msgspec
 from litestar import Controller, get
 
 from orchestrator.domain.styles import STYLES
+from orchestrator.programs.observing import package_version
 
 ENDPOINTS = {
     "upload": "POST /uploads",
@@ -38,10 +37,3 @@ class RootController(Controller):
     @get("/", operation_id="get_service", summary="What this service is and offers")
     async def root(self) -> Root:
         return Root(version=package_version(), endpoints=ENDPOINTS, supported_styles=list(STYLES))
-
-
-def package_version() -> str:
-    try:
-        return version("reroom-server")
-    except PackageNotFoundError:
-        return "0.0.0"  # run from a folder that was not installed

@@ -60,6 +60,10 @@ FEATURES = frozenset({KEEP_MASK})
 """The abilities of this version's workers that a job's ``requires`` may name."""
 
 
+DEFAULT_TIER = "default"
+"""The tier, in counts and events, of a job that names no quality, when the release does not say which it took."""
+
+
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job failed: a stable code and one sentence for the user."""
 
@@ -88,6 +92,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where the keep mask is stored: its light pixels stay as photographed."""
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
+    cost: float = 1.0
+    """What it costs the models, for estimates; 1 = a picture of the default quality (:mod:`orchestrator.domain.cost`).
+    """
     created_at: float
     updated_at: float
     status: JobState = JobState.QUEUED
@@ -103,5 +110,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     result: JobResult | None = None
     requires: list[str] = []
     """The abilities, names of FEATURES, that a worker needs beside understanding the style and the preferences."""
+    request_id: str | None = None
+    """The id of the request that submitted it, for the logs of its workers."""
+    traceparent: str | None = None
+    """The span that submitted it (W3C Trace Context), when traces are recorded."""
     last_seq: str = "0-0"
     """The ``seq`` of the newest event that this record includes."""

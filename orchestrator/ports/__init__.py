@@ -17,7 +17,7 @@ from orchestrator.ports.errors import (
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
-from orchestrator.ports.jobs import PHOTO_ID_SECONDS, JobStore, Lease, QueueStats, Reservation
+from orchestrator.ports.jobs import PHOTO_ID_SECONDS, JobCount, JobStore, Lease, QueueStats, Reservation
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "BadSignature",
     "Inference",
     "InferenceError",
+    "JobCount",
     "JobFinished",
     "JobNotFound",
     "JobStore",

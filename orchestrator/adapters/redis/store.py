@@ -20,6 +20,7 @@ from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, 
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
 from orchestrator.ports import (
     PHOTO_ID_SECONDS,
+    JobCount,
     JobFinished,
     JobNotFound,
     JobStore,
@@ -108,6 +109,7 @@ class RedisJobStore(JobStore):
             "submit",
             job=job.id,
             record=record.to_fields(job),
+            cost=job.cost,
             change=record.status_change(JobState.QUEUED),
             max_waiting=max_waiting,
             reservation=reservation_args(reservation, reservation.seconds) if reservation else None,
@@ -150,6 +152,10 @@ class RedisJobStore(JobStore):
         with redis_calls():
             rank: Any = await self._client.zrank(self._keys.waiting, job_id)
         return None if rank is None else int(rank)
+
+    async def cost_before(self, job_id: str) -> float | None:
+        cost: Any = await self._call("cost_before", job=job_id)
+        return None if cost is None else float(cost)
 
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         if not worker or worker == PARKED or " " in worker:
@@ -269,7 +275,9 @@ class RedisJobStore(JobStore):
     async def stats(self) -> QueueStats:
         silence_ms = int((self._lease_seconds + MAX_BLOCK) * 1000)
         reply = await self._call("stats", silence_ms=silence_ms)
-        queued, running, delayed, declined, dead, workers, mean, ends, span = reply
+        queued, running, delayed, declined, dead, workers, *rest = reply
+        measured = [float(each) if each else None for each in rest]
+        mean, ends, span, work, mean_cost, waiting_cost, oldest_wait = measured
         return QueueStats(
             queued=queued,
             running=running,
@@ -277,9 +285,24 @@ class RedisJobStore(JobStore):
             declined=declined,
             dead_letters=dead,
             workers=workers,
-            mean_seconds=float(mean) if mean else None,
-            rate=float(ends) / float(span) if span and float(span) > 0 else None,
+            mean_seconds=mean,
+            mean_cost=mean_cost or 1.0,
+            rate=ends / span if ends and span else None,
+            cost_rate=(work or ends) / span if ends and span else None,
+            waiting_cost=waiting_cost or 0.0,
+            oldest_wait=oldest_wait or 0.0,
         )
+
+    async def counts(self) -> list[JobCount]:
+        with redis_calls():
+            fields: Any = await self._client.hgetall(self._keys.stats)
+        found = []
+        for name, jobs in fields.items():
+            if name.startswith("count:"):
+                _, what, style, tier = name.split(":")
+                outcome = None if what == "submitted" else what
+                found.append(JobCount(outcome=outcome, style=style, tier=tier, jobs=int(jobs)))
+        return found
 
     async def to_clean(self) -> list[str]:
         with redis_calls():
