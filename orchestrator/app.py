@@ -36,6 +36,7 @@ from orchestrator.api.keys import KeysController
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
+from orchestrator.api.reference import ReferenceController
 from orchestrator.api.root import RootController
 from orchestrator.api.semantics import Methods, refuse_coded_body
 from orchestrator.api.tickets import TicketsController
@@ -87,6 +88,7 @@ ROUTES = (
     FilesController,
     DebugController,
     KeysController,
+    ReferenceController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
 

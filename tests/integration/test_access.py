@@ -6,6 +6,7 @@ The endpoints come from the application itself, so that a new one is in here by 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -36,6 +37,7 @@ from tests.support.api_server import (
     problem,
     running_api,
 )
+from tests.support.gate.processes import until
 from tests.support.jobs import a_job
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -124,7 +126,8 @@ async def ask(
     api: Api, method: str, path: str, headers: dict[str, str], job_id: str = UNKNOWN, query: str = ""
 ) -> tuple[int, dict[str, Any]]:
     """The status and the body of an answer; a WebSocket's close code as a status, and its reason."""
-    address = path.replace("{job_id}", job_id).replace("{key_id}", "0" * 16).replace("{key}", "a/b") + query
+    filled = {"{job_id}": job_id, "{key_id}": "0" * 16, "{key}": "a/b", "{name}": "start.js"}
+    address = functools.reduce(lambda part, each: part.replace(*each), filled.items(), path) + query
     if method == "WS":
         async with connect(f"{api.ws_url}{address}", additional_headers=headers) as socket:
             await drained(socket)
@@ -173,7 +176,7 @@ async def test_the_matrix_is_not_empty() -> None:
     assert {"WS /ws/transform/{job_id}", "DELETE /transform/{job_id}/files", "POST /admin/keys"} <= set(NAMES)
     assert {rule_of(handler) for _, _, handler in ENDPOINTS} == set(Rule)
     assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.PUBLIC} == {
-        "/", "/health", "/health/live", "/health/ready", "/schema", "/schema/openapi.json",
+        "/", "/health", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/docs", "/docs/{name}",
     }  # fmt: skip
     assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.SIGNED} == {"/files/{key}"}
 
@@ -382,8 +385,9 @@ async def test_the_log_shows_neither_keys_nor_tickets(api: Api, keyring: Keyring
     job_id = await a_job_of(api, keyring.mine_id)
     used = await ticket(api, keyring.mine, job_id)
     await ask(api, "GET", "/transform/{job_id}/picture", {}, job_id, f"?ticket={used}")
+    # An answer is logged when it has been sent.
+    await until(lambda: f"/transform/{job_id}/picture" in api.log.read_text())
     said = api.log.read_text()
-    assert f"/transform/{job_id}/picture" in said
     for secret in (used, keyring.mine.split("_")[2], keyring.refused["revoked"].split("_")[2], ADMIN_TOKEN):
         assert secret not in said
 
