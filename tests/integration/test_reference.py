@@ -17,9 +17,7 @@ async def test_the_page_and_all_that_it_loads_come_from_here(api: Api) -> None:
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert {"docs/swagger-ui-bundle.js", "docs/swagger-ui.css", "docs/start.js", "schema"} <= set(parts)
-    for part in parts:
-        if part == "data:,":
-            continue
+    for part in set(parts) - {"data:,"}:
         assert "//" not in part
         loaded = await api.http.get(f"/{part}")
         assert loaded.status_code == 200, part
@@ -36,6 +34,6 @@ async def test_no_other_file_is_served(api: Api) -> None:
         assert (await api.http.get(f"/docs/{name}")).status_code == 404, name
 
 
-def test_the_files_are_of_one_version_and_have_their_licence() -> None:
+async def test_the_files_are_of_one_version_and_have_their_licence() -> None:
     assert f'PACKAGE_VERSION:"{VERSION}"' in (FOLDER / "swagger-ui-bundle.js").read_text()
     assert (FOLDER / "LICENSE").read_text().lstrip().startswith("Apache License")
