@@ -43,11 +43,15 @@ from tests.support.jobs import a_job
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 APP = create_app(Settings.model_validate({"signing_key": SIGNING_KEY}))
-ENDPOINTS = [
-    (method, path, handler)
-    for path, handler in every_handler(APP.routes)
-    for method in (sorted(handler.http_methods) if isinstance(handler, HTTPRouteHandler) else ["WS"])
-]
+# In the same order in every process that runs tests.
+ENDPOINTS = sorted(
+    (
+        (method, path, handler)
+        for path, handler in every_handler(APP.routes)
+        for method in (handler.http_methods if isinstance(handler, HTTPRouteHandler) else ["WS"])
+    ),
+    key=lambda each: each[:2],
+)
 NAMES = [f"{method} {path}" for method, path, _ in ENDPOINTS]
 ASKING = [each for each in ENDPOINTS if rule_of(each[2]).scope is not None]
 OF_JOBS = [each for each in ASKING if "{job_id" in each[1]]
