@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -37,14 +36,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS
+from benchmarks.api_alone import api_alone
 from benchmarks.batching import percentile
 from measuring import report
 from measuring.gates import Gate
 from measuring.memory import descendants, peak_mb
 from stack.demo import read_photo
-from stack.process import Part, Process, free_ports
 from stack.redis import RedisServer
-from stack.triton import answers
 
 GOAL = Gate(at_most=1.0)
 RATE = 5.0
@@ -212,35 +210,10 @@ def _run(attack: Attack, url: str) -> None:
     asyncio.run(attack(url))
 
 
-@contextmanager
-def served(folder: Path, redis_url: str) -> Iterator[tuple[str, int]]:
-    """An API with default settings: its URL and its process."""
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    env = {
-        "REDIS_URL": redis_url,
-        "REROOM_REDIS_PREFIX": f"{folder.name}:",
-        "API_BASE_URL": url,
-        "REROOM_PORT": str(port),
-        "REROOM_STORAGE_DIR": str(folder / "storage"),
-        "REROOM_OPEN": "true",
-        "REROOM_SIGNING_KEY": "a key for a benchmark",
-        "REROOM_TRITON_URL": "127.0.0.1:1",
-    }
-    command = [sys.executable, "-m", "orchestrator.app"]
-    part = Part(name="api", command=command, env=env, ready=lambda: answers(f"{url}/health/live"))
-    process = Process(part, folder / "api.log")
-    try:
-        process.wait_ready()
-        yield url, process.pid
-    finally:
-        process.stop()
-
-
 def measure_beside(attack: Attack | None, folder: Path, redis_url: str, seconds: float) -> dict[str, Any]:
     """What honest people see of a fresh API."""
     folder.mkdir()
-    with served(folder, redis_url) as (url, pid), attacked(url, attack):
+    with api_alone(folder, redis_url) as (url, pid), attacked(url, attack):
         found = asyncio.run(submit_steadily(url, seconds))
         own, with_decoders = peak_mb([pid]), peak_mb(descendants(pid))
     return {
