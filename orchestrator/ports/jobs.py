@@ -72,8 +72,9 @@ class JobStore(ABC):
     @abstractmethod
     async def submit(
         self, job: Job, *, max_waiting: int | None = None, reservation: Reservation | None = None
-    ) -> None:
-        """Store a new job and queue it. Submitting the same id again changes nothing.
+    ) -> int | None:
+        """Store a new job and queue it. Submitting the same id again changes nothing. Returns its position in the queue
+        (see :meth:`queue_position`).
 
         In the same atomic step it raises QueueFull when ``max_waiting`` jobs wait already, and ReservationLost unless
         the owner holds ``reservation``, which it then marks as used.
@@ -106,11 +107,16 @@ class JobStore(ABC):
 
     @abstractmethod
     async def queue_position(self, job_id: str) -> int | None:
-        """The number of jobs before it in the queue (0 = next); None when it is not waiting."""
+        """The number of jobs that probably begin before it (0 = next); None when it is not waiting. Jobs of other
+        owners that are submitted later may still begin before it."""
 
     @abstractmethod
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         """Begin the next job, or one whose worker has died; None after ``wait`` seconds (≤ 2) without one.
+
+        Jobs that were given back go first. Then owners take turns: those who have jobs waiting share the workers by
+        ``job.weight``, counted in ``job.cost``. An owner's jobs begin in the order of submission. High priority brings
+        a job forward in that order and before other owners, by a limited amount.
 
         ``kind`` is the same for workers that understand the same jobs. A job whose record this version does not
         understand is declined. A job that was delivered MAX_DELIVERIES times already is not delivered again: it becomes

@@ -113,13 +113,13 @@ class JobService:
             await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
             if job.mask_key is not None and keep_mask is not None:
                 await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
-            await self._store.submit(job, max_waiting=self._max_queue, reservation=reservation)
+            position = await self._store.submit(job, max_waiting=self._max_queue, reservation=reservation)
         except BaseException as error:
             await asyncio.shield(self._undo(job_id))
             if isinstance(error, QueueFull):
                 raise too_many(error.waiting, stats) from error
             raise
-        return self._estimated(job, stats.waiting, stats)
+        return self._estimated(job, position, stats)
 
     async def status(self, job_id: str) -> JobView:
         """The job as of now; raises JobNotFound, Unavailable."""

@@ -103,7 +103,7 @@ class RedisJobStore(JobStore):
 
     async def submit(
         self, job: Job, *, max_waiting: int | None = None, reservation: Reservation | None = None
-    ) -> None:
+    ) -> int | None:
         reply = await self._call(
             "submit",
             job=job.id,
@@ -117,6 +117,9 @@ class RedisJobStore(JobStore):
                 raise QueueFull(waiting)
             case ["reserved"]:
                 raise ReservationLost(reservation.name if reservation else "")
+            case ["ok", int(position)]:
+                return position
+        return None
 
     async def reserve(self, reservation: Reservation, seconds: float) -> bool:
         return bool(await self._call("reserve", reservation=reservation_args(reservation, seconds)))
@@ -147,9 +150,8 @@ class RedisJobStore(JobStore):
             raise ValueError(f"job {job_id} is not finished")
 
     async def queue_position(self, job_id: str) -> int | None:
-        with redis_calls():
-            rank: Any = await self._client.zrank(self._keys.waiting, job_id)
-        return None if rank is None else int(rank)
+        position: int | None = await self._call("position", job=job_id)
+        return position
 
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         if not worker or worker == PARKED or " " in worker:

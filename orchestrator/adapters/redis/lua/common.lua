@@ -1,5 +1,5 @@
 -- This text precedes every script. scripts.py puts constants before it: the keys (QUEUE, JOB ...), GROUP, PARKED, every
--- state of a job (QUEUED ...) and TERMINAL. ARGV[1] is a JSON object.
+-- state of a job (QUEUED ...), TERMINAL, HIGH and BONUS; and turns.lua. ARGV[1] is a JSON object.
 local args = cjson.decode(ARGV[1])
 
 -- All times come from the Redis server, because the clocks of workers may differ. Only tests pass a clock.
@@ -46,7 +46,7 @@ local function ready()
 end
 
 local function running()
-  return redis.call('XPENDING', QUEUE, GROUP)[1] - redis.call('ZCARD', DELAYED) - redis.call('ZCARD', DECLINED)
+  return redis.call('XLEN', QUEUE) - redis.call('ZCARD', WAITING)
 end
 
 -- Appends the event of a change to the job's stream and writes its fields into the job's record.
@@ -62,6 +62,7 @@ end
 local function forget_entry(id, entry)
   redis.call('XACK', QUEUE, GROUP, entry)
   redis.call('XDEL', QUEUE, entry)
+  leave_line(redis.call('HGET', JOB .. id, 'owner') or '', id)
   redis.call('ZREM', WAITING, id)
   redis.call('ZREM', DELAYED, id)
   redis.call('ZREM', DECLINED, id)
@@ -168,24 +169,59 @@ local function just_started()
   return uptime * 1000 < args.lease_ms
 end
 
+-- Whether stream id a comes before b.
+local function before(a, b)
+  local a_ms, a_seq = string.match(a, '(%d+)-(%d+)')
+  local b_ms, b_seq = string.match(b, '(%d+)-(%d+)')
+  if a_ms == b_ms then
+    return tonumber(a_seq) < tonumber(b_seq)
+  end
+  return tonumber(a_ms) < tonumber(b_ms)
+end
+
+-- The entries whose lease has run out, oldest first. Each worker is asked for its own, because PARKED has very many.
+local function expired()
+  local found = {}
+  for _, worker in ipairs(consumers()) do
+    local from, page = '-', {}
+    if worker.pending > 0 then
+      repeat
+        page = redis.call('XPENDING', QUEUE, GROUP, 'IDLE', args.lease_ms, from, '+', 100, worker.name)
+        for _, pending in ipairs(page) do
+          from = '(' .. pending[1]
+          found[#found + 1] = pending[1]
+        end
+      until #page < 100
+    end
+  end
+  table.sort(found, before)
+  return found
+end
+
 -- Calls visit(id, entry) for every entry whose lease has run out, oldest first, until visit returns true.
 local function each_expired(visit)
-  local from, page = '-', nil
-  repeat
-    page = redis.call('XPENDING', QUEUE, GROUP, 'IDLE', args.lease_ms, from, '+', 100)
-    for _, pending in ipairs(page) do
-      local entry = pending[1]
-      from = '(' .. entry
-      if pending[2] ~= PARKED then
-        if just_started() then return false end
-        local found = redis.call('XRANGE', QUEUE, entry, entry)[1]
-        if not found then
-          redis.call('XACK', QUEUE, GROUP, entry)
-        elseif visit(found[2][2], entry) then
-          return true
-        end
-      end
+  for _, entry in ipairs(expired()) do
+    if just_started() then return false end
+    local found = redis.call('XRANGE', QUEUE, entry, entry)[1]
+    if not found then
+      redis.call('XACK', QUEUE, GROUP, entry)
+    elseif visit(found[2][2], entry) then
+      return true
     end
-  until #page < 100
+  end
   return false
+end
+
+-- Lines up the jobs of all entries that nobody has read: the one that was just submitted, and those that an older version
+-- submitted, whose workers read the stream in its order.
+local function take_in()
+  while true do
+    local reply = redis.call('XREADGROUP', 'GROUP', GROUP, PARKED, 'COUNT', 100, 'STREAMS', QUEUE, '>')
+    if not reply then
+      return
+    end
+    for _, entry in ipairs(reply[1][2]) do
+      line_up(entry[2][2], NOW_MS)
+    end
+  end
 end

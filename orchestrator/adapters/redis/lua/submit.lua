@@ -1,7 +1,7 @@
 -- args: job, record = {name, value, ...}, change, max_waiting (or null), reservation = {name, owner, ms} (or null).
--- Returns {'ok'}, {'full', number of waiting jobs} or {'reserved'} (by another owner).
+-- Returns {'ok', position in the queue (or nil)}, {'full', number of waiting jobs} or {'reserved'} (by another owner).
 if redis.call('EXISTS', JOB .. args.job) == 1 then
-  return {'ok'}
+  return {'ok', position_of(args.job)}
 end
 local reservation = args.reservation
 if reservation and redis.call('GET', RESERVATION .. reservation.name) ~= reservation.owner then
@@ -17,7 +17,8 @@ local entry = redis.call('XADD', QUEUE, '*', 'job', args.job)
 redis.call('ZADD', WAITING, order, args.job)
 redis.call('HSET', JOB .. args.job, 'entry', entry, 'order', order, 'begun', '0', unpack(args.record))
 apply(args.job, args.change)
+take_in()
 if reservation then
   redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
 end
-return {'ok'}
+return {'ok', position_of(args.job)}
