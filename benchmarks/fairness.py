@@ -1,7 +1,8 @@
 """Whether few jobs of one owner wait for the many of another: the real queue on a real Redis, with a simulated clock.
 
 One owner submits MANY jobs, and a while later another one FEW. ``fairness`` is the 95th percentile of the second's
-waits divided by what it would be if half of the slots were the second's alone. `python -m benchmarks.resilience` writes it.
+waits divided by what it would be if half of the slots were the second's alone. `python -m benchmarks.resilience` writes
+it.
 """
 
 from __future__ import annotations

@@ -52,6 +52,7 @@ from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
+from orchestrator.services.once import Once
 from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 
@@ -60,6 +61,9 @@ UPLOADS_AT_ONCE = 16
 
 CLIENTS = 4
 """One client may hold this fraction, a quarter, of that memory."""
+
+ANSWER_MARGIN = 8.0
+"""Seconds after the longest time for an answer, after which a request with an idempotency key must be over."""
 
 OTHER_FILES = 500
 """Open files beside the connections of clients: those for Redis, S3, Triton and the decoders."""
@@ -135,6 +139,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 signed_files=storage if isinstance(storage, SignedFiles) else None,
                 uploads=Uploads(upload_budget(settings), clients, settings.max_upload_bytes),
                 direct_uploads=direct_uploads,
+                once=Once(adapters.once, lock_seconds=settings.answer_seconds + ANSWER_MARGIN),
                 submissions=submissions,
                 gate=gate,
                 jobs=jobs,

@@ -17,6 +17,7 @@ from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
+from orchestrator.services.once import Once
 from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings
 
@@ -32,6 +33,7 @@ class Dependencies(TypedDict):
     """None where the storage's links lead to another server."""
     uploads: Uploads
     direct_uploads: DirectUploads
+    once: Once
     submissions: Submissions
     gate: PhotoGate
     jobs: JobService

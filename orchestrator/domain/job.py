@@ -121,8 +121,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     """Its owner's share of the workers in relation to other owners'; above 0."""
     priority: Priority = Priority.NORMAL
-    deadline: float | None = None
-    """When it is cancelled, unless it has ended."""
+    cancel_after: float | None = None
+    """Seconds from its submission until it is cancelled, unless it has ended."""
     requires: list[str] = []
     """The abilities, names of FEATURES, that a worker needs beside understanding the style and the preferences."""
     last_seq: str = "0-0"

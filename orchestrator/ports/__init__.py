@@ -2,8 +2,10 @@
 
 from orchestrator.ports.errors import (
     UNAVAILABLE,
+    AnotherRequest,
     BadSignature,
     InferenceError,
+    InFlight,
     JobFinished,
     JobNotFound,
     KeyNotFound,
@@ -20,13 +22,19 @@ from orchestrator.ports.errors import (
 from orchestrator.ports.inference import Inference
 from orchestrator.ports.jobs import PHOTO_ID_SECONDS, JobStore, Lease, QueueStats, Reservation
 from orchestrator.ports.keys import KeyStore, Ticket
+from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 
 __all__ = [
+    "ANEW",
     "CACHE_CONTROL",
     "PHOTO_ID_SECONDS",
     "UNAVAILABLE",
+    "AnotherRequest",
+    "Answered",
     "BadSignature",
+    "Begun",
+    "InFlight",
     "Inference",
     "InferenceError",
     "JobFinished",
@@ -40,6 +48,7 @@ __all__ = [
     "ObjectExists",
     "ObjectNotFound",
     "ObjectTooLarge",
+    "OnceStore",
     "PortError",
     "QueueFull",
     "QueueStats",

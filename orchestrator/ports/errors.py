@@ -7,6 +7,8 @@ PortError
 ├── QueueFull          the queue holds as many waiting jobs as it may
 ├── ReservationLost    another submission has reserved the upload, or used it
 ├── KeyNotFound        no API key has that id
+├── InFlight           another request with this idempotency key is being done
+├── AnotherRequest     the idempotency key was used for another request
 ├── LeaseLost          another worker owns the job now (or it was finished): stop, commit nothing
 ├── ObjectNotFound     no object has that key
 ├── ObjectExists       another object has that key already
@@ -51,6 +53,14 @@ class ReservationLost(PortError):
 
 class KeyNotFound(PortError):
     """No API key has that id."""
+
+
+class InFlight(PortError):
+    """Another request with this idempotency key is being done."""
+
+
+class AnotherRequest(PortError):
+    """The idempotency key was used for another request."""
 
 
 class LeaseLost(PortError):

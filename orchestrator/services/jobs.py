@@ -91,16 +91,22 @@ class JobService:
         caller: Caller,
         reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
+        *,
+        job_id: str = "",
+        cancel_after: float | None = None,
     ) -> JobView:
         """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
         reservation.
+
+        ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
+        seconds the job is cancelled, unless it has ended.
 
         Raises TooManyJobs, ReservationLost, Unavailable. After an error, a job that was queued nevertheless is
         cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still queue
         the job.
         """
         stats = await self._store.stats()
-        job_id, now = uuid.uuid4().hex, self._clock()
+        job_id, now = job_id or uuid.uuid4().hex, self._clock()
         job = Job(
             id=job_id,
             owner=caller.owner,
@@ -108,6 +114,7 @@ class JobService:
             preferences=preferences,
             original_key=f"{UPLOADS}{job_id}/original.jpg",
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
+            cancel_after=cancel_after,
             requires=[] if keep_mask is None else [KEEP_MASK],
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             created_at=now,
@@ -124,6 +131,13 @@ class JobService:
                 raise too_many(error.waiting, stats) from error
             raise
         return self._estimated(job, position, stats)
+
+    async def existing(self, job_id: str, caller: Caller) -> JobView | None:
+        """The job as of now, or None when there is none. Raises Unavailable."""
+        try:
+            return await self.status(job_id, caller)
+        except JobNotFound:
+            return None
 
     async def find(self, job_id: str, caller: Caller) -> Job:
         """The job's record as of now. Raises JobNotFound, also for a job of another owner, and Unavailable."""

@@ -65,7 +65,7 @@ def request_options(effect: Send) -> dict[str, Any]:
     for name, data in effect.files.items():
         # A form needs file names; the user's own would tell the service more than it needs.
         parts[name] = ("photo", data, "application/octet-stream")
-    return {"files": parts}
+    return {"files": parts, "headers": dict(effect.headers)}
 
 
 def ws_url(base: str, path: str) -> str:

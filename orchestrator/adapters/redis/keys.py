@@ -14,12 +14,12 @@ back no longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 8
+_PREFIXES = 9
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last eight are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last nine are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -62,6 +62,8 @@ class Keys(NamedTuple):
     """+ name: the owner of the reservation, or ``used``."""
     photo: str
     """+ digest: the id of the photo with this digest."""
+    once: str
+    """+ name: hash, a request that is done once: its ``fingerprint`` and ``answer``, and the try that does it."""
     api_key: str
     """+ id: hash, an API key: its members, each as JSON."""
     ticket: str

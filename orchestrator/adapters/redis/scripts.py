@@ -40,7 +40,7 @@ class Scripts:
             if path.stem not in _COMMON
         }
 
-    async def __call__(self, name: str, **args: Any) -> Any:
+    async def __call__(self, name: str, /, **args: Any) -> Any:
         if self._clock:
             seconds, fraction = divmod(self._clock(), 1)
             args["clock"] = [int(seconds), int(fraction * 1e6)]

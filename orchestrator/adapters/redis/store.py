@@ -109,6 +109,7 @@ class RedisJobStore(JobStore):
             job=job.id,
             record=record.to_fields(job),
             change=record.status_change(JobState.QUEUED),
+            cancel_after_ms=None if job.cancel_after is None else int(job.cancel_after * 1000),
             max_waiting=max_waiting,
             reservation=reservation_args(reservation, reservation.seconds) if reservation else None,
         )

@@ -66,6 +66,7 @@ local function forget_entry(id, entry)
   redis.call('ZREM', WAITING, id)
   redis.call('ZREM', DELAYED, id)
   redis.call('ZREM', DECLINED, id)
+  redis.call('ZREM', DEADLINES, id)
 end
 
 local function terminate(id, entry, change, ...)
@@ -145,14 +146,19 @@ local function cancel_requested(id)
   return redis.call('HGET', JOB .. id, 'cancel_requested') == '1'
 end
 
--- Ends a job that must not be begun: it has ended, was cancelled, or has used up its attempts. Returns whether it was one
--- of those.
+local function is_late(id)
+  local deadline = redis.call('ZSCORE', DEADLINES, id)
+  return deadline and tonumber(deadline) <= NOW_MS
+end
+
+-- Ends a job that must not be begun: it has ended, was cancelled, is past its deadline, or has used up its attempts.
+-- Returns whether it was one of those.
 local function settle(id, entry)
   local job = redis.call('HMGET', JOB .. id, 'status', 'entry', 'cancel_requested', 'attempts')
   if not job[1] or TERMINAL[job[1]] or job[2] ~= entry then
     forget_entry(id, entry)
     return true
-  elseif job[3] == '1' then
+  elseif job[3] == '1' or is_late(id) then
     terminate(id, entry, args.cancelled)
     return true
   elseif tonumber(job[4]) >= args.max_deliveries then

@@ -1,4 +1,4 @@
--- args: job, record = {name, value, ...}, change, max_waiting (or null), reservation = {name, owner, ms} (or null).
+-- args: job, record = {name, value, ...}, change, max_waiting (or null), cancel_after_ms (or null), reservation = {name, owner, ms} (or null).
 -- Returns {'ok', position in the queue (or nil)}, {'full', number of waiting jobs} or {'reserved'} (by another owner).
 if redis.call('EXISTS', JOB .. args.job) == 1 then
   return {'ok', position_of(args.job)}
@@ -18,6 +18,9 @@ redis.call('ZADD', WAITING, order, args.job)
 redis.call('HSET', JOB .. args.job, 'entry', entry, 'order', order, 'begun', '0', unpack(args.record))
 apply(args.job, args.change)
 take_in()
+if args.cancel_after_ms then
+  redis.call('ZADD', DEADLINES, NOW_MS + args.cancel_after_ms, args.job)
+end
 if reservation then
   redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
 end
