@@ -24,6 +24,7 @@ from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
 from orchestrator.api.clients import Clients
 from orchestrator.api.cross_origin import CrossOrigin
+from orchestrator.api.dead_letters import DeadLettersController
 from orchestrator.api.deadline import AnswerWithin
 from orchestrator.api.debug import DebugController
 from orchestrator.api.dependencies import Dependencies, providers
@@ -49,6 +50,7 @@ from orchestrator.server.connections import BoundedProtocol, Limits
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
+from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
@@ -82,6 +84,7 @@ ROUTES = (
     AnalyzeController,
     FilesController,
     DebugController,
+    DeadLettersController,
     KeysController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
@@ -139,6 +142,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 signed_files=storage if isinstance(storage, SignedFiles) else None,
                 uploads=Uploads(upload_budget(settings), clients, settings.max_upload_bytes),
                 direct_uploads=direct_uploads,
+                dead_letters=DeadLetters(store, storage),
                 once=Once(adapters.once, lock_seconds=settings.answer_seconds + ANSWER_MARGIN),
                 submissions=submissions,
                 gate=gate,

@@ -35,6 +35,8 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
                 prefix=settings.redis_prefix,
                 lease_seconds=settings.lease_seconds,
                 job_ttl=settings.job_ttl,
+                letters_ttl=settings.dead_letter_ttl,
+                events_ttl=settings.events_ttl,
             )
             stack.push_async_callback(store.aclose)
             once = RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)
@@ -59,6 +61,19 @@ async def open_keys(settings: StoreSettings) -> AsyncIterator[KeyStore]:
         yield keys
     finally:
         await keys.aclose()
+
+
+@asynccontextmanager
+async def open_jobs(settings: StoreSettings) -> AsyncIterator[JobStore]:
+    """The job store, for what a command does by hand. Raises SettingsError."""
+    try:
+        store = RedisJobStore(settings.redis_url, prefix=settings.redis_prefix)
+    except ValueError as error:
+        raise _wrong(error) from error
+    try:
+        yield store
+    finally:
+        await store.aclose()
 
 
 def _wrong(error: ValueError) -> SettingsError:

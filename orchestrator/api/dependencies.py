@@ -14,6 +14,7 @@ from orchestrator.api.presenters import Presenter
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.ports import JobStore, SignedFiles, Storage
 from orchestrator.services.analysis import AnalysisService
+from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
@@ -34,6 +35,7 @@ class Dependencies(TypedDict):
     uploads: Uploads
     direct_uploads: DirectUploads
     once: Once
+    dead_letters: DeadLetters
     submissions: Submissions
     gate: PhotoGate
     jobs: JobService

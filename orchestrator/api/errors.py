@@ -19,12 +19,14 @@ from orchestrator.photos.gate import PhotoRejected
 from orchestrator.ports import (
     AnotherRequest,
     BadSignature,
+    DeadLetterNotFound,
     InferenceError,
     InFlight,
     JobFinished,
     JobNotFound,
     KeyNotFound,
     LinkExpired,
+    NotReplayed,
     ObjectExists,
     ObjectNotFound,
     ObjectTooLarge,
@@ -124,6 +126,10 @@ def to_problem(error: Exception) -> Problem:
             return Problem(ProblemCode.JOB_FINISHED, "the job is finished already")
         case JobNotFinished():
             return Problem(ProblemCode.JOB_NOT_FINISHED, "the job is not finished; cancel it first")
+        case DeadLetterNotFound():
+            return Problem(ProblemCode.DEAD_LETTER_NOT_FOUND, "no job with this id was given up")
+        case NotReplayed():
+            return Problem(ProblemCode.NOT_REPLAYED, f"the job cannot be replayed: {error}")
         case InFlight():
             busy = "a request with this Idempotency-Key is being done; send it again soon to get its answer"
             return Problem(

@@ -17,6 +17,7 @@ from litestar.types import ControllerRouterHandler
 from orchestrator.api.access import Rule, access, rule_of, takes_ticket
 from orchestrator.api.analyze import Analyzed
 from orchestrator.api.bodies import BINARY, JsonSchema, components
+from orchestrator.api.dead_letters import LetterAnswer, LetterEnded, LetterList
 from orchestrator.api.dependencies import providers
 from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
 from orchestrator.api.health import Alive, Health
@@ -43,8 +44,9 @@ Callers send an API key as `Authorization: Bearer rr_…` or `X-API-Key`. Its sc
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 
 _ANSWERS = (
-    Alive, Analyzed, Erased, Health, KeyAnswer, KeyList, KeyMade, Message, ProblemDetail, QueueStats, ResultMetadata,
-    Root, Status, StorageStats, Submitted, TicketAnswer, UploadOffer,
+    Alive, Analyzed, Erased, Health, KeyAnswer, KeyList, KeyMade, LetterAnswer, LetterEnded, LetterList,
+    Message, ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats, Submitted, TicketAnswer,
+    UploadOffer,
 )  # fmt: skip
 _REQUESTS = (NewKey, Rotation, TicketRequest)
 

@@ -4,6 +4,7 @@ from orchestrator.ports.errors import (
     UNAVAILABLE,
     AnotherRequest,
     BadSignature,
+    DeadLetterNotFound,
     InferenceError,
     InFlight,
     JobFinished,
@@ -11,6 +12,7 @@ from orchestrator.ports.errors import (
     KeyNotFound,
     LeaseLost,
     LinkExpired,
+    NotReplayed,
     ObjectExists,
     ObjectNotFound,
     ObjectTooLarge,
@@ -20,7 +22,7 @@ from orchestrator.ports.errors import (
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
-from orchestrator.ports.jobs import PHOTO_ID_SECONDS, JobStore, Lease, QueueStats, Reservation
+from orchestrator.ports.jobs import PHOTO_ID_SECONDS, DeadLetter, JobStore, Lease, QueueStats, Reservation
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
@@ -34,6 +36,8 @@ __all__ = [
     "Answered",
     "BadSignature",
     "Begun",
+    "DeadLetter",
+    "DeadLetterNotFound",
     "InFlight",
     "Inference",
     "InferenceError",
@@ -45,6 +49,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "LinkExpired",
+    "NotReplayed",
     "ObjectExists",
     "ObjectNotFound",
     "ObjectTooLarge",

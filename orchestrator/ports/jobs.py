@@ -41,6 +41,18 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """How long the store remembers that it was used."""
 
 
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """That a job was given up, and why."""
+
+    id: str
+    job_id: str
+    code: str
+    detail: str
+    attempts: int
+    at: float
+    """When it was given up, UNIX seconds."""
+
+
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     queued: int
     """Jobs that a worker could begin now."""
@@ -177,11 +189,25 @@ class JobStore(ABC):
 
     @abstractmethod
     async def to_clean(self) -> list[str]:
-        """Ids of up to 100 failed or cancelled jobs whose objects have not been deleted (see :meth:`cleaned`)."""
+        """Ids of up to 100 failed or cancelled jobs whose objects are to be deleted now (see :meth:`cleaned`). Those of
+        dead letters are kept for a while."""
 
     @abstractmethod
     async def cleaned(self, job_ids: list[str]) -> None:
         """Record that the objects of these jobs have been deleted."""
+
+    @abstractmethod
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Jobs that were given up, the newest first. Of more than 10,000 the oldest are forgotten, and those of erased
+        jobs."""
+
+    @abstractmethod
+    async def replay(self, letter: DeadLetter) -> None:
+        """Make the job wait again, as if it were new, and forget the letter. Raises NotReplayed, with the reason."""
+
+    @abstractmethod
+    async def drop(self, letter: DeadLetter) -> None:
+        """Forget the letter. The job stays failed, and its objects are to be deleted now."""
 
     @abstractmethod
     async def stats(self) -> QueueStats:

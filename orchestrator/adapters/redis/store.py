@@ -20,11 +20,13 @@ from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, 
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
 from orchestrator.ports import (
     PHOTO_ID_SECONDS,
+    DeadLetter,
     JobFinished,
     JobNotFound,
     JobStore,
     Lease,
     LeaseLost,
+    NotReplayed,
     QueueFull,
     QueueStats,
     Reservation,
@@ -32,7 +34,7 @@ from orchestrator.ports import (
 )
 
 EVENTS_TTL = 3600
-"""Seconds that a finished job's events, previews among them, are kept. Its record, with the outcome, is kept longer."""
+"""Seconds that a finished job's events, previews among them, are kept by default."""
 
 DEAD_LETTERS = 10_000
 """The approximate number of dead letters that are kept."""
@@ -50,6 +52,11 @@ _NOT_UNDERSTOOD = JobError(
     detail="The job was made by a newer version of the service, and no worker of that version came by.",
 )
 _BROKEN_RECORD = JobError(code=FailureCode.BROKEN_RECORD, detail="The job's record was damaged.")
+_NOT_REPLAYED = {
+    "missing": "its record has expired: submit the photo again",
+    "not_failed": "it waits, runs or has ended again since it was given up",
+    "cleaned": "its photo was deleted meanwhile: submit it again",
+}
 _log = logging.getLogger("reroom.store")
 
 
@@ -58,6 +65,8 @@ class RedisJobStore(JobStore):
 
     ``lease_seconds``: a worker that has not renewed its lease for this long counts as dead.
     ``job_ttl``: seconds that the record of a job is kept after its end.
+    ``letters_ttl``: seconds that photos of dead letters are kept. ``events_ttl``: seconds that a finished job's events
+    are kept, previews among them; its record, with the outcome, is kept longer.
     ``clock``: a simulation's clock, in seconds since 1970; None is the Redis server's.
     Raises ValueError for a URL that is not Redis's.
     """
@@ -70,6 +79,8 @@ class RedisJobStore(JobStore):
         lease_seconds: float = 10.0,
         job_ttl: int = 7 * 86400,
         decline_seconds: float = DECLINE_SECONDS,
+        letters_ttl: int = 0,
+        events_ttl: int = EVENTS_TTL,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._client = connect(url, max_connections=_CONNECTIONS, retries=3)
@@ -82,7 +93,8 @@ class RedisJobStore(JobStore):
         self._photo_ttl = min(job_ttl, PHOTO_ID_SECONDS)
         self._ending: dict[str, Any] = {
             "ttl": job_ttl,
-            "events_ttl": min(job_ttl, EVENTS_TTL),
+            "events_ttl": min(job_ttl, events_ttl),
+            "keep_letters_ms": min(job_ttl, letters_ttl) * 1000,
             "dead_letters": DEAD_LETTERS,
             "max_deliveries": MAX_DELIVERIES,
             "max_outages": MAX_OUTAGES,
@@ -285,12 +297,40 @@ class RedisJobStore(JobStore):
         )
 
     async def to_clean(self) -> list[str]:
-        with redis_calls():
-            found: Any = await self._client.zrange(self._keys.cleanup, 0, _CLEAN_AT_ONCE - 1)
-        return list(found)
+        found: list[str] = await self._call("to_clean", count=_CLEAN_AT_ONCE)
+        return found
 
     async def cleaned(self, job_ids: list[str]) -> None:
         await self._call("cleaned", jobs=job_ids)
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        with redis_calls():
+            found: Any = await self._client.xrevrange(self._keys.dead)
+        return [
+            DeadLetter(
+                id=entry,
+                job_id=fields["job"],
+                code=fields["code"],
+                detail=fields["detail"],
+                attempts=int(fields["attempts"]),
+                at=int(entry.partition("-")[0]) / 1000,
+            )
+            for entry, fields in found
+        ]
+
+    async def replay(self, letter: DeadLetter) -> None:
+        reply = await self._call(
+            "replay",
+            job=letter.job_id,
+            letter=letter.id,
+            nonce=uuid.uuid4().hex,
+            queued=record.status_change(JobState.QUEUED),
+        )
+        if reply != "queued":
+            raise NotReplayed(_NOT_REPLAYED[reply])
+
+    async def drop(self, letter: DeadLetter) -> None:
+        await self._call("drop", job=letter.job_id, letter=letter.id)
 
     async def ping(self) -> None:
         with redis_calls():

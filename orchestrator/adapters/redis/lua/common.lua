@@ -72,8 +72,10 @@ end
 local function terminate(id, entry, change, ...)
   apply(id, change, ...)
   forget_entry(id, entry)
-  if redis.call('HGET', JOB .. id, 'status') ~= COMPLETED then
-    redis.call('ZADD', CLEANUP, NOW_MS, id)
+  local job = redis.call('HMGET', JOB .. id, 'status', 'letter')
+  if job[1] ~= COMPLETED then
+    -- A dead letter may be replayed for a while, so it keeps its photo.
+    redis.call('ZADD', CLEANUP, job[2] and NOW_MS + args.keep_letters_ms or NOW_MS, id)
   end
   redis.call('EXPIRE', JOB .. id, args.ttl)
   redis.call('EXPIRE', EVENTS .. id, args.events_ttl)
@@ -81,8 +83,9 @@ end
 
 local function dead_letter(id, code, detail)
   local attempts = redis.call('HGET', JOB .. id, 'attempts')
-  redis.call('XADD', DEAD, 'MAXLEN', '~', args.dead_letters, '*',
+  local letter = redis.call('XADD', DEAD, 'MAXLEN', '~', args.dead_letters, '*',
     'job', id, 'code', code, 'detail', detail, 'attempts', attempts)
+  redis.call('HSET', JOB .. id, 'letter', letter)
 end
 
 -- The fence: whether this lease may still write.
