@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore, RedisOnceStore
+from orchestrator.adapters.redis import RedisJobStore, RedisOnceStore, open_keys
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.s3 import open_s3
 from orchestrator.adapters.storage.signing import UrlSigner
@@ -41,26 +41,13 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             stack.push_async_callback(store.aclose)
             once = RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)
             stack.push_async_callback(once.aclose)
+            keys = await stack.enter_async_context(open_keys(settings.redis_url, settings.redis_prefix))
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
             raise _wrong(error) from error
-        keys = await stack.enter_async_context(open_keys(settings))
         storage = await stack.enter_async_context(open_storage(settings))
         yield Adapters(store, keys, once, storage, inference)
-
-
-@asynccontextmanager
-async def open_keys(settings: StoreSettings) -> AsyncIterator[KeyStore]:
-    """The store of API keys. Raises SettingsError."""
-    try:
-        keys = RedisKeyStore(settings.redis_url, prefix=settings.redis_prefix)
-    except ValueError as error:
-        raise _wrong(error) from error
-    try:
-        yield keys
-    finally:
-        await keys.aclose()
 
 
 @asynccontextmanager

@@ -17,11 +17,12 @@ from litestar.types import ControllerRouterHandler
 from orchestrator.api.access import Rule, access, rule_of, takes_ticket
 from orchestrator.api.analyze import Analyzed
 from orchestrator.api.bodies import BINARY, JsonSchema, components
-from orchestrator.api.dead_letters import LetterAnswer, LetterEnded, LetterList
+from orchestrator.api.dead_letters import LetterEnded
 from orchestrator.api.dependencies import providers
 from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
 from orchestrator.api.health import Alive, Health
 from orchestrator.api.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
+from orchestrator.api.letter_data import LetterAnswer, LetterList
 from orchestrator.api.messages import Message
 from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
 from orchestrator.api.presenters import Status, Submitted

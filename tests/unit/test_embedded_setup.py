@@ -21,7 +21,8 @@ from stack.demo import SAMPLE, known_style
 from stack.device import CUDA_PROVIDER, asked_device, chosen_device
 from stack.process import StackError
 from stack.redis import redis_part
-from stack.stack import Stack, check_port_free, signing_key
+from stack.secrets import signing_key
+from stack.stack import Stack, check_port_free
 from stack.triton import ENVIRONMENT, WATCH, check_machine, triton_part
 
 PORTS = (1, 2, 3)

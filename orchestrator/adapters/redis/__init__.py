@@ -8,8 +8,8 @@ Needs Redis ≥ 6.2 with ``appendonly yes``, ``appendfsync always`` and ``maxmem
 """
 
 from orchestrator.adapters.redis.connection import AccessDenied
-from orchestrator.adapters.redis.key_store import RedisKeyStore
+from orchestrator.adapters.redis.key_store import RedisKeyStore, open_keys
 from orchestrator.adapters.redis.once_store import RedisOnceStore
 from orchestrator.adapters.redis.store import RedisJobStore
 
-__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore", "RedisOnceStore"]
+__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore", "RedisOnceStore", "open_keys"]
