@@ -33,7 +33,7 @@ from stack.supervisor import Supervisor
 
 OWNERS = {"many": 0.6, "some": 0.3, "few": 0.1}
 """The share of the jobs of each."""
-CANCELLED = 0.08
+CANCELLED = 0.1
 """The share of jobs that are cancelled, at a random moment within CANCEL_SECONDS."""
 CANCEL_SECONDS = 3.0
 PATIENT = RetryPolicy(attempts=100, base=0.05, longest=3.0, watch_seconds=120.0)

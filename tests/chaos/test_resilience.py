@@ -18,7 +18,7 @@ from tests.support.api_server import SIGNING_KEY, photo
 ROOT = Path(__file__).resolve().parents[2]
 LEASE, PASSWORD = 1.0, "secret"
 FAULTS = [Fault("worker-1"), Fault("worker-2", STOP), Fault("api"), Fault("redis")]
-JOBS = 24
+JOBS = 20
 
 
 async def test_no_job_of_three_owners_is_lost_or_doubled(tmp_path: Path) -> None:
