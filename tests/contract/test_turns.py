@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -14,7 +16,8 @@ from benchmarks.fairness import FAIRNESS_GOAL, measure
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.adapters.redis.record import to_fields
 from orchestrator.domain.events import Completed
-from orchestrator.domain.job import Job, JobError, Priority
+from orchestrator.domain.job import TERMINAL, Job, JobError, JobState, Priority
+from orchestrator.ports import JobFinished, Lease
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
 from tests.support.jobs import a_job, claim, result
@@ -116,7 +119,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def timed(server: RedisServer, clock: Clock) -> Any:
+async def timed(server: RedisServer, clock: Clock) -> AsyncIterator[RedisJobStore]:
     store = RedisJobStore(server.url, prefix=next(prefixes), lease_seconds=600, clock=clock)
     yield store
     await store.aclose()
@@ -220,3 +223,82 @@ async def test_few_jobs_beside_five_hundred_wait_as_if_half_were_theirs(server: 
     """[fairness], with a simulated clock."""
     found = await measure(server.url, schedules=1)
     assert FAIRNESS_GOAL.passes(found["fairness"], FAIRNESS_GOAL.bound), found
+
+
+@pytest.fixture
+async def lasting(server: RedisServer) -> AsyncIterator[RedisJobStore]:
+    """Whose leases do not run out."""
+    store = RedisJobStore(server.url, prefix=next(prefixes), lease_seconds=600)
+    yield store
+    await store.aclose()
+
+
+async def test_the_books_are_right_after_whatever_happens(
+    lasting: RedisJobStore, client: redis.asyncio.Redis
+) -> None:
+    """Random calls, each script run twice as after a lost reply: no job is lost, begun twice or counted wrongly."""
+    chance = random.Random(11)
+    store, once = lasting, lasting._call
+
+    async def twice(name: str, /, **args: Any) -> Any:
+        await once(name, **args)
+        return await once(name, **args)
+
+    store._call = twice  # type: ignore[assignment]
+    jobs: list[str] = []
+    leases: list[Lease] = []
+    for _ in range(150):
+        match chance.choices(["submit", "claim", "finish", "cancel", "back"], weights=[6, 4, 2, 1, 2])[0]:
+            case "submit":
+                priority = chance.choice([Priority.NORMAL, Priority.HIGH])
+                cost, weight = chance.choice([0.3, 1.0, 4.0]), chance.choice([0.5, 1.0])
+                job = job_of(chance.choice("abc"), cost=cost, weight=weight, priority=priority)
+                await store.submit(job)
+                jobs.append(job.id)
+            case "claim":
+                if lease := await store.claim("w", 0):
+                    assert lease.job.id not in {each.job.id for each in leases}
+                    leases.append(lease)
+            case "finish" if leases:
+                await store.finish(leases.pop(chance.randrange(len(leases))), Completed(result=result()))
+            case "cancel" if jobs:
+                with suppress(JobFinished):
+                    await store.cancel(chance.choice(jobs))
+            case "back" if leases:
+                how = chance.choice(["retry", "postpone", "release", "decline"])
+                lease = leases.pop(chance.randrange(len(leases)))
+                more: Any = {"release": (), "decline": (["x"],)}.get(how, (BROKEN, chance.choice([0, 600])))
+                await getattr(store, how)(lease, *more)
+        await assert_books(store, client, jobs, {lease.job.id for lease in leases})
+
+
+async def assert_books(
+    store: RedisJobStore, client: redis.asyncio.Redis, jobs: list[str], running: set[str]
+) -> None:
+    keys = store._keys
+    records: dict[str, Any] = {}
+    async with client.pipeline(transaction=False) as together:
+        for job_id in jobs:
+            together.hmget(keys.job + job_id, "status", "begun", "owner", "cost", "weight")
+        if jobs:
+            records = dict(zip(jobs, await together.execute(), strict=True))
+    states = {job_id: record[0] for job_id, record in records.items()}
+    unfinished = {job_id for job_id, state in states.items() if state not in TERMINAL}
+    waiting = unfinished - {job_id for job_id, state in states.items() if state != JobState.QUEUED}
+    assert await client.xlen(keys.queue) == len(unfinished)
+    assert set(await client.zrange(keys.waiting, 0, -1)) == waiting
+    assert unfinished - waiting == running
+    assert (await store.stats()).running == len(running)
+    lines: dict[str, Any] = {owner: set(await client.zrange(keys.ready + owner, 0, -1)) for owner in "abc"}
+    fresh = {job_id for job_id in waiting if records[job_id][1] == "0"}
+    assert set().union(*lines.values()) == fresh
+    turns = [*await client.zrange(keys.turns, 0, -1), *await client.zrange(keys.hurried, 0, -1)]
+    assert sorted(turns) == [owner for owner in "abc" if lines[owner]]
+    work = {owner: float(each) for owner, each in (await client.hgetall(keys.work)).items()}
+    assert work == pytest.approx(
+        {
+            owner: sum(float(records[job_id][3]) / float(records[job_id][4]) for job_id in line)
+            for owner, line in lines.items()
+            if line
+        }
+    )
