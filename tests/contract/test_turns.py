@@ -247,7 +247,7 @@ async def test_the_books_are_right_after_whatever_happens(
     store._call = twice  # type: ignore[assignment]
     jobs: list[str] = []
     leases: list[Lease] = []
-    for _ in range(150):
+    for _ in range(120):
         match chance.choices(["submit", "claim", "finish", "cancel", "back"], weights=[6, 4, 2, 1, 2])[0]:
             case "submit":
                 priority = chance.choice([Priority.NORMAL, Priority.HIGH])
