@@ -36,6 +36,7 @@ from orchestrator.ports import (
 from orchestrator.services.analysis import TooBusy, TooSlow
 from orchestrator.services.direct_uploads import NoSuchUpload, UploadUsed
 from orchestrator.services.jobs import JobNotFinished, TooManyJobs
+from orchestrator.telemetry import context
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ IDEMPOTENCY_FIELD = "idempotency-key"
 
 
 class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 9457. ``code`` is stable, for programs; ``field`` names the offending part of the request."""
+    """RFC 9457. ``code`` is stable, for programs; ``field`` names the offending part of the request; ``request_id`` is
+    that of the header X-Request-Id, by which the operator finds the request in the log."""
 
     type: str
     title: str
@@ -54,6 +56,7 @@ class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     code: Annotated[str, Meta(extra_json_schema={"x-extensible-enum": [*ProblemCode]})]
     instance: str
     field: str | None = None
+    request_id: str | None = None
 
 
 class Problem(Exception):
@@ -109,6 +112,7 @@ def _detail(problem: Problem, instance: str) -> ProblemDetail:
         code=problem.code,
         field=problem.field,
         instance=instance,
+        request_id=context.request_id.get() or None,
     )
 
 

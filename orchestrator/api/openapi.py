@@ -26,13 +26,14 @@ from orchestrator.api.letter_data import LetterAnswer, LetterList
 from orchestrator.api.messages import Message
 from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
 from orchestrator.api.presenters import Status, Submitted
-from orchestrator.api.root import Root, package_version
+from orchestrator.api.root import Root
 from orchestrator.api.tickets import TicketAnswer, TicketRequest
 from orchestrator.api.transform import Erased
 from orchestrator.api.uploads import UploadOffer
 from orchestrator.api.websocket import CLOSE_CODES, PATH
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import QueueStats, StorageStats
+from orchestrator.programs.observing import package_version
 
 DESCRIPTION = """Restyles photos of rooms: submit a photo, follow its job, fetch the picture.
 
@@ -41,6 +42,9 @@ OPTIONS at every address; 405 lists the methods in `Allow`. A body with `Content
 
 Callers send an API key as `Authorization: Bearer rr_…` or `X-API-Key`. Its scopes say what it may do: `transform`,
 `read`, `admin`. Jobs and uploads of other keys do not exist for it (404). A service in open mode needs no key.
+
+Every answer has `X-Request-Id`: that of the request if it has 8 to 64 letters, digits, `.`, `_` and `-`, or else a
+new one. Name it when you report a problem.
 
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 

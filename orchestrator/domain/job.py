@@ -72,6 +72,10 @@ FEATURES = frozenset({KEEP_MASK})
 """The abilities of this version's workers that a job's ``requires`` may name."""
 
 
+DEFAULT_TIER = "default"
+"""The tier, in counts and events, of a job that names no quality, when the release does not say which it took."""
+
+
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job failed: a stable code and one sentence for the user."""
 
@@ -103,6 +107,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where the keep mask is stored: its light pixels stay as photographed."""
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
+    cost: float = 1.0
+    """What it costs the models, for estimates and for its owner's share of them; 1 = a picture of the default quality
+    (:mod:`orchestrator.domain.cost`)."""
     created_at: float
     updated_at: float
     status: JobState = JobState.QUEUED
@@ -116,8 +123,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None
-    cost: float = 1.0
-    """The work that it probably is, in a unit that all jobs share; above 0. Owners share the workers by it."""
     weight: float = 1.0
     """Its owner's share of the workers in relation to other owners'; above 0."""
     priority: Priority = Priority.NORMAL
@@ -125,5 +130,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from its submission until it is cancelled, unless it has ended."""
     requires: list[str] = []
     """The abilities, names of FEATURES, that a worker needs beside understanding the style and the preferences."""
+    request_id: str | None = None
+    """The id of the request that submitted it, for the logs of its workers."""
+    traceparent: str | None = None
+    """The span that submitted it (W3C Trace Context), when traces are recorded."""
     last_seq: str = "0-0"
     """The ``seq`` of the newest event that this record includes."""

@@ -11,8 +11,9 @@ import redis.asyncio as redis
 
 from orchestrator.adapters.redis.connection import redis_calls
 from orchestrator.adapters.redis.keys import GROUP, PARKED, Keys
-from orchestrator.domain.job import TERMINAL, JobState, Priority
+from orchestrator.domain.job import DEFAULT_TIER, TERMINAL, JobState, Priority
 from orchestrator.ports import Lease, Reservation
+from orchestrator.telemetry import metrics
 
 _FOLDER = Path(__file__).with_name("lua")
 _COMMON = ("turns", "common")
@@ -45,7 +46,7 @@ class Scripts:
             seconds, fraction = divmod(self._clock(), 1)
             args["clock"] = [int(seconds), int(fraction * 1e6)]
         given = {key: value for key, value in args.items() if value is not None}
-        with redis_calls():
+        with redis_calls(name), metrics.timed(metrics.REDIS_SECONDS.labels(name)):
             return await self._scripts[name](keys=self._keys, args=[_encode(given)])
 
 
@@ -56,7 +57,7 @@ def constants() -> str:
     terminal = ", ".join(f"[{state.name}] = true" for state in JobState if state in TERMINAL)
     return (
         f"local {keys} = unpack(KEYS)\n"
-        f"local GROUP, PARKED = '{GROUP}', '{PARKED}'\n"
+        f"local GROUP, PARKED, DEFAULT_TIER = '{GROUP}', '{PARKED}', '{DEFAULT_TIER}'\n"
         f"local HIGH, BONUS = '{Priority.HIGH}', {PRIORITY_BONUS}\n"
         f"{states}local TERMINAL = {{{terminal}}}\n"
     )
