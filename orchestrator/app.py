@@ -37,6 +37,7 @@ from orchestrator.api.keys import KeysController
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
+from orchestrator.api.reference import ReferenceController
 from orchestrator.api.root import RootController
 from orchestrator.api.semantics import Methods, refuse_coded_body
 from orchestrator.api.tickets import TicketsController
@@ -94,6 +95,7 @@ ROUTES = (
     DebugController,
     DeadLettersController,
     KeysController,
+    ReferenceController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
 
