@@ -6,19 +6,20 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.adapters.redis import RedisJobStore, open_keys
+from orchestrator.adapters.redis import RedisJobStore, RedisOnceStore, open_keys
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.observed import observed
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
-from orchestrator.ports import Inference, JobStore, KeyStore, Storage
-from orchestrator.settings import Settings, SettingsError
+from orchestrator.ports import Inference, JobStore, KeyStore, OnceStore, Storage
+from orchestrator.settings import Settings, SettingsError, StoreSettings
 
 
 @dataclass(frozen=True)
 class Adapters:
     store: JobStore
     keys: KeyStore
+    once: OnceStore
     storage: Storage
     inference: Inference
 
@@ -31,13 +32,28 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
         try:
             store = _store(settings)
             stack.push_async_callback(store.aclose)
+            once = RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)
+            stack.push_async_callback(once.aclose)
             keys = await stack.enter_async_context(open_keys(settings.redis_url, settings.redis_prefix))
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
-            raise SettingsError(f"wrong settings in the environment: {error}") from error
+            raise _wrong(error) from error
         storage = await stack.enter_async_context(open_storage(settings))
-        yield Adapters(store, keys, observed(storage), inference)
+        yield Adapters(store, keys, once, observed(storage), inference)
+
+
+@asynccontextmanager
+async def open_jobs(settings: StoreSettings) -> AsyncIterator[JobStore]:
+    """The job store, for what a command does by hand. Raises SettingsError."""
+    try:
+        store = RedisJobStore(settings.redis_url, prefix=settings.redis_prefix)
+    except ValueError as error:
+        raise _wrong(error) from error
+    try:
+        yield store
+    finally:
+        await store.aclose()
 
 
 @asynccontextmanager
@@ -50,12 +66,18 @@ async def open_store(settings: Settings) -> AsyncIterator[JobStore]:
         await store.aclose()
 
 
+def _wrong(error: ValueError) -> SettingsError:
+    return SettingsError(f"wrong settings in the environment: {error}")
+
+
 def _store(settings: Settings) -> RedisJobStore:
     return RedisJobStore(
         settings.redis_url,
         prefix=settings.redis_prefix,
         lease_seconds=settings.lease_seconds,
         job_ttl=settings.job_ttl,
+        letters_ttl=settings.dead_letter_ttl,
+        events_ttl=settings.events_ttl,
     )
 
 

@@ -31,6 +31,18 @@ class JobState(StrEnum):
         return cls("transforming")
 
 
+class Priority(StrEnum):
+    """A high priority brings a job forward by a limited amount of work, so that others do not wait for ever."""
+
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self:
+        """One of a newer version."""
+        return cls("normal")
+
+
 TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
 """States that a job never leaves."""
 
@@ -96,8 +108,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
     cost: float = 1.0
-    """What it costs the models, for estimates; 1 = a picture of the default quality (:mod:`orchestrator.domain.cost`).
-    """
+    """What it costs the models, for estimates and for its owner's share of them; 1 = a picture of the default quality
+    (:mod:`orchestrator.domain.cost`)."""
     created_at: float
     updated_at: float
     status: JobState = JobState.QUEUED
@@ -111,6 +123,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None
+    weight: float = 1.0
+    """Its owner's share of the workers in relation to other owners'; above 0."""
+    priority: Priority = Priority.NORMAL
+    cancel_after: float | None = None
+    """Seconds from its submission until it is cancelled, unless it has ended."""
     requires: list[str] = []
     """The abilities, names of FEATURES, that a worker needs beside understanding the style and the preferences."""
     request_id: str | None = None

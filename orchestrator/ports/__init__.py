@@ -2,13 +2,17 @@
 
 from orchestrator.ports.errors import (
     UNAVAILABLE,
+    AnotherRequest,
     BadSignature,
+    DeadLetterNotFound,
     InferenceError,
+    InFlight,
     JobFinished,
     JobNotFound,
     KeyNotFound,
     LeaseLost,
     LinkExpired,
+    NotReplayed,
     ObjectExists,
     ObjectNotFound,
     ObjectTooLarge,
@@ -18,15 +22,31 @@ from orchestrator.ports.errors import (
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
-from orchestrator.ports.jobs import PHOTO_ID_SECONDS, JobCount, JobStore, Lease, QueueStats, Reservation
+from orchestrator.ports.jobs import (
+    PHOTO_ID_SECONDS,
+    DeadLetter,
+    JobCount,
+    JobStore,
+    Lease,
+    QueueStats,
+    Reservation,
+)
 from orchestrator.ports.keys import KeyStore, Ticket
+from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 
 __all__ = [
+    "ANEW",
     "CACHE_CONTROL",
     "PHOTO_ID_SECONDS",
     "UNAVAILABLE",
+    "AnotherRequest",
+    "Answered",
     "BadSignature",
+    "Begun",
+    "DeadLetter",
+    "DeadLetterNotFound",
+    "InFlight",
     "Inference",
     "InferenceError",
     "JobCount",
@@ -38,9 +58,11 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "LinkExpired",
+    "NotReplayed",
     "ObjectExists",
     "ObjectNotFound",
     "ObjectTooLarge",
+    "OnceStore",
     "PortError",
     "QueueFull",
     "QueueStats",

@@ -7,6 +7,10 @@ PortError
 ├── QueueFull          the queue holds as many waiting jobs as it may
 ├── ReservationLost    another submission has reserved the upload, or used it
 ├── KeyNotFound        no API key has that id
+├── InFlight           another request with this idempotency key is being done
+├── AnotherRequest     the idempotency key was used for another request
+├── DeadLetterNotFound no job that was given up has that id
+├── NotReplayed        the job that was given up cannot be made to wait again; the message is the reason
 ├── LeaseLost          another worker owns the job now (or it was finished): stop, commit nothing
 ├── ObjectNotFound     no object has that key
 ├── ObjectExists       another object has that key already
@@ -51,6 +55,22 @@ class ReservationLost(PortError):
 
 class KeyNotFound(PortError):
     """No API key has that id."""
+
+
+class InFlight(PortError):
+    """Another request with this idempotency key is being done."""
+
+
+class AnotherRequest(PortError):
+    """The idempotency key was used for another request."""
+
+
+class DeadLetterNotFound(PortError):
+    """No job that was given up has that id."""
+
+
+class NotReplayed(PortError):
+    """The job that was given up cannot be made to wait again; the message is the reason."""
 
 
 class LeaseLost(PortError):

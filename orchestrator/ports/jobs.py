@@ -41,6 +41,18 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """How long the store remembers that it was used."""
 
 
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """That a job was given up, and why."""
+
+    id: str
+    job_id: str
+    code: str
+    detail: str
+    attempts: int
+    at: float
+    """When it was given up, UNIX seconds."""
+
+
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     queued: int
     """Jobs that a worker could begin now."""
@@ -89,8 +101,9 @@ class JobStore(ABC):
     @abstractmethod
     async def submit(
         self, job: Job, *, max_waiting: int | None = None, reservation: Reservation | None = None
-    ) -> None:
-        """Store a new job and queue it. Submitting the same id again changes nothing.
+    ) -> int | None:
+        """Store a new job and queue it. Submitting the same id again changes nothing. Returns its position in the queue
+        (see :meth:`queue_position`).
 
         In the same atomic step it raises QueueFull when ``max_waiting`` jobs wait already, and ReservationLost unless
         the owner holds ``reservation``, which it then marks as used.
@@ -123,7 +136,8 @@ class JobStore(ABC):
 
     @abstractmethod
     async def queue_position(self, job_id: str) -> int | None:
-        """The number of jobs before it in the queue (0 = next); None when it is not waiting."""
+        """The number of jobs that probably begin before it (0 = next); None when it is not waiting. Jobs of other
+        owners that are submitted later may still begin before it."""
 
     @abstractmethod
     async def cost_before(self, job_id: str) -> float | None:
@@ -133,6 +147,10 @@ class JobStore(ABC):
     @abstractmethod
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         """Begin the next job, or one whose worker has died; None after ``wait`` seconds (≤ 2) without one.
+
+        Jobs that were given back go first. Then owners take turns: those who have jobs waiting share the workers by
+        ``job.weight``, counted in ``job.cost``. An owner's jobs begin in the order of submission. High priority brings
+        a job forward in that order and before other owners, by a limited amount.
 
         ``kind`` is the same for workers that understand the same jobs. A job whose record this version does not
         understand is declined. A job that was delivered MAX_DELIVERIES times already is not delivered again: it becomes
@@ -193,11 +211,25 @@ class JobStore(ABC):
 
     @abstractmethod
     async def to_clean(self) -> list[str]:
-        """Ids of up to 100 failed or cancelled jobs whose objects have not been deleted (see :meth:`cleaned`)."""
+        """Ids of up to 100 failed or cancelled jobs whose objects are to be deleted now (see :meth:`cleaned`). Those of
+        dead letters are kept for a while."""
 
     @abstractmethod
     async def cleaned(self, job_ids: list[str]) -> None:
         """Record that the objects of these jobs have been deleted."""
+
+    @abstractmethod
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Jobs that were given up, the newest first. Of more than 10,000 the oldest are forgotten, and those of erased
+        jobs."""
+
+    @abstractmethod
+    async def replay(self, letter: DeadLetter) -> None:
+        """Make the job wait again, as if it were new, and forget the letter. Raises NotReplayed, with the reason."""
+
+    @abstractmethod
+    async def drop(self, letter: DeadLetter) -> None:
+        """Forget the letter. The job stays failed, and its objects are to be deleted now."""
 
     @abstractmethod
     async def stats(self) -> QueueStats:

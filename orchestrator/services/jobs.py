@@ -95,17 +95,23 @@ class JobService:
         caller: Caller,
         reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
+        *,
         cost: float = 1.0,
+        job_id: str = "",
+        cancel_after: float | None = None,
     ) -> JobView:
         """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
-        reservation. ``cost`` is what it costs the models, for estimates.
+        reservation. ``cost`` is what it costs the models, for estimates and for the caller's share of them.
+
+        ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
+        seconds the job is cancelled, unless it has ended.
 
         Raises TooManyJobs, ReservationLost, Unavailable. After an error, a job that was queued nevertheless is
         cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still queue
         the job.
         """
         stats = await self._store.stats()
-        job_id, now = uuid.uuid4().hex, self._clock()
+        job_id, now = job_id or uuid.uuid4().hex, self._clock()
         context.job_id.set(job_id)
         job = Job(
             id=job_id,
@@ -114,6 +120,7 @@ class JobService:
             preferences=preferences,
             original_key=f"{UPLOADS}{job_id}/original.jpg",
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
+            cancel_after=cancel_after,
             requires=[] if keep_mask is None else [KEEP_MASK],
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             cost=cost,
@@ -127,14 +134,22 @@ class JobService:
                 await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
             with tracing.span("queue job", "PRODUCER", job__id=job_id, job__style=style):
                 job = msgspec.structs.replace(job, traceparent=tracing.traceparent())
-                await self._store.submit(job, max_waiting=self._max_queue, reservation=reservation)
+                position = await self._store.submit(job, max_waiting=self._max_queue, reservation=reservation)
         except BaseException as error:
             await asyncio.shield(self._undo(job_id))
             if isinstance(error, QueueFull):
                 raise too_many(error.waiting, stats) from error
             raise
         self._analytics.emit("submitted", style=style, tier=preferences.quality or DEFAULT_TIER)
-        return self._estimated(job, stats.waiting, stats.waiting_cost, stats)
+        before = (position or 0) * stats.waiting_cost / max(1, stats.waiting)
+        return self._estimated(job, position, before, stats)
+
+    async def existing(self, job_id: str, caller: Caller) -> JobView | None:
+        """The job as of now, or None when there is none. Raises Unavailable."""
+        try:
+            return await self.status(job_id, caller)
+        except JobNotFound:
+            return None
 
     async def find(self, job_id: str, caller: Caller) -> Job:
         """The job's record as of now. Raises JobNotFound, also for a job of another owner, and Unavailable."""

@@ -141,7 +141,8 @@ class Runner:
             again = await self._patiently(partial(self._postpone, lease))
             record.returned("outage") if again else record.failed(FailureCode.TOO_MANY_OUTAGES)
         elif isinstance(outcome, JobError):
-            delay = self._retry_delay * 2.0 ** (lease.job.attempts - 1)
+            # At random, so that jobs which failed together do not come back together.
+            delay = self._retry_delay * random.uniform(0.5, 1.0) * 2.0 ** (lease.job.attempts - 1)
             again = await self._patiently(lambda: self._store.retry(lease, outcome, delay))
             record.returned("retry") if again else record.failed(outcome.code)
         else:

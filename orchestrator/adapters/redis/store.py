@@ -20,12 +20,14 @@ from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, 
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
 from orchestrator.ports import (
     PHOTO_ID_SECONDS,
+    DeadLetter,
     JobCount,
     JobFinished,
     JobNotFound,
     JobStore,
     Lease,
     LeaseLost,
+    NotReplayed,
     QueueFull,
     QueueStats,
     Reservation,
@@ -33,7 +35,7 @@ from orchestrator.ports import (
 )
 
 EVENTS_TTL = 3600
-"""Seconds that a finished job's events, previews among them, are kept. Its record, with the outcome, is kept longer."""
+"""Seconds that a finished job's events, previews among them, are kept by default."""
 
 DEAD_LETTERS = 10_000
 """The approximate number of dead letters that are kept."""
@@ -51,6 +53,11 @@ _NOT_UNDERSTOOD = JobError(
     detail="The job was made by a newer version of the service, and no worker of that version came by.",
 )
 _BROKEN_RECORD = JobError(code=FailureCode.BROKEN_RECORD, detail="The job's record was damaged.")
+_NOT_REPLAYED = {
+    "missing": "its record has expired: submit the photo again",
+    "not_failed": "it waits, runs or has ended again since it was given up",
+    "cleaned": "its photo was deleted meanwhile: submit it again",
+}
 _log = logging.getLogger("reroom.store")
 
 
@@ -59,6 +66,8 @@ class RedisJobStore(JobStore):
 
     ``lease_seconds``: a worker that has not renewed its lease for this long counts as dead.
     ``job_ttl``: seconds that the record of a job is kept after its end.
+    ``letters_ttl``: seconds that photos of dead letters are kept. ``events_ttl``: seconds that a finished job's events
+    are kept, previews among them; its record, with the outcome, is kept longer.
     ``clock``: a simulation's clock, in seconds since 1970; None is the Redis server's.
     Raises ValueError for a URL that is not Redis's.
     """
@@ -71,6 +80,8 @@ class RedisJobStore(JobStore):
         lease_seconds: float = 10.0,
         job_ttl: int = 7 * 86400,
         decline_seconds: float = DECLINE_SECONDS,
+        letters_ttl: int = 0,
+        events_ttl: int = EVENTS_TTL,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._client = connect(url, max_connections=_CONNECTIONS, retries=3)
@@ -83,7 +94,8 @@ class RedisJobStore(JobStore):
         self._photo_ttl = min(job_ttl, PHOTO_ID_SECONDS)
         self._ending: dict[str, Any] = {
             "ttl": job_ttl,
-            "events_ttl": min(job_ttl, EVENTS_TTL),
+            "events_ttl": min(job_ttl, events_ttl),
+            "keep_letters_ms": min(job_ttl, letters_ttl) * 1000,
             "dead_letters": DEAD_LETTERS,
             "max_deliveries": MAX_DELIVERIES,
             "max_outages": MAX_OUTAGES,
@@ -104,13 +116,14 @@ class RedisJobStore(JobStore):
 
     async def submit(
         self, job: Job, *, max_waiting: int | None = None, reservation: Reservation | None = None
-    ) -> None:
+    ) -> int | None:
         reply = await self._call(
             "submit",
             job=job.id,
             record=record.to_fields(job),
             cost=job.cost,
             change=record.status_change(JobState.QUEUED),
+            cancel_after_ms=None if job.cancel_after is None else int(job.cancel_after * 1000),
             max_waiting=max_waiting,
             reservation=reservation_args(reservation, reservation.seconds) if reservation else None,
         )
@@ -119,6 +132,9 @@ class RedisJobStore(JobStore):
                 raise QueueFull(waiting)
             case ["reserved"]:
                 raise ReservationLost(reservation.name if reservation else "")
+            case ["ok", int(position)]:
+                return position
+        return None
 
     async def reserve(self, reservation: Reservation, seconds: float) -> bool:
         return bool(await self._call("reserve", reservation=reservation_args(reservation, seconds)))
@@ -149,9 +165,8 @@ class RedisJobStore(JobStore):
             raise ValueError(f"job {job_id} is not finished")
 
     async def queue_position(self, job_id: str) -> int | None:
-        with redis_calls():
-            rank: Any = await self._client.zrank(self._keys.waiting, job_id)
-        return None if rank is None else int(rank)
+        position: int | None = await self._call("position", job=job_id)
+        return position
 
     async def cost_before(self, job_id: str) -> float | None:
         cost: Any = await self._call("cost_before", job=job_id)
@@ -305,12 +320,40 @@ class RedisJobStore(JobStore):
         return found
 
     async def to_clean(self) -> list[str]:
-        with redis_calls():
-            found: Any = await self._client.zrange(self._keys.cleanup, 0, _CLEAN_AT_ONCE - 1)
-        return list(found)
+        found: list[str] = await self._call("to_clean", count=_CLEAN_AT_ONCE)
+        return found
 
     async def cleaned(self, job_ids: list[str]) -> None:
         await self._call("cleaned", jobs=job_ids)
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        with redis_calls():
+            found: Any = await self._client.xrevrange(self._keys.dead)
+        return [
+            DeadLetter(
+                id=entry,
+                job_id=fields["job"],
+                code=fields["code"],
+                detail=fields["detail"],
+                attempts=int(fields["attempts"]),
+                at=int(entry.partition("-")[0]) / 1000,
+            )
+            for entry, fields in found
+        ]
+
+    async def replay(self, letter: DeadLetter) -> None:
+        reply = await self._call(
+            "replay",
+            job=letter.job_id,
+            letter=letter.id,
+            nonce=uuid.uuid4().hex,
+            queued=record.status_change(JobState.QUEUED),
+        )
+        if reply != "replayed":
+            raise NotReplayed(_NOT_REPLAYED[reply])
+
+    async def drop(self, letter: DeadLetter) -> None:
+        await self._call("drop", job=letter.job_id, letter=letter.id)
 
     async def ping(self) -> None:
         with redis_calls():

@@ -1,5 +1,5 @@
 -- args: job. Returns the cost of the jobs that wait before it, or false when it does not wait.
-local rank = redis.call('ZRANK', WAITING, args.job)
+local rank = position_of(args.job)
 if not rank then
   return false
 end

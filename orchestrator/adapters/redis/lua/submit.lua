@@ -1,7 +1,8 @@
--- args: job, record = {name, value, ...}, cost, change, max_waiting (or null), reservation = {name, owner, ms} (or null).
--- Returns {'ok'}, {'full', number of waiting jobs} or {'reserved'} (by another owner).
+-- args: job, record = {name, value, ...}, cost, change, max_waiting (or null), cancel_after_ms (or null),
+-- reservation = {name, owner, ms} (or null).
+-- Returns {'ok', position in the queue (or nil)}, {'full', number of waiting jobs} or {'reserved'} (by another owner).
 if redis.call('EXISTS', JOB .. args.job) == 1 then
-  return {'ok'}
+  return {'ok', position_of(args.job)}
 end
 local reservation = args.reservation
 if reservation and redis.call('GET', RESERVATION .. reservation.name) ~= reservation.owner then
@@ -20,8 +21,12 @@ local submitted = tonumber(redis.call('HINCRBYFLOAT', STATS, 'submitted', args.c
 redis.call('HSET', JOB .. args.job, 'entry', entry, 'order', order, 'begun', '0',
   'submitted', tostring(submitted - args.cost), unpack(args.record))
 apply(args.job, args.change)
+take_in()
+if args.cancel_after_ms then
+  redis.call('ZADD', DEADLINES, NOW_MS + args.cancel_after_ms, args.job)
+end
 count('submitted', args.job)
 if reservation then
   redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
 end
-return {'ok'}
+return {'ok', position_of(args.job)}
