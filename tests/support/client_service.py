@@ -103,6 +103,8 @@ class Service:
         self.bodies: list[bytes] = []
         self.keys: list[str] = []
         """The idempotency keys of requests."""
+        self.deadlines: list[str] = []
+        """What requests sent as Cancel-After."""
         self.credentials: list[str | None] = []
         """What each request and each WebSocket sent as Authorization."""
 
@@ -123,6 +125,7 @@ class Service:
         self.credentials.append(authorization(scope))
         self.bodies.append(body)
         self.keys += [value.decode() for name, value in scope["headers"] if name == b"idempotency-key"]
+        self.deadlines += [value.decode() for name, value in scope["headers"] if name == b"cancel-after"]
         await asyncio.sleep(self.delays.get((method, path), 0.0))
         queue = self.faults.get((method, path), [])
         code, headers, content = queue.pop(0) if queue else self._answer(method, path)

@@ -80,15 +80,19 @@ class AsyncClient:
         preferences: PreferencesLike | None = None,
         *,
         keep_mask: Photo | None = None,
+        cancel_after: float | None = None,
     ) -> Submitted:
         """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
 
-        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed.
+        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. The service
+        cancels the job unless it has ended within ``cancel_after`` seconds, rounded up.
 
         An upload can be submitted once. A submission is retried under the same ``Idempotency-Key``, so that the service
         makes one job of it. Raises also OSError when the photo cannot be read.
         """
-        return await self._call(operations.submit(photo, style, preferences, keep_mask, self._retry))
+        return await self._call(
+            operations.submit(photo, style, preferences, keep_mask, cancel_after, self._retry)
+        )
 
     async def analyze(self, photo: Photo) -> Analysis:
         """Find what is in a photo (path, bytes or open file): depth, edges, objects and the type of room.

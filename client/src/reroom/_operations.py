@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -55,6 +56,7 @@ def submit(
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
+    cancel_after: float | None,
     policy: RetryPolicy,
 ) -> Operation[Submitted]:
     form = {"style": style}
@@ -69,6 +71,8 @@ def submit(
         files["keep_mask"] = yield Read(keep_mask)
     # The service does it once, however often it is sent.
     headers = {"idempotency-key": uuid.uuid4().hex}
+    if cancel_after is not None:
+        headers["cancel-after"] = f"{math.ceil(cancel_after)}s"
     effect = Send("POST", "transform/submit", headers=headers, form=form, files=files)
     reply = yield from request(effect, policy, if_repeatable)
     return decode(reply, Submitted)

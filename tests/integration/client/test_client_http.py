@@ -227,6 +227,12 @@ def test_submit_is_repeated_under_the_same_key(client: Any, service: Service, fa
     assert len(set(service.keys)) == 2
 
 
+def test_a_submission_can_be_given_a_deadline(client: Any, service: Service) -> None:
+    client.submit(b"x")
+    client.submit(b"x", cancel_after=89.2)
+    assert service.deadlines == ["90s"]
+
+
 @pytest.mark.parametrize("code", ["upload_used", "no_such_upload"])
 def test_submit_is_not_repeated_when_it_was_refused(client: Any, service: Service, code: str) -> None:
     service.faults[SUBMIT] = [(409, {}, problem(409, code))]
