@@ -178,7 +178,7 @@ def restyle(
 ) -> Operation[JobStatus]:
     if out is not None:
         wanted_format(out)  # an unknown extension is refused before the work, not after it
-    job = yield from submit(photo, style, preferences, keep_mask, policy)
+    job = yield from submit(photo, style, preferences, keep_mask, None, policy)
     done = yield from wait(job, "0", timeout, policy)
     if out is not None:
         yield Save((yield from picture(_result_url(done), policy)), out, done.job_id)
