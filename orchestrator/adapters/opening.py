@@ -6,18 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.s3 import open_s3
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
-from orchestrator.ports import Inference, JobStore, Storage
+from orchestrator.ports import Inference, JobStore, KeyStore, Storage
 from orchestrator.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True)
 class Adapters:
     store: JobStore
+    keys: KeyStore
     storage: Storage
     inference: Inference
 
@@ -35,11 +36,13 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
                 job_ttl=settings.job_ttl,
             )
             stack.push_async_callback(store.aclose)
+            keys = RedisKeyStore(settings.redis_url, prefix=settings.redis_prefix)
+            stack.push_async_callback(keys.aclose)
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
             raise SettingsError(f"wrong settings in the environment: {error}") from error
-        yield Adapters(store, await stack.enter_async_context(open_storage(settings)), inference)
+        yield Adapters(store, keys, await stack.enter_async_context(open_storage(settings)), inference)
 
 
 @asynccontextmanager

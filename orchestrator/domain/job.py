@@ -81,6 +81,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One transformation, as stored. Times are UNIX seconds."""
 
     id: str
+    owner: str = ""
+    """The id of the API key that submitted it (:attr:`orchestrator.domain.keys.Caller.owner`). ``""``: it was submitted
+    in open mode, by the administrator, or before there were keys."""
     style: str
     preferences: Preferences
     original_key: str

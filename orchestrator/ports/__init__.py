@@ -6,6 +6,7 @@ from orchestrator.ports.errors import (
     InferenceError,
     JobFinished,
     JobNotFound,
+    KeyNotFound,
     LeaseLost,
     LinkExpired,
     ObjectExists,
@@ -18,6 +19,7 @@ from orchestrator.ports.errors import (
 )
 from orchestrator.ports.inference import Inference
 from orchestrator.ports.jobs import PHOTO_ID_SECONDS, JobStore, Lease, QueueStats, Reservation
+from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 
 __all__ = [
@@ -30,6 +32,8 @@ __all__ = [
     "JobFinished",
     "JobNotFound",
     "JobStore",
+    "KeyNotFound",
+    "KeyStore",
     "Lease",
     "LeaseLost",
     "LinkExpired",
@@ -44,6 +48,7 @@ __all__ = [
     "SignedFiles",
     "Storage",
     "StorageStats",
+    "Ticket",
     "Unavailable",
     "UploadLink",
 ]

@@ -6,6 +6,7 @@ PortError
 ├── JobFinished        the job is in a terminal state already
 ├── QueueFull          the queue holds as many waiting jobs as it may
 ├── ReservationLost    another submission has reserved the upload, or used it
+├── KeyNotFound        no API key has that id
 ├── LeaseLost          another worker owns the job now (or it was finished): stop, commit nothing
 ├── ObjectNotFound     no object has that key
 ├── ObjectExists       another object has that key already
@@ -46,6 +47,10 @@ class QueueFull(PortError):
 
 class ReservationLost(PortError):
     """Another submission has reserved the upload, or used it."""
+
+
+class KeyNotFound(PortError):
+    """No API key has that id."""
 
 
 class LeaseLost(PortError):

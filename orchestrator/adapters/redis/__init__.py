@@ -1,4 +1,4 @@
-"""Jobs on Redis Streams: the adapter of :class:`orchestrator.ports.JobStore`.
+"""Jobs on Redis Streams, and API keys: the adapters of :class:`orchestrator.ports.JobStore` and KeyStore.
 
 The queue is one stream with one consumer group. An entry stays in it for the whole life of its job and is deleted
 when the job ends; the group's pending list names the worker that runs it. Every change is one Lua script, atomic and
@@ -7,6 +7,7 @@ Needs Redis ≥ 6.2 with ``appendonly yes``, ``appendfsync always`` and ``maxmem
 """
 
 from orchestrator.adapters.redis.connection import AccessDenied
+from orchestrator.adapters.redis.key_store import RedisKeyStore
 from orchestrator.adapters.redis.store import RedisJobStore
 
-__all__ = ["AccessDenied", "RedisJobStore"]
+__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore"]

@@ -14,9 +14,12 @@ back no longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
+_PREFIXES = 7
+"""How many of the keys are prefixes."""
+
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last five are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last seven are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -35,6 +38,8 @@ class Keys(NamedTuple):
     seconds, and ``since`` (see ``measure_end`` in common.lua)."""
     workers: str
     """Sorted set: names of workers, by when (ms) they last looked for a job or renewed a lease."""
+    api_keys: str
+    """Sorted set: ids of API keys, by when (s) they were made."""
     job: str
     """+ id: hash, the job record."""
     events: str
@@ -45,9 +50,16 @@ class Keys(NamedTuple):
     """+ name: the owner of the reservation, or ``used``."""
     photo: str
     """+ digest: the id of the photo with this digest."""
+    api_key: str
+    """+ id: hash, an API key: its members, each as JSON."""
+    ticket: str
+    """+ SHA-256 of its text: a ticket, as JSON."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:
         """The keys of a store. Every key begins with ``prefix``."""
         names = [_STORED_AS.get(field, field) for field in cls._fields]
-        return cls(*(f"{prefix}{name}" for name in names[:-5]), *(f"{prefix}{name}:" for name in names[-5:]))
+        return cls(
+            *(f"{prefix}{name}" for name in names[:-_PREFIXES]),
+            *(f"{prefix}{name}:" for name in names[-_PREFIXES:]),
+        )

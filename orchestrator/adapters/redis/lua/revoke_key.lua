@@ -1,0 +1,7 @@
+-- args: key, now (JSON text). Returns whether there is such a key.
+even_when_full()
+if redis.call('EXISTS', API_KEY .. args.key) == 0 then
+  return 0
+end
+redis.call('HSETNX', API_KEY .. args.key, 'revoked', args.now)
+return 1
