@@ -19,6 +19,7 @@ from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
 from orchestrator.adapters.opening import open_adapters
+from orchestrator.api.access import check_access, every_handler
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
 from orchestrator.api.clients import Clients
@@ -31,10 +32,12 @@ from orchestrator.api.files import FilesController
 from orchestrator.api.forms import FORM_OVERHEAD
 from orchestrator.api.health import HealthChecks, HealthController
 from orchestrator.api.intake import Uploads
+from orchestrator.api.keys import KeysController
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.root import RootController
 from orchestrator.api.semantics import Methods, asked_method, refuse_coded_body
+from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.websocket import watch
@@ -48,6 +51,7 @@ from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
+from orchestrator.services.keys import KeyService
 from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 
@@ -70,9 +74,11 @@ ROUTES = (
     HealthController,
     TransformController,
     UploadsController,
+    TicketsController,
     AnalyzeController,
     FilesController,
     DebugController,
+    KeysController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
 
@@ -86,13 +92,14 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[*ROUTES, schema_controller(ROUTES, settings.max_upload_bytes), watch],
         lifespan=[_lifespan(settings)],
         dependencies=providers(),
-        guards=[refuse_coded_body],
+        guards=[check_access, refuse_coded_body],
         exception_handlers={Exception: handle_error},
         request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD,
         before_send=[_finish_response],
         openapi_config=None,
         logging_config=None,
     )
+    every_handler(app.routes)  # raises for a route that does not say who may use it
     # Wraps all answers, while Litestar's own middleware wraps only routes.
     timed = AnswerWithin(Methods(app.asgi_handler, app.routes), settings.answer_seconds)
     app.asgi_handler = CrossOrigin(timed, settings.origins)
@@ -122,6 +129,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         async with aclosing(submissions):
             yield Dependencies(
                 settings=settings,
+                keys=KeyService(adapters.keys, admin_token=settings.administrator),
                 store=store,
                 storage=storage,
                 signed_files=storage if isinstance(storage, SignedFiles) else None,
@@ -164,6 +172,8 @@ def main() -> None:
         settings = load_settings()
     except SettingsError as error:
         sys.exit(str(error))
+    if settings.open:
+        log.warning("REROOM_OPEN: whoever is on this machine may use the service without a key")
     for warning in settings.warnings:
         log.warning(warning)
     if settings.api_processes == 1:
@@ -195,7 +205,17 @@ def _log_to_stderr() -> None:
         level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
     )
     # orchestrator.server.connections logs the same, with the reason and less often.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != INVALID_REQUEST)
+    logging.getLogger("uvicorn.error").addFilter(_without_secrets)
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """A filter for uvicorn's log. It takes the query, which may hold a ticket, out of what uvicorn says of a WebSocket:
+    '%s - "WebSocket %s" [accepted]'. It drops INVALID_REQUEST."""
+    if isinstance(record.args, tuple) and "WebSocket %s" in str(record.msg):
+        record.args = tuple(
+            argument.partition("?")[0] if isinstance(argument, str) else argument for argument in record.args
+        )
+    return record.msg != INVALID_REQUEST
 
 
 def _uvicorn(settings: Settings) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+T = TypeVar("T", bound=BaseSettings)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """The names of this machine that people use as if they were one."""
@@ -20,11 +22,8 @@ class SettingsError(Exception):
     """A variable is missing or wrong. The message names each one and what it must be."""
 
 
-class Settings(BaseSettings):
-    """The settings. ``validation_alias`` is the name of the environment variable.
-
-    Names without ``REROOM_`` are those of the service that this one replaces.
-    """
+class StoreSettings(BaseSettings):
+    """Where the store is, which is all that commands need to manage keys."""
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True,
@@ -35,7 +34,26 @@ class Settings(BaseSettings):
     )
 
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
-    """Redis: jobs, events and leases."""
+    """Redis: jobs, events, leases and keys."""
+    redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
+    """What every key in Redis begins with, for services that share one."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _a_redis(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must be like redis://host:6379/0")
+        _ = parts.port  # raises ValueError when it is no number
+        return value
+
+
+class Settings(StoreSettings):
+    """The settings. ``validation_alias`` is the name of the environment variable.
+
+    Names without ``REROOM_`` are those of the service that this one replaces.
+    """
+
     api_base_url: str = Field("http://127.0.0.1:8000", validation_alias="API_BASE_URL")
     """Where clients reach this API; every URL that it hands out begins with it."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="ALLOWED_ORIGINS")
@@ -85,7 +103,10 @@ class Settings(BaseSettings):
     """Seconds after a request's last byte until it is answered 503, if no other answer came. Clients and proxies often
     give up at 30."""
     admin_token: SecretStr | None = Field(None, min_length=16, validation_alias="REROOM_ADMIN_TOKEN")
-    """Opens the /debug endpoints, closed without it, and shows in /health why a part is down."""
+    """Sent like a key, it may do everything: manage keys, see all jobs, the /debug endpoints, and in /health why a part
+    is down."""
+    open: bool = Field(False, validation_alias="REROOM_OPEN")
+    """Whether requests from this machine need no key. Only where ``REROOM_HOST`` is this machine's own address."""
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, validation_alias="REROOM_MAX_UPLOAD_BYTES")
     """The largest photo, in bytes."""
     max_pixels: int = Field(50_000_000, ge=64 * 64, validation_alias="REROOM_MAX_PIXELS")
@@ -97,8 +118,6 @@ class Settings(BaseSettings):
     analyses_at_once: int = Field(2, ge=1, le=64, validation_alias="REROOM_ANALYSES_AT_ONCE")
     """Photos that one API process analyzes at a time for `POST /analyze`; further ones wait, or are answered 503."""
 
-    redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
-    """What every key in Redis begins with, for services that share one."""
     job_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_JOB_TTL")
     """How long a finished job is remembered, in seconds."""
     max_queue: int = Field(1000, ge=1, validation_alias="REROOM_MAX_QUEUE")
@@ -136,15 +155,6 @@ class Settings(BaseSettings):
         if origin_of(value) is None:
             raise ValueError("must be an absolute http:// or https:// URL")
         return value.rstrip("/")
-
-    @field_validator("redis_url")
-    @classmethod
-    def _a_redis(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("must be like redis://host:6379/0")
-        _ = parts.port  # raises ValueError when it is no number
-        return value
 
     @field_validator("triton_urls")
     @classmethod
@@ -194,6 +204,20 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _open_to_itself(self) -> Self:
+        if self.open and not is_loopback(self.host):
+            raise ValueError(
+                f"REROOM_OPEN lets everyone in who reaches {self.host}: set REROOM_HOST=127.0.0.1, or unset "
+                "REROOM_OPEN and make keys with `python -m orchestrator keys create`"
+            )
+        return self
+
+    @property
+    def administrator(self) -> str | None:
+        """The administrator's token."""
+        return None if self.admin_token is None else self.admin_token.get_secret_value()
+
     @property
     def origins(self) -> tuple[str, ...]:
         """Every origin whose pages may call this API: those of ``allowed_origins``, its own, and where that is this
@@ -214,6 +238,14 @@ class Settings(BaseSettings):
         return [
             "CDN_DOMAIN is not used: pictures are private, and R2 honours signed links on its own endpoint only"
         ]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens at ``host``."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host in LOOPBACK
 
 
 def origin_of(url: str) -> str | None:
@@ -247,8 +279,17 @@ def default_of(field: FieldInfo) -> str:
 
 def load_settings() -> Settings:
     """The settings from the environment; raises SettingsError."""
+    return _loaded(Settings)
+
+
+def load_store_settings() -> StoreSettings:
+    """Those of the store alone; raises SettingsError."""
+    return _loaded(StoreSettings)
+
+
+def _loaded(kind: type[T]) -> T:
     try:
-        return Settings()  # type: ignore[call-arg]  # the environment gives the rest
+        return kind()  # the environment gives the rest
     except ValidationError as error:
         # An error about several variables has no "loc"; its message names them.
         problems = [

@@ -12,7 +12,7 @@ from orchestrator.adapters.storage.s3 import open_s3
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import Inference, JobStore, KeyStore, Storage
-from orchestrator.settings import Settings, SettingsError
+from orchestrator.settings import Settings, SettingsError, StoreSettings
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,29 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
                 job_ttl=settings.job_ttl,
             )
             stack.push_async_callback(store.aclose)
-            keys = RedisKeyStore(settings.redis_url, prefix=settings.redis_prefix)
-            stack.push_async_callback(keys.aclose)
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
-            raise SettingsError(f"wrong settings in the environment: {error}") from error
+            raise _wrong(error) from error
+        keys = await stack.enter_async_context(open_keys(settings))
         yield Adapters(store, keys, await stack.enter_async_context(open_storage(settings)), inference)
+
+
+@asynccontextmanager
+async def open_keys(settings: StoreSettings) -> AsyncIterator[KeyStore]:
+    """The store of API keys. Raises SettingsError."""
+    try:
+        keys = RedisKeyStore(settings.redis_url, prefix=settings.redis_prefix)
+    except ValueError as error:
+        raise _wrong(error) from error
+    try:
+        yield keys
+    finally:
+        await keys.aclose()
+
+
+def _wrong(error: ValueError) -> SettingsError:
+    return SettingsError(f"wrong settings in the environment: {error}")
 
 
 @asynccontextmanager

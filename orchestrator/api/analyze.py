@@ -10,6 +10,7 @@ import msgspec
 from litestar import Controller, Request, post
 from litestar.di import NamedDependency
 
+from orchestrator.api.access import Rule, access
 from orchestrator.api.bodies import PHOTO_FORM, operation_with
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_photo_form
@@ -33,6 +34,7 @@ class AnalyzeController(Controller):
     @post(
         "/",
         status_code=200,
+        opt=access(Rule.TRANSFORM),
         operation_id="analyze",
         summary="What is in a photo: depth, edges, objects, the kind of room. Nothing is stored",
         operation_class=operation_with(PHOTO_FORM),

@@ -115,10 +115,17 @@ def components(max_upload_bytes: int) -> dict[str, JsonSchema]:
 
 
 FORM: JsonSchema = {"multipart/form-data": {"schema": _ref("SubmitForm"), "encoding": _JSON_PART}}
-UPLOADED: JsonSchema = {"application/json": {"schema": _ref("SubmitUpload")}}
 PHOTO_FORM: JsonSchema = {"multipart/form-data": {"schema": _ref("PhotoForm")}}
-UPLOAD_REQUEST: JsonSchema = {"application/json": {"schema": _ref("UploadRequest")}}
 PHOTO_FILE: JsonSchema = {kind: {"schema": BINARY} for kind in get_args(ContentType)}
+
+
+def json_body(component: str) -> JsonSchema:
+    """A body that is the JSON of this component."""
+    return {"application/json": {"schema": _ref(component)}}
+
+
+UPLOADED = json_body("SubmitUpload")
+UPLOAD_REQUEST = json_body("UploadRequest")
 
 
 def operation_with(content: dict[str, Any]) -> type[Operation]:

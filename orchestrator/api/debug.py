@@ -1,11 +1,11 @@
-"""Endpoints for the administrator."""
+"""How much there is of what, for the administrator."""
 
 from __future__ import annotations
 
 from litestar import Controller, get
 from litestar.di import NamedDependency
 
-from orchestrator.api.admin import require_admin
+from orchestrator.api.access import Rule, access
 from orchestrator.api.errors import problems
 from orchestrator.ports import JobStore, QueueStats, Storage, StorageStats
 
@@ -13,13 +13,13 @@ from orchestrator.ports import JobStore, QueueStats, Storage, StorageStats
 class DebugController(Controller):
     path = "/debug"
     tags = ("debug",)
-    guards = (require_admin,)
+    opt = access(Rule.ADMIN)
 
     @get(
         "/queue/stats",
         operation_id="get_queue_stats",
         summary="Counts over all jobs",
-        responses=problems(401, 403, 503),
+        responses=problems(503),
     )
     async def queue(self, store: NamedDependency[JobStore]) -> QueueStats:
         return await store.stats()
@@ -28,7 +28,7 @@ class DebugController(Controller):
         "/storage/stats",
         operation_id="get_storage_stats",
         summary="How much is stored",
-        responses=problems(401, 403, 503),
+        responses=problems(503),
     )
     async def storage(self, storage: NamedDependency[Storage]) -> StorageStats:
         return await storage.stats()

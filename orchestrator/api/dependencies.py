@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from litestar.datastructures import State
 from litestar.di import Provide
 
+from orchestrator.api.access import caller_provider
 from orchestrator.api.health import HealthChecks
 from orchestrator.api.intake import Uploads
 from orchestrator.api.presenters import Presenter
@@ -15,6 +16,7 @@ from orchestrator.ports import JobStore, SignedFiles, Storage
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
+from orchestrator.services.keys import KeyService
 from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings
 
@@ -23,6 +25,7 @@ class Dependencies(TypedDict):
     """The dependencies by the name of the parameter."""
 
     settings: Settings
+    keys: KeyService
     store: JobStore
     storage: Storage
     signed_files: SignedFiles | None
@@ -38,8 +41,9 @@ class Dependencies(TypedDict):
 
 
 def providers() -> dict[str, Provide]:
-    """Litestar's ``dependencies``: each is read from the application's state, which ``app.py`` fills."""
-    return {name: _provider(name) for name in Dependencies.__annotations__}
+    """Litestar's ``dependencies``: each is read from the application's state, which ``app.py`` fills, except
+    ``caller``, who makes the request."""
+    return {"caller": caller_provider()} | {name: _provider(name) for name in Dependencies.__annotations__}
 
 
 def _provider(name: str) -> Provide:

@@ -21,6 +21,7 @@ from orchestrator.ports import (
     InferenceError,
     JobFinished,
     JobNotFound,
+    KeyNotFound,
     LinkExpired,
     ObjectExists,
     ObjectNotFound,
@@ -113,7 +114,9 @@ def to_problem(error: Exception) -> Problem:
         case PhotoRejected(code=code, detail=detail, field=field):
             return Problem(code, detail, field=field)
         case JobNotFound():
-            return Problem(ProblemCode.JOB_NOT_FOUND, "no job has this id; it may have been erased")
+            return Problem(ProblemCode.JOB_NOT_FOUND, "no job of yours has this id; it may have been erased")
+        case KeyNotFound():
+            return Problem(ProblemCode.KEY_NOT_FOUND, "no API key has this id, or it was revoked")
         case JobFinished():
             return Problem(ProblemCode.JOB_FINISHED, "the job is finished already")
         case JobNotFinished():

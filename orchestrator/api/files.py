@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery
 
+from orchestrator.api.access import Rule, access
 from orchestrator.api.bodies import PHOTO_FILE, operation_with
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.intake import Uploads
@@ -25,6 +26,7 @@ class FilesController(Controller):
 
     @get(
         "/{key:path}",
+        opt=access(Rule.SIGNED),
         operation_id="read_file",
         summary="A stored picture, by a signed link that expires",
         media_type="image/jpeg",
@@ -54,6 +56,7 @@ class FilesController(Controller):
     @put(
         "/{key:path}",
         status_code=200,
+        opt=access(Rule.SIGNED),
         operation_id="write_file",
         operation_class=operation_with(PHOTO_FILE),
         summary="Put a photo, by the link of POST /uploads",

@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from msgspec import UNSET, UnsetType
 
-from orchestrator.api.admin import is_admin
+from orchestrator.api.access import Rule, access, is_admin
 from orchestrator.api.presenters import Time, rfc3339
 from orchestrator.api.single_flight import SingleFlightCache
 from orchestrator.ports import Inference, JobStore, PortError, Storage, Unavailable
@@ -84,16 +84,27 @@ class HealthController(Controller):
     path = "/health"
     tags = ("service",)
 
-    @get("/", operation_id="get_health", summary="The health of every part; 200 also when degraded")
+    @get(
+        "/",
+        opt=access(Rule.PUBLIC),
+        operation_id="get_health",
+        summary="The health of every part; 200 also when degraded",
+    )
     async def health(self, request: Request[Any, Any, Any], checks: NamedDependency[HealthChecks]) -> Health:
         return await health_for(request, checks)
 
-    @get("/live", operation_id="get_alive", summary="200 as long as this process answers")
+    @get(
+        "/live",
+        opt=access(Rule.PUBLIC),
+        operation_id="get_alive",
+        summary="200 as long as this process answers",
+    )
     async def live(self) -> Alive:
         return Alive()
 
     @get(
         "/ready",
+        opt=access(Rule.PUBLIC),
         operation_id="get_ready",
         summary="200 when jobs are accepted and the models are ready, 503 otherwise",
         responses={503: ResponseSpec(Health, description="A part is down", generate_examples=False)},
@@ -109,7 +120,7 @@ class HealthController(Controller):
 async def health_for(request: Request[Any, Any, Any], checks: HealthChecks) -> Health:
     """The latest health, with details only for the administrator."""
     health = await checks.latest()
-    if is_admin(request):
+    if await is_admin(request):
         return health
     parts = msgspec.structs.asdict(health.services).values()
     public = Services(*(msgspec.structs.replace(part, detail=None) for part in parts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import math
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +25,13 @@ def decode_json(text: bytes) -> Any:
         return _decode(text.removeprefix(codecs.BOM_UTF8))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise NotJson("not JSON in UTF-8") from None
+
+
+def complaint(error: msgspec.ValidationError) -> tuple[str, str]:
+    """What is wrong, and the name of the member, or ``body``. msgspec says both: "Expected `int` - at `$.size`"."""
+    sentence, _, place = str(error).partition(" - at ")
+    member = re.search(r"\$\.(\w+)", place) or re.search(r"field `(\w+)`", sentence)
+    return sentence, member[1] if member else "body"
 
 
 def _number(literal: str) -> int | float:

@@ -9,17 +9,22 @@ from typing import Any
 
 import msgspec
 from litestar import Controller, Litestar, Response, get
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
+from orchestrator.api.access import Rule, access, rule_of, takes_ticket
 from orchestrator.api.analyze import Analyzed
 from orchestrator.api.bodies import BINARY, JsonSchema, components
 from orchestrator.api.dependencies import providers
 from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
 from orchestrator.api.health import Alive, Health
+from orchestrator.api.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
 from orchestrator.api.messages import Message
 from orchestrator.api.presenters import Status, Submitted
 from orchestrator.api.root import Root, package_version
+from orchestrator.api.tickets import TicketAnswer, TicketRequest
 from orchestrator.api.transform import Erased
 from orchestrator.api.uploads import UploadOffer
 from orchestrator.api.websocket import CLOSE_CODES, PATH
@@ -31,12 +36,16 @@ DESCRIPTION = """Restyles photos of rooms: submit a photo, follow its job, fetch
 Errors are problem details (RFC 9457) with a stable `code` and the offending `field`. HEAD answers wherever GET does,
 OPTIONS at every address; 405 lists the methods in `Allow`. A body with `Content-Encoding` is answered 415.
 
+Callers send an API key as `Authorization: Bearer rr_…` or `X-API-Key`. Its scopes say what it may do: `transform`,
+`read`, `admin`. Jobs and uploads of other keys do not exist for it (404). A service in open mode needs no key.
+
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 
 _ANSWERS = (
-    Alive, Analyzed, Erased, Health, Message, ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats,
-    Submitted, UploadOffer,
+    Alive, Analyzed, Erased, Health, KeyAnswer, KeyList, KeyMade, Message, ProblemDetail, QueueStats, ResultMetadata,
+    Root, Status, StorageStats, Submitted, TicketAnswer, UploadOffer,
 )  # fmt: skip
+_REQUESTS = (NewKey, Rotation, TicketRequest)
 
 _RETRY_AFTER: dict[str, JsonSchema] = {
     "Retry-After": {"description": "Seconds until another try", "schema": {"type": "integer", "minimum": 0}}
@@ -59,29 +68,57 @@ _EVERYWHERE = (400, 405, 408, 429, 431, 500, 503)
 _WITH_BODY = (413, 415)
 _PROBLEM: JsonSchema = {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}
 
-_ADMIN: dict[str, list[str]] = {"adminToken": []}
+_SCHEMES: dict[str, JsonSchema] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or REROOM_ADMIN_TOKEN"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same"},
+    "ticket": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "ticket",
+        "description": "From POST /tickets, for one request",
+    },
+}
+_FOR_DETAILS: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"apiKey": []}]
+"""Of routes that show an administrator more than others."""
 
 
 def document(handlers: Sequence[ControllerRouterHandler], max_upload_bytes: int) -> dict[str, Any]:
     """The OpenAPI 3.1 document of an API with these route handlers."""
-    described = Litestar(
+    app = Litestar(
         route_handlers=handlers,
         dependencies=providers(),
         openapi_config=OpenAPIConfig(title="reroom", version=package_version(), description=DESCRIPTION),
         logging_config=None,
-    ).openapi_schema.to_schema()
+    )
+    described = app.openapi_schema.to_schema()
     described["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
     described["components"] = {
-        "schemas": dict(sorted((_answers() | components(max_upload_bytes)).items())),
-        "securitySchemes": {
-            "adminToken": {"type": "http", "scheme": "bearer", "description": "REROOM_ADMIN_TOKEN"}
-        },
+        "schemas": dict(sorted((_answers() | _requests() | components(max_upload_bytes)).items())),
+        "securitySchemes": _SCHEMES,
     }
+    routes = (route for route in app.routes if isinstance(route, HTTPRoute))
+    handlers_by_id = {str(each.operation_id): each for route in routes for each in route.route_handlers}
     for path, item in described["paths"].items():
         for operation in item.values():
+            _secure(path, operation, handlers_by_id[operation["operationId"]])
             _complete(path, operation)
     described["x-websockets"] = {PATH: _websocket()}
     return described
+
+
+def _secure(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
+    """Describe what the route's rule asks for, and its refusals."""
+    rule = rule_of(handler)
+    if rule.scope is not None:
+        schemes = ("bearer", "apiKey", "ticket") if takes_ticket(handler) else ("bearer", "apiKey")
+        operation["security"] = [{scheme: []} for scheme in schemes]
+        operation["x-scope"] = rule.scope
+        for status in (401, 403):
+            operation["responses"].setdefault(str(status), {"description": HTTPStatus(status).phrase})[
+                "content"
+            ] = {MEDIA_TYPE: _PROBLEM}
+    elif rule is Rule.PUBLIC and path in ("/health", "/health/ready"):
+        operation["security"] = _FOR_DETAILS
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
@@ -96,15 +133,17 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         if headers:
             response["headers"] = headers
     operation["responses"] = dict(sorted(responses.items()))
-    if path.startswith("/debug"):
-        operation["security"] = [_ADMIN]
-    elif path in ("/health", "/health/ready"):
-        operation["security"] = [{}, _ADMIN]
     if path == "/files/{key}" and "image/jpeg" in responses["200"].get("content", {}):
         responses["200"]["content"]["image/jpeg"]["schema"] = BINARY
     for parameter in operation.get("parameters", ()):
         for default in ("deprecated", "allowEmptyValue", "allowReserved"):
             parameter.pop(default, None)
+
+
+def _requests() -> dict[str, JsonSchema]:
+    _, found = msgspec.json.schema_components(_REQUESTS, ref_template="#/components/schemas/{name}")
+    typed: dict[str, JsonSchema] = _typed(found)
+    return typed
 
 
 def _answers() -> dict[str, JsonSchema]:
@@ -154,6 +193,8 @@ def _websocket() -> JsonSchema:
                 "schema": {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9]{1,18})?$"},
             }
         ],
+        "security": [{scheme: []} for scheme in _SCHEMES],
+        "x-scope": Rule.READ.scope,
         "messages": {"$ref": "#/components/schemas/Message"},
         "closeCodes": {str(code): meaning for code, meaning in CLOSE_CODES.items()},
     }
@@ -169,6 +210,7 @@ def schema_controller(handlers: Sequence[ControllerRouterHandler], max_upload_by
     class SchemaController(Controller):
         path = "/schema"
         include_in_schema = False
+        opt = access(Rule.PUBLIC)
 
         @get(["/", "/openapi.json"])
         async def schema(self) -> Response[bytes]:

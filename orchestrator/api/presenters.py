@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from orchestrator.domain.codes import FailureCode
-from orchestrator.domain.job import JobError, JobResult, JobState
+from orchestrator.domain.job import Job, JobError, JobResult, JobState
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import Storage
 from orchestrator.services.jobs import JobView
@@ -26,6 +26,10 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339 in UTC."""
+
+
+Which = Literal["transformed", "thumbnail", "original"]
+"""A picture of a completed job."""
 
 
 class ResultData(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +108,17 @@ class Presenter:
             result_url=result.transformed_url if isinstance(result, ResultData) else None,
             result=result,
         )
+
+    async def picture(self, job: Job, which: Which) -> str | None:
+        """A signed URL of a picture; None unless the job is completed."""
+        if job.result is None:
+            return None
+        keys: dict[Which, str] = {
+            "transformed": job.result.transformed_key,
+            "thumbnail": job.result.thumbnail_key,
+            "original": job.original_key,
+        }
+        return await self._storage.url(keys[which], self._url_ttl)
 
     async def _result(self, original_key: str, result: JobResult) -> ResultData:
         keys = (result.transformed_key, result.thumbnail_key, original_key)

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 from litestar import Controller, get
 
+from orchestrator.api.access import Rule, access
 from orchestrator.domain.styles import STYLES
 
 ENDPOINTS = {
@@ -16,6 +17,8 @@ ENDPOINTS = {
     "status": "GET /transform/status/{job_id}",
     "cancel": "DELETE /transform/{job_id}",
     "erase": "DELETE /transform/{job_id}/files",
+    "picture": "GET /transform/{job_id}/picture",
+    "ticket": "POST /tickets",
     "analyze": "POST /analyze",
     "watch": "WS /ws/transform/{job_id}",
     "health": "GET /health",
@@ -35,7 +38,7 @@ class RootController(Controller):
     path = "/"
     tags = ("service",)
 
-    @get("/", operation_id="get_service", summary="What this service is and offers")
+    @get("/", opt=access(Rule.PUBLIC), operation_id="get_service", summary="What this service is and offers")
     async def root(self) -> Root:
         return Root(version=package_version(), endpoints=ENDPOINTS, supported_styles=list(STYLES))
 

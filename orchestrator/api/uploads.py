@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,13 +10,15 @@ from litestar import Controller, Request, post
 from litestar.di import NamedDependency
 from msgspec import Meta
 
+from orchestrator.api.access import Rule, access
 from orchestrator.api.bodies import UPLOAD_REQUEST, ContentType, operation_with
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.intake import Uploads
-from orchestrator.api.json_text import NotJson, decode_json
+from orchestrator.api.json_text import NotJson, complaint, decode_json
 from orchestrator.api.presenters import Time, rfc3339
 from orchestrator.api.reading import read_body
 from orchestrator.domain.codes import ProblemCode
+from orchestrator.domain.keys import Caller
 from orchestrator.services.direct_uploads import DirectUploads
 
 
@@ -45,6 +46,7 @@ class UploadsController(Controller):
     @post(
         "/",
         status_code=201,
+        opt=access(Rule.TRANSFORM),
         operation_id="request_upload",
         summary="A link to put a photo straight into storage",
         operation_class=operation_with(UPLOAD_REQUEST),
@@ -54,13 +56,14 @@ class UploadsController(Controller):
     async def offer(
         self,
         request: Request[Any, Any, Any],
+        caller: NamedDependency[Caller],
         uploads: NamedDependency[Uploads],
         direct_uploads: NamedDependency[DirectUploads],
     ) -> UploadOffer:
         with uploads.hold(request) as intake:
             asked = decode_upload(await read_body(request, intake.count_bytes), intake.max_bytes)
         expires_at = time.time() + direct_uploads.ttl
-        offer = await direct_uploads.offer(asked.content_type, asked.size)
+        offer = await direct_uploads.offer(asked.content_type, asked.size, caller.owner)
         return UploadOffer(
             key=offer.key,
             url=offer.link.url,
@@ -82,12 +85,9 @@ def decode_upload(body: bytes, max_size: int) -> UploadRequest:
     try:
         asked = msgspec.convert(wish, UploadRequest)
     except msgspec.ValidationError as error:
-        # "Expected `int`, got `str` - at `$.size`"
-        sentence, _, place = str(error).partition(" - at ")
-        member = re.search(r"\$\.(\w+)", place) or re.search(r"field `(\w+)`", sentence)
+        sentence, field = complaint(error)
         if sentence.startswith("Invalid enum value"):
             sentence += f": a photo is {' or '.join(get_args(ContentType))}"
-        field = member[1] if member else "body"
         raise Problem(ProblemCode.INVALID_UPLOAD, sentence, field=field) from None
     if asked.size > max_size:
         raise Problem(ProblemCode.BODY_TOO_LARGE, f"a photo may have at most {max_size} bytes", field="size")

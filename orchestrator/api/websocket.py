@@ -1,7 +1,7 @@
 """``WS /ws/transform/{job_id}``: a job's events as they happen.
 
-A watcher is two tasks that end together: one answers the client's messages, one sends the job's events. Each client has
-a watcher of its own, so that a slow client delays no other.
+A watcher is tasks that end together: one answers the client's messages, one sends the job's events, one sees whether
+the key is still valid. Each client has a watcher of its own, so that a slow client delays no other.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 
+from orchestrator.api.access import Rule, access, admitted
+from orchestrator.api.errors import Problem
 from orchestrator.api.messages import (
     CompletedMessage,
     ConnectedMessage,
@@ -30,8 +32,10 @@ from orchestrator.api.messages import (
 from orchestrator.api.presenters import Presenter
 from orchestrator.domain.events import Completed, EventRecord, seq_key
 from orchestrator.domain.job import TERMINAL
+from orchestrator.domain.keys import Caller
 from orchestrator.ports import JobNotFound, Unavailable
 from orchestrator.services.jobs import JobService
+from orchestrator.services.keys import KeyService
 from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -43,7 +47,8 @@ INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
 TRY_AGAIN_LATER = 1013
 BAD_AFTER = 4400
-FORBIDDEN_ORIGIN = 4403
+UNAUTHORIZED = 4401
+FORBIDDEN = 4403
 JOB_NOT_FOUND = 4404
 
 CLOSE_CODES = {
@@ -52,13 +57,16 @@ CLOSE_CODES = {
     SERVICE_RESTART: "This server stops; connect again with after",
     TRY_AGAIN_LATER: "A part of the service cannot be reached; connect again with after, not at once",
     BAD_AFTER: "after is not a seq",
-    FORBIDDEN_ORIGIN: "The page's origin is not in ALLOWED_ORIGINS",
-    JOB_NOT_FOUND: "No job has this id, or it was erased",
+    UNAUTHORIZED: "No valid key or ticket was sent; connect again with a new ticket",
+    FORBIDDEN: "The page's origin is not in ALLOWED_ORIGINS, or the key lacks the scope read",
+    JOB_NOT_FOUND: "No job of yours has this id, or it was erased",
 }
 """The close codes of the server and their meaning. uvicorn itself sends SERVICE_RESTART."""
 
 SEND_SECONDS = 20.0
 """Seconds in which a client must accept a message; then the connection is dropped."""
+RIGHTS_SECONDS = 10.0
+"""How often the key of a watcher is looked at again."""
 _SEQ = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?")
 _encode = msgspec.json.Encoder().encode
 
@@ -77,16 +85,17 @@ class _ClientGone(Exception):
     """The client has disconnected or does not read."""
 
 
-@websocket("/ws/transform/{job_id:str}")
+@websocket("/ws/transform/{job_id:str}", opt=access(Rule.READ, ticket=True))
 async def watch(
     socket: Socket,
     job_id: FromPath[str],
     jobs: NamedDependency[JobService],
+    keys: NamedDependency[KeyService],
     presenter: NamedDependency[Presenter],
     settings: NamedDependency[Settings],
 ) -> None:
     """Send a job's events. Every handshake is accepted, because a browser gets no close code from a refused one."""
-    watcher = _Watcher(socket, job_id, jobs, presenter, settings.origins)
+    watcher = _Watcher(socket, job_id, jobs, keys, presenter, settings.origins)
     with contextlib.suppress(_ClientGone):
         try:
             await watcher.run()
@@ -101,16 +110,23 @@ async def watch(
 
 class _Watcher:
     def __init__(
-        self, socket: Socket, job_id: str, jobs: JobService, presenter: Presenter, origins: Sequence[str]
+        self,
+        socket: Socket,
+        job_id: str,
+        jobs: JobService,
+        keys: KeyService,
+        presenter: Presenter,
+        origins: Sequence[str],
     ) -> None:
         self._socket, self._job_id, self._origins = socket, job_id, origins
-        self._jobs, self._presenter = jobs, presenter
+        self._jobs, self._keys, self._presenter = jobs, keys, presenter
         self._sending = asyncio.Lock()
 
     async def run(self) -> None:
         """Serve the client until the job ends or the client disconnects. Always raises _Close or _ClientGone."""
         await self._within_time(self._socket.accept())
-        tasks = [asyncio.create_task(self._answer_client()), asyncio.create_task(self._watch())]
+        parts = (self._answer_client(), self._watch(), self._keep_rights())
+        tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -132,34 +148,48 @@ class _Watcher:
 
     async def _watch(self) -> None:
         check_origin(self._socket.headers.get("origin"), self._origins)
+        caller = check_caller(self._socket)
         after = parse_after(self._socket.query_params.get("after"))
         try:
-            await self._send_events(after)
+            await self._send_events(caller, after)
         except JobNotFound:
-            raise _Close(JOB_NOT_FOUND, "no job has this id") from None
+            raise _Close(JOB_NOT_FOUND, "no job of yours has this id") from None
         except Unavailable:
             raise _Close(TRY_AGAIN_LATER, "the service cannot be reached now") from None
 
-    async def _send_events(self, after: str | None) -> None:
+    async def _keep_rights(self) -> None:
+        """Ends soon after the caller's key was revoked or has expired. Always raises."""
+        while True:
+            await asyncio.sleep(RIGHTS_SECONDS)
+            with contextlib.suppress(Unavailable):
+                await self._check_rights(check_caller(self._socket))
+
+    async def _check_rights(self, caller: Caller) -> None:
+        if not await self._keys.lives(caller):
+            raise _Close(UNAUTHORIZED, "this key was revoked or has expired")
+
+    async def _send_events(self, caller: Caller, after: str | None) -> None:
         jobs = self._jobs
-        view = await jobs.status(self._job_id)
+        view = await jobs.status(self._job_id, caller)
         await self._send(ConnectedMessage(job_id=self._job_id))
         data = await self._presenter.status(view)
         await self._send(SnapshotMessage(job_id=self._job_id, seq=view.job.last_seq, data=data))
         start = view.job.last_seq if after is None else after
         if view.job.status in TERMINAL and seq_key(start) >= seq_key(view.job.last_seq):
             raise _Close(NORMAL, "the job is finished")
-        async with contextlib.aclosing(jobs.events(self._job_id, start)) as events:
+        async with contextlib.aclosing(jobs.events(view.job, start)) as events:
             async for record in events:
-                await self._send(await self._message(record))
+                await self._send(await self._message(record, caller))
         # The events end after the terminal one, or because the job was erased, which raises JobNotFound here.
-        await jobs.status(self._job_id)
+        await jobs.status(self._job_id, caller)
         raise _Close(NORMAL, "the job is finished")
 
-    async def _message(self, record: EventRecord) -> Message:
+    async def _message(self, record: EventRecord, caller: Caller) -> Message:
         if not isinstance(record.event, Completed):
             return event_message(self._job_id, record)
-        view = await self._jobs.status(self._job_id)
+        # The links of this message outlive the connection.
+        await self._check_rights(caller)
+        view = await self._jobs.status(self._job_id, caller)
         data = await self._presenter.status(view)
         return CompletedMessage(
             job_id=self._job_id, seq=record.seq, progress=record.event.progress, data=data
@@ -181,7 +211,17 @@ def check_origin(origin: str | None, origins: Sequence[str]) -> None:
     """Refuse pages of other origins, since browsers do not apply CORS to WebSockets. Programs other than browsers send
     no Origin and pass. Raises _Close."""
     if origin is not None and not {"*", origin} & {*origins}:
-        raise _Close(FORBIDDEN_ORIGIN, "this origin is not allowed")
+        raise _Close(FORBIDDEN, "this origin is not allowed")
+
+
+def check_caller(socket: Socket) -> Caller:
+    """Who watches. Raises _Close."""
+    try:
+        return admitted(socket.scope)
+    except Problem as problem:
+        codes = {401: UNAUTHORIZED, 403: FORBIDDEN}
+        # A close frame has room for 123 bytes of reason.
+        raise _Close(codes.get(problem.status, TRY_AGAIN_LATER), problem.detail[:100]) from None
 
 
 def parse_after(after: str | None) -> str | None:

@@ -75,8 +75,13 @@ class ProblemCode(StrEnum):
     UPGRADE_REQUIRED = ("upgrade_required", 426, "this address accepts only WebSockets", "connect with `ws://`")
     NOT_FOUND = ("not_found", 404, "there is nothing at this address",
         "see [the endpoints](api.md#endpoints)")
+    INVALID_BODY = ("invalid_body", 422, "a member of the body is unknown, missing, of a wrong type or out of range",
+        "see `field`")
     # Jobs, pictures and uploads
-    JOB_NOT_FOUND = ("job_not_found", 404, "no job has this id, or it was erased", "submit again")
+    JOB_NOT_FOUND = ("job_not_found", 404, "no job of yours has this id, or it was erased", "submit again")
+    JOB_NOT_COMPLETED = ("job_not_completed", 409, "it has no picture yet, or never will",
+        "read its status; it says when it is completed")
+    KEY_NOT_FOUND = ("key_not_found", 404, "no API key has this id, or it was revoked", "see `GET /admin/keys`")
     JOB_FINISHED = ("job_finished", 409, "it cannot be cancelled any more", "read its result, or erase it")
     JOB_NOT_FINISHED = ("job_not_finished", 409, "its files cannot be erased yet", "cancel it first")
     OBJECT_NOT_FOUND = ("object_not_found", 404, "the picture was erased, or never was", "submit again")
@@ -87,9 +92,10 @@ class ProblemCode(StrEnum):
     NO_SUCH_UPLOAD = ("no_such_upload", 409, "there is no photo under this key", "PUT it to the link first")
     UPLOAD_USED = ("upload_used", 409, "this key or link was used", "ask for another at `POST /uploads`")
     # Rights
-    UNAUTHORIZED = ("unauthorized", 401, "the administrator's token is missing or wrong",
-        "send `Authorization: Bearer …`")
-    ADMIN_DISABLED = ("admin_disabled", 403, "the service has no administrator's token",
+    UNAUTHORIZED = ("unauthorized", 401, "no valid key, token or ticket was sent",
+        "send `Authorization: Bearer rr_…` or `X-API-Key`; see [Authentication](api.md#authentication)")
+    MISSING_SCOPE = ("missing_scope", 403, "the key lacks the scope that `detail` names", "use a key that has it")
+    ADMIN_DISABLED = ("admin_disabled", 403, "the service is open and has no administrator's token",
         "set `REROOM_ADMIN_TOKEN`")
     FORBIDDEN_ORIGIN = ("forbidden_origin", 403, "the page's origin is not allowed",
         "name it in `ALLOWED_ORIGINS`")

@@ -17,6 +17,9 @@ import msgspec
 DEFAULT_PLAN = "default"
 """The plan of a key that was made without one."""
 
+PLAN = "^[a-z0-9_-]{1,40}$"
+"""What the name of a plan looks like."""
+
 LIVE_SECRETS = 2
 """The most secrets of one key that are accepted at the same time: a new one, and the one that it replaces."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import re
 import uuid
@@ -19,11 +20,17 @@ RESERVE_SECONDS = 120.0
 """Seconds that a submission may take. If its process dies, the key is free again after that time."""
 
 INCOMING = "incoming/"
-_KEY = re.compile(rf"{INCOMING}[0-9a-f]{{32}}/photo")
+_KEY = re.compile(rf"{INCOMING}([0-9a-f]{{32}})(?:-([0-9a-f]{{16}}))?/photo")
+
+
+def owner_mark(number: str, owner: str) -> str:
+    """What the key of an upload says about its owner, without naming them; "" for callers without an API key. The
+    storage has the photo under the whole key, so that nobody can put another mark to it."""
+    return hashlib.sha256(f"{number} {owner}".encode()).hexdigest()[:16] if owner else ""
 
 
 class NoSuchUpload(Exception):
-    """No photo is stored under the key: it was not put yet, was deleted, or the key was never given out."""
+    """No photo is stored under the key: it was not put yet, was deleted, or the key was not given to this caller."""
 
 
 class UploadUsed(Exception):
@@ -48,20 +55,23 @@ class DirectUploads:
     def __init__(self, store: JobStore, storage: Storage, ttl: int) -> None:
         self._store, self._storage, self.ttl = store, storage, ttl
 
-    async def offer(self, content_type: str, size: int) -> Offer:
-        """A link for a photo of exactly ``size`` bytes. Raises Unavailable."""
-        key = f"{INCOMING}{uuid.uuid4().hex}/photo"
+    async def offer(self, content_type: str, size: int, owner: str) -> Offer:
+        """A link for a photo of exactly ``size`` bytes, which only ``owner`` may submit. Raises Unavailable."""
+        number = uuid.uuid4().hex
+        mark = owner_mark(number, owner)
+        key = f"{INCOMING}{number}-{mark}/photo" if mark else f"{INCOMING}{number}/photo"
         link = await self._storage.upload_link(key, content_type=content_type, size=size, expires_in=self.ttl)
         return Offer(key=key, link=link)
 
     @asynccontextmanager
-    async def reserved(self, key: str) -> AsyncGenerator[Reservation]:
-        """Reserve the key for one submission; of several at the same time, one succeeds.
+    async def reserved(self, key: str, owner: str) -> AsyncGenerator[Reservation]:
+        """Reserve the key for one submission by its owner; of several at the same time, one succeeds.
 
         When the block ends with an error, the key is free again, unless a job was queued with the reservation.
         Raises NoSuchUpload, UploadUsed, Unavailable.
         """
-        if not _KEY.fullmatch(key):
+        found = _KEY.fullmatch(key)
+        if not found or (found[2] or "") != owner_mark(found[1], owner):
             raise NoSuchUpload(key)
         # Longer than a photo is kept, including one that could not be replaced (see Retention).
         reservation = Reservation(name=key, owner=uuid.uuid4().hex, seconds=4 * self.ttl + 3600)

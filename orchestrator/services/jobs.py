@@ -16,6 +16,7 @@ import msgspec
 
 from orchestrator.domain.events import EventRecord
 from orchestrator.domain.job import KEEP_MASK, TERMINAL, UPLOADS, Job, JobState
+from orchestrator.domain.keys import Caller
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
     JobNotFound,
@@ -87,10 +88,12 @@ class JobService:
         photo: bytes,
         style: str,
         preferences: Preferences,
+        caller: Caller,
         reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
     ) -> JobView:
-        """Store the photo and the mask (JPEGs from the upload gate) and queue a job, which uses up the reservation.
+        """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
+        reservation.
 
         Raises TooManyJobs, ReservationLost, Unavailable. After an error, a job that was queued nevertheless is
         cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still queue
@@ -100,12 +103,13 @@ class JobService:
         job_id, now = uuid.uuid4().hex, self._clock()
         job = Job(
             id=job_id,
+            owner=caller.owner,
             style=style,
             preferences=preferences,
             original_key=f"{UPLOADS}{job_id}/original.jpg",
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
             requires=[] if keep_mask is None else [KEEP_MASK],
-            photo_digest=await asyncio.to_thread(photo_digest, photo),
+            photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             created_at=now,
             updated_at=now,
         )
@@ -121,29 +125,39 @@ class JobService:
             raise
         return self._estimated(job, stats.waiting, stats)
 
-    async def status(self, job_id: str) -> JobView:
-        """The job as of now; raises JobNotFound, Unavailable."""
-        return await self._view(await self._store.get(_checked(job_id)))
+    async def find(self, job_id: str, caller: Caller) -> Job:
+        """The job's record as of now. Raises JobNotFound, also for a job of another owner, and Unavailable."""
+        if not _JOB_ID.fullmatch(job_id):
+            raise JobNotFound(job_id)
+        job = await self._store.get(job_id)
+        if not caller.owns(job.owner):
+            raise JobNotFound(job_id)
+        return job
 
-    async def cancel(self, job_id: str) -> JobView:
+    async def status(self, job_id: str, caller: Caller) -> JobView:
+        """The job as of now; raises JobNotFound, Unavailable."""
+        return await self._view(await self.find(job_id, caller))
+
+    async def cancel(self, job_id: str, caller: Caller) -> JobView:
         """Cancel a job; the photo of one that was waiting is deleted. Raises JobNotFound, JobFinished, Unavailable."""
-        job = await self._store.cancel(_checked(job_id))
+        await self.find(job_id, caller)
+        job = await self._store.cancel(job_id)
         if job.status in TERMINAL:
             # If this fails, a worker deletes the photo soon, as it does for jobs that end while they run.
             with contextlib.suppress(Unavailable):
                 await clean(self._store, self._storage, [job_id])
         return await self._view(job)
 
-    async def erase(self, job_id: str) -> None:
-        """Delete a finished job's pictures, then its record. The pictures are deleted even when the record has expired.
+    async def erase(self, job_id: str, caller: Caller) -> None:
+        """Delete a finished job's pictures, then its record.
 
-        Raises JobNotFound, JobNotFinished, Unavailable.
+        Callers without a key may also delete the pictures of a job whose record has expired: nobody knows its owner
+        any more, and retention deletes them soon. Raises JobNotFound, JobNotFinished, Unavailable.
         """
-        _checked(job_id)
         try:
-            job = await self._store.get(job_id)
+            job = await self.find(job_id, caller)
         except JobNotFound:
-            if not await delete_pictures(self._storage, job_id):
+            if not await self._delete_forgotten(job_id, caller):
                 raise
             return
         if job.status not in TERMINAL:
@@ -151,9 +165,19 @@ class JobService:
         await delete_pictures(self._storage, job_id)
         await self._store.erase(job_id)
 
-    def events(self, job_id: str, after: str) -> AsyncGenerator[EventRecord, None]:
-        """See :meth:`orchestrator.ports.JobStore.events`."""
-        return self._store.events(_checked(job_id), after)
+    def events(self, job: Job, after: str) -> AsyncGenerator[EventRecord, None]:
+        """The events of a job that the caller was shown; see :meth:`orchestrator.ports.JobStore.events`."""
+        return self._store.events(job.id, after)
+
+    async def _delete_forgotten(self, job_id: str, caller: Caller) -> bool:
+        """Delete the pictures of a job without a record; whether there were any."""
+        if not _JOB_ID.fullmatch(job_id) or not caller.owns(""):
+            return False
+        try:
+            await self._store.get(job_id)
+        except JobNotFound:
+            return await delete_pictures(self._storage, job_id) > 0
+        return False
 
     async def _view(self, job: Job) -> JobView:
         if job.status in TERMINAL:
@@ -183,11 +207,8 @@ class JobService:
 
 
 def photo_digest(photo: bytes, owner: str = "") -> str:
-    """What jobs of the same photo have in common, and with it what models keep of the photo for a while.
-
-    All who submit the same bytes share it today, because the service knows no callers. Once it does, ``owner``, such as
-    the id of an API key, keeps them apart.
-    """
+    """What jobs of the same photo have in common, and with it what models keep of the photo for a while. Each ``owner``
+    has digests of their own, so that none learns from the time of an answer what others have submitted."""
     return hashlib.sha256(f"{owner}\n".encode() + photo).hexdigest()
 
 
@@ -214,9 +235,3 @@ def job_seconds(stats: QueueStats) -> float:
 def too_many(waiting: int, stats: QueueStats) -> TooManyJobs:
     least, most = RETRY_SECONDS
     return TooManyJobs(waiting, min(most, max(least, math.ceil(waiting / 10 / rate(stats)))))
-
-
-def _checked(job_id: str) -> str:
-    if not _JOB_ID.fullmatch(job_id):
-        raise JobNotFound(job_id)
-    return job_id

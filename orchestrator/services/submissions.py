@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from orchestrator.domain.codes import ProblemCode
+from orchestrator.domain.keys import Caller
 from orchestrator.domain.preferences import Preferences
 from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
 from orchestrator.ports import ObjectTooLarge, PortError
@@ -45,10 +46,14 @@ class Submissions:
         await self._jobs.check_capacity()
 
     async def submit(
-        self, submission: Submission, client: str | None, count_bytes: Callable[[int], None] | None = None
+        self,
+        submission: Submission,
+        caller: Caller,
+        client: str | None,
+        count_bytes: Callable[[int], None] | None = None,
     ) -> JobView:
-        """Check the photo and queue a job. ``client`` is the submitter's address; ``count_bytes`` counts the bytes of a
-        photo that was uploaded by key. A key whose photo the gate refuses is used up as well.
+        """Check the photo and queue a job of the caller's. ``client`` is their address; ``count_bytes`` counts the
+        bytes of a photo that was uploaded by key. A key whose photo the gate refuses is used up as well.
 
         Raises PhotoRejected, TooManyJobs, Unavailable, the errors of ``count_bytes``, and for a photo that was uploaded
         by key also NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
@@ -57,9 +62,9 @@ class Submissions:
         if not isinstance(submission.photo, str):
             photo = await self._gate.accept(submission.photo, client=client)
             mask = await self._mask(submission.keep_mask, photo, client)
-            return await self._jobs.submit(photo.jpeg, style, preferences, keep_mask=mask)
+            return await self._jobs.submit(photo.jpeg, style, preferences, caller, keep_mask=mask)
         key = submission.photo
-        async with self._uploads.reserved(key) as reservation:
+        async with self._uploads.reserved(key, caller.owner) as reservation:
             try:
                 data = await self._uploads.read(key, self._max_bytes, count_bytes)
                 photo = await self._gate.accept(data, client=client)
@@ -68,8 +73,8 @@ class Submissions:
                 raise
             # A refused mask leaves the photo where it is: the client may submit it again with another one.
             mask = await self._mask(submission.keep_mask, photo, client)
-            view = await self._jobs.submit(photo.jpeg, style, preferences, reservation, mask)
-        await self._discard_soon(key, view.job.id)
+            view = await self._jobs.submit(photo.jpeg, style, preferences, caller, reservation, mask)
+        await self._discard_soon(key, view.job.id, caller)
         return view
 
     async def aclose(self) -> None:
@@ -90,7 +95,7 @@ class Submissions:
             raise PhotoRejected(ProblemCode.MASK_MISMATCH, detail, "keep_mask")
         return mask.jpeg
 
-    async def _discard_soon(self, key: str, job_id: str) -> None:
+    async def _discard_soon(self, key: str, job_id: str, caller: Caller) -> None:
         """Discard the upload of a queued job: before the answer or, when the storage is slow, after it."""
         discarding = asyncio.create_task(self._discard(key))
         self._discarding.add(discarding)
@@ -100,7 +105,7 @@ class Submissions:
         except asyncio.CancelledError:
             # The client gets an error and no job id, so there must be no job.
             with contextlib.suppress(PortError):
-                await self._jobs.cancel(job_id)
+                await self._jobs.cancel(job_id, caller)
             raise
 
     async def _discard(self, key: str) -> None:

@@ -13,6 +13,7 @@ from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.domain.events import Completed
 from orchestrator.domain.job import Job, JobResult, JobState
+from orchestrator.domain.keys import OPEN
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
     JobFinished,
@@ -51,7 +52,7 @@ class Bench:
         self.service = JobService(store, self.storage, max_queue=self.MAX_QUEUE, clock=lambda: self.now)
 
     async def submit(self) -> str:
-        return (await self.service.submit(b"jpeg", "boho", Preferences())).job.id
+        return (await self.service.submit(b"jpeg", "boho", Preferences(), OPEN)).job.id
 
     async def objects(self) -> int:
         return (await self.storage.stats()).objects
@@ -65,7 +66,7 @@ async def bench(redis: RedisServer, tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def test_submit_stores_the_photo_and_queues_the_job(bench: Bench) -> None:
-    view = await bench.service.submit(b"jpeg", "boho", Preferences(seed=3))
+    view = await bench.service.submit(b"jpeg", "boho", Preferences(seed=3), OPEN)
     job = await bench.store.get(view.job.id)
     assert (job.style, job.preferences.seed) == ("boho", 3)
     assert (job.status, job.created_at) == (JobState.QUEUED, 1000.0)
@@ -134,7 +135,7 @@ async def test_more_jobs_than_may_wait_are_refused_and_leave_nothing(bench: Benc
 
 async def test_a_waiting_job_that_is_cancelled_leaves_no_photo(bench: Bench) -> None:
     job_id = await bench.submit()
-    assert (await bench.service.cancel(job_id)).job.status is JobState.CANCELLED
+    assert (await bench.service.cancel(job_id, OPEN)).job.status is JobState.CANCELLED
     assert await bench.objects() == 0
     assert await bench.store.to_clean() == []
 
@@ -154,38 +155,38 @@ def test_estimates_begin_with_a_guess_and_follow_what_is_measured() -> None:
 
 async def test_a_finished_job_has_no_estimates(bench: Bench) -> None:
     job_id = await bench.submit()
-    view = await bench.service.cancel(job_id)
+    view = await bench.service.cancel(job_id, OPEN)
     assert (view.queue_position, view.estimated_time, view.estimated_time_remaining) == (None, None, None)
     with pytest.raises(JobFinished):
-        await bench.service.cancel(job_id)
+        await bench.service.cancel(job_id, OPEN)
 
 
 async def test_erase_deletes_pictures_and_record_of_a_finished_job_only(bench: Bench) -> None:
     job_id, other = await bench.submit(), await bench.submit()
     lease = await claim(bench.store)
     with pytest.raises(JobNotFinished):
-        await bench.service.erase(job_id)
+        await bench.service.erase(job_id, OPEN)
     await bench.storage.put(f"results/{job_id}/1/transformed.jpg", b"x", "image/jpeg")
     await bench.store.finish(lease, Completed(result=RESULT))
-    await bench.service.erase(job_id)
+    await bench.service.erase(job_id, OPEN)
     with pytest.raises(JobNotFound):
-        await bench.service.status(job_id)
+        await bench.service.status(job_id, OPEN)
     with pytest.raises(ObjectNotFound):
         await bench.storage.get(f"uploads/{job_id}/original.jpg")
     assert (await bench.storage.stats()).objects == 1
-    assert (await bench.service.status(other)).job.id == other
+    assert (await bench.service.status(other, OPEN)).job.id == other
 
 
 async def test_jobs_of_one_photo_know_each_other_until_one_is_erased(bench: Bench) -> None:
     async def done(photo: bytes) -> Lease:
-        await bench.service.submit(photo, "boho", Preferences())
+        await bench.service.submit(photo, "boho", Preferences(), OPEN)
         lease = await claim(bench.store)
         await bench.store.finish(lease, Completed(result=RESULT))
         return lease
 
     first, second, other = await done(b"jpeg"), await done(b"jpeg"), await done(b"another")
     assert first.photo_id == second.photo_id != other.photo_id
-    await bench.service.erase(first.job.id)
+    await bench.service.erase(first.job.id, OPEN)
     assert (await done(b"jpeg")).photo_id not in (None, first.photo_id)
     assert (await done(b"another")).photo_id == other.photo_id
 
@@ -199,14 +200,14 @@ async def test_pictures_can_be_erased_when_the_record_has_expired(bench: Bench) 
     job_id = "a" * 32
     await bench.storage.put(f"uploads/{job_id}/original.jpg", b"x", "image/jpeg")
     await bench.storage.put(f"results/{job_id}/1/transformed.jpg", b"x", "image/jpeg")
-    await bench.service.erase(job_id)
+    await bench.service.erase(job_id, OPEN)
     assert (await bench.storage.stats()).objects == 0
     with pytest.raises(JobNotFound):
-        await bench.service.erase(job_id)
+        await bench.service.erase(job_id, OPEN)
 
 
 @pytest.mark.parametrize("job_id", ["", "0" * 32, "*", "../x", "A" * 32, "0" * 10_000, "\0"])
 async def test_ids_that_are_none_are_not_found(bench: Bench, job_id: str) -> None:
     for call in (bench.service.status, bench.service.cancel, bench.service.erase):
         with pytest.raises(JobNotFound):
-            await call(job_id)
+            await call(job_id, OPEN)

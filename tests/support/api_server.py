@@ -19,9 +19,10 @@ import uvicorn
 from litestar import Litestar
 from PIL import Image
 
-from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore
 from orchestrator.domain.job import Job
 from orchestrator.ports import Lease
+from orchestrator.services.keys import KeyService
 from tests.support.servers import free_port
 
 ADMIN_TOKEN = "a token for the tests"
@@ -37,6 +38,7 @@ class Api:
     process: asyncio.subprocess.Process
     http: httpx2.AsyncClient
     store: RedisJobStore
+    keys: KeyService
     log: Path
 
     @property
@@ -94,12 +96,12 @@ def problem(response: httpx2.Response, status: int, code: str, field: str | None
 
 @contextlib.asynccontextmanager
 async def running_api(redis_url: str, folder: Path, **environment: str) -> AsyncIterator[Api]:
-    """The API on a free port, without Triton; ended, and its log checked, afterwards."""
+    """The API on a free port, without Triton and in open mode; ended, and its log checked, afterwards."""
     port = free_port()
     base_url = f"http://127.0.0.1:{port}"
     settings: dict[str, Any] = {
         "REDIS_URL": redis_url, "API_BASE_URL": base_url, "ALLOWED_ORIGINS": ALLOWED_ORIGIN,
-        "REROOM_PORT": str(port), "REROOM_SIGNING_KEY": SIGNING_KEY,
+        "REROOM_PORT": str(port), "REROOM_SIGNING_KEY": SIGNING_KEY, "REROOM_OPEN": "true",
         "REROOM_STORAGE_DIR": str(folder / "storage"), "REROOM_ADMIN_TOKEN": ADMIN_TOKEN,
         "REROOM_TRITON_URL": f"127.0.0.1:{free_port()}", "REROOM_REDIS_PREFIX": f"test-{port}:",
         "PYTHONPATH": os.pathsep.join(sys.path),
@@ -110,12 +112,14 @@ async def running_api(redis_url: str, folder: Path, **environment: str) -> Async
             sys.executable, "-m", "orchestrator.app", env=os.environ | settings, stdout=output, stderr=output
         )
     store = RedisJobStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
+    keys = RedisKeyStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
     try:
         async with httpx2.AsyncClient(base_url=base_url, timeout=30.0) as http:
             await _wait_until_alive(http, process, log)
-            yield Api(base_url, folder / "storage", process, http, store, log)
+            yield Api(base_url, folder / "storage", process, http, store, KeyService(keys), log)
     finally:
         await store.aclose()
+        await keys.aclose()
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 20)

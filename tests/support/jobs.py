@@ -16,11 +16,13 @@ def a_job(
     style: str = "modern",
     preferences: Preferences | None = None,
     photo_digest: str | None = None,
+    owner: str = "",
 ) -> Job:
     job_id = job_id or uuid.uuid4().hex
     now = time.time()
     return Job(
         id=job_id,
+        owner=owner,
         style=style,
         preferences=preferences or Preferences(color_palette=["sand", "sage"], seed=0),
         original_key=f"uploads/{job_id}/original.jpg",

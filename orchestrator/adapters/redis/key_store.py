@@ -29,7 +29,7 @@ class RedisKeyStore(KeyStore):
         await self._client.aclose()
 
     async def add(self, key: Key) -> None:
-        fields = {
+        fields: dict[Any, Any] = {
             name: _text(value) for name, value in msgspec.structs.asdict(key).items() if value is not None
         }
         with redis_calls():

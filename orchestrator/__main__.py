@@ -1,0 +1,40 @@
+"""``python -m orchestrator keys …``: what the service's operator does by hand. The servers are ``orchestrator.app`` and
+``orchestrator.worker``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from orchestrator.commands import keys
+from orchestrator.ports import KeyNotFound, Unavailable
+from orchestrator.settings import SettingsError
+
+FAILED = 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 = done, 1 = not done, for the reason on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator",
+        description="Manages the service. It takes REDIS_URL and REROOM_REDIS_PREFIX from the environment, as the "
+        "servers do.",
+    )
+    keys.add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    options = parser.parse_args(arguments)
+    try:
+        asyncio.run(options.run(options))
+    except KeyNotFound as error:
+        print(f"there is no key {error}, or it was revoked: `keys list` shows all", file=sys.stderr)
+    except Unavailable as error:
+        print(f"the store of keys cannot be reached: {error}; is REDIS_URL right?", file=sys.stderr)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+    else:
+        return 0
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

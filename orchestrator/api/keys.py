@@ -1,0 +1,178 @@
+"""``/admin/keys``: what ``python -m orchestrator keys`` does, over HTTP."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from litestar import Controller, Request, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Meta
+
+from orchestrator.api.access import Rule, access
+from orchestrator.api.bodies import json_body, operation_with
+from orchestrator.api.errors import Problem, problems
+from orchestrator.api.json_text import NotJson, complaint, decode_json
+from orchestrator.api.presenters import Time, rfc3339
+from orchestrator.api.reading import read_body
+from orchestrator.domain.codes import ProblemCode
+from orchestrator.domain.keys import DEFAULT_PLAN, PLAN, Key, Scope
+from orchestrator.services.keys import GRACE_SECONDS, KeyService, MadeKey
+
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 4096
+YEARS = 100 * 366 * 86400
+"""The most seconds that a key may last, or a replaced secret."""
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of ``POST /admin/keys``."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=3)]
+    plan: Annotated[str, Meta(pattern=PLAN)] = DEFAULT_PLAN
+    expires_in: Annotated[int, Meta(ge=1, le=YEARS)] | None = None
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of ``POST /admin/keys/{id}/rotate``."""
+
+    grace: Annotated[int, Meta(ge=0, le=YEARS)] = int(GRACE_SECONDS)
+
+
+class KeyData(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key without its secrets."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    plan: str
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+    last_used_at: Time | None
+    """To the minute."""
+    secrets: int
+    """How many secrets are accepted now: 0 once it was revoked or has expired, 2 while a rotated one lives on."""
+
+
+class KeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    success: bool = True
+    data: KeyData
+
+
+class KeyList(msgspec.Struct, frozen=True, kw_only=True):
+    success: bool = True
+    data: list[KeyData]
+
+
+class KeyMade(msgspec.Struct, frozen=True, kw_only=True):
+    success: bool = True
+    key: str
+    """``rr_<id>_<secret>``. It is shown this once."""
+    data: KeyData
+
+
+class KeysController(Controller):
+    path = "/admin/keys"
+    tags = ("admin",)
+    opt = access(Rule.ADMIN)
+
+    @get(
+        "/",
+        operation_id="list_keys",
+        summary="All API keys, also those that were revoked or have expired",
+        responses=problems(503),
+    )
+    async def index(self, keys: NamedDependency[KeyService]) -> KeyList:
+        return KeyList(data=[key_data(key) for key in await keys.all()])
+
+    @post(
+        "/",
+        status_code=201,
+        operation_id="create_key",
+        summary="Make an API key, and show it once",
+        operation_class=operation_with(json_body("NewKey")),
+        responses=problems(400, 408, 413, 422, 503),
+        request_max_body_size=MAX_BODY_BYTES,
+    )
+    async def create(self, request: Request[Any, Any, Any], keys: NamedDependency[KeyService]) -> KeyMade:
+        asked = decode(await read_body(request, _uncounted), NewKey)
+        expires = None if asked.expires_in is None else time.time() + asked.expires_in
+        return _made(await keys.create(asked.name, asked.scopes, plan=asked.plan, expires=expires))
+
+    @get(
+        "/{key_id:str}",
+        operation_id="show_key",
+        summary="An API key",
+        responses=problems(400, 404, 503),
+    )
+    async def show(self, key_id: FromPath[str], keys: NamedDependency[KeyService]) -> KeyAnswer:
+        return KeyAnswer(data=key_data(await keys.get(key_id)))
+
+    @post(
+        "/{key_id:str}/rotate",
+        status_code=200,
+        operation_id="rotate_key",
+        summary="Give an API key a new secret, shown once; the one before lives on for a while",
+        operation_class=operation_with(json_body("Rotation")),
+        responses=problems(400, 404, 408, 413, 422, 503),
+        request_max_body_size=MAX_BODY_BYTES,
+    )
+    async def rotate(
+        self, request: Request[Any, Any, Any], key_id: FromPath[str], keys: NamedDependency[KeyService]
+    ) -> KeyMade:
+        asked = decode(await read_body(request, _uncounted), Rotation)
+        return _made(await keys.rotate(key_id, asked.grace))
+
+    @delete(
+        "/{key_id:str}",
+        status_code=200,
+        operation_id="revoke_key",
+        summary="Revoke an API key; it is refused from now on",
+        responses=problems(400, 404, 503),
+    )
+    async def revoke(self, key_id: FromPath[str], keys: NamedDependency[KeyService]) -> KeyAnswer:
+        return KeyAnswer(data=key_data(await keys.revoke(key_id)))
+
+
+def key_data(key: Key) -> KeyData:
+    now = time.time()
+    return KeyData(
+        id=key.id,
+        name=key.name,
+        scopes=key.scopes,
+        plan=key.plan,
+        created_at=rfc3339(key.created),
+        expires_at=_time(key.expires),
+        revoked_at=_time(key.revoked),
+        last_used_at=_time(key.last_used),
+        secrets=sum(secret.lives(now) for secret in key.secrets) if key.lives(now) else 0,
+    )
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """The body as ``kind``. Raises Problem, whose field names the member."""
+    try:
+        return msgspec.convert(decode_json(body), kind)
+    except NotJson:
+        detail = "the body must be a JSON object in UTF-8"
+        raise Problem(ProblemCode.MALFORMED_JSON, detail, field="body") from None
+    except msgspec.ValidationError as error:
+        sentence, field = complaint(error)
+        raise Problem(ProblemCode.INVALID_BODY, sentence, field=field) from None
+
+
+def _made(made: MadeKey) -> KeyMade:
+    return KeyMade(key=made.text, data=key_data(made.key))
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else rfc3339(seconds)
+
+
+def _uncounted(count: int) -> None:
+    """Bodies of a few kilobytes need no budget."""
