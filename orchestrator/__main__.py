@@ -1,5 +1,5 @@
-"""``python -m orchestrator keys …``: what the service's operator does by hand. The servers are ``orchestrator.app`` and
-``orchestrator.worker``."""
+"""``python -m orchestrator keys …`` and ``plans …``: what the service's operator does by hand. The servers are
+``orchestrator.app`` and ``orchestrator.worker``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import argparse
 import asyncio
 import sys
 
-from orchestrator.commands import keys
+from orchestrator.commands import keys, plans
+from orchestrator.domain.plans import PlansError
 from orchestrator.ports import KeyNotFound, Unavailable
 from orchestrator.settings import SettingsError
 
@@ -21,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
         description="Manages the service. It takes REDIS_URL and REROOM_REDIS_PREFIX from the environment, as the "
         "servers do.",
     )
-    keys.add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    keys.add_commands(commands)
+    plans.add_commands(commands)
     options = parser.parse_args(arguments)
     try:
         asyncio.run(options.run(options))
@@ -29,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"there is no key {error}, or it was revoked: `keys list` shows all", file=sys.stderr)
     except Unavailable as error:
         print(f"the store of keys cannot be reached: {error}; is REDIS_URL right?", file=sys.stderr)
-    except SettingsError as error:
+    except (PlansError, SettingsError) as error:
         print(error, file=sys.stderr)
     else:
         return 0
