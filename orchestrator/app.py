@@ -19,7 +19,7 @@ from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
 from orchestrator.adapters.opening import open_adapters
-from orchestrator.api.access import check_access, every_handler
+from orchestrator.api.access import every_handler
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
 from orchestrator.api.clients import Clients
@@ -33,6 +33,7 @@ from orchestrator.api.forms import FORM_OVERHEAD
 from orchestrator.api.health import HealthChecks, HealthController
 from orchestrator.api.intake import Uploads
 from orchestrator.api.keys import KeysController
+from orchestrator.api.limiting import Limiter, add_rate_headers, admit
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.root import RootController
@@ -92,10 +93,10 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[*ROUTES, schema_controller(ROUTES, settings.max_upload_bytes), watch],
         lifespan=[_lifespan(settings)],
         dependencies=providers(),
-        guards=[check_access, refuse_coded_body],
+        guards=[admit, refuse_coded_body],
         exception_handlers={Exception: handle_error},
         request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD,
-        before_send=[_finish_response],
+        before_send=[_finish_response, add_rate_headers],
         openapi_config=None,
         logging_config=None,
     )
@@ -130,6 +131,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
             yield Dependencies(
                 settings=settings,
                 keys=KeyService(adapters.keys, admin_token=settings.administrator),
+                limiter=Limiter(adapters.rates, settings.plans, clients),
                 store=store,
                 storage=storage,
                 signed_files=storage if isinstance(storage, SignedFiles) else None,

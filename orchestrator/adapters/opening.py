@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore
+from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore, RedisRates
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.s3 import open_s3
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
-from orchestrator.ports import Inference, JobStore, KeyStore, Storage
+from orchestrator.ports import Inference, JobStore, KeyStore, Rates, Storage
 from orchestrator.settings import Settings, SettingsError, StoreSettings
 
 
@@ -21,6 +21,7 @@ class Adapters:
     keys: KeyStore
     storage: Storage
     inference: Inference
+    rates: Rates
 
 
 @asynccontextmanager
@@ -36,12 +37,15 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
                 job_ttl=settings.job_ttl,
             )
             stack.push_async_callback(store.aclose)
+            rates = RedisRates(settings.redis_url, prefix=settings.redis_prefix)
+            stack.push_async_callback(rates.aclose)
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
             raise _wrong(error) from error
         keys = await stack.enter_async_context(open_keys(settings))
-        yield Adapters(store, keys, await stack.enter_async_context(open_storage(settings)), inference)
+        storage = await stack.enter_async_context(open_storage(settings))
+        yield Adapters(store, keys, storage, inference, rates)
 
 
 @asynccontextmanager

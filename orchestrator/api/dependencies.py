@@ -10,6 +10,7 @@ from litestar.di import Provide
 from orchestrator.api.access import caller_provider
 from orchestrator.api.health import HealthChecks
 from orchestrator.api.intake import Uploads
+from orchestrator.api.limiting import Limiter
 from orchestrator.api.presenters import Presenter
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.ports import JobStore, SignedFiles, Storage
@@ -26,6 +27,7 @@ class Dependencies(TypedDict):
 
     settings: Settings
     keys: KeyService
+    limiter: Limiter
     store: JobStore
     storage: Storage
     signed_files: SignedFiles | None

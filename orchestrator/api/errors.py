@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = {"Retry-After": "2"}
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 
 class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,10 +50,17 @@ class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     code: Annotated[str, Meta(extra_json_schema={"x-extensible-enum": [*ProblemCode]})]
     instance: str
     field: str | None = None
+    violated_policies: Annotated[
+        list[str] | None,
+        Meta(
+            description="With 429: the limits that refuse, by the names of RateLimit-Policy and of the plan"
+        ),
+    ] = msgspec.field(name="violated-policies", default=None)
 
 
 class Problem(Exception):
-    """A refusal by the API itself. ``status`` defaults to the first status of the code."""
+    """A refusal by the API itself. ``status`` defaults to the first status of the code; ``violated`` is the name of the
+    limit that refuses."""
 
     def __init__(
         self,
@@ -61,11 +69,13 @@ class Problem(Exception):
         *,
         status: int | None = None,
         field: str | None = None,
+        violated: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = code.statuses[0] if status is None else status
         self.code, self.detail, self.field, self.headers = code, detail, field, headers
+        self.violated = violated
 
 
 def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetail]:
@@ -97,12 +107,13 @@ def encode_problem(problem: Problem, instance: str) -> tuple[list[tuple[bytes, b
 
 def _detail(problem: Problem, instance: str) -> ProblemDetail:
     return ProblemDetail(
-        type="about:blank",
+        type="about:blank" if problem.violated is None else QUOTA_EXCEEDED,
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,
         detail=problem.detail,
         code=problem.code,
         field=problem.field,
+        violated_policies=None if problem.violated is None else [problem.violated],
         instance=instance,
     )
 

@@ -20,6 +20,7 @@ from orchestrator.ports.errors import (
 from orchestrator.ports.inference import Inference
 from orchestrator.ports.jobs import PHOTO_ID_SECONDS, JobStore, Lease, QueueStats, Reservation
 from orchestrator.ports.keys import KeyStore, Ticket
+from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 
 __all__ = [
@@ -43,6 +44,9 @@ __all__ = [
     "PortError",
     "QueueFull",
     "QueueStats",
+    "RateLimit",
+    "RateState",
+    "Rates",
     "Reservation",
     "ReservationLost",
     "SignedFiles",

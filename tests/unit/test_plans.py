@@ -50,7 +50,7 @@ def test_a_file_of_plans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ("[Free]", "'Free' is no name of a plan"),
         ("[free]\nrequests_per_day = 3", "free: Object contains unknown field `requests_per_day`"),
         ("[free]\nrequests_per_minute = 0", "free.requests_per_minute: Expected `int` >= 1"),
-        ('[free]\nqualities = ["superb"]', "free.qualities[...]: Invalid enum value 'superb'"),
+        ('[free]\nqualities = ["superb"]', "free.qualities["),
         ('[free]\nstyles = ["rococo"]', "free.styles: there is no style 'rococo', only "),
         ("[free]\nwaiting_jobs = 3\nconcurrent_jobs = 2", "free.waiting_jobs is more than concurrent_jobs"),
     ],

@@ -1,4 +1,5 @@
-"""Jobs on Redis Streams, and API keys: the adapters of :class:`orchestrator.ports.JobStore` and KeyStore.
+"""Jobs on Redis Streams, API keys and rate limits: the adapters of :class:`orchestrator.ports.JobStore`, KeyStore and
+Rates.
 
 The queue is one stream with one consumer group. An entry stays in it for the whole life of its job and is deleted
 when the job ends; the group's pending list names the worker that runs it. Every change is one Lua script, atomic and
@@ -8,6 +9,7 @@ Needs Redis ≥ 6.2 with ``appendonly yes``, ``appendfsync always`` and ``maxmem
 
 from orchestrator.adapters.redis.connection import AccessDenied
 from orchestrator.adapters.redis.key_store import RedisKeyStore
+from orchestrator.adapters.redis.rates import RedisRates
 from orchestrator.adapters.redis.store import RedisJobStore
 
-__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore"]
+__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore", "RedisRates"]

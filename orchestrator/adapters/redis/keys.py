@@ -14,12 +14,12 @@ back no longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 7
+_PREFIXES = 11
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last seven are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last eleven are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -40,6 +40,10 @@ class Keys(NamedTuple):
     """Sorted set: names of workers, by when (ms) they last looked for a job or renewed a lease."""
     api_keys: str
     """Sorted set: ids of API keys, by when (s) they were made."""
+    stored: str
+    """Hash: job id -> {owner, bytes, objects} of the pictures that count for the owner, as JSON."""
+    outbox: str
+    """Stream: {id, to, event} that is to be sent to the operator's systems."""
     job: str
     """+ id: hash, the job record."""
     events: str
@@ -54,6 +58,14 @@ class Keys(NamedTuple):
     """+ id: hash, an API key: its members, each as JSON."""
     ticket: str
     """+ SHA-256 of its text: a ticket, as JSON."""
+    rate: str
+    """+ whose and which: hash, the requests of a rate limit by the time slot (lua/take_rates.lua)."""
+    reserved: str
+    """+ owner: hash, job id -> what an unfinished job has reserved, as JSON (lua/quota.lua)."""
+    account: str
+    """+ owner and day or month, or ``storage``: hash, what is used and reserved; + ``service`` and month: of all."""
+    usage: str
+    """+ day: set of owners with ended jobs; + day and owner: hash, how many jobs of each kind, and what they used."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:
