@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import resource
@@ -41,20 +42,22 @@ from orchestrator.api.semantics import Methods, asked_method, refuse_coded_body
 from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
+from orchestrator.api.usage import UsageController
 from orchestrator.api.websocket import watch
 from orchestrator.photos.gate import PROCESSES, PhotoGate
-from orchestrator.ports import SignedFiles
+from orchestrator.ports import Outbox, Receiver, SignedFiles
 from orchestrator.programs.arguments import no_arguments
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.connections import BoundedProtocol, Limits
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
+from orchestrator.services.deliveries import Deliveries
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
 from orchestrator.services.submissions import Submissions
-from orchestrator.settings import Settings, SettingsError, load_settings, variables
+from orchestrator.settings import Settings, SettingsError, load_settings, signing_bytes, variables
 
 UPLOADS_AT_ONCE = 16
 """The uploads of the largest size that the API's processes hold in memory together; more if they are smaller."""
@@ -80,6 +83,7 @@ ROUTES = (
     FilesController,
     DebugController,
     KeysController,
+    UsageController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
 
@@ -124,14 +128,15 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
     async with open_adapters(settings) as adapters, gate:
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         clients = Clients(settings.trusted_proxies)
-        jobs = JobService(store, storage, max_queue=settings.max_queue)
+        plans, pricing = settings.plans, settings.pricing
+        jobs = JobService(store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing)
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
         submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes)
-        async with aclosing(submissions):
+        async with aclosing(submissions), _delivering(settings, adapters.outbox):
             yield Dependencies(
                 settings=settings,
                 keys=KeyService(adapters.keys, admin_token=settings.administrator),
-                limiter=Limiter(adapters.rates, settings.plans, clients),
+                limiter=Limiter(adapters.rates, plans, clients),
                 store=store,
                 storage=storage,
                 signed_files=storage if isinstance(storage, SignedFiles) else None,
@@ -140,10 +145,29 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 submissions=submissions,
                 gate=gate,
                 jobs=jobs,
+                usage=adapters.usage,
                 analysis=AnalysisService(inference, settings.analyses_at_once),
                 presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
                 checks=HealthChecks(store, storage, inference),
             )
+
+
+@asynccontextmanager
+async def _delivering(settings: Settings, outbox: Outbox) -> AsyncGenerator[None]:
+    """Sends events to the operator's systems in the background, where there are any to send."""
+    urls: dict[Receiver, str | None] = {"budget": settings.budget_webhook, "usage": settings.usage_webhook}
+    receivers = {to: url for to, url in urls.items() if url is not None}
+    if not receivers and settings.monthly_budget is None:
+        yield
+        return
+    secret = settings.events_secret
+    signing = b"" if secret is None else signing_bytes(secret.get_secret_value())
+    sending = asyncio.create_task(Deliveries(outbox, receivers, signing, settings.currency).run())
+    try:
+        yield
+    finally:
+        sending.cancel()
+        await asyncio.wait([sending])
 
 
 def upload_budget(settings: Settings) -> UploadBudget:

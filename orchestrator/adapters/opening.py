@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore, RedisRates
+from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore, RedisRates, RedisUsage
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.s3 import open_s3
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
-from orchestrator.ports import Inference, JobStore, KeyStore, Rates, Storage
+from orchestrator.ports import Inference, JobStore, KeyStore, Outbox, Rates, Storage, Usage
 from orchestrator.settings import Settings, SettingsError, StoreSettings
 
 
@@ -22,6 +22,8 @@ class Adapters:
     storage: Storage
     inference: Inference
     rates: Rates
+    usage: Usage
+    outbox: Outbox
 
 
 @asynccontextmanager
@@ -35,17 +37,20 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
                 prefix=settings.redis_prefix,
                 lease_seconds=settings.lease_seconds,
                 job_ttl=settings.job_ttl,
+                pricing=settings.pricing,
             )
             stack.push_async_callback(store.aclose)
             rates = RedisRates(settings.redis_url, prefix=settings.redis_prefix)
             stack.push_async_callback(rates.aclose)
+            usage = RedisUsage(settings.redis_url, prefix=settings.redis_prefix)
+            stack.push_async_callback(usage.aclose)
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
             raise _wrong(error) from error
         keys = await stack.enter_async_context(open_keys(settings))
         storage = await stack.enter_async_context(open_storage(settings))
-        yield Adapters(store, keys, storage, inference, rates)
+        yield Adapters(store, keys, storage, inference, rates, usage, usage)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from orchestrator.api.intake import Uploads
 from orchestrator.api.limiting import Limiter
 from orchestrator.api.presenters import Presenter
 from orchestrator.photos.gate import PhotoGate
-from orchestrator.ports import JobStore, SignedFiles, Storage
+from orchestrator.ports import JobStore, SignedFiles, Storage, Usage
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
@@ -38,6 +38,7 @@ class Dependencies(TypedDict):
     gate: PhotoGate
     jobs: JobService
     analysis: AnalysisService
+    usage: Usage
     presenter: Presenter
     checks: HealthChecks
 

@@ -32,6 +32,7 @@ from orchestrator.ports import (
 from orchestrator.services.analysis import TooBusy, TooSlow
 from orchestrator.services.direct_uploads import NoSuchUpload, UploadUsed
 from orchestrator.services.jobs import JobNotFinished, TooManyJobs
+from orchestrator.services.quotas import NotInPlan, OverLimit
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     violated_policies: Annotated[
         list[str] | None,
         Meta(
-            description="With 429: the limits that refuse, by the names of RateLimit-Policy and of the plan"
+            description="With 402 and 429: the limits that refuse, by the names of RateLimit-Policy and of the plan"
         ),
     ] = msgspec.field(name="violated-policies", default=None)
 
@@ -148,6 +149,11 @@ def to_problem(error: Exception) -> Problem:
         case TooManyJobs(waiting=waiting, retry_after=seconds):
             full = f"the queue is full: {waiting} jobs wait; try again in {seconds} s"
             return Problem(ProblemCode.QUEUE_FULL, full, headers={"Retry-After": str(seconds)})
+        case NotInPlan(detail=detail, field=field):
+            return Problem(ProblemCode.NOT_IN_PLAN, detail, field=field)
+        case OverLimit(limit=limit, detail=detail, retry_after=seconds):
+            over = ProblemCode.BUDGET_EXHAUSTED if limit == "monthly_budget" else ProblemCode.QUOTA_EXCEEDED
+            return Problem(over, detail, violated=limit, headers={"Retry-After": str(seconds)})
         case ObjectTooLarge():
             return Problem(ProblemCode.BODY_TOO_LARGE, "the uploaded photo has too many bytes", field="key")
         case BadSignature():

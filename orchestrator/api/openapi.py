@@ -27,6 +27,7 @@ from orchestrator.api.root import Root, package_version
 from orchestrator.api.tickets import TicketAnswer, TicketRequest
 from orchestrator.api.transform import Erased
 from orchestrator.api.uploads import UploadOffer
+from orchestrator.api.usage import UsageAnswer
 from orchestrator.api.websocket import CLOSE_CODES, PATH
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import QueueStats, StorageStats
@@ -43,7 +44,7 @@ A job's events come over a WebSocket: see `x-websockets`, and the component `Mes
 
 _ANSWERS = (
     Alive, Analyzed, Erased, Health, KeyAnswer, KeyList, KeyMade, Message, ProblemDetail, QueueStats, ResultMetadata,
-    Root, Status, StorageStats, Submitted, TicketAnswer, UploadOffer,
+    Root, Status, StorageStats, Submitted, TicketAnswer, UploadOffer, UsageAnswer,
 )  # fmt: skip
 _REQUESTS = (NewKey, Rotation, TicketRequest)
 

@@ -77,6 +77,8 @@ class ProblemCode(StrEnum):
         "see [the endpoints](api.md#endpoints)")
     INVALID_BODY = ("invalid_body", 422, "a member of the body is unknown, missing, of a wrong type or out of range",
         "see `field`")
+    INVALID_PERIOD = ("invalid_period", 422, "the days of `GET /usage` are in the wrong order, or too many",
+        "see `detail`")
     # Jobs, pictures and uploads
     JOB_NOT_FOUND = ("job_not_found", 404, "no job of yours has this id, or it was erased", "submit again")
     JOB_NOT_COMPLETED = ("job_not_completed", 409, "it has no picture yet, or never will",

@@ -60,12 +60,20 @@ FEATURES = frozenset({KEEP_MASK})
 """The abilities of this version's workers that a job's ``requires`` may name."""
 
 
+DEFAULT_TIER = "default"
+"""The tier, in counts and events, of a job that names no quality, when the release does not say which it took."""
+
+
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job failed: a stable code and one sentence for the user."""
 
     code: Annotated[str, Meta(extra_json_schema={"x-extensible-enum": [*FailureCode]})]
     """A FailureCode, or a code of another version of the workers."""
     detail: str
+
+
+PICTURES = 2
+"""How many pictures a completed job has stored beside what was submitted."""
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +83,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_key: str
     metadata: dict[str, Any]
     """ResultMetadata as the worker encoded it, so that members of another version pass through."""
+    stored_bytes: int = 0
+    """Of both pictures."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +101,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where the keep mask is stored: its light pixels stay as photographed."""
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
+    price: int = 0
+    """What an hour of the models' time cost when it was submitted, in micros of the currency; 0: it was not said."""
+    currency: str = ""
     created_at: float
     updated_at: float
     status: JobState = JobState.QUEUED

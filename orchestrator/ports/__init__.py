@@ -14,6 +14,7 @@ from orchestrator.ports.errors import (
     ObjectTooLarge,
     PortError,
     QueueFull,
+    QuotaExceeded,
     ReservationLost,
     Unavailable,
 )
@@ -22,6 +23,7 @@ from orchestrator.ports.jobs import PHOTO_ID_SECONDS, JobStore, Lease, QueueStat
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
+from orchestrator.ports.usage import Outbox, Outgoing, Receiver, Usage
 
 __all__ = [
     "CACHE_CONTROL",
@@ -41,12 +43,16 @@ __all__ = [
     "ObjectExists",
     "ObjectNotFound",
     "ObjectTooLarge",
+    "Outbox",
+    "Outgoing",
     "PortError",
     "QueueFull",
     "QueueStats",
+    "QuotaExceeded",
     "RateLimit",
     "RateState",
     "Rates",
+    "Receiver",
     "Reservation",
     "ReservationLost",
     "SignedFiles",
@@ -55,4 +61,5 @@ __all__ = [
     "Ticket",
     "Unavailable",
     "UploadLink",
+    "Usage",
 ]

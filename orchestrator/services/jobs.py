@@ -17,18 +17,22 @@ import msgspec
 from orchestrator.domain.events import EventRecord
 from orchestrator.domain.job import KEEP_MASK, TERMINAL, UPLOADS, Job, JobState
 from orchestrator.domain.keys import Caller
+from orchestrator.domain.plans import Plans
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.usage import Pricing
 from orchestrator.ports import (
     JobNotFound,
     JobStore,
     PortError,
     QueueFull,
     QueueStats,
+    QuotaExceeded,
     Reservation,
     Storage,
     Unavailable,
 )
 from orchestrator.services.cleaning import clean, delete_pictures
+from orchestrator.services.quotas import admission, check_plan, over_limit, within_plan
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +68,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobService:
-    """Submits, reads, cancels, erases and watches jobs. At most ``max_queue`` jobs wait; ``clock`` gives UNIX
-    seconds."""
+    """Submits, reads, cancels, erases and watches jobs. At most ``max_queue`` jobs wait; each caller has the limits of
+    one of the ``plans``; ``clock`` gives UNIX seconds."""
 
     def __init__(
         self,
@@ -73,15 +77,22 @@ class JobService:
         storage: Storage,
         *,
         max_queue: int = 1000,
+        plans: Plans | None = None,
+        pricing: Pricing | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._storage, self._max_queue, self._clock = store, storage, max_queue, clock
+        self._plans, self._pricing = plans or Plans(), pricing or Pricing()
 
     async def check_capacity(self) -> None:
         """Raises TooManyJobs when a submission would be refused now, or Unavailable. Called before a photo is read."""
         stats = await self._store.stats()
         if stats.waiting >= self._max_queue:
             raise too_many(stats.waiting, stats)
+
+    def check_plan(self, style: str, preferences: Preferences, caller: Caller) -> None:
+        """Raises NotInPlan. Called before a photo is decoded."""
+        check_plan(self._plans.of(caller.plan), style, preferences)
 
     async def submit(
         self,
@@ -95,12 +106,14 @@ class JobService:
         """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
         reservation.
 
-        Raises TooManyJobs, ReservationLost, Unavailable. After an error, a job that was queued nevertheless is
-        cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still queue
-        the job.
+        Raises TooManyJobs, OverLimit, ReservationLost, Unavailable. After an error, a job that was queued nevertheless
+        is cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still
+        queue the job.
         """
         stats = await self._store.stats()
         job_id, now = uuid.uuid4().hex, self._clock()
+        plan = self._plans.of(caller.plan)
+        preferences = within_plan(plan, preferences)
         job = Job(
             id=job_id,
             owner=caller.owner,
@@ -110,6 +123,8 @@ class JobService:
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
             requires=[] if keep_mask is None else [KEEP_MASK],
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
+            price=self._pricing.price,
+            currency=self._pricing.currency if self._pricing.price else "",
             created_at=now,
             updated_at=now,
         )
@@ -117,11 +132,18 @@ class JobService:
             await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
             if job.mask_key is not None and keep_mask is not None:
                 await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
-            await self._store.submit(job, max_waiting=self._max_queue, reservation=reservation)
+            await self._store.submit(
+                job,
+                max_waiting=self._max_queue,
+                reservation=reservation,
+                admission=admission(plan, preferences, photo, keep_mask),
+            )
         except BaseException as error:
             await asyncio.shield(self._undo(job_id))
             if isinstance(error, QueueFull):
                 raise too_many(error.waiting, stats) from error
+            if isinstance(error, QuotaExceeded):
+                raise over_limit(error, plan, now, job_seconds(stats)) from error
             raise
         return self._estimated(job, stats.waiting, stats)
 

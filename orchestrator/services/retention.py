@@ -38,6 +38,7 @@ class Retention:
             for folder in due:
                 if not await self._remembered(folder.split("/")[1]):
                     count += await self._storage.delete_prefix(folder)
+        await self._store.unstore_forgotten()
         return count
 
     async def _remembered(self, job_id: str) -> bool:

@@ -55,10 +55,11 @@ class Submissions:
         """Check the photo and queue a job of the caller's. ``client`` is their address; ``count_bytes`` counts the
         bytes of a photo that was uploaded by key. A key whose photo the gate refuses is used up as well.
 
-        Raises PhotoRejected, TooManyJobs, Unavailable, the errors of ``count_bytes``, and for a photo that was uploaded
-        by key also NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
+        Raises NotInPlan, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of ``count_bytes``, and for a
+        photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
         """
         style, preferences = submission.style, submission.preferences
+        self._jobs.check_plan(style, preferences, caller)
         if not isinstance(submission.photo, str):
             photo = await self._gate.accept(submission.photo, client=client)
             mask = await self._mask(submission.keep_mask, photo, client)

@@ -1,5 +1,5 @@
-"""Jobs on Redis Streams, API keys and rate limits: the adapters of :class:`orchestrator.ports.JobStore`, KeyStore and
-Rates.
+"""Jobs on Redis Streams, API keys and rate limits: the adapters of :class:`orchestrator.ports.JobStore`, KeyStore,
+Rates, Usage and Outbox.
 
 The queue is one stream with one consumer group. An entry stays in it for the whole life of its job and is deleted
 when the job ends; the group's pending list names the worker that runs it. Every change is one Lua script, atomic and
@@ -11,5 +11,6 @@ from orchestrator.adapters.redis.connection import AccessDenied
 from orchestrator.adapters.redis.key_store import RedisKeyStore
 from orchestrator.adapters.redis.rates import RedisRates
 from orchestrator.adapters.redis.store import RedisJobStore
+from orchestrator.adapters.redis.usage import RedisUsage
 
-__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore", "RedisRates"]
+__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore", "RedisRates", "RedisUsage"]

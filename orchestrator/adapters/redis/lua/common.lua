@@ -1,5 +1,5 @@
 -- This text precedes every script. scripts.py puts constants before it: the keys (QUEUE, JOB ...), GROUP, PARKED, every
--- state of a job (QUEUED ...) and TERMINAL. ARGV[1] is a JSON object.
+-- state of a job (QUEUED ...) and TERMINAL; and quota.lua. ARGV[1] is a JSON object. Scripts that end jobs get 'pricing'.
 local args = cjson.decode(ARGV[1])
 
 -- All times come from the Redis server, because the clocks of workers may differ. Only tests pass a clock.
@@ -70,7 +70,9 @@ end
 local function terminate(id, entry, change, ...)
   apply(id, change, ...)
   forget_entry(id, entry)
-  if redis.call('HGET', JOB .. id, 'status') ~= COMPLETED then
+  local status = redis.call('HGET', JOB .. id, 'status')
+  QUOTA.settle(redis.call('HGET', JOB .. id, 'owner') or '', id, status, change.measured or {}, args.pricing)
+  if status ~= COMPLETED then
     redis.call('ZADD', CLEANUP, NOW_MS, id)
   end
   redis.call('EXPIRE', JOB .. id, args.ttl)

@@ -13,6 +13,7 @@ local digest = redis.call('HGET', JOB .. args.job, 'photo_digest')
 if digest then
   redis.call('DEL', PHOTO .. digest)
 end
+QUOTA.unstore(args.job)
 redis.call('DEL', JOB .. args.job, EVENTS .. args.job)
 redis.call('SET', DONE .. args.nonce, '1', 'EX', 60)
 return 'erased'
