@@ -198,7 +198,11 @@ async def test_jobs_at_once_are_exact_over_four_processes(api: Api) -> None:
     over = await submit(api, key)
     assert over.json()["violated-policies"] == ["concurrent_jobs"]
     await api.store.finish(lease, Cancelled())
+    assert (await submit(api, key)).json()["violated-policies"] == ["waiting_jobs"]
+    another = await api.store.claim("a-test", 2.0)
+    assert another is not None
     assert (await submit(api, key)).status_code == 202
+    await api.store.finish(another, Cancelled())
     await cancel_all(api)
 
 
