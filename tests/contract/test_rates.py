@@ -98,3 +98,13 @@ async def test_without_redis_the_store_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await rates.take([a_limit(1)])
     await rates.aclose()
+
+
+async def test_a_count_does_not_wait_for_the_disk(server: RedisServer, rates: RedisRates) -> None:
+    limit = a_limit(10, of="memory")
+    await rates.take([limit])
+    info = await rates._client.info("persistence")
+    before = info["aof_current_size"]
+    for _ in range(5):
+        await rates.take([limit])
+    assert (await rates._client.info("persistence"))["aof_current_size"] == before
