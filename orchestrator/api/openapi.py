@@ -21,6 +21,7 @@ from orchestrator.api.dependencies import providers
 from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
 from orchestrator.api.health import Alive, Health
 from orchestrator.api.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
+from orchestrator.api.limiting import UNCOUNTED
 from orchestrator.api.messages import Message
 from orchestrator.api.presenters import Status, Submitted
 from orchestrator.api.root import Root, package_version
@@ -40,6 +41,9 @@ OPTIONS at every address; 405 lists the methods in `Allow`. A body with `Content
 Callers send an API key as `Authorization: Bearer rr_…` or `X-API-Key`. Its scopes say what it may do: `transform`,
 `read`, `admin`. Jobs and uploads of other keys do not exist for it (404). A service in open mode needs no key.
 
+A key has the limits of its plan. Answers say what is left of its rate limits (`RateLimit`, `RateLimit-Policy`); 402 and
+429 name the limit in `violated-policies`, and `Retry-After` says when it has room again.
+
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 
 _ANSWERS = (
@@ -51,6 +55,29 @@ _REQUESTS = (NewKey, Rotation, TicketRequest)
 _RETRY_AFTER: dict[str, JsonSchema] = {
     "Retry-After": {"description": "Seconds until another try", "schema": {"type": "integer", "minimum": 0}}
 }
+_RATES: dict[str, JsonSchema] = {
+    "RateLimit-Policy": {
+        "description": 'The rate limits of the caller, such as `"key-minute";q=60;w=60`: quota and window in seconds. '
+        "Absent without limits, as are the next four",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more',
+        "schema": {"type": "string"},
+    },
+    "X-RateLimit-Limit": {
+        "description": "The quota of the limit that will be met first",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "X-RateLimit-Remaining": {
+        "description": "What is left of it",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "X-RateLimit-Reset": {
+        "description": "Seconds until it is more",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+}
 _HEADERS: dict[str, dict[str, JsonSchema]] = {
     "401": {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}},
     "405": {"Allow": {"description": "The methods of this address", "schema": {"type": "string"}}},
@@ -60,6 +87,7 @@ _HEADERS: dict[str, dict[str, JsonSchema]] = {
             "schema": {"type": "string"},
         }
     },
+    "402": _RETRY_AFTER,
     "429": _RETRY_AFTER,
     "503": _RETRY_AFTER,
 }
@@ -102,7 +130,7 @@ def document(handlers: Sequence[ControllerRouterHandler], max_upload_bytes: int)
     for path, item in described["paths"].items():
         for operation in item.values():
             _secure(path, operation, handlers_by_id[operation["operationId"]])
-            _complete(path, operation)
+            _complete(path, operation, handlers_by_id[operation["operationId"]])
     described["x-websockets"] = {PATH: _websocket()}
     return described
 
@@ -122,7 +150,7 @@ def _secure(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> 
         operation["security"] = _FOR_DETAILS
 
 
-def _complete(path: str, operation: dict[str, Any]) -> None:
+def _complete(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
     operation.pop("deprecated", None)
     responses = operation["responses"]
     for status in (*_EVERYWHERE, *(_WITH_BODY if "requestBody" in operation else ())):
@@ -130,6 +158,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         response.setdefault("content", {})[MEDIA_TYPE] = _PROBLEM
     for status, response in responses.items():
         headers = _HEADERS.get(status, {}) if MEDIA_TYPE in response.get("content", {}) else {}
+        if not handler.opt.get(UNCOUNTED) and (status[0] in "23" or status == "429"):
+            headers = headers | _RATES
         response.pop("headers", None)
         if headers:
             response["headers"] = headers
