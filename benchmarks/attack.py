@@ -223,6 +223,7 @@ def served(folder: Path, redis_url: str) -> Iterator[tuple[str, int]]:
         "API_BASE_URL": url,
         "REROOM_PORT": str(port),
         "REROOM_STORAGE_DIR": str(folder / "storage"),
+        "REROOM_OPEN": "true",
         "REROOM_SIGNING_KEY": "a key for a benchmark",
         "REROOM_TRITON_URL": "127.0.0.1:1",
     }

@@ -2,25 +2,34 @@
 //
 //     node examples/restyle.mjs room.jpg boho result.jpg
 //
-// The service is at REROOM_URL, else at http://localhost:8000. Needs Node 22 or newer; Node 20 has WebSocket behind
-// the option --experimental-websocket.
+// The service is at REROOM_URL, else at http://localhost:8000; REROOM_API_KEY is the key to it, if it needs one.
+// Needs Node 22 or newer; Node 20 has WebSocket behind the option --experimental-websocket.
 
 import { openAsBlob } from "node:fs";
 import { writeFile } from "node:fs/promises";
 
 const service = process.env.REROOM_URL ?? "http://localhost:8000";
+const key = process.env.REROOM_API_KEY;
+const headers = key ? { "X-API-Key": key } : {};
 const [photo, style, out] = process.argv.slice(2);
 
 const form = new FormData();
 form.set("file", await openAsBlob(photo), "room.jpg");
 form.set("style", style);
 form.set("preferences", JSON.stringify({ prompt: "sage green walls", seed: 7 }));
-const job = await answer(await fetch(`${service}/transform/submit`, { method: "POST", body: form }));
+const job = await answer(await fetch(`${service}/transform/submit`, { method: "POST", headers, body: form }));
 
-const result = await watch(job.websocket_url);
+const result = await watch(`${job.websocket_url}?after=0${await ticket(job.job_id)}`);
 const picture = await fetch(result.transformed_url);
 await writeFile(out, Buffer.from(await picture.arrayBuffer()));
 console.log(`saved ${out}`);
+
+// What a WebSocket, which sends no headers here, shows in place of the key: it is good for one connection.
+async function ticket(job_id) {
+  if (!key) return "";
+  const asked = { method: "POST", headers, body: JSON.stringify({ job_id }) };
+  return `&ticket=${(await answer(await fetch(`${service}/tickets`, asked))).ticket}`;
+}
 
 // The body of an answer, or an exception with the problem's code and detail.
 async function answer(response) {
@@ -33,7 +42,7 @@ async function answer(response) {
 // ?after= and the last seq that it saw.
 function watch(url) {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(`${url}?after=0`);
+    const socket = new WebSocket(url);
     socket.onclose = ({ code }) => reject(new Error(`the connection was closed with code ${code}`));
     socket.onmessage = ({ data }) => {
       const message = JSON.parse(data);

@@ -20,7 +20,7 @@ from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
 from orchestrator.adapters.opening import open_adapters
-from orchestrator.api.access import every_handler
+from orchestrator.api.access import every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
 from orchestrator.api.clients import Clients
@@ -185,6 +185,9 @@ async def _finish_response(message: Message, scope: Scope) -> None:
     headers = MutableScopeHeaders.from_message(message)
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
+    if has_caller(scope):
+        # Caches know that answers to Authorization are not for others, but not those to X-API-Key or a ticket.
+        headers.setdefault("Cache-Control", "no-store")
     # The path as it was sent, because a decoded one may contain line breaks.
     path = scope["raw_path"].decode("ascii", "replace")
     log.info("%s %s %d", asked_method(scope), path, message["status"])

@@ -115,6 +115,9 @@ def up(options: argparse.Namespace) -> int:
         with stack:
             report(f"reroom serves at {stack.url} (logs in {run / 'logs'}); Ctrl-C ends it")
             report(f"{', '.join(stack.triton_urls)}: gRPC at {', '.join(stack.triton_urls.values())}")
+            if (key := stack.api_key()) is not None:
+                report(f"its key is {key} (kept in {run / 'api_key'})")
+                report("    send it as Authorization: Bearer KEY; for the client: export REROOM_API_KEY=KEY")
             if stack.devices:
                 report(f"the networks run on: {', '.join(sorted(stack.devices))}")
             if options.host in WILDCARDS and not os.environ.get("API_BASE_URL"):

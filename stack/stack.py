@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.server.listening import bound
+from orchestrator.settings import is_loopback
 from stack.device import devices_in
 from stack.process import Part, StackError, free_ports
 from stack.redis import redis_part
+from stack.secrets import api_key, signing_key
 from stack.supervisor import Supervisor
 from stack.terminal import Report, report
 from stack.triton import ROOT, answers, devices_of, triton_part
@@ -21,6 +23,8 @@ DRAIN_SECONDS = 2
 ENDING_SECONDS = 5
 """How long a part may then take to release its jobs and close its connections; after that it is killed."""
 LOCALHOST = "127.0.0.1"
+TRUE = ("1", "true", "yes", "on", "t", "y")
+"""What pydantic takes for true, in lower case."""
 WILDCARDS = {"0.0.0.0": LOCALHOST, "::": "::1"}
 """Addresses that stand for all of a machine's: to listen on, not to connect to; and what to connect to instead."""
 
@@ -31,8 +35,9 @@ class Stack(Supervisor):
     ``run`` is a folder for logs, stored pictures and Redis's data; ``port`` is the API's; ``triton_port`` is the first
     Triton's for gRPC, those of the others follow it; 0 = free ones. ``apis`` are the processes of the part api;
     ``device`` is what the networks are to run on, as in :func:`triton_part`; ``env`` is added to the environment of the
-    API and the workers. Once started, every part is ready, ``devices`` is what the networks run on, ``url`` is the
-    API's and ``triton_urls`` has host:port of each Triton's gRPC endpoint under its part's name.
+    API and the workers. Where other machines reach ``host``, the service asks for keys; else it is open, unless
+    REROOM_OPEN of the environment says false. Once started, every part is ready, ``devices`` is what the networks run
+    on, ``url`` is the API's and ``triton_urls`` has host:port of each Triton's gRPC endpoint under its part's name.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Stack(Supervisor):
         self.device = device
         self.url = self.redis_url = ""
         self.triton_urls: dict[str, str] = {}
+        self._settings: dict[str, str] = {}
 
     def _parts(self) -> Iterator[Part]:
         grpc_ports = (
@@ -98,8 +104,10 @@ class Stack(Supervisor):
             "REROOM_PORT": str(port),
             "REROOM_API_PROCESSES": str(self.apis),
             "REROOM_DRAIN": str(DRAIN_SECONDS),
+            "REROOM_OPEN": os.environ.get("REROOM_OPEN") or ("true" if is_loopback(self.host) else "false"),
             **self._env,
         }
+        self._settings = env
         live = f"{self.url}/health/live"
         module = [sys.executable, "-m"]
         yield Part(
@@ -118,6 +126,13 @@ class Stack(Supervisor):
                 stop_seconds=DRAIN_SECONDS + ENDING_SECONDS,
             )
 
+    def api_key(self) -> str | None:
+        """A key to the service, kept in ``run`` and made at the first call; None where the service is open. Raises
+        StackError when it cannot be made."""
+        if self._settings["REROOM_OPEN"].lower() in TRUE:
+            return None
+        return api_key(self.run, self._settings)
+
     @property
     def devices(self) -> set[str]:
         """cpu, cuda or both, once it is started; empty with a tritonserver of PATH, which does not say."""
@@ -127,17 +142,6 @@ class Stack(Supervisor):
 def host_in_url(host: str) -> str:
     """A name or an address as it stands in a URL."""
     return f"[{host}]" if ":" in host else host
-
-
-def signing_key(run: Path) -> str:
-    """The key kept in ``run``, so that signed URLs outlive a restart of the stack."""
-    file = run / "signing_key"
-    if not file.exists() or not file.read_text():
-        temporary = file.with_suffix(".new")
-        temporary.touch(mode=0o600)
-        temporary.write_text(secrets.token_hex(32))
-        temporary.replace(file)
-    return file.read_text()
 
 
 def check_port_free(host: str, port: int, instead: str) -> None:

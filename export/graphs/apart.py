@@ -5,11 +5,11 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
+import traceback
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import ParamSpec, TypeVar
+from multiprocessing.connection import Connection
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,13 +20,39 @@ class ProcessDied(Exception):
 
 
 def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What ``work``, a function of a module, returns or raises. Raises ProcessDied."""
+    """What ``work``, a function of a module, returns or raises. Whoever stops waiting, by Ctrl-C or another exception,
+    ends the process. Raises ProcessDied."""
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=spawn, initializer=end_with_parent) as process:
-        try:
-            return process.submit(work, *args, **kwargs).result()
-        except BrokenProcessPool as error:
-            raise ProcessDied(f"the process of {work.__name__} died") from error
+    receiver, sender = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_answer, args=(sender, work, args, kwargs))
+    process.start()
+    sender.close()
+    try:
+        failed, outcome = receiver.recv()
+        process.join()
+    except EOFError as error:
+        raise ProcessDied(f"the process of {work.__name__} died") from error
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+    if failed:
+        raise outcome
+    found: T = outcome
+    return found
+
+
+def _answer(sender: Connection, work: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    """Send whether ``work`` raised, and its result or exception."""
+    end_with_parent()
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal sends it to the parent too, which ends this process
+    try:
+        sender.send((False, work(*args, **kwargs)))
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        sender.send((True, error))
 
 
 def end_with_parent() -> None:

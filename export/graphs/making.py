@@ -11,26 +11,21 @@
 
 The fingerprint covers the weights' files, the bundle's settings, this package's code and the tools' versions; a folder
 with another one is removed once its successor is whole. Torch's networks and ONNX Runtime's are never in memory
-together, nor are two graphs': each stage of a large graph is a process of its own (``python -m export.graphs.making``),
-which gives all memory back.
+together, nor are two graphs': each stage of a large graph is a process of its own, which gives all memory back.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -39,7 +34,7 @@ from torch import nn
 from export.bundle import Bundle, BundleError, Precision, Stored
 from export.contract import Sizes, graph_specs
 from export.digests import sha256
-from export.graphs.apart import end_with_parent
+from export.graphs.apart import ProcessDied, apart
 from export.graphs.onnx import export_onnx
 from export.networks.load import skeleton
 from export.networks.modules import (
@@ -55,7 +50,6 @@ from export.sources.lora import LORA_NETWORKS
 from export.sources.opening import source_folder
 from export.spec import ModelSpec
 
-ROOT = Path(__file__).parents[2]
 TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript")
 
 APART_BYTES = 1_000_000_000
@@ -63,8 +57,6 @@ APART_BYTES = 1_000_000_000
 
 MODEL = "model.onnx"
 _ORDER, _REFERENCES, _WRITTEN, _FACTS = "order.json", "references.npz", "written.json", "facts.json"
-_STATUSES = {3: BundleError, 4: ParityError}
-"""Exit statuses of a stage that say which error its last line on stderr is."""
 
 _CODE = (
     *("networks/*.py", "graphs/onnx.py", "graphs/fp16_initializers.py", "proofs/parity.py"),
@@ -197,20 +189,18 @@ def _stage_here(stage: str, folder: Path) -> None:
 
 
 def _stage_apart(stage: str, folder: Path) -> None:
-    command = [sys.executable, "-m", "export.graphs.making", stage, str(folder)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, env=environment, cwd=ROOT)
-    if done.returncode == 0:
-        return
-    lines = done.stderr.strip().splitlines() or [""]
-    if done.returncode in _STATUSES:
-        raise _STATUSES[done.returncode](lines[-1])
-    if done.returncode == -signal.SIGKILL:
+    try:
+        apart(_quietly, stage, folder)
+    except ProcessDied:
         raise BundleError(
-            f"{folder.name}: the system ended the process ({stage}), most likely for want of memory: it needs about "
-            "16 GB for Stable Diffusion 1.5"
-        )
-    raise BundleError(f"{folder.name}: the process ended with {done.returncode} ({stage}): {lines[-1]}")
+            f"{folder.name}: the process ended before its work ({stage}), most likely for want of "
+            "memory: it needs about 16 GB for Stable Diffusion 1.5"
+        ) from None
+
+
+def _quietly(stage: str, folder: Path) -> None:
+    warnings.simplefilter("ignore")
+    _STAGES[stage](folder)
 
 
 def write(folder: Path) -> None:
@@ -334,25 +324,3 @@ def _whole(made: Made, folder: Path) -> bool:
 def _peak() -> int:
     """Bytes: the largest resident memory of this process so far, mapped files included."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def main() -> NoReturn:
-    """Run one stage; the exit status says which error the last line on stderr is."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.graphs.making", description="One stage of a graph."
-    )
-    parser.add_argument("stage", choices=_STAGES)
-    parser.add_argument("folder", type=Path)
-    given = parser.parse_args()
-    end_with_parent()
-    warnings.simplefilter("ignore")
-    try:
-        _STAGES[given.stage](given.folder)
-    except tuple(_STATUSES.values()) as error:
-        print(*str(error).splitlines(), file=sys.stderr)
-        sys.exit(next(status for status, kind in _STATUSES.items() if isinstance(error, kind)))
-    sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()

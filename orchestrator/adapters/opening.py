@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore, RedisRates, RedisUsage
+from orchestrator.adapters.redis import RedisJobStore, RedisRates, RedisUsage, open_keys
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.s3 import open_s3
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import Inference, JobStore, KeyStore, Outbox, Rates, Storage, Usage
-from orchestrator.settings import Settings, SettingsError, StoreSettings
+from orchestrator.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,13 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             stack.push_async_callback(rates.aclose)
             usage = RedisUsage(settings.redis_url, prefix=settings.redis_prefix)
             stack.push_async_callback(usage.aclose)
+            keys = await stack.enter_async_context(open_keys(settings.redis_url, settings.redis_prefix))
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
-            raise _wrong(error) from error
-        keys = await stack.enter_async_context(open_keys(settings))
+            raise SettingsError(f"wrong settings in the environment: {error}") from error
         storage = await stack.enter_async_context(open_storage(settings))
         yield Adapters(store, keys, storage, inference, rates, usage, usage)
-
-
-@asynccontextmanager
-async def open_keys(settings: StoreSettings) -> AsyncIterator[KeyStore]:
-    """The store of API keys. Raises SettingsError."""
-    try:
-        keys = RedisKeyStore(settings.redis_url, prefix=settings.redis_prefix)
-    except ValueError as error:
-        raise _wrong(error) from error
-    try:
-        yield keys
-    finally:
-        await keys.aclose()
-
-
-def _wrong(error: ValueError) -> SettingsError:
-    return SettingsError(f"wrong settings in the environment: {error}")
 
 
 @asynccontextmanager

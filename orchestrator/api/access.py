@@ -8,6 +8,7 @@ send no header.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Sequence
 from enum import StrEnum
@@ -51,6 +52,8 @@ class Rule(StrEnum):
 
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
+STORE_SECONDS = 1.0
+"""Seconds that a public route waits to learn who asks."""
 TICKET = "ticket"
 """The query parameter."""
 
@@ -131,12 +134,19 @@ def refuse_later(scope: AsgiScope, refusal: Exception) -> None:
     scope["state"].setdefault(_REFUSAL, to_problem(refusal))
 
 
+def has_caller(scope: AsgiScope) -> bool:
+    """Whether the request was let in because of who makes it."""
+    return _CALLER in scope.get("state", {})
+
+
 async def is_admin(connection: Connection) -> bool:
-    """Whether an administrator uses this public route. False also when the store cannot be asked."""
+    """Whether an administrator uses this public route. False also when the store does not say so in time: the route
+    answers without it."""
     text = _sent(connection)
     try:
-        return text is not None and (await _keys(connection).recognise(text)).is_admin
-    except (NotRecognised, Unavailable):
+        async with asyncio.timeout(STORE_SECONDS):
+            return text is not None and (await _keys(connection).recognise(text)).is_admin
+    except (NotRecognised, Unavailable, TimeoutError):
         return False
 
 
@@ -175,15 +185,15 @@ async def _caller(connection: Connection, needed: Scope, *, tickets: bool) -> Ca
 
 
 def _sent(connection: Connection) -> str | None:
-    """The key or token of the headers; None if there is neither. In open mode a header with another scheme than Bearer,
-    such as a proxy's own, is none."""
+    """The key or token of the headers; None if there is none. Authorization with another scheme than Bearer, such as a
+    proxy's own, is none."""
     header = connection.headers.get("authorization")
     if header is not None:
         scheme, _, text = header.partition(" ")
         if scheme.lower() == "bearer":
-            return text.strip()
+            return text.strip() or None
     key = connection.headers.get("x-api-key")
-    return None if key is None else key.strip()
+    return None if key is None else key.strip() or None
 
 
 def _without_key(connection: Connection, needed: Scope) -> Caller:

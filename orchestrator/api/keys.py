@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from litestar import Controller, Request, delete, get, post
+from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
@@ -15,10 +16,10 @@ from orchestrator.api.access import Rule, access
 from orchestrator.api.bodies import json_body, operation_with
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.json_text import NotJson, complaint, decode_json
-from orchestrator.api.presenters import Time, rfc3339
+from orchestrator.api.key_data import KeyData, key_data
 from orchestrator.api.reading import read_body
 from orchestrator.domain.codes import ProblemCode
-from orchestrator.domain.keys import DEFAULT_PLAN, PLAN, Key, Scope
+from orchestrator.domain.keys import DEFAULT_PLAN, PLAN, Scope
 from orchestrator.services.keys import GRACE_SECONDS, KeyService, MadeKey
 from orchestrator.settings import Settings
 
@@ -37,27 +38,16 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     plan: Annotated[str, Meta(pattern=PLAN)] = DEFAULT_PLAN
     expires_in: Annotated[int, Meta(ge=1, le=YEARS)] | None = None
 
+    def __post_init__(self) -> None:
+        # In Python, unlike JSON Schema, "$" also matches before a line break at the end.
+        if not re.fullmatch(PLAN, self.plan):
+            raise ValueError("plan must have 1 to 40 of a-z, 0-9, _ and -")
+
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of ``POST /admin/keys/{id}/rotate``."""
 
     grace: Annotated[int, Meta(ge=0, le=YEARS)] = int(GRACE_SECONDS)
-
-
-class KeyData(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key without its secrets."""
-
-    id: str
-    name: str
-    scopes: list[Scope]
-    plan: str
-    created_at: Time
-    expires_at: Time | None
-    revoked_at: Time | None
-    last_used_at: Time | None
-    """To the minute."""
-    secrets: int
-    """How many secrets are accepted now: 0 once it was revoked or has expired, 2 while a rotated one lives on."""
 
 
 class KeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,30 +128,15 @@ class KeysController(Controller):
         asked = decode(await read_body(request, _uncounted), Rotation)
         return _made(await keys.rotate(key_id, asked.grace))
 
-    @delete(
-        "/{key_id:str}",
+    @post(
+        "/{key_id:str}/revoke",
         status_code=200,
         operation_id="revoke_key",
-        summary="Revoke an API key; it is refused from now on",
+        summary="Revoke an API key: it is refused from now on, and stays in the list",
         responses=problems(400, 404, 503),
     )
     async def revoke(self, key_id: FromPath[str], keys: NamedDependency[KeyService]) -> KeyAnswer:
         return KeyAnswer(data=key_data(await keys.revoke(key_id)))
-
-
-def key_data(key: Key) -> KeyData:
-    now = time.time()
-    return KeyData(
-        id=key.id,
-        name=key.name,
-        scopes=key.scopes,
-        plan=key.plan,
-        created_at=rfc3339(key.created),
-        expires_at=_time(key.expires),
-        revoked_at=_time(key.revoked),
-        last_used_at=_time(key.last_used),
-        secrets=sum(secret.lives(now) for secret in key.secrets) if key.lives(now) else 0,
-    )
 
 
 def decode(body: bytes, kind: type[T]) -> T:
@@ -178,10 +153,6 @@ def decode(body: bytes, kind: type[T]) -> T:
 
 def _made(made: MadeKey) -> KeyMade:
     return KeyMade(key=made.text, data=key_data(made.key))
-
-
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else rfc3339(seconds)
 
 
 def _uncounted(count: int) -> None:

@@ -57,7 +57,7 @@ _RETRY_AFTER: dict[str, JsonSchema] = {
 }
 _RATES: dict[str, JsonSchema] = {
     "RateLimit-Policy": {
-        "description": 'The rate limits of the caller, such as `"key-minute";q=60;w=60`: quota and window in seconds. '
+        "description": 'All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. '
         "Absent without limits, as are the next four",
         "schema": {"type": "string"},
     },

@@ -119,7 +119,7 @@ class TransformController(Controller):
         url = await presenter.picture(await jobs.find(job_id, caller), which)
         if url is None:
             raise Problem(ProblemCode.JOB_NOT_COMPLETED, "the job has no picture, unless it is completed")
-        return Response(None, status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
+        return Response(None, status_code=307, headers={"Location": url})
 
     @delete(
         "/{job_id:str}",

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.adapters.opening import open_keys
-from orchestrator.api.keys import key_data
+from orchestrator.adapters.redis import open_keys
+from orchestrator.api.key_data import key_data
 from orchestrator.domain.keys import DEFAULT_PLAN, PLAN, Key, Scope
 from orchestrator.domain.plans import PlansError
 from orchestrator.services.keys import GRACE_SECONDS, KeyService, MadeKey
@@ -68,7 +68,8 @@ def _action(actions: Any, name: str, command: Command, help: str) -> argparse.Ar
     parser.add_argument("--json", action="store_true", help="answer in JSON, as /admin/keys does")
 
     async def run(options: argparse.Namespace) -> None:
-        async with open_keys(load_store_settings()) as store:
+        settings = load_store_settings()
+        async with open_keys(settings.redis_url, settings.redis_prefix) as store:
             await command(KeyService(store), options)
 
     parser.set_defaults(run=run)

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from export import release as releasing
-from export.bundle import Bundle, BundleError, Lora, Variant, load_bundle
+from export.bundle import Bundle, Lora, Variant, load_bundle
 from export.contract import Sizes
 from export.digests import sha256
 from export.graphs import making
@@ -163,9 +163,7 @@ def test_a_large_graph_is_made_in_processes_of_its_own(
     assert made.sha256 == read_document(RELEASE)["models"]["text_encoder"]["sha256"]
     # The second stage alone: the first has ended.
     (folder / "facts.json").unlink()
-    with pytest.raises(
-        BundleError, match=r"the process ended with 1 \(prove\): FileNotFoundError: .*references"
-    ):
+    with pytest.raises(FileNotFoundError, match="references"):
         make_graph(order(tiny, sizes, "text_encoder"), tmp_path, print)
     strict = msgspec.structs.replace(tiny, tolerance=0.0)
     with pytest.raises(ParityError, match=r"^text_encoder\.hidden_states: differs from torch by"):

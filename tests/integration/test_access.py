@@ -26,6 +26,7 @@ from orchestrator.domain.job import JobResult, JobState
 from orchestrator.domain.keys import Scope, text_of
 from orchestrator.settings import Settings
 from stack.redis import RedisServer
+from tests.support.api_schema import check
 from tests.support.api_server import (
     ADMIN_TOKEN,
     ALLOWED_ORIGIN,
@@ -100,7 +101,10 @@ class Keyring:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    async with running_api(redis.url, tmp_path_factory.mktemp("api"), REROOM_OPEN="") as api:
+    folder = tmp_path_factory.mktemp("api")
+    (folder / "plans.toml").write_text("[free]\n")
+    settings = {"REROOM_OPEN": "", "REROOM_PLANS": str(folder / "plans.toml")}
+    async with running_api(redis.url, folder, **settings) as api:
         yield api
 
 
@@ -208,6 +212,9 @@ async def test_with_the_scope_and_without(
         status, body = await ask(api, method, path, headers, await a_job_of(api, owner))
         # The bodies here are mostly wrong, which is found out later.
         assert status < 500, body
+        if method == "GET":
+            address = path.replace("{job_id}", UNKNOWN).replace("{key_id}", "0" * 16)
+            assert (await api.http.get(address, headers=headers)).headers["cache-control"] == "no-store"
         assert status not in (401, 403), body
         assert status != 404 or body["code"] == "key_not_found"
 
@@ -247,7 +254,7 @@ async def test_a_revoked_key_is_refused_at_once_also_on_an_open_websocket(api: A
     async with connect(f"{api.ws_url}/ws/transform/{job.id}", additional_headers=bearer(made.text)) as socket:
         for _ in range(2):
             await asyncio.wait_for(socket.recv(), 10)
-        answer = await api.http.delete(f"/admin/keys/{made.key.id}", headers=bearer(ADMIN_TOKEN))
+        answer = await api.http.post(f"/admin/keys/{made.key.id}/revoke", headers=bearer(ADMIN_TOKEN))
         assert (answer.status_code, answer.json()["data"]["secrets"]) == (200, 0)
         problem(await api.http.get(address, headers=bearer(made.text)), 401, "unauthorized")
         await api.store.finish(await api.claim(job.id), Completed(result=RESULT))
@@ -402,3 +409,37 @@ async def test_open_mode_is_for_this_machine_and_its_pages(redis: RedisServer, t
         for method, path, handler in ASKING:
             if rule_of(handler) is Rule.ADMIN:
                 assert (await ask(open_api, method, path, {}))[0] == 401
+
+
+async def test_keys_over_http(api: Api) -> None:
+    admin = bearer(ADMIN_TOKEN)
+    wish = {"name": "a phone", "scopes": ["read"], "plan": "free", "expires_in": 60}
+    made = await api.http.post("/admin/keys", json=wish, headers=admin)
+    assert made.status_code == 201, made.text
+    check("KeyMade", made.json())
+    first, key_id = made.json()["key"], made.json()["data"]["id"]
+    rotated = (await api.http.post(f"/admin/keys/{key_id}/rotate", json={"grace": 30}, headers=admin)).json()
+    for text in (first, rotated["key"]):
+        answer = await api.http.get(f"/transform/status/{UNKNOWN}", headers=bearer(text))
+        problem(answer, 404, "job_not_found")
+    shown = (await api.http.get(f"/admin/keys/{key_id}", headers=admin)).json()
+    check("KeyAnswer", shown)
+    assert (shown["data"]["secrets"], shown["data"]["last_used_at"] is None) == (2, False)
+    listed = await api.http.get("/admin/keys", headers=admin)
+    check("KeyList", listed.json())
+    assert shown["data"] in listed.json()["data"]
+    for secret in (first, rotated["key"]):
+        assert secret.split("_")[2] not in listed.text
+    # An administrator with a key of their own may do the same.
+    other = await api.keys.create("an admin", [Scope.ADMIN])
+    revoked = await api.http.post(f"/admin/keys/{key_id}/revoke", headers=bearer(other.text))
+    assert (revoked.json()["data"]["secrets"], revoked.json()["data"]["revoked_at"] is None) == (0, False)
+    problem(await api.http.post(f"/admin/keys/{key_id}/rotate", json={}, headers=admin), 404, "key_not_found")
+    for wrong, field in (
+        ({"name": "", "scopes": ["read"]}, "name"), ({"name": "x", "scopes": ["write"]}, "scopes"),
+        ({"name": "x", "scopes": []}, "scopes"), ({"name": "x"}, "scopes"), ({"scopes": ["read"]}, "name"),
+        ({"name": "x", "scopes": ["read"], "plan": "free\n"}, "body"),
+        ({"name": "x", "scopes": ["read"], "plan": "gold"}, "plan"),
+        ({"name": "x", "scopes": ["read"], "expires_in": 0}, "expires_in"), ([], "body"),
+    ):  # fmt: skip
+        problem(await api.http.post("/admin/keys", json=wrong, headers=admin), 422, "invalid_body", field)

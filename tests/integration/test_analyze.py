@@ -47,6 +47,7 @@ class Bench:
             {
                 "redis_url": f"redis://127.0.0.1:{free_port()}",
                 "signing_key": "a signing key for the tests",
+                "open": True,
                 "storage_dir": self.folder,
                 "max_upload_bytes": MAX_UPLOAD,
                 "allowed_origins": ALLOWED_ORIGIN,

@@ -14,7 +14,7 @@ from orchestrator.api import reading
 from orchestrator.app import create_app
 from orchestrator.settings import Settings
 from stack.redis import RedisServer
-from tests.support.api_server import photo, problem, serving
+from tests.support.api_server import ADMIN_TOKEN, photo, problem, serving
 
 MAX_UPLOAD = 200_000
 UPLOADS = 16
@@ -54,7 +54,7 @@ class Bench:
         self._slow.append(writer)
         lines = (
             f"{method} {path} HTTP/1.1", "Host: x", f"Content-Type: {content_type}",
-            f"Content-Length: {size}", f"X-Forwarded-For: {client}", "", "",
+            f"Content-Length: {size}", f"X-Forwarded-For: {client}", f"X-API-Key: {ADMIN_TOKEN}", "", "",
         )  # fmt: skip
         writer.write("\r\n".join(lines).encode() + sent)
         await writer.drain()
@@ -79,9 +79,12 @@ async def bench(redis: RedisServer, tmp_path: Path) -> AsyncIterator[Bench]:
             "storage_dir": tmp_path,
             "max_upload_bytes": MAX_UPLOAD,
             "trusted_proxies": "127.0.0.1",
+            "admin_token": ADMIN_TOKEN,
         }
     )
     async with serving(create_app(settings)) as http:
+        # Open mode is not for clients whom a proxy names.
+        http.headers["X-API-Key"] = ADMIN_TOKEN
         bench = Bench(http)
         yield bench
         await bench.close()

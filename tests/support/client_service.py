@@ -101,6 +101,8 @@ class Service:
         self.requests: list[tuple[str, str]] = []
         self.afters: list[str | None] = []
         self.bodies: list[bytes] = []
+        self.credentials: list[str | None] = []
+        """What each request and each WebSocket sent as Authorization."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -116,6 +118,7 @@ class Service:
             if not message.get("more_body"):
                 break
         self.requests.append((method, path))
+        self.credentials.append(authorization(scope))
         self.bodies.append(body)
         await asyncio.sleep(self.delays.get((method, path), 0.0))
         queue = self.faults.get((method, path), [])
@@ -161,6 +164,7 @@ class Service:
         await receive()
         after = parse_qs(scope["query_string"].decode()).get("after", [None])[0]
         self.afters.append(after)
+        self.credentials.append(authorization(scope))
         count, then = self.plans.pop(0) if self.plans else (len(self.events), 1000)
         if isinstance(then, int) and then < 1000:
             headers = [(b"content-type", b"application/problem+json")]
@@ -188,6 +192,10 @@ class Service:
         for index in range(first, min(len(self.events), start + count)):
             yield {"seq": seq(index), **self.events[index]}
             yield {"type": "pong"}
+
+
+def authorization(scope: Any) -> str | None:
+    return next((value.decode() for name, value in scope["headers"] if name == b"authorization"), None)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,8 @@ from stack.demo import SAMPLE, known_style
 from stack.device import CUDA_PROVIDER, asked_device, chosen_device
 from stack.process import StackError
 from stack.redis import redis_part
-from stack.stack import Stack, check_port_free, signing_key
+from stack.secrets import signing_key
+from stack.stack import Stack, check_port_free
 from stack.triton import ENVIRONMENT, WATCH, check_machine, triton_part
 
 PORTS = (1, 2, 3)
@@ -331,3 +332,18 @@ def test_the_demos_photo_is_what_its_command_renders() -> None:
     # Other styles of the room, and other rooms, are 40 and more off.
     assert np.abs(kept - again).mean() < 4.0
     assert SAMPLE.stat().st_size <= 200_000
+
+
+@pytest.mark.parametrize(("host", "open"), [("127.0.0.1", "true"), ("::1", "true"), ("0.0.0.0", "false")])
+def test_the_stack_is_open_to_its_own_machine_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, open: str
+) -> None:
+    monkeypatch.delenv("REROOM_OPEN", raising=False)
+    stack = Stack(tmp_path, release=RELEASE, host=host)
+    (api,) = [part for part in stack._parts() if part.name == "api"]
+    assert api.env["REROOM_OPEN"] == open
+    if open == "true":
+        assert stack.api_key() is None
+        monkeypatch.setenv("REROOM_OPEN", "false")
+        (api,) = [part for part in stack._parts() if part.name == "api"]
+        assert api.env["REROOM_OPEN"] == "false"

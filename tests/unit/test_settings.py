@@ -52,6 +52,19 @@ def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> 
         load_settings()
 
 
+def test_open_is_what_no_other_machine_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not load_settings().open
+    monkeypatch.setenv("REROOM_OPEN", "true")
+    for host in ("127.0.0.1", "127.8.0.1", "::1", "localhost"):
+        monkeypatch.setenv("REROOM_HOST", host)
+        assert load_settings().open
+    for host in ("0.0.0.0", "::", "192.0.2.7", "rooms.example"):
+        monkeypatch.setenv("REROOM_HOST", host)
+        with pytest.raises(SettingsError, match=f"REROOM_OPEN lets everyone in who reaches {host}") as caught:
+            load_settings()
+        assert "\n" not in str(caught.value)
+
+
 REFUSED = {
     "REROOM_SIGNING_KEY": ["too short"],
     "REROOM_ADMIN_TOKEN": ["short"],

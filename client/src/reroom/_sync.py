@@ -44,14 +44,21 @@ OnEvent = Callable[[Event], None]
 class Client:
     """A reroom service. Use it as a context manager, or call :meth:`close`.
 
-    ``url`` is the service's; ``timeout`` is in seconds, for one answer. Threads may share a client. Every method raises
+    ``url`` is the service's. ``api_key`` is the key to it, else what REROOM_API_KEY is; a service in open mode needs
+    none. It is sent to the service alone, not to the storage that links may lead to. ``timeout`` is in seconds, for one
+    answer. Threads may share a client. Every method raises
     subclasses of :class:`reroom.ReroomError`; :mod:`reroom.errors` lists them.
     """
 
     def __init__(
-        self, url: str = "http://localhost:8000", *, timeout: float = 30.0, retry: RetryPolicy | None = None
+        self,
+        url: str = "http://localhost:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
     ) -> None:
-        self._url = transport.base_url(url)
+        self._service = transport.Service(url, api_key)
         self._retry = retry or RetryPolicy()
         self._http = httpx2.Client(**transport.http_options(timeout))
 
@@ -112,7 +119,7 @@ class Client:
         :class:`reroom.events.Snapshot` first; "0" = at the job's first event; a ``seq`` = after that event. Raises
         Timeout when the job has not ended within ``timeout`` seconds.
         """
-        session = _Session(self._http, self._url)
+        session = _Session(self._http, self._service)
         operation = operations.follow(job, after, timeout, self._retry)
         try:
             effect = advance(operation, None)
@@ -194,7 +201,7 @@ class Client:
         return self._call(operations.health(self._retry))
 
     def _call(self, operation: Operation[T], on_event: OnEvent | None = None) -> T:
-        session = _Session(self._http, self._url)
+        session = _Session(self._http, self._service)
         try:
             effect = advance(operation, None)
             while not isinstance(effect, Done):
@@ -209,8 +216,8 @@ class Client:
 class _Session:
     """Performs the effects of one operation, and holds its WebSocket."""
 
-    def __init__(self, http: httpx2.Client, url: str) -> None:
-        self._http, self._url = http, url
+    def __init__(self, http: httpx2.Client, service: transport.Service) -> None:
+        self._http, self._service = http, service
         self._socket: ClientConnection | None = None
 
     def close(self) -> None:
@@ -224,8 +231,8 @@ class _Session:
                 case Read(photo):
                     return read_photo(photo)
                 case Send():
-                    url = transport.absolute(self._url, effect.url)
-                    options = transport.request_options(effect)
+                    url = self._service.absolute(effect.url)
+                    options = transport.request_options(effect, self._service.headers_for(url))
                     return transport.reply(self._http.request(effect.method, url, **options))
                 case Save(picture, output, stem):
                     return save(picture, output, stem)
@@ -245,8 +252,9 @@ class _Session:
     def _connect(self, effect: Connect) -> None:
         self.close()
         try:
-            url = transport.ws_url(self._url, effect.path)
-            self._socket = connect(url, legacy=True, **transport.ws_options(effect.timeout))
+            url = self._service.ws_url(effect.path)
+            options = transport.ws_options(effect.timeout, self._service.headers_for(url))
+            self._socket = connect(url, legacy=True, **options)
         except transport.CONNECT_ERRORS as error:
             raise transport.connect_failure(error) from error
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -41,6 +44,43 @@ def base_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
+KEY_VARIABLE = "REROOM_API_KEY"
+
+
+class Service:
+    """Where the service is, and the key to it: ``api_key``, else REROOM_API_KEY, else none. The key goes to the service
+    alone, not to the storage that signed links may lead to, and is in no text of this object.
+
+    Raises ValueError for what cannot be a URL or a key.
+    """
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self.url = base_url(url)
+        key = (os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key).strip()
+        # It becomes a header. The sentence must not show what may be a secret with a typing error.
+        if not re.fullmatch(r"[!-~]*", key):
+            raise ValueError("the API key must be like rr_…, without spaces or letters such as ä")
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    def absolute(self, url: str) -> str:
+        """See :func:`absolute`."""
+        return absolute(self.url, url)
+
+    def ws_url(self, path: str) -> str:
+        return f"ws{self.url.removeprefix('http')}{path}"
+
+    def headers_for(self, url: str) -> dict[str, str]:
+        """The headers that say who asks, for an absolute http(s) or ws(s) URL."""
+        return self._headers if _origin(url) == _origin(self.url) else {}
+
+
+def _origin(url: str) -> tuple[bool, str | None, int]:
+    """Whether it is encrypted, the host and the port."""
+    parts = urlsplit(url)
+    encrypted = parts.scheme in ("https", "wss")
+    return encrypted, parts.hostname, parts.port or (443 if encrypted else 80)
+
+
 def http_options(timeout: float) -> dict[str, Any]:
     return {
         "timeout": httpx2.Timeout(timeout, connect=min(timeout, 10.0)),
@@ -48,8 +88,9 @@ def http_options(timeout: float) -> dict[str, Any]:
     }
 
 
-def ws_options(timeout: float) -> dict[str, Any]:
+def ws_options(timeout: float, credentials: Mapping[str, str]) -> dict[str, Any]:
     return {
+        "additional_headers": credentials,
         "open_timeout": timeout,
         "close_timeout": 1.0,
         "max_size": MAX_MESSAGE,
@@ -57,19 +98,17 @@ def ws_options(timeout: float) -> dict[str, Any]:
     }
 
 
-def request_options(effect: Send) -> dict[str, Any]:
+def request_options(effect: Send, credentials: Mapping[str, str]) -> dict[str, Any]:
+    """``credentials`` are headers beside the effect's own."""
+    headers = {**effect.headers, **credentials}
     if effect.form is None and not effect.files:
-        return {"content": effect.body, "headers": dict(effect.headers)}
+        return {"content": effect.body, "headers": headers}
     # Fields as nameless files, since a form without a file would not become multipart.
     parts: dict[str, Any] = {name: (None, value.encode()) for name, value in (effect.form or {}).items()}
     for name, data in effect.files.items():
         # A form needs file names; the user's own would tell the service more than it needs.
         parts[name] = ("photo", data, "application/octet-stream")
-    return {"files": parts}
-
-
-def ws_url(base: str, path: str) -> str:
-    return f"ws{base.removeprefix('http')}{path}"
+    return {"files": parts, "headers": headers}
 
 
 def is_url(text: str) -> bool:

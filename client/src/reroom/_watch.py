@@ -26,6 +26,7 @@ STABLE_SECONDS = 20.0
 drop silent connections after half a minute or more."""
 _ERROR_OF_CLOSE_CODE: dict[int, tuple[type[ApiError], int, str]] = {
     4400: (InvalidRequest, 400, "invalid_after"),
+    4401: (Forbidden, 401, "unauthorized"),
     4403: (Forbidden, 403, "origin_not_allowed"),
     4404: (NotFound, 404, "job_not_found"),
 }

@@ -8,9 +8,9 @@ Needs Redis ≥ 6.2 with ``appendonly yes``, ``appendfsync always`` and ``maxmem
 """
 
 from orchestrator.adapters.redis.connection import AccessDenied
-from orchestrator.adapters.redis.key_store import RedisKeyStore
+from orchestrator.adapters.redis.key_store import RedisKeyStore, open_keys
 from orchestrator.adapters.redis.rates import RedisRates
 from orchestrator.adapters.redis.store import RedisJobStore
 from orchestrator.adapters.redis.usage import RedisUsage
 
-__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore", "RedisRates", "RedisUsage"]
+__all__ = ["AccessDenied", "RedisJobStore", "RedisKeyStore", "RedisRates", "RedisUsage", "open_keys"]

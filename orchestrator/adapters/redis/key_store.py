@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -77,6 +79,16 @@ class RedisKeyStore(KeyStore):
         with redis_calls():
             text: Any = await self._client.getdel(self._keys.ticket + digest)
         return None if text is None else msgspec.json.decode(text, type=Ticket)
+
+
+@asynccontextmanager
+async def open_keys(url: str, prefix: str) -> AsyncIterator[RedisKeyStore]:
+    """The store, closed at the end. Raises ValueError for a URL that is not Redis's."""
+    store = RedisKeyStore(url, prefix=prefix)
+    try:
+        yield store
+    finally:
+        await store.aclose()
 
 
 def _text(value: object) -> str:

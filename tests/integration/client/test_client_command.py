@@ -22,6 +22,7 @@ from tests.support.client_service import (
     JOB,
     PICTURE,
     PNGS,
+    STATUS,
     SUBMIT,
     Service,
     problem,
@@ -225,3 +226,13 @@ def test_nothing_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 3
     assert out == ""
     assert "cannot reach the service" in err
+
+
+def test_a_key(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(service.url, "status", JOB, "--api-key", "rr_option")[0] == 0
+    monkeypatch.setenv("REROOM_API_KEY", "rr_variable")
+    assert run(service.url, "status", JOB)[0] == 0
+    assert service.credentials == ["Bearer rr_option", "Bearer rr_variable"]
+    service.faults[STATUS] = [(401, {}, problem(401, "unauthorized"))]
+    code, _, err = run(service.url, "status", JOB)
+    assert (code, "REROOM_API_KEY or --api-key" in err, "rr_variable" in err) == (1, True, False)

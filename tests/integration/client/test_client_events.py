@@ -86,7 +86,8 @@ def test_progress_restores_patience(client: Any, service: Service) -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "name"),
     [(4404, reroom.NotFound, "job_not_found"), (4400, reroom.InvalidRequest, "invalid_after"),
-     (4403, reroom.Forbidden, "origin_not_allowed"), (418, reroom.ApiError, "teapot")],
+     (4401, reroom.Forbidden, "unauthorized"), (4403, reroom.Forbidden, "origin_not_allowed"),
+     (418, reroom.ApiError, "teapot")],
 )  # fmt: skip
 def test_what_cannot_be_cured_is_not_tried_again(
     client: Any, service: Service, code: int, kind: type, name: str

@@ -411,3 +411,33 @@ def test_an_upload_whose_answer_was_lost_has_succeeded() -> None:
     with pytest.raises(StopIteration) as done:
         operation.send(Reply(412, {}, b""))
     assert done.value.value.key == "k"
+
+
+KEY = "rr_0123456789abcdef_" + "0" * 64
+
+
+@pytest.mark.parametrize("kind", [reroom.Client, Driven])
+def test_the_key_goes_to_the_service_and_nowhere_else(
+    kind: Any, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REROOM_API_KEY", "rr_of_the_environment")
+    for given, sent in ((KEY, KEY), (None, "rr_of_the_environment"), ("", None)):
+        client = kind(service.url, api_key=given, retry=QUICK)
+        service.reset()
+        client.status(JOB)
+        client.submit(b"JPEG", "boho")
+        list(client.events(JOB))
+        client.picture(f"{service.url}/files/result.jpg")
+        # The same server under another name, as a bucket would be; and another scheme or port is another server too.
+        client.picture(f"{service.url}/files/result.jpg".replace("127.0.0.1", "localhost"))
+        header = None if sent is None else f"Bearer {sent}"
+        assert service.credentials == [header] * 4 + [None]
+        assert "rr_" not in repr(vars(client))
+        client.close()
+
+
+@pytest.mark.parametrize("key", ["rr_a b", "rr_ä", "rr_a\r\nX: y"])
+def test_what_cannot_be_a_key_is_not_sent(key: str) -> None:
+    with pytest.raises(ValueError, match="must be like rr_") as caught:
+        reroom.Client("http://127.0.0.1:9", api_key=key)
+    assert key not in str(caught.value)

@@ -80,6 +80,7 @@ class Batch:
     def __init__(
         self,
         url: str,
+        api_key: str | None,
         style: str,
         preferences: Preferences,
         *,
@@ -89,7 +90,8 @@ class Batch:
         display_for: Callable[[str], Display],
         quiet: bool,
     ) -> None:
-        self._url, self._style, self._preferences, self._timeout = url, style, preferences, timeout
+        self._url, self._api_key = url, api_key
+        self._style, self._preferences, self._timeout = style, preferences, timeout
         self._keep_mask = keep_mask
         self._slots = asyncio.Semaphore(at_once)
         self._display_for, self._quiet = display_for, quiet
@@ -97,7 +99,7 @@ class Batch:
     async def run(self, photo_jobs: Sequence[PhotoJob]) -> list[Outcome]:
         """Run all the jobs; when this task is cancelled, the jobs that it waits for are cancelled too."""
         several = len(photo_jobs) > 1
-        async with AsyncClient(self._url) as client, asyncio.TaskGroup() as group:
+        async with AsyncClient(self._url, api_key=self._api_key) as client, asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._run_one(client, each, f"{each.photo}: " if several else ""))
                 for each in photo_jobs
@@ -122,7 +124,7 @@ class Batch:
             show = self._display_for(label).show
             done = await client.wait(job, after="0", timeout=self._timeout, on_event=show)
         except asyncio.CancelledError:
-            await cancel_after_interrupt(self._url, job.job_id)
+            await cancel_after_interrupt(self._url, self._api_key, job.job_id)
             raise
         print_warnings(done, label)
         await self._save(client, done, photo_job.output)
@@ -138,7 +140,7 @@ class Batch:
             # The service may have created the job already. Its id, needed to cancel it, is in the answer.
             with suppress(errors.ReroomError, OSError, TimeoutError):
                 job = await asyncio.wait_for(submitting, ANSWER_SECONDS)
-                await cancel_after_interrupt(self._url, job.job_id)
+                await cancel_after_interrupt(self._url, self._api_key, job.job_id)
             raise
 
     async def _save(self, client: AsyncClient, done: JobStatus, output: str) -> None:
@@ -161,10 +163,11 @@ class Batch:
             click.echo(line)
 
 
-async def cancel_after_interrupt(url: str, job: str) -> None:
+async def cancel_after_interrupt(url: str, api_key: str | None, job: str) -> None:
     """Cancel a job after Ctrl-C, without retries, by a new client: the old one's connections may be in any state."""
     try:
-        async with AsyncClient(url, timeout=CANCEL_SECONDS, retry=RetryPolicy(attempts=1)) as client:
+        once = RetryPolicy(attempts=1)
+        async with AsyncClient(url, api_key=api_key, timeout=CANCEL_SECONDS, retry=once) as client:
             await client.cancel(job)
     except errors.Conflict:
         print_stderr(f"reroom: job {job} had ended already")

@@ -18,6 +18,8 @@ from reroom.models import JobStatus
 
 OK, FAILED, BAD_INPUT, UNREACHABLE, NOT_FOUND, CANCELLED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
+UNAUTHORIZED = 401
+
 EXIT_CODES = """\b
 Exit codes:
   0    done
@@ -56,6 +58,8 @@ def exit_code(error: Error) -> int:
 
 def error_message(error: Error) -> str:
     """The error's sentence, after the field of the request that caused it, if the service named one."""
+    if isinstance(error, errors.Forbidden) and error.status == UNAUTHORIZED:
+        return f"{error} (here: as REROOM_API_KEY or --api-key)"
     field = getattr(error, "field", None)
     return f"{field}: {error}" if field else str(error)
 
@@ -100,19 +104,26 @@ def reporting_errors(*, as_json: bool) -> Iterator[None]:
         fail("interrupted", INTERRUPTED, as_json=as_json)
 
 
-def client_at(url: str) -> Client:
-    """A client of the service at a URL; raises click.BadParameter when that is not one."""
+def client_at(url: str, api_key: str | None) -> Client:
+    """A client of the service at a URL; raises click.BadParameter when that is not one, or the key cannot be one."""
     try:
-        return Client(url)
+        return Client(url, api_key=api_key)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--url") from error
+        raise click.BadParameter(str(error), param_hint="--url or --api-key") from error
 
 
 def common_options(command: F) -> F:
-    """Give a command ``--url`` and ``--json``, which every command has."""
+    """Give a command ``--url``, ``--api-key`` and ``--json``, which every command has."""
     command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(
         command
     )
+    command = click.option(
+        "--api-key",
+        envvar="REROOM_API_KEY",
+        show_envvar=True,
+        metavar="KEY",
+        help="The key to the service. Others on this machine see options, but not variables.",
+    )(command)
     return click.option(
         "--url",
         envvar="REROOM_URL",
@@ -129,12 +140,12 @@ def service_command(function: Callable[..., None]) -> click.Command:
     @click.command(epilog=EXIT_CODES)
     @common_options
     @wraps(function)
-    def command(url: str, as_json: bool, **arguments: Any) -> None:
-        with client_at(url) as client, reporting_errors(as_json=as_json):
+    def command(url: str, api_key: str | None, as_json: bool, **arguments: Any) -> None:
+        with client_at(url, api_key) as client, reporting_errors(as_json=as_json):
             function(client=client, as_json=as_json, **arguments)
 
-    url, as_json, *own = command.params
-    command.params = [*own, url, as_json]  # the order of the help
+    url, api_key, as_json, *own = command.params
+    command.params = [*own, url, api_key, as_json]  # the order of the help
     return command
 
 

@@ -73,6 +73,7 @@ def restyle(
     detach: bool,
     at_once: int,
     url: str,
+    api_key: str | None,
     as_json: bool,
     **preferences: Any,
 ) -> None:
@@ -83,11 +84,12 @@ def restyle(
     """
     if keep_mask is not None and len(photos) > 1:
         raise click.UsageError("--keep-mask goes with one PHOTO.")
-    client_at(url).close()  # refuses what is not a URL
+    client_at(url, api_key).close()  # refuses what is not a URL
     photo_jobs = _photo_jobs(photos, style, output, timeout, detach=detach, as_json=as_json)
     with reporting_errors(as_json=as_json), display(stderr) as display_for:
         batch = Batch(
             url,
+            api_key,
             style,
             Preferences(**preferences),
             keep_mask=keep_mask,
