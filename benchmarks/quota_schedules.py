@@ -8,6 +8,7 @@ each schedule, and once all its jobs have ended, the sums that the scripts keep 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,11 +19,11 @@ import redis.asyncio
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.adapters.redis.keys import Keys
 from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
-from orchestrator.domain.job import PICTURES, TERMINAL, Job, JobError, JobResult, JobState
+from orchestrator.domain.job import MAX_DELIVERIES, PICTURES, TERMINAL, Job, JobError, JobResult, JobState
 from orchestrator.domain.plans import Plan, day_of
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.usage import Admission, Budget, Pricing, cost_micros
-from orchestrator.ports import JobFinished, JobNotFound, Lease, LeaseLost, QuotaExceeded
+from orchestrator.ports import JobFinished, JobNotFound, Lease, LeaseLost, NotReplayed, QuotaExceeded
 
 START = 1_798_700_000.0
 """2026-12-31 in UTC, some hours before a month and a year end."""
@@ -70,7 +71,8 @@ class Schedule:
     plan: Plan
     now: float = START
     jobs: dict[str, Known] = field(default_factory=dict)
-    refused: Counter[str] = field(default_factory=Counter)
+    happened: Counter[str] = field(default_factory=Counter)
+    """How often each limit refused a job, and ``replay`` for jobs that were replayed."""
     leases: list[Lease] = field(default_factory=list)
     drift: list[str] = field(default_factory=list)
 
@@ -85,8 +87,20 @@ class Schedule:
 
     async def _call(self) -> None:
         match self.chance.choices(
-            ("submit", "claim", "finish", "give back", "cancel", "erase", "clean", "die", "sleep"),
-            (8, 6, 5, 2, 2, 1, 1, 2, 1),
+            (
+                "submit",
+                "claim",
+                "finish",
+                "give back",
+                "give up",
+                "cancel",
+                "erase",
+                "clean",
+                "die",
+                "replay",
+                "sleep",
+            ),
+            (8, 6, 5, 2, 1, 2, 1, 1, 2, 1, 1),
         )[0]:
             case "submit":
                 await self._submit()
@@ -96,6 +110,8 @@ class Schedule:
                 await self._finish(self.chance.choice(self.leases))
             case "give back" if self.leases:
                 await self._give_back(self.chance.choice(self.leases))
+            case "give up":
+                await self._give_up()
             case "cancel" if self.jobs:
                 await self._cancel(self.chance.choice([*self.jobs]))
             case "erase" if self.jobs:
@@ -106,6 +122,8 @@ class Schedule:
                 # A worker is killed: it never finishes, and its lease runs out.
                 self.leases.remove(self.chance.choice(self.leases))
                 await self.impatient.sweep("sweeper")
+            case "replay":
+                await self._replay()
             case "sleep":
                 self.now += self.chance.choice([60.0, 3600.0, 30_000.0])
 
@@ -123,7 +141,7 @@ class Schedule:
             try:
                 await self.store.submit(job, admission=asked)
             except QuotaExceeded as error:
-                self.refused[error.limit] += 1
+                self.happened[error.limit] += 1
                 return
         self.jobs[job_id] = Known(job, round(seconds * 1000), size)
 
@@ -163,6 +181,14 @@ class Schedule:
         except LeaseLost:
             return
 
+    async def _give_up(self) -> None:
+        """A job breaks the model as often as it may."""
+        for _ in range(MAX_DELIVERIES):
+            lease = await self.store.claim("unlucky", 0.0)
+            if lease is not None:
+                with contextlib.suppress(LeaseLost):
+                    await self.store.retry(lease, BROKEN, 0.0)
+
     async def _cancel(self, job_id: str) -> None:
         try:
             await self.store.cancel(job_id)
@@ -175,6 +201,13 @@ class Schedule:
         except (JobNotFound, ValueError):
             return
         self.jobs[job_id].unstored = True
+
+    async def _replay(self) -> None:
+        """An administrator lets jobs that were given up wait again."""
+        for letter in await self.store.dead_letters():
+            with contextlib.suppress(NotReplayed):
+                await self.store.replay(letter)
+                self.happened["replay"] += 1
 
     async def _clean(self) -> None:
         ended = await self.store.to_clean()
@@ -246,10 +279,10 @@ class Schedule:
 async def run_schedules(
     url: str, count: int, *, seed: int = 0, calls: int = 20
 ) -> tuple[list[str], Counter[str]]:
-    """Run them on the Redis of this URL, which is emptied after each; returns every difference that was found, and how
-    often each limit refused a job."""
+    """Run them on the Redis of this URL, which is emptied after each; returns every difference that was found, and what
+    happened how often."""
     differences: list[str] = []
-    refused: Counter[str] = Counter()
+    happened: Counter[str] = Counter()
     keys = Keys.under("quota:")
     async with redis.asyncio.Redis.from_url(url, decode_responses=True) as client:
         schedule: Schedule | None = None
@@ -264,15 +297,19 @@ async def run_schedules(
         def clock() -> float:
             return START if schedule is None else schedule.now
 
-        store = RedisJobStore(url, prefix="quota:", lease_seconds=3600, pricing=PRICING, clock=clock)
-        impatient = RedisJobStore(url, prefix="quota:", lease_seconds=_NO_TIME, pricing=PRICING, clock=clock)
+        store = RedisJobStore(
+            url, prefix="quota:", lease_seconds=3600, pricing=PRICING, letters_ttl=3600, clock=clock
+        )
+        impatient = RedisJobStore(
+            url, prefix="quota:", lease_seconds=_NO_TIME, pricing=PRICING, letters_ttl=3600, clock=clock
+        )
         for number in range(count):
             plan = Plan(**TIGHT[number % len(TIGHT)])
             schedule = Schedule(random.Random(seed + number), store, impatient, client, keys, number, plan)
             await schedule.run(calls)
             differences += schedule.drift
-            refused += schedule.refused
+            happened += schedule.happened
             await client.flushdb()
         await store.aclose()
         await impatient.aclose()
-    return differences, refused
+    return differences, happened

@@ -25,6 +25,7 @@ from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
 from orchestrator.api.clients import Clients
 from orchestrator.api.cross_origin import CrossOrigin
+from orchestrator.api.dead_letters import DeadLettersController
 from orchestrator.api.deadline import AnswerWithin
 from orchestrator.api.debug import DebugController
 from orchestrator.api.dependencies import Dependencies, providers
@@ -52,10 +53,12 @@ from orchestrator.server.connections import BoundedProtocol, Limits
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
+from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.deliveries import Deliveries
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
+from orchestrator.services.once import Once
 from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings, SettingsError, load_settings, signing_bytes, variables
 
@@ -64,6 +67,9 @@ UPLOADS_AT_ONCE = 16
 
 CLIENTS = 4
 """One client may hold this fraction, a quarter, of that memory."""
+
+ANSWER_MARGIN = 8.0
+"""Seconds after the longest time for an answer, after which a request with an idempotency key must be over."""
 
 OTHER_FILES = 500
 """Open files beside the connections of clients: those for Redis, S3, Triton and the decoders."""
@@ -82,6 +88,7 @@ ROUTES = (
     AnalyzeController,
     FilesController,
     DebugController,
+    DeadLettersController,
     KeysController,
     UsageController,
 )
@@ -142,6 +149,8 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 signed_files=storage if isinstance(storage, SignedFiles) else None,
                 uploads=Uploads(upload_budget(settings), clients, settings.max_upload_bytes),
                 direct_uploads=direct_uploads,
+                dead_letters=DeadLetters(store, storage),
+                once=Once(adapters.once, lock_seconds=settings.answer_seconds + ANSWER_MARGIN),
                 submissions=submissions,
                 gate=gate,
                 jobs=jobs,

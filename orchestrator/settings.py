@@ -141,6 +141,16 @@ class Settings(StoreSettings):
 
     job_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_JOB_TTL")
     """How long a finished job is remembered, in seconds."""
+    photo_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_PHOTO_TTL")
+    """How long the photo of a completed job is kept, in seconds; not longer than the job is remembered."""
+    result_ttl: int = Field(7 * 86400, ge=60, validation_alias="REROOM_RESULT_TTL")
+    """How long the picture of a completed job is kept, with its thumbnail, in seconds; not longer than the job is
+    remembered."""
+    events_ttl: int = Field(3600, ge=1, validation_alias="REROOM_EVENTS_TTL")
+    """How long the events of a finished job are kept, with its last preview, in seconds."""
+    dead_letter_ttl: int = Field(86400, ge=0, validation_alias="REROOM_DEAD_LETTER_TTL")
+    """How long the photo of a job that was given up is kept for a replay, in seconds. Photos of other failed jobs, and
+    of cancelled ones, are deleted at once."""
     max_queue: int = Field(1000, ge=1, validation_alias="REROOM_MAX_QUEUE")
     """Jobs that may wait; further submissions are answered 503 ``queue_full``."""
     lease_seconds: float = Field(10.0, ge=0.5, validation_alias="REROOM_LEASE_SECONDS")

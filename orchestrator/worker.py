@@ -176,7 +176,7 @@ class Worker:
     async def _retain(self) -> None:
         while True:
             # At a random time, so that workers which were started together do not all search at once.
-            await asyncio.sleep(RETENTION_SECONDS * random.uniform(0.5, 1.0))
+            await asyncio.sleep(min(RETENTION_SECONDS, self._retention.shortest) * random.uniform(0.5, 1.0))
             try:
                 if count := await self._retention.sweep():
                     _log.info("deleted %d old objects", count)
@@ -202,7 +202,14 @@ async def serve(settings: Settings) -> None:
             store,
             adapters.inference,
             runner,
-            Retention(store, adapters.storage, upload_ttl=settings.upload_ttl, job_ttl=settings.job_ttl),
+            Retention(
+                store,
+                adapters.storage,
+                upload_ttl=settings.upload_ttl,
+                job_ttl=settings.job_ttl,
+                photo_ttl=settings.photo_ttl,
+                result_ttl=settings.result_ttl,
+            ),
             name=process_name(),
             jobs=settings.worker_jobs,
             lease_seconds=settings.lease_seconds,

@@ -6,19 +6,20 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.adapters.redis import RedisJobStore, RedisRates, RedisUsage, open_keys
+from orchestrator.adapters.redis import RedisJobStore, RedisOnceStore, RedisRates, RedisUsage, open_keys
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.s3 import open_s3
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
-from orchestrator.ports import Inference, JobStore, KeyStore, Outbox, Rates, Storage, Usage
-from orchestrator.settings import Settings, SettingsError
+from orchestrator.ports import Inference, JobStore, KeyStore, OnceStore, Outbox, Rates, Storage, Usage
+from orchestrator.settings import Settings, SettingsError, StoreSettings
 
 
 @dataclass(frozen=True)
 class Adapters:
     store: JobStore
     keys: KeyStore
+    once: OnceStore
     storage: Storage
     inference: Inference
     rates: Rates
@@ -38,8 +39,12 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
                 lease_seconds=settings.lease_seconds,
                 job_ttl=settings.job_ttl,
                 pricing=settings.pricing,
+                letters_ttl=settings.dead_letter_ttl,
+                events_ttl=settings.events_ttl,
             )
             stack.push_async_callback(store.aclose)
+            once = RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)
+            stack.push_async_callback(once.aclose)
             rates = RedisRates(settings.redis_url, prefix=settings.redis_prefix)
             stack.push_async_callback(rates.aclose)
             usage = RedisUsage(settings.redis_url, prefix=settings.redis_prefix)
@@ -48,9 +53,26 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
-            raise SettingsError(f"wrong settings in the environment: {error}") from error
+            raise _wrong(error) from error
         storage = await stack.enter_async_context(open_storage(settings))
-        yield Adapters(store, keys, storage, inference, rates, usage, usage)
+        yield Adapters(store, keys, once, storage, inference, rates, usage, usage)
+
+
+@asynccontextmanager
+async def open_jobs(settings: StoreSettings) -> AsyncIterator[JobStore]:
+    """The job store, for what a command does by hand. Raises SettingsError."""
+    try:
+        store = RedisJobStore(settings.redis_url, prefix=settings.redis_prefix)
+    except ValueError as error:
+        raise _wrong(error) from error
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def _wrong(error: ValueError) -> SettingsError:
+    return SettingsError(f"wrong settings in the environment: {error}")
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import msgspec
-from litestar.openapi.spec import Operation, RequestBody
+from litestar.openapi.spec import Operation, Parameter, RequestBody
 
 from orchestrator.api.preferences import PALETTE_TEXT
 from orchestrator.domain.preferences import PREFERENCES, Preferences
@@ -128,12 +128,15 @@ UPLOADED = json_body("SubmitUpload")
 UPLOAD_REQUEST = json_body("UploadRequest")
 
 
-def operation_with(content: dict[str, Any]) -> type[Operation]:
-    """The ``operation_class`` of a route whose body is one of ``content``, by media type."""
+def operation_with(content: dict[str, Any], *headers: Parameter) -> type[Operation]:
+    """The ``operation_class`` of a route whose body is one of ``content``, by media type, and which reads these
+    headers."""
 
     @dataclass
     class WithBody(Operation):
         def __post_init__(self) -> None:
             self.request_body = RequestBody(content=content, required=True)
+            if headers:
+                self.parameters = [*(self.parameters or ()), *headers]
 
     return WithBody

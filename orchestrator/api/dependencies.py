@@ -15,9 +15,11 @@ from orchestrator.api.presenters import Presenter
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.ports import JobStore, SignedFiles, Storage, Usage
 from orchestrator.services.analysis import AnalysisService
+from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
+from orchestrator.services.once import Once
 from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings
 
@@ -34,6 +36,8 @@ class Dependencies(TypedDict):
     """None where the storage's links lead to another server."""
     uploads: Uploads
     direct_uploads: DirectUploads
+    once: Once
+    dead_letters: DeadLetters
     submissions: Submissions
     gate: PhotoGate
     jobs: JobService

@@ -17,12 +17,16 @@ from msgspec import Meta
 from orchestrator.domain.codes import FailureCode, ProblemCode
 from orchestrator.photos.gate import PhotoRejected
 from orchestrator.ports import (
+    AnotherRequest,
     BadSignature,
+    DeadLetterNotFound,
     InferenceError,
+    InFlight,
     JobFinished,
     JobNotFound,
     KeyNotFound,
     LinkExpired,
+    NotReplayed,
     ObjectExists,
     ObjectNotFound,
     ObjectTooLarge,
@@ -39,6 +43,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = {"Retry-After": "2"}
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+IDEMPOTENCY_FIELD = "idempotency-key"
 
 
 class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -133,6 +138,18 @@ def to_problem(error: Exception) -> Problem:
             return Problem(ProblemCode.JOB_FINISHED, "the job is finished already")
         case JobNotFinished():
             return Problem(ProblemCode.JOB_NOT_FINISHED, "the job is not finished; cancel it first")
+        case DeadLetterNotFound():
+            return Problem(ProblemCode.DEAD_LETTER_NOT_FOUND, "no job with this id was given up")
+        case NotReplayed():
+            return Problem(ProblemCode.NOT_REPLAYED, f"the job cannot be replayed: {error}")
+        case InFlight():
+            busy = "a request with this Idempotency-Key is being done; send it again soon to get its answer"
+            return Problem(
+                ProblemCode.IDEMPOTENCY_KEY_IN_USE, busy, headers=RETRY_AFTER, field=IDEMPOTENCY_FIELD
+            )
+        case AnotherRequest():
+            reused = "this Idempotency-Key came with another request before: each request needs its own"
+            return Problem(ProblemCode.IDEMPOTENCY_KEY_REUSED, reused, field=IDEMPOTENCY_FIELD)
         case ObjectNotFound():
             return Problem(ProblemCode.OBJECT_NOT_FOUND, "there is no such object; it may have been erased")
         case NoSuchUpload():

@@ -17,12 +17,15 @@ from litestar.types import ControllerRouterHandler
 from orchestrator.api.access import Rule, access, rule_of, takes_ticket
 from orchestrator.api.analyze import Analyzed
 from orchestrator.api.bodies import BINARY, JsonSchema, components
+from orchestrator.api.dead_letters import LetterEnded
 from orchestrator.api.dependencies import providers
 from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
 from orchestrator.api.health import Alive, Health
 from orchestrator.api.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
+from orchestrator.api.letter_data import LetterAnswer, LetterList
 from orchestrator.api.limiting import UNCOUNTED
 from orchestrator.api.messages import Message
+from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
 from orchestrator.api.presenters import Status, Submitted
 from orchestrator.api.root import Root, package_version
 from orchestrator.api.tickets import TicketAnswer, TicketRequest
@@ -47,8 +50,9 @@ A key has the limits of its plan. Answers say what is left of its rate limits (`
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 
 _ANSWERS = (
-    Alive, Analyzed, Erased, Health, KeyAnswer, KeyList, KeyMade, Message, ProblemDetail, QueueStats, ResultMetadata,
-    Root, Status, StorageStats, Submitted, TicketAnswer, UploadOffer, UsageAnswer,
+    Alive, Analyzed, Erased, Health, KeyAnswer, KeyList, KeyMade, LetterAnswer, LetterEnded, LetterList,
+    Message, ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats, Submitted, TicketAnswer,
+    UploadOffer, UsageAnswer,
 )  # fmt: skip
 _REQUESTS = (NewKey, Rotation, TicketRequest)
 
@@ -91,6 +95,21 @@ _HEADERS: dict[str, dict[str, JsonSchema]] = {
     "429": _RETRY_AFTER,
     "503": _RETRY_AFTER,
 }
+_REPLAYABLE: dict[str, dict[str, JsonSchema]] = {
+    "2xx": {
+        REPLAYED: {
+            "description": "true, when this is the answer of an earlier request with the same key",
+            "schema": {"type": "string", "enum": ["true"]},
+        }
+    },
+    "409": {
+        "Retry-After": {
+            "description": "With idempotency_key_in_use: seconds until another try",
+            "schema": {"type": "integer", "minimum": 0},
+        }
+    },
+}
+"""Of requests that take an idempotency key."""
 _EVERYWHERE = (400, 405, 408, 429, 431, 500, 503)
 """Answers that come from outside the routes: to invalid or slow requests and to connections above the limit
 (orchestrator.server.connections), when a handler did not answer in time (api.deadline), and after a bug."""
@@ -153,11 +172,14 @@ def _secure(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> 
 def _complete(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
     operation.pop("deprecated", None)
     responses = operation["responses"]
+    replayable = any(each["name"] == IDEMPOTENCY_KEY for each in operation.get("parameters", ()))
     for status in (*_EVERYWHERE, *(_WITH_BODY if "requestBody" in operation else ())):
         response = responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
         response.setdefault("content", {})[MEDIA_TYPE] = _PROBLEM
     for status, response in responses.items():
         headers = _HEADERS.get(status, {}) if MEDIA_TYPE in response.get("content", {}) else {}
+        if replayable:
+            headers = _REPLAYABLE.get(status[0] + "xx", _REPLAYABLE.get(status, headers))
         if not handler.opt.get(UNCOUNTED) and (status[0] in "23" or status == "429"):
             headers = headers | _RATES
         response.pop("headers", None)

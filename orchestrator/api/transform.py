@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -14,13 +15,16 @@ from orchestrator.api.access import Rule, access
 from orchestrator.api.bodies import FORM, UPLOADED, operation_with
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_submit_form
-from orchestrator.api.intake import Uploads
+from orchestrator.api.intake import Intake, Uploads
+from orchestrator.api.once import CANCEL_PARAMETER, KEY_PARAMETER, answered_once, cancel_after, key_of
 from orchestrator.api.presenters import Presenter, Status, Submitted, Which
 from orchestrator.api.submissions import MAX_JSON_BYTES, read_upload_submission
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import Caller
+from orchestrator.ports import Begun
 from orchestrator.services.jobs import JobService
-from orchestrator.services.submissions import Submissions
+from orchestrator.services.once import Once
+from orchestrator.services.submissions import Submission, Submissions
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +42,7 @@ class TransformController(Controller):
         opt=access(Rule.TRANSFORM),
         operation_id="submit",
         summary="Queue the transformation of a photo",
-        operation_class=operation_with(FORM),
+        operation_class=operation_with(FORM, KEY_PARAMETER, CANCEL_PARAMETER),
         responses=problems(400, 402, 408, 409, 413, 415, 422, 429, 503),
     )
     async def submit(
@@ -48,13 +52,12 @@ class TransformController(Controller):
         submissions: NamedDependency[Submissions],
         uploads: NamedDependency[Uploads],
         presenter: NamedDependency[Presenter],
-    ) -> Submitted:
-        await submissions.check_capacity()
+        once: NamedDependency[Once],
+    ) -> Response[Submitted]:
+        key = await self._ready(request, caller, submissions, once)
         with uploads.hold(request) as intake:
             submission = await read_submit_form(request, intake.max_bytes, intake.count_bytes)
-            return presenter.submitted(
-                await submissions.submit(submission, caller, intake.client, intake.count_bytes)
-            )
+            return await self._submit(request, submission, caller, submissions, intake, presenter, once, key)
 
     @post(
         "/submit-upload",
@@ -62,7 +65,7 @@ class TransformController(Controller):
         opt=access(Rule.TRANSFORM),
         operation_id="submit_upload",
         summary="Queue the transformation of a photo that was put into storage before",
-        operation_class=operation_with(UPLOADED),
+        operation_class=operation_with(UPLOADED, KEY_PARAMETER, CANCEL_PARAMETER),
         responses=problems(400, 402, 408, 409, 413, 415, 422, 429, 503),
         request_max_body_size=MAX_JSON_BYTES,
     )
@@ -73,13 +76,43 @@ class TransformController(Controller):
         submissions: NamedDependency[Submissions],
         uploads: NamedDependency[Uploads],
         presenter: NamedDependency[Presenter],
-    ) -> Submitted:
-        await submissions.check_capacity()
+        once: NamedDependency[Once],
+    ) -> Response[Submitted]:
+        key = await self._ready(request, caller, submissions, once)
         with uploads.hold(request) as intake:
             submission = await read_upload_submission(request, intake.count_bytes)
+            return await self._submit(request, submission, caller, submissions, intake, presenter, once, key)
+
+    async def _ready(
+        self, request: Request[Any, Any, Any], caller: Caller, submissions: Submissions, once: Once
+    ) -> str | None:
+        """The request's idempotency key. Raises what a submission can be refused for before its photo is read."""
+        cancel_after(request)
+        key = key_of(request)
+        if key is None or not await once.knows(caller.owner, key):
+            await submissions.check_capacity()
+        return key
+
+    async def _submit(
+        self,
+        request: Request[Any, Any, Any],
+        submission: Submission,
+        caller: Caller,
+        submissions: Submissions,
+        intake: Intake,
+        presenter: Presenter,
+        once: Once,
+        key: str | None,
+    ) -> Response[Submitted]:
+        submission = msgspec.structs.replace(submission, cancel_after=cancel_after(request))
+
+        async def run(begun: Begun) -> Submitted:
             return presenter.submitted(
-                await submissions.submit(submission, caller, intake.client, intake.count_bytes)
+                await submissions.submit(submission, caller, intake.client, intake.count_bytes, begun)
             )
+
+        fingerprint = "" if key is None else await asyncio.to_thread(submission.fingerprint)
+        return await answered_once(once, caller, key, fingerprint, run, Submitted)
 
     @get(
         "/status/{job_id:str}",

@@ -6,7 +6,7 @@ import time
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from litestar import Controller, Request, post
+from litestar import Controller, Request, Response, post
 from litestar.di import NamedDependency
 from msgspec import Meta
 
@@ -15,11 +15,14 @@ from orchestrator.api.bodies import UPLOAD_REQUEST, ContentType, operation_with
 from orchestrator.api.errors import Problem, problems
 from orchestrator.api.intake import Uploads
 from orchestrator.api.json_text import NotJson, complaint, decode_json
+from orchestrator.api.once import KEY_PARAMETER, answered_once, key_of
 from orchestrator.api.presenters import Time, rfc3339
 from orchestrator.api.reading import read_body
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import Caller
+from orchestrator.ports import Begun
 from orchestrator.services.direct_uploads import DirectUploads
+from orchestrator.services.once import Once, fingerprint_of
 
 
 class UploadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,8 +52,8 @@ class UploadsController(Controller):
         opt=access(Rule.TRANSFORM),
         operation_id="request_upload",
         summary="A link to put a photo straight into storage",
-        operation_class=operation_with(UPLOAD_REQUEST),
-        responses=problems(400, 408, 413, 422, 429, 503),
+        operation_class=operation_with(UPLOAD_REQUEST, KEY_PARAMETER),
+        responses=problems(400, 408, 409, 413, 422, 429, 503),
         request_max_body_size=4096,
     )
     async def offer(
@@ -59,17 +62,24 @@ class UploadsController(Controller):
         caller: NamedDependency[Caller],
         uploads: NamedDependency[Uploads],
         direct_uploads: NamedDependency[DirectUploads],
-    ) -> UploadOffer:
+        once: NamedDependency[Once],
+    ) -> Response[UploadOffer]:
+        key = key_of(request)
         with uploads.hold(request) as intake:
             asked = decode_upload(await read_body(request, intake.count_bytes), intake.max_bytes)
-        expires_at = time.time() + direct_uploads.ttl
-        offer = await direct_uploads.offer(asked.content_type, asked.size, caller.owner)
-        return UploadOffer(
-            key=offer.key,
-            url=offer.link.url,
-            headers=offer.link.headers,
-            expires_at=rfc3339(expires_at),
-        )
+
+        async def offered(begun: Begun) -> UploadOffer:
+            expires_at = time.time() + direct_uploads.ttl
+            offer = await direct_uploads.offer(asked.content_type, asked.size, caller.owner)
+            return UploadOffer(
+                key=offer.key,
+                url=offer.link.url,
+                headers=offer.link.headers,
+                expires_at=rfc3339(expires_at),
+            )
+
+        fingerprint = fingerprint_of("upload", msgspec.structs.asdict(asked))
+        return await answered_once(once, caller, key, fingerprint, offered, UploadOffer)
 
 
 def decode_upload(body: bytes, max_size: int) -> UploadRequest:

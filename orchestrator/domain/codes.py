@@ -93,6 +93,18 @@ class ProblemCode(StrEnum):
         "use it as it was given")
     NO_SUCH_UPLOAD = ("no_such_upload", 409, "there is no photo under this key", "PUT it to the link first")
     UPLOAD_USED = ("upload_used", 409, "this key or link was used", "ask for another at `POST /uploads`")
+    DEAD_LETTER_NOT_FOUND = ("dead_letter_not_found", 404, "no job with this id was given up",
+        "see `GET /admin/dead-letters`")
+    NOT_REPLAYED = ("not_replayed", 409, "the photo of a job that was given up is gone, or it waits again already",
+        "see `detail`")
+    INVALID_IDEMPOTENCY_KEY = ("invalid_idempotency_key", 400, "the header `Idempotency-Key` is too long or no text",
+        "send a UUID")
+    IDEMPOTENCY_KEY_IN_USE = ("idempotency_key_in_use", 409, "a request with this key is being done",
+        "send it again after `Retry-After`")
+    IDEMPOTENCY_KEY_REUSED = ("idempotency_key_reused", 422, "this key came with another request within a day",
+        "take a new key for each request")
+    INVALID_CANCEL_AFTER = ("invalid_cancel_after", 400, "the header `Cancel-After` is no time",
+        "send one such as `90s`")
     # Rights
     UNAUTHORIZED = ("unauthorized", 401, "no valid key, token or ticket was sent",
         "send `Authorization: Bearer rr_…` or `X-API-Key`; see [Authentication](api.md#authentication)")

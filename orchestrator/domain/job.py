@@ -31,6 +31,18 @@ class JobState(StrEnum):
         return cls("transforming")
 
 
+class Priority(StrEnum):
+    """A high priority brings a job forward by a limited amount of work, so that others do not wait for ever."""
+
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self:
+        """One of a newer version."""
+        return cls("normal")
+
+
 TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
 """States that a job never leaves."""
 
@@ -117,6 +129,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None
+    cost: float = 1.0
+    """The work that it probably is, in a unit that all jobs share; above 0. Owners share the workers by it."""
+    weight: float = 1.0
+    """Its owner's share of the workers in relation to other owners'; above 0."""
+    priority: Priority = Priority.NORMAL
+    cancel_after: float | None = None
+    """Seconds from its submission until it is cancelled, unless it has ended."""
     requires: list[str] = []
     """The abilities, names of FEATURES, that a worker needs beside understanding the style and the preferences."""
     last_seq: str = "0-0"

@@ -2,13 +2,17 @@
 
 from orchestrator.ports.errors import (
     UNAVAILABLE,
+    AnotherRequest,
     BadSignature,
+    DeadLetterNotFound,
     InferenceError,
+    InFlight,
     JobFinished,
     JobNotFound,
     KeyNotFound,
     LeaseLost,
     LinkExpired,
+    NotReplayed,
     ObjectExists,
     ObjectNotFound,
     ObjectTooLarge,
@@ -19,17 +23,25 @@ from orchestrator.ports.errors import (
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
-from orchestrator.ports.jobs import PHOTO_ID_SECONDS, JobStore, Lease, QueueStats, Reservation
+from orchestrator.ports.jobs import PHOTO_ID_SECONDS, DeadLetter, JobStore, Lease, QueueStats, Reservation
 from orchestrator.ports.keys import KeyStore, Ticket
+from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 from orchestrator.ports.usage import Outbox, Outgoing, Receiver, Usage
 
 __all__ = [
+    "ANEW",
     "CACHE_CONTROL",
     "PHOTO_ID_SECONDS",
     "UNAVAILABLE",
+    "AnotherRequest",
+    "Answered",
     "BadSignature",
+    "Begun",
+    "DeadLetter",
+    "DeadLetterNotFound",
+    "InFlight",
     "Inference",
     "InferenceError",
     "JobFinished",
@@ -40,9 +52,11 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "LinkExpired",
+    "NotReplayed",
     "ObjectExists",
     "ObjectNotFound",
     "ObjectTooLarge",
+    "OnceStore",
     "Outbox",
     "Outgoing",
     "PortError",

@@ -8,6 +8,10 @@ PortError
 ├── QuotaExceeded      the job would go beyond a limit of its owner's plan, or beyond the service's budget
 ├── ReservationLost    another submission has reserved the upload, or used it
 ├── KeyNotFound        no API key has that id
+├── InFlight           another request with this idempotency key is being done
+├── AnotherRequest     the idempotency key was used for another request
+├── DeadLetterNotFound no job that was given up has that id
+├── NotReplayed        the job that was given up cannot be made to wait again; the message is the reason
 ├── LeaseLost          another worker owns the job now (or it was finished): stop, commit nothing
 ├── ObjectNotFound     no object has that key
 ├── ObjectExists       another object has that key already
@@ -62,6 +66,22 @@ class ReservationLost(PortError):
 
 class KeyNotFound(PortError):
     """No API key has that id."""
+
+
+class InFlight(PortError):
+    """Another request with this idempotency key is being done."""
+
+
+class AnotherRequest(PortError):
+    """The idempotency key was used for another request."""
+
+
+class DeadLetterNotFound(PortError):
+    """No job that was given up has that id."""
+
+
+class NotReplayed(PortError):
+    """The job that was given up cannot be made to wait again; the message is the reason."""
 
 
 class LeaseLost(PortError):

@@ -42,6 +42,18 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """How long the store remembers that it was used."""
 
 
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """That a job was given up, and why."""
+
+    id: str
+    job_id: str
+    code: str
+    detail: str
+    attempts: int
+    at: float
+    """When it was given up, UNIX seconds."""
+
+
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     queued: int
     """Jobs that a worker could begin now."""
@@ -78,8 +90,9 @@ class JobStore(ABC):
         max_waiting: int | None = None,
         reservation: Reservation | None = None,
         admission: Admission | None = None,
-    ) -> None:
-        """Store a new job and queue it. Submitting the same id again changes nothing.
+    ) -> int | None:
+        """Store a new job and queue it. Submitting the same id again changes nothing. Returns its position in the queue
+        (see :meth:`queue_position`).
 
         In the same atomic step it raises QueueFull when ``max_waiting`` jobs wait already, ReservationLost unless
         the owner holds ``reservation``, which it then marks as used, and QuotaExceeded when the job would go beyond a
@@ -115,11 +128,16 @@ class JobStore(ABC):
 
     @abstractmethod
     async def queue_position(self, job_id: str) -> int | None:
-        """The number of jobs before it in the queue (0 = next); None when it is not waiting."""
+        """The number of jobs that probably begin before it (0 = next); None when it is not waiting. Jobs of other
+        owners that are submitted later may still begin before it."""
 
     @abstractmethod
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         """Begin the next job, or one whose worker has died; None after ``wait`` seconds (≤ 2) without one.
+
+        Jobs that were given back go first. Then owners take turns: those who have jobs waiting share the workers by
+        ``job.weight``, counted in ``job.cost``. An owner's jobs begin in the order of submission. High priority brings
+        a job forward in that order and before other owners, by a limited amount.
 
         ``kind`` is the same for workers that understand the same jobs. A job whose record this version does not
         understand is declined. A job that was delivered MAX_DELIVERIES times already is not delivered again: it becomes
@@ -180,7 +198,8 @@ class JobStore(ABC):
 
     @abstractmethod
     async def to_clean(self) -> list[str]:
-        """Ids of up to 100 failed or cancelled jobs whose objects have not been deleted (see :meth:`cleaned`)."""
+        """Ids of up to 100 failed or cancelled jobs whose objects are to be deleted now (see :meth:`cleaned`). Those of
+        dead letters are kept for a while."""
 
     @abstractmethod
     async def cleaned(self, job_ids: list[str]) -> None:
@@ -190,6 +209,19 @@ class JobStore(ABC):
     async def unstore_forgotten(self) -> int:
         """Stop counting the stored pictures of jobs whose records have expired, for their owners' limits; returns how
         many jobs. Those of erased jobs, and of ended jobs that are :meth:`cleaned`, are not counted anyway."""
+
+    @abstractmethod
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Jobs that were given up, the newest first. Of more than 10,000 the oldest are forgotten, and those of erased
+        jobs."""
+
+    @abstractmethod
+    async def replay(self, letter: DeadLetter) -> None:
+        """Make the job wait again, as if it were new, and forget the letter. Raises NotReplayed, with the reason."""
+
+    @abstractmethod
+    async def drop(self, letter: DeadLetter) -> None:
+        """Forget the letter. The job stays failed, and its objects are to be deleted now."""
 
     @abstractmethod
     async def stats(self) -> QueueStats:

@@ -64,8 +64,9 @@ class DirectUploads:
         return Offer(key=key, link=link)
 
     @asynccontextmanager
-    async def reserved(self, key: str, owner: str) -> AsyncGenerator[Reservation]:
-        """Reserve the key for one submission by its owner; of several at the same time, one succeeds.
+    async def reserved(self, key: str, owner: str, by: str = "") -> AsyncGenerator[Reservation]:
+        """Reserve the key for one submission by its owner; of several at the same time, one succeeds. ``by`` is the
+        same for tries of the same submission.
 
         When the block ends with an error, the key is free again, unless a job was queued with the reservation.
         Raises NoSuchUpload, UploadUsed, Unavailable.
@@ -74,7 +75,7 @@ class DirectUploads:
         if not found or (found[2] or "") != owner_mark(found[1], owner):
             raise NoSuchUpload(key)
         # Longer than a photo is kept, including one that could not be replaced (see Retention).
-        reservation = Reservation(name=key, owner=uuid.uuid4().hex, seconds=4 * self.ttl + 3600)
+        reservation = Reservation(name=key, owner=by or uuid.uuid4().hex, seconds=4 * self.ttl + 3600)
         if not await self._store.reserve(reservation, RESERVE_SECONDS):
             raise UploadUsed(key)
         try:

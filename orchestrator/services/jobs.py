@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from orchestrator.domain.events import EventRecord
-from orchestrator.domain.job import KEEP_MASK, TERMINAL, UPLOADS, Job, JobState
+from orchestrator.domain.job import KEEP_MASK, TERMINAL, UPLOADS, Job, JobState, Priority
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.plans import Plans
 from orchestrator.domain.preferences import Preferences
@@ -102,16 +102,22 @@ class JobService:
         caller: Caller,
         reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
+        *,
+        job_id: str = "",
+        cancel_after: float | None = None,
     ) -> JobView:
         """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
         reservation.
+
+        ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
+        seconds the job is cancelled, unless it has ended.
 
         Raises TooManyJobs, OverLimit, ReservationLost, Unavailable. After an error, a job that was queued nevertheless
         is cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still
         queue the job.
         """
         stats = await self._store.stats()
-        job_id, now = uuid.uuid4().hex, self._clock()
+        job_id, now = job_id or uuid.uuid4().hex, self._clock()
         plan = self._plans.of(caller.plan)
         preferences = within_plan(plan, preferences)
         job = Job(
@@ -121,6 +127,9 @@ class JobService:
             preferences=preferences,
             original_key=f"{UPLOADS}{job_id}/original.jpg",
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
+            cancel_after=cancel_after,
+            priority=Priority(plan.priority),
+            weight=plan.weight,
             requires=[] if keep_mask is None else [KEEP_MASK],
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             price=self._pricing.price,
@@ -132,7 +141,7 @@ class JobService:
             await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
             if job.mask_key is not None and keep_mask is not None:
                 await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
-            await self._store.submit(
+            position = await self._store.submit(
                 job,
                 max_waiting=self._max_queue,
                 reservation=reservation,
@@ -145,7 +154,14 @@ class JobService:
             if isinstance(error, QuotaExceeded):
                 raise over_limit(error, plan, now, job_seconds(stats)) from error
             raise
-        return self._estimated(job, stats.waiting, stats)
+        return self._estimated(job, position, stats)
+
+    async def existing(self, job_id: str, caller: Caller) -> JobView | None:
+        """The job as of now, or None when there is none. Raises Unavailable."""
+        try:
+            return await self.status(job_id, caller)
+        except JobNotFound:
+            return None
 
     async def find(self, job_id: str, caller: Caller) -> Job:
         """The job's record as of now. Raises JobNotFound, also for a job of another owner, and Unavailable."""

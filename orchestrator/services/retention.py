@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from orchestrator.domain.job import RESULTS, UPLOADS
+import time
+
+from orchestrator.domain.job import RESULTS, UPLOADS, JobState
 from orchestrator.ports import JobNotFound, JobStore, Storage
 from orchestrator.services.cleaning import clean
 from orchestrator.services.direct_uploads import INCOMING
 
 
 class Retention:
-    """Deletes photos that were uploaded directly and not submitted within ``upload_ttl`` seconds, and the pictures of
-    jobs whose records have expired, ``job_ttl`` seconds after their end."""
+    """Deletes photos that were uploaded directly and not submitted within ``upload_ttl`` seconds; and photos and
+    pictures, ``photo_ttl`` and ``result_ttl`` seconds after the end of their job, or after they were stored if there is
+    no job (its record has expired, ``job_ttl`` seconds after its end, or a process died before there was one). None: as
+    long as a record lasts."""
 
-    def __init__(self, store: JobStore, storage: Storage, *, upload_ttl: int, job_ttl: int) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        storage: Storage,
+        *,
+        upload_ttl: int,
+        job_ttl: int,
+        photo_ttl: int | None = None,
+        result_ttl: int | None = None,
+    ) -> None:
         self._store, self._storage = store, storage
-        self._upload_ttl, self._job_ttl = upload_ttl, job_ttl
+        self._upload_ttl = upload_ttl
+        self._kept = {
+            UPLOADS: min(job_ttl, job_ttl if photo_ttl is None else photo_ttl),
+            RESULTS: min(job_ttl, job_ttl if result_ttl is None else result_ttl),
+        }
+
+    @property
+    def shortest(self) -> float:
+        """The shortest of those times: a sweep should come about as often."""
+        return min(self._kept.values())
 
     async def clean(self) -> int:
         """Delete the objects of jobs that ended without a picture; returns how many objects. Raises Unavailable.
@@ -33,20 +55,22 @@ class Retention:
         count = 0
         async for key in self._storage.older(INCOMING, 2 * self._upload_ttl):
             count += await self._storage.delete_prefix(_folder(key))
-        for prefix in (UPLOADS, RESULTS):
-            due = {_folder(key) async for key in self._storage.older(prefix, self._job_ttl)}
-            for folder in due:
-                if not await self._remembered(folder.split("/")[1]):
+        for prefix, kept in self._kept.items():
+            old = {_folder(key) async for key in self._storage.older(prefix, kept)}
+            for folder in old:
+                if await self._is_due(folder.split("/")[1], kept):
                     count += await self._storage.delete_prefix(folder)
         await self._store.unstore_forgotten()
         return count
 
-    async def _remembered(self, job_id: str) -> bool:
+    async def _is_due(self, job_id: str, kept: float) -> bool:
+        """Whether there is no such job, or it was completed more than ``kept`` seconds ago."""
         try:
-            await self._store.get(job_id)
+            job = await self._store.get(job_id)
         except JobNotFound:
-            return False
-        return True
+            return True
+        # Those of jobs that failed or were cancelled are deleted by :meth:`clean`.
+        return job.status is JobState.COMPLETED and job.updated_at < time.time() - kept
 
 
 def _folder(key: str) -> str:

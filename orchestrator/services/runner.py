@@ -120,7 +120,8 @@ class Runner:
         if isinstance(outcome, JobError) and outcome.code == UNAVAILABLE:
             await self._patiently(partial(self._postpone, lease))
         elif isinstance(outcome, JobError):
-            delay = self._retry_delay * 2.0 ** (lease.job.attempts - 1)
+            # At random, so that jobs which failed together do not come back together.
+            delay = self._retry_delay * random.uniform(0.5, 1.0) * 2.0 ** (lease.job.attempts - 1)
             await self._patiently(lambda: self._store.retry(lease, outcome, delay))
         else:
             await self._patiently(lambda: self._store.finish(lease, outcome))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -13,9 +15,10 @@ from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.preferences import Preferences
 from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
-from orchestrator.ports import ObjectTooLarge, PortError
+from orchestrator.ports import ANEW, Begun, ObjectTooLarge, PortError
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService, JobView
+from orchestrator.services.once import fingerprint_of
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,14 @@ class Submission(msgspec.Struct, frozen=True):
     preferences: Preferences
     keep_mask: bytes | bytearray | None = None
     """A picture of the photo's shape; its light pixels stay as photographed."""
+    cancel_after: float | None = None
+    """Seconds after which the job is cancelled, unless it has ended."""
+
+    def fingerprint(self) -> str:
+        """See :func:`orchestrator.services.once.fingerprint_of`. It reads the whole photo."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        large = {name: _digest(each) for name, each in fields.items() if isinstance(each, bytes | bytearray)}
+        return fingerprint_of("submit", fields | large)
 
 
 class Submissions:
@@ -51,21 +62,33 @@ class Submissions:
         caller: Caller,
         client: str | None,
         count_bytes: Callable[[int], None] | None = None,
+        begun: Begun = ANEW,
     ) -> JobView:
         """Check the photo and queue a job of the caller's. ``client`` is their address; ``count_bytes`` counts the
         bytes of a photo that was uploaded by key. A key whose photo the gate refuses is used up as well.
 
         Raises NotInPlan, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of ``count_bytes``, and for a
         photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
+
+        With ``begun``, the job has its id, so that another try of the same request finds it and makes no second one.
         """
-        style, preferences = submission.style, submission.preferences
-        self._jobs.check_plan(style, preferences, caller)
+        if begun.again and (view := await self._jobs.existing(begun.id, caller)):
+            return view
+        self._jobs.check_plan(submission.style, submission.preferences, caller)
+        queue = partial(
+            self._jobs.submit,
+            style=submission.style,
+            preferences=submission.preferences,
+            caller=caller,
+            job_id=begun.id,
+            cancel_after=submission.cancel_after,
+        )
         if not isinstance(submission.photo, str):
             photo = await self._gate.accept(submission.photo, client=client)
             mask = await self._mask(submission.keep_mask, photo, client)
-            return await self._jobs.submit(photo.jpeg, style, preferences, caller, keep_mask=mask)
+            return await queue(photo.jpeg, keep_mask=mask)
         key = submission.photo
-        async with self._uploads.reserved(key, caller.owner) as reservation:
+        async with self._uploads.reserved(key, caller.owner, begun.id) as reservation:
             try:
                 data = await self._uploads.read(key, self._max_bytes, count_bytes)
                 photo = await self._gate.accept(data, client=client)
@@ -74,7 +97,7 @@ class Submissions:
                 raise
             # A refused mask leaves the photo where it is: the client may submit it again with another one.
             mask = await self._mask(submission.keep_mask, photo, client)
-            view = await self._jobs.submit(photo.jpeg, style, preferences, caller, reservation, mask)
+            view = await queue(photo.jpeg, reservation=reservation, keep_mask=mask)
         await self._discard_soon(key, view.job.id, caller)
         return view
 
@@ -115,3 +138,7 @@ class Submissions:
             await self._uploads.discard(key)
         except PortError as error:
             log.warning("%s was not deleted; retention deletes it later: %s", key, error)
+
+
+def _digest(data: bytes | bytearray) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from orchestrator import ports
 from orchestrator.adapters.redis import RedisJobStore, RedisUsage
 from orchestrator.domain.events import Completed
 from orchestrator.domain.job import JobResult
 from orchestrator.domain.plans import Plan
 from orchestrator.domain.usage import Admission, Budget, Pricing
-from orchestrator.ports import Outbox
 from orchestrator.services.deliveries import Deliveries
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
@@ -39,9 +39,9 @@ async def billed(server: RedisServer) -> AsyncIterator[tuple[RedisJobStore, Redi
 
 @contextlib.asynccontextmanager
 async def delivering(
-    outbox: Outbox, receiver: Receiver, processes: int, alerts: list[float | None]
+    outbox: ports.Outbox, receiver: Receiver, processes: int, alerts: list[float | None]
 ) -> AsyncIterator[None]:
-    urls = {"budget": f"{receiver.url}/budget", "usage": f"{receiver.url}/usage"}
+    urls: dict[ports.Receiver, str] = {"budget": f"{receiver.url}/budget", "usage": f"{receiver.url}/usage"}
     senders = [
         Deliveries(
             outbox, urls, KEY, "EUR", patience=PATIENCE, pause=0.01, on_alert=lambda share, _: alerts.append(share)

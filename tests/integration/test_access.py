@@ -127,7 +127,8 @@ async def ask(
     api: Api, method: str, path: str, headers: dict[str, str], job_id: str = UNKNOWN, query: str = ""
 ) -> tuple[int, dict[str, Any]]:
     """The status and the body of an answer; a WebSocket's close code as a status, and its reason."""
-    address = path.replace("{job_id}", job_id).replace("{key_id}", "0" * 16).replace("{key}", "a/b") + query
+    address = path.replace("{job_id}", job_id).replace("{key_id}", "0" * 16).replace("{key}", "a/b")
+    address = address.replace("{dead_job}", UNKNOWN) + query
     if method == "WS":
         async with connect(f"{api.ws_url}{address}", additional_headers=headers) as socket:
             await drained(socket)
@@ -216,7 +217,7 @@ async def test_with_the_scope_and_without(
             address = path.replace("{job_id}", UNKNOWN).replace("{key_id}", "0" * 16)
             assert (await api.http.get(address, headers=headers)).headers["cache-control"] == "no-store"
         assert status not in (401, 403), body
-        assert status != 404 or body["code"] == "key_not_found"
+        assert status != 404 or body["code"] in ("key_not_found", "dead_letter_not_found")
 
 
 @pytest.mark.parametrize(("method", "path", "handler"), OF_JOBS, ids=ids(OF_JOBS))

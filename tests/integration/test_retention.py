@@ -116,3 +116,19 @@ async def test_what_could_not_be_deleted_is_deleted_later(bench: Bench) -> None:
         await bench.retention.clean()
     assert await bench.retention.clean() == 1
     assert await bench.store.to_clean() == []
+
+
+async def test_photos_and_pictures_of_completed_jobs_have_times_of_their_own(bench: Bench) -> None:
+    bench.retention = Retention(
+        bench.store, bench.storage, upload_ttl=UPLOAD_TTL, job_ttl=JOB_TTL, photo_ttl=0, result_ttl=500
+    )
+    done, waiting = a_job("done"), a_job("waiting")
+    lease = await claim(bench.store, job=done)
+    await bench.store.submit(waiting)
+    for job in (done, waiting):
+        await bench.put(job.original_key, 100)
+    await bench.put("results/done/1/transformed.jpg", 499)
+    await bench.put("uploads/never/original.jpg", 100)
+    assert len(await bench.left()) == 3, "a photo of no job goes, those of unfinished jobs stay"
+    await bench.store.finish(lease, Completed(result=result()))
+    assert await bench.left() == ["results/done/1/transformed.jpg", waiting.original_key]

@@ -101,6 +101,8 @@ class Service:
         self.requests: list[tuple[str, str]] = []
         self.afters: list[str | None] = []
         self.bodies: list[bytes] = []
+        self.keys: list[str] = []
+        """The idempotency keys of requests."""
         self.credentials: list[str | None] = []
         """What each request and each WebSocket sent as Authorization."""
 
@@ -120,6 +122,7 @@ class Service:
         self.requests.append((method, path))
         self.credentials.append(authorization(scope))
         self.bodies.append(body)
+        self.keys += [value.decode() for name, value in scope["headers"] if name == b"idempotency-key"]
         await asyncio.sleep(self.delays.get((method, path), 0.0))
         queue = self.faults.get((method, path), [])
         code, headers, content = queue.pop(0) if queue else self._answer(method, path)

@@ -85,8 +85,8 @@ class AsyncClient:
 
         ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed.
 
-        An upload can be submitted once. A submission is retried only when the service cannot have taken it. Raises also
-        OSError when the photo cannot be read.
+        An upload can be submitted once. A submission is retried under the same ``Idempotency-Key``, so that the service
+        makes one job of it. Raises also OSError when the photo cannot be read.
         """
         return await self._call(operations.submit(photo, style, preferences, keep_mask, self._retry))
 

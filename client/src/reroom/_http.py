@@ -117,12 +117,10 @@ def if_transient(cause: Failure | ApiError) -> bool:
     return isinstance(cause, ConnectFailed | ConnectionLost)
 
 
-def if_not_received(cause: Failure | ApiError) -> bool:
-    """Retry a request that must not be done twice: when the service has received nothing of it, or says itself (not a
-    proxy before it) with 503 that it stored nothing."""
-    if isinstance(cause, ApiError):
-        return cause.status == 503 and cause.code in ("unavailable", "queue_full")
-    return isinstance(cause, ConnectFailed)
+def if_repeatable(cause: Failure | ApiError) -> bool:
+    """Retry a request with an idempotency key: after whatever may pass, and while an earlier try is being done."""
+    in_use = isinstance(cause, ApiError) and cause.code == "idempotency_key_in_use"
+    return in_use or if_transient(cause)
 
 
 def unless_too_slow(cause: Failure | ApiError) -> bool:

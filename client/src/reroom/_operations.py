@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
@@ -11,7 +12,7 @@ import msgspec
 from reroom import events
 from reroom._effects import ConnectFailed, Failure, Operation, Read, Save, Send
 from reroom._files import Output, Photo, content_type, wanted_format
-from reroom._http import RetryPolicy, decode, if_not_received, if_transient, request, unless_too_slow
+from reroom._http import RetryPolicy, decode, if_repeatable, if_transient, request, unless_too_slow
 from reroom._transport import is_url
 from reroom._watch import Outcome, watch
 from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound
@@ -66,8 +67,10 @@ def submit(
         files["file"] = yield Read(photo)
     if keep_mask is not None:
         files["keep_mask"] = yield Read(keep_mask)
-    effect = Send("POST", "transform/submit", form=form, files=files)
-    reply = yield from request(effect, policy, if_not_received)
+    # The service does it once, however often it is sent.
+    headers = {"idempotency-key": uuid.uuid4().hex}
+    effect = Send("POST", "transform/submit", headers=headers, form=form, files=files)
+    reply = yield from request(effect, policy, if_repeatable)
     return decode(reply, Submitted)
 
 

@@ -14,12 +14,12 @@ back no longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 11
+_PREFIXES = 13
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last eleven are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last thirteen are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -34,16 +34,28 @@ class Keys(NamedTuple):
     dead: str
     """Stream: dead letters {job, code, detail, attempts}."""
     stats: str
-    """Hash: ``order`` (of the last submission) and measurements: ``mean_seconds`` of a job, ``ends`` within ``span``
-    seconds, and ``since`` (see ``measure_end`` in common.lua)."""
+    """Hash: ``order`` and ``moment`` (of the last submission), ``virtual`` (time, see turns.lua) and measurements:
+    ``mean_seconds`` of a job, ``ends`` within ``span`` seconds, and ``since`` (see ``measure_end`` in common.lua)."""
     workers: str
     """Sorted set: names of workers, by when (ms) they last looked for a job or renewed a lease."""
+    turns: str
+    """Sorted set: owners whose next waiting job has normal priority, by their tags (see turns.lua)."""
+    hurried: str
+    """Sorted set: owners whose next waiting job has high priority, by their tags."""
+    spent: str
+    """Sorted set: owners without waiting jobs whose tags are later than the virtual time."""
+    work: str
+    """Hash: the work of each owner's waiting jobs together, in virtual time."""
+    deadlines: str
+    """Sorted set: ids of jobs that have not ended, by when (ms) they are cancelled."""
     api_keys: str
     """Sorted set: ids of API keys, by when (s) they were made."""
     stored: str
     """Hash: job id -> {owner, bytes, objects} of the pictures that count for the owner, as JSON."""
     outbox: str
     """Stream: {id, to, event} that is to be sent to the operator's systems."""
+    ready: str
+    """+ owner: sorted set, ids of its waiting jobs that were never begun, in their order."""
     job: str
     """+ id: hash, the job record."""
     events: str
@@ -54,6 +66,8 @@ class Keys(NamedTuple):
     """+ name: the owner of the reservation, or ``used``."""
     photo: str
     """+ digest: the id of the photo with this digest."""
+    once: str
+    """+ name: hash, a request that is done once: its ``fingerprint`` and ``answer``, and the try that does it."""
     api_key: str
     """+ id: hash, an API key: its members, each as JSON."""
     ticket: str

@@ -11,13 +11,17 @@ import redis.asyncio as redis
 
 from orchestrator.adapters.redis.connection import redis_calls
 from orchestrator.adapters.redis.keys import GROUP, PARKED, Keys
-from orchestrator.domain.job import DEFAULT_TIER, TERMINAL, Job, JobState
+from orchestrator.domain.job import DEFAULT_TIER, TERMINAL, Job, JobState, Priority
 from orchestrator.domain.plans import day_of
 from orchestrator.domain.usage import Admission
 from orchestrator.ports import Lease, Reservation
 
 _FOLDER = Path(__file__).with_name("lua")
-_BEFORE_EACH = ("quota", "common")
+_COMMON = ("turns", "quota", "common")
+"""The texts that precede every script."""
+PRIORITY_BONUS = 20
+"""How far a job of high priority goes before others: by seconds within its owner's jobs, and before other owners by
+work of that cost."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,15 +34,15 @@ class Scripts:
 
     def __init__(self, client: redis.Redis, keys: Keys, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock
-        common = constants() + "".join((_FOLDER / f"{name}.lua").read_text() for name in _BEFORE_EACH)
+        common = constants() + "".join((_FOLDER / f"{name}.lua").read_text() for name in _COMMON)
         self._keys = keys
         self._scripts = {
             path.stem: client.register_script(common + path.read_text())
             for path in _FOLDER.glob("*.lua")
-            if path.stem not in _BEFORE_EACH
+            if path.stem not in _COMMON
         }
 
-    async def __call__(self, name: str, **args: Any) -> Any:
+    async def __call__(self, name: str, /, **args: Any) -> Any:
         if self._clock:
             seconds, fraction = divmod(self._clock(), 1)
             args["clock"] = [int(seconds), int(fraction * 1e6)]
@@ -55,6 +59,7 @@ def constants() -> str:
     return (
         f"local {keys} = unpack(KEYS)\n"
         f"local GROUP, PARKED = '{GROUP}', '{PARKED}'\n"
+        f"local HIGH, BONUS = '{Priority.HIGH}', {PRIORITY_BONUS}\n"
         f"{states}local TERMINAL = {{{terminal}}}\n"
     )
 

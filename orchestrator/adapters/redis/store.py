@@ -21,11 +21,13 @@ from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, 
 from orchestrator.domain.usage import Admission, Pricing
 from orchestrator.ports import (
     PHOTO_ID_SECONDS,
+    DeadLetter,
     JobFinished,
     JobNotFound,
     JobStore,
     Lease,
     LeaseLost,
+    NotReplayed,
     QueueFull,
     QueueStats,
     QuotaExceeded,
@@ -34,7 +36,7 @@ from orchestrator.ports import (
 )
 
 EVENTS_TTL = 3600
-"""Seconds that a finished job's events, previews among them, are kept. Its record, with the outcome, is kept longer."""
+"""Seconds that a finished job's events, previews among them, are kept by default."""
 
 DEAD_LETTERS = 10_000
 """The approximate number of dead letters that are kept."""
@@ -53,6 +55,11 @@ _NOT_UNDERSTOOD = JobError(
     detail="The job was made by a newer version of the service, and no worker of that version came by.",
 )
 _BROKEN_RECORD = JobError(code=FailureCode.BROKEN_RECORD, detail="The job's record was damaged.")
+_NOT_REPLAYED = {
+    "missing": "its record has expired: submit the photo again",
+    "not_failed": "it waits, runs or has ended again since it was given up",
+    "cleaned": "its photo was deleted meanwhile: submit it again",
+}
 _log = logging.getLogger("reroom.store")
 
 
@@ -62,6 +69,8 @@ class RedisJobStore(JobStore):
     ``lease_seconds``: a worker that has not renewed its lease for this long counts as dead.
     ``job_ttl``: seconds that the record of a job is kept after its end.
     ``pricing``: by which the usage of jobs is counted; the same in all processes.
+    ``letters_ttl``: seconds that photos of dead letters are kept. ``events_ttl``: seconds that a finished job's events
+    are kept, previews among them; its record, with the outcome, is kept longer.
     ``clock``: a simulation's clock, in seconds since 1970; None is the Redis server's.
     Raises ValueError for a URL that is not Redis's.
     """
@@ -75,6 +84,8 @@ class RedisJobStore(JobStore):
         job_ttl: int = 7 * 86400,
         decline_seconds: float = DECLINE_SECONDS,
         pricing: Pricing | None = None,
+        letters_ttl: int = 0,
+        events_ttl: int = EVENTS_TTL,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._client = connect(url, max_connections=_CONNECTIONS, retries=3)
@@ -89,7 +100,8 @@ class RedisJobStore(JobStore):
         self._ending: dict[str, Any] = {
             "pricing": self._pricing,
             "ttl": job_ttl,
-            "events_ttl": min(job_ttl, EVENTS_TTL),
+            "events_ttl": min(job_ttl, events_ttl),
+            "keep_letters_ms": min(job_ttl, letters_ttl) * 1000,
             "dead_letters": DEAD_LETTERS,
             "max_deliveries": MAX_DELIVERIES,
             "max_outages": MAX_OUTAGES,
@@ -115,12 +127,13 @@ class RedisJobStore(JobStore):
         max_waiting: int | None = None,
         reservation: Reservation | None = None,
         admission: Admission | None = None,
-    ) -> None:
+    ) -> int | None:
         reply = await self._call(
             "submit",
             job=job.id,
             record=record.to_fields(job),
             change=record.status_change(JobState.QUEUED),
+            cancel_after_ms=None if job.cancel_after is None else int(job.cancel_after * 1000),
             max_waiting=max_waiting,
             reservation=reservation_args(reservation, reservation.seconds) if reservation else None,
             admission=admission_args(admission, job) if admission else None,
@@ -133,6 +146,9 @@ class RedisJobStore(JobStore):
                 raise QuotaExceeded(limit, taken)
             case ["reserved"]:
                 raise ReservationLost(reservation.name if reservation else "")
+            case ["ok", int(position)]:
+                return position
+        return None
 
     async def reserve(self, reservation: Reservation, seconds: float) -> bool:
         return bool(await self._call("reserve", reservation=reservation_args(reservation, seconds)))
@@ -163,9 +179,8 @@ class RedisJobStore(JobStore):
             raise ValueError(f"job {job_id} is not finished")
 
     async def queue_position(self, job_id: str) -> int | None:
-        with redis_calls():
-            rank: Any = await self._client.zrank(self._keys.waiting, job_id)
-        return None if rank is None else int(rank)
+        position: int | None = await self._call("position", job=job_id)
+        return position
 
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         if not worker or worker == PARKED or " " in worker:
@@ -298,9 +313,8 @@ class RedisJobStore(JobStore):
         )
 
     async def to_clean(self) -> list[str]:
-        with redis_calls():
-            found: Any = await self._client.zrange(self._keys.cleanup, 0, _CLEAN_AT_ONCE - 1)
-        return list(found)
+        found: list[str] = await self._call("to_clean", count=_CLEAN_AT_ONCE)
+        return found
 
     async def cleaned(self, job_ids: list[str]) -> None:
         await self._call("cleaned", jobs=job_ids)
@@ -315,6 +329,35 @@ class RedisJobStore(JobStore):
                 count += await self._call("unstore_forgotten", jobs=list(entries))
             if not cursor:
                 return count
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        with redis_calls():
+            found: Any = await self._client.xrevrange(self._keys.dead)
+        return [
+            DeadLetter(
+                id=entry,
+                job_id=fields["job"],
+                code=fields["code"],
+                detail=fields["detail"],
+                attempts=int(fields["attempts"]),
+                at=int(entry.partition("-")[0]) / 1000,
+            )
+            for entry, fields in found
+        ]
+
+    async def replay(self, letter: DeadLetter) -> None:
+        reply = await self._call(
+            "replay",
+            job=letter.job_id,
+            letter=letter.id,
+            nonce=uuid.uuid4().hex,
+            queued=record.status_change(JobState.QUEUED),
+        )
+        if reply != "queued":
+            raise NotReplayed(_NOT_REPLAYED[reply])
+
+    async def drop(self, letter: DeadLetter) -> None:
+        await self._call("drop", job=letter.job_id, letter=letter.id)
 
     async def ping(self) -> None:
         with redis_calls():

@@ -213,18 +213,24 @@ def test_a_retry_after_of_an_hour_is_not_waited_for(client: Any, service: Servic
     assert len(service.requests) == 1
 
 
-def test_submit_is_repeated_when_nothing_was_stored(client: Any, service: Service) -> None:
-    service.faults[SUBMIT] = [BUSY]
-    assert client.submit(b"x").job_id == JOB
-    assert len(service.requests) == 2
+IN_USE = (409, {"retry-after": "0"}, problem(409, "idempotency_key_in_use"))
 
 
-@pytest.mark.parametrize("fault", [(CUT, {}, b""), (503, {}, b"<html>proxy"), (502, {}, b"")])
-def test_submit_is_not_repeated_when_it_may_have_been_taken(
-    client: Any, service: Service, fault: Any
-) -> None:
+@pytest.mark.parametrize("fault", [BUSY, (CUT, {}, b""), (503, {}, b"<html>proxy"), (502, {}, b""), IN_USE])
+def test_submit_is_repeated_under_the_same_key(client: Any, service: Service, fault: Any) -> None:
+    """The service may have taken it; by the key it makes no second job of it."""
     service.faults[SUBMIT] = [fault]
-    with pytest.raises((reroom.ConnectionFailed, reroom.ServerError)):
+    assert client.submit(b"x").job_id == JOB
+    assert len(service.keys) == 2
+    assert len(set(service.keys)) == 1
+    client.submit(b"x")
+    assert len(set(service.keys)) == 2
+
+
+@pytest.mark.parametrize("code", ["upload_used", "no_such_upload"])
+def test_submit_is_not_repeated_when_it_was_refused(client: Any, service: Service, code: str) -> None:
+    service.faults[SUBMIT] = [(409, {}, problem(409, code))]
+    with pytest.raises(reroom.Conflict):
         client.submit(b"x")
     assert len(service.requests) == 1
 

@@ -59,15 +59,18 @@ local function begin_declined()
 end
 
 local function begin_new()
+  take_in()
   while true do
-    local reply = redis.call('XREADGROUP', 'GROUP', GROUP, args.worker, 'COUNT', 1, 'STREAMS', QUEUE, '>')
-    if not reply then
+    local owner, id = next_turn()
+    if not owner then
       return false
     end
-    local entry = reply[1][2][1]
-    if begin(entry[2][2], entry[1]) then
+    -- A worker or an API of an older version may have begun or ended it.
+    if redis.call('ZSCORE', WAITING, id) and begin(id, redis.call('HGET', JOB .. id, 'entry') or '0-0') then
+      take_turn(owner, id)
       return true
     end
+    leave_line(owner, id)
   end
 end
 

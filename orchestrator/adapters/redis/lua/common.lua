@@ -1,5 +1,6 @@
 -- This text precedes every script. scripts.py puts constants before it: the keys (QUEUE, JOB ...), GROUP, PARKED, every
--- state of a job (QUEUED ...) and TERMINAL; and quota.lua. ARGV[1] is a JSON object. Scripts that end jobs get 'pricing'.
+-- state of a job (QUEUED ...), TERMINAL, HIGH and BONUS; turns.lua and quota.lua. ARGV[1] is a JSON object. Scripts that
+-- end jobs get 'pricing'.
 local args = cjson.decode(ARGV[1])
 
 -- All times come from the Redis server, because the clocks of workers may differ. Only tests pass a clock.
@@ -46,7 +47,7 @@ local function ready()
 end
 
 local function running()
-  return redis.call('XPENDING', QUEUE, GROUP)[1] - redis.call('ZCARD', DELAYED) - redis.call('ZCARD', DECLINED)
+  return redis.call('XLEN', QUEUE) - redis.call('ZCARD', WAITING)
 end
 
 -- Appends the event of a change to the job's stream and writes its fields into the job's record.
@@ -62,18 +63,21 @@ end
 local function forget_entry(id, entry)
   redis.call('XACK', QUEUE, GROUP, entry)
   redis.call('XDEL', QUEUE, entry)
+  leave_line(redis.call('HGET', JOB .. id, 'owner') or '', id)
   redis.call('ZREM', WAITING, id)
   redis.call('ZREM', DELAYED, id)
   redis.call('ZREM', DECLINED, id)
+  redis.call('ZREM', DEADLINES, id)
 end
 
 local function terminate(id, entry, change, ...)
   apply(id, change, ...)
   forget_entry(id, entry)
-  local status = redis.call('HGET', JOB .. id, 'status')
-  QUOTA.settle(redis.call('HGET', JOB .. id, 'owner') or '', id, status, change.measured or {}, args.pricing)
-  if status ~= COMPLETED then
-    redis.call('ZADD', CLEANUP, NOW_MS, id)
+  local job = redis.call('HMGET', JOB .. id, 'status', 'letter', 'owner')
+  QUOTA.settle(job[3] or '', id, job[1], change.measured or {}, args.pricing)
+  if job[1] ~= COMPLETED then
+    -- A dead letter may be replayed for a while, so it keeps its photo.
+    redis.call('ZADD', CLEANUP, job[2] and NOW_MS + args.keep_letters_ms or NOW_MS, id)
   end
   redis.call('EXPIRE', JOB .. id, args.ttl)
   redis.call('EXPIRE', EVENTS .. id, args.events_ttl)
@@ -81,8 +85,9 @@ end
 
 local function dead_letter(id, code, detail)
   local attempts = redis.call('HGET', JOB .. id, 'attempts')
-  redis.call('XADD', DEAD, 'MAXLEN', '~', args.dead_letters, '*',
+  local letter = redis.call('XADD', DEAD, 'MAXLEN', '~', args.dead_letters, '*',
     'job', id, 'code', code, 'detail', detail, 'attempts', attempts)
+  redis.call('HSET', JOB .. id, 'letter', letter)
 end
 
 -- The fence: whether this lease may still write.
@@ -146,14 +151,19 @@ local function cancel_requested(id)
   return redis.call('HGET', JOB .. id, 'cancel_requested') == '1'
 end
 
--- Ends a job that must not be begun: it has ended, was cancelled, or has used up its attempts. Returns whether it was one
--- of those.
+local function is_late(id)
+  local deadline = redis.call('ZSCORE', DEADLINES, id)
+  return deadline and tonumber(deadline) <= NOW_MS
+end
+
+-- Ends a job that must not be begun: it has ended, was cancelled, is past its deadline, or has used up its attempts.
+-- Returns whether it was one of those.
 local function settle(id, entry)
   local job = redis.call('HMGET', JOB .. id, 'status', 'entry', 'cancel_requested', 'attempts')
   if not job[1] or TERMINAL[job[1]] or job[2] ~= entry then
     forget_entry(id, entry)
     return true
-  elseif job[3] == '1' then
+  elseif job[3] == '1' or is_late(id) then
     terminate(id, entry, args.cancelled)
     return true
   elseif tonumber(job[4]) >= args.max_deliveries then
@@ -170,24 +180,59 @@ local function just_started()
   return uptime * 1000 < args.lease_ms
 end
 
+-- Whether stream id a comes before b.
+local function before(a, b)
+  local a_ms, a_seq = string.match(a, '(%d+)-(%d+)')
+  local b_ms, b_seq = string.match(b, '(%d+)-(%d+)')
+  if a_ms == b_ms then
+    return tonumber(a_seq) < tonumber(b_seq)
+  end
+  return tonumber(a_ms) < tonumber(b_ms)
+end
+
+-- The entries whose lease has run out, oldest first. Each worker is asked for its own, because PARKED has very many.
+local function expired()
+  local found = {}
+  for _, worker in ipairs(consumers()) do
+    local from, page = '-', {}
+    if worker.pending > 0 then
+      repeat
+        page = redis.call('XPENDING', QUEUE, GROUP, 'IDLE', args.lease_ms, from, '+', 100, worker.name)
+        for _, pending in ipairs(page) do
+          from = '(' .. pending[1]
+          found[#found + 1] = pending[1]
+        end
+      until #page < 100
+    end
+  end
+  table.sort(found, before)
+  return found
+end
+
 -- Calls visit(id, entry) for every entry whose lease has run out, oldest first, until visit returns true.
 local function each_expired(visit)
-  local from, page = '-', nil
-  repeat
-    page = redis.call('XPENDING', QUEUE, GROUP, 'IDLE', args.lease_ms, from, '+', 100)
-    for _, pending in ipairs(page) do
-      local entry = pending[1]
-      from = '(' .. entry
-      if pending[2] ~= PARKED then
-        if just_started() then return false end
-        local found = redis.call('XRANGE', QUEUE, entry, entry)[1]
-        if not found then
-          redis.call('XACK', QUEUE, GROUP, entry)
-        elseif visit(found[2][2], entry) then
-          return true
-        end
-      end
+  for _, entry in ipairs(expired()) do
+    if just_started() then return false end
+    local found = redis.call('XRANGE', QUEUE, entry, entry)[1]
+    if not found then
+      redis.call('XACK', QUEUE, GROUP, entry)
+    elseif visit(found[2][2], entry) then
+      return true
     end
-  until #page < 100
+  end
   return false
+end
+
+-- Lines up the jobs of all entries that nobody has read: the one that was just submitted, and those that an older version
+-- submitted, whose workers read the stream in its order.
+local function take_in()
+  while true do
+    local reply = redis.call('XREADGROUP', 'GROUP', GROUP, PARKED, 'COUNT', 100, 'STREAMS', QUEUE, '>')
+    if not reply then
+      return
+    end
+    for _, entry in ipairs(reply[1][2]) do
+      line_up(entry[2][2], NOW_MS)
+    end
+  end
 end

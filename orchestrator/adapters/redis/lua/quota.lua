@@ -129,13 +129,19 @@ function QUOTA.unstore(id)
   end
 end
 
+function QUOTA.enter(owner, id, held)
+  local day, month, service = QUOTA.periods(owner, held.day)
+  redis.call('HSET', RESERVED .. owner, id, cjson.encode(held))
+  QUOTA.add(day, 'reserved', held.ms, QUOTA.KEEP_DAY)
+  QUOTA.add(month, 'reserved', held.ms, QUOTA.KEEP_MONTH)
+  QUOTA.add(service, 'reserved', QUOTA.micros(held.ms, held.price), QUOTA.KEEP_MONTH)
+  return service
+end
+
 function QUOTA.reserve(owner, id, asked, pricing)
-  local day, month, service = QUOTA.periods(owner, asked.day)
-  redis.call('HSET', RESERVED .. owner, id, cjson.encode(
-    {day = asked.day, ms = asked.ms, price = pricing.price, style = asked.style, tier = asked.tier}))
-  QUOTA.add(day, 'reserved', asked.ms, QUOTA.KEEP_DAY)
-  QUOTA.add(month, 'reserved', asked.ms, QUOTA.KEEP_MONTH)
-  QUOTA.add(service, 'reserved', QUOTA.micros(asked.ms, pricing.price), QUOTA.KEEP_MONTH)
+  local held = {day = asked.day, ms = asked.ms, price = pricing.price, style = asked.style, tier = asked.tier}
+  local service = QUOTA.enter(owner, id, held)
+  redis.call('HSET', JOB .. id, 'quota', cjson.encode(held))
   QUOTA.store(owner, id, asked.bytes, asked.objects)
   QUOTA.alert(pricing, service, string.sub(asked.day, 1, 7))
 end
@@ -168,10 +174,20 @@ function QUOTA.settle(owner, id, outcome, measured, pricing)
   QUOTA.add(of, kind .. ':ms', ms, QUOTA.KEEP_USAGE)
   QUOTA.add(of, kind .. ':micros', micros, QUOTA.KEEP_USAGE)
   if pricing.billed then
-    QUOTA.send('usage_' .. id, 'usage', {job = id, owner = owner, day = held.day, style = held.style, tier = tier,
+    -- A job that was replayed ends more than once.
+    local ends = redis.call('EXISTS', JOB .. id) == 1 and redis.call('HINCRBY', JOB .. id, 'ends', 1) or 1
+    QUOTA.send('usage_' .. id .. (ends > 1 and '_' .. ends or ''), 'usage', {job = id, owner = owner, day = held.day, style = held.style, tier = tier,
       outcome = outcome, ms = ms, micros = micros})
   end
   QUOTA.alert(pricing, service, string.sub(held.day, 1, 7))
+end
+
+-- Reserves anew for a job that had ended and waits again, whatever the limits say: an administrator wants it.
+function QUOTA.reserve_again(id)
+  local job = redis.call('HMGET', JOB .. id, 'owner', 'quota')
+  if job[2] then
+    QUOTA.enter(job[1] or '', id, cjson.decode(job[2]))
+  end
 end
 
 -- Settles jobs of the owner that have ended without it: a script of an older version has ended them.

@@ -1,8 +1,9 @@
--- args: job, record = {name, value, ...}, change, max_waiting (or null), reservation = {name, owner, ms} (or null),
--- admission = {owner, plan, day, ms, bytes, objects, style, tier} (or null), pricing.
--- Returns {'ok'}, {'full', number of waiting jobs}, {'reserved'} (by another owner) or {'quota', limit, what is taken}.
+-- args: job, record = {name, value, ...}, change, max_waiting (or null), cancel_after_ms (or null), reservation = {name,
+-- owner, ms} (or null), admission = {owner, plan, day, ms, bytes, objects, style, tier} (or null), pricing.
+-- Returns {'ok', position in the queue (or nil)}, {'full', number of waiting jobs}, {'reserved'} (by another owner) or
+-- {'quota', limit, what is taken}.
 if redis.call('EXISTS', JOB .. args.job) == 1 then
-  return {'ok'}
+  return {'ok', position_of(args.job)}
 end
 local reservation = args.reservation
 if reservation and redis.call('GET', RESERVATION .. reservation.name) ~= reservation.owner then
@@ -24,7 +25,11 @@ local entry = redis.call('XADD', QUEUE, '*', 'job', args.job)
 redis.call('ZADD', WAITING, order, args.job)
 redis.call('HSET', JOB .. args.job, 'entry', entry, 'order', order, 'begun', '0', unpack(args.record))
 apply(args.job, args.change)
+take_in()
+if args.cancel_after_ms then
+  redis.call('ZADD', DEADLINES, NOW_MS + args.cancel_after_ms, args.job)
+end
 if reservation then
   redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
 end
-return {'ok'}
+return {'ok', position_of(args.job)}

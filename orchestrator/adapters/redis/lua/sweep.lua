@@ -19,6 +19,17 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DECLINED, '-inf', NOW_MS - args.
   end
   ended = ended + 1
 end
+-- A job past its deadline is cancelled: at once while it waits, by its worker while it runs.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', NOW_MS)) do
+  local job = redis.call('HMGET', JOB .. id, 'status', 'entry')
+  redis.call('ZREM', DEADLINES, id)
+  if job[1] == QUEUED then
+    terminate(id, job[2], args.cancelled)
+    ended = ended + 1
+  elseif job[1] then
+    redis.call('HSET', JOB .. id, 'cancel_requested', '1', 'updated_at', NOW)
+  end
+end
 for _, worker in ipairs(consumers()) do
   if worker.pending == 0 and worker.idle > 3 * args.lease_ms then
     redis.call('XGROUP', 'DELCONSUMER', QUEUE, GROUP, worker.name)

@@ -1,0 +1,2 @@
+-- args: job. Returns the number of jobs that probably begin before it, or nil when it does not wait.
+return position_of(args.job)

@@ -1,0 +1,32 @@
+-- args: job, letter (entry of its dead letter), nonce, queued (a change). Makes a failed job wait again, as if it were new,
+-- except that its attempts go on being numbered. Returns 'queued', 'missing', 'not_failed' or 'cleaned' (its photo is gone).
+local id = args.job
+if redis.call('EXISTS', DONE .. args.nonce) == 1 then
+  return 'queued'
+end
+local status = redis.call('HGET', JOB .. id, 'status')
+if not status then
+  return 'missing'
+elseif status ~= FAILED then
+  return 'not_failed'
+end
+local due = redis.call('ZSCORE', CLEANUP, id)
+if not due or tonumber(due) <= NOW_MS then
+  return 'cleaned'
+end
+ensure_queue()
+local order = redis.call('HINCRBY', STATS, 'order', 1)
+local entry = redis.call('XADD', QUEUE, '*', 'job', id)
+redis.call('ZADD', WAITING, order, id)
+-- Who watches the job from its beginning must not be told its earlier end.
+redis.call('DEL', EVENTS .. id)
+redis.call('HDEL', JOB .. id, 'error', 'letter', 'preview_seq', 'declined_at')
+redis.call('HSET', JOB .. id, 'entry', entry, 'order', order, 'attempts', '0', 'outages', '0')
+apply(id, args.queued, 'number', '0')
+redis.call('PERSIST', JOB .. id)
+redis.call('ZREM', CLEANUP, id)
+redis.call('XDEL', DEAD, args.letter)
+take_in()
+QUOTA.reserve_again(id)
+redis.call('SET', DONE .. args.nonce, id, 'EX', 60)
+return 'queued'

@@ -1,0 +1,74 @@
+"""Does a request once, however often its client sends it: ``Idempotency-Key``, by the rules that Stripe made common.
+
+A key is the caller's own. For a day, the same request with the same key gets the first one's answer. Nothing is kept of
+a request that failed, so it may be sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from orchestrator.ports import Answered, Begun, OnceStore, PortError
+
+KEEP_SECONDS = 86400
+"""How long an answer is kept."""
+
+log = logging.getLogger(__name__)
+
+
+class Once:
+    """``lock_seconds``: how long a try may take. If its process dies, another try may begin after that time."""
+
+    def __init__(self, store: OnceStore, *, lock_seconds: float) -> None:
+        self._store, self._lock_seconds = store, lock_seconds
+
+    async def knows(self, owner: str, key: str) -> bool:
+        """Whether the key was used, so that an answer may be there. Raises Unavailable."""
+        return await self._store.knows(_name(owner, key))
+
+    async def do(
+        self, owner: str, key: str, fingerprint: str, run: Callable[[Begun], Awaitable[str]]
+    ) -> tuple[str, bool]:
+        """The answer, and whether it is that of an earlier request. ``run`` does the request and returns its answer.
+
+        ``fingerprint`` is the same for equal requests (:func:`fingerprint_of`). Raises InFlight while another request
+        with this key is being done, AnotherRequest when the key was used for another one, Unavailable, and whatever
+        ``run`` raises, after which the key is free.
+        """
+        name, token = _name(owner, key), uuid.uuid4().hex
+        found = await self._store.begin(
+            name, fingerprint, token, lock_seconds=self._lock_seconds, seconds=KEEP_SECONDS
+        )
+        if isinstance(found, Answered):
+            return found.answer, True
+        try:
+            answer = await run(found)
+        except BaseException:
+            await asyncio.shield(self._settle(self._store.forget(name, token)))
+            raise
+        await asyncio.shield(self._settle(self._store.answer(name, token, answer)))
+        return answer, False
+
+    async def _settle(self, call: Awaitable[None]) -> None:
+        """If this fails, the next try finds by its id what this one did."""
+        try:
+            await call
+        except PortError as error:
+            log.warning("the end of a request with an idempotency key was not recorded: %s", error)
+
+
+def fingerprint_of(operation: str, fields: dict[str, Any]) -> str:
+    """A digest that is equal for equal requests. Large fields are given as digests of their own."""
+    text = msgspec.json.encode([operation, fields], order="deterministic")
+    return hashlib.sha256(text).hexdigest()
+
+
+def _name(owner: str, key: str) -> str:
+    return hashlib.sha256(f"{owner}\n{key}".encode()).hexdigest()
