@@ -96,9 +96,18 @@ class RedisUsage(Usage, Outbox):
         return sum(map(_number, sums))
 
     async def take(self, taker: str, patience: float) -> list[Outgoing]:
+        try:
+            return await self._take(taker, patience)
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+        # The first time, or after everything in Redis was lost.
+        await self._make_group()
+        return await self._take(taker, patience)
+
+    async def _take(self, taker: str, patience: float) -> list[Outgoing]:
         outbox = self._keys.outbox
         with redis_calls():
-            await self._ensure_group()
             due = await self._due(patience)
             tries = {str(each["message_id"]): int(each["times_delivered"]) + 1 for each in due}
             taken: Any = []
@@ -128,12 +137,13 @@ class RedisUsage(Usage, Outbox):
         due = [each for each in pending if each["time_since_delivered"] >= 1000 * _pause(each, patience)]
         return due[:_AT_ONCE]
 
-    async def _ensure_group(self) -> None:
-        try:
-            await self._client.xgroup_create(self._keys.outbox, _SENDERS, id="0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+    async def _make_group(self) -> None:
+        with redis_calls():
+            try:
+                await self._client.xgroup_create(self._keys.outbox, _SENDERS, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
 
     async def sent(self, event: Outgoing) -> None:
         with redis_calls():
