@@ -105,7 +105,7 @@ async def _count(connection: Connection, handler: BaseRouteHandler) -> None:
     except Unavailable as error:
         if rule_of(handler).scope is not None:
             raise
-        log.warning("a request is not counted: %s", error)
+        log.debug("a request is not counted: %s", error)
         return
     connection.scope["state"][_STATES] = states
     refusing = [state for state in states if state.refused]

@@ -17,8 +17,8 @@ from orchestrator.domain.usage import Admission, Budget, Pricing
 from orchestrator.services.deliveries import Deliveries
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
+from tests.support.billing import KEY, Receiver, receiving
 from tests.support.jobs import a_job, claim
-from tests.support.receiver import KEY, Receiver, receiving
 
 PRICING = Pricing(price=3_600_000, currency="EUR", budget=Budget(micros=3000, alerts=[0.5]), billed=True)
 """A second costs 0.001."""

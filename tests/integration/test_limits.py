@@ -19,7 +19,7 @@ from orchestrator.domain.keys import Scope
 from orchestrator.settings import Settings
 from stack.redis import RedisServer
 from tests.support.api_server import ADMIN_TOKEN, SIGNING_KEY, Api, photo, problem, running_api
-from tests.support.receiver import SECRET, Receiver, receiving
+from tests.support.billing import SECRET, Receiver, receiving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
