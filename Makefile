@@ -30,7 +30,8 @@ TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
 RELEASE := $(if $(wildcard export/bundles/$(BUNDLE).toml),$(if $(wildcard releases/$(BUNDLE)/live),,releases/$(BUNDLE)/live))
 INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
-.PHONY: help driver setup demo up test check gate lint docs export dollhouse bench clean .venv .triton .perf typescript
+.PHONY: help driver setup demo up test check gate lint docs export dollhouse bench bench-gpu gpu-benches clean .venv .triton \
+	.perf typescript
 .DELETE_ON_ERROR:
 
 help:  ## print this
@@ -50,6 +51,8 @@ help:  ## print this
 	@echo 'make export BUNDLE=tiny                               make releases/BUNDLE from its weights'
 	@echo 'make bench                                            measure speed, into benchmarks/results: about 12 minutes on'
 	@echo '                                                      two idle CPU cores'
+	@echo 'make bench-gpu [BUNDLE=sd15]                          measure every quality and batch on an NVIDIA GPU, beside'
+	@echo '                                                      diffusers; locks nothing: see docs/gpu.md'
 	@echo 'make dollhouse [MINUTES=150]                          train the small models anew and publish them: 2.5 hours on'
 	@echo '                                                      two CPU cores, about 15 minutes on a GPU; goes on when'
 	@echo '                                                      run again'
@@ -77,7 +80,7 @@ up: driver $(SERVER) $(TRITON) $(RELEASE)
 		--device '$(DEVICE)'
 
 test: $(TESTS) $(TRITON) $(PERF) typescript
-	@setup/system.sh redis-server libseccomp2
+	@setup/system.sh redis-server libseccomp2 promtool amtool
 	$(VENV) -m pytest
 
 check: lint test
@@ -116,6 +119,16 @@ bench: $(TESTS) $(TRITON) $(PERF)
 	$(VENV) -m benchmarks.perf
 	$(VENV) -m benchmarks.overhead
 
+# Alone, DEVICE and BUNDLE mean others here, and DEVICE chooses prerequisites when the file is read: hence another make.
+bench-gpu:
+	@$(MAKE) --no-print-directory gpu-benches DEVICE='$(if $(filter auto,$(DEVICE)),cuda,$(DEVICE))' \
+		BUNDLE='$(if $(filter file,$(origin BUNDLE)),sd15,$(BUNDLE))'
+
+gpu-benches: driver $(TESTS) $(TRITON)
+	@setup/system.sh libseccomp2
+	$(if $(filter cuda,$(DEVICE)),$(VENV) -m benchmarks.device_check)
+	$(VENV) -m benchmarks.gpu --device '$(DEVICE)' --bundle '$(BUNDLE)'
+
 clean:
 	rm -rf .venv .triton .perf .run build tests/typescript/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
@@ -145,7 +158,7 @@ $(DOCS): $(SERVER)
 # Before gigabytes are fetched for a GPU that is not there.
 driver:
 	@test '$(DEVICE)' != cuda || $(or $(PYTHON),python3) -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null || { \
-		echo 'DEVICE=cuda needs an NVIDIA GPU and its driver, and there is no libcuda.so.1 here: leave DEVICE out'; exit 1; }
+		echo 'DEVICE=cuda needs an NVIDIA GPU and its driver, and there is no libcuda.so.1 here: set DEVICE=cpu'; exit 1; }
 
 .triton/.installed: ORT := requirements/onnxruntime.txt
 .triton/.installed: NEVER := onnxruntime-gpu

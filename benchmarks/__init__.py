@@ -4,17 +4,27 @@
     python -m benchmarks.overhead          how much of that lies outside the denoiser, or in no model at all?
     python -m benchmarks.batching          what do several jobs at once gain?
     python -m benchmarks.reuse             how much sooner does the second style of a photo come?
-    python -m benchmarks.tiers             what does a picture of each quality cost, in operations?
+    python -m benchmarks.tiers             what does a picture of each quality cost, in operations, seconds, quality?
+    python -m benchmarks.profile           how long do the graphs take here, by size and batch? (into the release)
+    python -m benchmarks.load              two Tritons under mixed load: what does cost-aware routing gain?
     python -m benchmarks.perf              perf_analyzer on every model; also writes its input files for people
     python -m benchmarks.stubs             what do jobs notice when the processes of Python models are killed?
     python -m benchmarks.attack            do honest clients wait while others attack the API?
     python -m benchmarks.tensorrt_gate     can TensorRT compile every fp16 graph for the GPUs that serve them?
     python -m benchmarks.device_check      does a GPU compute what the CPU does, and how much faster?
+    python -m benchmarks.gpu               how fast is each quality on a GPU, alone and in batches, beside diffusers?
 
-``make bench`` runs those from end_to_end to perf. Quality is measured by ``python -m dollhouse.evaluate``.
+``make bench`` runs those from end_to_end to perf, ``make bench-gpu`` the last two. Quality is measured by
+``python -m dollhouse.evaluate``.
 Benchmarks may import every island, and only tests import them. The goals of speed stand in their scripts.
 """
 
+import os
+
 from measuring import ROOT as ROOT
+
+# Before these libraries are imported: they name every optional package that they lack, and warn of every prompt.
+for library in ("TRANSFORMERS", "DIFFUSERS"):
+    os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 RESULTS = ROOT / "benchmarks" / "results"

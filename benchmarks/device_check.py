@@ -36,6 +36,7 @@ from export.proofs.parity import ANY, FP16, FP32, ParityError, Reference, compar
 from export.publish import graph_file, release_sizes, release_specs
 from export.spec import ModelSpec
 from measuring import report
+from measuring.gpu import Gpu
 from measuring.releases import Release, ready_release
 from stack.device import chosen_device
 from stack.process import StackError
@@ -158,15 +159,10 @@ def in_process(python: Path, folder: Path) -> Program:
     return program
 
 
-def card() -> dict[str, str]:
-    """The first GPU, as nvidia-smi has it; empty without that program."""
-    names = ("name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "power.limit")
-    command = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    return dict(zip(names, done.stdout.splitlines()[0].split(", "), strict=False))
+def card() -> dict[str, Any]:
+    """The first GPU, as its driver describes it; empty where that tells nothing."""
+    gpu = Gpu.found()
+    return {} if gpu is None else gpu.described
 
 
 def table(bundles: dict[str, Any]) -> Table:

@@ -7,11 +7,8 @@ Both sides get the same photo of the bundle's native size, prompt, start noise, 
 guidance and control scales, and both are warm. They take turns in one run, one restyle each, with a pause before
 each for threads that still spin; the ratio is the median of the pairs' ratios.
 
-Ours: a gRPC request to the model ``restyle`` of a real Triton, from the photo to the rounded picture with all
-events. On top of what diffusers does it detects objects and measures the result's quality (depth and edges of the
-result). Theirs, in this process: depth network in torch, cv2's Canny, StableDiffusionControlNetPipeline with both
-ControlNets, from the photo to the picture, in FP32; nothing crosses a process boundary. They run with torch's
-default number of threads, and with one thread as well, since small networks may be faster so.
+What each side does is described in ``benchmarks.sides``: from the photo to the picture, without finishing. diffusers
+runs with torch's default number of threads, and with one thread as well, since small networks may be faster so.
 
 That both make the same picture is measured too: each with its own depth and edges, before rounding. Ends with 1
 when they do not.
@@ -20,7 +17,6 @@ when they do not.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import time
 from collections.abc import Callable
@@ -34,18 +30,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS
+from benchmarks.sides import Diffusers, Ours
+from benchmarks.versus import PAUSE
+from export.bundle import load_bundle
 from measuring import report
 from measuring.gates import Gate
 from measuring.releases import Release, ready_release
-from measuring.sample import sample_request
-from measuring.service import Service
-from measuring.serving import served
-from reroom.triton import RestyleRequest
-from tests.oracle.baseline import DiffusersBaseline
 
 GOAL = Gate(at_most=0.6)
-PAUSE = 0.3
-"""Seconds before each restyle."""
 SAME = 1.0
 """How far the two pictures may differ anywhere, in levels of 255. One level of depth, rounded differently, moves them
 by some hundredths; a wrong step, prompt or hint by tens."""
@@ -69,23 +61,21 @@ class Comparison:
         return min(self.theirs, key=lambda threads: statistics.median(self.theirs[threads]))
 
 
-def _seconds(act: Callable[[], Any]) -> float:
+def _rested(act: Callable[[], float]) -> float:
     time.sleep(PAUSE)
-    begun = time.perf_counter()
-    act()
-    return time.perf_counter() - begun
+    return act()
 
 
 def compare(
-    ours: Callable[[], Any], theirs: Callable[[], Any], threads: list[int], rounds: int
+    ours: Callable[[], float], theirs: Callable[[], float], threads: list[int], rounds: int
 ) -> Comparison:
-    """Time both in turns. Each has run before."""
+    """Both in turns; each returns the seconds that it took, and has run before."""
     found = Comparison(theirs={count: [] for count in threads})
     for number in range(1, rounds + 1):
-        found.ours.append(_seconds(ours))
+        found.ours.append(_rested(ours))
         for count in threads:
             torch.set_num_threads(count)
-            found.theirs[count].append(_seconds(theirs))
+            found.theirs[count].append(_rested(theirs))
         latest = ", ".join(f"{seconds[-1]:.2f} s with {count}" for count, seconds in found.theirs.items())
         print(f"round {number} of {rounds}: {found.ours[-1]:.2f} s; diffusers {latest} threads", flush=True)
     return found
@@ -94,34 +84,21 @@ def compare(
 def measure(release: Release, rounds: int) -> dict[str, Any]:
     """Everything that goes into the JSON."""
     around = report.circumstances()
-    asked = sample_request(release)
-    prompt, negative_prompt = asked.prompt, asked.negative_prompt
-    assert isinstance(prompt, str)
-    assert isinstance(negative_prompt, str)
-    assert asked.latents is not None
-    noise = asked.latents[None]
-    baseline = DiffusersBaseline(release.facts["bundle"])
-
-    def theirs() -> np.ndarray[Any, Any]:
-        return baseline.restyle(asked.image, prompt, negative_prompt, noise)
-
+    usual, _ = load_bundle(release.facts["bundle"]).usual
     default = torch.get_num_threads()
-    with served(release) as server, asyncio.Runner() as runner:
-        service = Service(server.grpc, release)
-
-        async def exact(request: RestyleRequest) -> np.ndarray[Any, Any]:
-            return await service.exact(request)
-
+    with Ours(release) as ours, Diffusers.of(release) as theirs:
+        # Also the warm-up of both.
+        apart = np.abs(ours.exact(usual) - theirs.exact(usual))
+        ours.paint(usual, 1)
         try:
-            # Also the warm-up of both.
-            apart = np.abs(runner.run(exact(asked)) - theirs())
-            runner.run(service.answer(asked))
             found = compare(
-                lambda: runner.run(service.answer(asked)), theirs, sorted({1, default}, reverse=True), rounds
+                lambda: ours.paint(usual, 1),
+                lambda: theirs.paint(usual, 1),
+                sorted({1, default}, reverse=True),
+                rounds,
             )
         finally:
             torch.set_num_threads(default)
-            runner.run(service.__aexit__(None, None, None))
     return {
         "ratio_to_diffusers": found.ratio(default),
         "ratio_at_best_threads": found.ratio(found.best_threads),

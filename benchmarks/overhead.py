@@ -62,8 +62,9 @@ def shares(whole: float, stages: Mapping[str, float], models: Mapping[str, Count
         for group in BESIDE
         if (found := [seconds[name] for name in group if name in seconds])
     )
+    denoisers = sum(time for name, time in seconds.items() if name.startswith("denoiser"))
     return {
-        "outside_denoiser_share": 1.0 - seconds["denoiser"] / whole,
+        "outside_denoiser_share": 1.0 - denoisers / whole,
         "loop_overhead_share": 1.0 - (sum(seconds.values()) - hidden) / whole,
         "transport_share": 1.0 - sum(stages.values()) / whole,
         "stage_shares": {name: time / whole for name, time in stages.items()},

@@ -11,7 +11,7 @@ COPY client client
 COPY orchestrator orchestrator
 # A package index of your own: docker build --secret id=pip.conf,src=…
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    /opt/venv/bin/python -m pip install -c requirements/constraints.txt './client[triton]' . \
+    /opt/venv/bin/python -m pip install -c requirements/constraints.txt './client[triton]' '.[otel,sentry]' \
     && /opt/venv/bin/python -m compileall -q /opt/venv/lib
 
 FROM ${PYTHON}

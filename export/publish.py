@@ -7,7 +7,8 @@
         versions/<n>/release.json          the parts of version n; it never changes
         versions/<n>/tokenizer.json
         versions/<n>/report.html           for people, also as report.md; in figures proof.json
-        models/<model>/config.pbtxt        a Triton model repository of its own; all its versions are served, so that
+        versions/<n>/profile.json          added at any time: how long its graphs take on the device at hand
+    models/<model>/config.pbtxt        a Triton model repository of its own; all its versions are served, so that
         models/<model>/<n>/model.onnx      a release runs its own graphs while the next one arrives; a graph that a
                                            version has in common with an earlier one keeps the earlier number
 
@@ -39,6 +40,10 @@ BUNDLE_FILE = "bundle.toml"
 
 REPORTS = ("proof.json", "report.md", "report.html")
 """Names of a version's files that say what the exporting machine measured."""
+
+PROFILE = "profile.json"
+"""Name of a version's file that says how long its graphs take on one device; `restyle` passes it on. No export writes
+it, and a release works without it."""
 
 
 def live_version(release: Path) -> int:
@@ -86,6 +91,18 @@ def make_live(release: Path, version: int) -> None:
     new = release / f".{LIVE}.new"
     new.write_text(f"{version}\n")
     os.replace(new, release / LIVE)
+
+
+def add_profile(release: Path, document: Mapping[str, Any]) -> Path:
+    """Write the profile of the live version of the folder ``release``, or replace it at once; returns the file.
+
+    A server that runs goes on with what it read when it started. Raises FileNotFoundError when there is no version.
+    """
+    file = live_document(release).with_name(PROFILE)
+    new = file.with_name(f".{PROFILE}.new")
+    new.write_text(json.dumps(document, indent=1) + "\n")
+    os.replace(new, file)
+    return file
 
 
 def check_unpublished(target: Path, version: int) -> None:

@@ -56,24 +56,27 @@ def find_release(bundle: str) -> Release:
     return release
 
 
-def ready_release(bundle: str) -> Release:
+def ready_release(bundle: str, precision: str | None = None) -> Release:
     """The release of a bundle; where releases/ has none, one that is exported into .run, once for each state of its
-    file.
+    file. ``precision``: fp16 or fp32; None = that of the release in releases/, else the bundle's.
 
     That is for bundles that are too large for the repository. Raises BundleError when there is no such bundle, and
     RuntimeError, with the export's message, when it fails.
     """
     release = Release(ROOT / "releases" / bundle)
-    if _exported(release):
+    if _exported(release) and precision in (None, release.facts["precision"]):
         return release
-    load_bundle(bundle)
+    usual = load_bundle(bundle).precision
     digest = sha256((BUNDLES / f"{bundle}.toml").read_bytes()).hexdigest()[:12]
-    releases = ROOT / ".run" / "releases" / digest
+    other = precision not in (None, usual)
+    releases = ROOT / ".run" / "releases" / (f"{digest}-{precision}" if other else digest)
     release = Release(releases / bundle)
     if not _exported(release):
         print(f"exporting {bundle}, once …", flush=True)
         # In a process of its own, which gives back the memory that torch took.
         command = [sys.executable, "-m", "export", bundle, "--releases", str(releases)]
+        if other:
+            command[4:4] = ["--precision", str(precision)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{bundle} was not exported: {done.stderr.strip().splitlines()[-1]}")

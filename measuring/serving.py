@@ -19,10 +19,10 @@ JOBS = 4
 
 
 @contextmanager
-def served(release: Release) -> Iterator[TritonServer]:
-    """Triton with the whole model repository of a release, from start to end."""
+def served(release: Release, device: str | None = None) -> Iterator[TritonServer]:
+    """Triton with the whole model repository of a release, from start to end; ``device``: see ``triton_part``."""
     repositories = [ROOT / "model_repository", release.folder / "models"]
-    with TritonServer(repositories, release=release.folder) as server:
+    with TritonServer(repositories, release=release.folder, device=device) as server:
         yield server
 
 

@@ -9,7 +9,7 @@ import resource
 import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, aclosing, asynccontextmanager, closing
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
-from orchestrator.adapters.opening import open_adapters
+from orchestrator.adapters.opening import open_adapters, open_store
 from orchestrator.api.access import every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
@@ -36,10 +36,11 @@ from orchestrator.api.health import HealthChecks, HealthController
 from orchestrator.api.intake import Uploads
 from orchestrator.api.keys import KeysController
 from orchestrator.api.limiting import Limiter, add_rate_headers, admit
+from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.root import RootController
-from orchestrator.api.semantics import Methods, asked_method, refuse_coded_body
+from orchestrator.api.semantics import Methods, refuse_coded_body
 from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
@@ -48,11 +49,14 @@ from orchestrator.api.websocket import watch
 from orchestrator.photos.gate import PROCESSES, PhotoGate
 from orchestrator.ports import Outbox, Receiver, SignedFiles
 from orchestrator.programs.arguments import no_arguments
+from orchestrator.programs.observing import observed
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.connections import BoundedProtocol, Limits
+from orchestrator.server.exporting import DiskCollector, StoreCollector, exporting
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
+from orchestrator.services.costs import Costs
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.deliveries import Deliveries
 from orchestrator.services.direct_uploads import DirectUploads
@@ -61,6 +65,10 @@ from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
 from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings, SettingsError, load_settings, signing_bytes, variables
+from orchestrator.telemetry import CannotObserve, logs
+from orchestrator.telemetry.analytics import open_analytics
+from orchestrator.telemetry.metrics import REGISTRY
+from orchestrator.telemetry.shared import SharedMetrics
 
 UPLOADS_AT_ONCE = 16
 """The uploads of the largest size that the API's processes hold in memory together; more if they are smaller."""
@@ -94,7 +102,7 @@ ROUTES = (
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
 
-log = logging.getLogger("orchestrator.access")
+log = logging.getLogger("reroom.api")
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -114,7 +122,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     every_handler(app.routes)  # raises for a route that does not say who may use it
     # Wraps all answers, while Litestar's own middleware wraps only routes.
     timed = AnswerWithin(Methods(app.asgi_handler, app.routes), settings.answer_seconds)
-    app.asgi_handler = CrossOrigin(timed, settings.origins)
+    app.asgi_handler = Observed(CrossOrigin(timed, settings.origins))
     return app
 
 
@@ -132,13 +140,15 @@ def _lifespan(settings: Settings) -> Any:
 async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]:
     processes = max(1, PROCESSES // settings.api_processes)
     gate = PhotoGate(settings.max_pixels, processes, sandbox=settings.sandbox)
-    async with open_adapters(settings) as adapters, gate:
+    async with open_analytics(settings.analytics) as analytics, open_adapters(settings) as adapters, gate:
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         clients = Clients(settings.trusted_proxies)
         plans, pricing = settings.plans, settings.pricing
-        jobs = JobService(store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing)
+        jobs = JobService(
+            store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing, analytics=analytics
+        )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
-        submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes)
+        submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference))
         async with aclosing(submissions), _delivering(settings, adapters.outbox):
             yield Dependencies(
                 settings=settings,
@@ -188,7 +198,7 @@ def upload_budget(settings: Settings) -> UploadBudget:
 
 
 async def _finish_response(message: Message, scope: Scope) -> None:
-    """Add security headers to every answer, and log it without the query, which may contain a signature."""
+    """Add security headers to every answer."""
     if message["type"] != "http.response.start" or scope["type"] != ScopeType.HTTP:
         return
     headers = MutableScopeHeaders.from_message(message)
@@ -197,51 +207,67 @@ async def _finish_response(message: Message, scope: Scope) -> None:
     if has_caller(scope):
         # Caches know that answers to Authorization are not for others, but not those to X-API-Key or a ticket.
         headers.setdefault("Cache-Control", "no-store")
-    # The path as it was sent, because a decoded one may contain line breaks.
-    path = scope["raw_path"].decode("ascii", "replace")
-    log.info("%s %s %d", asked_method(scope), path, message["status"])
 
 
 def main() -> None:
     no_arguments("orchestrator.app", "The API: serves until SIGTERM or Ctrl-C.", variables())
     make_undumpable()
-    _log_to_stderr()
     try:
         settings = load_settings()
-    except SettingsError as error:
+        _log_to_stderr(settings)
+        if settings.open:
+            log.warning("REROOM_OPEN: whoever is on this machine may use the service without a key")
+        for warning in settings.warnings:
+            log.warning(warning)
+        if settings.api_processes == 1:
+            with _exporting(settings, REGISTRY), observed("api", settings):
+                uvicorn.run(create_app(settings), **_uvicorn(settings))
+            return
+        status = _serve_in_processes(settings)
+    except (SettingsError, CannotObserve) as error:
         sys.exit(str(error))
-    if settings.open:
-        log.warning("REROOM_OPEN: whoever is on this machine may use the service without a key")
-    for warning in settings.warnings:
-        log.warning(warning)
-    if settings.api_processes == 1:
-        uvicorn.run(create_app(settings), **_uvicorn(settings))
-        return
+    sys.exit(status)
+
+
+def _serve_in_processes(settings: Settings) -> int:
     try:
         sockets = bound(settings.host, settings.port)
     except OSError as error:
         sys.exit(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}")
     stop_seconds = settings.drain_seconds + ENDING_SECONDS
-    sys.exit(serve_in_processes(serve_in_process, settings.api_processes, sockets, stop_seconds))
+    if settings.metrics_port is None:
+        return serve_in_processes(serve_in_process, settings.api_processes, sockets, stop_seconds)
+    with closing(SharedMetrics()) as shared, _exporting(settings, shared):
+        return serve_in_processes(
+            serve_in_process, settings.api_processes, sockets, stop_seconds, shared.ended
+        )
+
+
+def _exporting(settings: Settings, counted: object) -> AbstractContextManager[None]:
+    """Serve ``counted`` and what the job store and the disk say, if the settings ask for it."""
+    collectors = [counted, StoreCollector(lambda: open_store(settings))]
+    if settings.r2_bucket_name is None:
+        collectors.append(DiskCollector(settings.storage_dir))
+    return exporting(settings.metrics_host, settings.metrics_port, *collectors)
 
 
 def serve_in_process(sockets: Sequence[socket.socket]) -> None:
     """The main function of each process when there are several."""
     make_undumpable()
-    _log_to_stderr()
     settings = load_settings()
-    try:
-        config = uvicorn.Config(create_app(settings), **_uvicorn(settings))
-    except Exception:
-        log.exception("the API cannot start")
-        sys.exit(uvicorn.config.STARTUP_FAILURE)
-    uvicorn.Server(config).run(list(sockets))
+    _log_to_stderr(settings)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(observed("api", settings))
+            config = uvicorn.Config(create_app(settings), **_uvicorn(settings))
+        except Exception:
+            log.exception("the API cannot start")
+            sys.exit(uvicorn.config.STARTUP_FAILURE)
+        uvicorn.Server(config).run(list(sockets))
 
 
-def _log_to_stderr() -> None:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
-    )
+def _log_to_stderr(settings: Settings) -> None:
+    logs.configure("api", settings.log_format, settings.log_level)
     # orchestrator.server.connections logs the same, with the reason and less often.
     logging.getLogger("uvicorn.error").addFilter(_without_secrets)
 

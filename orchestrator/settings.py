@@ -184,6 +184,27 @@ class Settings(StoreSettings):
     heartbeat_file: Path | None = Field(None, validation_alias="REROOM_HEARTBEAT_FILE")
     """A worker touches it every few seconds while it lives; for a container's health check."""
 
+    log_format: Literal["auto", "json", "text"] = Field("auto", validation_alias="REROOM_LOG_FORMAT")
+    """Lines of the log on stderr: ``json``, ``text``, or ``auto``: text on a terminal and JSON elsewhere."""
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", validation_alias="REROOM_LOG_LEVEL"
+    )
+    """The least severe lines that are logged."""
+    metrics_port: int | None = Field(None, ge=1, le=65535, validation_alias="REROOM_METRICS_PORT")
+    """The port of /metrics for Prometheus, of the API and of each worker; without it, none. Programs on one machine
+    need different ones. It asks for no password, so let only Prometheus reach it."""
+    metrics_host: str = Field("127.0.0.1", validation_alias="REROOM_METRICS_HOST")
+    """The address that /metrics listens at."""
+    otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Where OpenTelemetry traces are sent over HTTP, such as ``http://collector:4318``; without it, nowhere."""
+    trace_share: float = Field(1.0, ge=0, le=1, validation_alias="REROOM_TRACE_SHARE")
+    """The share of requests whose traces are recorded."""
+    sentry_dsn: SecretStr | None = Field(None, validation_alias="SENTRY_DSN")
+    """Where unexpected errors are reported, for Sentry; without it, only in the log."""
+    analytics: str = Field("", validation_alias="REROOM_ANALYTICS")
+    """Where events for product analytics go: the path of a file that gets JSON lines, or an http(s):// URL that takes
+    them by POST; without it, nowhere."""
+
     @field_validator("allowed_origins", "budget_alerts", "triton_urls", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -248,6 +269,20 @@ class Settings(StoreSettings):
                     ip_network(each, strict=False)
             except ValueError:
                 raise ValueError(f"{each!r} is neither an address nor a network such as 10.0.0.0/8") from None
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _a_collector(cls, value: str | None) -> str | None:
+        if value is not None and origin_of(value) is None:
+            raise ValueError("must be like http://collector:4318")
+        return value
+
+    @field_validator("analytics")
+    @classmethod
+    def _a_sink(cls, value: str) -> str:
+        if "://" in value and origin_of(value) is None:
+            raise ValueError("must be the path of a file, or an http:// or https:// URL")
         return value
 
     @field_validator("r2_endpoint_url")

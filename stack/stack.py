@@ -105,6 +105,8 @@ class Stack(Supervisor):
             "REROOM_API_PROCESSES": str(self.apis),
             "REROOM_DRAIN": str(DRAIN_SECONDS),
             "REROOM_OPEN": os.environ.get("REROOM_OPEN") or ("true" if is_loopback(self.host) else "false"),
+            # A person reads the logs of this stack, and the ends of them in its reports.
+            "REROOM_LOG_FORMAT": os.environ.get("REROOM_LOG_FORMAT") or "text",
             **self._env,
         }
         self._settings = env
@@ -122,7 +124,7 @@ class Stack(Supervisor):
             yield Part(
                 name=f"worker-{number}",
                 command=[*module, "orchestrator.worker"],
-                env=env,
+                env={**env, **own_metrics_port(env, number)},
                 stop_seconds=DRAIN_SECONDS + ENDING_SECONDS,
             )
 
@@ -137,6 +139,13 @@ class Stack(Supervisor):
     def devices(self) -> set[str]:
         """cpu, cuda or both, once it is started; empty with a tritonserver of PATH, which does not say."""
         return devices_in(devices_of(self.run / name) for name in self.triton_urls)
+
+
+def own_metrics_port(env: Mapping[str, str], number: int) -> dict[str, str]:
+    """The environment in which a worker's metrics have a port of their own: ``number`` after that of the API."""
+    name = "REROOM_METRICS_PORT"
+    port = env.get(name) or os.environ.get(name, "")
+    return {name: str(int(port) + number)} if port.isdecimal() else {}
 
 
 def host_in_url(host: str) -> str:

@@ -61,10 +61,14 @@ class StyleClassifier(nn.Module):
             pixels, (self.side, self.side), mode="bilinear", align_corners=False, antialias=True
         )
 
+    def features(self, pictures: Tensor) -> Tensor:
+        """FP32 [B,3,side,side], as ``prepare`` returns it → what its answer is read from, [B,F]."""
+        seen = self.body(pictures)
+        return torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], 1)
+
     def answer(self, pictures: Tensor) -> Tensor:
         """FP32 [B,3,side,side], as ``prepare`` returns it → logits [B,5]."""
-        seen = self.body(pictures)
-        return self.head(torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], 1))
+        return self.head(self.features(pictures))
 
     def forward(self, image: Tensor) -> Tensor:
         return self.answer(self.prepare(image))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 from unittest import mock
 
 import numpy as np
@@ -21,6 +21,7 @@ from diffusers import (
     StableDiffusionControlNetPipeline,
 )
 from numpy.typing import NDArray
+from torch import nn
 
 from export.networks.load import Network
 from export.seats import CONTROLNETS, DEFAULT_HINTS
@@ -93,9 +94,9 @@ def fresh_noise(scheduler: Any, seed: int) -> Iterator[None]:
     the step, from 1."""
     steps = iter(range(1, 1_000))
 
-    def drawn(shape: Sequence[int], **_: Any) -> torch.Tensor:
+    def drawn(shape: Sequence[int], *, device: Any = None, dtype: Any = None, **_: Any) -> torch.Tensor:
         generator = np.random.Generator(np.random.Philox(key=[seed, next(steps)]))
-        return torch.from_numpy(generator.standard_normal(tuple(shape), np.float32))
+        return torch.from_numpy(generator.standard_normal(tuple(shape), np.float32)).to(device, dtype)
 
     module = importlib.import_module(type(scheduler).__module__)
     if not hasattr(module, "randn_tensor"):
@@ -116,8 +117,8 @@ def photo_latents(photo: NDArray[np.uint8], vae: Network) -> NDArray[np.float32]
     """The scaled mean of the VAE's posterior, FP32 [1,4,h,w], of a photo UINT8 [H,W,3]."""
     signal = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1.0
     with torch.no_grad():
-        mean: torch.Tensor = vae.encode(signal).latent_dist.mean * vae.config.scaling_factor
-    return mean.numpy()
+        mean: torch.Tensor = vae.encode(signal.to(vae.device, vae.dtype)).latent_dist.mean
+    return (mean.float() * vae.config.scaling_factor).cpu().numpy()
 
 
 class _Guided:
@@ -146,7 +147,7 @@ class _ImageToImage(_Guided, StableDiffusionControlNetImg2ImgPipeline):
     def prepare_latents(
         self, image: torch.Tensor, timestep: torch.Tensor, *_: Any, **__: Any
     ) -> torch.Tensor:
-        return self.scheduler.add_noise(image, self.noise, timestep)
+        return self.scheduler.add_noise(image.to(self.noise), self.noise, timestep)
 
 
 class Pipeline:
@@ -183,16 +184,41 @@ class Pipeline:
         )
         self._pipeline.guidance_interval = guidance_interval
         self._pipeline.set_progress_bar_config(disable=True)
+        self._device, self._dtype = "cpu", torch.float32
+        self._decode: Callable[[torch.Tensor], torch.Tensor] = self._decoded
         alphas = scheduler.alphas_cumprod.double().numpy()
         self._noise_levels = np.sqrt((1.0 - alphas) / alphas)
+        self._levels: Iterator[float] = iter(())
         self._watch(scheduler)
 
+    def to(self, device: str, dtype: torch.dtype) -> Self:
+        """Compute there and in that type; what goes in and comes out stays as it is described. The networks move, so
+        whoever shares them finds them there."""
+        self._device, self._dtype = device, dtype
+        for network in (*self._pipeline.components.values(), self._decoder):
+            if isinstance(network, nn.Module):
+                # Not by diffusers' own method, which warns of every network that has nothing to keep in FP32.
+                nn.Module.to(network, device, dtype)
+        return self
+
+    def compile(self, mode: str) -> Self:
+        """Compile what takes the time: UNet, ControlNets and decoding. Each new shape is compiled at its first use.
+        ``mode``: torch.compile's."""
+        pipeline = self._pipeline
+        pipeline.unet = torch.compile(pipeline.unet, mode=mode)
+        nets = pipeline.controlnet.nets
+        for index, net in enumerate(nets):
+            nets[index] = torch.compile(net, mode=mode)
+        self._decode = torch.compile(self._decoded, mode=mode)
+        return self
+
     def _watch(self, scheduler: Any) -> None:
-        """Tell the pipeline the noise level of each step, whose timestep no attribute of it holds."""
+        """Tell the pipeline the noise level of each step, whose timestep no attribute of it holds. It is not read from
+        the timestep that the scheduler is given: on a GPU that would wait for every step's end."""
         scale_model_input = scheduler.scale_model_input
 
         def watched(sample: torch.Tensor, timestep: Any) -> torch.Tensor:
-            self._pipeline.level = self._noise_level(float(timestep))
+            self._pipeline.level = next(self._levels)
             scaled: torch.Tensor = scale_model_input(sample, timestep)
             return scaled
 
@@ -214,6 +240,14 @@ class Pipeline:
         the steps, ``more`` is for diffusers."""
         return self.picture(self.latents(steps, hints, noise, photo, seed, **more))
 
+    def pictures(self, latents: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As :meth:`picture`, of a batch: [N,4,h,w] → [N,H,W,3]."""
+        signal = self._decode(torch.from_numpy(latents).to(self._device, self._dtype))
+        image = self._pipeline.image_processor.postprocess(
+            signal, output_type="pt", do_denormalize=[True] * len(latents)
+        )
+        return image.permute(0, 2, 3, 1).float().cpu().double().numpy() * 255.0
+
     def latents(
         self,
         steps: int,
@@ -223,8 +257,11 @@ class Pipeline:
         seed: int = 0,
         **more: Any,
     ) -> NDArray[np.float32]:
-        """What the last step leaves, FP32 [1,4,h,w]: the pipeline's work but for decoding."""
-        drawn = torch.from_numpy(noise)
+        """What the last step leaves, FP32 [N,4,h,w]: the pipeline's work but for decoding. ``noise`` is [N,4,h,w] too,
+        as ``photo`` is; of several pictures ``more`` has as many prompts, in lists."""
+        levels = self._levels_of(steps)
+        self._levels = iter(levels)
+        drawn = torch.from_numpy(noise).to(self._device, self._dtype)
         if self._strength >= 1.0:
             more |= {"image": hints, "latents": drawn}
         else:
@@ -232,7 +269,7 @@ class Pipeline:
             self._pipeline.noise = drawn
             # The pipeline adds all of the noise that belongs to its first step: α·z + σ·α·ε. So that n times that noise
             # is left, it gets z − σ·(1 − n)·ε.
-            surplus = (1.0 - self._start_noise) * self._first_sigma(steps) * noise
+            surplus = (1.0 - self._start_noise) * levels[0] * noise
             more |= {
                 "image": torch.from_numpy((photo - surplus).astype(np.float32)),
                 "control_image": hints,
@@ -240,17 +277,20 @@ class Pipeline:
             }
         with fresh_noise(self._pipeline.scheduler, seed):
             answer = self._pipeline(num_inference_steps=steps, output_type="latent", **more)
-        return answer.images.numpy()
+        return answer.images.float().cpu().numpy()
 
-    @torch.no_grad()
     def picture(self, latents: NDArray[np.float32]) -> NDArray[np.float64]:
         """Latents FP32 [1,4,h,w] → the picture as the pipeline finishes it, FP64 [H,W,3] in 0..255, before rounding."""
-        vae = self._decoder
-        signal = vae.decode(torch.from_numpy(latents) / vae.config.scaling_factor, return_dict=False)[0]
-        image = self._pipeline.image_processor.postprocess(signal, output_type="pt", do_denormalize=[True])
-        return image[0].permute(1, 2, 0).double().numpy() * 255.0
+        return self.pictures(latents)[0]
 
-    def _first_sigma(self, steps: int) -> float:
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        vae = self._decoder
+        with torch.no_grad():
+            return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+
+    def _levels_of(self, steps: int) -> list[float]:
+        """The noise level at which each step begins that is run of ``steps``."""
         scheduler = self._pipeline.scheduler
         scheduler.set_timesteps(steps)
-        return self._noise_level(float(scheduler.timesteps[steps - int(steps * self._strength)]))
+        run = scheduler.timesteps[steps - int(steps * self._strength) :]
+        return [self._noise_level(float(timestep)) for timestep in run]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.adapters.redis import RedisJobStore, RedisOnceStore, RedisRates, RedisUsage, open_keys
 from orchestrator.adapters.storage.local import LocalStorage
+from orchestrator.adapters.storage.observed import observed
 from orchestrator.adapters.storage.s3 import open_s3
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
@@ -33,15 +34,7 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
     SettingsError."""
     async with AsyncExitStack() as stack:
         try:
-            store = RedisJobStore(
-                settings.redis_url,
-                prefix=settings.redis_prefix,
-                lease_seconds=settings.lease_seconds,
-                job_ttl=settings.job_ttl,
-                pricing=settings.pricing,
-                letters_ttl=settings.dead_letter_ttl,
-                events_ttl=settings.events_ttl,
-            )
+            store = _store(settings)
             stack.push_async_callback(store.aclose)
             once = RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)
             stack.push_async_callback(once.aclose)
@@ -55,7 +48,7 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
         except ValueError as error:
             raise _wrong(error) from error
         storage = await stack.enter_async_context(open_storage(settings))
-        yield Adapters(store, keys, once, storage, inference, rates, usage, usage)
+        yield Adapters(store, keys, once, observed(storage), inference, rates, usage, usage)
 
 
 @asynccontextmanager
@@ -71,8 +64,30 @@ async def open_jobs(settings: StoreSettings) -> AsyncIterator[JobStore]:
         await store.aclose()
 
 
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[JobStore]:
+    """The job store alone, closed at the end. Raises ValueError for a wrong URL."""
+    store = _store(settings)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
 def _wrong(error: ValueError) -> SettingsError:
     return SettingsError(f"wrong settings in the environment: {error}")
+
+
+def _store(settings: Settings) -> RedisJobStore:
+    return RedisJobStore(
+        settings.redis_url,
+        prefix=settings.redis_prefix,
+        lease_seconds=settings.lease_seconds,
+        job_ttl=settings.job_ttl,
+        pricing=settings.pricing,
+        letters_ttl=settings.dead_letter_ttl,
+        events_ttl=settings.events_ttl,
+    )
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ from orchestrator.services.analysis import TooBusy, TooSlow
 from orchestrator.services.direct_uploads import NoSuchUpload, UploadUsed
 from orchestrator.services.jobs import JobNotFinished, TooManyJobs
 from orchestrator.services.quotas import NotInPlan, OverLimit
+from orchestrator.telemetry import context
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ IDEMPOTENCY_FIELD = "idempotency-key"
 
 
 class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 9457. ``code`` is stable, for programs; ``field`` names the offending part of the request."""
+    """RFC 9457. ``code`` is stable, for programs; ``field`` names the offending part of the request; ``request_id`` is
+    that of the header X-Request-Id, by which the operator finds the request in the log."""
 
     type: str
     title: str
@@ -62,6 +64,7 @@ class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             description="With 402 and 429: the limits that refuse, by the names of RateLimit-Policy and of the plan"
         ),
     ] = msgspec.field(name="violated-policies", default=None)
+    request_id: str | None = None
 
 
 class Problem(Exception):
@@ -121,6 +124,7 @@ def _detail(problem: Problem, instance: str) -> ProblemDetail:
         field=problem.field,
         violated_policies=None if problem.violated is None else [problem.violated],
         instance=instance,
+        request_id=context.request_id.get() or None,
     )
 
 

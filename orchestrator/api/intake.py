@@ -11,6 +11,7 @@ from litestar import Request
 
 from orchestrator.api.budget import CountBytes, UploadBudget
 from orchestrator.api.clients import Clients
+from orchestrator.telemetry import metrics
 
 
 @dataclass(frozen=True)
@@ -35,5 +36,10 @@ class Uploads:
         """The intake of a request. Its ``count_bytes`` raises Problem when there are too many bytes; at the end of the
         block the counted bytes are free again."""
         client = self._clients.asking(request.client.host if request.client else None)
-        with self._budget.hold(client) as count_bytes:
+        with self._budget.hold(client) as hold_bytes:
+
+            def count_bytes(count: int) -> None:
+                hold_bytes(count)
+                metrics.UPLOAD_BYTES.inc(count)
+
             yield Intake(count_bytes, client, self._max_bytes)

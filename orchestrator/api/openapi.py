@@ -27,7 +27,7 @@ from orchestrator.api.limiting import UNCOUNTED
 from orchestrator.api.messages import Message
 from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
 from orchestrator.api.presenters import Status, Submitted
-from orchestrator.api.root import Root, package_version
+from orchestrator.api.root import Root
 from orchestrator.api.tickets import TicketAnswer, TicketRequest
 from orchestrator.api.transform import Erased
 from orchestrator.api.uploads import UploadOffer
@@ -35,6 +35,7 @@ from orchestrator.api.usage import UsageAnswer
 from orchestrator.api.websocket import CLOSE_CODES, PATH
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import QueueStats, StorageStats
+from orchestrator.programs.observing import package_version
 
 DESCRIPTION = """Restyles photos of rooms: submit a photo, follow its job, fetch the picture.
 
@@ -46,6 +47,9 @@ Callers send an API key as `Authorization: Bearer rr_…` or `X-API-Key`. Its sc
 
 A key has the limits of its plan. Answers say what is left of its rate limits (`RateLimit`, `RateLimit-Policy`); 402 and
 429 name the limit in `violated-policies`, and `Retry-After` says when it has room again.
+
+Every answer has `X-Request-Id`: that of the request if it has 8 to 64 letters, digits, `.`, `_` and `-`, or else a
+new one. Name it when you report a problem.
 
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 

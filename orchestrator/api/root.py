@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 import msgspec
 from litestar import Controller, get
 
 from orchestrator.api.access import Rule, access
 from orchestrator.domain.styles import STYLES
+from orchestrator.programs.observing import package_version
 
 ENDPOINTS = {
     "upload": "POST /uploads",
@@ -41,10 +40,3 @@ class RootController(Controller):
     @get("/", opt=access(Rule.PUBLIC), operation_id="get_service", summary="What this service is and offers")
     async def root(self) -> Root:
         return Root(version=package_version(), endpoints=ENDPOINTS, supported_styles=list(STYLES))
-
-
-def package_version() -> str:
-    try:
-        return version("reroom-server")
-    except PackageNotFoundError:
-        return "0.0.0"  # run from a folder that was not installed

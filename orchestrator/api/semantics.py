@@ -15,7 +15,6 @@ from orchestrator.api.errors import Problem
 from orchestrator.domain.codes import ProblemCode
 
 METHODS_WITH_BODY = ("POST", "PUT")
-_ASKED = "reroom.method"
 
 
 class Methods:
@@ -30,8 +29,12 @@ class Methods:
             await self._handler(scope, receive, send)
             return
         # A copy, because the server reads the client's method from its own scope.
-        inner = scope | {"method": "GET", _ASKED: "HEAD"} if scope["method"] == "HEAD" else scope
-        await self._handler(inner, receive, self._with_allow(inner, send))
+        inner = scope | {"method": "GET"} if scope["method"] == "HEAD" else scope
+        try:
+            await self._handler(inner, receive, self._with_allow(inner, send))
+        finally:
+            if inner is not scope and "path_template" in inner:
+                scope["path_template"] = inner["path_template"]  # for those outside
 
     def _with_allow(self, scope: HTTPScope, send: Send) -> Send:
         async def with_allow(message: Message) -> None:
@@ -51,11 +54,6 @@ class Methods:
                 if route.path_format == scope.get("path_template"):
                     methods |= getattr(route, "methods", set())
         return methods | {"HEAD"} if "GET" in methods else methods
-
-
-def asked_method(scope: Any) -> str:
-    """The method as the client sent it, for the log."""
-    return str(scope.get(_ASKED, scope["method"]))
 
 
 def refuse_coded_body(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

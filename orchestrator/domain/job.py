@@ -116,6 +116,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     price: int = 0
     """What an hour of the models' time cost when it was submitted, in micros of the currency; 0: it was not said."""
     currency: str = ""
+    cost: float = 1.0
+    """What it costs the models, for estimates and for its owner's share of them; 1 = a picture of the default quality
+    (:mod:`orchestrator.domain.cost`)."""
     created_at: float
     updated_at: float
     status: JobState = JobState.QUEUED
@@ -129,8 +132,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None
-    cost: float = 1.0
-    """The work that it probably is, in a unit that all jobs share; above 0. Owners share the workers by it."""
     weight: float = 1.0
     """Its owner's share of the workers in relation to other owners'; above 0."""
     priority: Priority = Priority.NORMAL
@@ -138,5 +139,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from its submission until it is cancelled, unless it has ended."""
     requires: list[str] = []
     """The abilities, names of FEATURES, that a worker needs beside understanding the style and the preferences."""
+    request_id: str | None = None
+    """The id of the request that submitted it, for the logs of its workers."""
+    traceparent: str | None = None
+    """The span that submitted it (W3C Trace Context), when traces are recorded."""
     last_seq: str = "0-0"
     """The ``seq`` of the newest event that this record includes."""

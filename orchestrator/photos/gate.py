@@ -13,6 +13,7 @@ from orchestrator.photos.kinds import is_accepted, refusal
 from orchestrator.photos.pool import DecoderPool
 from orchestrator.photos.process import Answer, DecoderDied, Limits
 from orchestrator.ports import Unavailable
+from orchestrator.telemetry import metrics, tracing
 
 DECODE_SECONDS = 8.0
 """Processor seconds of a picture. A photo at the limits takes about 2 s; a picture that is made to be slow is
@@ -85,6 +86,15 @@ class PhotoGate:
     async def accept(self, data: bytes | bytearray, client: str | None = None) -> Photo:
         """The normalised photo. ``client`` is the sender's address. Raises PhotoRejected, and Unavailable when no
         decoder is free or answers in time."""
+        with tracing.span("gate") as span, metrics.timed(metrics.GATE_SECONDS):
+            try:
+                return await self._accept(data, client)
+            except PhotoRejected as refused:
+                metrics.GATE_REFUSALS.labels(refused.code).inc()
+                span.note(code=refused.code)
+                raise
+
+    async def _accept(self, data: bytes | bytearray, client: str | None) -> Photo:
         if not data:
             raise PhotoRejected(ProblemCode.EMPTY_FILE, "the file is empty; choose the photo again")
         if not is_accepted(data):

@@ -23,7 +23,15 @@ from orchestrator.ports.errors import (
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
-from orchestrator.ports.jobs import PHOTO_ID_SECONDS, DeadLetter, JobStore, Lease, QueueStats, Reservation
+from orchestrator.ports.jobs import (
+    PHOTO_ID_SECONDS,
+    DeadLetter,
+    JobCount,
+    JobStore,
+    Lease,
+    QueueStats,
+    Reservation,
+)
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.rates import RateLimit, Rates, RateState
@@ -44,6 +52,7 @@ __all__ = [
     "InFlight",
     "Inference",
     "InferenceError",
+    "JobCount",
     "JobFinished",
     "JobNotFound",
     "JobStore",

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.domain.cost import WorkTable
 from reroom.triton import PhotoAnalysis, RestyleEvent, RestyleRequest
 
 
@@ -43,3 +44,7 @@ class Inference(ABC):
     def devices(self) -> frozenset[str]:
         """What the networks ran on at the last ``ping``: cpu, cuda or both. Empty from a server that does not say."""
         return frozenset()
+
+    def work_table(self) -> WorkTable | None:
+        """What pictures cost, as the server said at the last ``ping``. None from a server that does not say."""
+        return None

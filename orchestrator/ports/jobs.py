@@ -68,11 +68,28 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """Mean processing time of recent jobs, for estimates; None before the first."""
     rate: float | None
     """Jobs that end per second while others wait, as a slowly moving mean; None before that was measured."""
+    oldest_wait: float = 0.0
+    """Seconds since the submission of the job that waits first; 0 when none waits."""
+    mean_cost: float = 1.0
+    """Mean cost (``Job.cost``) of the jobs whose mean time ``mean_seconds`` is."""
+    cost_rate: float | None = None
+    """The cost of the jobs that end per second, measured like ``rate``."""
+    waiting_cost: float = 0.0
+    """The cost of all jobs that wait."""
 
     @property
     def waiting(self) -> int:
         """Jobs that no worker runs."""
         return self.queued + self.delayed + self.declined
+
+
+class JobCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of a style and tier had an outcome; ``outcome`` is None for those that were submitted."""
+
+    outcome: str | None
+    style: str
+    tier: str
+    jobs: int
 
 
 class JobStore(ABC):
@@ -130,6 +147,11 @@ class JobStore(ABC):
     async def queue_position(self, job_id: str) -> int | None:
         """The number of jobs that probably begin before it (0 = next); None when it is not waiting. Jobs of other
         owners that are submitted later may still begin before it."""
+
+    @abstractmethod
+    async def cost_before(self, job_id: str) -> float | None:
+        """The cost of the jobs before it in the queue, which may take the mean of recent ones for each; None when it is
+        not waiting."""
 
     @abstractmethod
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
@@ -226,6 +248,12 @@ class JobStore(ABC):
     @abstractmethod
     async def stats(self) -> QueueStats:
         """Counts over all jobs."""
+
+    @abstractmethod
+    async def counts(self) -> list[JobCount]:
+        """How many jobs were submitted and ended since the store exists, each counted in the atomic step that did it.
+        The tier of a job is its quality as asked for, once it is completed the one that made it; DEFAULT_TIER
+        without."""
 
     @abstractmethod
     async def ping(self) -> None:

@@ -22,6 +22,7 @@ from orchestrator.api.clients import Clients
 from orchestrator.api.errors import RETRY_AFTER, Problem, encode_problem
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.server.parsing import MAX_HEADER_BYTES, MAX_HEADERS, BoundedParser
+from orchestrator.telemetry import metrics
 
 HEADER_SECONDS = 10.0
 """Seconds from a connection's beginning, or a later request's first byte, until the headers are complete."""
@@ -197,6 +198,7 @@ class BoundedProtocol(H11Protocol):
 
     def _refuse(self, problem: Problem) -> None:
         self._limits.note(f"{problem.status}, {problem.detail}", self.client[0] if self.client else "?")
+        metrics.CONNECTIONS_REFUSED.labels(problem.code).inc()
         self._refused = True
         self._limits.lingering += 1
         self.connections.discard(self)

@@ -37,9 +37,15 @@ _log = logging.getLogger("reroom.processes")
 
 
 def serve_in_processes(
-    serve: Serve, processes: int, sockets: Sequence[socket.socket], stop_seconds: float
+    serve: Serve,
+    processes: int,
+    sockets: Sequence[socket.socket],
+    stop_seconds: float,
+    died: Callable[[int], None] = lambda pid: None,
 ) -> int:
     """Keep ``processes`` serving until SIGTERM or SIGINT; then each gets SIGTERM, and SIGKILL after ``stop_seconds``.
+
+    ``died`` is called once with the id of a process that has died, before another takes its place.
 
     Returns the exit status: 0, or STARTUP_FAILURE when one of the first processes could not begin. A replacement that
     cannot begin is tried again, since the others still serve and the cause, such as a lack of memory, may pass.
@@ -49,7 +55,7 @@ def serve_in_processes(
         signal.signal(number, lambda number, frame: asked.append(number))
     _log.info("%d processes listen on %s port %d", processes, *sockets[0].getsockname()[:2])
     _start_tracker()
-    places = [_Place(serve, sockets) for _ in range(processes)]
+    places = [_Place(serve, sockets, died) for _ in range(processes)]
     try:
         while not asked:
             time.sleep(POLL_SECONDS)
@@ -88,8 +94,8 @@ class CannotStart(Exception):
 class _Place:
     """A process and its replacements."""
 
-    def __init__(self, serve: Serve, sockets: Sequence[socket.socket]) -> None:
-        self._arguments = (serve, sockets)
+    def __init__(self, serve: Serve, sockets: Sequence[socket.socket], died: Callable[[int], None]) -> None:
+        self._arguments, self._died = (serve, sockets), died
         self._died_at: float | None = None
         self._first = True
         self.process = self._start()
@@ -110,6 +116,8 @@ class _Place:
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
             _log.error("process %d %s; another takes its place", self.process.pid, how)
             self._died_at = now
+            assert self.process.pid is not None
+            self._died(self.process.pid)
         elif now - self._died_at >= REPLACE_SECONDS:
             self.process, self._died_at, self._first = self._start(), None, False
 

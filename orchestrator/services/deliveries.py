@@ -25,8 +25,9 @@ from orchestrator.ports import Outbox, Outgoing, Receiver, Unavailable
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0
-"""Seconds until the second try of an event; each further pause is twice as long, up to an hour."""
+PATIENCE = 20.0
+"""Seconds until the second try of an event, longer than an answer may take; each further pause is twice as long, up to
+an hour."""
 
 PAUSE = 2.0
 """Seconds between two looks into the outbox."""

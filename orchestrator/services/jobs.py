@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from orchestrator.domain.events import EventRecord
-from orchestrator.domain.job import KEEP_MASK, TERMINAL, UPLOADS, Job, JobState, Priority
+from orchestrator.domain.job import DEFAULT_TIER, KEEP_MASK, TERMINAL, UPLOADS, Job, JobState, Priority
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.plans import Plans
 from orchestrator.domain.preferences import Preferences
@@ -32,7 +32,10 @@ from orchestrator.ports import (
     Unavailable,
 )
 from orchestrator.services.cleaning import clean, delete_pictures
+from orchestrator.services.estimates import estimated_gpu_seconds
 from orchestrator.services.quotas import admission, check_plan, over_limit, within_plan
+from orchestrator.telemetry import context, tracing
+from orchestrator.telemetry.analytics import NO_ANALYTICS, Analytics, since
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +83,9 @@ class JobService:
         plans: Plans | None = None,
         pricing: Pricing | None = None,
         clock: Callable[[], float] = time.time,
+        analytics: Analytics = NO_ANALYTICS,
     ) -> None:
+        self._analytics = analytics
         self._store, self._storage, self._max_queue, self._clock = store, storage, max_queue, clock
         self._plans, self._pricing = plans or Plans(), pricing or Pricing()
 
@@ -103,11 +108,12 @@ class JobService:
         reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
         *,
+        cost: float = 1.0,
         job_id: str = "",
         cancel_after: float | None = None,
     ) -> JobView:
         """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
-        reservation.
+        reservation. ``cost`` is what it costs the models, for estimates and for the caller's share of them.
 
         ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
         seconds the job is cancelled, unless it has ended.
@@ -120,6 +126,7 @@ class JobService:
         job_id, now = job_id or uuid.uuid4().hex, self._clock()
         plan = self._plans.of(caller.plan)
         preferences = within_plan(plan, preferences)
+        context.job_id.set(job_id)
         job = Job(
             id=job_id,
             owner=caller.owner,
@@ -134,19 +141,23 @@ class JobService:
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             price=self._pricing.price,
             currency=self._pricing.currency if self._pricing.price else "",
+            cost=cost,
             created_at=now,
             updated_at=now,
+            request_id=context.request_id.get() or None,
         )
         try:
             await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
             if job.mask_key is not None and keep_mask is not None:
                 await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
-            position = await self._store.submit(
-                job,
-                max_waiting=self._max_queue,
-                reservation=reservation,
-                admission=admission(plan, preferences, photo, keep_mask),
-            )
+            with tracing.span("queue job", "PRODUCER", job__id=job_id, job__style=style):
+                job = msgspec.structs.replace(job, traceparent=tracing.traceparent())
+                position = await self._store.submit(
+                    job,
+                    max_waiting=self._max_queue,
+                    reservation=reservation,
+                    admission=admission(plan, estimated_gpu_seconds(cost, stats), photo, keep_mask),
+                )
         except BaseException as error:
             await asyncio.shield(self._undo(job_id))
             if isinstance(error, QueueFull):
@@ -154,7 +165,9 @@ class JobService:
             if isinstance(error, QuotaExceeded):
                 raise over_limit(error, plan, now, job_seconds(stats)) from error
             raise
-        return self._estimated(job, position, stats)
+        self._analytics.emit("submitted", style=style, tier=preferences.quality or DEFAULT_TIER)
+        before = (position or 0) * stats.waiting_cost / max(1, stats.waiting)
+        return self._estimated(job, position, before, stats)
 
     async def existing(self, job_id: str, caller: Caller) -> JobView | None:
         """The job as of now, or None when there is none. Raises Unavailable."""
@@ -167,6 +180,7 @@ class JobService:
         """The job's record as of now. Raises JobNotFound, also for a job of another owner, and Unavailable."""
         if not _JOB_ID.fullmatch(job_id):
             raise JobNotFound(job_id)
+        context.job_id.set(job_id)
         job = await self._store.get(job_id)
         if not caller.owns(job.owner):
             raise JobNotFound(job_id)
@@ -181,6 +195,12 @@ class JobService:
         await self.find(job_id, caller)
         job = await self._store.cancel(job_id)
         if job.status in TERMINAL:
+            self._analytics.emit(
+                "cancelled",
+                style=job.style,
+                tier=job.preferences.quality or DEFAULT_TIER,
+                seconds=since(job.created_at),
+            )
             # If this fails, a worker deletes the photo soon, as it does for jobs that end while they run.
             with contextlib.suppress(Unavailable):
                 await clean(self._store, self._storage, [job_id])
@@ -220,11 +240,14 @@ class JobService:
     async def _view(self, job: Job) -> JobView:
         if job.status in TERMINAL:
             return JobView(job=job)
-        position = await self._store.queue_position(job.id) if job.status is JobState.QUEUED else None
-        return self._estimated(job, position, await self._store.stats())
+        position = before = None
+        if job.status is JobState.QUEUED:
+            position = await self._store.queue_position(job.id)
+            before = await self._store.cost_before(job.id)
+        return self._estimated(job, position, before, await self._store.stats())
 
-    def _estimated(self, job: Job, position: int | None, stats: QueueStats) -> JobView:
-        remaining = seconds_remaining(job, position, stats)
+    def _estimated(self, job: Job, position: int | None, before: float | None, stats: QueueStats) -> JobView:
+        remaining = seconds_remaining(job, before, stats)
         elapsed = max(0.0, self._clock() - job.created_at)
         return JobView(
             job=job,
@@ -250,12 +273,19 @@ def photo_digest(photo: bytes, owner: str = "") -> str:
     return hashlib.sha256(f"{owner}\n".encode() + photo).hexdigest()
 
 
-def seconds_remaining(job: Job, position: int | None, stats: QueueStats) -> float:
-    """Seconds until an unfinished job is finished.
+def seconds_remaining(job: Job, before: float | None, stats: QueueStats) -> float:
+    """Seconds until an unfinished job is finished; the jobs that wait before it cost ``before``.
 
-    The jobs before it end at the measured rate; then it takes as long as recent jobs did.
+    Those end at the measured rate; then it takes as long as recent jobs did, in proportion to their cost and its own.
     """
-    return (position or 0) / rate(stats) + job_seconds(stats) * (1 - job.progress)
+    own = job_seconds(stats) * job.cost / (stats.mean_cost or 1.0)
+    return (before or 0.0) / cost_rate(stats) + own * (1 - job.progress)
+
+
+def cost_rate(stats: QueueStats) -> float:
+    """The cost of the jobs that end per second when enough wait, as measured, or estimated from the time that one
+    takes."""
+    return stats.cost_rate or rate(stats) * (stats.mean_cost or 1.0)
 
 
 def rate(stats: QueueStats) -> float:

@@ -10,7 +10,6 @@ from orchestrator.domain.plans import Plan, next_day, next_month
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.usage import Admission, LimitName
 from orchestrator.ports import QuotaExceeded
-from orchestrator.services.estimates import estimated_gpu_seconds
 
 ERASE_SECONDS = 3600
 """Seconds until another try of a client whose pictures fill its plan: only it knows when it erases some."""
@@ -49,11 +48,11 @@ def within_plan(plan: Plan, preferences: Preferences) -> Preferences:
     return preferences
 
 
-def admission(plan: Plan, preferences: Preferences, photo: bytes, keep_mask: bytes | None) -> Admission:
+def admission(plan: Plan, estimated_seconds: float, photo: bytes, keep_mask: bytes | None) -> Admission:
     """What a job asks for."""
     return Admission(
         plan=plan,
-        estimated_seconds=estimated_gpu_seconds(preferences),
+        estimated_seconds=estimated_seconds,
         stored_bytes=len(photo) + len(keep_mask or b""),
         stored_objects=1 if keep_mask is None else 2,
     )

@@ -34,7 +34,10 @@ from orchestrator.ports import (
     Storage,
     Unavailable,
 )
+from orchestrator.services.record_of_run import RecordOfRun
 from orchestrator.services.translation import ProgressTranslator, metadata, request
+from orchestrator.telemetry import context, metrics, tracing
+from orchestrator.telemetry.analytics import NO_ANALYTICS, Analytics
 from reroom import triton
 
 OUTAGE_PATIENCE = 120.0
@@ -70,11 +73,12 @@ class Runner:
         *,
         lease_seconds: float,
         retry_delay: float,
+        analytics: Analytics = NO_ANALYTICS,
     ) -> None:
         self._store, self._storage, self._inference = store, storage, inference
         self._styles = styles
         self._renew_every = lease_seconds / _RENEWALS_PER_LEASE
-        self._retry_delay = retry_delay
+        self._retry_delay, self._analytics = retry_delay, analytics
         self.kind = kind_of_worker(styles)
 
     async def run(self, lease: Lease, halt: asyncio.Event) -> None:
@@ -82,25 +86,41 @@ class Runner:
 
         A job whose style this version does not know is declined.
         """
-        if lease.job.style not in self._styles:
+        job = lease.job
+        context.job_id.set(job.id)
+        context.request_id.set(job.request_id or "")
+        if job.style not in self._styles:
+            metrics.JOB_RETURNS.labels("decline").inc()
             await self._decline(lease)
             return
-        work = asyncio.create_task(self._work(lease))
+        with (
+            metrics.JOBS_RUNNING.track_inprogress(),
+            tracing.span(
+                "run job", "CONSUMER", job.traceparent, job__id=job.id, job__style=job.style
+            ) as span,
+        ):
+            span.note(job__attempt=lease.attempt)
+            await self._run(lease, halt, RecordOfRun(lease, self._analytics))
+
+    async def _run(self, lease: Lease, halt: asyncio.Event, record: RecordOfRun) -> None:
+        work = asyncio.create_task(self._work(lease, record))
         watch = asyncio.create_task(self._watch(lease))
         halted = asyncio.create_task(halt.wait())
         tasks = (work, watch, halted)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
-                await self._commit(lease, work.result())
+                await self._commit(lease, work.result(), record)
             elif watch.done():
                 watch.result()
                 await _stop(work)
-                await self._commit(lease, Cancelled())
+                await self._commit(lease, Cancelled(), record)
             else:
                 await _stop(work)
                 await self._patiently(lambda: self._store.release(lease))
+                record.returned("release")
         except LeaseLost:
+            record.returned("lost")
             _log.warning("job %s, attempt %d: lost to another worker", lease.job.id, lease.attempt)
         except Unavailable as error:
             _log.error("job %s, attempt %d: left to other workers: %s", lease.job.id, lease.attempt, error)
@@ -115,24 +135,29 @@ class Runner:
         except (LeaseLost, Unavailable) as error:
             _log.warning("job %s: not declined, so its lease will run out: %s", lease.job.id, error)
 
-    async def _commit(self, lease: Lease, outcome: Terminal | JobError) -> None:
+    async def _commit(self, lease: Lease, outcome: Terminal | JobError, record: RecordOfRun) -> None:
         _log.info("job %s, attempt %d: %s", lease.job.id, lease.attempt, _summary(outcome))
         if isinstance(outcome, JobError) and outcome.code == UNAVAILABLE:
-            await self._patiently(partial(self._postpone, lease))
+            again = await self._patiently(partial(self._postpone, lease))
+            record.returned("outage") if again else record.failed(FailureCode.TOO_MANY_OUTAGES)
         elif isinstance(outcome, JobError):
             # At random, so that jobs which failed together do not come back together.
             delay = self._retry_delay * random.uniform(0.5, 1.0) * 2.0 ** (lease.job.attempts - 1)
-            await self._patiently(lambda: self._store.retry(lease, outcome, delay))
+            again = await self._patiently(lambda: self._store.retry(lease, outcome, delay))
+            record.returned("retry") if again else record.failed(outcome.code)
         else:
             await self._patiently(lambda: self._store.finish(lease, outcome))
+            record.ended(outcome)
 
-    async def _postpone(self, lease: Lease) -> None:
+    async def _postpone(self, lease: Lease) -> bool:
         """Give the job back without counting the attempt, since the job did not cause the outage."""
         delay = self._retry_delay * random.uniform(0.5, 1.0) * 2.0 ** min(lease.job.outages, OUTAGE_DOUBLINGS)
         detail = (
             f"A service that it needs went away {MAX_OUTAGES} times while the job ran, and it was given up."
         )
-        await self._store.postpone(lease, JobError(code=FailureCode.TOO_MANY_OUTAGES, detail=detail), delay)
+        return await self._store.postpone(
+            lease, JobError(code=FailureCode.TOO_MANY_OUTAGES, detail=detail), delay
+        )
 
     async def _watch(self, lease: Lease) -> None:
         """Renews the lease; returns when a cancel was requested, raises LeaseLost."""
@@ -154,10 +179,10 @@ class Runner:
                 renew_at = time.monotonic()
             await asyncio.sleep(min(CANCEL_POLL, self._renew_every))
 
-    async def _work(self, lease: Lease) -> Terminal | JobError:
+    async def _work(self, lease: Lease, record: RecordOfRun) -> Terminal | JobError:
         """Run the attempt. Returns the job's outcome, or a JobError when the job should be tried again."""
         try:
-            return Completed(result=await self._restyle(lease))
+            return Completed(result=await self._restyle(lease, record))
         except InferenceError as error:
             reason = JobError(code=error.code, detail=error.detail)
             return reason if error.retryable else Failed(error=reason)
@@ -180,7 +205,7 @@ class Runner:
                 detail="The worker had an unexpected error while it ran the job.",
             )
 
-    async def _restyle(self, lease: Lease) -> JobResult:
+    async def _restyle(self, lease: Lease, record: RecordOfRun) -> JobResult:
         started = time.monotonic()
         job = lease.job
         original = await self._patiently(lambda: self._storage.get(job.original_key))
@@ -188,7 +213,8 @@ class Runner:
         mask = await self._keep_mask(job, photo)
         translator = ProgressTranslator()
         asked = request(job, self._styles[job.style], photo, mask, lease.photo_id)
-        result = await self._infer(lease, asked, translator)
+        with tracing.span("restyle"):
+            result = await self._infer(lease, asked, translator, record)
         full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)
         folder = f"{RESULTS}{job.id}/{lease.attempt}"
         transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"
@@ -210,7 +236,11 @@ class Runner:
         return await asyncio.to_thread(pictures.decode_mask, stored, *photo.shape[:2])
 
     async def _infer(
-        self, lease: Lease, asked: triton.RestyleRequest, translator: ProgressTranslator
+        self,
+        lease: Lease,
+        asked: triton.RestyleRequest,
+        translator: ProgressTranslator,
+        record: RecordOfRun,
     ) -> triton.Result:
         """Run the model and publish its events. Returns its result; raises InferenceError."""
         number = 0
@@ -220,6 +250,7 @@ class Runner:
                 asyncio.timeout(STALL_SECONDS) as limit,
             ):
                 async for event in stream:
+                    record.saw(event)
                     if translated := translator.translate(event):
                         number += 1
                         await self._patiently(partial(self._store.publish, lease, number, translated))
@@ -229,6 +260,8 @@ class Runner:
         except TimeoutError as error:
             detail = f"The model sent nothing for {STALL_SECONDS:.0f} s."
             raise InferenceError(FailureCode.STALLED, detail, retryable=True) from error
+        finally:
+            record.stages_ended()
         raise InferenceError(FailureCode.MODEL_ERROR, "The model ended without a result.", retryable=True)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:

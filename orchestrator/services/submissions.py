@@ -16,6 +16,7 @@ from orchestrator.domain.keys import Caller
 from orchestrator.domain.preferences import Preferences
 from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
 from orchestrator.ports import ANEW, Begun, ObjectTooLarge, PortError
+from orchestrator.services.costs import Costs
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService, JobView
 from orchestrator.services.once import fingerprint_of
@@ -48,8 +49,11 @@ class Submission(msgspec.Struct, frozen=True):
 class Submissions:
     """Accepts submissions. ``max_bytes`` limits photos that were uploaded by key; the API limits those in a form."""
 
-    def __init__(self, jobs: JobService, gate: PhotoGate, uploads: DirectUploads, max_bytes: int) -> None:
+    def __init__(
+        self, jobs: JobService, gate: PhotoGate, uploads: DirectUploads, max_bytes: int, costs: Costs
+    ) -> None:
         self._jobs, self._gate, self._uploads, self._max_bytes = jobs, gate, uploads, max_bytes
+        self._costs = costs
         self._discarding: set[asyncio.Task[None]] = set()
 
     async def check_capacity(self) -> None:
@@ -86,7 +90,8 @@ class Submissions:
         if not isinstance(submission.photo, str):
             photo = await self._gate.accept(submission.photo, client=client)
             mask = await self._mask(submission.keep_mask, photo, client)
-            return await queue(photo.jpeg, keep_mask=mask)
+            cost = await self._costs.cost(submission.preferences, photo.height, photo.width)
+            return await queue(photo.jpeg, keep_mask=mask, cost=cost)
         key = submission.photo
         async with self._uploads.reserved(key, caller.owner, begun.id) as reservation:
             try:
@@ -97,7 +102,8 @@ class Submissions:
                 raise
             # A refused mask leaves the photo where it is: the client may submit it again with another one.
             mask = await self._mask(submission.keep_mask, photo, client)
-            view = await queue(photo.jpeg, reservation=reservation, keep_mask=mask)
+            cost = await self._costs.cost(submission.preferences, photo.height, photo.width)
+            view = await queue(photo.jpeg, reservation=reservation, keep_mask=mask, cost=cost)
         await self._discard_soon(key, view.job.id, caller)
         return view
 

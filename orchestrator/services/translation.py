@@ -50,13 +50,18 @@ def request(
         guidance_scale=preferences.guidance_scale,
         structure=preferences.structure,
         strength=preferences.strength,
-        max_strength=KEEP_FURNITURE_STRENGTH if _is_bounded(preferences) else None,
+        max_strength=max_strength(preferences),
         attempts=preferences.attempts,
         detail=preferences.detail,
         keep_mask=keep_mask,
         preview_every=preferences.preview_every,
         photo_id=photo_id,
     )
+
+
+def max_strength(preferences: Preferences) -> float | None:
+    """The limit on the release's own strength; None = no limit."""
+    return KEEP_FURNITURE_STRENGTH if _is_bounded(preferences) else None
 
 
 def _is_bounded(preferences: Preferences) -> bool:

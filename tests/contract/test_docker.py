@@ -336,7 +336,9 @@ def test_the_containers_redis_has_the_files_settings(
 
 
 def test_every_service_is_checked_restarted_and_confined(services: dict[str, Model]) -> None:
-    assert set(services) == {"redis", "triton-cpu", "triton-gpu", "api", "worker"}
+    monitoring = {name for name, service in services.items() if service["profiles"] == ["monitoring"]}
+    assert monitoring == {"prometheus", "alertmanager", "blackbox", "grafana"}
+    assert set(services) - monitoring == {"redis", "triton-cpu", "triton-gpu", "api", "worker"}
     for name, service in services.items():
         assert service["healthcheck"]["test"], name
         assert service["restart"] == "unless-stopped", name
@@ -344,8 +346,11 @@ def test_every_service_is_checked_restarted_and_confined(services: dict[str, Mod
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service.keys() & {"user", "build"}, name
-    assert [name for name, service in services.items() if "ports" in service] == ["api"]
-    assert services["api"]["ports"] == ["${REROOM_PUBLISH:-127.0.0.1:8000}:8000"]
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert published == {
+        "api": ["${REROOM_PUBLISH:-127.0.0.1:8000}:8000"],
+        "grafana": ["${REROOM_GRAFANA:-127.0.0.1:3000}:3000"],
+    }
     for file in DOCKERFILES:
         users = re.findall(r"^USER (.*)$", file.read_text(), re.MULTILINE)
         assert users == ["10001:10001"], file

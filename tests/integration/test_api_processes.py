@@ -120,6 +120,7 @@ async def ended(redis: RedisServer, folder: Path, **environment: str) -> tuple[i
             "REROOM_SIGNING_KEY": "a signing key for the tests",
             "REROOM_STORAGE_DIR": str(folder / "storage"),
             "REROOM_PORT": "0",
+            "REROOM_LOG_FORMAT": "text",
             "PYTHONPATH": os.pathsep.join(sys.path),
         } | environment,
         stderr=asyncio.subprocess.PIPE,

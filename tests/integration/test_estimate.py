@@ -5,12 +5,14 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
+import msgspec
 import pytest
 
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed
+from orchestrator.domain.job import Job
 from orchestrator.ports import Lease
 from orchestrator.services.jobs import seconds_remaining
 from stack.redis import RedisServer
@@ -35,9 +37,9 @@ class Workers:
         self._running: list[tuple[float, int, Lease]] = []
         self._number = itertools.count()
 
-    def _seconds(self) -> float:
-        """0.5 to 2 of the mean for most jobs."""
-        return self.mean * self._random.lognormvariate(-0.06, 0.35)
+    def _seconds(self, cost: float = 1.0) -> float:
+        """0.5 to 2 of the mean for most jobs, in proportion to what they cost."""
+        return self.mean * cost * self._random.lognormvariate(-0.06, 0.35)
 
     async def fill(self) -> None:
         while len(self._running) < self.slots:
@@ -45,7 +47,7 @@ class Workers:
             lease = await self.store.claim(f"w{number % 4}", 0.001)
             if lease is None:
                 return
-            heapq.heappush(self._running, (self.now + self._seconds(), number, lease))
+            heapq.heappush(self._running, (self.now + self._seconds(lease.job.cost), number, lease))
 
     async def end_one(self) -> None:
         self.now, _, lease = heapq.heappop(self._running)
@@ -73,22 +75,25 @@ class Workers:
             await self.end_one()
             await self.fill()
 
-    def truth(self, position: int) -> float:
-        """Seconds until the job will have ended that ``position`` wait before; the mean of a few futures."""
-        return sum(self._future(position) for _ in range(5)) / 5
+    def truth(self, costs: Sequence[float]) -> float:
+        """Seconds until the last of jobs of these costs, which wait in this order, will have ended; the mean of a few
+        futures."""
+        return sum(self._future(costs) for _ in range(5)) / 5
 
-    def _future(self, position: int) -> float:
+    def _future(self, costs: Sequence[float]) -> float:
         ends = [end - self.now for end, _, _ in self._running]
         ends += [0.0] * (self.slots - len(ends))
         heapq.heapify(ends)
-        for _ in range(position):
-            heapq.heapreplace(ends, ends[0] + self._seconds())
-        return ends[0] + self._seconds()
+        *before, last = costs
+        for cost in before:
+            heapq.heapreplace(ends, ends[0] + self._seconds(cost))
+        return ends[0] + self._seconds(last)
 
     async def assert_right(self, positions: tuple[int, ...] = (50, 500, 5000)) -> None:
         stats = await self.store.stats()
         for position in positions:
-            estimated, true = seconds_remaining(a_job(), position, stats), self.truth(position)
+            estimated = seconds_remaining(a_job(), position, stats)
+            true = self.truth([1.0] * (position + 1))
             assert 0.7 < estimated / true < 1.3, (
                 f"{position} waiting: {estimated:.1f} s estimated, {true:.1f} s true"
             )
@@ -168,3 +173,46 @@ async def test_jobs_of_a_running_model_end_when_their_progress_says(
     stats = await some.store.stats()
     whole = seconds_remaining(lease.job, None, stats)
     assert 0.7 < whole / some.mean < 1.3
+
+
+def costing(cost: float) -> Job:
+    return msgspec.structs.replace(a_job(), cost=cost)
+
+
+async def test_a_queue_of_cheap_jobs_before_dear_ones_is_not_counted_by_its_length(
+    workers: Callable[[int, float], Workers],
+) -> None:
+    some = workers(4, 3.0)
+    draw = random.Random(5)
+    for _ in range(40):
+        await some.store.submit(costing(draw.choice([0.2, 1.0, 3.0])))
+    await some.fill()
+    while some._running:
+        await some.end_one()
+        await some.fill()
+    for _ in range(4):
+        await some.store.submit(costing(1.0))
+    await some.fill()
+    costs = [0.2] * 60 + [3.0] * 20
+    jobs = [costing(cost) for cost in costs]
+    for job in jobs:
+        await some.store.submit(job)
+    stats = await some.store.stats()
+    assert stats.waiting_cost == pytest.approx(sum(costs), rel=0.05)
+    for place in (59, 79):
+        before = await some.store.cost_before(jobs[place].id)
+        assert before == pytest.approx(sum(costs[:place]), rel=0.05, abs=0.5)
+        estimated, true = seconds_remaining(jobs[place], before, stats), some.truth(costs[: place + 1])
+        assert 0.7 < estimated / true < 1.3, f"{place} before: {estimated:.1f} s estimated, {true:.1f} s true"
+
+
+async def test_jobs_of_an_older_version_cost_one_each(workers: Callable[[int, float], Workers]) -> None:
+    some = workers(1, 3.0)
+    jobs = [a_job() for _ in range(3)]
+    for job in jobs:
+        await some.store.submit(job)
+        await some.store._client.hdel(some.store._keys.job + job.id, "submitted", "cost")
+    assert [await some.store.cost_before(job.id) for job in jobs] == [0.0, 1.0, 2.0]
+    assert (await some.store.stats()).waiting_cost == 3.0
+    assert await some.store.cost_before("0" * 32) is None
+    assert (await some.store.get(jobs[0].id)).cost == 1.0

@@ -282,7 +282,7 @@ async def test_the_budget_stops_new_work_and_tells_its_owner(api: Api, told: Rec
     """0.1 EUR at 0.5 EUR an hour are 720 seconds."""
     key = await a_key(api, "default")
     job_id = (await submit(api, key)).json()["job_id"]
-    await api.store.finish(await api.claim(job_id), Completed(result=result_of(707.0)))
+    await api.store.finish(await api.claim(job_id), Completed(result=result_of(712.0)))
     refused = await submit(api, key)
     problem(refused, 402, "budget_exhausted")
     assert refused.json()["violated-policies"] == ["monthly_budget"]
@@ -295,5 +295,5 @@ async def test_the_budget_stops_new_work_and_tells_its_owner(api: Api, told: Rec
     usage = [event["data"] for event in await told.events_about("usage") if event["data"]["job_id"] == job_id]
     assert usage[0] | {"key": "", "day": ""} == {
         "job_id": job_id, "key": "", "day": "", "style": "modern", "tier": "default", "outcome": "completed",
-        "gpu_seconds": 707.0, "cost": 0.098194, "currency": "EUR",
+        "gpu_seconds": 712.0, "cost": 0.098889, "currency": "EUR",
     }  # fmt: skip

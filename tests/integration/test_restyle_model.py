@@ -270,6 +270,8 @@ async def test_every_process_answers_a_probe(client: TritonClient, raw: Inferenc
     assert set(models) == {path.name for path in (RELEASE / "models").iterdir()} | {"edges"}
     assert set(alive.devices) == set(models) - {"edges"}, "of those that are graphs"
     assert set(alive.devices.values()) == {"cpu"}
+    assert alive.work is not None
+    assert set(alive.work["kinds"]) == {"draft", "standard", "best"}
     called = (await client.probe("analyse", deadline=10)).models
     assert called == {name: models[name] for name in ("depth", "edges", "detector")}
     assert await denoiser_counts(raw) == denoised, "that of restyle computes nothing"

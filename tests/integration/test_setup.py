@@ -131,8 +131,8 @@ def test_nothing_is_fetched_for_a_gpu_that_is_not_there(checkout: Checkout) -> N
     with suppress(OSError):
         ctypes.CDLL("libcuda.so.1")
         pytest.skip("this machine has NVIDIA's driver")
-    for goal in ("up", "demo"):
-        status, output = checkout.make(goal, "DEVICE=cuda")
+    for goal in ("up", "demo", "bench-gpu"):
+        status, output = checkout.make(goal, *(["DEVICE=cuda"] if goal != "bench-gpu" else []))
         assert status == 2
         assert output.startswith(
             "DEVICE=cuda needs an NVIDIA GPU and its driver, and there is no libcuda.so.1 here"

@@ -1,4 +1,4 @@
-"""The baseline that `restyle` is compared with: diffusers' own pipelines in torch, with the weights of a bundle."""
+"""What `restyle` is compared with: diffusers' own pipelines in torch, with the weights of a bundle."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from export.bundle import Bundle, load_bundle
-from export.contract import CANNY
+from export.bundle import load_bundle
 from export.networks.load import load_networks
-from export.networks.pictures import Depth
 from export.proofs import diffusers_pipeline
 from export.proofs.diffusers_pipeline import hint, scheduler
 from export.sources.tokenizer import load_tokenizer
@@ -73,48 +69,3 @@ def diffusers_picture(case: Case, bundle: str = "tiny") -> NDArray[np.float64]:
         guidance_scale=case.guidance_scale,
         controlnet_conditioning_scale=list(case.control_scale),
     )
-
-
-class DiffusersBaseline:
-    """Restyling a photo with diffusers, as its users write it: depth, edges, pipeline; at the bundle's defaults."""
-
-    def __init__(self, name: str) -> None:
-        """Loads everything. Raises BundleError."""
-        self.bundle: Bundle = load_bundle(name)
-        depth = networks(name)["depth"]
-        half = [0.5, 0.5, 0.5]
-        self._depth = Depth(depth, (depth.config.image_size,) * 2, half, half)
-        schedule, defaults = self.bundle.schedule, self.bundle.defaults
-        self._pipeline = pipeline(
-            name,
-            scheduler(
-                defaults.solver,
-                beta_start=schedule.beta_start,
-                beta_end=schedule.beta_end,
-                prediction=schedule.prediction,
-                train_steps=schedule.train_steps,
-                spacing=schedule.spacing,
-            ),
-            defaults.strength,
-            defaults.start_noise,
-        )
-
-    @torch.inference_mode()
-    def restyle(
-        self, photo: NDArray[np.uint8], prompt: str, negative_prompt: str, noise: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
-        """A photo UINT8 [H,W,3] whose sides the VAE can divide, and start noise [1,4,h,w] → the picture, FP64 [H,W,3]
-        in 0..255, before rounding."""
-        depth = self._depth(torch.from_numpy(photo)[None])[0].numpy()
-        edges: Any = cv2.Canny(photo, *CANNY)
-        defaults = self.bundle.defaults
-        return self._pipeline(
-            defaults.steps,
-            [hint(depth), hint(edges)],
-            noise,
-            photo_latents(photo, self.bundle.name) if defaults.strength < 1.0 else None,
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            guidance_scale=defaults.guidance_scale,
-            controlnet_conditioning_scale=list(defaults.control_scale),
-        )

@@ -104,7 +104,7 @@ async def running_api(redis_url: str, folder: Path, **environment: str) -> Async
         "REROOM_PORT": str(port), "REROOM_SIGNING_KEY": SIGNING_KEY, "REROOM_OPEN": "true",
         "REROOM_STORAGE_DIR": str(folder / "storage"), "REROOM_ADMIN_TOKEN": ADMIN_TOKEN,
         "REROOM_TRITON_URL": f"127.0.0.1:{free_port()}", "REROOM_REDIS_PREFIX": f"test-{port}:",
-        "PYTHONPATH": os.pathsep.join(sys.path),
+        "REROOM_LOG_FORMAT": "text", "PYTHONPATH": os.pathsep.join(sys.path),
     } | environment  # fmt: skip
     log = folder / "api.log"
     with open(log, "wb") as output:  # noqa: ASYNC230  (the log of a process that is yet to be started)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.adapters.storage.common import check_key, check_prefix
+from orchestrator.domain.cost import WorkTable
 from orchestrator.ports import (
     Inference,
     ObjectExists,
@@ -89,6 +90,7 @@ class FakeInference(Inference):
         self.closed = 0
         self.ready = True
         self.run_on: frozenset[str] = frozenset()
+        self.table: WorkTable | None = None
         self.looking = 0.0
         self.analysed: PhotoAnalysis | Exception = an_analysis()
         self.photos: list[NDArray[np.uint8]] = []
@@ -130,6 +132,9 @@ class FakeInference(Inference):
 
     def devices(self) -> frozenset[str]:
         return self.run_on
+
+    def work_table(self) -> WorkTable | None:
+        return self.table
 
 
 class MemoryStorage(Storage):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from export.contract import Sizes, graph_specs
-from export.publish import LIVE, REPORTS, live_document
+from export.publish import LIVE, PROFILE, REPORTS, live_document
 from tests.support.releases import read_document
 
 SIZES = Sizes(
@@ -23,7 +23,7 @@ GRAPHS = list(graph_specs(SIZES))
 TINY_GRAPHS = [*GRAPHS, "tiny_decoder", "denoiser_few_step"]
 """Of the release of `tiny`."""
 
-WRITTEN = {"training.json"}
+WRITTEN = {"training.json", PROFILE}
 """Names of files that are added to a release after its export."""
 
 MEASURED = set(REPORTS)

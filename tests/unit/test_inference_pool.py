@@ -8,15 +8,25 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
+import msgspec
 import numpy as np
 import pytest
 
 from orchestrator.adapters.triton import pool as pool_module
 from orchestrator.adapters.triton.pool import InferencePool
+from orchestrator.adapters.triton.routing import least_requests
+from orchestrator.domain.cost import Kind, WorkTable
 from orchestrator.ports import InferenceError, Unavailable
 from reroom.triton import RestyleEvent, RestyleRequest, Result, Stage
 from tests.support.fakes import FakeInference, Line, a_script
 
+LONG, SHORT = "best", "draft"
+TABLE = WorkTable(
+    buckets=[(64, 64)],
+    side=64,
+    kinds={LONG: Kind(steps=20, run=20, guided=20), SHORT: Kind(steps=2, run=2, guided=0)},
+    quality=LONG,
+)
 REQUEST = RestyleRequest(image=np.zeros((64, 64, 3), np.uint8), prompt="a room")
 GONE = InferenceError("unavailable", "connection lost", retryable=True)
 BROKEN = InferenceError("model_error", "out of memory", retryable=True)
@@ -50,7 +60,7 @@ async def pooled(**servers: FakeInference) -> AsyncIterator[InferencePool]:
 
 
 def loads(pool: InferencePool) -> list[int]:
-    return [server.load for server in pool._servers]
+    return [len(server.running.jobs) for server in pool._servers]
 
 
 def asked(*servers: FakeInference) -> list[int]:
@@ -286,3 +296,125 @@ async def test_a_cancelled_request_ends_on_the_server_and_weighs_no_more(pause: 
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (loads(pool), a.closed) == ([0], 1)
+
+
+def told(*scripts: list[Line]) -> FakeInference:
+    """A server that says what pictures cost."""
+    server = FakeInference(*scripts)
+    server.table = TABLE
+    return server
+
+
+@asynccontextmanager
+async def asking(
+    pool: InferencePool, *qualities: str
+) -> AsyncIterator[list[asyncio.Task[list[RestyleEvent]]]]:
+    """Requests of these qualities, sent one after the other, that begin when they may."""
+
+    async def all_of(quality: str) -> list[RestyleEvent]:
+        request = msgspec.structs.replace(REQUEST, quality=quality)
+        async with aclosing(pool.restyle(request)) as events:
+            return [event async for event in events]
+
+    tasks = []
+    for quality in qualities:
+        tasks.append(asyncio.create_task(all_of(quality)))
+        # Until it is in the line, or has begun and got its first event.
+        for _ in range(20):
+            await asyncio.sleep(0)
+    yield tasks
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def sent(*servers: FakeInference, count: int) -> None:
+    """Wait until they have got so many requests."""
+    for _ in range(1000):
+        if sum(asked(*servers)) >= count:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"{asked(*servers)} requests, not {count}")
+
+
+def qualities(*servers: FakeInference) -> list[list[str]]:
+    return [[str(request.quality) for request in server.requests] for server in servers]
+
+
+async def test_a_short_job_begins_beside_long_ones_and_a_long_one_waits_for_its_turn() -> None:
+    a, b = told(slow()), told(slow())
+    async with pooled(a=a, b=b) as pool, asking(pool, LONG, LONG, LONG, SHORT) as tasks:
+        assert sorted(map(sorted, qualities(a, b)), key=len) == [[LONG], [LONG, SHORT]]
+        for task in (tasks[0], tasks[3]):
+            task.cancel()
+        await asyncio.wait([tasks[0], tasks[3]])
+        await sent(a, b, count=4)
+        assert sum(found.count(LONG) for found in qualities(a, b)) == 3, (
+            "the third begins where one has ended"
+        )
+
+
+async def test_the_last_steps_of_a_job_let_the_next_one_begin() -> None:
+    decoding = [*a_script()[:-1], 30.0, a_script()[-1]]
+    a, b = told(slow()), told(decoding, slow())
+    async with pooled(a=a, b=b) as pool, asking(pool, LONG, LONG, LONG):
+        await sent(a, b, count=3)
+        assert [len(found) for found in qualities(a, b)] == [1, 2]
+
+
+async def test_whoever_does_not_wait_any_more_leaves_the_line() -> None:
+    a, b = told(slow()), told(slow())
+    async with pooled(a=a, b=b) as pool, asking(pool, LONG, LONG, LONG, LONG) as tasks:
+        assert len(pool._line.waiting) == 2
+        tasks[2].cancel()
+        await asyncio.wait([tasks[2]])
+        assert len(pool._line.waiting) == 1
+        assert asked(a, b) == [1, 1]
+
+
+async def test_none_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "HOLD_SECONDS", 0.05)
+    a, b = told(slow()), told(slow())
+    async with pooled(a=a, b=b) as pool, asking(pool, LONG, LONG, LONG):
+        await sent(a, b, count=3)
+
+
+async def test_those_that_wait_hear_at_once_that_all_servers_are_down() -> None:
+    a, b = told(slow(0.2), [GONE]), told(slow(0.2), [GONE])
+    async with pooled(a=a, b=b) as pool, asking(pool, LONG, LONG, LONG) as tasks:
+        a.ready = b.ready = False
+        with pytest.raises(Unavailable):
+            await pool.ping()
+        with pytest.raises(InferenceError, match="a: the fake model is away"):
+            await asyncio.wait_for(tasks[2], 1)
+
+
+async def test_a_server_that_comes_back_at_once_gets_those_that_wait() -> None:
+    a, b = told(slow()), told(slow())
+    async with pooled(a=a, b=b) as pool, asking(pool, LONG, LONG, LONG) as tasks:
+        for server in pool._servers:
+            server.mark_down("for a moment")
+        for server in pool._servers:
+            server._serves()
+        tasks[0].cancel()
+        await sent(a, b, count=3)
+
+
+async def test_a_single_server_gets_everything_at_once() -> None:
+    a = told(slow())
+    async with pooled(a=a) as pool, asking(pool, LONG, LONG, LONG):
+        assert asked(a) == [3]
+
+
+async def test_fewest_requests_is_still_to_be_had() -> None:
+    a, b = told(slow()), told(slow())
+    pool = InferencePool({"a": a, "b": b}, policy=least_requests)
+    async with asking(pool, LONG, LONG, LONG, LONG):
+        assert asked(a, b) == [2, 2]
+    await pool.aclose()
+
+
+async def test_an_analysis_never_waits() -> None:
+    a, b = told(slow()), told(slow())
+    async with pooled(a=a, b=b) as pool, asking(pool, LONG, LONG, LONG):
+        assert await pool.analyse(REQUEST.image) in (a.analysed, b.analysed)

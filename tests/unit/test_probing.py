@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -29,13 +30,17 @@ class ScriptedClient:
         """The version of `depth` that `analyse` calls now."""
         self.device = "cpu"
         """What `denoiser` runs on."""
+        self.work: dict[str, Any] | None = None
+        """What `restyle` says that pictures cost."""
         self.versions: list[int] = []
         """The versions of `depth` that were asked."""
 
     async def probe(self, model: str, *, deadline: float) -> Alive:
         await self._answer(model, deadline)
         return {
-            "restyle": Alive(models={"edges": -1, "denoiser": 1}, devices={"denoiser": self.device}),
+            "restyle": Alive(
+                models={"edges": -1, "denoiser": 1}, devices={"denoiser": self.device}, work=self.work
+            ),
             "analyse": Alive(models={"edges": -1, "depth": self.depth}, devices={"depth": "cpu"}),
         }[model]
 
@@ -206,3 +211,32 @@ async def test_a_caller_is_not_cancelled_with_a_withdrawn_question(client: Scrip
 def test_a_death_is_recognised_by_tritons_own_sentences_alone(message: str, code: str) -> None:
     error = from_message(message)
     assert (error.code, error.retryable) == (code, code != "invalid_request")
+
+
+async def test_what_pictures_cost_is_what_restyle_said_last(client: ScriptedClient) -> None:
+    prober = a_prober(client)
+    await prober.check()
+    assert costs(prober) == 0.0, "from a model that does not say"
+    kind = {"steps": 4, "run": 4, "guided": 0}
+    client.work = {"buckets": [[64, 64]], "side": 64, "kinds": {"": kind}}
+    await again(prober)
+    first = prober.work_table
+    assert costs(prober) == 1.0
+    await again(prober)
+    assert prober.work_table is first
+    others: list[dict[str, Any]] = [{"side": "of another version"}, {"quality": "splendid"}, {"buckets": []}]
+    for unknown in others:
+        client.work |= unknown
+        await again(prober)
+        assert costs(prober) == 0.0
+
+
+def costs(prober: Prober) -> float:
+    """Of a usual picture; 0 = not known."""
+    return prober.work_table.work(64, 64).cost if prober.work_table else 0.0
+
+
+async def again(prober: Prober) -> None:
+    """A check whose answers are new."""
+    await asyncio.sleep(0.21)
+    await prober.check()

@@ -215,7 +215,7 @@ def test_a_bundle_without_release_is_exported_once(tmp_path: Path, monkeypatch: 
 
     def export(command: list[str], **_: Any) -> SimpleNamespace:
         started.append(command)
-        write_document(Path(command[-1]) / "sd15_quarter", {})
+        write_document(Path(command[-1]) / "sd15_quarter", {"precision": "fp32"})
         return SimpleNamespace(returncode=0, stderr="")
 
     monkeypatch.setattr("measuring.releases.subprocess.run", export)
@@ -223,6 +223,12 @@ def test_a_bundle_without_release_is_exported_once(tmp_path: Path, monkeypatch: 
     assert first == second
     assert first.folder.is_relative_to(tmp_path / ".run")
     assert len(started) == 1
+    assert ready_release("sd15_quarter", "fp32") == first, "the bundle's own precision"
+    assert ready_release("sd15_quarter", "fp16") != first
+    assert [command[3:-2] for command in started] == [
+        ["sd15_quarter"],
+        ["sd15_quarter", "--precision", "fp16"],
+    ]
     failed = SimpleNamespace(returncode=1, stderr="Traceback\nno room\n")
     monkeypatch.setattr("measuring.releases.subprocess.run", lambda *_, **__: failed)
     with pytest.raises(RuntimeError, match="tiny was not exported: no room"):
@@ -235,7 +241,7 @@ def test_a_bundle_that_is_not_there_is_named() -> None:
 
 
 def test_what_is_committed_is_not_exported() -> None:
-    assert ready_release("tiny") == Release(ROOT / "releases" / "tiny")
+    assert ready_release("tiny") == ready_release("tiny", "fp32") == Release(ROOT / "releases" / "tiny")
 
 
 def test_the_timing_bundle_has_the_structure_of_stable_diffusion() -> None:

@@ -29,6 +29,28 @@ def node(script: Path, folder: Path, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
+DASHBOARD = """import type { Dashboard, Panel, RowPanel } from "@grafana/schema";
+export const dashboard: Omit<Dashboard, "panels"> & { panels: (Panel | RowPanel)[] } = """
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("", ""), ('"gridPos"', '"gridpos"'), ('"unit": "s"', '"unit": 3')]
+)
+def test_the_dashboard_has_the_types_that_grafana_publishes(tmp_path: Path, right: str, wrong: str) -> None:
+    schema = FOLDER / "node_modules" / "@grafana"
+    if not schema.exists():
+        pytest.skip("not installed: npm ci --prefix tests/typescript")
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "@grafana").symlink_to(schema)
+    (tmp_path / "package.json").write_text("{}")
+    written = (FOLDER.parents[1] / "docker" / "monitoring" / "dashboards" / "reroom.json").read_text()
+    (tmp_path / "dashboard.ts").write_text(DASHBOARD + written.replace(right, wrong))
+    options = ("--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "dashboard.ts")
+    assert NODE is not None
+    done = ran(NODE, TSC, *options, cwd=tmp_path, timeout=120)
+    assert (done.returncode == 0) == (right == wrong), done.stdout
+
+
 def test_a_typescript_client_compiles(tmp_path: Path) -> None:
     (tmp_path / "openapi.json").write_text(json.dumps(described()))
     options = ("--default-non-nullable", "false", "--output", "api.d.ts")

@@ -12,6 +12,7 @@ from restyle.release import load_release
 from restyle.request import parse_request
 from restyle.serving import answer
 from restyle.triton_io import TritonModels
+from restyle.work import work_of
 
 
 class TritonPythonModel:
@@ -25,12 +26,16 @@ class TritonPythonModel:
         except ValueError as error:
             raise pb_utils.TritonModelException(str(error)) from error
         self.calls = {EDGES: -1, **self.release.versions}
+        self.work = work_of(self.release)
         models = TritonModels(pb_utils, self.release.versions)
         self.restyler = Restyler(self.release, prompts, models, kept)
 
     async def execute(self, requests):
         await asyncio.gather(
-            *(answer(pb_utils, request, "restyle", self.calls, self._events) for request in requests)
+            *(
+                answer(pb_utils, request, "restyle", self.calls, self._events, self.work)
+                for request in requests
+            )
         )
 
     def _events(self, values):

@@ -23,6 +23,7 @@ from redis.exceptions import (
 )
 
 from orchestrator.ports import Unavailable
+from orchestrator.telemetry import metrics
 
 
 class AccessDenied(Unavailable):
@@ -56,9 +57,9 @@ def connect(url: str, *, max_connections: int, retries: int) -> redis.Redis:
 
 
 @contextmanager
-def redis_calls() -> Iterator[None]:
+def redis_calls(call: str = "other") -> Iterator[None]:
     """Translates the errors of the Redis calls inside it: a Redis that is down, loading, busy, full or read-only raises
-    Unavailable; other errors are bugs and pass through.
+    Unavailable, which is counted under ``call``; other errors are bugs and pass through.
 
     On Python 3.11, ``asyncio.wait_for`` inside redis-py swallows a cancellation that comes while it writes a command
     (one in ten, in an experiment), so that a task in a loop would never end. This function raises the cancellation.
@@ -68,14 +69,17 @@ def redis_calls() -> Iterator[None]:
     try:
         yield
     except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+        metrics.REDIS_ERRORS.labels(call).inc()
         raise AccessDenied(f"Redis: {error}") from error
     except _DOWN as error:
         _raise_swallowed(task, before)
+        metrics.REDIS_ERRORS.labels(call).inc()
         raise Unavailable(f"Redis: {error}") from error
     except ResponseError as error:
         _raise_swallowed(task, before)
         if not _NOT_NOW.search(str(error)):
             raise
+        metrics.REDIS_ERRORS.labels(call).inc()
         raise Unavailable(f"Redis: {error}") from error
     _raise_swallowed(task, before)
 

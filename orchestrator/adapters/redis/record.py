@@ -20,9 +20,19 @@ from orchestrator.domain.events import (
     Terminal,
     encode,
 )
-from orchestrator.domain.job import FEATURES, MESSAGES, PICTURES, Job, JobError, JobResult, JobState
+from orchestrator.domain.job import (
+    DEFAULT_TIER,
+    FEATURES,
+    MESSAGES,
+    PICTURES,
+    Job,
+    JobError,
+    JobResult,
+    JobState,
+)
 from orchestrator.domain.preferences import Preferences
 
+_TIER = "tier"
 _JSON = {"preferences", "requires", "error", "result"}
 _PREFERENCES = {field.name: field.type for field in msgspec.structs.fields(Preferences)}
 """With null, which the first version wrote for what was not given."""
@@ -47,7 +57,8 @@ def to_fields(job: Job) -> list[str]:
         if value in (None, []) or name == "last_seq":
             continue
         fields += [name, _text(value).decode() if name in _JSON else _plain(value)]
-    return fields
+    # The scripts count jobs by it.
+    return [*fields, _TIER, job.preferences.quality or DEFAULT_TIER]
 
 
 def from_hash(fields: dict[str, str]) -> Reading:
@@ -107,6 +118,7 @@ def terminal_change(outcome: Terminal) -> dict[str, Any]:
                 "progress": _plain(progress),
                 "result": _text(result).decode(),
                 "message": MESSAGES[state],
+                **({_TIER: str(tier)} if (tier := result.metadata.get("tier")) else {}),
             }
             measured = _measured(result)
         case Failed(error=error):

@@ -15,6 +15,7 @@ from orchestrator.domain.job import DEFAULT_TIER, TERMINAL, Job, JobState, Prior
 from orchestrator.domain.plans import day_of
 from orchestrator.domain.usage import Admission
 from orchestrator.ports import Lease, Reservation
+from orchestrator.telemetry import metrics
 
 _FOLDER = Path(__file__).with_name("lua")
 _COMMON = ("turns", "quota", "common")
@@ -47,7 +48,7 @@ class Scripts:
             seconds, fraction = divmod(self._clock(), 1)
             args["clock"] = [int(seconds), int(fraction * 1e6)]
         given = {key: value for key, value in args.items() if value is not None}
-        with redis_calls():
+        with redis_calls(name), metrics.timed(metrics.REDIS_SECONDS.labels(name)):
             return await self._scripts[name](keys=self._keys, args=[_encode(given)])
 
 
@@ -58,7 +59,7 @@ def constants() -> str:
     terminal = ", ".join(f"[{state.name}] = true" for state in JobState if state in TERMINAL)
     return (
         f"local {keys} = unpack(KEYS)\n"
-        f"local GROUP, PARKED = '{GROUP}', '{PARKED}'\n"
+        f"local GROUP, PARKED, DEFAULT_TIER = '{GROUP}', '{PARKED}', '{DEFAULT_TIER}'\n"
         f"local HIGH, BONUS = '{Priority.HIGH}', {PRIORITY_BONUS}\n"
         f"{states}local TERMINAL = {{{terminal}}}\n"
     )

@@ -22,6 +22,7 @@ from orchestrator.domain.usage import Admission, Pricing
 from orchestrator.ports import (
     PHOTO_ID_SECONDS,
     DeadLetter,
+    JobCount,
     JobFinished,
     JobNotFound,
     JobStore,
@@ -132,6 +133,7 @@ class RedisJobStore(JobStore):
             "submit",
             job=job.id,
             record=record.to_fields(job),
+            cost=job.cost,
             change=record.status_change(JobState.QUEUED),
             cancel_after_ms=None if job.cancel_after is None else int(job.cancel_after * 1000),
             max_waiting=max_waiting,
@@ -181,6 +183,10 @@ class RedisJobStore(JobStore):
     async def queue_position(self, job_id: str) -> int | None:
         position: int | None = await self._call("position", job=job_id)
         return position
+
+    async def cost_before(self, job_id: str) -> float | None:
+        cost: Any = await self._call("cost_before", job=job_id)
+        return None if cost is None else float(cost)
 
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         if not worker or worker == PARKED or " " in worker:
@@ -300,7 +306,9 @@ class RedisJobStore(JobStore):
     async def stats(self) -> QueueStats:
         silence_ms = int((self._lease_seconds + MAX_BLOCK) * 1000)
         reply = await self._call("stats", silence_ms=silence_ms)
-        queued, running, delayed, declined, dead, workers, mean, ends, span = reply
+        queued, running, delayed, declined, dead, workers, *rest = reply
+        measured = [float(each) if each else None for each in rest]
+        mean, ends, span, work, mean_cost, waiting_cost, oldest_wait = measured
         return QueueStats(
             queued=queued,
             running=running,
@@ -308,9 +316,24 @@ class RedisJobStore(JobStore):
             declined=declined,
             dead_letters=dead,
             workers=workers,
-            mean_seconds=float(mean) if mean else None,
-            rate=float(ends) / float(span) if span and float(span) > 0 else None,
+            mean_seconds=mean,
+            mean_cost=mean_cost or 1.0,
+            rate=ends / span if ends and span else None,
+            cost_rate=(work or ends) / span if ends and span else None,
+            waiting_cost=waiting_cost or 0.0,
+            oldest_wait=oldest_wait or 0.0,
         )
+
+    async def counts(self) -> list[JobCount]:
+        with redis_calls():
+            fields: Any = await self._client.hgetall(self._keys.stats)
+        found = []
+        for name, jobs in fields.items():
+            if name.startswith("count:"):
+                _, what, style, tier = name.split(":")
+                outcome = None if what == "submitted" else what
+                found.append(JobCount(outcome=outcome, style=style, tier=tier, jobs=int(jobs)))
+        return found
 
     async def to_clean(self) -> list[str]:
         found: list[str] = await self._call("to_clean", count=_CLEAN_AT_ONCE)
@@ -353,7 +376,7 @@ class RedisJobStore(JobStore):
             nonce=uuid.uuid4().hex,
             queued=record.status_change(JobState.QUEUED),
         )
-        if reply != "queued":
+        if reply != "replayed":
             raise NotReplayed(_NOT_REPLAYED[reply])
 
     async def drop(self, letter: DeadLetter) -> None:

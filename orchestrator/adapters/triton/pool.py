@@ -1,10 +1,9 @@
-"""Several model servers behind one port: each request goes to the least loaded server that is up."""
+"""Several model servers behind one port: requests are shared among those that are up."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -13,8 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.adapters.triton.routing import Job, Line, Load, Policy, least_delay, least_requests
+from orchestrator.domain.codes import FailureCode
+from orchestrator.domain.cost import Work, WorkTable
 from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, PortError, Unavailable
-from reroom.triton import PhotoAnalysis, RestyleEvent, RestyleRequest
+from orchestrator.telemetry import metrics, tracing
+from reroom.triton import PhotoAnalysis, RestyleEvent, RestyleRequest, Result, Stage, Step
 
 ANSWER_SECONDS = 5.0
 """Seconds within which a server must answer a ping; otherwise it counts as down."""
@@ -33,6 +36,13 @@ that hangs delays a worker's claim by no more than this."""
 PENALTY_SECONDS = 30.0
 """How long a request that failed on a server still counts as load of that server."""
 
+HOLD_SECONDS = 60.0
+"""The longest time that a request waits for a better moment to begin. Whoever sent it sees no event meanwhile, and the
+runner takes a model for hanging that sends none for STALL_SECONDS."""
+
+UNKNOWN = Work(steps=0, step=0.0, rest=1.0)
+"""The work of requests as long as no server has said what they cost."""
+
 _log = logging.getLogger("reroom.inference")
 _END: Any = object()
 T = TypeVar("T")
@@ -41,11 +51,12 @@ T = TypeVar("T")
 class InferencePool(Inference):
     """Shares requests among ``servers``, given by name. With one server it only adds the check of silent requests.
 
-    *Least loaded* is the server with the fewest requests of this process in flight; equals are chosen at random, so
-    that several processes do not all begin with the first. It does not matter that other processes load the same
-    servers: each spreads its own requests evenly, so their sum is even too (Envoy's and gRPC's "least request" policies
-    count in the same way). A request that failed counts for PENALTY_SECONDS as if it still ran, or a server that fails
-    at once would always be the least loaded.
+    ``policy`` chooses where a request begins, and may let it wait until something has changed, but not for longer than
+    HOLD_SECONDS. It needs to know what requests cost, which the servers say when they answer a ping; until then, and
+    for a single server, each request begins at once where the fewest run. A process knows its own requests only. It
+    does not matter that other processes load the same servers: each spreads its own evenly, so their sum is even too. A
+    request that failed counts for PENALTY_SECONDS as if it still ran, or a server that fails at once would always be
+    the least loaded.
 
     *Down* is a server that a request found unavailable, or that did not answer a ping. It gets no requests until it
     answers a ping again. :meth:`ping` sends pings, and so do requests, at most once in REVIVAL_SECONDS; there is no
@@ -61,20 +72,38 @@ class InferencePool(Inference):
         self,
         servers: Mapping[str, Inference],
         *,
+        policy: Policy = least_delay,
         answer_seconds: float = ANSWER_SECONDS,
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
-        self._servers = [_Server(name, inference, answer_seconds) for name, inference in servers.items()]
-        self._silence_seconds = silence_seconds
+        self._servers = [
+            _Server(name, inference, answer_seconds, self._assign) for name, inference in servers.items()
+        ]
+        self._policy, self._silence_seconds = policy, silence_seconds
+        self._line = Line()
+        self._coming: dict[Job, asyncio.Future[_Server | None]] = {}
+        """What the jobs of the line wait for; None = they look anew."""
 
     def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
-        return self._run(lambda inference: inference.restyle(request))
+        job = Job(self._work(request), request.photo_id)
+
+        async def watched(inference: Inference) -> AsyncGenerator[RestyleEvent, None]:
+            async with aclosing(inference.restyle(request)) as events:
+                async for event in events:
+                    if isinstance(event, Stage | Step):
+                        _note(job, event)
+                        self._assign()
+                    yield event
+
+        return self._run("restyle", watched, job)
 
     async def analyse(self, photo: NDArray[np.uint8]) -> PhotoAnalysis:
         async def ask(inference: Inference) -> AsyncGenerator[PhotoAnalysis, None]:
             yield await inference.analyse(photo)
 
-        async with aclosing(self._run(ask)) as answers:
+        table = self.work_table()
+        work = table.analysis(*photo.shape[:2]) if table else UNKNOWN
+        async with aclosing(self._run("analyse", ask, Job(work, waits=False))) as answers:
             return await anext(answers)
 
     async def ping(self) -> None:
@@ -99,26 +128,48 @@ class InferencePool(Inference):
     def devices(self) -> frozenset[str]:
         return frozenset().union(*(server.inference.devices() for server in self._servers if server.up))
 
+    def work_table(self) -> WorkTable | None:
+        return next((table for server in self._servers if (table := server.inference.work_table())), None)
+
     async def aclose(self) -> None:
         """Stop the pings. The caller closes the servers."""
         for server in self._servers:
             await server.stop_asking()
 
-    async def _run(self, call: Callable[[Inference], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
-        """The items that ``call`` yields on the least loaded server. Raises InferenceError."""
+    def _work(self, request: RestyleRequest) -> Work:
+        table = self.work_table()
+        if table is None:
+            return UNKNOWN
+        return table.work(
+            *request.image.shape[:2],
+            quality=request.quality,
+            steps=request.steps,
+            strength=request.strength,
+            max_strength=request.max_strength,
+            guidance_scale=request.guidance_scale,
+        )
+
+    async def _run(
+        self, name: str, call: Callable[[Inference], AsyncGenerator[T, None]], job: Job
+    ) -> AsyncGenerator[T, None]:
+        """The items that ``call`` yields on the server that the policy chooses. Raises InferenceError. ``name`` is for
+        metrics and traces."""
         tried: list[_Server] = []
         while True:
-            server = await self._choose(tried)
+            server = await self._choose(job, tried)
             tried.append(server)
             yielded = broken = False
-            server.load += 1
+            seen = _Seen(server.name, name)
             try:
                 async with aclosing(call(server.inference)) as items:
                     while (item := await self._next(server, items)) is not _END:
                         yielded = True
+                        if isinstance(item, Result | PhotoAnalysis):
+                            seen.succeeded()  # here, since callers may ask for no more
                         yield item
                 return
             except InferenceError as error:
+                seen.failed(error.code)
                 if error.code != UNAVAILABLE:
                     broken = error.retryable
                     raise
@@ -126,10 +177,25 @@ class InferencePool(Inference):
                 if yielded or all(other in tried for other in self._servers if other.up):
                     raise
             finally:
-                server.unload(PENALTY_SECONDS if broken else 0.0)
+                server.unload(job, PENALTY_SECONDS if broken else 0.0)
+                seen.ended()
 
-    async def _choose(self, tried: list[_Server]) -> _Server:
-        """The least loaded server that is up and was not tried. Raises InferenceError."""
+    async def _choose(self, job: Job, tried: list[_Server]) -> _Server:
+        """A server that is up and was not tried, whose load has the job already. Raises InferenceError."""
+        until = time.monotonic() + HOLD_SECONDS
+        while True:
+            able = await self._able(tried)
+            # A job that has tried a server has waited before.
+            if tried or not job.waits or time.monotonic() >= until:
+                loads = [server.running for server in able]
+                load = self._usable_policy(job, loads) or least_requests(job, loads)
+                load.begin(job)
+                return next(server for server in able if server.running is load)
+            if server := await self._wait_in_line(job, until):
+                return server
+
+    async def _able(self, tried: list[_Server]) -> list[_Server]:
+        """The servers that are up and were not tried. Raises InferenceError when there is none."""
         for server in self._servers:
             if not server.up and server.asked_before(REVIVAL_SECONDS):
                 server.ask()
@@ -141,7 +207,39 @@ class InferencePool(Inference):
         able = [server for server in self._servers if server.up and server not in tried]
         if not able:
             raise InferenceError(UNAVAILABLE, self._why_down(), retryable=True)
-        return min(able, key=lambda server: (server.load, random.random()))
+        return able
+
+    async def _wait_in_line(self, job: Job, until: float) -> _Server | None:
+        """The server that the job begins on, or None when all are down or the time is over."""
+        coming = self._coming[job] = asyncio.get_running_loop().create_future()
+        self._line.join(job)
+        try:
+            self._assign()
+            await asyncio.wait([coming], timeout=max(0.0, until - time.monotonic()))
+            return coming.result() if coming.done() else None
+        except BaseException:
+            if coming.done() and (server := coming.result()):
+                server.unload(job, 0.0)
+            raise
+        finally:
+            self._line.leave(job)
+            del self._coming[job]
+
+    def _assign(self) -> None:
+        """Let those of the line begin for whom it is time; call it whenever something has changed."""
+        up = {id(server.running): server for server in self._servers if server.up}
+        loads = [server.running for server in up.values()]
+        for job, load in self._line.begin(self._usable_policy, loads):
+            self._coming[job].set_result(up[id(load)])
+        if not up:
+            for job in list(self._line.waiting):
+                self._line.leave(job)
+                self._coming[job].set_result(None)
+
+    @property
+    def _usable_policy(self) -> Policy:
+        known = len(self._servers) > 1 and self.work_table() is not None
+        return self._policy if known else least_requests
 
     async def _next(self, server: _Server, items: AsyncGenerator[T, None]) -> T:
         """The next item, or _END. Raises InferenceError, also when the server is silent and does not answer a ping."""
@@ -169,14 +267,40 @@ class InferencePool(Inference):
         return "; ".join(f"{server.name}: {server.fault}" for server in self._servers if not server.up)
 
 
-class _Server:
-    """A server of the pool: its name, its load, and whether it is up."""
+class _Seen:
+    """The metrics and the span of a request to a server, from its beginning to ``ended``."""
 
-    def __init__(self, name: str, inference: Inference, answer_seconds: float) -> None:
+    def __init__(self, server: str, call: str) -> None:
+        self._server, self._call = server, call
+        self._began = time.monotonic()
+        self._span = tracing.begin(f"triton {call}", "CLIENT", server__address=server)
+        metrics.TRITON_REQUESTS.labels(server).inc()
+
+    def succeeded(self) -> None:
+        metrics.TRITON_SECONDS.labels(self._server, self._call).observe(time.monotonic() - self._began)
+
+    def failed(self, code: str) -> None:
+        known = FailureCode.of(code)
+        metrics.TRITON_FAILURES.labels(self._server, self._call, known).inc()
+        self._span.failed(known)
+
+    def ended(self) -> None:
+        metrics.TRITON_REQUESTS.labels(self._server).dec()
+        self._span.end()
+
+
+class _Server:
+    """A server of the pool: its name, what it runs, and whether it is up. ``changed`` is called when one of the last
+    two has changed."""
+
+    def __init__(
+        self, name: str, inference: Inference, answer_seconds: float, changed: Callable[[], None]
+    ) -> None:
         self.name, self.inference = name, inference
-        self.load = 0
+        self.running = Load()
         self.fault = ""
         """Why it counts as down; empty when it is up."""
+        self._changed = changed
         self._answer_seconds = answer_seconds
         self._asking: asyncio.Task[None] | None = None
         self._asked_at = time.monotonic()
@@ -217,19 +341,37 @@ class _Server:
 
     def mark_down(self, reason: str) -> None:
         """It gets no requests until it answers a ping."""
+        metrics.TRITON_UP.labels(self.name).set(0)
         if self.up:
             _log.warning("%s is down: %s", self.name, reason)
             self._asked_at = time.monotonic()
         self.fault = reason or "no reason given"
+        self._changed()
 
     def _serves(self) -> None:
+        metrics.TRITON_UP.labels(self.name).set(1)
         if not self.up:
             _log.info("%s serves again", self.name)
         self.fault = ""
+        self._changed()
 
-    def unload(self, after: float) -> None:
+    def unload(self, job: Job, after: float) -> None:
         """A request has ended here; it counts as load for ``after`` more seconds."""
         if after:
-            asyncio.get_running_loop().call_later(after, self.unload, 0.0)
+            job.done, job.ending = 0, False
+            asyncio.get_running_loop().call_later(after, self.unload, job, 0.0)
         else:
-            self.load -= 1
+            self.running.end(job)
+            self._changed()
+
+
+def _note(job: Job, event: Stage | Step) -> None:
+    """Record how far a job has come."""
+    match event:
+        case Step(step=step):
+            job.done = step
+        case Stage(name="finalizing"):
+            job.ending = True
+        case Stage(name="transforming"):
+            # Perhaps once more: a second attempt.
+            job.done, job.ending = 0, False

@@ -9,7 +9,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
+import msgspec
+
+from orchestrator.domain.cost import WorkTable
 from orchestrator.ports import Unavailable
 from reroom.triton import RestyleError, TritonClient
 
@@ -55,6 +59,8 @@ class Prober:
         """The called models by name: version and probe."""
         self._run_on: dict[str, frozenset[str]] = {}
         """What the models run on that each model of SERVING calls, as far as they say so."""
+        self.work_table: WorkTable | None = None
+        """What pictures cost, as of the last answer of ``restyle`` that said so."""
 
     @property
     def devices(self) -> frozenset[str]:
@@ -83,6 +89,8 @@ class Prober:
     async def _ask_serving(self, model: str) -> None:
         alive = await self._client.probe(model, deadline=SERVICE_SECONDS)
         self._calls[model], self._run_on[model] = alive.models, frozenset(alive.devices.values())
+        if alive.work is not None:
+            self.work_table = _read_table(alive.work, self.work_table)
         called = {name: version for calls in self._calls.values() for name, version in calls.items()}
         before = self._others
         self._others = {
@@ -97,6 +105,18 @@ class Prober:
 
     async def _ask(self, model: str, version: int) -> None:
         await self._client.probe_model(model, version, deadline=GRAPH_SECONDS)
+
+
+def _read_table(told: dict[str, Any], before: WorkTable | None) -> WorkTable | None:
+    """The table; None when it is one of another version, of which this one makes nothing."""
+    try:
+        table = msgspec.convert(told, WorkTable)
+    except msgspec.ValidationError:
+        return None
+    if table.quality not in table.kinds or not table.buckets:
+        return None
+    # The same one, which has its sums made already.
+    return before if before == table else table
 
 
 class _Question:

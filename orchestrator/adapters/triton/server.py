@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.adapters.triton.probing import Prober
+from orchestrator.domain.cost import WorkTable
 from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, Unavailable
 from reroom.triton import PhotoAnalysis, RestyleError, RestyleEvent, RestyleRequest, TritonClient
 
@@ -42,6 +43,9 @@ class TritonInference(Inference):
 
     def devices(self) -> frozenset[str]:
         return self._prober.devices
+
+    def work_table(self) -> WorkTable | None:
+        return self._prober.work_table
 
     async def aclose(self) -> None:
         """Close the channel; running requests end."""

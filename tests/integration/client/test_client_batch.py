@@ -81,7 +81,7 @@ def test_one_of_several_fails(service: Service, photos: list[Path], tmp_path: Pa
 
 
 def test_failures_of_different_kinds(service: Service, photos: list[Path], tmp_path: Path) -> None:
-    faults = ((415, "unsupported_image"), (504, "slow"))
+    faults = ((415, "unsupported_image"), (500, "slow"))
     service.faults[SUBMIT] = [(code, {}, problem(code, name)) for code, name in faults]
     assert run(service.url, "restyle", *photos, "-o", tmp_path, "--at-once", "1")[0] == 1
 

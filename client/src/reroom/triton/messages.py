@@ -145,6 +145,8 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
     """The models that it calls, with their versions (−1 = the latest)."""
     devices: dict[str, str] = {}
     """What these run on, cpu or cuda; only of models that say so, which NVIDIA's backends do not."""
+    work: dict[str, Any] | None = None
+    """What its pictures cost: of each quality the steps, the buckets, and measured seconds; None from `analyse`."""
 
 
 RestyleEvent = Stage | Analysis | Step | Preview | Result

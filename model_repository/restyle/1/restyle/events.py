@@ -89,6 +89,8 @@ class Alive:
     """The models that this one calls, each with its version; −1 = its latest."""
     devices: dict[str, str]
     """What they run on, cpu or cuda, as far as they say so."""
+    work: dict[str, Any] | None = None
+    """What pictures cost; see :mod:`restyle.work`. Only `restyle` says it."""
 
 
 Event = Stage | Analysis | Step | Preview | Result

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from restyle.solver import DISTILLED, PREDICTIONS, SPACINGS, Array, Table, alpha
 
 QUALITIES = ("draft", "standard", "best")
 """What a request may ask for: how much work a picture is worth, less first."""
+
+PROFILE = "profile.json"
+"""Beside release.json; ``python -m benchmarks.profile`` writes it, on any day after the export."""
 
 HINTS = ("depth", "edges", "lines", "segments")
 """What ControlNets can be shown of a photo."""
@@ -95,6 +98,12 @@ class Release:
     inputs."""
     tiers: dict[str, Defaults] = field(default_factory=dict)
     """By quality, of QUALITIES; ``defaults`` is one of them, where there are any."""
+    side: int = 0
+    """Pixels along a side of the square that the networks were made for."""
+    max_batch: int = 1
+    """The largest batch of the graphs."""
+    profile: dict[str, Any] | None = None
+    """How long the graphs take on one device, where that was measured: PROFILE."""
 
     def defaults_of(self, quality: str | None) -> Defaults:
         """What a request gets that asks for this quality, or for none."""
@@ -128,10 +137,15 @@ def load_release() -> Release:
         raise ValueError(
             "REROOM_RELEASE is not set: it must name the folder of a release, such as releases/dollhouse"
         )
-    path = Path(folder) / "live"
+    return load_release_of(Path(folder))
+
+
+def load_release_of(folder: Path) -> Release:
+    """The live release in ``folder``. Raises ValueError."""
+    path = folder / "live"
     try:
-        path = Path(folder) / "versions" / str(int(path.read_text())) / "release.json"
-        return _parse(json.loads(path.read_bytes()), Path(folder))
+        path = folder / "versions" / str(int(path.read_text())) / "release.json"
+        release = _parse(json.loads(path.read_bytes()), folder)
     except OSError as error:
         raise ValueError(
             f"cannot read {path}: {error.strerror}; make it with `python -m export BUNDLE`"
@@ -140,6 +154,20 @@ def load_release() -> Release:
         raise ValueError(
             f"{path} is not a release that this program knows ({type(error).__name__}: {error}); export the bundle "
             "again"
+        ) from error
+    return replace(release, profile=_profile(path.with_name(PROFILE)))
+
+
+def _profile(file: Path) -> dict[str, Any] | None:
+    """None where there is none. Raises ValueError."""
+    if not file.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(file.read_bytes())
+        return found
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"cannot read {file} ({error}): remove it, or measure again with `python -m benchmarks.profile`"
         ) from error
 
 
@@ -170,6 +198,8 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
         versions={name: facts["version"] for name, facts in document["models"].items()},
         hints=_hints(document.get("hints", HINTS[:2])),
         tiers=tiers,
+        side=document["sizes"]["native_size"],
+        max_batch=document["sizes"]["max_batch_size"],
     )
 
 

@@ -21,16 +21,18 @@ async def answer(
     model: str,
     calls: dict[str, int],
     run: Callable[[Values], AsyncGenerator[Event, None]],
+    work: dict[str, Any] | None = None,
 ) -> None:
     """Send what ``run`` yields for the request's values, and end the stream, with an error where it raises one.
 
-    ``model`` is the name for messages. ``calls``, the models that it calls with their versions, answers a probe.
+    ``model`` is the name for messages. ``calls``, the models that it calls with their versions, answers a probe, and
+    so does ``work``, what its pictures cost.
     """
     responses = Responses(pb_utils, request)
     try:
         values = read_values(pb_utils, request)
         if is_probe(values):
-            await _send(responses, Alive(models=calls, devices=read_devices(calls)))
+            await _send(responses, Alive(models=calls, devices=read_devices(calls), work=work))
             responses.close()
             return
         async with aclosing(run(values)) as events:

@@ -70,11 +70,18 @@ local function forget_entry(id, entry)
   redis.call('ZREM', DEADLINES, id)
 end
 
+-- Counts a job that was submitted or has ended, by style and tier: for metrics. Records of older versions have no tier.
+local function count(what, id)
+  local job = redis.call('HMGET', JOB .. id, 'style', 'tier')
+  redis.call('HINCRBY', STATS, 'count:' .. what .. ':' .. (job[1] or '') .. ':' .. (job[2] or DEFAULT_TIER), 1)
+end
+
 local function terminate(id, entry, change, ...)
   apply(id, change, ...)
   forget_entry(id, entry)
   local job = redis.call('HMGET', JOB .. id, 'status', 'letter', 'owner')
   QUOTA.settle(job[3] or '', id, job[1], change.measured or {}, args.pricing)
+  count(job[1], id)
   if job[1] ~= COMPLETED then
     -- A dead letter may be replayed for a while, so it keeps its photo.
     redis.call('ZADD', CLEANUP, job[2] and NOW_MS + args.keep_letters_ms or NOW_MS, id)
@@ -112,25 +119,41 @@ local function closing(lease, act)
   return 'closed', lease.attempt .. ' ' .. lease.worker .. ' ' .. act
 end
 
--- Measures the rate at which jobs end while all workers are busy: 'ends' jobs in 'span' seconds, both reduced by 3 % at
--- each end so that old measurements fade. 'since' is the beginning of the current interval: the last end that left jobs
+-- The cost of the 'count' jobs that wait before one of number 'order', when jobs of 'submitted' cost have been submitted
+-- before that one. Which jobs those are is not looked up: they cost as much as the mean of all that were submitted since
+-- the first one that waits. Jobs that an older version submitted cost 1.
+local function cost_between(count, order, submitted)
+  local first = redis.call('ZRANGE', WAITING, 0, 0)[1]
+  local head = first and redis.call('HMGET', JOB .. first, 'order', 'submitted') or {}
+  if not (order and submitted and head[1] and head[2]) or order <= tonumber(head[1]) then
+    return count
+  end
+  return count * (submitted - tonumber(head[2])) / (order - tonumber(head[1]))
+end
+
+-- Measures the rate at which jobs end while all workers are busy: 'ends' jobs of 'work' cost in 'span' seconds, all
+-- reduced by 3 % at each end so that old measurements fade. 'since' is the beginning of the current interval: the last end that left jobs
 -- waiting, or the begin of the first job. An interval counts only if jobs still wait at its end, so that times without
 -- work or without workers are not measured.
 local function measure_end(id)
-  local begun_at = tonumber(redis.call('HGET', JOB .. id, 'begun_at'))
-  local stats = redis.call('HMGET', STATS, 'since', 'ends', 'span', 'mean_seconds')
+  local job = redis.call('HMGET', JOB .. id, 'begun_at', 'cost')
+  local begun_at, cost = tonumber(job[1]), tonumber(job[2]) or 1
+  local stats = redis.call('HMGET', STATS, 'since', 'ends', 'span', 'mean_seconds', 'work', 'mean_cost')
   local since, now = tonumber(stats[1]), tonumber(NOW)
   local fade = 0.97
   if since and ready() > 0 then
     local ends, span = (tonumber(stats[2]) or 0) * fade + 1, (tonumber(stats[3]) or 0) * fade + now - since
-    redis.call('HSET', STATS, 'ends', tostring(ends), 'span', tostring(span))
+    -- What was measured before there were costs counts as 1 a job.
+    local work = (tonumber(stats[5]) or tonumber(stats[2]) or 0) * fade + cost
+    redis.call('HSET', STATS, 'ends', tostring(ends), 'span', tostring(span), 'work', tostring(work))
   end
   redis.call('HSET', STATS, 'since', ready() > 0 and NOW or '')
   if begun_at and args.completed then
     local mean = tonumber(stats[4])
-    local seconds = now - begun_at
+    local seconds, mean_cost = now - begun_at, tonumber(stats[6]) or 1
+    mean_cost = mean and mean_cost * 0.9 + cost * 0.1 or cost
     mean = mean and mean * 0.9 + seconds * 0.1 or seconds
-    redis.call('HSET', STATS, 'mean_seconds', tostring(mean))
+    redis.call('HSET', STATS, 'mean_seconds', tostring(mean), 'mean_cost', tostring(mean_cost))
   end
 end
 

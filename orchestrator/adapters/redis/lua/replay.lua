@@ -1,8 +1,8 @@
 -- args: job, letter (entry of its dead letter), nonce, queued (a change). Makes a failed job wait again, as if it were new,
--- except that its attempts go on being numbered. Returns 'queued', 'missing', 'not_failed' or 'cleaned' (its photo is gone).
+-- except that its attempts go on being numbered. Returns 'replayed', 'missing', 'not_failed' or 'cleaned' (its photo is gone).
 local id = args.job
 if redis.call('EXISTS', DONE .. args.nonce) == 1 then
-  return 'queued'
+  return 'replayed'
 end
 local status = redis.call('HGET', JOB .. id, 'status')
 if not status then
@@ -28,5 +28,6 @@ redis.call('ZREM', CLEANUP, id)
 redis.call('XDEL', DEAD, args.letter)
 take_in()
 QUOTA.reserve_again(id)
+count('submitted', id)
 redis.call('SET', DONE .. args.nonce, id, 'EX', 60)
-return 'queued'
+return 'replayed'
