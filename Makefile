@@ -15,6 +15,7 @@ TRITONS ?= 1
 APIS ?= 1
 DEVICE ?= $(or $(REROOM_DEVICE),auto)
 TORCH ?= torch==2.13.0
+PROCESSES ?= 2
 
 VENV := .venv/bin/python
 SERVER := .venv/.server-installed
@@ -43,7 +44,8 @@ help:  ## print this
 	@echo '                                                      with BUNDLE=sd15 both first fetch Stable Diffusion 1.5 (8.6 GB)'
 	@echo '                                                      and export it, once: see docs/sd15.md'
 	@echo 'make setup                                            only install what export and the stack need, torch too'
-	@echo 'make test                                             run every test'
+	@echo 'make test [PROCESSES=2]                               run every test, files side by side in so many processes,'
+	@echo '                                                      which take up to 3 GB of memory each'
 	@echo 'make check                                            lint, types, import arrows, tests'
 	@echo 'make gate                                             the slow tests; and compile every fp16 graph with TensorRT for'
 	@echo '                                                      T4, A100, A10 and L4, without a GPU, into benchmarks/results'
@@ -81,7 +83,7 @@ up: driver $(SERVER) $(TRITON) $(RELEASE)
 
 test: $(TESTS) $(TRITON) $(PERF) typescript
 	@setup/system.sh redis-server libseccomp2 promtool amtool
-	$(VENV) -m pytest
+	$(VENV) -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 check: lint test
 

@@ -1,6 +1,6 @@
 """What is lost, doubled or unfair when parts die: kill -9 and SIGSTOP under the whole stack, and a simulated queue.
 
-    python -m benchmarks.resilience                        # 600 jobs, 36 faults, into results/resilience.json
+    python -m benchmarks.resilience                        # 600 jobs, 24 faults, into results/resilience.json
     python -m benchmarks.resilience --jobs 60 --rounds 1 --out few.json
 
 Three owners submit jobs through the public client, which sends an idempotency key with each, and cancel some. Meanwhile
@@ -102,7 +102,7 @@ def main() -> int:
     parser.add_argument("--bundle", default="tiny", help="the bundle to restyle with (tiny)")
     parser.add_argument("--jobs", type=int, default=600, help="of the three owners together (600)")
     parser.add_argument(
-        "--rounds", type=int, default=3, help=f"of {len(ROUND)} faults each (3); 0 = only fairness"
+        "--rounds", type=int, default=2, help=f"of {len(ROUND)} faults each (2); 0 = only fairness"
     )
     parser.add_argument("--seed", type=int, default=1, help="of what is left to chance (1)")
     parser.add_argument("--out", type=Path, default=RESULTS / "resilience.json")

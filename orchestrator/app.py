@@ -39,6 +39,7 @@ from orchestrator.api.limiting import Limiter, add_rate_headers, admit
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
+from orchestrator.api.reference import ReferenceController
 from orchestrator.api.root import RootController
 from orchestrator.api.semantics import Methods, refuse_coded_body
 from orchestrator.api.tickets import TicketsController
@@ -99,6 +100,7 @@ ROUTES = (
     DeadLettersController,
     KeysController,
     UsageController,
+    ReferenceController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,10 @@ import pytest
 
 from stack.triton import TritonServer
 from tests.support.s3_server import S3Server, running_s3
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before anything imports torch. These processes share the cores, and threads that wait for each other spin.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASE = ROOT / "releases" / "tiny"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from orchestrator.adapters.redis import RedisJobStore, RedisOnceStore, RedisRates, RedisUsage, open_keys
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.observed import observed
-from orchestrator.adapters.storage.s3 import open_s3
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import Inference, JobStore, KeyStore, OnceStore, Outbox, Rates, Storage, Usage
@@ -101,6 +100,9 @@ async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
     assert settings.r2_endpoint_url is not None
     assert settings.r2_access_key_id is not None
     assert settings.r2_secret_access_key is not None
+    # A third of what a process needs to start, and most have no bucket.
+    from orchestrator.adapters.storage.s3 import open_s3
+
     async with open_s3(
         endpoint=settings.r2_endpoint_url,
         region=settings.s3_region,

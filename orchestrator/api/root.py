@@ -22,6 +22,7 @@ ENDPOINTS = {
     "watch": "WS /ws/transform/{job_id}",
     "health": "GET /health",
     "schema": "GET /schema",
+    "docs": "GET /docs",
 }
 
 

@@ -97,14 +97,20 @@ class Decoder:
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         arguments = (str(value) for value in msgspec.structs.astuple(limits))
+        creating = asyncio.ensure_future(asyncio.create_subprocess_exec(
+            sys.executable, "-Ps", "-m", "orchestrator.photos.decoder", *arguments,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env=environment, cwd="/", start_new_session=True,
+        ))  # fmt: skip
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-Ps", "-m", "orchestrator.photos.decoder", *arguments,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                env=environment, cwd="/", start_new_session=True,
-            )  # fmt: skip
+            process = await asyncio.shield(creating)
         except OSError as error:
             raise Unavailable(f"a decoder could not be started: {error.strerror}") from error
+        except asyncio.CancelledError:
+            # A creation that is cancelled may leave its process running, of which nobody knows.
+            with contextlib.suppress(OSError):
+                await cls(await creating).stop()
+            raise
         decoder = cls(process)
         try:
             async with asyncio.timeout(START_SECONDS):

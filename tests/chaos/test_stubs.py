@@ -19,7 +19,7 @@ from orchestrator.ports import InferenceError, Unavailable
 from reroom import AsyncClient
 from reroom.triton import RestyleRequest, Step
 from stack.triton import TritonServer
-from tests.chaos.test_stack import PREFERENCES, Watcher, assert_completed_once
+from tests.chaos.test_stack import LONG, PREFERENCES, Watcher, assert_completed_once
 from tests.conftest import RELEASE, ROOT
 from tests.support.pictures import room
 from tests.support.running_stack import RunningStack, photo, running_stack, until
@@ -92,7 +92,7 @@ async def test_a_dead_process_shows_over_the_network_and_does_not_hang_its_jobs(
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    with running_stack(tmp_path_factory.mktemp("stack"), REROOM_LEASE_SECONDS="2") as running:
+    with running_stack(tmp_path_factory.mktemp("stack"), REROOM_LEASE_SECONDS=str(LONG)) as running:
         yield running
 
 

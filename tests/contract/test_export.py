@@ -13,30 +13,58 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from export import release
 from export.__main__ import main
 from export.bundle import BundleError, Weights, load_bundle
 from export.contract import buckets, graph_specs, python_specs
 from export.graphs.fp16_initializers import weights_of
+from export.graphs.making import Made, Order, Report, make_graph
 from export.graphs.onnx import export_onnx, save_onnx
 from export.graphs.triton_config import config_text
 from export.networks.load import load_networks
+from export.networks.modules import load_graph_module
 from export.proofs.parity import ParityError, check_outputs, check_weights, references
 from export.publish import check_unpublished, live_document, make_live, publish
 from export.release import build_release
 from export.spec import ModelSpec, Tensor
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document, write_document
-from tests.support.reproduction import SIZES, TINY_GRAPHS, assert_reproduced
+from tests.support.reproduction import SIZES, TINY_GRAPHS, assert_reproduced, committed_graph
 from tests.support.triton_configs import parse_config, tensor_types
+
+USUAL, FEW_STEPS = "denoiser", "denoiser_few_step"
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_exporter_reproduces_the_committed_release(tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken", [[FEW_STEPS], pytest.param([], marks=pytest.mark.slow)], ids=str)
+def test_the_exporter_reproduces_the_committed_release(
+    taken: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the graphs that are ``taken`` from it; the next test says what the denoiser of few steps must be."""
+
+    def made_or_taken(order: Order, work: Path, report: Report) -> tuple[Made, Path]:
+        return committed_graph(order.graph) if order.graph in taken else make_graph(order, work, report)
+
+    monkeypatch.setattr(release, "make_graph", made_or_taken)
     made = build_release(load_bundle("tiny"), tmp_path, version=1)
     assert_reproduced(made, RELEASE)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"], "staging was left behind"
     with pytest.raises(FileExistsError, match="never changed"):
         build_release(load_bundle("tiny"), tmp_path, version=1)
+
+
+def test_the_denoiser_of_few_steps_is_the_usual_one_with_its_own_weights() -> None:
+    """So that one of them shows that the exporter makes both; that it paints what diffusers does is in the oracle."""
+    usual, few = (onnx.load(RELEASE / "models" / name / "1" / "model.onnx") for name in (USUAL, FEW_STEPS))
+    own, graphs = {}, {}
+    for name, model in ((USUAL, usual), (FEW_STEPS, few)):
+        module, stored = load_graph_module(load_bundle("tiny"), name), weights_of(model)
+        folded = check_weights(name, stored, module, {name for name, _ in module.named_parameters()})
+        own[name] = (folded, {key: array.shape for key, array in stored.items()})
+        del model.graph.initializer[:]
+        graphs[name] = model.SerializeToString()
+    assert own[USUAL] == own[FEW_STEPS]
+    assert graphs[USUAL] == graphs[FEW_STEPS]
 
 
 def test_the_committed_release_is_small_and_is_what_it_says() -> None:

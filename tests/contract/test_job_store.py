@@ -25,8 +25,8 @@ BROKEN = JobError(code="model_error", detail="The model broke.")
 
 @pytest.fixture(scope="module", autouse=True)
 def settled(server: RedisServer) -> None:
-    """After a start nothing is reclaimed for the length of a lease."""
-    time.sleep(LEASE + 1.0)
+    """After a start nothing is reclaimed for the length of a lease, in seconds begun of Redis's clock, and one more."""
+    time.sleep(LEASE + 2.0)
 
 
 async def test_a_job_goes_from_submit_to_completed(store: RedisJobStore) -> None:

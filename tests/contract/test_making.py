@@ -18,7 +18,6 @@ import pytest
 from export import release as releasing
 from export.bundle import Bundle, Lora, Variant, load_bundle
 from export.contract import Sizes
-from export.digests import sha256
 from export.graphs import making
 from export.graphs.making import Made, Order, fingerprint, make_graph
 from export.networks.load import skeleton
@@ -28,6 +27,7 @@ from export.publish import documents, live_version, staging_folder
 from export.release import build_release, sizes_of
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document
+from tests.support.reproduction import committed_graph
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch announces every fallback of its exporter.
 
@@ -203,21 +203,7 @@ def committed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     changed: dict[str, Path] = {}
 
     def made(order: Order, work: Path, report: Any) -> tuple[Made, Path]:
-        folder = changed.get(order.graph, RELEASE / "models" / order.graph / "1")
-        facts = read_document(RELEASE)["models"][order.graph]
-        return Made(
-            graph=order.graph,
-            precision="fp32",
-            stored="fp32",
-            sha256={file.name: sha256(file) for file in folder.iterdir()},
-            bytes=facts["bytes"],
-            parity=facts["parity"],
-            share=dict.fromkeys(facts["parity"], 0.5),
-            rounding={},
-            folded=facts["folded"],
-            seconds=1.0,
-            peak_bytes=1,
-        ), folder
+        return committed_graph(order.graph, changed.get(order.graph))
 
     monkeypatch.setattr(releasing, "make_graph", made)
     monkeypatch.setattr(releasing, "_prove", lambda *_: None)

@@ -234,6 +234,7 @@ async def test_objects_are_numbered_by_their_names(triton: TritonServer, room: H
     assert [LABELS[number] for number in found.labels] == [name for name in names if name in LABELS]
 
 
+@pytest.mark.slow
 def test_every_figure_is_measured_on_any_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(answers, "CACHE", tmp_path)
     tiny = find_release("tiny")

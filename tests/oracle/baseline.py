@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import pickle
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -56,8 +57,19 @@ class Case:
     start_noise: float = 1.0
 
 
+_PICTURES: dict[bytes, NDArray[np.float64]] = {}
+
+
 def diffusers_picture(case: Case, bundle: str = "tiny") -> NDArray[np.float64]:
-    """FP64 [H,W,3] in 0..255, before rounding."""
+    """FP64 [H,W,3] in 0..255, before rounding; painted once for each case, and not to be changed."""
+    key = pickle.dumps((bundle, asdict(case)))
+    if key not in _PICTURES:
+        _PICTURES[key] = _paint(case, bundle)
+        _PICTURES[key].flags.writeable = False
+    return _PICTURES[key]
+
+
+def _paint(case: Case, bundle: str) -> NDArray[np.float64]:
     solver = scheduler(case.solver, **SD15, prediction=case.prediction, spacing=case.spacing)
     return pipeline(bundle, solver, case.strength, case.start_noise)(
         case.steps,

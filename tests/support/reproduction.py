@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from export.contract import Sizes, graph_specs
+from export.digests import sha256
+from export.graphs.making import Made
 from export.publish import LIVE, PROFILE, REPORTS, live_document
 from tests.support.releases import read_document
+
+TINY = Path(__file__).parents[2] / "releases" / "tiny"
 
 SIZES = Sizes(
     native_size=128,
@@ -46,6 +50,26 @@ def assert_reproduced(made: Path, committed: Path) -> None:
         made / LIVE,
         live_document(made),
     }
+
+
+def committed_graph(name: str, folder: Path | None = None) -> tuple[Made, Path]:
+    """What :func:`export.graphs.making.make_graph` returns for a graph of `tiny`, without making it: the committed one,
+    or that in ``folder``."""
+    folder = folder or TINY / "models" / name / "1"
+    facts = read_document(TINY)["models"][name]
+    return Made(
+        graph=name,
+        precision="fp32",
+        stored="fp32",
+        sha256={file.name: sha256(file) for file in folder.iterdir()},
+        bytes=facts["bytes"],
+        parity=facts["parity"],
+        share=dict.fromkeys(facts["parity"], 0.5),
+        rounding={},
+        folded=facts["folded"],
+        seconds=1.0,
+        peak_bytes=1,
+    ), folder
 
 
 def _files(release: Path) -> dict[str, Path]:

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import random
+import socket
 import subprocess
 from pathlib import Path
 
-from stack.process import free_ports
 from stack.redis import binaries
+
+FIRST_PORT, PORTS_EACH, MOST_PROCESSES = 20_000, 500, 20
+"""Below those that the system gives to whoever asks for any, and for each process that runs tests its own: so no other
+server takes a port between its choice and its use, or while a test needs that nothing listens there."""
+
+
+def _own_ports() -> range:
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % MOST_PROCESSES
+    first = FIRST_PORT + PORTS_EACH * process
+    return range(first, first + PORTS_EACH)
+
+
+# From anywhere among them: another checkout's tests may run on this machine.
+_ports = itertools.islice(itertools.cycle(_own_ports()), random.randrange(PORTS_EACH), None)
 
 
 def free_port() -> int:
-    (port,) = free_ports(1)
-    return port
+    """A TCP port of 127.0.0.1 on which nothing listens, not given out before for a long time."""
+    for port in itertools.islice(_ports, PORTS_EACH):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError(f"none of the ports {_own_ports()} is free")
 
 
 def redis_binaries() -> dict[str, Path | None]:

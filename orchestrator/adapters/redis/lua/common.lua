@@ -197,10 +197,11 @@ local function settle(id, entry)
   return false
 end
 
--- No worker could renew its lease while Redis was down. After a start, living workers get the length of a lease to do so.
+-- No worker could renew its lease while Redis was down. After a start, living workers get the length of a lease to do so,
+-- and up to a second more: Redis counts the seconds that its clock has begun, the first of which may last a moment.
 local function just_started()
   local uptime = string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
-  return uptime * 1000 < args.lease_ms
+  return (uptime - 1) * 1000 < args.lease_ms
 end
 
 -- Whether stream id a comes before b.
