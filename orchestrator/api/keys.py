@@ -87,7 +87,7 @@ class KeysController(Controller):
         operation_id="create_key",
         summary="Make an API key, and show it once",
         operation_class=operation_with(json_body("NewKey")),
-        responses=problems(400, 408, 413, 422, 503),
+        responses=problems(400, 408, 409, 413, 422, 503),
         request_max_body_size=MAX_BODY_BYTES,
     )
     async def create(
@@ -99,7 +99,7 @@ class KeysController(Controller):
         asked = decode(await read_body(request, _uncounted), NewKey)
         if asked.plan not in (plans := settings.plans.by_name):
             raise Problem(
-                ProblemCode.INVALID_BODY, f"there are these plans: {', '.join(plans)}", field="plan"
+                ProblemCode.UNKNOWN_PLAN, f"there are these plans: {', '.join(plans)}", field="plan"
             )
         expires = None if asked.expires_in is None else time.time() + asked.expires_in
         return _made(await keys.create(asked.name, asked.scopes, plan=asked.plan, expires=expires))

@@ -12,9 +12,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery
 
 from orchestrator.api.access import Rule, access
-from orchestrator.api.errors import Problem, problems
+from orchestrator.api.errors import problems
 from orchestrator.api.presenters import Time, rfc3339
-from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.plans import Plan, day_of, next_month
 from orchestrator.domain.usage import MICROS, UsageRow
@@ -99,7 +98,7 @@ class UsageController(Controller):
         opt=access(Rule.READ),
         operation_id="get_usage",
         summary="Jobs, GPU seconds and cost, by day, style, quality and outcome",
-        responses=problems(400, 404, 422, 503),
+        responses=problems(400, 404, 503),
     )
     async def usage(
         self,
@@ -111,7 +110,8 @@ class UsageController(Controller):
         until: FromQuery[date | None] = None,
         key: FromQuery[str | None] = None,
     ) -> UsageAnswer:
-        """Without ``since`` and ``until``: this month until now. An administrator sees all keys, or one by ``key``."""
+        """Without ``since`` and ``until``: this month until now; of a longer time the last 400 days. An administrator
+        sees all keys, or one by ``key``."""
         now = time.time()
         first, last = _days(since, until, now)
         owner, plan = await _owner(caller, key, keys)
@@ -133,15 +133,11 @@ class UsageController(Controller):
 
 
 def _days(since: date | None, until: date | None, now: float) -> tuple[date, date]:
-    """The first and the last day. Raises Problem."""
+    """The first and the last day: at most MOST_DAYS, the last ones. None are left when ``since`` is later."""
     today = datetime.fromtimestamp(now, UTC).date()
     last = until or max(today, since or today)
-    first = since or last.replace(day=1)
-    if first > last:
-        raise Problem(ProblemCode.INVALID_PERIOD, "since is a later day than until", field="since")
-    if (last - first).days >= MOST_DAYS:
-        raise Problem(ProblemCode.INVALID_PERIOD, f"ask for at most {MOST_DAYS} days at once", field="since")
-    return first, last
+    earliest = date.fromordinal(max(1, last.toordinal() - MOST_DAYS + 1))
+    return max(since or last.replace(day=1), earliest), last
 
 
 async def _owner(caller: Caller, key: str | None, keys: KeyService) -> tuple[str | None, str]:

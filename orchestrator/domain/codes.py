@@ -77,12 +77,11 @@ class ProblemCode(StrEnum):
         "see [the endpoints](api.md#endpoints)")
     INVALID_BODY = ("invalid_body", 422, "a member of the body is unknown, missing, of a wrong type or out of range",
         "see `field`")
-    INVALID_PERIOD = ("invalid_period", 422, "the days of `GET /usage` are in the wrong order, or too many",
-        "see `detail`")
     # Jobs, pictures and uploads
     JOB_NOT_FOUND = ("job_not_found", 404, "no job of yours has this id, or it was erased", "submit again")
     JOB_NOT_COMPLETED = ("job_not_completed", 409, "it has no picture yet, or never will",
         "read its status; it says when it is completed")
+    UNKNOWN_PLAN = ("unknown_plan", 409, "the service has no plan of this name", "take one that `detail` lists")
     KEY_NOT_FOUND = ("key_not_found", 404, "no API key has this id, or it was revoked", "see `GET /admin/keys`")
     JOB_FINISHED = ("job_finished", 409, "it cannot be cancelled any more", "read its result, or erase it")
     JOB_NOT_FINISHED = ("job_not_finished", 409, "its files cannot be erased yet", "cancel it first")
