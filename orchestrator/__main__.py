@@ -1,4 +1,4 @@
-"""``python -m orchestrator keys|dead-letters …``: what the service's operator does by hand. The servers are
+"""``python -m orchestrator keys|plans|dead-letters …``: what the service's operator does by hand. The servers are
 ``orchestrator.app`` and ``orchestrator.worker``."""
 
 from __future__ import annotations
@@ -7,7 +7,8 @@ import argparse
 import asyncio
 import sys
 
-from orchestrator.commands import dead_letters, keys
+from orchestrator.commands import dead_letters, keys, plans
+from orchestrator.domain.plans import PlansError
 from orchestrator.ports import DeadLetterNotFound, KeyNotFound, NotReplayed, Unavailable
 from orchestrator.settings import SettingsError
 
@@ -27,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     keys.add_commands(commands)
+    plans.add_commands(commands)
     dead_letters.add_commands(commands)
     return made
 
@@ -43,7 +45,7 @@ async def run(options: argparse.Namespace) -> int:
         print(f"the job cannot be replayed: {error}", file=sys.stderr)
     except Unavailable as error:
         print(f"the store cannot be reached: {error}; is REDIS_URL right?", file=sys.stderr)
-    except SettingsError as error:
+    except (PlansError, SettingsError) as error:
         print(error, file=sys.stderr)
     else:
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import resource
@@ -19,7 +20,7 @@ from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
 from orchestrator.adapters.opening import open_adapters, open_store
-from orchestrator.api.access import check_access, every_handler, has_caller
+from orchestrator.api.access import every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
 from orchestrator.api.clients import Clients
@@ -34,6 +35,7 @@ from orchestrator.api.forms import FORM_OVERHEAD
 from orchestrator.api.health import HealthChecks, HealthController
 from orchestrator.api.intake import Uploads
 from orchestrator.api.keys import KeysController
+from orchestrator.api.limiting import Limiter, add_rate_headers, admit
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.presenters import Presenter
@@ -43,9 +45,10 @@ from orchestrator.api.semantics import Methods, refuse_coded_body
 from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
+from orchestrator.api.usage import UsageController
 from orchestrator.api.websocket import watch
 from orchestrator.photos.gate import PROCESSES, PhotoGate
-from orchestrator.ports import SignedFiles
+from orchestrator.ports import Outbox, Receiver, SignedFiles
 from orchestrator.programs.arguments import no_arguments
 from orchestrator.programs.observing import observed
 from orchestrator.programs.undumpable import make_undumpable
@@ -56,12 +59,13 @@ from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.costs import Costs
 from orchestrator.services.dead_letters import DeadLetters
+from orchestrator.services.deliveries import Deliveries
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
 from orchestrator.services.submissions import Submissions
-from orchestrator.settings import Settings, SettingsError, load_settings, variables
+from orchestrator.settings import Settings, SettingsError, load_settings, signing_bytes, variables
 from orchestrator.telemetry import CannotObserve, logs
 from orchestrator.telemetry.analytics import open_analytics
 from orchestrator.telemetry.metrics import REGISTRY
@@ -95,6 +99,7 @@ ROUTES = (
     DebugController,
     DeadLettersController,
     KeysController,
+    UsageController,
     ReferenceController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
@@ -109,10 +114,10 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[*ROUTES, schema_controller(ROUTES, settings.max_upload_bytes), watch],
         lifespan=[_lifespan(settings)],
         dependencies=providers(),
-        guards=[check_access, refuse_coded_body],
+        guards=[admit, refuse_coded_body],
         exception_handlers={Exception: handle_error},
         request_max_body_size=settings.max_upload_bytes + FORM_OVERHEAD,
-        before_send=[_finish_response],
+        before_send=[_finish_response, add_rate_headers],
         openapi_config=None,
         logging_config=None,
     )
@@ -140,13 +145,17 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
     async with open_analytics(settings.analytics) as analytics, open_adapters(settings) as adapters, gate:
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         clients = Clients(settings.trusted_proxies)
-        jobs = JobService(store, storage, max_queue=settings.max_queue, analytics=analytics)
+        plans, pricing = settings.plans, settings.pricing
+        jobs = JobService(
+            store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing, analytics=analytics
+        )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
         submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference))
-        async with aclosing(submissions):
+        async with aclosing(submissions), _delivering(settings, adapters.outbox):
             yield Dependencies(
                 settings=settings,
                 keys=KeyService(adapters.keys, admin_token=settings.administrator),
+                limiter=Limiter(adapters.rates, plans, clients),
                 store=store,
                 storage=storage,
                 signed_files=storage if isinstance(storage, SignedFiles) else None,
@@ -157,10 +166,29 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 submissions=submissions,
                 gate=gate,
                 jobs=jobs,
+                usage=adapters.usage,
                 analysis=AnalysisService(inference, settings.analyses_at_once),
                 presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
                 checks=HealthChecks(store, storage, inference),
             )
+
+
+@asynccontextmanager
+async def _delivering(settings: Settings, outbox: Outbox) -> AsyncGenerator[None]:
+    """Sends events to the operator's systems in the background, where there are any to send."""
+    urls: dict[Receiver, str | None] = {"budget": settings.budget_webhook, "usage": settings.usage_webhook}
+    receivers = {to: url for to, url in urls.items() if url is not None}
+    if not receivers and settings.monthly_budget is None:
+        yield
+        return
+    secret = settings.events_secret
+    signing = b"" if secret is None else signing_bytes(secret.get_secret_value())
+    sending = asyncio.create_task(Deliveries(outbox, receivers, signing, settings.currency).run())
+    try:
+        yield
+    finally:
+        sending.cancel()
+        await asyncio.wait([sending])
 
 
 def upload_budget(settings: Settings) -> UploadBudget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -11,6 +12,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from orchestrator.domain.plans import Plans, PlansError, load_plans
+from orchestrator.domain.usage import Budget, Pricing
 
 T = TypeVar("T", bound=BaseSettings)
 
@@ -23,7 +27,7 @@ class SettingsError(Exception):
 
 
 class StoreSettings(BaseSettings):
-    """Where the store is, which is all that commands need to manage keys."""
+    """Where the store is and which plans there are, which is all that commands need to manage keys."""
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True,
@@ -37,6 +41,9 @@ class StoreSettings(BaseSettings):
     """Redis: jobs, events, leases and keys."""
     redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
     """What every key in Redis begins with, for services that share one."""
+    plans_file: Path | None = Field(None, validation_alias="REROOM_PLANS")
+    """A TOML file with a table for each plan of limits (docs/operate.md); without it there is one plan, ``default``,
+    which limits nothing. ``python -m orchestrator plans check FILE`` tells what is wrong with it."""
 
     @field_validator("redis_url")
     @classmethod
@@ -46,6 +53,20 @@ class StoreSettings(BaseSettings):
             raise ValueError("must be like redis://host:6379/0")
         _ = parts.port  # raises ValueError when it is no number
         return value
+
+    @field_validator("plans_file")
+    @classmethod
+    def _good_plans(cls, value: Path | None) -> Path | None:
+        try:
+            load_plans(value)
+        except PlansError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @property
+    def plans(self) -> Plans:
+        """Reads the file; raises PlansError if it has been spoilt since the start."""
+        return load_plans(self.plans_file)
 
 
 class Settings(StoreSettings):
@@ -141,6 +162,25 @@ class Settings(StoreSettings):
     drain_seconds: float = Field(20.0, ge=0, validation_alias="REROOM_DRAIN")
     """Seconds that a process continues its work after it was asked to stop: a worker its jobs, the API its requests."""
 
+    gpu_hour_price: float = Field(0.0, ge=0, le=1e6, validation_alias="REROOM_GPU_HOUR_PRICE")
+    """What an hour of the models' time costs, in ``REROOM_CURRENCY``; results, usage and the budget are counted by it.
+    0 = nothing is said about costs."""
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", validation_alias="REROOM_CURRENCY")
+    """The currency of prices and costs, as three letters."""
+    monthly_budget: float | None = Field(None, gt=0, le=1e9, validation_alias="REROOM_MONTHLY_BUDGET")
+    """What the jobs of one month, in UTC, may cost together. Jobs above it are answered 402 ``budget_exhausted`` until
+    the next month."""
+    budget_alerts: Annotated[tuple[float, ...], NoDecode] = Field(
+        (0.5, 0.8, 1.0), validation_alias="REROOM_BUDGET_ALERTS"
+    )
+    """Shares of the budget, separated by commas, at which the log and ``REROOM_BUDGET_WEBHOOK`` are told."""
+    budget_webhook: str | None = Field(None, validation_alias="REROOM_BUDGET_WEBHOOK")
+    """Where these alerts are posted as signed JSON (Standard Webhooks)."""
+    usage_webhook: str | None = Field(None, validation_alias="REROOM_USAGE_WEBHOOK")
+    """Where the usage of every job is posted at its end, for a billing system, as signed JSON (Standard Webhooks)."""
+    events_secret: SecretStr | None = Field(None, validation_alias="REROOM_EVENTS_SECRET")
+    """Signs both: ``whsec_`` and 24 to 64 random bytes in base64."""
+
     heartbeat_file: Path | None = Field(None, validation_alias="REROOM_HEARTBEAT_FILE")
     """A worker touches it every few seconds while it lives; for a container's health check."""
 
@@ -165,7 +205,7 @@ class Settings(StoreSettings):
     """Where events for product analytics go: the path of a file that gets JSON lines, or an http(s):// URL that takes
     them by POST; without it, nowhere."""
 
-    @field_validator("allowed_origins", "triton_urls", "trusted_proxies", mode="before")
+    @field_validator("allowed_origins", "budget_alerts", "triton_urls", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -197,6 +237,27 @@ class Settings(StoreSettings):
                 )
             if value.count(url) > 1:
                 raise ValueError(f"{url} stands in it twice")
+        return value
+
+    @field_validator("budget_alerts")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < share <= 1 for share in value):
+            raise ValueError("each must be a share of the budget above 0 and at most 1, such as 0.8")
+        return tuple(sorted({*value}))
+
+    @field_validator("budget_webhook", "usage_webhook")
+    @classmethod
+    def _receiver(cls, value: str | None) -> str | None:
+        if value is not None and origin_of(value) is None:
+            raise ValueError("must be an absolute http:// or https:// URL")
+        return value
+
+    @field_validator("events_secret")
+    @classmethod
+    def _a_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            signing_bytes(value.get_secret_value())
         return value
 
     @field_validator("trusted_proxies")
@@ -258,6 +319,28 @@ class Settings(StoreSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _whole_billing(self) -> Self:
+        if self.monthly_budget is not None and not self.gpu_hour_price:
+            raise ValueError("REROOM_MONTHLY_BUDGET needs REROOM_GPU_HOUR_PRICE, by which costs are counted")
+        if (self.budget_webhook or self.usage_webhook) and self.events_secret is None:
+            raise ValueError(
+                "REROOM_BUDGET_WEBHOOK and REROOM_USAGE_WEBHOOK need REROOM_EVENTS_SECRET, which signs what is sent"
+            )
+        return self
+
+    @property
+    def pricing(self) -> Pricing:
+        budget = None
+        if self.monthly_budget is not None:
+            budget = Budget(micros=round(self.monthly_budget * 1e6), alerts=list(self.budget_alerts))
+        return Pricing(
+            price=round(self.gpu_hour_price * 1e6),
+            currency=self.currency,
+            budget=budget,
+            billed=self.usage_webhook is not None,
+        )
+
     @property
     def administrator(self) -> str | None:
         """The administrator's token."""
@@ -283,6 +366,19 @@ class Settings(StoreSettings):
         return [
             "CDN_DOMAIN is not used: pictures are private, and R2 honours signed links on its own endpoint only"
         ]
+
+
+def signing_bytes(secret: str) -> bytes:
+    """The bytes of a ``whsec_…``. Raises ValueError."""
+    try:
+        found = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        found = b""
+    if not secret.startswith("whsec_") or not 24 <= len(found) <= 64:
+        raise ValueError(
+            "must be whsec_ and 24 to 64 random bytes in base64: echo whsec_$(openssl rand -base64 32)"
+        )
+    return found
 
 
 def is_loopback(host: str) -> bool:
@@ -319,7 +415,9 @@ def variables() -> str:
 def default_of(field: FieldInfo) -> str:
     """The default of an optional setting, written as in the environment; "" = none."""
     default = field.get_default(call_default_factory=True)
-    return ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
+    return (
+        ",".join(map(str, default)) if isinstance(default, tuple) else "" if default is None else str(default)
+    )
 
 
 def load_settings() -> Settings:

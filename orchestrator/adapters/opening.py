@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.adapters.redis import RedisJobStore, RedisOnceStore, open_keys
+from orchestrator.adapters.redis import RedisJobStore, RedisOnceStore, RedisRates, RedisUsage, open_keys
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.observed import observed
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
-from orchestrator.ports import Inference, JobStore, KeyStore, OnceStore, Storage
+from orchestrator.ports import Inference, JobStore, KeyStore, OnceStore, Outbox, Rates, Storage, Usage
 from orchestrator.settings import Settings, SettingsError, StoreSettings
 
 
@@ -22,6 +22,9 @@ class Adapters:
     once: OnceStore
     storage: Storage
     inference: Inference
+    rates: Rates
+    usage: Usage
+    outbox: Outbox
 
 
 @asynccontextmanager
@@ -34,13 +37,17 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             stack.push_async_callback(store.aclose)
             once = RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)
             stack.push_async_callback(once.aclose)
+            rates = RedisRates(settings.redis_url, prefix=settings.redis_prefix)
+            stack.push_async_callback(rates.aclose)
+            usage = RedisUsage(settings.redis_url, prefix=settings.redis_prefix)
+            stack.push_async_callback(usage.aclose)
             keys = await stack.enter_async_context(open_keys(settings.redis_url, settings.redis_prefix))
             inference = TritonPool(settings.triton_urls)
             stack.push_async_callback(inference.aclose)
         except ValueError as error:
             raise _wrong(error) from error
         storage = await stack.enter_async_context(open_storage(settings))
-        yield Adapters(store, keys, once, observed(storage), inference)
+        yield Adapters(store, keys, once, observed(storage), inference, rates, usage, usage)
 
 
 @asynccontextmanager
@@ -76,6 +83,7 @@ def _store(settings: Settings) -> RedisJobStore:
         prefix=settings.redis_prefix,
         lease_seconds=settings.lease_seconds,
         job_ttl=settings.job_ttl,
+        pricing=settings.pricing,
         letters_ttl=settings.dead_letter_ttl,
         events_ttl=settings.events_ttl,
     )

@@ -1,6 +1,7 @@
 """Who may use which route: the only place where the API recognises callers.
 
-Each route declares a rule, with ``opt=access(Rule.READ)``; :func:`check_access` is the guard of all routes. Callers
+Each route declares a rule, with ``opt=access(Rule.READ)``; :func:`check_access` is part of the guard of all routes
+(:func:`orchestrator.api.limiting.admit`). Callers
 send their key as ``Authorization: Bearer …`` or ``X-API-Key``, or a one-time ticket as ``?ticket=`` where a browser can
 send no header.
 """
@@ -94,7 +95,7 @@ def takes_ticket(handler: BaseRouteHandler) -> bool:
 
 
 async def check_access(connection: Connection, handler: BaseRouteHandler) -> None:
-    """The guard of all routes. OPTIONS passes, as browsers ask without credentials.
+    """The first part of the guard. OPTIONS passes, as browsers ask without credentials.
 
     Raises Problem. A WebSocket's refusal is kept for :func:`admitted` instead, because a browser gets no reason from a
     handshake that is refused.
@@ -110,7 +111,7 @@ async def check_access(connection: Connection, handler: BaseRouteHandler) -> Non
     except (Problem, Unavailable) as refusal:
         if connection.scope["type"] != ScopeType.WEBSOCKET:
             raise
-        state[_REFUSAL] = to_problem(refusal)
+        refuse_later(connection.scope, refusal)
 
 
 def admitted(scope: AsgiScope) -> Caller:
@@ -120,6 +121,17 @@ def admitted(scope: AsgiScope) -> Caller:
         raise state[_REFUSAL]
     caller: Caller = state[_CALLER]
     return caller
+
+
+def known_caller(scope: AsgiScope) -> Caller | None:
+    """Who makes the request; None where nobody was looked for, or nobody was recognised."""
+    caller: Caller | None = scope["state"].get(_CALLER)
+    return caller
+
+
+def refuse_later(scope: AsgiScope, refusal: Exception) -> None:
+    """Keep the refusal of a WebSocket for :func:`admitted`."""
+    scope["state"].setdefault(_REFUSAL, to_problem(refusal))
 
 
 def has_caller(scope: AsgiScope) -> bool:

@@ -16,7 +16,10 @@ from orchestrator.api.errors import Problem, send_problem
 from orchestrator.domain.codes import ProblemCode
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
-EXPOSED = ("Allow", "ETag", "Idempotent-Replayed", "Retry-After", "WWW-Authenticate")
+EXPOSED = (
+    "Allow", "ETag", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate",
+    "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
+)  # fmt: skip
 """Response headers that a page may read in addition to the safelisted ones."""
 PREFLIGHT_SECONDS = 7200
 """Seconds that browsers may cache a preflight; Chrome's own limit."""

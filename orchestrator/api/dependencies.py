@@ -10,9 +10,10 @@ from litestar.di import Provide
 from orchestrator.api.access import caller_provider
 from orchestrator.api.health import HealthChecks
 from orchestrator.api.intake import Uploads
+from orchestrator.api.limiting import Limiter
 from orchestrator.api.presenters import Presenter
 from orchestrator.photos.gate import PhotoGate
-from orchestrator.ports import JobStore, SignedFiles, Storage
+from orchestrator.ports import JobStore, SignedFiles, Storage, Usage
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.direct_uploads import DirectUploads
@@ -28,6 +29,7 @@ class Dependencies(TypedDict):
 
     settings: Settings
     keys: KeyService
+    limiter: Limiter
     store: JobStore
     storage: Storage
     signed_files: SignedFiles | None
@@ -40,6 +42,7 @@ class Dependencies(TypedDict):
     gate: PhotoGate
     jobs: JobService
     analysis: AnalysisService
+    usage: Usage
     presenter: Presenter
     checks: HealthChecks
 

@@ -36,12 +36,14 @@ from orchestrator.ports import (
 from orchestrator.services.analysis import TooBusy, TooSlow
 from orchestrator.services.direct_uploads import NoSuchUpload, UploadUsed
 from orchestrator.services.jobs import JobNotFinished, TooManyJobs
+from orchestrator.services.quotas import NotInPlan, OverLimit
 from orchestrator.telemetry import context
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = {"Retry-After": "2"}
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 IDEMPOTENCY_FIELD = "idempotency-key"
 
 
@@ -56,11 +58,18 @@ class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     code: Annotated[str, Meta(extra_json_schema={"x-extensible-enum": [*ProblemCode]})]
     instance: str
     field: str | None = None
+    violated_policies: Annotated[
+        list[str] | None,
+        Meta(
+            description="With 402 and 429: the limits that refuse, by the names of RateLimit-Policy and of the plan"
+        ),
+    ] = msgspec.field(name="violated-policies", default=None)
     request_id: str | None = None
 
 
 class Problem(Exception):
-    """A refusal by the API itself. ``status`` defaults to the first status of the code."""
+    """A refusal by the API itself. ``status`` defaults to the first status of the code; ``violated`` is the name of the
+    limit that refuses."""
 
     def __init__(
         self,
@@ -69,11 +78,13 @@ class Problem(Exception):
         *,
         status: int | None = None,
         field: str | None = None,
+        violated: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = code.statuses[0] if status is None else status
         self.code, self.detail, self.field, self.headers = code, detail, field, headers
+        self.violated = violated
 
 
 def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetail]:
@@ -105,12 +116,13 @@ def encode_problem(problem: Problem, instance: str) -> tuple[list[tuple[bytes, b
 
 def _detail(problem: Problem, instance: str) -> ProblemDetail:
     return ProblemDetail(
-        type="about:blank",
+        type="about:blank" if problem.violated is None else QUOTA_EXCEEDED,
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,
         detail=problem.detail,
         code=problem.code,
         field=problem.field,
+        violated_policies=None if problem.violated is None else [problem.violated],
         instance=instance,
         request_id=context.request_id.get() or None,
     )
@@ -158,6 +170,11 @@ def to_problem(error: Exception) -> Problem:
         case TooManyJobs(waiting=waiting, retry_after=seconds):
             full = f"the queue is full: {waiting} jobs wait; try again in {seconds} s"
             return Problem(ProblemCode.QUEUE_FULL, full, headers={"Retry-After": str(seconds)})
+        case NotInPlan(detail=detail, field=field):
+            return Problem(ProblemCode.NOT_IN_PLAN, detail, field=field)
+        case OverLimit(limit=limit, detail=detail, retry_after=seconds):
+            over = ProblemCode.BUDGET_EXHAUSTED if limit == "monthly_budget" else ProblemCode.QUOTA_EXCEEDED
+            return Problem(over, detail, violated=limit, headers={"Retry-After": str(seconds)})
         case ObjectTooLarge():
             return Problem(ProblemCode.BODY_TOO_LARGE, "the uploaded photo has too many bytes", field="key")
         case BadSignature():

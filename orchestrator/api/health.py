@@ -14,6 +14,7 @@ from litestar.openapi import ResponseSpec
 from msgspec import UNSET, UnsetType
 
 from orchestrator.api.access import Rule, access, is_admin
+from orchestrator.api.limiting import uncounted
 from orchestrator.api.presenters import Time, rfc3339
 from orchestrator.api.single_flight import SingleFlightCache
 from orchestrator.ports import Inference, JobStore, PortError, Storage, Unavailable
@@ -86,7 +87,7 @@ class HealthController(Controller):
 
     @get(
         "/",
-        opt=access(Rule.PUBLIC),
+        opt=access(Rule.PUBLIC) | uncounted(),
         operation_id="get_health",
         summary="The health of every part; 200 also when degraded",
     )
@@ -95,7 +96,7 @@ class HealthController(Controller):
 
     @get(
         "/live",
-        opt=access(Rule.PUBLIC),
+        opt=access(Rule.PUBLIC) | uncounted(),
         operation_id="get_alive",
         summary="200 as long as this process answers",
     )
@@ -104,7 +105,7 @@ class HealthController(Controller):
 
     @get(
         "/ready",
-        opt=access(Rule.PUBLIC),
+        opt=access(Rule.PUBLIC) | uncounted(),
         operation_id="get_ready",
         summary="200 when jobs are accepted and the models are ready, 503 otherwise",
         responses={503: ResponseSpec(Health, description="A part is down", generate_examples=False)},

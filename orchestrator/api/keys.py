@@ -21,6 +21,7 @@ from orchestrator.api.reading import read_body
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import DEFAULT_PLAN, PLAN, Scope
 from orchestrator.services.keys import GRACE_SECONDS, KeyService, MadeKey
+from orchestrator.settings import Settings
 
 T = TypeVar("T")
 
@@ -86,11 +87,20 @@ class KeysController(Controller):
         operation_id="create_key",
         summary="Make an API key, and show it once",
         operation_class=operation_with(json_body("NewKey")),
-        responses=problems(400, 408, 413, 422, 503),
+        responses=problems(400, 408, 409, 413, 422, 503),
         request_max_body_size=MAX_BODY_BYTES,
     )
-    async def create(self, request: Request[Any, Any, Any], keys: NamedDependency[KeyService]) -> KeyMade:
+    async def create(
+        self,
+        request: Request[Any, Any, Any],
+        keys: NamedDependency[KeyService],
+        settings: NamedDependency[Settings],
+    ) -> KeyMade:
         asked = decode(await read_body(request, _uncounted), NewKey)
+        if asked.plan not in (plans := settings.plans.by_name):
+            raise Problem(
+                ProblemCode.UNKNOWN_PLAN, f"there are these plans: {', '.join(plans)}", field="plan"
+            )
         expires = None if asked.expires_in is None else time.time() + asked.expires_in
         return _made(await keys.create(asked.name, asked.scopes, plan=asked.plan, expires=expires))
 

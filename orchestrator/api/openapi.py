@@ -23,6 +23,7 @@ from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
 from orchestrator.api.health import Alive, Health
 from orchestrator.api.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
 from orchestrator.api.letter_data import LetterAnswer, LetterList
+from orchestrator.api.limiting import UNCOUNTED
 from orchestrator.api.messages import Message
 from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
 from orchestrator.api.presenters import Status, Submitted
@@ -30,6 +31,7 @@ from orchestrator.api.root import Root
 from orchestrator.api.tickets import TicketAnswer, TicketRequest
 from orchestrator.api.transform import Erased
 from orchestrator.api.uploads import UploadOffer
+from orchestrator.api.usage import UsageAnswer
 from orchestrator.api.websocket import CLOSE_CODES, PATH
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import QueueStats, StorageStats
@@ -43,6 +45,9 @@ OPTIONS at every address; 405 lists the methods in `Allow`. A body with `Content
 Callers send an API key as `Authorization: Bearer rr_…` or `X-API-Key`. Its scopes say what it may do: `transform`,
 `read`, `admin`. Jobs and uploads of other keys do not exist for it (404). A service in open mode needs no key.
 
+A key has the limits of its plan. Answers say what is left of its rate limits (`RateLimit`, `RateLimit-Policy`); 402 and
+429 name the limit in `violated-policies`, and `Retry-After` says when it has room again.
+
 Every answer has `X-Request-Id`: that of the request if it has 8 to 64 letters, digits, `.`, `_` and `-`, or else a
 new one. Name it when you report a problem.
 
@@ -51,12 +56,35 @@ A job's events come over a WebSocket: see `x-websockets`, and the component `Mes
 _ANSWERS = (
     Alive, Analyzed, Erased, Health, KeyAnswer, KeyList, KeyMade, LetterAnswer, LetterEnded, LetterList,
     Message, ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats, Submitted, TicketAnswer,
-    UploadOffer,
+    UploadOffer, UsageAnswer,
 )  # fmt: skip
 _REQUESTS = (NewKey, Rotation, TicketRequest)
 
 _RETRY_AFTER: dict[str, JsonSchema] = {
     "Retry-After": {"description": "Seconds until another try", "schema": {"type": "integer", "minimum": 0}}
+}
+_RATES: dict[str, JsonSchema] = {
+    "RateLimit-Policy": {
+        "description": 'All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. '
+        "Absent without limits, as are the next four",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more',
+        "schema": {"type": "string"},
+    },
+    "X-RateLimit-Limit": {
+        "description": "The quota of the limit that will be met first",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "X-RateLimit-Remaining": {
+        "description": "What is left of it",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "X-RateLimit-Reset": {
+        "description": "Seconds until it is more",
+        "schema": {"type": "integer", "minimum": 0},
+    },
 }
 _HEADERS: dict[str, dict[str, JsonSchema]] = {
     "401": {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}},
@@ -67,6 +95,7 @@ _HEADERS: dict[str, dict[str, JsonSchema]] = {
             "schema": {"type": "string"},
         }
     },
+    "402": _RETRY_AFTER,
     "429": _RETRY_AFTER,
     "503": _RETRY_AFTER,
 }
@@ -124,7 +153,7 @@ def document(handlers: Sequence[ControllerRouterHandler], max_upload_bytes: int)
     for path, item in described["paths"].items():
         for operation in item.values():
             _secure(path, operation, handlers_by_id[operation["operationId"]])
-            _complete(path, operation)
+            _complete(path, operation, handlers_by_id[operation["operationId"]])
     described["x-websockets"] = {PATH: _websocket()}
     return described
 
@@ -144,7 +173,7 @@ def _secure(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> 
         operation["security"] = _FOR_DETAILS
 
 
-def _complete(path: str, operation: dict[str, Any]) -> None:
+def _complete(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
     operation.pop("deprecated", None)
     responses = operation["responses"]
     replayable = any(each["name"] == IDEMPOTENCY_KEY for each in operation.get("parameters", ()))
@@ -155,6 +184,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         headers = _HEADERS.get(status, {}) if MEDIA_TYPE in response.get("content", {}) else {}
         if replayable:
             headers = _REPLAYABLE.get(status[0] + "xx", _REPLAYABLE.get(status, headers))
+        if not handler.opt.get(UNCOUNTED) and (status[0] in "23" or status == "429"):
+            headers = headers | _RATES
         response.pop("headers", None)
         if headers:
             response["headers"] = headers

@@ -43,7 +43,7 @@ class TransformController(Controller):
         operation_id="submit",
         summary="Queue the transformation of a photo",
         operation_class=operation_with(FORM, KEY_PARAMETER, CANCEL_PARAMETER),
-        responses=problems(400, 408, 409, 413, 415, 422, 429, 503),
+        responses=problems(400, 402, 408, 409, 413, 415, 422, 429, 503),
     )
     async def submit(
         self,
@@ -66,7 +66,7 @@ class TransformController(Controller):
         operation_id="submit_upload",
         summary="Queue the transformation of a photo that was put into storage before",
         operation_class=operation_with(UPLOADED, KEY_PARAMETER, CANCEL_PARAMETER),
-        responses=problems(400, 408, 409, 413, 415, 422, 429, 503),
+        responses=problems(400, 402, 408, 409, 413, 415, 422, 429, 503),
         request_max_body_size=MAX_JSON_BYTES,
     )
     async def submit_upload(

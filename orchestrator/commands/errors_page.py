@@ -23,8 +23,8 @@ Every refusal of the API is a problem detail (RFC 9457), `application/problem+js
 ```
 
 Programs should look at `code`, which stays the same; `detail` is for people and may be reworded. `field`, where it is
-there, names the part of the request. Codes may be added: treat one that you do not know by its status. With a 429 or
-503, `Retry-After` gives the seconds to wait before another try.
+there, names the part of the request. Codes may be added: treat one that you do not know by its status. With a 402, 429
+or 503, `Retry-After` gives the seconds to wait before another try.
 """
 FAILURES = """
 ## Why a job failed

@@ -14,6 +14,7 @@ import msgspec
 from orchestrator.adapters.redis import open_keys
 from orchestrator.api.key_data import key_data
 from orchestrator.domain.keys import DEFAULT_PLAN, PLAN, Key, Scope
+from orchestrator.domain.plans import PlansError
 from orchestrator.services.keys import GRACE_SECONDS, KeyService, MadeKey
 from orchestrator.settings import load_store_settings
 
@@ -76,6 +77,9 @@ def _action(actions: Any, name: str, command: Command, help: str) -> argparse.Ar
 
 
 async def _create(keys: KeyService, options: argparse.Namespace) -> None:
+    plans = load_store_settings().plans.by_name
+    if options.plan not in plans:
+        raise PlansError(f"there is no plan {options.plan}, only {', '.join(plans)}: see REROOM_PLANS")
     expires = None if options.expires is None else time.time() + options.expires
     made = await keys.create(options.name, options.scopes, plan=options.plan, expires=expires)
     _print_made(made, options)

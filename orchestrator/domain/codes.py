@@ -81,6 +81,7 @@ class ProblemCode(StrEnum):
     JOB_NOT_FOUND = ("job_not_found", 404, "no job of yours has this id, or it was erased", "submit again")
     JOB_NOT_COMPLETED = ("job_not_completed", 409, "it has no picture yet, or never will",
         "read its status; it says when it is completed")
+    UNKNOWN_PLAN = ("unknown_plan", 409, "the service has no plan of this name", "take one that `detail` lists")
     KEY_NOT_FOUND = ("key_not_found", 404, "no API key has this id, or it was revoked", "see `GET /admin/keys`")
     JOB_FINISHED = ("job_finished", 409, "it cannot be cancelled any more", "read its result, or erase it")
     JOB_NOT_FINISHED = ("job_not_finished", 409, "its files cannot be erased yet", "cancel it first")
@@ -107,12 +108,20 @@ class ProblemCode(StrEnum):
     UNAUTHORIZED = ("unauthorized", 401, "no valid key, token or ticket was sent",
         "send `Authorization: Bearer rr_…` or `X-API-Key`; see [Authentication](api.md#authentication)")
     MISSING_SCOPE = ("missing_scope", 403, "the key lacks the scope that `detail` names", "use a key that has it")
+    NOT_IN_PLAN = ("not_in_plan", 403, "the plan of your key does not include the style or quality",
+        "take one that `detail` lists")
     ADMIN_DISABLED = ("admin_disabled", 403, "the service is open and has no administrator's token",
         "set `REROOM_ADMIN_TOKEN`")
     FORBIDDEN_ORIGIN = ("forbidden_origin", 403, "the page's origin is not allowed",
         "name it in `ALLOWED_ORIGINS`")
     # The service
     QUEUE_FULL = ("queue_full", 503, "the queue of waiting jobs is full", "try again after `Retry-After`")
+    TOO_MANY_REQUESTS = ("too_many_requests", 429, "your key or your address has asked too often",
+        "try again after `Retry-After`; see [Limits](api.md#limits)")
+    QUOTA_EXCEEDED = ("quota_exceeded", 429, "your key has as many jobs, as much of the models' time, or as many "
+        "pictures as its plan allows", "see `detail`: it says which limit, and when it has room again")
+    BUDGET_EXHAUSTED = ("budget_exhausted", 402, "the service's budget for this month is used up",
+        "try again after `Retry-After`, or ask the operator")
     TOO_MANY_CONNECTIONS = ("too_many_connections", (429, 503),
         "you, or all clients together, have too many connections", "try again after `Retry-After`")
     TOO_MANY_UPLOADS = ("too_many_uploads", 429, "you have too many uploads at once",

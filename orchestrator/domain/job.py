@@ -84,6 +84,10 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+PICTURES = 2
+"""How many pictures a completed job has stored beside what was submitted."""
+
+
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """The storage keys of a finished job's pictures, and how they were made. URLs are signed only when requested."""
 
@@ -91,6 +95,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_key: str
     metadata: dict[str, Any]
     """ResultMetadata as the worker encoded it, so that members of another version pass through."""
+    stored_bytes: int = 0
+    """Of both pictures."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +113,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where the keep mask is stored: its light pixels stay as photographed."""
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
+    price: int = 0
+    """What an hour of the models' time cost when it was submitted, in micros of the currency; 0: it was not said."""
+    currency: str = ""
     cost: float = 1.0
     """What it costs the models, for estimates and for its owner's share of them; 1 = a picture of the default quality
     (:mod:`orchestrator.domain.cost`)."""

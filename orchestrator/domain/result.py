@@ -73,6 +73,15 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     prompt_truncated: bool | UnsetType = UNSET
     warnings: list[ResultWarning] | UnsetType = UNSET
     timings: Annotated[dict[str, float], Meta(description="Seconds by stage")] | UnsetType = UNSET
+    gpu_seconds: (
+        Annotated[float, Meta(ge=0, description="Seconds of the models' time: what the quota is charged")]
+        | UnsetType
+    ) = UNSET
+    cost: (
+        Annotated[float, Meta(ge=0, description="At the price of its submission; absent where none was set")]
+        | UnsetType
+    ) = UNSET
+    currency: Annotated[str, Meta(description="Of the cost: three letters")] | UnsetType = UNSET
     reused: (
         Annotated[
             list[str],

@@ -18,6 +18,7 @@ from orchestrator.ports.errors import (
     ObjectTooLarge,
     PortError,
     QueueFull,
+    QuotaExceeded,
     ReservationLost,
     Unavailable,
 )
@@ -33,7 +34,9 @@ from orchestrator.ports.jobs import (
 )
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
+from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
+from orchestrator.ports.usage import Outbox, Outgoing, Receiver, Usage
 
 __all__ = [
     "ANEW",
@@ -63,9 +66,16 @@ __all__ = [
     "ObjectNotFound",
     "ObjectTooLarge",
     "OnceStore",
+    "Outbox",
+    "Outgoing",
     "PortError",
     "QueueFull",
     "QueueStats",
+    "QuotaExceeded",
+    "RateLimit",
+    "RateState",
+    "Rates",
+    "Receiver",
     "Reservation",
     "ReservationLost",
     "SignedFiles",
@@ -74,4 +84,5 @@ __all__ = [
     "Ticket",
     "Unavailable",
     "UploadLink",
+    "Usage",
 ]

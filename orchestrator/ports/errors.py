@@ -5,6 +5,7 @@ PortError
 ├── JobNotFound        no job has that id
 ├── JobFinished        the job is in a terminal state already
 ├── QueueFull          the queue holds as many waiting jobs as it may
+├── QuotaExceeded      the job would go beyond a limit of its owner's plan, or beyond the service's budget
 ├── ReservationLost    another submission has reserved the upload, or used it
 ├── KeyNotFound        no API key has that id
 ├── InFlight           another request with this idempotency key is being done
@@ -23,6 +24,7 @@ PortError
 from __future__ import annotations
 
 from orchestrator.domain.codes import FailureCode
+from orchestrator.domain.usage import LimitName
 
 
 class PortError(Exception):
@@ -47,6 +49,15 @@ class QueueFull(PortError):
     def __init__(self, waiting: int) -> None:
         super().__init__(f"{waiting} jobs wait")
         self.waiting = waiting
+
+
+class QuotaExceeded(PortError):
+    """A job would go beyond a limit. ``taken``: how much of it is used and reserved, in the unit of the store: jobs,
+    milliseconds, bytes, objects, or micros of money."""
+
+    def __init__(self, limit: LimitName, taken: int) -> None:
+        super().__init__(f"{limit}: {taken}")
+        self.limit, self.taken = limit, taken
 
 
 class ReservationLost(PortError):

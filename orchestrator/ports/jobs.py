@@ -9,6 +9,7 @@ import msgspec
 
 from orchestrator.domain.events import EventRecord, Progress, Terminal
 from orchestrator.domain.job import Job, JobError
+from orchestrator.domain.usage import Admission
 
 PHOTO_ID_SECONDS = 3600
 """How long the id of a photo lasts after the last lease; models keep nothing for longer by default."""
@@ -100,13 +101,21 @@ class JobStore(ABC):
 
     @abstractmethod
     async def submit(
-        self, job: Job, *, max_waiting: int | None = None, reservation: Reservation | None = None
+        self,
+        job: Job,
+        *,
+        max_waiting: int | None = None,
+        reservation: Reservation | None = None,
+        admission: Admission | None = None,
     ) -> int | None:
         """Store a new job and queue it. Submitting the same id again changes nothing. Returns its position in the queue
         (see :meth:`queue_position`).
 
-        In the same atomic step it raises QueueFull when ``max_waiting`` jobs wait already, and ReservationLost unless
-        the owner holds ``reservation``, which it then marks as used.
+        In the same atomic step it raises QueueFull when ``max_waiting`` jobs wait already, ReservationLost unless
+        the owner holds ``reservation``, which it then marks as used, and QuotaExceeded when the job would go beyond a
+        limit of ``admission``. What is admitted stays reserved for the job's owner until the job ends, in the same
+        atomic step as its end: then a completed job has used the GPU time that its result says, and others none.
+        Without an admission the usage of the job is not counted.
         """
 
     @abstractmethod
@@ -217,6 +226,11 @@ class JobStore(ABC):
     @abstractmethod
     async def cleaned(self, job_ids: list[str]) -> None:
         """Record that the objects of these jobs have been deleted."""
+
+    @abstractmethod
+    async def unstore_forgotten(self) -> int:
+        """Stop counting the stored pictures of jobs whose records have expired, for their owners' limits; returns how
+        many jobs. Those of erased jobs, and of ended jobs that are :meth:`cleaned`, are not counted anyway."""
 
     @abstractmethod
     async def dead_letters(self) -> list[DeadLetter]:

@@ -15,20 +15,25 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from orchestrator.domain.events import EventRecord
-from orchestrator.domain.job import DEFAULT_TIER, KEEP_MASK, TERMINAL, UPLOADS, Job, JobState
+from orchestrator.domain.job import DEFAULT_TIER, KEEP_MASK, TERMINAL, UPLOADS, Job, JobState, Priority
 from orchestrator.domain.keys import Caller
+from orchestrator.domain.plans import Plans
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.usage import Pricing
 from orchestrator.ports import (
     JobNotFound,
     JobStore,
     PortError,
     QueueFull,
     QueueStats,
+    QuotaExceeded,
     Reservation,
     Storage,
     Unavailable,
 )
 from orchestrator.services.cleaning import clean, delete_pictures
+from orchestrator.services.estimates import estimated_gpu_seconds
+from orchestrator.services.quotas import admission, check_plan, over_limit, within_plan
 from orchestrator.telemetry import context, tracing
 from orchestrator.telemetry.analytics import NO_ANALYTICS, Analytics, since
 
@@ -66,8 +71,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobService:
-    """Submits, reads, cancels, erases and watches jobs. At most ``max_queue`` jobs wait; ``clock`` gives UNIX
-    seconds."""
+    """Submits, reads, cancels, erases and watches jobs. At most ``max_queue`` jobs wait; each caller has the limits of
+    one of the ``plans``; ``clock`` gives UNIX seconds."""
 
     def __init__(
         self,
@@ -75,17 +80,24 @@ class JobService:
         storage: Storage,
         *,
         max_queue: int = 1000,
+        plans: Plans | None = None,
+        pricing: Pricing | None = None,
         clock: Callable[[], float] = time.time,
         analytics: Analytics = NO_ANALYTICS,
     ) -> None:
         self._analytics = analytics
         self._store, self._storage, self._max_queue, self._clock = store, storage, max_queue, clock
+        self._plans, self._pricing = plans or Plans(), pricing or Pricing()
 
     async def check_capacity(self) -> None:
         """Raises TooManyJobs when a submission would be refused now, or Unavailable. Called before a photo is read."""
         stats = await self._store.stats()
         if stats.waiting >= self._max_queue:
             raise too_many(stats.waiting, stats)
+
+    def check_plan(self, style: str, preferences: Preferences, caller: Caller) -> None:
+        """Raises NotInPlan. Called before a photo is decoded."""
+        check_plan(self._plans.of(caller.plan), style, preferences)
 
     async def submit(
         self,
@@ -106,12 +118,14 @@ class JobService:
         ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
         seconds the job is cancelled, unless it has ended.
 
-        Raises TooManyJobs, ReservationLost, Unavailable. After an error, a job that was queued nevertheless is
-        cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still queue
-        the job.
+        Raises TooManyJobs, OverLimit, ReservationLost, Unavailable. After an error, a job that was queued nevertheless
+        is cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still
+        queue the job.
         """
         stats = await self._store.stats()
         job_id, now = job_id or uuid.uuid4().hex, self._clock()
+        plan = self._plans.of(caller.plan)
+        preferences = within_plan(plan, preferences)
         context.job_id.set(job_id)
         job = Job(
             id=job_id,
@@ -121,8 +135,12 @@ class JobService:
             original_key=f"{UPLOADS}{job_id}/original.jpg",
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
             cancel_after=cancel_after,
+            priority=Priority(plan.priority),
+            weight=plan.weight,
             requires=[] if keep_mask is None else [KEEP_MASK],
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
+            price=self._pricing.price,
+            currency=self._pricing.currency if self._pricing.price else "",
             cost=cost,
             created_at=now,
             updated_at=now,
@@ -134,11 +152,18 @@ class JobService:
                 await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
             with tracing.span("queue job", "PRODUCER", job__id=job_id, job__style=style):
                 job = msgspec.structs.replace(job, traceparent=tracing.traceparent())
-                position = await self._store.submit(job, max_waiting=self._max_queue, reservation=reservation)
+                position = await self._store.submit(
+                    job,
+                    max_waiting=self._max_queue,
+                    reservation=reservation,
+                    admission=admission(plan, estimated_gpu_seconds(cost, stats), photo, keep_mask),
+                )
         except BaseException as error:
             await asyncio.shield(self._undo(job_id))
             if isinstance(error, QueueFull):
                 raise too_many(error.waiting, stats) from error
+            if isinstance(error, QuotaExceeded):
+                raise over_limit(error, plan, now, job_seconds(stats)) from error
             raise
         self._analytics.emit("submitted", style=style, tier=preferences.quality or DEFAULT_TIER)
         before = (position or 0) * stats.waiting_cost / max(1, stats.waiting)

@@ -60,6 +60,7 @@ class Retention:
             for folder in old:
                 if await self._is_due(folder.split("/")[1], kept):
                     count += await self._storage.delete_prefix(folder)
+        await self._store.unstore_forgotten()
         return count
 
     async def _is_due(self, job_id: str, kept: float) -> bool:

@@ -224,6 +224,7 @@ class Runner:
         return JobResult(
             transformed_key=transformed_key,
             thumbnail_key=thumbnail_key,
+            stored_bytes=len(full) + len(thumbnail),
             metadata=msgspec.to_builtins(metadata(job, result, translator, time.monotonic() - started)),
         )
 

@@ -71,13 +71,14 @@ class Submissions:
         """Check the photo and queue a job of the caller's. ``client`` is their address; ``count_bytes`` counts the
         bytes of a photo that was uploaded by key. A key whose photo the gate refuses is used up as well.
 
-        Raises PhotoRejected, TooManyJobs, Unavailable, the errors of ``count_bytes``, and for a photo that was uploaded
-        by key also NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
+        Raises NotInPlan, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of ``count_bytes``, and for a
+        photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
 
         With ``begun``, the job has its id, so that another try of the same request finds it and makes no second one.
         """
         if begun.again and (view := await self._jobs.existing(begun.id, caller)):
             return view
+        self._jobs.check_plan(submission.style, submission.preferences, caller)
         queue = partial(
             self._jobs.submit,
             style=submission.style,

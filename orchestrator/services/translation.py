@@ -14,6 +14,7 @@ from orchestrator.domain.job import MESSAGES, TERMINAL, Job, JobState
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.result import Quality, ResultMetadata, ResultWarning, SeenObject
 from orchestrator.domain.styles import Style
+from orchestrator.domain.usage import MICROS, cost_micros
 from reroom import triton
 
 KEEP_FURNITURE_STRENGTH = 0.65
@@ -136,6 +137,15 @@ class ProgressTranslator:
         return self._progress
 
 
+def _cost(job: Job, timings: dict[str, float]) -> dict[str, Any]:
+    """What the job is charged: the seconds of the models' stages, at the price of its submission."""
+    gpu_ms = round(sum(timings.values()) * 1000)
+    if not job.price:
+        return {"gpu_seconds": gpu_ms / 1000}
+    cost = cost_micros(gpu_ms, job.price) / MICROS
+    return {"gpu_seconds": gpu_ms / 1000, "cost": cost, "currency": job.currency}
+
+
 def metadata(
     job: Job, result: triton.Result, progress: ProgressTranslator, processing_time: float
 ) -> ResultMetadata:
@@ -161,6 +171,7 @@ def metadata(
         prompt_truncated=result.prompt_truncated,
         warnings=_warnings(job.preferences, result),
         timings=result.timings,
+        **_cost(job, result.timings),
         reused=result.reused,
         release=result.release,
         width=width,

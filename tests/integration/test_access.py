@@ -107,7 +107,10 @@ class Keyring:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    async with running_api(redis.url, tmp_path_factory.mktemp("api"), REROOM_OPEN="") as api:
+    folder = tmp_path_factory.mktemp("api")
+    (folder / "plans.toml").write_text("[free]\n")
+    settings = {"REROOM_OPEN": "", "REROOM_PLANS": str(folder / "plans.toml")}
+    async with running_api(redis.url, folder, **settings) as api:
         yield api
 
 
@@ -449,3 +452,5 @@ async def test_keys_over_http(api: Api) -> None:
         ({"name": "x", "scopes": ["read"], "expires_in": 0}, "expires_in"), ([], "body"),
     ):  # fmt: skip
         problem(await api.http.post("/admin/keys", json=wrong, headers=admin), 422, "invalid_body", field)
+    gold = {"name": "x", "scopes": ["read"], "plan": "gold"}
+    problem(await api.http.post("/admin/keys", json=gold, headers=admin), 409, "unknown_plan", "plan")

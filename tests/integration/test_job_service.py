@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from orchestrator.domain.events import Completed
 from orchestrator.domain.job import Job, JobResult, JobState
 from orchestrator.domain.keys import OPEN
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.usage import Admission
 from orchestrator.ports import (
     JobFinished,
     JobNotFound,
@@ -90,10 +92,20 @@ class Submitting(RedisJobStore):
     outage, lasts = "", False
 
     async def submit(
-        self, job: Job, *, max_waiting: int | None = None, reservation: Reservation | None = None
+        self,
+        job: Job,
+        *,
+        max_waiting: int | None = None,
+        reservation: Reservation | None = None,
+        admission: Admission | None = None,
     ) -> None:
         if self.outage == "after":
-            await super().submit(job, max_waiting=max_waiting, reservation=reservation)
+            limits: dict[str, Any] = {
+                "max_waiting": max_waiting,
+                "reservation": reservation,
+                "admission": admission,
+            }
+            await super().submit(job, **limits)
         raise Unavailable("no answer in time")
 
     async def cancel(self, job_id: str) -> Job:

@@ -105,8 +105,11 @@ async def test_tickets_carry_their_callers_rights(bench: Bench) -> None:
 
 
 def test_the_command(
-    redis: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    plans = tmp_path / "plans.toml"
+    plans.write_text("[free]\n")
+    monkeypatch.setenv("REROOM_PLANS", str(plans))
     monkeypatch.setenv("REDIS_URL", redis.url)
     monkeypatch.setenv("REROOM_REDIS_PREFIX", "command:")
     monkeypatch.delenv("REROOM_SIGNING_KEY", raising=False)
@@ -116,6 +119,8 @@ def test_the_command(
         return capsys.readouterr().out
 
     assert "there are no keys" in said("list")
+    assert main(["keys", "create", "--name", "x", "--plan", "gold"]) == 1
+    assert capsys.readouterr().err == "there is no plan gold, only default, free: see REROOM_PLANS\n"
     text, *shown = said(
         "create", "--name", "a phone\x1b[2J", "--expires", "90d", "--plan", "free"
     ).splitlines()

@@ -25,7 +25,9 @@ PATHS: dict[str, Any] = described()["paths"]
 SCHEMAS: dict[str, Any] = described()["components"]["schemas"]
 
 
+RATES = ["RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"]
 HEADERS = {
+    "402": ["Retry-After"],
     "401": ["WWW-Authenticate"],
     "405": ["Allow"],
     "415": ["Accept-Encoding"],
@@ -63,7 +65,8 @@ def test_every_problem_is_typed_and_says_what_its_headers_are() -> None:
                 continue
             content = response["content"]["application/problem+json"]
             assert content["schema"] == {"$ref": "#/components/schemas/ProblemDetail"}
-            expected = HEADERS.get(status, [])
+            counted = status == "429" and not path.startswith("/health")
+            expected = HEADERS.get(status, []) + (RATES if counted else [])
             if status == "409" and any(
                 each["name"] == "Idempotency-Key" for each in operation.get("parameters", ())
             ):

@@ -40,7 +40,7 @@ TRANSIENT = frozenset({502, 503, 504})
 """HTTP statuses after which a retry may succeed."""
 
 _ERROR_OF_STATUS: dict[int, type[ApiError]] = {
-    400: InvalidRequest, 401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict,
+    400: InvalidRequest, 401: Forbidden, 402: RateLimited, 403: Forbidden, 404: NotFound, 409: Conflict,
     413: InvalidRequest, 415: InvalidRequest, 422: InvalidRequest, 429: RateLimited,
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ ReroomError
 │   ├── Forbidden         401, 403: not allowed, or a link has expired
 │   ├── NotFound          404: no such job, file or route
 │   ├── Conflict          409: the job's state does not allow it
-│   ├── RateLimited       429: too many requests; ``retry_after`` says when to try again
+│   ├── RateLimited       402, 429: a limit is met, or the service's budget; ``retry_after`` says when to try again
 │   └── ServerError       5xx: the service is broken or not available now
 ├── ConnectionFailed      the service cannot be reached, or the connection was lost and retries failed
 ├── Timeout               no answer, or no end of the job, in time

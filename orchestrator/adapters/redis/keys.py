@@ -14,12 +14,12 @@ back no longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 9
+_PREFIXES = 13
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last nine are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last thirteen are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -50,6 +50,10 @@ class Keys(NamedTuple):
     """Sorted set: ids of jobs that have not ended, by when (ms) they are cancelled."""
     api_keys: str
     """Sorted set: ids of API keys, by when (s) they were made."""
+    stored: str
+    """Hash: job id -> {owner, bytes, objects} of the pictures that count for the owner, as JSON."""
+    outbox: str
+    """Stream: {id, to, event} that is to be sent to the operator's systems."""
     ready: str
     """+ owner: sorted set, ids of its waiting jobs that were never begun, in their order."""
     job: str
@@ -68,6 +72,14 @@ class Keys(NamedTuple):
     """+ id: hash, an API key: its members, each as JSON."""
     ticket: str
     """+ SHA-256 of its text: a ticket, as JSON."""
+    rate: str
+    """+ whose and which: hash, the requests of a rate limit by the time slot (lua/take_rates.lua)."""
+    reserved: str
+    """+ owner: hash, job id -> what an unfinished job has reserved, as JSON (lua/quota.lua)."""
+    account: str
+    """+ owner and day or month, or ``storage``: hash, what is used and reserved; + ``service`` and month: of all."""
+    usage: str
+    """+ day: set of owners with ended jobs; + day and owner: hash, how many jobs of each kind, and what they used."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:

@@ -20,7 +20,16 @@ from orchestrator.domain.events import (
     Terminal,
     encode,
 )
-from orchestrator.domain.job import DEFAULT_TIER, FEATURES, MESSAGES, Job, JobError, JobState
+from orchestrator.domain.job import (
+    DEFAULT_TIER,
+    FEATURES,
+    MESSAGES,
+    PICTURES,
+    Job,
+    JobError,
+    JobResult,
+    JobState,
+)
 from orchestrator.domain.preferences import Preferences
 
 _TIER = "tier"
@@ -101,6 +110,7 @@ def progress_change(event: Progress) -> dict[str, Any]:
 
 
 def terminal_change(outcome: Terminal) -> dict[str, Any]:
+    measured: dict[str, Any] = {}
     match outcome:
         case Completed(result=result, progress=progress):
             state = JobState.COMPLETED
@@ -110,13 +120,23 @@ def terminal_change(outcome: Terminal) -> dict[str, Any]:
                 "message": MESSAGES[state],
                 **({_TIER: str(tier)} if (tier := result.metadata.get("tier")) else {}),
             }
+            measured = _measured(result)
         case Failed(error=error):
             state = JobState.FAILED
             fields = {"error": _text(error).decode(), "message": error.detail}
         case Cancelled():
             state = JobState.CANCELLED
             fields = {"message": MESSAGES[state], "cancel_requested": "1"}
-    return change(outcome, status=state, **fields)
+    return change(outcome, status=state, **fields) | {"measured": measured}
+
+
+def _measured(result: JobResult) -> dict[str, Any]:
+    """What a completed job has used, for the scripts; a worker of an older version does not say its GPU time."""
+    said = result.metadata
+    measured = {
+        "ms": round(said.get("gpu_seconds", 0) * 1000), "bytes": result.stored_bytes, "objects": PICTURES
+    }  # fmt: skip
+    return measured | ({"tier": tier} if isinstance(tier := said.get("tier"), str) else {})
 
 
 def failure(error: JobError) -> dict[str, Any]:

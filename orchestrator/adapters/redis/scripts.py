@@ -11,12 +11,14 @@ import redis.asyncio as redis
 
 from orchestrator.adapters.redis.connection import redis_calls
 from orchestrator.adapters.redis.keys import GROUP, PARKED, Keys
-from orchestrator.domain.job import DEFAULT_TIER, TERMINAL, JobState, Priority
+from orchestrator.domain.job import DEFAULT_TIER, TERMINAL, Job, JobState, Priority
+from orchestrator.domain.plans import day_of
+from orchestrator.domain.usage import Admission
 from orchestrator.ports import Lease, Reservation
 from orchestrator.telemetry import metrics
 
 _FOLDER = Path(__file__).with_name("lua")
-_COMMON = ("turns", "common")
+_COMMON = ("turns", "quota", "common")
 """The texts that precede every script."""
 PRIORITY_BONUS = 20
 """How far a job of high priority goes before others: by seconds within its owner's jobs, and before other owners by
@@ -71,6 +73,33 @@ def pairs(flat: list[str]) -> dict[str, str]:
 def reservation_args(reservation: Reservation, seconds: float) -> dict[str, Any]:
     """A reservation as an argument of the scripts, which lasts for ``seconds``."""
     return {"name": reservation.name, "owner": reservation.owner, "ms": int(seconds * 1000)}
+
+
+def admission_args(admission: Admission, job: Job) -> dict[str, Any]:
+    """What a submission asks for as an argument of the scripts, which count GPU time in whole milliseconds."""
+    plan = admission.plan
+    limits = {
+        "concurrent_jobs": plan.concurrent_jobs,
+        "waiting_jobs": plan.waiting_jobs,
+        "gpu_ms_per_day": _milliseconds(plan.gpu_seconds_per_day),
+        "gpu_ms_per_month": _milliseconds(plan.gpu_seconds_per_month),
+        "stored_bytes": plan.stored_bytes,
+        "stored_objects": plan.stored_objects,
+    }
+    return {
+        "owner": job.owner,
+        "plan": {name: limit for name, limit in limits.items() if limit is not None},
+        "day": day_of(job.created_at),
+        "ms": _milliseconds(admission.estimated_seconds),
+        "bytes": admission.stored_bytes,
+        "objects": admission.stored_objects,
+        "style": job.style,
+        "tier": job.preferences.quality or DEFAULT_TIER,
+    }
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
 
 
 def lease_args(lease: Lease) -> dict[str, str]:

@@ -14,10 +14,11 @@ from orchestrator.adapters.redis import record
 from orchestrator.adapters.redis.connection import MAX_BLOCK, connect, redis_calls
 from orchestrator.adapters.redis.hub import Hub
 from orchestrator.adapters.redis.keys import PARKED, Keys
-from orchestrator.adapters.redis.scripts import Scripts, lease_args, pairs, reservation_args
+from orchestrator.adapters.redis.scripts import Scripts, admission_args, lease_args, pairs, reservation_args
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, Progress, Terminal
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
+from orchestrator.domain.usage import Admission, Pricing
 from orchestrator.ports import (
     PHOTO_ID_SECONDS,
     DeadLetter,
@@ -30,6 +31,7 @@ from orchestrator.ports import (
     NotReplayed,
     QueueFull,
     QueueStats,
+    QuotaExceeded,
     Reservation,
     ReservationLost,
 )
@@ -45,6 +47,7 @@ DECLINE_SECONDS = 1800.0
 
 _CONNECTIONS = 32
 _CLEAN_AT_ONCE = 100
+_SCAN_AT_ONCE = 500
 _EXHAUSTED = JobError(
     code=FailureCode.TOO_MANY_ATTEMPTS, detail="The job stopped its worker too often and was given up."
 )
@@ -66,6 +69,7 @@ class RedisJobStore(JobStore):
 
     ``lease_seconds``: a worker that has not renewed its lease for this long counts as dead.
     ``job_ttl``: seconds that the record of a job is kept after its end.
+    ``pricing``: by which the usage of jobs is counted; the same in all processes.
     ``letters_ttl``: seconds that photos of dead letters are kept. ``events_ttl``: seconds that a finished job's events
     are kept, previews among them; its record, with the outcome, is kept longer.
     ``clock``: a simulation's clock, in seconds since 1970; None is the Redis server's.
@@ -80,6 +84,7 @@ class RedisJobStore(JobStore):
         lease_seconds: float = 10.0,
         job_ttl: int = 7 * 86400,
         decline_seconds: float = DECLINE_SECONDS,
+        pricing: Pricing | None = None,
         letters_ttl: int = 0,
         events_ttl: int = EVENTS_TTL,
         clock: Callable[[], float] | None = None,
@@ -92,7 +97,9 @@ class RedisJobStore(JobStore):
         self._hub = Hub(self._client, self._blocking, self._call, self._keys, wake_key)
         self._lease_seconds = lease_seconds
         self._photo_ttl = min(job_ttl, PHOTO_ID_SECONDS)
+        self._pricing = pricing or Pricing()
         self._ending: dict[str, Any] = {
+            "pricing": self._pricing,
             "ttl": job_ttl,
             "events_ttl": min(job_ttl, events_ttl),
             "keep_letters_ms": min(job_ttl, letters_ttl) * 1000,
@@ -115,7 +122,12 @@ class RedisJobStore(JobStore):
         await self._blocking.aclose()
 
     async def submit(
-        self, job: Job, *, max_waiting: int | None = None, reservation: Reservation | None = None
+        self,
+        job: Job,
+        *,
+        max_waiting: int | None = None,
+        reservation: Reservation | None = None,
+        admission: Admission | None = None,
     ) -> int | None:
         reply = await self._call(
             "submit",
@@ -126,10 +138,14 @@ class RedisJobStore(JobStore):
             cancel_after_ms=None if job.cancel_after is None else int(job.cancel_after * 1000),
             max_waiting=max_waiting,
             reservation=reservation_args(reservation, reservation.seconds) if reservation else None,
+            admission=admission_args(admission, job) if admission else None,
+            pricing=self._pricing,
         )
         match reply:
             case ["full", waiting]:
                 raise QueueFull(waiting)
+            case ["quota", limit, taken]:
+                raise QuotaExceeded(limit, taken)
             case ["reserved"]:
                 raise ReservationLost(reservation.name if reservation else "")
             case ["ok", int(position)]:
@@ -325,6 +341,17 @@ class RedisJobStore(JobStore):
 
     async def cleaned(self, job_ids: list[str]) -> None:
         await self._call("cleaned", jobs=job_ids)
+
+    async def unstore_forgotten(self) -> int:
+        count, cursor = 0, 0
+        while True:
+            with redis_calls():
+                found: Any = await self._client.hscan(self._keys.stored, cursor, count=_SCAN_AT_ONCE)
+            cursor, entries = found
+            if entries:
+                count += await self._call("unstore_forgotten", jobs=list(entries))
+            if not cursor:
+                return count
 
     async def dead_letters(self) -> list[DeadLetter]:
         with redis_calls():

@@ -1,5 +1,6 @@
 -- This text precedes every script. scripts.py puts constants before it: the keys (QUEUE, JOB ...), GROUP, PARKED, every
--- state of a job (QUEUED ...), TERMINAL, HIGH and BONUS; and turns.lua. ARGV[1] is a JSON object.
+-- state of a job (QUEUED ...), TERMINAL, HIGH and BONUS; turns.lua and quota.lua. ARGV[1] is a JSON object. Scripts that
+-- end jobs get 'pricing'.
 local args = cjson.decode(ARGV[1])
 
 -- All times come from the Redis server, because the clocks of workers may differ. Only tests pass a clock.
@@ -78,7 +79,8 @@ end
 local function terminate(id, entry, change, ...)
   apply(id, change, ...)
   forget_entry(id, entry)
-  local job = redis.call('HMGET', JOB .. id, 'status', 'letter')
+  local job = redis.call('HMGET', JOB .. id, 'status', 'letter', 'owner')
+  QUOTA.settle(job[3] or '', id, job[1], change.measured or {}, args.pricing)
   count(job[1], id)
   if job[1] ~= COMPLETED then
     -- A dead letter may be replayed for a while, so it keeps its photo.

@@ -14,6 +14,7 @@ local digest = redis.call('HGET', JOB .. args.job, 'photo_digest')
 if digest then
   redis.call('DEL', PHOTO .. digest)
 end
+QUOTA.unstore(args.job)
 if letter then
   redis.call('XDEL', DEAD, letter)
 end

@@ -27,6 +27,7 @@ redis.call('PERSIST', JOB .. id)
 redis.call('ZREM', CLEANUP, id)
 redis.call('XDEL', DEAD, args.letter)
 take_in()
+QUOTA.reserve_again(id)
 count('submitted', id)
 redis.call('SET', DONE .. args.nonce, id, 'EX', 60)
 return 'replayed'

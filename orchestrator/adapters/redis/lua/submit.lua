@@ -1,6 +1,7 @@
--- args: job, record = {name, value, ...}, cost, change, max_waiting (or null), cancel_after_ms (or null),
--- reservation = {name, owner, ms} (or null).
--- Returns {'ok', position in the queue (or nil)}, {'full', number of waiting jobs} or {'reserved'} (by another owner).
+-- args: job, record = {name, value, ...}, cost, change, max_waiting (or null), cancel_after_ms (or null), reservation = {name,
+-- owner, ms} (or null), admission = {owner, plan, day, ms, bytes, objects, style, tier} (or null), pricing.
+-- Returns {'ok', position in the queue (or nil)}, {'full', number of waiting jobs}, {'reserved'} (by another owner) or
+-- {'quota', limit, what is taken}.
 if redis.call('EXISTS', JOB .. args.job) == 1 then
   return {'ok', position_of(args.job)}
 end
@@ -11,6 +12,12 @@ end
 local waiting = redis.call('ZCARD', WAITING)
 if args.max_waiting and waiting >= args.max_waiting then
   return {'full', waiting}
+end
+if args.admission then
+  local limit, taken = QUOTA.admit(args.admission.owner, args.job, args.admission, args.pricing)
+  if limit then
+    return {'quota', limit, taken}
+  end
 end
 ensure_queue()
 local order = redis.call('HINCRBY', STATS, 'order', 1)
