@@ -19,7 +19,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
-from orchestrator.adapters.opening import open_adapters, open_store
+from orchestrator.adapters.opening import open_adapters, open_store, open_usage
 from orchestrator.api.access import every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
@@ -53,7 +53,7 @@ from orchestrator.programs.arguments import no_arguments
 from orchestrator.programs.observing import observed
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.connections import BoundedProtocol, Limits
-from orchestrator.server.exporting import DiskCollector, StoreCollector, exporting
+from orchestrator.server.exporting import BudgetCollector, DiskCollector, StoreCollector, exporting
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
@@ -248,6 +248,8 @@ def _serve_in_processes(settings: Settings) -> int:
 def _exporting(settings: Settings, counted: object) -> AbstractContextManager[None]:
     """Serve ``counted`` and what the job store and the disk say, if the settings ask for it."""
     collectors = [counted, StoreCollector(lambda: open_store(settings))]
+    if settings.pricing.budget is not None:
+        collectors.append(BudgetCollector(lambda: open_usage(settings), settings.pricing.budget.micros))
     if settings.r2_bucket_name is None:
         collectors.append(DiskCollector(settings.storage_dir))
     return exporting(settings.metrics_host, settings.metrics_port, *collectors)

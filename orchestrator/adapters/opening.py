@@ -73,6 +73,16 @@ async def open_store(settings: Settings) -> AsyncIterator[JobStore]:
         await store.aclose()
 
 
+@asynccontextmanager
+async def open_usage(settings: Settings) -> AsyncIterator[Usage]:
+    """Usage alone, closed at the end. Raises ValueError for a wrong URL."""
+    usage = RedisUsage(settings.redis_url, prefix=settings.redis_prefix)
+    try:
+        yield usage
+    finally:
+        await usage.aclose()
+
+
 def _wrong(error: ValueError) -> SettingsError:
     return SettingsError(f"wrong settings in the environment: {error}")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from orchestrator.ports import JobCount, JobStore, QueueStats, Unavailable
+from orchestrator.domain.plans import day_of
+from orchestrator.ports import JobCount, JobStore, QueueStats, Unavailable, Usage
 from orchestrator.telemetry import CannotObserve, metrics
 from orchestrator.telemetry.metrics import Stored
 
@@ -21,6 +23,7 @@ ANSWER_SECONDS = 3.0
 """Seconds that a scrape waits for the store; Prometheus gives up after 10 by default."""
 
 OpenStore = Callable[[], AbstractAsyncContextManager[JobStore]]
+OpenUsage = Callable[[], AbstractAsyncContextManager[Usage]]
 log = logging.getLogger("reroom.metrics")
 
 
@@ -57,6 +60,26 @@ class StoreCollector:
     async def _read(self) -> tuple[QueueStats, list[JobCount]]:
         async with asyncio.timeout(ANSWER_SECONDS), self._open_store() as store:
             return await store.stats(), await store.counts()
+
+
+class BudgetCollector:
+    """The share of a budget of ``micros`` a month that is used, read like the job store's counts."""
+
+    def __init__(self, open_usage: OpenUsage, micros: int) -> None:
+        self._open_usage, self._micros = open_usage, micros
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            spent = asyncio.run(self._read())
+        except (Unavailable, TimeoutError) as error:
+            log.warning("the budget was not read for a scrape: %s", error or "too slow")
+            return
+        yield _family(metrics.BUDGET_USED, spent / self._micros)
+
+    async def _read(self) -> int:
+        month = day_of(time.time())[:7]
+        async with asyncio.timeout(ANSWER_SECONDS), self._open_usage() as usage:
+            return await usage.spent(month)
 
 
 class DiskCollector:

@@ -186,12 +186,6 @@ ANALYTICS_EVENTS = Counter(
     ("result",),
     registry=REGISTRY,
 )
-BUDGET_USED = Gauge(
-    "reroom_budget_used_ratio",
-    "The share of this month's budget that is used; 0 without a budget",
-    multiprocess_mode="livemostrecent",
-    registry=REGISTRY,
-)
 
 
 class Stored(NamedTuple):
@@ -219,9 +213,14 @@ STORAGE_FREE = Stored(
     "reroom_storage_free_bytes", "gauge", "Free bytes where pictures are stored on local disk"
 )
 STORAGE_SIZE = Stored("reroom_storage_size_bytes", "gauge", "Size of the disk where pictures are stored")
+BUDGET_USED = Stored(
+    "reroom_budget_used_ratio",
+    "gauge",
+    "The share of this month's budget that is used or reserved; absent without a budget",
+)
 STORED = (
     STORE_UP, QUEUE_WAITING, QUEUE_RUNNING, QUEUE_OLDEST, DEAD_LETTERS, WORKERS, SUBMITTED, ENDED, STORAGE_FREE,
-    STORAGE_SIZE,
+    STORAGE_SIZE, BUDGET_USED,
 )  # fmt: skip
 
 
