@@ -240,7 +240,7 @@ def measure_overhead(folder: Path, redis_url: str, seconds: float) -> dict[str, 
     plans = folder / "plans.toml"
     plans.write_text(PLANS)
     limits = {
-        "REROOM_PLANS": str(plans), "REROOM_GPU_HOUR_PRICE": "0.5", "REROOM_MONTHLY_BUDGET": "1000000",
+        "REROOM_KEY_PLANS": str(plans), "REROOM_GPU_HOUR_PRICE": "0.5", "REROOM_MONTHLY_BUDGET": "1000000",
     }  # fmt: skip
     with (
         served(folder / "plain", redis_url, REROOM_OPEN="true") as plain,

@@ -41,7 +41,7 @@ class StoreSettings(BaseSettings):
     """Redis: jobs, events, leases and keys."""
     redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
     """What every key in Redis begins with, for services that share one."""
-    plans_file: Path | None = Field(None, validation_alias="REROOM_PLANS")
+    plans_file: Path | None = Field(None, validation_alias="REROOM_KEY_PLANS")
     """A TOML file with a table for each plan of limits (docs/operate.md); without it there is one plan, ``default``,
     which limits nothing. ``python -m orchestrator plans check FILE`` tells what is wrong with it."""
 

@@ -79,7 +79,7 @@ def _action(actions: Any, name: str, command: Command, help: str) -> argparse.Ar
 async def _create(keys: KeyService, options: argparse.Namespace) -> None:
     plans = load_store_settings().plans.by_name
     if options.plan not in plans:
-        raise PlansError(f"there is no plan {options.plan}, only {', '.join(plans)}: see REROOM_PLANS")
+        raise PlansError(f"there is no plan {options.plan}, only {', '.join(plans)}: see REROOM_KEY_PLANS")
     expires = None if options.expires is None else time.time() + options.expires
     made = await keys.create(options.name, options.scopes, plan=options.plan, expires=expires)
     _print_made(made, options)

@@ -17,7 +17,7 @@ def add_commands(commands: Any) -> None:
     actions = plans.add_subparsers(required=True, metavar="ACTION")
     described = "say what is wrong with a file of plans, or what each plan limits"
     check = actions.add_parser("check", help=described, description=described)
-    check.add_argument("file", type=Path, help="TOML, as REROOM_PLANS names it")
+    check.add_argument("file", type=Path, help="TOML, as REROOM_KEY_PLANS names it")
     check.set_defaults(run=_check)
 
 

@@ -13,6 +13,7 @@ import yaml  # type: ignore[import-untyped]
 
 from orchestrator import worker
 from orchestrator.adapters.redis.keys import Keys
+from orchestrator.domain.plans import load_plans
 from orchestrator.settings import Settings
 from tests.conftest import ROOT
 from tests.support.helm import NAMESPACE, Document, Rendered, render
@@ -173,6 +174,22 @@ def test_metrics_are_read_where_they_are(charts: dict[str, Rendered]) -> None:
     assert Settings.model_validate(environment(off, "worker")).metrics_port is None
     assert set(off.kind("PodMonitor")) == {"reroom-triton"}
     assert "reroom-metrics" not in off.kind("NetworkPolicy")
+
+
+def test_the_plans_are_a_file_that_the_api_reads(tmp_path: Path) -> None:
+    chart = render(CHART, {"": {"plans": "[free]\nwaiting_jobs = 2\n"}})[""]
+    assert [faults(each, OLDEST) for each in chart.documents if faults(each, OLDEST)] == []
+    plans = chart.kind("ConfigMap")["reroom-api-plans"]
+    api = container(chart, "api")
+    mounts = {each["name"]: each["mountPath"] for each in api["volumeMounts"]}
+    variables = {each["name"]: each.get("value") for each in api["env"]}
+    assert variables["REROOM_KEY_PLANS"] == f"{mounts['plans']}/plans.toml"
+    file = tmp_path / "plans.toml"
+    file.write_text(plans["data"]["plans.toml"])
+    assert load_plans(file).of("free").waiting_jobs == 2
+    (pod,) = (each["spec"]["template"] for name, each in chart.kind("Deployment").items() if "api" in name)
+    assert plans["metadata"]["name"] in str(pod["spec"]["volumes"])
+    assert len(pod["metadata"]["annotations"]["reroom/plans"]) == 64
 
 
 def test_the_alerts_are_those_of_the_containers_but_for_tritons_that_were_scaled_away(

@@ -2,6 +2,9 @@
 
 import base64
 import io
+import re
+import uuid
+from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st
@@ -26,3 +29,13 @@ def filter_body(context: schemathesis.HookContext, body: object) -> bool:
     if not isinstance(body, dict) or "file" not in body:
         return True
     return not any(value is None or value == [] for value in body.values())
+
+
+@schemathesis.hook
+def before_call(
+    context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, object]
+) -> None:
+    """Each request is one of its own: a right key that came with another request before is refused, as it should be."""
+    key = case.headers.get("Idempotency-Key")
+    if isinstance(key, str) and re.fullmatch(r'"[ !#-~]{1,255}"|[!-~]{1,255}', key):
+        case.headers["Idempotency-Key"] = str(uuid.uuid4())

@@ -109,7 +109,7 @@ class Keyring:
 async def api(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     folder = tmp_path_factory.mktemp("api")
     (folder / "plans.toml").write_text("[free]\n")
-    settings = {"REROOM_OPEN": "", "REROOM_PLANS": str(folder / "plans.toml")}
+    settings = {"REROOM_OPEN": "", "REROOM_KEY_PLANS": str(folder / "plans.toml")}
     async with running_api(redis.url, folder, **settings) as api:
         yield api
 

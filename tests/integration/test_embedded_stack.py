@@ -90,11 +90,13 @@ def test_one_signal_ends_a_running_stack(tmp_path: Path, number: signal.Signals)
 def test_an_open_upload_does_not_get_the_api_killed(tmp_path: Path) -> None:
     with command("up", "--port", "0", "--run", tmp_path, "--host", "0.0.0.0", API_BASE_URL="") as process:
         port = int(read_until(process, r"serves at http://127.0.0.1:(\d+)")[1])
+        # Others can reach it, so it asks for keys.
+        key = read_until(process, r"rr_[0-9a-f]{16}_[0-9a-f]{64}")[0]
         assert f"http://<this machine>:{port}" in read_until(process, r"warning: .*API_BASE_URL=.*")[0]
         with socket.create_connection(("127.0.0.1", port)) as upload:
             upload.sendall(
                 b"POST /transform/submit HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n"
-                b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+                b"Content-Type: multipart/form-data; boundary=x\r\nX-API-Key: " + key.encode() + b"\r\n\r\n"
             )
             assert upload.recv(100).startswith(b"HTTP/1.1 100")  # the API waits for the body now
             process.send_signal(signal.SIGINT)

@@ -109,7 +109,7 @@ def test_the_command(
 ) -> None:
     plans = tmp_path / "plans.toml"
     plans.write_text("[free]\n")
-    monkeypatch.setenv("REROOM_PLANS", str(plans))
+    monkeypatch.setenv("REROOM_KEY_PLANS", str(plans))
     monkeypatch.setenv("REDIS_URL", redis.url)
     monkeypatch.setenv("REROOM_REDIS_PREFIX", "command:")
     monkeypatch.delenv("REROOM_SIGNING_KEY", raising=False)
@@ -120,7 +120,7 @@ def test_the_command(
 
     assert "there are no keys" in said("list")
     assert main(["keys", "create", "--name", "x", "--plan", "gold"]) == 1
-    assert capsys.readouterr().err == "there is no plan gold, only default, free: see REROOM_PLANS\n"
+    assert capsys.readouterr().err == "there is no plan gold, only default, free: see REROOM_KEY_PLANS\n"
     text, *shown = said(
         "create", "--name", "a phone\x1b[2J", "--expires", "90d", "--plan", "free"
     ).splitlines()

@@ -77,7 +77,7 @@ async def api(
     folder = tmp_path_factory.mktemp("api")
     (folder / "plans.toml").write_text(PLANS)
     settings = BILLING | {
-        "REROOM_PLANS": str(folder / "plans.toml"), "REROOM_API_PROCESSES": "4", "REROOM_OPEN": "",
+        "REROOM_KEY_PLANS": str(folder / "plans.toml"), "REROOM_API_PROCESSES": "4", "REROOM_OPEN": "",
         "REROOM_TRUSTED_PROXIES": "10.9.9.9", "REROOM_REDIS_PREFIX": PREFIX,
         "REROOM_BUDGET_WEBHOOK": f"{told.url}/budget", "REROOM_USAGE_WEBHOOK": f"{told.url}/usage",
     }  # fmt: skip

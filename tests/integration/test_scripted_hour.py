@@ -138,7 +138,7 @@ class Script:
             "/transform/submit",
             files=files,
             data=form,
-            headers={"X-Request-Id": REQUEST_ID, "Authorization": "Bearer private-token-of-a-client"},
+            headers={"X-Request-Id": REQUEST_ID, "Authorization": "Basic private-token-of-a-client"},
         )
         assert answer.status_code == 202, answer.text
         assert answer.headers["x-request-id"] == REQUEST_ID

@@ -69,8 +69,8 @@ def test_a_wrong_file_gets_one_sentence(
     file.write_text(text)
     assert main(["plans", "check", str(file)]) == 1
     assert capsys.readouterr().err.startswith(f"{file}: {sentence}")
-    monkeypatch.setenv("REROOM_PLANS", str(file))
-    with pytest.raises(SettingsError, match="REROOM_PLANS: ") as refused_start:
+    monkeypatch.setenv("REROOM_KEY_PLANS", str(file))
+    with pytest.raises(SettingsError, match="REROOM_KEY_PLANS: ") as refused_start:
         load_store_settings()
     assert sentence in str(refused_start.value)
 
