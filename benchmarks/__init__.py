@@ -10,6 +10,11 @@
     python -m benchmarks.perf              perf_analyzer on every model; also writes its input files for people
     python -m benchmarks.stubs             what do jobs notice when the processes of Python models are killed?
     python -m benchmarks.attack            do honest clients wait while others attack the API?
+    python -m benchmarks.resilience        are jobs lost or doubled when parts are killed; do owners get their share?
+    python -m benchmarks.limits            are limits exact, do quotas drift, and what do they cost a submission?
+    python -m benchmarks.watchers          do a thousand watchers miss an event when connections break?
+    python -m benchmarks.hoisting          what would a step save if what does not change were computed once?
+    python -m benchmarks.export_full       how long does Stable Diffusion's full size take from weights to a release?
     python -m benchmarks.tensorrt_gate     can TensorRT compile every fp16 graph for the GPUs that serve them?
     python -m benchmarks.device_check      does a GPU compute what the CPU does, and how much faster?
     python -m benchmarks.gpu               how fast is each quality on a GPU, alone and in batches, beside diffusers?

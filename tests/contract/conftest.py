@@ -10,6 +10,7 @@ import redis.asyncio
 
 from orchestrator.adapters.redis import RedisJobStore
 from stack.redis import RedisServer
+from tests.support.clock import Clock
 from tests.support.servers import redis_binaries
 
 LEASE = 0.6
@@ -29,6 +30,19 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 async def store(server: RedisServer) -> AsyncIterator[RedisJobStore]:
     opened = RedisJobStore(server.url, prefix=next(prefixes), lease_seconds=LEASE, job_ttl=60)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def timed(server: RedisServer, clock: Clock) -> AsyncIterator[RedisJobStore]:
+    """A store whose time is ``clock``'s."""
+    opened = RedisJobStore(server.url, prefix=next(prefixes), lease_seconds=600, clock=clock)
     yield opened
     await opened.aclose()
 

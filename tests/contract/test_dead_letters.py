@@ -15,20 +15,12 @@ from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.retention import Retention
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
+from tests.support.clock import Clock
 from tests.support.fakes import MemoryStorage
 from tests.support.jobs import a_job, claim, collect, result
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 KEPT = 1000
-
-
-class Clock:
-    """In seconds."""
-
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Bench:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -12,30 +11,8 @@ import pytest
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed
 from orchestrator.domain.job import Job, JobError, JobState
-from stack.redis import RedisServer
-from tests.contract.conftest import prefixes
+from tests.support.clock import Clock
 from tests.support.jobs import a_job, claim, result
-
-
-class Clock:
-    """In seconds."""
-
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def timed(server: RedisServer, clock: Clock) -> AsyncIterator[RedisJobStore]:
-    store = RedisJobStore(server.url, prefix=next(prefixes), lease_seconds=600, clock=clock)
-    yield store
-    await store.aclose()
 
 
 def hurried(seconds: float = 90) -> Job:

@@ -12,14 +12,7 @@ from orchestrator.adapters.redis import RedisRates
 from orchestrator.ports import RateLimit, Unavailable
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
-
-
-class Clock:
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 @pytest.fixture

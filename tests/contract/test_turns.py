@@ -20,6 +20,7 @@ from orchestrator.domain.job import TERMINAL, Job, JobError, JobState, Priority
 from orchestrator.ports import JobFinished, Lease
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
+from tests.support.clock import Clock
 from tests.support.jobs import a_job, claim, result
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
@@ -101,28 +102,6 @@ async def test_a_job_that_was_given_back_is_next_and_paid_once(store: RedisJobSt
     again = await claim(store)
     assert again.job.id == lease.job.id
     assert await owners(store, 5) == "babab"
-
-
-class Clock:
-    """A simulated clock, in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def timed(server: RedisServer, clock: Clock) -> AsyncIterator[RedisJobStore]:
-    store = RedisJobStore(server.url, prefix=next(prefixes), lease_seconds=600, clock=clock)
-    yield store
-    await store.aclose()
 
 
 async def test_high_priority_is_ahead_for_a_while_only(timed: RedisJobStore, clock: Clock) -> None:

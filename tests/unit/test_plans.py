@@ -10,6 +10,7 @@ import pytest
 from orchestrator.__main__ import main
 from orchestrator.domain.plans import Plan, PlansError, day_of, load_plans, next_day, next_month, parse_plans
 from orchestrator.settings import SettingsError, load_store_settings
+from tests.conftest import ROOT
 
 GOOD = """
 [default]
@@ -86,3 +87,8 @@ def test_days_and_months_are_those_of_utc() -> None:
     assert day_of(next_day(late)) == day_of(next_month(late)) == "2027-01-01"
     assert day_of(next_month(datetime(2026, 1, 31, tzinfo=UTC).timestamp())) == "2026-02-01"
     assert next_day(late) == next_month(late) == late + 1
+
+
+def test_the_containers_example_is_a_file_of_plans() -> None:
+    plans = load_plans(ROOT / "docker" / "plans" / "example.toml")
+    assert set(plans.by_name) == {"default", "free", "premium"}

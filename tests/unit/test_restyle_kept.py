@@ -12,16 +12,7 @@ from numpy.typing import NDArray
 from restyle.kept import MEGABYTES, SECONDS, Kept, Limits, limits_from_environment
 from restyle.models import ModelFailed
 from restyle.reuse import Reusing
-
-
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 class Counted:
@@ -49,7 +40,7 @@ class Counted:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 async def spared(kept: Kept, key: str, compute: Counted) -> bool:

@@ -7,17 +7,10 @@ import pytest
 
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.ports import BadSignature, LinkExpired
+from tests.support.clock import Clock
 
 KEY = "results/j/1/transformed.jpg"
 OTHER_HEX = "0" * 64
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.5
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def parts(url: str) -> tuple[str, str, str]:
@@ -28,7 +21,7 @@ def parts(url: str) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize("lifetime", [1, 60, 61, 3600])
 def test_a_url_holds_for_half_of_its_life_at_least(lifetime: int) -> None:
-    clock = Clock()
+    clock = Clock(1_000_000.5)
     signer = UrlSigner(b"secret" * 4, "https://rooms.example", clock)
     url = signer.url(KEY, lifetime)
     assert url.startswith(f"https://rooms.example/files/{KEY}?")
@@ -40,7 +33,7 @@ def test_a_url_holds_for_half_of_its_life_at_least(lifetime: int) -> None:
 
 
 def test_a_url_stays_the_same_for_half_of_its_life() -> None:
-    clock, seen = Clock(), Counter[str]()
+    clock, seen = Clock(1_000_000.5), Counter[str]()
     signer, elsewhere = [UrlSigner(b"secret" * 4, "https://rooms.example", clock) for _ in range(2)]
     for _ in range(3600):
         url = signer.url(KEY, 600)
@@ -52,7 +45,7 @@ def test_a_url_stays_the_same_for_half_of_its_life() -> None:
 
 
 def test_not_all_urls_change_at_once() -> None:
-    signer = UrlSigner(b"secret" * 4, "", Clock())
+    signer = UrlSigner(b"secret" * 4, "", Clock(1_000_000.5))
     ends = {parts(signer.url(f"results/{n}/1/a.jpg", 3600))[1] for n in range(100)}
     assert len(ends) > 50
 
@@ -61,7 +54,7 @@ def test_not_all_urls_change_at_once() -> None:
     "change", ["key", "expires", "signature", "secret", "empty", "not ascii", "surrogate"]
 )
 def test_anything_changed_is_refused(change: str) -> None:
-    signer = UrlSigner(b"secret" * 4, "https://rooms.example", Clock())
+    signer = UrlSigner(b"secret" * 4, "https://rooms.example", Clock(1_000_000.5))
     key, expires, signature = parts(signer.url(KEY, 60))
     match change:
         case "key":
@@ -71,7 +64,7 @@ def test_anything_changed_is_refused(change: str) -> None:
         case "signature":
             signature = OTHER_HEX
         case "secret":
-            signer = UrlSigner(b"another" * 4, "https://rooms.example", Clock())
+            signer = UrlSigner(b"another" * 4, "https://rooms.example", Clock(1_000_000.5))
         case "empty":
             expires = signature = ""
         case "not ascii":
@@ -83,7 +76,7 @@ def test_anything_changed_is_refused(change: str) -> None:
 
 
 def test_expiry_and_key_cannot_trade_places() -> None:
-    signer = UrlSigner(b"secret" * 4, "", Clock())
+    signer = UrlSigner(b"secret" * 4, "", Clock(1_000_000.5))
     _, expires, signature = parts(signer.url("1/2", 60))
     with pytest.raises(BadSignature):
         signer.verify("2", f"{expires}\n1/", signature)

@@ -8,8 +8,8 @@ GROUP = "workers"
 """The queue's consumer group."""
 
 PARKED = "parked"
-"""The consumer that owns the entries of jobs that were given back. No worker has this name, so a worker that gave one
-back no longer holds its lease."""
+"""The consumer that owns the entries of all jobs that wait. No worker has this name, so a worker that gave one back no
+longer holds its lease."""
 
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
@@ -30,7 +30,7 @@ class Keys(NamedTuple):
     declined: str
     """Sorted set: ids of waiting jobs that some kind of worker declined, by when (ms) that first happened."""
     cleanup: str
-    """Sorted set: ids of failed and cancelled jobs whose objects have not been deleted, by their end (ms)."""
+    """Sorted set: ids of failed and cancelled jobs whose objects have not been deleted, by when (ms) they are to be."""
     dead: str
     """Stream: dead letters {job, code, detail, attempts}."""
     stats: str
