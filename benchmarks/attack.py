@@ -37,8 +37,8 @@ from rich.table import Table
 
 from benchmarks import RESULTS
 from benchmarks.api_alone import api_alone
-from benchmarks.batching import percentile
 from measuring import report
+from measuring.figures import percentile
 from measuring.gates import Gate
 from measuring.memory import descendants, peak_mb
 from stack.demo import read_photo

@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -33,6 +33,7 @@ from rich.table import Table
 from benchmarks import RESULTS
 from measuring import report
 from measuring.counters import Counters, difference
+from measuring.figures import percentile
 from measuring.gates import Gate
 from measuring.machine import usable_cores
 from measuring.memory import descendants
@@ -84,13 +85,6 @@ class Level:
             "cpu_seconds_per_job": sum(one.cpu for one in self.rounds) / len(latencies),
             "jobs": len(latencies),
         }
-
-
-def percentile(values: Sequence[float], rank: int) -> float:
-    """The percentile ``rank``, 1 … 99, of at least one value, interpolated between neighbours."""
-    if len(values) == 1:
-        return values[0]
-    return quantiles(values, n=100, method="inclusive")[rank - 1]
 
 
 def gain(alone: Level, together: Level) -> float:

@@ -22,7 +22,7 @@ from typing import Any
 
 import redis
 
-from benchmarks.batching import percentile
+from measuring.figures import percentile
 from measuring.memory import stubs_of
 from orchestrator.adapters.redis import open_keys
 from orchestrator.adapters.redis.keys import Keys

@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.batching import percentile
+from measuring.figures import percentile
 from measuring.gates import Gate
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed

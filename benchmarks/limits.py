@@ -34,9 +34,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS
-from benchmarks.batching import percentile
 from benchmarks.quota_schedules import run_schedules
 from measuring import report
+from measuring.figures import percentile
 from measuring.gates import Gate
 from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore, RedisRates
 from orchestrator.domain.job import Job

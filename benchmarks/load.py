@@ -44,12 +44,12 @@ from rich.table import Table
 from tritonclient.grpc.aio import InferenceServerClient
 
 from benchmarks import RESULTS
-from benchmarks.batching import percentile
 from benchmarks.load_simulation import Asked, Device, Ended, Outcome, Simulation, trace
 from benchmarks.profile import Bucket, measure, on_cores
 from export.publish import LIVE, add_profile
 from measuring import report
 from measuring.counters import Counters, difference, parse
+from measuring.figures import percentile
 from measuring.gates import Gate
 from measuring.machine import usable_cores
 from measuring.releases import Release, ready_release
@@ -88,7 +88,7 @@ REAL_ROUNDS = 2
 """Each with other arrivals, and the policies in the other order."""
 
 
-def table_of(release: Release, profile: Profile) -> WorkTable:
+def work_table_of(release: Release, profile: Profile) -> WorkTable:
     """What `restyle` would say of the release if it had this profile."""
     told = work_of(load_release_of(release.folder)) | {"profile": profile}
     return msgspec.convert(told, WorkTable, from_attributes=True)
@@ -369,7 +369,7 @@ def main() -> int:
     document = report.read(given.out)
     found = json.loads(given.profile.read_text()) if given.profile else measure(release, cores={0})
     if given.only != "real":
-        profiled = table_of(release, msgspec.convert(found, Profile))
+        profiled = work_table_of(release, msgspec.convert(found, Profile))
         document.setdefault("simulation", {})[given.bundle] = {
             **simulation(profiled, SEEDS[: given.seeds]),
             "profile": found,

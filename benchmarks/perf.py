@@ -43,11 +43,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS
-from benchmarks.batching import percentile
 from benchmarks.perf_inputs import specs, write_inputs
 from benchmarks.perf_program import PerfError, find_perf_analyzer
 from export.spec import ModelSpec
 from measuring import report
+from measuring.figures import percentile
 from measuring.releases import Release, ready_release
 from measuring.serving import served
 

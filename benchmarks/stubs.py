@@ -33,8 +33,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS
-from benchmarks.batching import percentile
 from measuring import report
+from measuring.figures import percentile
 from measuring.gates import Gate
 from measuring.memory import stubs_of
 from measuring.releases import Release, ready_release

@@ -33,8 +33,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks import RESULTS
 from benchmarks.api_alone import api_alone
-from benchmarks.batching import percentile
 from measuring import report
+from measuring.figures import percentile
 from measuring.gates import Gate
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed, Step

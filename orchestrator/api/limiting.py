@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 UNCOUNTED = "uncounted"
 _STATES = "rate_states"
 _TRIO = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-HEADERS = ("RateLimit", "RateLimit-Policy", *_TRIO)
 _PLACES = {"key": "this key", "address": "your address"}
 _TIMES = {MINUTE: "minute", HOUR: "hour"}
 

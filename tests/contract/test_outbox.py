@@ -17,7 +17,7 @@ from orchestrator.domain.usage import Admission, Budget, Pricing
 from orchestrator.services.deliveries import Deliveries
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
-from tests.support.billing import KEY, Receiver, receiving
+from tests.support.billing import KEY, BillingSystem, billing_system
 from tests.support.jobs import a_job, claim
 
 PRICING = Pricing(price=3_600_000, currency="EUR", budget=Budget(micros=3000, alerts=[0.5]), billed=True)
@@ -39,9 +39,12 @@ async def billed(server: RedisServer) -> AsyncIterator[tuple[RedisJobStore, Redi
 
 @contextlib.asynccontextmanager
 async def delivering(
-    outbox: ports.Outbox, receiver: Receiver, processes: int, alerts: list[float | None]
+    outbox: ports.Outbox, receiver: BillingSystem, processes: int, alerts: list[float | None]
 ) -> AsyncIterator[None]:
-    urls: dict[ports.Receiver, str] = {"budget": f"{receiver.url}/budget", "usage": f"{receiver.url}/usage"}
+    urls: dict[ports.Receiver, str] = {
+        "budget": f"{receiver.url}/budget",
+        "usage": f"{receiver.url}/usage",
+    }
     senders = [
         Deliveries(
             outbox, urls, KEY, "EUR", patience=PATIENCE, pause=0.01, on_alert=lambda share, _: alerts.append(share)
@@ -68,7 +71,7 @@ async def complete(store: RedisJobStore, seconds: float) -> str:
 async def test_events_are_sent_until_they_are_taken(billed: tuple[RedisJobStore, RedisUsage]) -> None:
     store, outbox = billed
     alerts: list[float | None] = []
-    async with receiving() as receiver:
+    async with billing_system() as receiver:
         receiver.answers = [500, 302, 429]
         async with delivering(outbox, receiver, 3, alerts):
             jobs = [await complete(store, seconds) for seconds in (0.5, 0.25, 1.0)]

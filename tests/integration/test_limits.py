@@ -19,7 +19,7 @@ from orchestrator.domain.keys import Scope
 from orchestrator.settings import Settings
 from stack.redis import RedisServer
 from tests.support.api_server import ADMIN_TOKEN, SIGNING_KEY, Api, photo, problem, running_api
-from tests.support.billing import SECRET, Receiver, receiving
+from tests.support.billing import SECRET, BillingSystem, billing_system
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -65,14 +65,14 @@ BILLING = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def told() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
+async def told() -> AsyncIterator[BillingSystem]:
+    async with billing_system() as receiver:
         yield receiver
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(
-    redis: RedisServer, told: Receiver, tmp_path_factory: pytest.TempPathFactory
+    redis: RedisServer, told: BillingSystem, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Api]:
     folder = tmp_path_factory.mktemp("api")
     (folder / "plans.toml").write_text(PLANS)
@@ -280,7 +280,7 @@ async def test_usage_refuses_foreign_keys_and_wrong_periods(api: Api) -> None:
     problem(await api.http.get("/usage", params={"since": "yesterday"}, headers=key), 400, "bad_request")
 
 
-async def test_the_budget_stops_new_work_and_tells_its_owner(api: Api, told: Receiver) -> None:
+async def test_the_budget_stops_new_work_and_tells_its_owner(api: Api, told: BillingSystem) -> None:
     """0.1 EUR at 0.5 EUR an hour are 720 seconds."""
     key = await a_key(api, "default")
     job_id = (await submit(api, key)).json()["job_id"]

@@ -23,7 +23,7 @@ SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
 PATIENCE = 20.0
 
 
-class Receiver:
+class BillingSystem:
     """``answers``: the statuses of its next answers; 200 after these."""
 
     def __init__(self) -> None:
@@ -55,8 +55,8 @@ class Receiver:
 
 
 @contextlib.asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
+async def billing_system() -> AsyncIterator[BillingSystem]:
+    receiver = BillingSystem()
 
     @post("/{topic:str}")
     async def take(request: Request[Any, Any, Any], topic: FromPath[str]) -> Response[None]:

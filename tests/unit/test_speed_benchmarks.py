@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks import overhead, perf, perf_program, reuse
 from benchmarks.attack import giant_webp
-from benchmarks.batching import Level, Round, gain, percentile
+from benchmarks.batching import Level, Round, gain
 from benchmarks.end_to_end import Comparison
 from benchmarks.perf_inputs import REQUESTS, UnfitInputs, check, document, inputs_of, specs, write_inputs
 from benchmarks.perf_program import PerfError, find_perf_analyzer
@@ -26,6 +26,7 @@ from export.bundle import BundleError, load_bundle
 from export.spec import DTYPES, Axis, ModelSpec, Tensor
 from measuring import releases, report
 from measuring.counters import Counters, difference, parse
+from measuring.figures import percentile
 from measuring.gates import Gate
 from measuring.releases import Release, find_release, ready_release
 from reroom import JobStatus
