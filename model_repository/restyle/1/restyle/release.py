@@ -178,8 +178,6 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
         _one_of("tiers", name, QUALITIES): _defaults(document["defaults"] | tier | {"quality": name})
         for name, tier in document.get("tiers", {}).items()
     }
-    for name, tier in tiers.items():
-        _one_of(f"tiers.{name}.solver", tier.solver, SPACINGS[tier.spacing or spacing])
     quality = _one_of("quality", document["quality"], tiers) if tiers else None
     return Release(
         name=document["release"],
