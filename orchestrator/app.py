@@ -78,7 +78,8 @@ CLIENTS = 4
 """One client may hold this fraction, a quarter, of that memory."""
 
 ANSWER_MARGIN = 8.0
-"""Seconds after the longest time for an answer, after which a request with an idempotency key must be over."""
+"""Seconds after the longest time for an answer, for which the idempotency key of a request whose process died stays in
+use."""
 
 OTHER_FILES = 500
 """Open files beside the connections of clients: those for Redis, S3, Triton and the decoders."""
