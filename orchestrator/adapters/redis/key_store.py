@@ -57,7 +57,14 @@ class RedisKeyStore(KeyStore):
         return [_key(fields) for fields in found if fields]
 
     async def replace_secrets(self, key: Key, secrets: list[Secret]) -> bool:
-        before, after = _text(key.secrets), _text(secrets)
+        with redis_calls():
+            before: Any = await self._client.hget(self._keys.api_key + key.id, "secrets")
+        if before is None:
+            raise KeyNotFound(key.id)
+        after = _text(secrets)
+        # The text is compared as it is stored: another version may write the same secrets in other words.
+        if before != after and msgspec.json.decode(before, type=list[Secret]) != key.secrets:
+            return False
         reply = await self._call("replace_secrets", key=key.id, before=before, after=after)
         if reply == "missing":
             raise KeyNotFound(key.id)
