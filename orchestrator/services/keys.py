@@ -144,6 +144,16 @@ class KeyService:
         await self._store.put_ticket(digest_of(text), Ticket(caller=caller, job=job_id), TICKET_SECONDS)
         return text
 
+    async def holder(self, text: str, job_id: str) -> Caller:
+        """Who was given this ticket for this job. It stays good for :meth:`redeem`; one that is for another job is used
+        up. Raises NotRecognised."""
+        ticket = await self._store.ticket(digest_of(text))
+        if ticket is None:
+            raise NotRecognised
+        if ticket.job != job_id:
+            return await self.redeem(text, job_id)
+        return ticket.caller
+
     async def redeem(self, text: str, job_id: str) -> Caller:
         """Who was given this ticket for this job; the ticket is used up, whatever comes of it. Raises NotRecognised."""
         ticket = await self._store.take_ticket(digest_of(text))

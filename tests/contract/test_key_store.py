@@ -85,9 +85,11 @@ async def test_the_last_use(keys: RedisKeyStore) -> None:
 async def test_a_ticket_is_taken_once(keys: RedisKeyStore) -> None:
     ticket = Ticket(caller=OPEN, job="a job")
     await keys.put_ticket("digest", ticket, 30.0)
+    assert [await keys.ticket("digest") for _ in range(2)] == [ticket] * 2, "it is only looked at"
     taken = await asyncio.gather(*(keys.take_ticket("digest") for _ in range(5)))
     assert [each for each in taken if each is not None] == [ticket]
     assert await keys.take_ticket("another") is None
+    assert await keys.ticket("digest") is None
 
 
 async def test_a_ticket_expires(keys: RedisKeyStore, client: redis.asyncio.Redis) -> None:

@@ -82,10 +82,13 @@ class RedisKeyStore(KeyStore):
         with redis_calls():
             await self._client.set(self._keys.ticket + digest, _text(ticket), px=int(seconds * 1000))
 
+    async def ticket(self, digest: str) -> Ticket | None:
+        with redis_calls():
+            return _ticket(await self._client.get(self._keys.ticket + digest))
+
     async def take_ticket(self, digest: str) -> Ticket | None:
         with redis_calls():
-            text: Any = await self._client.getdel(self._keys.ticket + digest)
-        return None if text is None else msgspec.json.decode(text, type=Ticket)
+            return _ticket(await self._client.getdel(self._keys.ticket + digest))
 
 
 @asynccontextmanager
@@ -100,6 +103,10 @@ async def open_keys(url: str, prefix: str) -> AsyncIterator[RedisKeyStore]:
 
 def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _ticket(text: Any) -> Ticket | None:
+    return None if text is None else msgspec.json.decode(text, type=Ticket)
 
 
 def _key(fields: dict[str, str]) -> Key:
