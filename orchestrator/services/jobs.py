@@ -95,9 +95,11 @@ class JobService:
         if stats.waiting >= self._max_queue:
             raise too_many(stats.waiting, stats)
 
-    def check_plan(self, style: str, preferences: Preferences, caller: Caller) -> None:
-        """Raises NotInPlan. Called before a photo is decoded."""
-        check_plan(self._plans.of(caller.plan), style, preferences)
+    def planned(self, style: str, preferences: Preferences, caller: Caller) -> Preferences:
+        """The preferences of a job within the caller's plan. Called before a photo is decoded. Raises NotInPlan."""
+        plan = self._plans.of(caller.plan)
+        check_plan(plan, style, preferences)
+        return within_plan(plan, preferences)
 
     async def submit(
         self,
@@ -113,7 +115,8 @@ class JobService:
         cancel_after: float | None = None,
     ) -> JobView:
         """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
-        reservation. ``cost`` is what it costs the models, for estimates and for the caller's share of them.
+        reservation. ``preferences`` are those that :meth:`planned` gave; ``cost`` is what they cost the models, for
+        estimates and for the caller's share of them.
 
         ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
         seconds the job is cancelled, unless it has ended.
@@ -125,7 +128,6 @@ class JobService:
         stats = await self._store.stats()
         job_id, now = job_id or uuid.uuid4().hex, self._clock()
         plan = self._plans.of(caller.plan)
-        preferences = within_plan(plan, preferences)
         context.job_id.set(job_id)
         job = Job(
             id=job_id,

@@ -78,11 +78,12 @@ class Submissions:
         """
         if begun.again and (view := await self._jobs.existing(begun.id, caller)):
             return view
-        self._jobs.check_plan(submission.style, submission.preferences, caller)
+        # What a job costs depends on the quality that the plan gives it.
+        preferences = self._jobs.planned(submission.style, submission.preferences, caller)
         queue = partial(
             self._jobs.submit,
             style=submission.style,
-            preferences=submission.preferences,
+            preferences=preferences,
             caller=caller,
             job_id=begun.id,
             cancel_after=submission.cancel_after,
@@ -90,7 +91,7 @@ class Submissions:
         if not isinstance(submission.photo, str):
             photo = await self._gate.accept(submission.photo, client=client)
             mask = await self._mask(submission.keep_mask, photo, client)
-            cost = await self._costs.cost(submission.preferences, photo.height, photo.width)
+            cost = await self._costs.cost(preferences, photo.height, photo.width)
             return await queue(photo.jpeg, keep_mask=mask, cost=cost)
         key = submission.photo
         async with self._uploads.reserved(key, caller.owner, begun.id) as reservation:
@@ -102,7 +103,7 @@ class Submissions:
                 raise
             # A refused mask leaves the photo where it is: the client may submit it again with another one.
             mask = await self._mask(submission.keep_mask, photo, client)
-            cost = await self._costs.cost(submission.preferences, photo.height, photo.width)
+            cost = await self._costs.cost(preferences, photo.height, photo.width)
             view = await queue(photo.jpeg, reservation=reservation, keep_mask=mask, cost=cost)
         await self._discard_soon(key, view.job.id, caller)
         return view

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import msgspec
 import pytest
 
 from orchestrator import __main__ as program
@@ -32,9 +34,9 @@ class Bench:
         self.letters = DeadLetters(self.store, self.storage)
         self.retention = Retention(self.store, self.storage, upload_ttl=100, job_ttl=10**6)
 
-    async def give_up(self) -> Job:
+    async def give_up(self, **fields: Any) -> Job:
         """A job that has failed as often as it may."""
-        job = a_job()
+        job = msgspec.structs.replace(a_job(), **fields)
         await self.storage.put(job.original_key, b"photo", "image/jpeg")
         lease = await claim(self.store, job=job)
         for _ in range(MAX_DELIVERIES - 1):
@@ -71,6 +73,25 @@ async def test_a_replayed_job_is_as_new(bench: Bench) -> None:
     assert (kinds.count(Completed), kinds.count(Failed)) == (1, 0), "its watchers see its new life only"
     with pytest.raises(DeadLetterNotFound):
         await bench.letters.replay(job.id)
+
+
+async def test_a_replayed_job_counts_in_the_queue_from_now_on(bench: Bench) -> None:
+    job = await bench.give_up(cancel_after=60.0)
+    waiting = [a_job() for _ in range(10)]
+    for each in waiting:
+        await bench.store.submit(each)
+    bench.clock.now += 600
+    await bench.letters.replay(job.id)
+    assert await bench.store.cost_before(job.id) == 10
+    assert await bench.store.cost_before(waiting[5].id) == 5
+    for _ in waiting:
+        await bench.store.finish(await claim(bench.store), Completed(result=result()))
+    stats = await bench.store.stats()
+    assert (stats.waiting, stats.waiting_cost) == (1, 1)
+    assert stats.oldest_wait < 1
+    bench.clock.now += 61
+    await bench.store.sweep("a-worker")
+    assert (await bench.store.get(job.id)).status is JobState.CANCELLED
 
 
 async def test_a_replay_may_be_repeated_but_makes_one_job(bench: Bench) -> None:

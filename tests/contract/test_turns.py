@@ -119,6 +119,20 @@ async def test_high_priority_is_ahead_for_a_while_only(timed: RedisJobStore, clo
     assert order[:30].count("n") >= 4, "it aged past the high priority"
 
 
+async def test_who_is_in_a_hurry_does_not_hold_up_newcomers(store: RedisJobStore) -> None:
+    """Beyond the bonus: fifteen owners have jobs waiting, one of high priority goes ahead, then somebody new comes."""
+    for number in range(15):
+        await submitted(store, f"usual-{number:02}", 30)
+    await submitted(store, "hurried", 30, priority=Priority.HIGH)
+    await begun(store, 60)
+    (new,) = await submitted(store, "new", 1)
+    position = await store.queue_position(new.id)
+    assert position is not None
+    assert position <= 2 * 16
+    order = [job.id for job in await begun(store, 2 * 16 + 1)]
+    assert new.id in order
+
+
 async def test_positions_are_the_order(store: RedisJobStore) -> None:
     jobs = [*await submitted(store, "a", 9), *await submitted(store, "b", 4, weight=2.0)]
     jobs += await submitted(store, "c", 2)

@@ -21,7 +21,14 @@ redis.call('ZADD', WAITING, order, id)
 -- Who watches the job from its beginning must not be told its earlier end.
 redis.call('DEL', EVENTS .. id)
 redis.call('HDEL', JOB .. id, 'error', 'letter', 'preview_seq', 'declined_at')
-redis.call('HSET', JOB .. id, 'entry', entry, 'order', order, 'attempts', '0', 'outages', '0')
+local job = redis.call('HMGET', JOB .. id, 'cost', 'cancel_after')
+local cost = tonumber(job[1]) or 1
+local submitted = tonumber(redis.call('HINCRBYFLOAT', STATS, 'submitted', cost))
+redis.call('HSET', JOB .. id, 'entry', entry, 'order', order, 'attempts', '0', 'outages', '0',
+  'submitted', tostring(submitted - cost), 'queued_at', NOW)
+if job[2] then
+  redis.call('ZADD', DEADLINES, NOW_MS + tonumber(job[2]) * 1000, id)
+end
 apply(id, args.queued, 'number', '0')
 redis.call('PERSIST', JOB .. id)
 redis.call('ZREM', CLEANUP, id)

@@ -9,7 +9,9 @@ local measured = redis.call('HMGET', STATS, 'mean_seconds', 'ends', 'span', 'wor
 local order, submitted = tonumber(measured[6]), tonumber(measured[7])
 local waiting = cost_between(redis.call('ZCARD', WAITING), order and order + 1, submitted)
 local first = redis.call('ZRANGE', WAITING, 0, 0)[1]
-local since = first and tonumber(redis.call('HGET', JOB .. first, 'created_at') or NOW) or tonumber(NOW)
+-- 'queued_at': of a job that was given up and replayed.
+local times = first and redis.call('HMGET', JOB .. first, 'queued_at', 'created_at') or {}
+local since = tonumber(times[1] or times[2] or NOW)
 return {ready(), running(), delayed, declined, redis.call('XLEN', DEAD), workers,
   measured[1] or '', measured[2] or '', measured[3] or '', measured[4] or '', measured[5] or '', tostring(waiting),
   tostring(math.max(0, tonumber(NOW) - since))}

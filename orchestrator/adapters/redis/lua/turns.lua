@@ -79,7 +79,9 @@ end
 -- The same for a job that begins: its owner pays for it.
 local function take_turn(owner, id)
   local tag = tag_of(owner)
-  redis.call('HSET', STATS, 'virtual', math.max(virtual_now(), tag))
+  -- Who goes ahead by BONUS does not take the virtual time along: newcomers begin there, and others would be before them.
+  local usual = redis.call('ZRANGE', TURNS, 0, 0, 'WITHSCORES')[2]
+  redis.call('HSET', STATS, 'virtual', math.max(virtual_now(), math.min(tag, tonumber(usual) or tag)))
   redis.call('ZREM', READY .. owner, id)
   redis.call('HINCRBYFLOAT', WORK, owner, -work_of(id))
   place(owner, tag + work_of(id))
