@@ -57,6 +57,7 @@ from orchestrator.server.exporting import BudgetCollector, DiskCollector, StoreC
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
+from orchestrator.services.budget import MonthlyBudget
 from orchestrator.services.costs import Costs
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.deliveries import Deliveries
@@ -78,7 +79,8 @@ CLIENTS = 4
 """One client may hold this fraction, a quarter, of that memory."""
 
 ANSWER_MARGIN = 8.0
-"""Seconds after the longest time for an answer, after which a request with an idempotency key must be over."""
+"""Seconds after the longest time for an answer, for which the idempotency key of a request whose process died stays in
+use."""
 
 OTHER_FILES = 500
 """Open files beside the connections of clients: those for Redis, S3, Triton and the decoders."""
@@ -167,6 +169,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 gate=gate,
                 jobs=jobs,
                 usage=adapters.usage,
+                monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),
                 presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
                 checks=HealthChecks(store, storage, inference),

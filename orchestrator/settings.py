@@ -169,7 +169,7 @@ class Settings(StoreSettings):
     """The currency of prices and costs, as three letters."""
     monthly_budget: float | None = Field(None, gt=0, le=1e9, validation_alias="REROOM_MONTHLY_BUDGET")
     """What the jobs of one month, in UTC, may cost together. Jobs above it are answered 402 ``budget_exhausted`` until
-    the next month."""
+    the next month, and so are analyses then."""
     budget_alerts: Annotated[tuple[float, ...], NoDecode] = Field(
         (0.5, 0.8, 1.0), validation_alias="REROOM_BUDGET_ALERTS"
     )

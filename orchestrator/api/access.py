@@ -57,7 +57,10 @@ STORE_SECONDS = 1.0
 TICKET = "ticket"
 """The query parameter."""
 
+NO_TICKET = "this ticket was used, has expired, or is for another job: ask POST /tickets for another"
+
 _RULE, _TICKET, _CALLER, _REFUSAL = "access", "access_ticket", "caller", "refusal"
+_UNUSED = "unused_ticket"
 
 
 def access(rule: Rule, *, ticket: bool = False) -> dict[str, Any]:
@@ -114,6 +117,17 @@ async def check_access(connection: Connection, handler: BaseRouteHandler) -> Non
         refuse_later(connection.scope, refusal)
 
 
+async def use_ticket(connection: Connection) -> None:
+    """The last part of the guard, so that a request that is refused for another reason leaves its ticket: take the
+    ticket that :func:`check_access` has found, if any. Raises Problem when it is gone, and Unavailable."""
+    ticket = connection.scope["state"].pop(_UNUSED, None)
+    if ticket is not None:
+        try:
+            await _keys(connection).redeem(ticket, _job_of(connection))
+        except NotRecognised:
+            raise _unauthorized(NO_TICKET) from None
+
+
 def admitted(scope: AsgiScope) -> Caller:
     """The caller of a WebSocket. Raises Problem."""
     state = scope["state"]
@@ -166,12 +180,13 @@ async def _caller(connection: Connection, needed: Scope, *, tickets: bool) -> Ca
         if text is not None:
             caller = await _keys(connection).recognise(text)
         elif ticket is not None:
-            caller = await _keys(connection).redeem(ticket, connection.path_params.get("job_id", ""))
+            caller = await _keys(connection).holder(ticket, _job_of(connection))
+            connection.scope["state"][_UNUSED] = ticket
         else:
             caller = _without_key(connection, needed)
     except NotRecognised:
         raise _unauthorized(
-            "this ticket was used, has expired, or is for another job: ask POST /tickets for another"
+            NO_TICKET
             if text is None
             else "this key is not valid: it is unknown, was revoked or replaced, or has expired"
         ) from None
@@ -182,6 +197,11 @@ async def _caller(connection: Connection, needed: Scope, *, tickets: bool) -> Ca
             headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
         )
     return caller
+
+
+def _job_of(connection: Connection) -> str:
+    """The id in the path, for which a ticket must be."""
+    return str(connection.path_params.get("job_id", ""))
 
 
 def _sent(connection: Connection) -> str | None:

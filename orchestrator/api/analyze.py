@@ -18,6 +18,7 @@ from orchestrator.api.intake import Uploads
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.services.analysis import Analysis, AnalysisService
+from orchestrator.services.budget import MonthlyBudget
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class AnalyzeController(Controller):
         operation_id="analyze",
         summary="What is in a photo: depth, edges, objects, the kind of room. Nothing is stored",
         operation_class=operation_with(PHOTO_FORM),
-        responses=problems(400, 408, 413, 415, 422, 429, 502, 503, 504),
+        responses=problems(400, 402, 408, 413, 415, 422, 429, 502, 503, 504),
     )
     async def analyze(
         self,
@@ -46,7 +47,9 @@ class AnalyzeController(Controller):
         uploads: NamedDependency[Uploads],
         gate: NamedDependency[PhotoGate],
         analysis: NamedDependency[AnalysisService],
+        monthly_budget: NamedDependency[MonthlyBudget],
     ) -> Analyzed:
+        await monthly_budget.check()
         with uploads.hold(request) as intake:
             file = await read_photo_form(request, intake.max_bytes, intake.count_bytes)
             photo = await gate.accept(file, client=intake.client)

@@ -15,6 +15,7 @@ from orchestrator.api.presenters import Presenter
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.ports import JobStore, SignedFiles, Storage, Usage
 from orchestrator.services.analysis import AnalysisService
+from orchestrator.services.budget import MonthlyBudget
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
@@ -43,6 +44,7 @@ class Dependencies(TypedDict):
     jobs: JobService
     analysis: AnalysisService
     usage: Usage
+    monthly_budget: MonthlyBudget
     presenter: Presenter
     checks: HealthChecks
 

@@ -19,7 +19,7 @@ from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Message, Scope
 
-from orchestrator.api.access import Connection, check_access, known_caller, refuse_later, rule_of
+from orchestrator.api.access import Connection, check_access, known_caller, refuse_later, rule_of, use_ticket
 from orchestrator.api.clients import Clients
 from orchestrator.api.errors import Problem
 from orchestrator.domain.codes import ProblemCode
@@ -77,6 +77,7 @@ def limits_of(plan: Plan, client: str | None, caller: Caller | None) -> list[Rat
 
 async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     """The guard of all routes: who may use them (:func:`orchestrator.api.access.check_access`), and how often.
+    A one-time ticket is used up only by a request that is not refused.
 
     Raises Problem. A WebSocket's refusal is kept, as there.
     """
@@ -88,6 +89,7 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
         raise
     try:
         await _count(connection, handler)
+        await use_ticket(connection)
     except (Problem, Unavailable) as refusal:
         if connection.scope["type"] != ScopeType.WEBSOCKET:
             raise

@@ -53,5 +53,9 @@ class KeyStore(ABC):
         """Keep a ticket for ``seconds`` under the SHA-256 of its text."""
 
     @abstractmethod
+    async def ticket(self, digest: str) -> Ticket | None:
+        """The ticket, which stays. None as for :meth:`take_ticket`."""
+
+    @abstractmethod
     async def take_ticket(self, digest: str) -> Ticket | None:
         """The ticket, which is used up: of several calls one gets it. None if it expired, was used or never was."""

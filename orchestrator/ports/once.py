@@ -41,6 +41,11 @@ class OnceStore(ABC):
         """
 
     @abstractmethod
+    async def extend(self, name: str, token: str, *, lock_seconds: float) -> bool:
+        """Let no other try begin for ``lock_seconds`` from now. Returns False, and changes nothing, when this try is
+        over or another one has begun."""
+
+    @abstractmethod
     async def answer(self, name: str, token: str, answer: str) -> None:
         """End a try: later ones get the answer. Without effect if another try has begun after ``lock_seconds``."""
 

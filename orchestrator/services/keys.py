@@ -36,6 +36,9 @@ TICKET_SECONDS = 30.0
 GRACE_SECONDS = 86400.0
 """Seconds that a secret lives on after it was replaced, unless its replacer says otherwise."""
 
+ROTATIONS = 5
+"""How often a rotation tries again after someone else has changed the key's secrets meanwhile."""
+
 
 class NotRecognised(Exception):
     """The key, the token or the ticket is malformed or unknown, was revoked or used up, or has expired."""
@@ -85,9 +88,9 @@ class KeyService:
 
     async def rotate(self, key_id: str, grace: float = GRACE_SECONDS) -> MadeKey:
         """Give the key a new secret. The one before it lives on for ``grace`` seconds, any older one ends at once.
-        Raises KeyNotFound, also for a key that was revoked."""
+        Raises KeyNotFound, also for a key that was revoked, and Unavailable when others change it all the time."""
         secret = new_secret()
-        while True:
+        for _ in range(ROTATIONS):
             key, now = await self._store.get(key_id), self._clock()
             if key.revoked is not None:
                 raise KeyNotFound(key_id)
@@ -100,6 +103,9 @@ class KeyService:
             if await self._store.replace_secrets(key, found):
                 changed = msgspec.structs.replace(key, secrets=found)
                 return MadeKey(key=changed, text=text_of(key_id, secret))
+        raise Unavailable(
+            f"the secrets of key {key_id} were changed {ROTATIONS} times meanwhile: rotate it again"
+        )
 
     async def revoke(self, key_id: str) -> Key:
         """From now on the key is refused everywhere. It may be called again. Raises KeyNotFound."""
@@ -137,6 +143,16 @@ class KeyService:
         text = secrets.token_urlsafe(32)
         await self._store.put_ticket(digest_of(text), Ticket(caller=caller, job=job_id), TICKET_SECONDS)
         return text
+
+    async def holder(self, text: str, job_id: str) -> Caller:
+        """Who was given this ticket for this job. It stays good for :meth:`redeem`; one that is for another job is used
+        up. Raises NotRecognised."""
+        ticket = await self._store.ticket(digest_of(text))
+        if ticket is None:
+            raise NotRecognised
+        if ticket.job != job_id:
+            return await self.redeem(text, job_id)
+        return ticket.caller
 
     async def redeem(self, text: str, job_id: str) -> Caller:
         """Who was given this ticket for this job; the ticket is used up, whatever comes of it. Raises NotRecognised."""

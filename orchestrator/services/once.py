@@ -20,11 +20,15 @@ from orchestrator.ports import Answered, Begun, OnceStore, PortError
 KEEP_SECONDS = 86400
 """How long an answer is kept."""
 
+EXTENSIONS = 3
+"""How often a try extends its lock within ``lock_seconds``."""
+
 log = logging.getLogger(__name__)
 
 
 class Once:
-    """``lock_seconds``: how long a try may take. If its process dies, another try may begin after that time."""
+    """``lock_seconds``: if the process of a try dies, another try may begin after that time. A living one keeps others
+    out until it is over, its clean-up included."""
 
     def __init__(self, store: OnceStore, *, lock_seconds: float) -> None:
         self._store, self._lock_seconds = store, lock_seconds
@@ -48,20 +52,34 @@ class Once:
         )
         if isinstance(found, Answered):
             return found.answer, True
+        holding = asyncio.create_task(self._hold(name, token))
         try:
             answer = await run(found)
         except BaseException:
-            await asyncio.shield(self._settle(self._store.forget(name, token)))
+            await asyncio.shield(self._settle(self._store.forget(name, token), holding))
             raise
-        await asyncio.shield(self._settle(self._store.answer(name, token, answer)))
+        await asyncio.shield(self._settle(self._store.answer(name, token, answer), holding))
         return answer, False
 
-    async def _settle(self, call: Awaitable[None]) -> None:
+    async def _hold(self, name: str, token: str) -> None:
+        """Keeps other tries out until it is cancelled. Without it, one might begin while this one, which was cancelled
+        and waits for a slow storage, has yet to undo its job: both have the same id, so it would undo the other's."""
+        extended = True
+        while extended:
+            await asyncio.sleep(self._lock_seconds / EXTENSIONS)
+            try:
+                extended = await self._store.extend(name, token, lock_seconds=self._lock_seconds)
+            except PortError as error:
+                log.warning("the lock of an idempotency key was not extended: %s", error)
+
+    async def _settle(self, call: Awaitable[None], holding: asyncio.Task[None]) -> None:
         """If this fails, the next try finds by its id what this one did."""
         try:
             await call
         except PortError as error:
             log.warning("the end of a request with an idempotency key was not recorded: %s", error)
+        finally:
+            holding.cancel()
 
 
 def fingerprint_of(operation: str, fields: dict[str, Any]) -> str:

@@ -18,7 +18,18 @@ from orchestrator.telemetry import context, tracing
 Form = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
 
+QUIET = ("uvicorn.error", "websockets")
+"""Loggers that have nothing below INFO to say: the websockets library, also under uvicorn's name, logs every header and
+message at DEBUG."""
+
 _SECRETS = (
+    # A header that identifies its sender, in a line of its own or in the text of a dictionary.
+    (
+        re.compile(
+            r"(?i)\b((?:proxy-)?authorization|x-api-key|cookie|set-cookie)(['\"]?\s*[:=]\s*)\S[^\r\n]*"
+        ),
+        r"\1\2…",
+    ),
     (re.compile(r"(://)[^/\s@'\"]*@"), r"\1…@"),  # user and password of a URL
     (re.compile(r"(\b\w+://[^\s?'\"<>]*)\?[^\s'\"<>]*"), r"\1?…"),  # the query of a URL
     (re.compile(r"(?i)\b((?:signature|sig|ticket|token|secret|password|x-amz-[a-z-]+)=)[^&\s'\"]+"), r"\1…"),
@@ -91,3 +102,5 @@ def configure(service: str, form: Form = "auto", level: Level = "info") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter((JsonFormatter if as_json else TextFormatter)(service))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().getEffectiveLevel()))

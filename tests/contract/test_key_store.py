@@ -61,6 +61,20 @@ async def test_secrets_are_replaced_once_and_a_repetition_is_no_error(keys: Redi
     assert (await keys.get(key.id)).secrets == first
 
 
+async def test_secrets_that_another_version_wrote_are_replaced(
+    keys: RedisKeyStore, client: redis.asyncio.Redis
+) -> None:
+    key = a_key()
+    await keys.add(key)
+    (name,) = await client.keys(f"*api_key:{key.id}")
+    text = f'[ {{"created": 1.00, "digest": "{digest_of("x")}", "colour": "blue"}} ]'
+    await client.hset(name, "secrets", text)
+    assert await keys.get(key.id) == key
+    found = [Secret(digest=digest_of("y"), created=2.0)]
+    assert await keys.replace_secrets(key, found)
+    assert (await keys.get(key.id)).secrets == found
+
+
 async def test_the_last_use(keys: RedisKeyStore) -> None:
     key = a_key()
     await keys.add(key)
@@ -71,9 +85,11 @@ async def test_the_last_use(keys: RedisKeyStore) -> None:
 async def test_a_ticket_is_taken_once(keys: RedisKeyStore) -> None:
     ticket = Ticket(caller=OPEN, job="a job")
     await keys.put_ticket("digest", ticket, 30.0)
+    assert [await keys.ticket("digest") for _ in range(2)] == [ticket] * 2, "it is only looked at"
     taken = await asyncio.gather(*(keys.take_ticket("digest") for _ in range(5)))
     assert [each for each in taken if each is not None] == [ticket]
     assert await keys.take_ticket("another") is None
+    assert await keys.ticket("digest") is None
 
 
 async def test_a_ticket_expires(keys: RedisKeyStore, client: redis.asyncio.Redis) -> None:

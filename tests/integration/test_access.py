@@ -109,7 +109,11 @@ class Keyring:
 async def api(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     folder = tmp_path_factory.mktemp("api")
     (folder / "plans.toml").write_text("[free]\n")
-    settings = {"REROOM_OPEN": "", "REROOM_KEY_PLANS": str(folder / "plans.toml")}
+    settings = {
+        "REROOM_OPEN": "",
+        "REROOM_KEY_PLANS": str(folder / "plans.toml"),
+        "REROOM_LOG_LEVEL": "debug",
+    }
     async with running_api(redis.url, folder, **settings) as api:
         yield api
 
@@ -393,6 +397,9 @@ async def test_the_log_shows_neither_keys_nor_tickets(api: Api, keyring: Keyring
     job_id = await a_job_of(api, keyring.mine_id)
     used = await ticket(api, keyring.mine, job_id)
     await ask(api, "GET", "/transform/{job_id}/picture", {}, job_id, f"?ticket={used}")
+    for headers in ({"X-API-Key": ADMIN_TOKEN}, bearer(ADMIN_TOKEN)):
+        async with connect(f"{api.ws_url}/ws/transform/{job_id}", additional_headers=headers) as socket:
+            await drained(socket)
     # An answer is logged when it has been sent.
     await until(lambda: f"/transform/{job_id}/picture" in api.log.read_text())
     said = api.log.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from collections.abc import AsyncIterator
@@ -11,8 +12,8 @@ import pytest
 
 from orchestrator.__main__ import main
 from orchestrator.adapters.redis import RedisKeyStore
-from orchestrator.domain.keys import ADMINISTRATOR, OPEN, Scope, caller_of
-from orchestrator.ports import KeyNotFound
+from orchestrator.domain.keys import ADMINISTRATOR, OPEN, Key, Scope, Secret, caller_of
+from orchestrator.ports import KeyNotFound, Unavailable
 from orchestrator.services.keys import USED_SECONDS, KeyService, NotRecognised
 from stack.redis import RedisServer
 from stack.secrets import api_key
@@ -74,6 +75,22 @@ async def test_a_rotated_secret_lives_on_for_its_grace(bench: Bench) -> None:
     assert not await bench.accepts(fourth.text)
     with pytest.raises(KeyNotFound):
         await bench.keys.rotate(first.key.id)
+
+
+class _Contested(RedisKeyStore):
+    """Someone else is always faster."""
+
+    async def replace_secrets(self, key: Key, secrets: list[Secret]) -> bool:
+        return False
+
+
+async def test_a_rotation_gives_up(redis: RedisServer) -> None:
+    contested = Bench(_Contested(redis.url, prefix=PREFIX))
+    made = await contested.keys.create("an app", [Scope.READ])
+    async with asyncio.timeout(10):
+        with pytest.raises(Unavailable, match="rotate it again"):
+            await contested.keys.rotate(made.key.id)
+    await contested.store.aclose()
 
 
 async def test_a_second_rotation_does_not_lengthen_the_first_ones_grace(bench: Bench) -> None:

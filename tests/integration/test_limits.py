@@ -11,11 +11,13 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Cancelled, Completed
 from orchestrator.domain.job import JobResult
-from orchestrator.domain.keys import Scope
+from orchestrator.domain.keys import Scope, caller_of
 from orchestrator.settings import Settings
 from stack.redis import RedisServer
 from tests.support.api_server import ADMIN_TOKEN, SIGNING_KEY, Api, photo, problem, running_api
@@ -132,6 +134,10 @@ async def submit(api: Api, key: dict[str, str], **data: str) -> httpx2.Response:
     )
 
 
+async def analyze(api: Api, key: dict[str, str]) -> httpx2.Response:
+    return await api.http.post("/analyze", files={"file": ("a.jpg", photo())}, headers=key)
+
+
 async def test_four_processes_together_grant_exactly_the_limit(api: Api) -> None:
     answers = await asked(api, await a_key(api, "counted"), 120)
     assert Counter(answer.status_code for answer in answers) == {404: 50, 429: 70}
@@ -157,6 +163,20 @@ async def test_headers_say_what_is_left_and_the_refusal_which_limit(api: Api) ->
         == f"this key may ask 1 times a minute; try again in {refused.headers['retry-after']} s"
     )
     assert 1 <= int(refused.headers["retry-after"]) == int(refused.headers["x-ratelimit-reset"]) <= 61
+
+
+async def test_a_refused_request_leaves_its_ticket(api: Api) -> None:
+    made = await api.keys.create("rare", [Scope.READ], plan="rare")
+    caller, job_id = caller_of(made.key), "f" * 32
+    ticket = await api.keys.ticket(caller, job_id)
+    assert (await asked(api, bearer(made.text), 1))[0].status_code == 404
+    query = f"?ticket={ticket}"
+    problem(await api.http.get(f"/transform/{job_id}/picture{query}"), 429, "too_many_requests")
+    async with connect(f"{api.ws_url}/ws/transform/{job_id}{query}") as socket:
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(socket.recv(), 10)
+    assert socket.close_code == 1013
+    assert await api.keys.redeem(ticket, job_id) == caller
 
 
 async def test_health_and_the_administrator_are_not_counted(api: Api) -> None:
@@ -283,12 +303,16 @@ async def test_usage_refuses_foreign_keys_and_wrong_periods(api: Api) -> None:
 async def test_the_budget_stops_new_work_and_tells_its_owner(api: Api, told: BillingSystem) -> None:
     """0.1 EUR at 0.5 EUR an hour are 720 seconds."""
     key = await a_key(api, "default")
+    problem(await analyze(api, key), 503, "unavailable")  # it was let through: there is no Triton here
     job_id = (await submit(api, key)).json()["job_id"]
-    await api.store.finish(await api.claim(job_id), Completed(result=result_of(712.0)))
+    await api.store.finish(await api.claim(job_id), Completed(result=result_of(721.0)))
     refused = await submit(api, key)
     problem(refused, 402, "budget_exhausted")
     assert refused.json()["violated-policies"] == ["monthly_budget"]
     assert 1 <= int(refused.headers["retry-after"]) <= 31 * 86400
+    analysis = await analyze(api, key)
+    problem(analysis, 402, "budget_exhausted")
+    assert analysis.json()["violated-policies"] == ["monthly_budget"]
     events = await told.events_about("budget")
     assert [event["type"] for event in events[-2:]] == ["budget.reached", "budget.exhausted"]
     assert events[-2]["data"] | {"spent": 0} == {
@@ -297,5 +321,5 @@ async def test_the_budget_stops_new_work_and_tells_its_owner(api: Api, told: Bil
     usage = [event["data"] for event in await told.events_about("usage") if event["data"]["job_id"] == job_id]
     assert usage[0] | {"key": "", "day": ""} == {
         "job_id": job_id, "key": "", "day": "", "style": "modern", "tier": "default", "outcome": "completed",
-        "gpu_seconds": 712.0, "cost": 0.098889, "currency": "EUR",
+        "gpu_seconds": 721.0, "cost": 0.100139, "currency": "EUR",
     }  # fmt: skip

@@ -68,13 +68,36 @@ def test_a_line_of_text_stays_one_line() -> None:
         ("GET https://r2/b/k?X-Amz-Signature=ab&x=1 failed", "GET https://r2/b/k?… failed"),
         ("/files/a?expires=1&signature=abc", "/files/a?expires=1&signature=…"),
         ("redis://user:pass@h:1/0", "redis://…@h:1/0"),
-        ("Authorization: Bearer abc.def", "Authorization: Bearer …"),
+        ("Authorization: Bearer abc.def", "Authorization: …"),
+        ("sent Bearer abc.def", "sent Bearer …"),
+        ("< x-api-key: a token, of the administrator", "< x-api-key: …"),
+        ("< X-API-KEY: token\n< host: x", "< X-API-KEY: …\n< host: x"),
+        ("< proxy-authorization: Digest username=x", "< proxy-authorization: …"),
+        ("{'Authorization': b'AWS4-HMAC-SHA256 x'}", "{'Authorization': …"),
+        ("the authorization has ended", "the authorization has ended"),
         ("key rr_a1b2_s3cr-et_x is revoked", "key rr_… is revoked"),
         ("job 0123, attempt 1: completed", "job 0123, attempt 1: completed"),
     ],
 )
 def test_secrets_in_messages_of_libraries_are_left_out(text: str, shown: str) -> None:
     assert without_secrets(text) == shown
+
+
+DEBUGGING = """
+import logging
+from orchestrator.telemetry import logs
+logs.configure("api", "text", "debug")
+for name in ("uvicorn.error", "websockets", "websockets.server", "reroom.api"):
+    logging.getLogger(name).debug("%s: < x-forwarded-user: me", name)
+"""
+
+
+def test_headers_of_websockets_are_in_no_log() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", DEBUGGING], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ).stderr  # fmt: skip
+    assert [line.split()[5] for line in said.splitlines()] == ["reroom.api:"], said
 
 
 @pytest.mark.parametrize(

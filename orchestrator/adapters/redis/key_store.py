@@ -57,7 +57,14 @@ class RedisKeyStore(KeyStore):
         return [_key(fields) for fields in found if fields]
 
     async def replace_secrets(self, key: Key, secrets: list[Secret]) -> bool:
-        before, after = _text(key.secrets), _text(secrets)
+        with redis_calls():
+            before: Any = await self._client.hget(self._keys.api_key + key.id, "secrets")
+        if before is None:
+            raise KeyNotFound(key.id)
+        after = _text(secrets)
+        # The text is compared as it is stored: another version may write the same secrets in other words.
+        if before != after and msgspec.json.decode(before, type=list[Secret]) != key.secrets:
+            return False
         reply = await self._call("replace_secrets", key=key.id, before=before, after=after)
         if reply == "missing":
             raise KeyNotFound(key.id)
@@ -75,10 +82,13 @@ class RedisKeyStore(KeyStore):
         with redis_calls():
             await self._client.set(self._keys.ticket + digest, _text(ticket), px=int(seconds * 1000))
 
+    async def ticket(self, digest: str) -> Ticket | None:
+        with redis_calls():
+            return _ticket(await self._client.get(self._keys.ticket + digest))
+
     async def take_ticket(self, digest: str) -> Ticket | None:
         with redis_calls():
-            text: Any = await self._client.getdel(self._keys.ticket + digest)
-        return None if text is None else msgspec.json.decode(text, type=Ticket)
+            return _ticket(await self._client.getdel(self._keys.ticket + digest))
 
 
 @asynccontextmanager
@@ -93,6 +103,10 @@ async def open_keys(url: str, prefix: str) -> AsyncIterator[RedisKeyStore]:
 
 def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _ticket(text: Any) -> Ticket | None:
+    return None if text is None else msgspec.json.decode(text, type=Ticket)
 
 
 def _key(fields: dict[str, str]) -> Key:

@@ -49,6 +49,9 @@ class RedisOnceStore(OnceStore):
                 raise InFlight(name)
         raise AnotherRequest(name)
 
+    async def extend(self, name: str, token: str, *, lock_seconds: float) -> bool:
+        return bool(await self._call("once_extend", name=name, token=token, lock_ms=int(lock_seconds * 1000)))
+
     async def answer(self, name: str, token: str, answer: str) -> None:
         await self._call("once_end", name=name, token=token, answer=answer)
 

@@ -1,4 +1,4 @@
--- args: key, before, after (both JSON texts). Returns 'missing', 'changed' (by someone else) or 'ok'.
+-- args: key, before (the JSON text that was read), after (a JSON text). Returns 'missing', 'changed' (by someone else) or 'ok'.
 local now = redis.call('HGET', API_KEY .. args.key, 'secrets')
 if not now then
   return 'missing'
