@@ -86,6 +86,7 @@ _RATES: dict[str, JsonSchema] = {
         "schema": {"type": "integer", "minimum": 0},
     },
 }
+_REQUEST_ID: dict[str, JsonSchema] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
 _HEADERS: dict[str, dict[str, JsonSchema]] = {
     "401": {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}},
     "405": {"Allow": {"description": "The methods of this address", "schema": {"type": "string"}}},
@@ -146,6 +147,7 @@ def document(handlers: Sequence[ControllerRouterHandler], max_upload_bytes: int)
     described["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
     described["components"] = {
         "schemas": dict(sorted((_answers() | _requests() | components(max_upload_bytes)).items())),
+        "headers": {"RequestId": {"description": "The id of the request", "schema": {"type": "string"}}},
         "securitySchemes": _SCHEMES,
     }
     routes = (route for route in app.routes if isinstance(route, HTTPRoute))
@@ -186,9 +188,7 @@ def _complete(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -
             headers = _REPLAYABLE.get(status[0] + "xx", _REPLAYABLE.get(status, headers))
         if not handler.opt.get(UNCOUNTED) and (status[0] in "23" or status == "429"):
             headers = headers | _RATES
-        response.pop("headers", None)
-        if headers:
-            response["headers"] = headers
+        response["headers"] = headers | _REQUEST_ID
     operation["responses"] = dict(sorted(responses.items()))
     if path == "/files/{key}" and "image/jpeg" in responses["200"].get("content", {}):
         responses["200"]["content"]["image/jpeg"]["schema"] = BINARY
