@@ -70,7 +70,12 @@ def test_the_command_that_is_printed_runs_as_it_stands(
     (command,) = set(capfd.readouterr().out.splitlines())
     assert (" -x 1 " in command) == (model not in python_specs())
     assert ("--async --streaming" in command) == SPECS[model].decoupled
-    done = ran("/bin/sh", "-c", command, cwd=tmp_path)
+    for _ in range(3):
+        done = ran("/bin/sh", "-c", command, cwd=tmp_path)
+        # On a busy machine perf_analyzer sometimes finds no statistics of a model whose version it was not given: seen
+        # in 1 of 24 to 1 of 8 calls, and in none of 96 others.
+        if "failed to find the requested model version" not in done.stderr + done.stdout:
+            break
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Request count: 1\n" in done.stdout
 
