@@ -260,3 +260,20 @@ local function take_in()
     end
   end
 end
+
+-- Puts a job at the end of the queue. fields = {name, value, ...} are written into its record first; change as in apply.
+local function enqueue(id, cost, cancel_after_ms, change, fields)
+  ensure_queue()
+  local order = redis.call('HINCRBY', STATS, 'order', 1)
+  local entry = redis.call('XADD', QUEUE, '*', 'job', id)
+  redis.call('ZADD', WAITING, order, id)
+  -- The cost of all jobs before this one since the beginning: see cost_between.
+  local submitted = tonumber(redis.call('HINCRBYFLOAT', STATS, 'submitted', cost))
+  redis.call('HSET', JOB .. id, 'entry', entry, 'order', order, 'submitted', tostring(submitted - cost), unpack(fields))
+  apply(id, change)
+  take_in()
+  if cancel_after_ms then
+    redis.call('ZADD', DEADLINES, NOW_MS + cancel_after_ms, id)
+  end
+  count('submitted', id)
+end

@@ -14,27 +14,17 @@ local due = redis.call('ZSCORE', CLEANUP, id)
 if not due or tonumber(due) <= NOW_MS then
   return 'cleaned'
 end
-ensure_queue()
-local order = redis.call('HINCRBY', STATS, 'order', 1)
-local entry = redis.call('XADD', QUEUE, '*', 'job', id)
-redis.call('ZADD', WAITING, order, id)
+-- The first write needs memory, so that a full Redis refuses the replay as a whole.
+redis.call('HSET', JOB .. id, 'queued_at', NOW)
 -- Who watches the job from its beginning must not be told its earlier end.
 redis.call('DEL', EVENTS .. id)
 redis.call('HDEL', JOB .. id, 'error', 'letter', 'preview_seq', 'declined_at')
-local job = redis.call('HMGET', JOB .. id, 'cost', 'cancel_after')
-local cost = tonumber(job[1]) or 1
-local submitted = tonumber(redis.call('HINCRBYFLOAT', STATS, 'submitted', cost))
-redis.call('HSET', JOB .. id, 'entry', entry, 'order', order, 'attempts', '0', 'outages', '0',
-  'submitted', tostring(submitted - cost), 'queued_at', NOW)
-if job[2] then
-  redis.call('ZADD', DEADLINES, NOW_MS + tonumber(job[2]) * 1000, id)
-end
-apply(id, args.queued, 'number', '0')
 redis.call('PERSIST', JOB .. id)
 redis.call('ZREM', CLEANUP, id)
 redis.call('XDEL', DEAD, args.letter)
-take_in()
+local job = redis.call('HMGET', JOB .. id, 'cost', 'cancel_after')
+enqueue(id, tonumber(job[1]) or 1, job[2] and tonumber(job[2]) * 1000, args.queued,
+  {'attempts', '0', 'outages', '0', 'number', '0'})
 QUOTA.reserve_again(id)
-count('submitted', id)
 redis.call('SET', DONE .. args.nonce, id, 'EX', 60)
 return 'replayed'

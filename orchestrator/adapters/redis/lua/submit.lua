@@ -19,20 +19,8 @@ if args.admission then
     return {'quota', limit, taken}
   end
 end
-ensure_queue()
-local order = redis.call('HINCRBY', STATS, 'order', 1)
-local entry = redis.call('XADD', QUEUE, '*', 'job', args.job)
-redis.call('ZADD', WAITING, order, args.job)
--- The cost of all jobs before this one since the beginning: see cost_between.
-local submitted = tonumber(redis.call('HINCRBYFLOAT', STATS, 'submitted', args.cost))
-redis.call('HSET', JOB .. args.job, 'entry', entry, 'order', order, 'begun', '0',
-  'submitted', tostring(submitted - args.cost), unpack(args.record))
-apply(args.job, args.change)
-take_in()
-if args.cancel_after_ms then
-  redis.call('ZADD', DEADLINES, NOW_MS + args.cancel_after_ms, args.job)
-end
-count('submitted', args.job)
+redis.call('HSET', JOB .. args.job, 'begun', '0')
+enqueue(args.job, args.cost, args.cancel_after_ms, args.change, args.record)
 if reservation then
   redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
 end
