@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from orchestrator.adapters.redis import RedisJobStore, RedisOnceStore, RedisRates, RedisUsage, open_keys
@@ -32,55 +32,36 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
     """The adapters, closed at the end. Opening them calls no service: an outage shows in the first call. Raises
     SettingsError."""
     async with AsyncExitStack() as stack:
+        entered = stack.enter_async_context
         try:
-            store = _store(settings)
-            stack.push_async_callback(store.aclose)
-            once = RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)
-            stack.push_async_callback(once.aclose)
-            rates = RedisRates(settings.redis_url, prefix=settings.redis_prefix)
-            stack.push_async_callback(rates.aclose)
-            usage = RedisUsage(settings.redis_url, prefix=settings.redis_prefix)
-            stack.push_async_callback(usage.aclose)
-            keys = await stack.enter_async_context(open_keys(settings.redis_url, settings.redis_prefix))
-            inference = TritonPool(settings.triton_urls)
-            stack.push_async_callback(inference.aclose)
+            store = await entered(aclosing(_store(settings)))
+            once = await entered(aclosing(RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)))
+            rates = await entered(aclosing(RedisRates(settings.redis_url, prefix=settings.redis_prefix)))
+            usage = await entered(aclosing(RedisUsage(settings.redis_url, prefix=settings.redis_prefix)))
+            keys = await entered(open_keys(settings.redis_url, settings.redis_prefix))
+            inference = await entered(aclosing(TritonPool(settings.triton_urls)))
         except ValueError as error:
             raise _wrong(error) from error
-        storage = await stack.enter_async_context(open_storage(settings))
+        storage = await entered(open_storage(settings))
         yield Adapters(store, keys, once, observed(storage), inference, rates, usage, usage)
 
 
-@asynccontextmanager
-async def open_jobs(settings: StoreSettings) -> AsyncIterator[JobStore]:
+def open_jobs(settings: StoreSettings) -> AbstractAsyncContextManager[JobStore]:
     """The job store, for what a command does by hand. Raises SettingsError."""
     try:
-        store = RedisJobStore(settings.redis_url, prefix=settings.redis_prefix)
+        return aclosing(RedisJobStore(settings.redis_url, prefix=settings.redis_prefix))
     except ValueError as error:
         raise _wrong(error) from error
-    try:
-        yield store
-    finally:
-        await store.aclose()
 
 
-@asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[JobStore]:
+def open_store(settings: Settings) -> AbstractAsyncContextManager[JobStore]:
     """The job store alone, closed at the end. Raises ValueError for a wrong URL."""
-    store = _store(settings)
-    try:
-        yield store
-    finally:
-        await store.aclose()
+    return aclosing(_store(settings))
 
 
-@asynccontextmanager
-async def open_usage(settings: Settings) -> AsyncIterator[Usage]:
+def open_usage(settings: Settings) -> AbstractAsyncContextManager[Usage]:
     """Usage alone, closed at the end. Raises ValueError for a wrong URL."""
-    usage = RedisUsage(settings.redis_url, prefix=settings.redis_prefix)
-    try:
-        yield usage
-    finally:
-        await usage.aclose()
+    return aclosing(RedisUsage(settings.redis_url, prefix=settings.redis_prefix))
 
 
 def _wrong(error: ValueError) -> SettingsError:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import msgspec
@@ -91,14 +90,9 @@ class RedisKeyStore(KeyStore):
             return _ticket(await self._client.getdel(self._keys.ticket + digest))
 
 
-@asynccontextmanager
-async def open_keys(url: str, prefix: str) -> AsyncIterator[RedisKeyStore]:
+def open_keys(url: str, prefix: str) -> AbstractAsyncContextManager[RedisKeyStore]:
     """The store, closed at the end. Raises ValueError for a URL that is not Redis's."""
-    store = RedisKeyStore(url, prefix=prefix)
-    try:
-        yield store
-    finally:
-        await store.aclose()
+    return aclosing(RedisKeyStore(url, prefix=prefix))
 
 
 def _text(value: object) -> str:
