@@ -156,6 +156,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         async with aclosing(submissions), _delivering(settings, adapters.outbox):
             yield Dependencies(
                 settings=settings,
+                plans=plans,
                 keys=KeyService(adapters.keys, admin_token=settings.administrator),
                 limiter=Limiter(adapters.rates, plans, clients),
                 store=store,

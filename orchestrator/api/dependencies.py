@@ -12,6 +12,7 @@ from orchestrator.api.health import HealthChecks
 from orchestrator.api.intake import Uploads
 from orchestrator.api.limiting import Limiter
 from orchestrator.api.presenters import Presenter
+from orchestrator.domain.plans import Plans
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.ports import JobStore, SignedFiles, Storage, Usage
 from orchestrator.services.analysis import AnalysisService
@@ -29,6 +30,8 @@ class Dependencies(TypedDict):
     """The dependencies by the name of the parameter."""
 
     settings: Settings
+    plans: Plans
+    """As they were when the API started: those that limits go by."""
     keys: KeyService
     limiter: Limiter
     store: JobStore

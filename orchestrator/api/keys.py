@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, get, post
@@ -15,17 +15,13 @@ from msgspec import Meta
 from orchestrator.api.access import Rule, access
 from orchestrator.api.bodies import json_body, operation_with
 from orchestrator.api.errors import Problem, problems
-from orchestrator.api.json_text import NotJson, complaint, decode_json
 from orchestrator.api.key_data import KeyData, key_data
-from orchestrator.api.reading import read_body
+from orchestrator.api.small_bodies import MAX_BODY_BYTES, read_json
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import DEFAULT_PLAN, PLAN, Scope
+from orchestrator.domain.plans import Plans
 from orchestrator.services.keys import GRACE_SECONDS, KeyService, MadeKey
-from orchestrator.settings import Settings
 
-T = TypeVar("T")
-
-MAX_BODY_BYTES = 4096
 YEARS = 100 * 366 * 86400
 """The most seconds that a key may last, or a replaced secret."""
 
@@ -94,12 +90,12 @@ class KeysController(Controller):
         self,
         request: Request[Any, Any, Any],
         keys: NamedDependency[KeyService],
-        settings: NamedDependency[Settings],
+        plans: NamedDependency[Plans],
     ) -> KeyMade:
-        asked = decode(await read_body(request, _uncounted), NewKey)
-        if asked.plan not in (plans := settings.plans.by_name):
+        asked = await read_json(request, NewKey)
+        if asked.plan not in plans.by_name:
             raise Problem(
-                ProblemCode.UNKNOWN_PLAN, f"there are these plans: {', '.join(plans)}", field="plan"
+                ProblemCode.UNKNOWN_PLAN, f"there are these plans: {', '.join(plans.by_name)}", field="plan"
             )
         expires = None if asked.expires_in is None else time.time() + asked.expires_in
         return _made(await keys.create(asked.name, asked.scopes, plan=asked.plan, expires=expires))
@@ -125,7 +121,7 @@ class KeysController(Controller):
     async def rotate(
         self, request: Request[Any, Any, Any], key_id: FromPath[str], keys: NamedDependency[KeyService]
     ) -> KeyMade:
-        asked = decode(await read_body(request, _uncounted), Rotation)
+        asked = await read_json(request, Rotation)
         return _made(await keys.rotate(key_id, asked.grace))
 
     @post(
@@ -139,21 +135,5 @@ class KeysController(Controller):
         return KeyAnswer(data=key_data(await keys.revoke(key_id)))
 
 
-def decode(body: bytes, kind: type[T]) -> T:
-    """The body as ``kind``. Raises Problem, whose field names the member."""
-    try:
-        return msgspec.convert(decode_json(body), kind)
-    except NotJson:
-        detail = "the body must be a JSON object in UTF-8"
-        raise Problem(ProblemCode.MALFORMED_JSON, detail, field="body") from None
-    except msgspec.ValidationError as error:
-        sentence, field = complaint(error)
-        raise Problem(ProblemCode.INVALID_BODY, sentence, field=field) from None
-
-
 def _made(made: MadeKey) -> KeyMade:
     return KeyMade(key=made.text, data=key_data(made.key))
-
-
-def _uncounted(count: int) -> None:
-    """Bodies of a few kilobytes need no budget."""

@@ -13,9 +13,8 @@ from msgspec import Meta
 from orchestrator.api.access import Rule, access
 from orchestrator.api.bodies import json_body, operation_with
 from orchestrator.api.errors import problems
-from orchestrator.api.keys import MAX_BODY_BYTES, decode
 from orchestrator.api.presenters import Time, rfc3339
-from orchestrator.api.reading import read_body
+from orchestrator.api.small_bodies import MAX_BODY_BYTES, read_json
 from orchestrator.domain.keys import Caller
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import TICKET_SECONDS, KeyService
@@ -56,7 +55,7 @@ class TicketsController(Controller):
         jobs: NamedDependency[JobService],
         keys: NamedDependency[KeyService],
     ) -> TicketAnswer:
-        asked = decode(await read_body(request, lambda count: None), TicketRequest)
+        asked = await read_json(request, TicketRequest)
         job = await jobs.find(asked.job_id, caller)
         expires_at = time.time() + TICKET_SECONDS
         ticket = await keys.ticket(caller, job.id)

@@ -15,7 +15,7 @@ from orchestrator.api.access import Rule, access
 from orchestrator.api.errors import problems
 from orchestrator.api.presenters import Time, rfc3339
 from orchestrator.domain.keys import Caller
-from orchestrator.domain.plans import Plan, day_of, next_month
+from orchestrator.domain.plans import Plan, Plans, day_of, month_of, next_month
 from orchestrator.domain.usage import MICROS, UsageRow
 from orchestrator.ports import KeyNotFound, Usage
 from orchestrator.services.keys import KeyService
@@ -105,6 +105,7 @@ class UsageController(Controller):
         caller: NamedDependency[Caller],
         usage: NamedDependency[Usage],
         keys: NamedDependency[KeyService],
+        plans: NamedDependency[Plans],
         settings: NamedDependency[Settings],
         since: FromQuery[date | None] = None,
         until: FromQuery[date | None] = None,
@@ -126,7 +127,7 @@ class UsageController(Controller):
                 gpu_hour_price=pricing.price / MICROS,
                 total=Used(**_sums(rows)),
                 lines=[_line(row) for row in rows],
-                in_use=None if owner is None else await _in_use(usage, owner, plan, settings, now),
+                in_use=None if owner is None else await _in_use(usage, owner, plan, plans, now),
                 budget=await _budget(usage, settings, now) if caller.is_admin else None,
             )
         )
@@ -149,11 +150,11 @@ async def _owner(caller: Caller, key: str | None, keys: KeyService) -> tuple[str
     return key, (await keys.get(key)).plan
 
 
-async def _in_use(usage: Usage, owner: str, plan: str, settings: Settings, now: float) -> InUse:
+async def _in_use(usage: Usage, owner: str, plan: str, plans: Plans, now: float) -> InUse:
     account = await usage.account(owner, day_of(now))
     return InUse(
         plan=plan,
-        limits=settings.plans.of(plan),
+        limits=plans.of(plan),
         unfinished_jobs=account.unfinished_jobs,
         gpu_seconds_today=account.gpu_ms_today / 1000,
         gpu_seconds_this_month=account.gpu_ms_this_month / 1000,
@@ -166,7 +167,7 @@ async def _budget(usage: Usage, settings: Settings, now: float) -> BudgetState |
     budget = settings.pricing.budget
     if budget is None:
         return None
-    spent = await usage.spent(day_of(now)[:7])
+    spent = await usage.spent(month_of(now))
     return BudgetState(
         amount=budget.micros / MICROS, spent=spent / MICROS, next_month_at=rfc3339(next_month(now))
     )

@@ -123,6 +123,11 @@ def day_of(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
+def month_of(seconds: float) -> str:
+    """The month of UNIX seconds in UTC, such as 2026-11."""
+    return day_of(seconds)[:7]
+
+
 def next_day(seconds: float) -> float:
     """When the next day begins in UTC, in UNIX seconds."""
     day = datetime.fromtimestamp(seconds, UTC).replace(hour=0, minute=0, second=0, microsecond=0)

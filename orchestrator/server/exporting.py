@@ -14,7 +14,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from orchestrator.domain.plans import day_of
+from orchestrator.domain.plans import month_of
 from orchestrator.ports import JobCount, JobStore, QueueStats, Unavailable, Usage
 from orchestrator.telemetry import CannotObserve, metrics
 from orchestrator.telemetry.metrics import Stored
@@ -77,9 +77,8 @@ class BudgetCollector:
         yield _family(metrics.BUDGET_USED, spent / self._micros)
 
     async def _read(self) -> int:
-        month = day_of(time.time())[:7]
         async with asyncio.timeout(ANSWER_SECONDS), self._open_usage() as usage:
-            return await usage.spent(month)
+            return await usage.spent(month_of(time.time()))
 
 
 class DiskCollector:

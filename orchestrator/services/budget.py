@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from orchestrator.domain.plans import Plan, day_of
+from orchestrator.domain.plans import Plan, month_of
 from orchestrator.domain.usage import Pricing, cost_micros
 from orchestrator.ports import JobStore, QuotaExceeded, Usage
 from orchestrator.services.estimates import estimated_gpu_seconds
@@ -29,7 +29,7 @@ class MonthlyBudget:
         if budget is None:
             return
         now = self._clock()
-        spent = await self._usage.spent(day_of(now)[:7])
+        spent = await self._usage.spent(month_of(now))
         milliseconds = round(estimated_gpu_seconds(1.0, await self._store.stats()) * 1000)
         if spent + cost_micros(milliseconds, self._pricing.price) > budget.micros:
             raise over_limit(QuotaExceeded("monthly_budget", spent), Plan(), now, job_seconds=0.0)
