@@ -47,6 +47,7 @@ from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.usage import UsageController
 from orchestrator.api.websocket import watch
+from orchestrator.domain.styles import STYLES
 from orchestrator.photos.gate import PROCESSES, PhotoGate
 from orchestrator.ports import Outbox, Receiver, SignedFiles
 from orchestrator.programs.arguments import no_arguments
@@ -58,6 +59,7 @@ from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.budget import MonthlyBudget
+from orchestrator.services.collages import Collages
 from orchestrator.services.costs import Costs
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.deliveries import Deliveries
@@ -172,7 +174,9 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 usage=adapters.usage,
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),
-                presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
+                presenter=Presenter(
+                    storage, Collages(store, storage, STYLES), settings.api_base_url, settings.url_ttl
+                ),
                 checks=HealthChecks(store, storage, inference),
             )
 

@@ -21,15 +21,16 @@ from orchestrator.api.budget import CountBytes
 from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import decode_preferences
 from orchestrator.api.reading import pieces
+from orchestrator.api.several import STYLES_FIELD, VARIATIONS_FIELD, known_style, styles_text, variations_text
 from orchestrator.domain.codes import ProblemCode
-from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
+from orchestrator.domain.styles import DEFAULT_STYLE
 from orchestrator.services.submissions import Submission
 
 FORM_OVERHEAD = 128 * 1024
 """Bytes that a form may have beside the file's own."""
 _PART_HEADER_BYTES = 16 * 1024
 """Bytes of a header line of a part. It contains the file's name, which is not used and may be in any charset."""
-_TEXT_LIMITS = {"key": 400, "style": 100, "preferences": 64 * 1024}
+_TEXT_LIMITS = {"key": 400, "style": 100, STYLES_FIELD: 1000, VARIATIONS_FIELD: 20, "preferences": 64 * 1024}
 
 
 async def read_submit_form(
@@ -44,7 +45,15 @@ async def read_submit_form(
     )
     preferences = decode_preferences(bytes(parts.get("preferences", b"")))
     style = _style(parts["style"]) if "style" in parts else DEFAULT_STYLE
-    return Submission(_photo(parts), style, preferences, parts.get("keep_mask"))
+    styles = styles_text(parts[STYLES_FIELD]) if STYLES_FIELD in parts else (style,)
+    return Submission(
+        _photo(parts),
+        styles[0],
+        preferences,
+        parts.get("keep_mask"),
+        styles=styles if len(styles) > 1 else (),
+        variations=variations_text(parts[VARIATIONS_FIELD]) if VARIATIONS_FIELD in parts else 1,
+    )
 
 
 async def read_photo_form(
@@ -70,21 +79,17 @@ def _photo(parts: Mapping[str, bytearray]) -> bytearray | str:
 
 
 def _check_part(name: str, part: bytearray) -> None:
-    if name == "style":
-        _style(part)
+    match name:
+        case "style":
+            _style(part)
+        case "styles":
+            styles_text(part)
+        case "variations":
+            variations_text(part)
 
 
 def _style(part: bytearray) -> str:
     return known_style(part.decode("utf-8-sig", "replace"))
-
-
-def known_style(text: str) -> str:
-    """The style's name; case and surrounding spaces are ignored. Raises Problem for an unknown style."""
-    style = text.strip().lower()
-    if style not in STYLES:
-        known = ", ".join(STYLES)
-        raise Problem(ProblemCode.UNKNOWN_STYLE, f"there is no such style; there are {known}", field="style")
-    return style
 
 
 def unknown_field(name: str, known: Iterable[str]) -> Problem:

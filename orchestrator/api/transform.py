@@ -22,6 +22,7 @@ from orchestrator.api.submissions import MAX_JSON_BYTES, read_upload_submission
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import Caller
 from orchestrator.ports import Begun
+from orchestrator.services.collages import NoCollage
 from orchestrator.services.jobs import JobService
 from orchestrator.services.once import Once
 from orchestrator.services.submissions import Submission, Submissions
@@ -149,9 +150,10 @@ class TransformController(Controller):
         presenter: NamedDependency[Presenter],
         which: FromQuery[Which] = "transformed",
     ) -> Response[None]:
-        url = await presenter.picture(await jobs.find(job_id, caller), which)
-        if url is None:
-            raise Problem(ProblemCode.JOB_NOT_COMPLETED, "the job has no picture, unless it is completed")
+        try:
+            url = await presenter.picture(await jobs.find(job_id, caller), which)
+        except NoCollage as error:
+            raise Problem(ProblemCode.JOB_NOT_COMPLETED, str(error)) from None
         return Response(None, status_code=307, headers={"Location": url})
 
     @delete(

@@ -22,15 +22,14 @@ from litestar.params import FromPath
 from orchestrator.api.access import Rule, access, admitted
 from orchestrator.api.errors import Problem
 from orchestrator.api.messages import (
-    CompletedMessage,
     ConnectedMessage,
     Message,
     PongMessage,
     SnapshotMessage,
     event_message,
 )
-from orchestrator.api.presenters import Presenter
-from orchestrator.domain.events import Completed, EventRecord, seq_key
+from orchestrator.api.presenters import Presenter, StatusData
+from orchestrator.domain.events import EventRecord, seq_key
 from orchestrator.domain.job import TERMINAL
 from orchestrator.domain.keys import Caller
 from orchestrator.ports import JobNotFound, Unavailable
@@ -179,21 +178,19 @@ class _Watcher:
             raise _Close(NORMAL, "the job is finished")
         async with contextlib.aclosing(jobs.events(view.job, start)) as events:
             async for record in events:
-                await self._send(await self._message(record, caller))
+                if message := await self._message(record, caller):
+                    await self._send(message)
         # The events end after the terminal one, or because the job was erased, which raises JobNotFound here.
         await jobs.status(self._job_id, caller)
         raise _Close(NORMAL, "the job is finished")
 
-    async def _message(self, record: EventRecord, caller: Caller) -> Message:
-        if not isinstance(record.event, Completed):
-            return event_message(self._job_id, record)
-        # The links of this message outlive the connection.
-        await self._check_rights(caller)
-        view = await self._jobs.status(self._job_id, caller)
-        data = await self._presenter.status(view)
-        return CompletedMessage(
-            job_id=self._job_id, seq=record.seq, progress=record.event.progress, data=data
-        )
+    async def _message(self, record: EventRecord, caller: Caller) -> Message | None:
+        async def status(job_id: str) -> StatusData:
+            # The links of this message outlive the connection.
+            await self._check_rights(caller)
+            return await self._presenter.status(await self._jobs.status(job_id, caller))
+
+        return await event_message(self._job_id, record, status)
 
     async def _send(self, message: Message) -> None:
         async with self._sending:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from orchestrator.domain.job import RESULTS, UPLOADS, JobState
+from orchestrator.domain.job import RESULTS, TERMINAL, UPLOADS, JobState
 from orchestrator.ports import JobNotFound, JobStore, Storage
 from orchestrator.services.cleaning import clean
 from orchestrator.services.direct_uploads import INCOMING
@@ -64,13 +64,15 @@ class Retention:
         return count
 
     async def _is_due(self, job_id: str, kept: float) -> bool:
-        """Whether there is no such job, or it was completed more than ``kept`` seconds ago."""
+        """Whether there is no such job, or it was completed more than ``kept`` seconds ago; or a parent has ended then,
+        of whose children one may have been completed."""
         try:
             job = await self._store.get(job_id)
         except JobNotFound:
             return True
         # Those of jobs that failed or were cancelled are deleted by :meth:`clean`.
-        return job.status is JobState.COMPLETED and job.updated_at < time.time() - kept
+        ended = TERMINAL if job.children else {JobState.COMPLETED}
+        return job.status in ended and job.updated_at < time.time() - kept
 
 
 def _folder(key: str) -> str:

@@ -7,19 +7,20 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Callable
-from functools import partial
 
 import msgspec
 
 from orchestrator.domain.codes import ProblemCode
+from orchestrator.domain.job import variation_seed
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.preferences import Preferences
 from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
-from orchestrator.ports import ANEW, Begun, ObjectTooLarge, PortError
+from orchestrator.ports import ANEW, Begun, ObjectTooLarge, PortError, Reservation
 from orchestrator.services.costs import Costs
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService, JobView
 from orchestrator.services.once import fingerprint_of
+from orchestrator.services.trees import Picture
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,27 @@ class Submission(msgspec.Struct, frozen=True):
     """A picture of the photo's shape; its light pixels stay as photographed."""
     cancel_after: float | None = None
     """Seconds after which the job is cancelled, unless it has ended."""
+    styles: tuple[str, ...] = ()
+    """All of the styles, ``style`` first, when there are several."""
+    variations: int = 1
+    """Pictures of each style."""
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """By their places: all variations of the first style, then those of the next."""
+        return [
+            Picture(style, variation, _varied(self.preferences, variation))
+            for style in self.styles or (self.style,)
+            for variation in range(1, self.variations + 1)
+        ]
 
     def fingerprint(self) -> str:
         """See :func:`orchestrator.services.once.fingerprint_of`. It reads the whole photo."""
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        # As an API of a version before these would say it.
+        for name, single in (("styles", ()), ("variations", 1)):
+            if fields[name] == single:
+                del fields[name]
         large = {name: _digest(each) for name, each in fields.items() if isinstance(each, bytes | bytearray)}
         return fingerprint_of("submit", fields | large)
 
@@ -79,20 +97,30 @@ class Submissions:
         if begun.again and (view := await self._jobs.existing(begun.id, caller)):
             return view
         # What a job costs depends on the quality that the plan gives it.
-        preferences = self._jobs.planned(submission.style, submission.preferences, caller)
-        queue = partial(
-            self._jobs.submit,
-            style=submission.style,
-            preferences=preferences,
-            caller=caller,
-            job_id=begun.id,
-            cancel_after=submission.cancel_after,
-        )
-        if not isinstance(submission.photo, str):
-            photo = await self._gate.accept(submission.photo, client=client)
+        preferences = submission.preferences
+        for style in submission.styles or (submission.style,):
+            preferences = self._jobs.planned(style, submission.preferences, caller)
+        submission = msgspec.structs.replace(submission, preferences=preferences)
+        pictures = submission.pictures
+
+        async def queue(photo: Photo, reservation: Reservation | None = None) -> JobView:
+            # A refused mask leaves an upload where it is: the client may submit it again with another one.
             mask = await self._mask(submission.keep_mask, photo, client)
-            cost = await self._costs.cost(preferences, photo.height, photo.width)
-            return await queue(photo.jpeg, keep_mask=mask, cost=cost)
+            return await self._jobs.submit(
+                photo.jpeg,
+                submission.style,
+                preferences,
+                caller,
+                reservation,
+                mask,
+                estimate=await self._costs.estimate(preferences, photo.height, photo.width, len(pictures)),
+                job_id=begun.id,
+                cancel_after=submission.cancel_after,
+                pictures=pictures if len(pictures) > 1 else (),
+            )
+
+        if not isinstance(submission.photo, str):
+            return await queue(await self._gate.accept(submission.photo, client=client))
         key = submission.photo
         async with self._uploads.reserved(key, caller.owner, begun.id) as reservation:
             try:
@@ -101,10 +129,7 @@ class Submissions:
             except (PhotoRejected, ObjectTooLarge):
                 await self._discard(key)
                 raise
-            # A refused mask leaves the photo where it is: the client may submit it again with another one.
-            mask = await self._mask(submission.keep_mask, photo, client)
-            cost = await self._costs.cost(preferences, photo.height, photo.width)
-            view = await queue(photo.jpeg, reservation=reservation, keep_mask=mask, cost=cost)
+            view = await queue(photo, reservation)
         await self._discard_soon(key, view.job.id, caller)
         return view
 
@@ -145,6 +170,11 @@ class Submissions:
             await self._uploads.discard(key)
         except PortError as error:
             log.warning("%s was not deleted; retention deletes it later: %s", key, error)
+
+
+def _varied(preferences: Preferences, variation: int) -> Preferences:
+    seed = variation_seed(preferences.seed, variation)
+    return msgspec.structs.replace(preferences, seed=seed)
 
 
 def _digest(data: bytes | bytearray) -> str:

@@ -54,6 +54,8 @@ class Keys(NamedTuple):
     """Hash: job id -> {owner, bytes, objects} of the pictures that count for the owner, as JSON."""
     outbox: str
     """Stream: {id, to, event} that is to be sent to the operator's systems."""
+    trees: str
+    """Sorted set: ids of parents that have not ended, by when (ms) they were last compared with their children."""
     ready: str
     """+ owner: sorted set, ids of its waiting jobs that were never begun, in their order."""
     job: str

@@ -30,6 +30,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', NOW_MS)) do
     redis.call('HSET', JOB .. id, 'cancel_requested', '1', 'updated_at', NOW)
   end
 end
+TREE.keep_up()
 for _, worker in ipairs(consumers()) do
   if worker.pending == 0 and worker.idle > 3 * args.lease_ms then
     redis.call('XGROUP', 'DELCONSUMER', QUEUE, GROUP, worker.name)
