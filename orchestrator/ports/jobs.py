@@ -120,8 +120,8 @@ class JobStore(ABC):
         Without an admission the usage of the job is not counted.
 
         With ``children``, the job is their parent: they are queued in its place, all or none, and the limits are those
-        of all of them together. With ``hold``, those after the first wait until its steps are done, or it has ended or
-        was given back; they keep their places in the order of submissions.
+        of all of them together. With ``hold``, those after the first wait until it has ended or was given back; they
+        keep their places in the order of submissions.
         """
 
     @abstractmethod

@@ -33,8 +33,8 @@ class Estimate(msgspec.Struct, frozen=True):
     later: float = USUAL
     """Each further one, which is spared what the models find in the photo."""
     hold: bool = True
-    """Whether the later ones wait until the first one's steps are done: where a batch takes longer than a single
-    picture, the first would come later beside them."""
+    """Whether the later ones wait for the first: where a batch takes longer than a single picture, the first would come
+    later beside them."""
 
 
 class Costs:

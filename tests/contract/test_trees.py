@@ -30,7 +30,6 @@ from tests.support.jobs import a_job, claim, collect, result
 from tests.support.trees import a_tree, submit_tree
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
-FINALIZING = StatusChanged(status=JobState.FINALIZING, progress=0.9, message="")
 
 
 async def states(store: RedisJobStore, parent: str) -> list[JobState]:
@@ -98,9 +97,9 @@ async def test_the_first_goes_ahead_and_the_others_keep_their_places(timed: Redi
     assert await timed.queue_position(children[1].id) is not None
     waiting = asyncio.create_task(timed.claim("other", 2.0))
     await asyncio.sleep(0.05)
-    await timed.publish(first, 1, FINALIZING)
+    await timed.finish(first, Completed(result=result()))
     woken = await waiting
-    assert woken is not None, "the end of its steps wakes a worker up"
+    assert woken is not None, "its end wakes a worker up"
     assert woken.job.id == children[1].id
     await timed.submit(a_job())
     assert (await claim(timed)).job.id == children[2].id, "it was submitted before"

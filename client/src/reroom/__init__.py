@@ -33,10 +33,12 @@ from reroom.errors import (
 )
 from reroom.models import (
     Analysis,
+    ChildStatus,
     Health,
     JobError,
     JobResult,
     JobStatus,
+    Planned,
     Preferences,
     ResultWarning,
     SeenObject,
@@ -48,6 +50,7 @@ __all__ = [
     "Analysis",
     "ApiError",
     "AsyncClient",
+    "ChildStatus",
     "Client",
     "Conflict",
     "ConnectionFailed",
@@ -61,6 +64,7 @@ __all__ = [
     "JobResult",
     "JobStatus",
     "NotFound",
+    "Planned",
     "Preferences",
     "ProtocolError",
     "RateLimited",

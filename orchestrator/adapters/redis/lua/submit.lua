@@ -1,7 +1,7 @@
 -- args: job, record = {name, value, ...}, cost, change, max_waiting (or null), cancel_after_ms (or null), reservation = {name,
 -- owner, ms} (or null), admission = {owner, plan, day, ms, bytes, objects, jobs = {{job, ms, style, tier}, ...}} (or null),
--- pricing, children = {{job, record, cost}, ...} (or null: it is no parent), hold (whether those after the first wait until its
--- steps are done).
+-- pricing, children = {{job, record, cost}, ...} (or null: it is no parent), hold (whether those after the first wait until it
+-- has ended or was given back).
 -- Returns {'ok', position in the queue (or nil)}, {'full', number of waiting jobs}, {'reserved'} (by another owner) or
 -- {'quota', limit, what is taken}. All of it is done, or nothing.
 local jobs = args.children or {args}

@@ -116,9 +116,10 @@ function TREE.let_go(parent)
   take_in()
 end
 
--- Whether a first child in this state keeps the others back no longer: its steps are done, it has ended or was given back.
-local function is_ahead(status, begun)
-  return TERMINAL[status] or status == FINALIZING or status == QUEUED and begun ~= '0'
+-- Whether a first child in this state keeps the others back no longer: it has ended or was given back. (Let go as soon as
+-- its steps were done, the others' steps made its picture come half as late again on two cores.)
+local function is_over(status, begun)
+  return TERMINAL[status] or status == QUEUED and begun ~= '0'
 end
 
 -- Writes what a child is now into its parent's record; returns its state.
@@ -155,7 +156,7 @@ function TREE.tell(id, seq, event)
     end
     redis.call('HSET', JOB .. id, 'parent_preview', at)
   end
-  if job[2] == '0' and is_ahead(status, begun) then
+  if job[2] == '0' and is_over(status, begun) then
     TREE.let_go(parent)
   end
   if all_ended then
@@ -229,7 +230,7 @@ function TREE.keep_up()
           redis.call('HSET', JOB .. parent, 'child:' .. child, CANCELLED .. ' 0')
         end
       end
-      if first and (not status or is_ahead(status, redis.call('HGET', JOB .. child, 'begun') or '0')) then
+      if first and (not status or is_over(status, redis.call('HGET', JOB .. child, 'begun') or '0')) then
         TREE.let_go(parent)
       end
       first = false
