@@ -34,6 +34,7 @@ from orchestrator.ports import (
     Storage,
     Unavailable,
 )
+from orchestrator.services.photos_at_hand import PhotosAtHand
 from orchestrator.services.record_of_run import RecordOfRun
 from orchestrator.services.translation import ProgressTranslator, metadata, request
 from orchestrator.telemetry import context, metrics, tracing
@@ -79,6 +80,7 @@ class Runner:
         self._styles = styles
         self._renew_every = lease_seconds / _RENEWALS_PER_LEASE
         self._retry_delay, self._analytics = retry_delay, analytics
+        self._photos = PhotosAtHand()
         self.kind = kind_of_worker(styles)
 
     async def run(self, lease: Lease, halt: asyncio.Event) -> None:
@@ -208,8 +210,7 @@ class Runner:
     async def _restyle(self, lease: Lease, record: RecordOfRun) -> JobResult:
         started = time.monotonic()
         job = lease.job
-        original = await self._patiently(lambda: self._storage.get(job.original_key))
-        photo = await asyncio.to_thread(pictures.decode, original)
+        photo = await self._photo(job)
         mask = await self._keep_mask(job, photo)
         translator = ProgressTranslator()
         asked = request(job, self._styles[job.style], photo, mask, lease.photo_id)
@@ -227,6 +228,13 @@ class Runner:
             stored_bytes=len(full) + len(thumbnail),
             metadata=msgspec.to_builtins(metadata(job, result, translator, time.monotonic() - started)),
         )
+
+    async def _photo(self, job: Job) -> NDArray[np.uint8]:
+        async def read() -> NDArray[np.uint8]:
+            original = await self._patiently(lambda: self._storage.get(job.original_key))
+            return await asyncio.to_thread(pictures.decode, original)
+
+        return await read() if job.parent is None else await self._photos.get(job.original_key, read)
 
     async def _keep_mask(self, job: Job, photo: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         key = job.mask_key
