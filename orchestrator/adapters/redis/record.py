@@ -31,7 +31,7 @@ from orchestrator.domain.job import (
     JobState,
 )
 from orchestrator.domain.preferences import Preferences
-from orchestrator.domain.styles import counted_as
+from orchestrator.domain.styles import StyleWords, counted_as
 
 _TIER, _COUNTED = "tier", "counted_as"
 _JSON = {"preferences", "style_words", "requires", "error", "result"}
@@ -77,6 +77,11 @@ def from_hash(fields: dict[str, str]) -> Reading:
     values["preferences"], unknown = _understood(asked if isinstance(asked, dict) else {"": asked})
     needs = values.get("requires", [])
     values["requires"] = [str(need) for need in needs] if isinstance(needs, list) else [str(needs)]
+    try:
+        values["style_words"] = msgspec.convert(values.get("style_words"), StyleWords | None)
+    except msgspec.ValidationError:
+        values["style_words"] = None
+        unknown.append("style_words")
     unknown += [feature for feature in values["requires"] if feature not in FEATURES]
     return Reading(msgspec.convert(values, Job, strict=False), unknown, "; ".join(damage))
 
