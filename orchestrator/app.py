@@ -38,6 +38,7 @@ from orchestrator.api.keys import KeysController
 from orchestrator.api.limiting import Limiter, add_rate_headers, admit
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
+from orchestrator.api.prefer import Waits
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.reference import ReferenceController
 from orchestrator.api.root import RootController
@@ -66,6 +67,7 @@ from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
 from orchestrator.services.submissions import Submissions
+from orchestrator.services.waiting import Waiting
 from orchestrator.settings import Settings, SettingsError, load_settings, signing_bytes, variables
 from orchestrator.telemetry import CannotObserve, logs
 from orchestrator.telemetry.analytics import open_analytics
@@ -152,6 +154,8 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
             store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing, analytics=analytics
         )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
+        presenter = Presenter(storage, settings.api_base_url, settings.url_ttl)
+        waiting = Waiting(jobs, seconds=settings.wait_seconds, at_once=settings.waits_at_once)
         submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference))
         async with aclosing(submissions), _delivering(settings, adapters.outbox):
             yield Dependencies(
@@ -167,12 +171,13 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 dead_letters=DeadLetters(store, storage),
                 once=Once(adapters.once, lock_seconds=settings.answer_seconds + ANSWER_MARGIN),
                 submissions=submissions,
+                waits=Waits(jobs, waiting, presenter),
                 gate=gate,
                 jobs=jobs,
                 usage=adapters.usage,
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),
-                presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
+                presenter=presenter,
                 checks=HealthChecks(store, storage, inference),
             )
 

@@ -26,6 +26,7 @@ from orchestrator.api.letter_data import LetterAnswer, LetterList
 from orchestrator.api.limiting import UNCOUNTED
 from orchestrator.api.messages import Message
 from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
+from orchestrator.api.prefer import APPLIED, PREFER
 from orchestrator.api.presenters import Status, Submitted
 from orchestrator.api.root import Root
 from orchestrator.api.tickets import TicketAnswer, TicketRequest
@@ -115,6 +116,18 @@ _REPLAYABLE: dict[str, dict[str, JsonSchema]] = {
     },
 }
 """Of requests that take an idempotency key."""
+_PREFERRED: dict[str, JsonSchema] = {
+    APPLIED: {
+        "description": "What of Prefer was done, such as `wait=30`; absent if nothing was",
+        "schema": {"type": "string"},
+    }
+}
+_LOCATION: dict[str, JsonSchema] = {
+    "Location": {
+        "description": "The job's status_url",
+        "schema": {"type": "string", "format": "uri"},
+    }
+}
 _EVERYWHERE = (400, 405, 408, 429, 431, 500, 503)
 """Answers that come from outside the routes: to invalid or slow requests and to connections above the limit
 (orchestrator.server.connections), when a handler did not answer in time (api.deadline), and after a bug."""
@@ -178,7 +191,8 @@ def _secure(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> 
 def _complete(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
     operation.pop("deprecated", None)
     responses = operation["responses"]
-    replayable = any(each["name"] == IDEMPOTENCY_KEY for each in operation.get("parameters", ()))
+    names = {each["name"] for each in operation.get("parameters", ())}
+    replayable = IDEMPOTENCY_KEY in names
     for status in (*_EVERYWHERE, *(_WITH_BODY if "requestBody" in operation else ())):
         response = responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
         response.setdefault("content", {})[MEDIA_TYPE] = _PROBLEM
@@ -186,6 +200,8 @@ def _complete(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -
         headers = _HEADERS.get(status, {}) if MEDIA_TYPE in response.get("content", {}) else {}
         if replayable:
             headers = _REPLAYABLE.get(status[0] + "xx", _REPLAYABLE.get(status, headers))
+        if PREFER in names and status[0] == "2":
+            headers = headers | _PREFERRED | (_LOCATION if status == "202" else {})
         if not handler.opt.get(UNCOUNTED) and (status[0] in "23" or status == "429"):
             headers = headers | _RATES
         response["headers"] = headers | _REQUEST_ID
