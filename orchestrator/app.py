@@ -43,6 +43,7 @@ from orchestrator.api.presenters import Presenter
 from orchestrator.api.reference import ReferenceController
 from orchestrator.api.root import RootController
 from orchestrator.api.semantics import Methods, refuse_coded_body
+from orchestrator.api.server_events import ServerEventsController
 from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
@@ -96,6 +97,7 @@ ROUTES = (
     RootController,
     HealthController,
     TransformController,
+    ServerEventsController,
     UploadsController,
     TicketsController,
     AnalyzeController,

@@ -140,3 +140,14 @@ def operation_with(content: dict[str, Any], *headers: Parameter) -> type[Operati
                 self.parameters = [*(self.parameters or ()), *headers]
 
     return WithBody
+
+
+def operation_reading(*parameters: Parameter) -> type[Operation]:
+    """The ``operation_class`` of a route without a body that reads these parameters from the request itself."""
+
+    @dataclass
+    class Reading(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = [*(self.parameters or ()), *parameters]
+
+    return Reading
