@@ -36,6 +36,7 @@ from orchestrator.api.health import HealthChecks, HealthController
 from orchestrator.api.intake import Uploads
 from orchestrator.api.keys import KeysController
 from orchestrator.api.limiting import Limiter, add_rate_headers, admit
+from orchestrator.api.listing import ListingController
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
 from orchestrator.api.prefer import Waits
@@ -98,6 +99,7 @@ ROUTES = (
     HealthController,
     TransformController,
     ServerEventsController,
+    ListingController,
     UploadsController,
     TicketsController,
     AnalyzeController,

@@ -26,6 +26,7 @@ from orchestrator.ports import (
     JobNotFound,
     KeyNotFound,
     LinkExpired,
+    NothingToKeep,
     NotReplayed,
     ObjectExists,
     ObjectNotFound,
@@ -142,6 +143,9 @@ def to_problem(error: Exception) -> Problem:
             return Problem(ProblemCode.JOB_FINISHED, "the job is finished already")
         case JobNotFinished():
             return Problem(ProblemCode.JOB_NOT_FINISHED, "the job is not finished; cancel it first")
+        case NothingToKeep():
+            nothing = "the job has failed or was cancelled: it has no picture that could be kept"
+            return Problem(ProblemCode.NOTHING_TO_KEEP, nothing)
         case DeadLetterNotFound():
             return Problem(ProblemCode.DEAD_LETTER_NOT_FOUND, "no job with this id was given up")
         case NotReplayed():

@@ -24,6 +24,7 @@ from orchestrator.api.health import Alive, Health
 from orchestrator.api.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
 from orchestrator.api.letter_data import LetterAnswer, LetterList
 from orchestrator.api.limiting import UNCOUNTED
+from orchestrator.api.listing import JobList
 from orchestrator.api.messages import Message
 from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
 from orchestrator.api.prefer import APPLIED, PREFER
@@ -55,7 +56,7 @@ new one. Name it when you report a problem.
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 
 _ANSWERS = (
-    Alive, Analyzed, Erased, Health, KeyAnswer, KeyList, KeyMade, LetterAnswer, LetterEnded, LetterList,
+    Alive, Analyzed, Erased, Health, JobList, KeyAnswer, KeyList, KeyMade, LetterAnswer, LetterEnded, LetterList,
     Message, ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats, Submitted, TicketAnswer,
     UploadOffer, UsageAnswer,
 )  # fmt: skip
