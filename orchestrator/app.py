@@ -22,6 +22,7 @@ from litestar.types import Message, Scope
 from orchestrator.adapters.opening import open_adapters, open_store, open_usage
 from orchestrator.api.access import every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
+from orchestrator.api.batch import BatchController
 from orchestrator.api.budget import UploadBudget
 from orchestrator.api.clients import Clients
 from orchestrator.api.cross_origin import CrossOrigin
@@ -100,6 +101,7 @@ ROUTES = (
     TransformController,
     ServerEventsController,
     ListingController,
+    BatchController,
     UploadsController,
     TicketsController,
     AnalyzeController,

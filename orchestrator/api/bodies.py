@@ -17,6 +17,9 @@ JsonSchema = dict[str, Any]
 ContentType = Literal["image/jpeg", "image/png", "image/webp"]
 """The media types of photos that are accepted."""
 
+MOST_SUBMITTED = 20
+"""How many submissions a batch has, at most."""
+
 BINARY: JsonSchema = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 """Bytes, in OpenAPI 3.1's notation (contentMediaType) and in the older one that generators expect (format)."""
 
@@ -87,6 +90,19 @@ _COMPONENTS: dict[str, JsonSchema] = {
             "keep_mask": _ENCODED_MASK,
         },
         "required": ["key"],
+        "additionalProperties": False,
+    },
+    "SubmitBatch": {
+        "type": "object",
+        "properties": {
+            "items": {
+                "type": "array",
+                "items": _ref("SubmitUpload"),
+                "minItems": 1,
+                "maxItems": MOST_SUBMITTED,
+            }
+        },
+        "required": ["items"],
         "additionalProperties": False,
     },
     "PhotoForm": {

@@ -101,6 +101,27 @@ def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     )
 
 
+def described(error: Exception, instance: str, part: str | None = None) -> ProblemDetail:
+    """The error of one ``part`` of a request that has several. An unexpected one is logged."""
+    problem = to_problem(error)
+    if problem.status == 500:
+        log.error("a part of a request to %s", instance, exc_info=error)
+    return _detail(problem if part is None else within(problem, part), instance)
+
+
+def within(problem: Problem, part: str) -> Problem:
+    """The same problem, with the part of the request before the name of its field."""
+    field = part if problem.field in (None, "body") else f"{part}.{problem.field}"
+    return Problem(
+        problem.code,
+        problem.detail,
+        status=problem.status,
+        field=field,
+        violated=problem.violated,
+        headers=problem.headers,
+    )
+
+
 async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
     """Answer from code that runs outside Litestar's handlers."""
     headers, body = encode_problem(problem, scope["path"])

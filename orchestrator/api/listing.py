@@ -1,4 +1,4 @@
-"""``GET /transform``: the caller's jobs in pages, the newest first, and their favourites."""
+"""``/transform``: the caller's jobs in pages, the newest first; those to cancel together; and their favourites."""
 
 from __future__ import annotations
 
@@ -7,25 +7,32 @@ import binascii
 from typing import Any
 
 import msgspec
-from litestar import Controller, Request, delete, get, put
+from litestar import Controller, Request, Response, delete, get, put
 from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath
 
 from orchestrator.api.access import Rule, access
+from orchestrator.api.batch import MULTI_STATUS, SOME
 from orchestrator.api.bodies import operation_reading
-from orchestrator.api.errors import Problem, problems
+from orchestrator.api.errors import Problem, ProblemDetail, described, problems
 from orchestrator.api.presenters import Presenter, Status, StatusData
-from orchestrator.api.queries import query_parameter, wanted, which_parameters, whole_number
+from orchestrator.api.queries import bad, query_parameter, wanted, which_parameters, whole_number
 from orchestrator.domain.codes import ProblemCode
-from orchestrator.domain.job import JobState
+from orchestrator.domain.job import TERMINAL, JobState
 from orchestrator.domain.keys import Caller
-from orchestrator.ports import ListPlace
+from orchestrator.ports import JobFinished, ListPlace, Wanted
 from orchestrator.services.jobs import JobService, JobView
 
 PAGE, MOST = 20, 100
 """How many jobs a page has unless asked otherwise, and at most."""
+MOST_CANCELLED = 100
+"""How many jobs one request cancels, at most."""
+PAGES = 10
+"""How many pages of the caller's jobs are looked at for those that a filter means."""
+UNFINISHED = tuple(state for state in JobState if state not in TERMINAL)
 STATES = tuple(JobState)
 _PAGES = (
     query_parameter(
@@ -43,6 +50,28 @@ class JobList(msgspec.Struct, frozen=True, kw_only=True):
     """The newest first. Estimates and places in the queue are null here: ask for a job's status."""
     next: str | None
     """The ``cursor`` of the next page, which may be empty; null on the last one."""
+
+
+class CancelItem(msgspec.Struct, frozen=True, kw_only=True):
+    job_id: str
+    status: StatusData | None
+    """The job after it; one that runs is stopped shortly afterwards."""
+    problem: ProblemDetail | None
+
+
+class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    success: bool
+    """Whether all of them were cancelled."""
+    data: list[CancelItem]
+    more: bool
+    """Whether there may be more jobs that the filter means: ask again."""
+
+
+_IDS = query_parameter(
+    "id",
+    f"Ids of jobs, up to {MOST_CANCELLED}",
+    Schema(type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.STRING), max_items=MOST_CANCELLED),
+)
 
 
 class ListingController(Controller):
@@ -69,6 +98,47 @@ class ListingController(Controller):
         page = await jobs.page(caller, wanted(request, STATES), after=after, limit=limit)
         shown = [await presenter.status(JobView(job=job)) for job in page.jobs]
         return JobList(data=shown, next=None if page.next is None else cursor_of(page.next))
+
+    @delete(
+        "/",
+        status_code=200,
+        opt=access(Rule.TRANSFORM),
+        operation_id="cancel_jobs",
+        summary="Cancel the jobs that are named, and those that the filters mean; without any, none",
+        operation_class=operation_reading(_IDS, *which_parameters(UNFINISHED)),
+        responses={MULTI_STATUS: ResponseSpec(CancelAnswer, description=SOME, generate_examples=False)}
+        | problems(400, 503),
+    )
+    async def cancel(
+        self,
+        request: Request[Any, Any, Any],
+        caller: NamedDependency[Caller],
+        jobs: NamedDependency[JobService],
+        presenter: NamedDependency[Presenter],
+    ) -> Response[CancelAnswer]:
+        ids = list(dict.fromkeys(request.query_params.getall("id", [])))
+        which = wanted(request, UNFINISHED)
+        if len(ids) > MOST_CANCELLED:
+            raise bad("id", f"one request cancels at most {MOST_CANCELLED} jobs")
+        meant: list[str] = []
+        more = False
+        if which != Wanted():
+            meant, more = await _meant(jobs, caller, which, MOST_CANCELLED - len(ids))
+        answers = []
+        for job_id in dict.fromkeys([*ids, *meant]):
+            try:
+                status = await presenter.status(await jobs.cancel(job_id, caller))
+                answers.append(CancelItem(job_id=job_id, status=status, problem=None))
+            except Exception as error:
+                # A job that ended meanwhile is none that the filter means any more.
+                if job_id in ids or not isinstance(error, JobFinished):
+                    problem = described(error, request.url.path)
+                    answers.append(CancelItem(job_id=job_id, status=None, problem=problem))
+        refused = any(answer.problem for answer in answers)
+        return Response(
+            CancelAnswer(success=not refused, data=answers, more=more),
+            status_code=MULTI_STATUS if refused else 200,
+        )
 
     @put(
         "/{job_id:str}/favourite",
@@ -102,6 +172,22 @@ class ListingController(Controller):
         presenter: NamedDependency[Presenter],
     ) -> Status:
         return Status(data=await presenter.status(await jobs.set_favourite(job_id, False, caller)))
+
+
+async def _meant(jobs: JobService, caller: Caller, which: Wanted, limit: int) -> tuple[list[str], bool]:
+    """The ids of up to ``limit`` unfinished jobs that a filter means, and whether there may be more of them."""
+    which = msgspec.structs.replace(which, states=which.states or frozenset(UNFINISHED))
+    ids: list[str] = []
+    after = None
+    for _ in range(PAGES):
+        if len(ids) == limit:
+            return ids, True
+        page = await jobs.page(caller, which, after=after, limit=limit - len(ids))
+        ids += [job.id for job in page.jobs]
+        after = page.next
+        if after is None:
+            return ids, False
+    return ids, True
 
 
 def cursor_of(place: ListPlace) -> str:

@@ -16,6 +16,7 @@ from litestar.types import ControllerRouterHandler
 
 from orchestrator.api.access import Rule, access, rule_of, takes_ticket
 from orchestrator.api.analyze import Analyzed
+from orchestrator.api.batch import BatchAnswer
 from orchestrator.api.bodies import BINARY, JsonSchema, components
 from orchestrator.api.dead_letters import LetterEnded
 from orchestrator.api.dependencies import providers
@@ -24,7 +25,7 @@ from orchestrator.api.health import Alive, Health
 from orchestrator.api.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
 from orchestrator.api.letter_data import LetterAnswer, LetterList
 from orchestrator.api.limiting import UNCOUNTED
-from orchestrator.api.listing import JobList
+from orchestrator.api.listing import CancelAnswer, JobList
 from orchestrator.api.messages import Message
 from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
 from orchestrator.api.prefer import APPLIED, PREFER
@@ -56,9 +57,9 @@ new one. Name it when you report a problem.
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 
 _ANSWERS = (
-    Alive, Analyzed, Erased, Health, JobList, KeyAnswer, KeyList, KeyMade, LetterAnswer, LetterEnded, LetterList,
-    Message, ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats, Submitted, TicketAnswer,
-    UploadOffer, UsageAnswer,
+    Alive, Analyzed, BatchAnswer, CancelAnswer, Erased, Health, JobList, KeyAnswer, KeyList, KeyMade,
+    LetterAnswer, LetterEnded, LetterList, Message, ProblemDetail, QueueStats, ResultMetadata, Root,
+    Status, StorageStats, Submitted, TicketAnswer, UploadOffer, UsageAnswer,
 )  # fmt: skip
 _REQUESTS = (NewKey, Rotation, TicketRequest)
 
