@@ -36,6 +36,8 @@ class Send(msgspec.Struct, frozen=True):
     """Text fields of a multipart form, sent with ``files`` if there are any, in place of a body."""
     files: Mapping[str, bytes] = {}
     """The form's files by field."""
+    patience: float = 0.0
+    """Seconds that the answer may take beyond the usual, because the service is asked to wait."""
 
 
 class Save(msgspec.Struct, frozen=True):

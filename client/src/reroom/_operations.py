@@ -57,6 +57,7 @@ def submit(
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
     cancel_after: float | None,
+    wait_seconds: float | None,
     policy: RetryPolicy,
 ) -> Operation[Submitted]:
     form = {"style": style}
@@ -73,8 +74,15 @@ def submit(
     headers = {"idempotency-key": uuid.uuid4().hex}
     if cancel_after is not None:
         headers["cancel-after"] = f"{math.ceil(cancel_after)}s"
-    effect = Send("POST", "transform/submit", headers=headers, form=form, files=files)
+    if wait_seconds is not None:
+        headers["prefer"] = f"wait={math.ceil(wait_seconds)}"
+    effect = Send(
+        "POST", "transform/submit", headers=headers, form=form, files=files, patience=wait_seconds or 0.0
+    )
     reply = yield from request(effect, policy, if_repeatable)
+    if reply.status == 200:
+        ended = decode(reply, _Status).data
+        return Submitted(job_id=ended.job_id, estimated_time=0.0, job=ended)
     return decode(reply, Submitted)
 
 
@@ -149,6 +157,8 @@ def follow(job: JobRef, after: str | None, timeout: float | None, policy: RetryP
 
 
 def wait(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[JobStatus]:
+    if isinstance(job, Submitted) and job.job is not None and after is None:
+        return conclude(job.job_id, job.job)
     outcome = yield from follow(job, after, timeout, policy)
     return conclude(job_id(job), outcome)
 
@@ -178,7 +188,7 @@ def restyle(
 ) -> Operation[JobStatus]:
     if out is not None:
         wanted_format(out)  # an unknown extension is refused before the work, not after it
-    job = yield from submit(photo, style, preferences, keep_mask, None, policy)
+    job = yield from submit(photo, style, preferences, keep_mask, None, None, policy)
     done = yield from wait(job, "0", timeout, policy)
     if out is not None:
         yield Save((yield from picture(_result_url(done), policy)), out, done.job_id)

@@ -98,17 +98,23 @@ def ws_options(timeout: float, credentials: Mapping[str, str]) -> dict[str, Any]
     }
 
 
-def request_options(effect: Send, credentials: Mapping[str, str]) -> dict[str, Any]:
-    """``credentials`` are headers beside the effect's own."""
+def request_options(effect: Send, credentials: Mapping[str, str], usual: httpx2.Timeout) -> dict[str, Any]:
+    """``credentials`` are headers beside the effect's own; ``usual`` are the client's time limits."""
     headers = {**effect.headers, **credentials}
+    timeout = httpx2.Timeout(
+        connect=usual.connect,
+        read=None if usual.read is None else usual.read + effect.patience,
+        write=usual.write,
+        pool=usual.pool,
+    )
     if effect.form is None and not effect.files:
-        return {"content": effect.body, "headers": headers}
+        return {"content": effect.body, "headers": headers, "timeout": timeout}
     # Fields as nameless files, since a form without a file would not become multipart.
     parts: dict[str, Any] = {name: (None, value.encode()) for name, value in (effect.form or {}).items()}
     for name, data in effect.files.items():
         # A form needs file names; the user's own would tell the service more than it needs.
         parts[name] = ("photo", data, "application/octet-stream")
-    return {"files": parts, "headers": headers}
+    return {"files": parts, "headers": headers, "timeout": timeout}
 
 
 def is_url(text: str) -> bool:

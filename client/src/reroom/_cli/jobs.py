@@ -1,6 +1,8 @@
-"""Commands about a job: `status`, `watch`, `download`, `cancel`, `erase`."""
+"""Commands about jobs: `list`, `status`, `watch`, `download`, `favourite`, `cancel`, `erase`."""
 
 from __future__ import annotations
+
+from itertools import islice
 
 import click
 
@@ -16,6 +18,37 @@ from reroom._cli.display import display
 from reroom._cli.outputs import STDOUT, check_output, is_stdout, write_stdout
 from reroom._sync import Client
 from reroom.models import JobStatus
+
+
+@service_command
+@click.option(
+    "--status", "states", multiple=True, metavar="STATE", help="Those in this state; repeat for several."
+)
+@click.option("--style", help="Those of this style.")
+@click.option("--favourites", is_flag=True, help="Only favourites.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+def list_jobs(
+    client: Client, states: tuple[str, ...], style: str | None, favourites: bool, limit: int, as_json: bool
+) -> None:
+    """List your jobs, the newest first: id, state, style, time, and * for favourites."""
+    found = client.jobs(
+        status=states or None, style=style, favourite=True if favourites else None, page=min(limit, 100)
+    )
+    jobs = list(islice(found, limit))
+    if as_json:
+        print_json({"success": True, "jobs": jobs})
+        return
+    for job in jobs:
+        time = "" if job.created_at is None else job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        click.echo(f"{job.job_id}  {job.status:12}  {job.style:12}  {time}{'  *' * job.favourite}")
+
+
+@service_command
+@click.argument("job")
+@click.option("--off", is_flag=True, help="Let it be deleted in its time, like other jobs.")
+def favourite(client: Client, job: str, off: bool, as_json: bool) -> None:
+    """Keep JOB and its pictures until you erase it or say --off."""
+    print_status(client.favourite(job, not off), as_json=as_json)
 
 
 @service_command
