@@ -42,6 +42,7 @@ from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import Caller
 from orchestrator.ports import Begun
 from orchestrator.services.once import Once
+from orchestrator.services.styles import StyleService, UnknownStyle
 from orchestrator.services.submissions import Submission, Submissions
 from orchestrator.settings import Settings
 
@@ -96,13 +97,14 @@ class BatchController(Controller):
         uploads: NamedDependency[Uploads],
         presenter: NamedDependency[Presenter],
         once: NamedDependency[Once],
+        styles: NamedDependency[StyleService],
         settings: NamedDependency[Settings],
     ) -> Response[BatchAnswer]:
         key, after = key_of(request), cancel_after(request)
         if key is None:
             await submissions.check_capacity()
         with uploads.hold(request) as intake:
-            items = _items(await read_json_object(request, intake.count_bytes))
+            items = _items(await read_json_object(request, intake.count_bytes), styles)
             batch = _Batch(request, caller, submissions, uploads, presenter, once, key, after)
             with unhurried(request.scope):
                 answers = await batch.run(items, settings.answer_seconds)
@@ -114,20 +116,20 @@ class BatchController(Controller):
         )
 
 
-def _items(members: dict[str, Any]) -> list[Submission]:
+def _items(members: dict[str, Any], styles: StyleService) -> list[Submission]:
     """A body that is not as described is refused as a whole. Raises Problem, whose field says in which item."""
     items = members.get("items")
     if len(members) != 1 or not isinstance(items, list) or not 1 <= len(items) <= MOST_SUBMITTED:
         detail = f"the body must have one member, items: a list of 1 to {MOST_SUBMITTED} submissions"
         raise Problem(ProblemCode.INVALID_BODY, detail, field="items")
-    return [_item(index, item) for index, item in enumerate(items)]
+    return [_item(index, item, styles) for index, item in enumerate(items)]
 
 
-def _item(index: int, item: Any) -> Submission:
+def _item(index: int, item: Any, styles: StyleService) -> Submission:
     try:
-        return from_members(item)
-    except Problem as problem:
-        raise within(problem, f"items[{index}]") from None
+        return from_members(item, styles)
+    except (Problem, UnknownStyle) as error:
+        raise within(to_problem(error), f"items[{index}]") from None
 
 
 class _Batch:

@@ -16,6 +16,7 @@ from orchestrator.api.reading import read_body
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE
+from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submission
 
 MAX_JSON_BYTES = 1024 * 1024
@@ -23,9 +24,11 @@ MAX_JSON_BYTES = 1024 * 1024
 _MEMBERS = ("key", "style", "preferences", "keep_mask")
 
 
-async def read_upload_submission(request: Request[Any, Any, Any], count_bytes: CountBytes) -> Submission:
-    """The checked submission of a body whose bytes are counted with ``count_bytes``. Raises Problem."""
-    return from_members(await read_json_object(request, count_bytes))
+async def read_upload_submission(
+    request: Request[Any, Any, Any], count_bytes: CountBytes, styles: StyleService
+) -> Submission:
+    """The checked submission of a body whose bytes are counted with ``count_bytes``. Raises Problem, UnknownStyle."""
+    return from_members(await read_json_object(request, count_bytes), styles)
 
 
 async def read_json_object(request: Request[Any, Any, Any], count_bytes: CountBytes) -> dict[str, Any]:
@@ -43,8 +46,8 @@ async def read_json_object(request: Request[Any, Any, Any], count_bytes: CountBy
     return members
 
 
-def from_members(members: Any) -> Submission:
-    """The submission that a JSON object is. Raises Problem."""
+def from_members(members: Any, styles: StyleService) -> Submission:
+    """The submission that a JSON object is. Raises Problem, UnknownStyle."""
     if not isinstance(members, dict):
         raise Problem(ProblemCode.INVALID_BODY, "a submission must be a JSON object", field="body")
     for name in members:
@@ -56,7 +59,7 @@ def from_members(members: Any) -> Submission:
     if not isinstance(style, str):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
     preferences = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
-    return Submission(key.strip(), known_style(style), preferences, _mask(members.get("keep_mask")))
+    return Submission(key.strip(), known_style(style, styles), preferences, _mask(members.get("keep_mask")))
 
 
 def _mask(text: Any) -> bytes | None:

@@ -25,6 +25,7 @@ from orchestrator.domain.keys import Caller
 from orchestrator.ports import Begun
 from orchestrator.services.jobs import JobService
 from orchestrator.services.once import Once
+from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submission, Submissions
 
 
@@ -54,6 +55,7 @@ class TransformController(Controller):
         uploads: NamedDependency[Uploads],
         presenter: NamedDependency[Presenter],
         once: NamedDependency[Once],
+        styles: NamedDependency[StyleService],
         waits: NamedDependency[Waits],
     ) -> Response[Submitted]:
         key = await self._ready(request, caller, submissions, once)
@@ -61,7 +63,7 @@ class TransformController(Controller):
             # The submission is in no variable here, so that a request that waits does not hold its photo.
             submitted = await self._submit(
                 request,
-                await read_submit_form(request, intake.max_bytes, intake.count_bytes),
+                await read_submit_form(request, intake.max_bytes, intake.count_bytes, styles),
                 caller,
                 submissions,
                 intake,
@@ -89,6 +91,7 @@ class TransformController(Controller):
         uploads: NamedDependency[Uploads],
         presenter: NamedDependency[Presenter],
         once: NamedDependency[Once],
+        styles: NamedDependency[StyleService],
         waits: NamedDependency[Waits],
     ) -> Response[Submitted]:
         key = await self._ready(request, caller, submissions, once)
@@ -96,7 +99,7 @@ class TransformController(Controller):
             # The submission is in no variable here, so that a request that waits does not hold its photo.
             submitted = await self._submit(
                 request,
-                await read_upload_submission(request, intake.count_bytes),
+                await read_upload_submission(request, intake.count_bytes, styles),
                 caller,
                 submissions,
                 intake,

@@ -36,8 +36,8 @@ def filter_body(context: schemathesis.HookContext, body: object) -> bool:
 def before_call(
     context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, object]
 ) -> None:
-    """Each request is one of its own: a right key that came with another request before is refused, as it should be. The
-    events of a job that nobody runs never end, so they are read of one that has ended."""
+    """Each request is one of its own: a right key that came with another request before is refused, as it should be.
+    The events of a job that nobody runs never end, so they are read of one that has ended."""
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and re.fullmatch(r'"[ !#-~]{1,255}"|[!-~]{1,255}', key):
         case.headers["Idempotency-Key"] = str(uuid.uuid4())

@@ -41,6 +41,8 @@ from reroom.models import (
     Preferences,
     ResultWarning,
     SeenObject,
+    Style,
+    StylePicture,
     Submitted,
     Uploaded,
 )
@@ -71,6 +73,8 @@ __all__ = [
     "RetryPolicy",
     "SeenObject",
     "ServerError",
+    "Style",
+    "StylePicture",
     "Submitted",
     "Timeout",
     "Uploaded",
