@@ -37,6 +37,7 @@ from tests.support.api_server import (
     problem,
     running_api,
 )
+from tests.support.event_source import reading
 from tests.support.gate.processes import until
 from tests.support.jobs import a_job
 
@@ -280,6 +281,18 @@ async def test_a_revoked_key_is_refused_at_once_also_on_an_open_websocket(api: A
         await api.store.finish(await api.claim(job.id), Completed(result=RESULT))
         assert "signature=" not in "".join(await drained(socket))
     assert socket.close_code == 4401
+
+
+async def test_the_events_of_a_revoked_key_end_without_links(api: Api) -> None:
+    made = await api.keys.create("soon revoked", [Scope.READ])
+    job = a_job(owner=made.key.id)
+    await api.store.submit(job)
+    async with reading(api.http, job.id, headers=bearer(made.text)) as source:
+        await source.read(2)
+        await api.keys.revoke(made.key.id)
+        await api.store.finish(await api.claim(job.id), Completed(result=RESULT))
+        assert [event.event for event in await source.read()] == ["status"]
+    problem(await api.http.get(f"/transform/{job.id}/events", headers=bearer(made.text)), 401, "unauthorized")
 
 
 async def ticket(api: Api, key: str, job_id: str) -> str:

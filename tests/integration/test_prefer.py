@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from litestar import Request
 
-from orchestrator.api.deadline import AnswerWithin, unhurried
+from orchestrator.api.deadline import AnswerWithin, unhurried, unhurried_seconds
 from orchestrator.api.prefer import Preferred, preferred
 from orchestrator.domain.events import Cancelled, Completed, Failed
 from orchestrator.domain.job import JobError, JobResult, JobState
@@ -172,6 +172,7 @@ async def test_a_server_that_stops_lets_go_of_who_waits(redis: RedisServer, tmp_
 
 async def test_waiting_is_not_slowness() -> None:
     answers: list[int] = []
+    waited: list[float] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         with unhurried(scope):
@@ -189,7 +190,9 @@ async def test_waiting_is_not_slowness() -> None:
     for path in ("/", "/slow"):
         scope: Any = {"type": "http", "path": path, "raw_path": path.encode(), "state": {}}
         await AnswerWithin(app, 0.3)(scope, receive, send)
+        waited.append(unhurried_seconds(scope))
     assert answers == [200, 503]
+    assert all(0.5 < seconds < 3 for seconds in waited), waited
 
 
 @pytest.mark.parametrize(
