@@ -85,7 +85,8 @@ async def by_server_events(url: str, job_id: str, after: str) -> AsyncGenerator[
     ):
         assert answer.status_code == 200, answer.status_code
         async for line in answer.aiter_lines():
-            for event in parser.feed(line):
+            event = parser.feed(line)
+            if event is not None:
                 assert event.event in ("connected", "snapshot") or event.id == json.loads(event.data)["seq"]
                 yield json.loads(event.data)
 

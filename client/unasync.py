@@ -33,6 +33,8 @@ SUBSTITUTIONS = (
     (r", for asyncio\. Use it as an async context", ". Use it as a context"),
     (r"Tasks may", "Threads may"),
     # Syntax.
+    (r"\baread\b", "read"),
+    (r"\baiter_lines\b", "iter_lines"),
     (r"\b(async|await) ", ""),
     (r"__a(enter|exit)__", r"__\1__"),
     (r"\baclose\b", "close"),

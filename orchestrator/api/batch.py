@@ -46,6 +46,7 @@ from orchestrator.services.styles import StyleService, UnknownStyle
 from orchestrator.services.submissions import Submission, Submissions
 from orchestrator.settings import Settings
 
+MAX_KEY = 100
 MULTI_STATUS = 207
 SOME = "Some were refused; each says why"
 
@@ -127,7 +128,10 @@ def _items(members: dict[str, Any], styles: StyleService) -> list[Submission]:
 
 def _item(index: int, item: Any, styles: StyleService) -> Submission:
     try:
-        return from_members(item, styles)
+        submission = from_members(item, styles)
+        if isinstance(submission.photo, str) and len(submission.photo) > MAX_KEY:
+            raise Problem(ProblemCode.NO_SUCH_UPLOAD, f"a key has at most {MAX_KEY} characters", field="key")
+        return submission
     except (Problem, UnknownStyle) as error:
         raise within(to_problem(error), f"items[{index}]") from None
 

@@ -27,6 +27,7 @@ from orchestrator.api.letter_data import LetterAnswer, LetterList
 from orchestrator.api.limiting import UNCOUNTED
 from orchestrator.api.listing import CancelAnswer, JobList
 from orchestrator.api.messages import Message
+from orchestrator.api.observing import STREAM
 from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
 from orchestrator.api.prefer import APPLIED, PREFER
 from orchestrator.api.presenters import Status, Submitted
@@ -135,6 +136,21 @@ _EVERYWHERE = (400, 405, 408, 429, 431, 500, 503)
 """Answers that come from outside the routes: to invalid or slow requests and to connections above the limit
 (orchestrator.server.connections), when a handler did not answer in time (api.deadline), and after a bug."""
 _WITH_BODY = (413, 415)
+_SERVER_EVENT: JsonSchema = {
+    "type": "object",
+    "description": "An event of the stream",
+    "properties": {
+        "event": {"type": "string", "description": "The type of the message"},
+        "id": {"type": "string", "description": "Its seq"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/Message"},
+        },
+        "retry": {"type": "integer"},
+    },
+    "required": ["data"],
+}
 _PROBLEM: JsonSchema = {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}
 
 _SCHEMES: dict[str, JsonSchema] = {
@@ -209,6 +225,8 @@ def _complete(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -
             headers = headers | _RATES
         response["headers"] = headers | _REQUEST_ID
     operation["responses"] = dict(sorted(responses.items()))
+    if STREAM in responses.get("200", {}).get("content", {}):
+        responses["200"]["content"][STREAM]["schema"] = _SERVER_EVENT
     if path == "/files/{key}" and "image/jpeg" in responses["200"].get("content", {}):
         responses["200"]["content"]["image/jpeg"]["schema"] = BINARY
     for parameter in operation.get("parameters", ()):

@@ -123,13 +123,13 @@ class ServerEventsController(Controller):
 def _after(request: Request[Any, Any, Any]) -> str | None:
     """After which event to begin; None = from now on. Raises Problem."""
     last, after = request.headers.get(_LAST_ID), request.query_params.get("after")
-    text, field = (after, "after") if last is None else (last, _LAST_ID.lower())
-    if text is None:
-        return None
-    seq = seq_of(text)
-    if seq is None:
-        raise Problem(ProblemCode.INVALID_AFTER, BAD_AFTER, field=field)
-    return seq
+    found = None
+    for text, field in ((after, "after"), (last, _LAST_ID.lower())):
+        if text is not None:
+            found = seq_of(text)
+            if found is None:
+                raise Problem(ProblemCode.INVALID_AFTER, BAD_AFTER, field=field)
+    return found
 
 
 async def _events(

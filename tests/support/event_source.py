@@ -30,7 +30,8 @@ class Source:
                 if line is None:
                     break
                 self.lines.append(line)
-                events += self.parser.feed(line)
+                event = self.parser.feed(line)
+                events += [] if event is None else [event]
         for event in events:
             message = json.loads(event.data)
             check("Message", message)

@@ -17,7 +17,7 @@ from reroom._effects import ConnectFailed, Failure, Operation, Read, Save, Send
 from reroom._files import Output, Photo, content_type, wanted_format
 from reroom._http import RetryPolicy, decode, if_repeatable, if_transient, request, unless_too_slow
 from reroom._transport import is_url
-from reroom._watch import Outcome, watch
+from reroom._watch import Outcome, Way, watch
 from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound
 from reroom.models import (
     CANCELLED,
@@ -184,14 +184,18 @@ def health(policy: RetryPolicy) -> Operation[Health]:
     return decode(reply, Health)
 
 
-def follow(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[Outcome]:
-    return watch(_segment(job), after, timeout, policy)
+def follow(
+    job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy, over: Way = "websocket"
+) -> Operation[Outcome]:
+    return watch(_segment(job), after, timeout, policy, over)
 
 
-def wait(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[JobStatus]:
+def wait(
+    job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy, over: Way = "websocket"
+) -> Operation[JobStatus]:
     if isinstance(job, Submitted) and job.job is not None and after is None:
         return conclude(job.job_id, job.job)
-    outcome = yield from follow(job, after, timeout, policy)
+    outcome = yield from follow(job, after, timeout, policy, over)
     return conclude(job_id(job), outcome)
 
 

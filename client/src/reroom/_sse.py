@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
 
@@ -26,13 +24,12 @@ class Parser:
         self._data: list[str] = []
         self._event = ""
 
-    def feed(self, line: str) -> Iterator[ServerEvent]:
-        """A line without its end; the event that it completes, if any."""
+    def feed(self, line: str) -> ServerEvent | None:
+        """Take a line without its end; the event that it completes, if any."""
         if not line:
-            if self._data:
-                yield ServerEvent("\n".join(self._data), self._event or "message", self.last_id)
+            data, event = self._data, self._event
             self._data, self._event = [], ""
-            return
+            return ServerEvent("\n".join(data), event or "message", self.last_id) if data else None
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         match name:
@@ -44,3 +41,4 @@ class Parser:
                 self.last_id = value
             case "retry" if value.isdecimal():
                 self.retry_ms = int(value)
+        return None

@@ -36,6 +36,8 @@ from reroom._effects import (
 )
 from reroom._files import Output, Photo, read_photo, save
 from reroom._http import RetryPolicy
+from reroom._sse import Parser
+from reroom._watch import Way
 from reroom.errors import ApiError
 from reroom.events import Event
 from reroom.models import (
@@ -130,16 +132,24 @@ class Client:
         return self._call(operations.status(job, self._retry))
 
     def events(
-        self, job: JobRef, *, after: str | None = None, timeout: float | None = None
+        self,
+        job: JobRef,
+        *,
+        after: str | None = None,
+        timeout: float | None = None,
+        over: Way = "websocket",
     ) -> Generator[Event, None, None]:
         """The job's events as they happen, each once and in order; ends after the terminal event.
 
         A lost connection is opened again and resumed. ``after`` says where to begin: None = now, with a
         :class:`reroom.events.Snapshot` first; "0" = at the job's first event; a ``seq`` = after that event. Raises
         Timeout when the job has not ended within ``timeout`` seconds.
+
+        ``over="http"`` takes server-sent events, where WebSockets do not get through; ``timeout`` may then be noticed
+        up to ten seconds late.
         """
         session = _Session(self._http, self._service)
-        operation = operations.follow(job, after, timeout, self._retry)
+        operation = operations.follow(job, after, timeout, self._retry, over)
         try:
             effect = advance(operation, None)
             while not isinstance(effect, Done):
@@ -156,12 +166,13 @@ class Client:
         after: str | None = None,
         timeout: float | None = None,
         on_event: OnEvent | None = None,
+        over: Way = "websocket",
     ) -> JobStatus:
         """Wait until the job is completed. Raises JobFailed, JobCancelled, or Timeout after ``timeout`` seconds.
 
         ``on_event`` is called with every event that :meth:`events` would give.
         """
-        return self._call(operations.wait(job, after, timeout, self._retry), on_event)
+        return self._call(operations.wait(job, after, timeout, self._retry, over), on_event)
 
     def cancel(self, job: JobRef) -> JobStatus:
         """Cancel the job, including its work on the GPU; no error when it is cancelled already.
@@ -321,15 +332,20 @@ class Client:
 
 
 class _Session:
-    """Performs the effects of one operation, and holds its WebSocket."""
+    """Performs the effects of one operation, and holds its WebSocket or its stream of events."""
 
     def __init__(self, http: httpx2.Client, service: transport.Service) -> None:
         self._http, self._service = http, service
         self._socket: ClientConnection | None = None
+        self._stream: httpx2.Response | None = None
+        self._lines: Any = None
+        self._parser = Parser()
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def perform(self, effect: Effect) -> Any:
         """The effect's result; a failure is returned, not raised."""
@@ -346,8 +362,12 @@ class _Session:
                     return save(picture, output, stem)
                 case Sleep(seconds):
                     return time.sleep(seconds)
+                case Connect(stream=True):
+                    return self._open_stream(effect)
                 case Connect():
                     return self._connect(effect)
+                case Receive(timeout) if self._stream is not None:
+                    return self._next_event(timeout)
                 case Receive(timeout):
                     return self._receive(timeout)
                 case Emit():
@@ -375,3 +395,23 @@ class _Session:
             raise TimedOut("no message in time") from error
         except ConnectionClosed as error:
             raise transport.closed(error) from error
+
+    def _open_stream(self, effect: Connect) -> None:
+        self.close()
+        url = self._service.absolute(effect.path)
+        options = transport.stream_options(effect.timeout, self._service.headers_for(url))
+        self._stream = self._http.send(self._http.build_request("GET", url, **options), stream=True)
+        if self._stream.status_code != 200:
+            self._stream.read()
+            raise transport.no_stream(self._stream)
+        self._lines, self._parser = self._stream.iter_lines(), Parser()
+
+    def _next_event(self, timeout: float) -> str:
+        end = time.monotonic() + timeout
+        for line in self._lines:
+            event = self._parser.feed(line)
+            if event is not None:
+                return event.data
+            if time.monotonic() > end:
+                raise TimedOut("no message in time")
+        raise transport.stream_ended()

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 import reroom
-from orchestrator.domain.events import Completed
+from orchestrator.domain.events import Completed, Step
 from orchestrator.domain.job import JobResult
 from reroom._effects import Send
 from reroom._transport import http_options, request_options
@@ -20,6 +20,7 @@ from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, running_api
 from tests.support.client_command import run
 from tests.support.client_service import QUICK, Driven
+from tests.support.relay import relaying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -131,3 +132,35 @@ async def test_a_client_waits_longer_for_an_answer_that_waits() -> None:
     usual = http_options(3.0)["timeout"]
     assert request_options(Send("GET", "x"), {}, usual)["timeout"].read == 3.0
     assert request_options(Send("POST", "x", form={}, patience=20.0), {}, usual)["timeout"].read == 23.0
+
+
+@pytest.mark.parametrize("kind", [reroom.Client, Driven])
+async def test_events_over_http_are_resumed_after_cuts(api: Api, kind: Any) -> None:
+    job_id = await api.submit()
+    lease = await api.claim(job_id)
+    async with relaying(api.base_url) as relay:
+        client = Threaded(kind, relay.url)
+        got: list[Any] = []
+
+        def follow(client: Any) -> None:
+            got.extend(client.events(job_id, after="0", over="http", timeout=60))
+
+        following = asyncio.create_task(client.do(follow))
+        for step in range(1, 13):
+            await api.store.publish(lease, step, Step(step=step, of=12, progress=step / 13))
+            await asyncio.sleep(0.03)
+            if step % 4 == 0:
+                relay.cut()
+        await api.store.finish(lease, Completed(result=RESULT))
+        await asyncio.wait_for(following, 30)
+        assert [event.step for event in got if isinstance(event, reroom.events.Step)] == list(range(1, 13))
+        assert relay.accepted > 3
+        assert isinstance(got[-1], reroom.events.Completed)
+        # Of a job that has ended: from its last event there is nothing, and from now on its state.
+        last = got[-1].seq
+        assert await client.do(lambda client: list(client.events(job_id, after=last, over="http"))) == []
+        (shown,) = await client.do(lambda client: list(client.events(job_id, over="http")))
+        assert shown.data.finished
+        assert (await client.do(lambda client: client.wait(job_id, over="http"))).status == "completed"
+        with pytest.raises(reroom.NotFound):
+            await client.do(lambda client: client.wait("f" * 32, over="http"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Literal
 
 import click
 
@@ -61,14 +62,23 @@ def status(client: Client, job: str, as_json: bool) -> None:
 @service_command
 @click.argument("job")
 @timeout_option
-def watch(client: Client, job: str, timeout: float | None, as_json: bool) -> None:
+@click.option(
+    "--over",
+    type=click.Choice(["websocket", "http"]),
+    default="websocket",
+    show_default=True,
+    help="How events come; http where WebSockets do not get through.",
+)
+def watch(
+    client: Client, job: str, timeout: float | None, over: Literal["websocket", "http"], as_json: bool
+) -> None:
     """Follow JOB until it has ended.
 
     Shows progress on stderr, then the job's state on stdout. Ctrl-C stops watching; the job goes on.
     """
     try:
         with display(stderr) as display_for:
-            done = client.wait(job, timeout=timeout, on_event=display_for("").show)
+            done = client.wait(job, timeout=timeout, on_event=display_for("").show, over=over)
     except KeyboardInterrupt:
         print_stderr(f"reroom: job {job} goes on")
         raise
