@@ -24,6 +24,7 @@ from orchestrator.api.reading import pieces
 from orchestrator.api.several import STYLES_FIELD, VARIATIONS_FIELD, known_style, styles_text, variations_text
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.styles import DEFAULT_STYLE
+from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submission
 
 FORM_OVERHEAD = 128 * 1024
@@ -34,24 +35,34 @@ _TEXT_LIMITS = {"key": 400, "style": 100, STYLES_FIELD: 1000, VARIATIONS_FIELD: 
 
 
 async def read_submit_form(
-    request: Request[Any, Any, Any], max_file_bytes: int, count_bytes: CountBytes
+    request: Request[Any, Any, Any], max_file_bytes: int, count_bytes: CountBytes, styles: StyleService
 ) -> Submission:
-    """The checked submission of a form, whose bytes are counted with ``count_bytes``. Raises Problem."""
+    """The checked submission of a form, whose bytes are counted with ``count_bytes``. Raises Problem, UnknownStyle."""
+
+    def check_part(name: str, part: bytearray) -> None:
+        match name:
+            case "style":
+                known_style(_text(part), styles)
+            case "styles":
+                styles_text(part, styles)
+            case "variations":
+                variations_text(part)
+
     parts = await _read_parts(
         request,
         {"file": max_file_bytes, "keep_mask": max_file_bytes, **_TEXT_LIMITS},
         count_bytes,
-        _check_part,
+        check_part,
     )
     preferences = decode_preferences(bytes(parts.get("preferences", b"")))
-    style = _style(parts["style"]) if "style" in parts else DEFAULT_STYLE
-    styles = styles_text(parts[STYLES_FIELD]) if STYLES_FIELD in parts else (style,)
+    style = known_style(_text(parts["style"]), styles) if "style" in parts else DEFAULT_STYLE
+    several = styles_text(parts[STYLES_FIELD], styles) if STYLES_FIELD in parts else (style,)
     return Submission(
         _photo(parts),
-        styles[0],
+        several[0],
         preferences,
         parts.get("keep_mask"),
-        styles=styles if len(styles) > 1 else (),
+        styles=several if len(several) > 1 else (),
         variations=variations_text(parts[VARIATIONS_FIELD]) if VARIATIONS_FIELD in parts else 1,
     )
 
@@ -78,18 +89,8 @@ def _photo(parts: Mapping[str, bytearray]) -> bytearray | str:
     raise Problem(ProblemCode.MISSING_FILE, detail, field="file")
 
 
-def _check_part(name: str, part: bytearray) -> None:
-    match name:
-        case "style":
-            _style(part)
-        case "styles":
-            styles_text(part)
-        case "variations":
-            variations_text(part)
-
-
-def _style(part: bytearray) -> str:
-    return known_style(part.decode("utf-8-sig", "replace"))
+def _text(part: bytearray) -> str:
+    return part.decode("utf-8-sig", "replace")
 
 
 def unknown_field(name: str, known: Iterable[str]) -> Problem:

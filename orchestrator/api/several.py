@@ -8,39 +8,40 @@ from orchestrator.api.errors import Problem
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.job import MAX_STYLES, MAX_VARIATIONS
-from orchestrator.domain.styles import STYLES
+from orchestrator.services.styles import StyleService, UnknownStyle
 
 STYLES_FIELD, VARIATIONS_FIELD = "styles", "variations"
 
 
-def known_style(text: str, field: str = "style") -> str:
-    """The style's name; case and surrounding spaces are ignored. Raises Problem for an unknown style."""
+def known_style(text: str, styles: StyleService) -> str:
+    """The style's name; case and surrounding spaces are ignored. Raises UnknownStyle for one that no caller has."""
     style = text.strip().lower()
-    if style not in STYLES:
-        known = ", ".join(STYLES)
-        raise Problem(ProblemCode.UNKNOWN_STYLE, f"there is no such style; there are {known}", field=field)
+    styles.check_name(style)
     return style
 
 
-def styles_text(text: bytes | bytearray) -> tuple[str, ...]:
+def styles_text(text: bytes | bytearray, styles: StyleService) -> tuple[str, ...]:
     """The styles in a field of a form: a JSON array, or names separated by commas. Raises Problem."""
     try:
-        return known_styles(decode_json(bytes(text)))
+        return known_styles(decode_json(bytes(text)), styles)
     except NotJson:
-        return known_styles(text.decode("utf-8-sig", "replace").split(","))
+        return known_styles(text.decode("utf-8-sig", "replace").split(","), styles)
 
 
-def known_styles(names: Any) -> tuple[str, ...]:
+def known_styles(names: Any, styles: StyleService) -> tuple[str, ...]:
     """The styles of a list, each once; none of null. Raises Problem."""
     if names is None:
         return ()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "styles must be a list of names", field=STYLES_FIELD)
-    styles = tuple(dict.fromkeys(known_style(name, STYLES_FIELD) for name in names))
-    if not 1 <= len(styles) <= MAX_STYLES:
+    try:
+        found = tuple(dict.fromkeys(known_style(name, styles) for name in names))
+    except UnknownStyle as unknown:
+        raise Problem(ProblemCode.UNKNOWN_STYLE, unknown.detail, field=STYLES_FIELD) from None
+    if not 1 <= len(found) <= MAX_STYLES:
         detail = f"one submission may have 1 to {MAX_STYLES} styles"
         raise Problem(ProblemCode.INVALID_BODY, detail, field=STYLES_FIELD)
-    return styles
+    return found
 
 
 def variations_text(text: bytes | bytearray) -> int:

@@ -17,6 +17,7 @@ from orchestrator.api.several import STYLES_FIELD, VARIATIONS_FIELD, known_style
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE
+from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submission
 
 MAX_JSON_BYTES = 1024 * 1024
@@ -24,22 +25,32 @@ MAX_JSON_BYTES = 1024 * 1024
 _MEMBERS = ("key", "style", STYLES_FIELD, VARIATIONS_FIELD, "preferences", "keep_mask")
 
 
-async def read_upload_submission(request: Request[Any, Any, Any], count_bytes: CountBytes) -> Submission:
-    """The checked submission of a body whose bytes are counted with ``count_bytes``. Raises Problem."""
+async def read_upload_submission(
+    request: Request[Any, Any, Any], count_bytes: CountBytes, styles: StyleService
+) -> Submission:
+    """The checked submission of a body whose bytes are counted with ``count_bytes``. Raises Problem, UnknownStyle."""
+    return from_members(await read_json_object(request, count_bytes), styles)
+
+
+async def read_json_object(request: Request[Any, Any, Any], count_bytes: CountBytes) -> dict[str, Any]:
+    """The members of a body whose bytes are counted with ``count_bytes``. Raises Problem."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         detail = "the body must be application/json; a photo goes to /transform/submit, as a form"
         raise Problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail, field="content-type")
-    return _from_json(await read_body(request, count_bytes))
-
-
-def _from_json(body: bytes) -> Submission:
     try:
-        members = decode_json(body)
+        members = decode_json(await read_body(request, count_bytes))
     except NotJson:
         members = None
     if not isinstance(members, dict):
         raise Problem(ProblemCode.MALFORMED_JSON, "the body must be a JSON object in UTF-8", field="body")
+    return members
+
+
+def from_members(members: Any, styles: StyleService) -> Submission:
+    """The submission that a JSON object is. Raises Problem, UnknownStyle."""
+    if not isinstance(members, dict):
+        raise Problem(ProblemCode.INVALID_BODY, "a submission must be a JSON object", field="body")
     for name in members:
         if name not in _MEMBERS:
             raise unknown_field(name, _MEMBERS)
@@ -49,13 +60,13 @@ def _from_json(body: bytes) -> Submission:
     if not isinstance(style, str):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
     preferences = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
-    styles = known_styles(members.get(STYLES_FIELD)) or (known_style(style),)
+    several = known_styles(members.get(STYLES_FIELD), styles) or (known_style(style, styles),)
     return Submission(
         key.strip(),
-        styles[0],
+        several[0],
         preferences,
         _mask(members.get("keep_mask")),
-        styles=styles if len(styles) > 1 else (),
+        styles=several if len(several) > 1 else (),
         variations=variations(members.get(VARIATIONS_FIELD)),
     )
 

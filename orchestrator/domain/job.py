@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import StyleWords
 
 
 class JobState(StrEnum):
@@ -68,8 +69,8 @@ MAX_OUTAGES = 10
 """How many outages may interrupt a job before it becomes a dead letter: the job itself may cause them."""
 
 
-KEEP_MASK, TREE = "keep_mask", "tree"
-FEATURES = frozenset({KEEP_MASK, TREE})
+KEEP_MASK, STYLE_WORDS, TREE = "keep_mask", "style_words", "tree"
+FEATURES = frozenset({KEEP_MASK, STYLE_WORDS, TREE})
 """The abilities of this version's workers that a job's ``requires`` may name."""
 
 
@@ -135,6 +136,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the API key that submitted it (:attr:`orchestrator.domain.keys.Caller.owner`). ``""``: it was submitted
     in open mode, by the administrator, or before there were keys."""
     style: str
+    style_words: StyleWords | None = None
+    """What the style said when the job was submitted, whatever becomes of the style. None: an older version submitted
+    it, and the worker has the words of that name."""
     preferences: Preferences
     original_key: str
     mask_key: str | None = None
@@ -160,6 +164,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None
+    favourite: bool = False
+    """Whether its owner wants to keep it: neither the record nor the pictures of a completed one expire."""
     weight: float = 1.0
     """Its owner's share of the workers in relation to other owners'; above 0."""
     priority: Priority = Priority.NORMAL

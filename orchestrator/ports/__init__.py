@@ -12,6 +12,7 @@ from orchestrator.ports.errors import (
     KeyNotFound,
     LeaseLost,
     LinkExpired,
+    NothingToKeep,
     NotReplayed,
     ObjectExists,
     ObjectNotFound,
@@ -20,6 +21,8 @@ from orchestrator.ports.errors import (
     QueueFull,
     QuotaExceeded,
     ReservationLost,
+    StyleNotFound,
+    TooManyStyles,
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
@@ -27,15 +30,20 @@ from orchestrator.ports.jobs import (
     PHOTO_ID_SECONDS,
     DeadLetter,
     JobCount,
+    JobPage,
     JobStore,
     Lease,
+    ListPlace,
+    Place,
     QueueStats,
     Reservation,
+    Wanted,
 )
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
+from orchestrator.ports.styles import StyleStore
 from orchestrator.ports.usage import Outbox, Outgoing, Receiver, Usage
 
 __all__ = [
@@ -55,19 +63,23 @@ __all__ = [
     "JobCount",
     "JobFinished",
     "JobNotFound",
+    "JobPage",
     "JobStore",
     "KeyNotFound",
     "KeyStore",
     "Lease",
     "LeaseLost",
     "LinkExpired",
+    "ListPlace",
     "NotReplayed",
+    "NothingToKeep",
     "ObjectExists",
     "ObjectNotFound",
     "ObjectTooLarge",
     "OnceStore",
     "Outbox",
     "Outgoing",
+    "Place",
     "PortError",
     "QueueFull",
     "QueueStats",
@@ -81,8 +93,12 @@ __all__ = [
     "SignedFiles",
     "Storage",
     "StorageStats",
+    "StyleNotFound",
+    "StyleStore",
     "Ticket",
+    "TooManyStyles",
     "Unavailable",
     "UploadLink",
     "Usage",
+    "Wanted",
 ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.domain.job import RESULTS, TERMINAL, Job, StoredFile
-from orchestrator.domain.styles import Style
 from orchestrator.photos import collages, pictures
 from orchestrator.ports import JobNotFound, JobStore, ObjectNotFound, Storage
 
@@ -26,10 +25,10 @@ class NoCollage(Exception):
 
 
 class Collages:
-    """``styles``: for labels."""
+    """``title`` gives a style's title by its name, for labels."""
 
-    def __init__(self, store: JobStore, storage: Storage, styles: Mapping[str, Style]) -> None:
-        self._store, self._storage, self._styles = store, storage, styles
+    def __init__(self, store: JobStore, storage: Storage, title: Callable[[str], str]) -> None:
+        self._store, self._storage, self._title = store, storage, title
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def key(self, job: Job, name: Name) -> str:
@@ -71,7 +70,7 @@ class Collages:
         return results
 
     def _label(self, parent: Job, child: Job) -> str:
-        title = self._styles[child.style].title if child.style in self._styles else child.style
+        title = self._title(child.style)
         several = any(each.variation > 1 for each in parent.children)
         return f"{title} {child.variation}" if several else title
 

@@ -17,7 +17,6 @@ import msgspec
 from orchestrator.domain.events import EventRecord
 from orchestrator.domain.job import (
     DEFAULT_TIER,
-    KEEP_MASK,
     RESULTS,
     TERMINAL,
     UPLOADS,
@@ -28,10 +27,13 @@ from orchestrator.domain.job import (
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.plans import Plans
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import StyleWords, counted_as
 from orchestrator.domain.usage import Pricing
 from orchestrator.ports import (
     JobNotFound,
+    JobPage,
     JobStore,
+    ListPlace,
     PortError,
     QueueFull,
     QueueStats,
@@ -39,12 +41,13 @@ from orchestrator.ports import (
     Reservation,
     Storage,
     Unavailable,
+    Wanted,
 )
 from orchestrator.services.cleaning import clean, delete_pictures
 from orchestrator.services.costs import Estimate
 from orchestrator.services.estimates import estimated_gpu_seconds
 from orchestrator.services.quotas import admission, check_plan, over_limit, within_plan
-from orchestrator.services.trees import Picture, children_of, parent_of
+from orchestrator.services.trees import Picture, children_of, parent_of, required
 from orchestrator.telemetry import context, tracing
 from orchestrator.telemetry.analytics import NO_ANALYTICS, Analytics, since
 
@@ -127,6 +130,7 @@ class JobService:
         pictures: Sequence[Picture] = (),
         job_id: str = "",
         cancel_after: float | None = None,
+        words: StyleWords | None = None,
     ) -> JobView:
         """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
         reservation. ``preferences`` are those that :meth:`planned` gave; ``estimate`` is what they cost the models,
@@ -134,7 +138,7 @@ class JobService:
         job that is returned is their parent.
 
         ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
-        seconds the job is cancelled, unless it has ended.
+        seconds the job is cancelled, unless it has ended. ``words`` are the style's; None: the worker has them.
 
         Raises TooManyJobs, OverLimit, ReservationLost, Unavailable. After an error, a job that was queued nevertheless
         is cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still
@@ -148,13 +152,14 @@ class JobService:
             id=job_id,
             owner=caller.owner,
             style=style,
+            style_words=words,
             preferences=preferences,
             original_key=f"{UPLOADS}{job_id}/original.jpg",
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
             cancel_after=cancel_after,
             priority=Priority(plan.priority),
             weight=plan.weight,
-            requires=[] if keep_mask is None else [KEEP_MASK],
+            requires=required(style, words, masked=keep_mask is not None),
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             price=self._pricing.price,
             currency=self._pricing.currency if self._pricing.price else "",
@@ -188,19 +193,29 @@ class JobService:
                 raise over_limit(error, plan, now, job_seconds(stats)) from error
             raise
         for each in children or [job]:
-            self._analytics.emit("submitted", style=each.style, tier=preferences.quality or DEFAULT_TIER)
+            tier = preferences.quality or DEFAULT_TIER
+            self._analytics.emit("submitted", style=counted_as(each.style), tier=tier)
         before = (position or 0) * stats.waiting_cost / max(1, stats.waiting)
         # The last of several begins when those before it have ended, as far as the models do not run them together.
         last = children[-1] if children else job
         remaining = seconds_remaining(last, before + job.cost - last.cost, stats)
         return self._estimated(JobView(job=job, children=children, queue_position=position), remaining)
 
-    async def existing(self, job_id: str, caller: Caller) -> JobView | None:
-        """The job as of now, or None when there is none. Raises Unavailable."""
-        try:
-            return await self.status(job_id, caller)
-        except JobNotFound:
-            return None
+    async def made_before(self, job_id: str, caller: Caller) -> tuple[JobView | None, str]:
+        """The job that an earlier try of a submission made, or None, and the id for one that is to be made now.
+
+        That try gave no answer, so nobody was told of its job. If it is cancelled, the try undid it itself. Raises
+        Unavailable.
+        """
+        while True:
+            try:
+                view = await self.status(job_id, caller)
+            except JobNotFound:
+                return None, job_id
+            if not (view.job.status is JobState.CANCELLED or view.job.cancel_requested):
+                return view, job_id
+            # The same for every further try, so that these find each other's jobs too.
+            job_id = hashlib.sha256(job_id.encode()).hexdigest()[: len(job_id)]
 
     async def find(self, job_id: str, caller: Caller) -> Job:
         """The job's record as of now. Raises JobNotFound, also for a job of another owner, and Unavailable."""
@@ -224,7 +239,7 @@ class JobService:
         if job.status in TERMINAL:
             self._analytics.emit(
                 "cancelled",
-                style=job.style,
+                style=counted_as(job.style),
                 tier=job.preferences.quality or DEFAULT_TIER,
                 seconds=since(job.created_at),
             )
@@ -254,6 +269,26 @@ class JobService:
         await self._store.erase(job_id)
         if job.parent is not None:
             await self._child_erased(job.parent)
+
+    async def page(
+        self, caller: Caller, wanted: Wanted, *, after: ListPlace | None = None, limit: int
+    ) -> JobPage:
+        """Some of the caller's jobs, the newest first. Raises Unavailable."""
+        return await self._store.list_jobs(caller.owner, wanted, after=after, limit=limit)
+
+    async def views_of(self, listed: Sequence[Job]) -> list[JobView]:
+        """Jobs of a page as their records say, without estimates; parents with their children. Raises Unavailable."""
+        ids = [child.id for job in listed for child in job.children]
+        children = await self._store.get_all(ids) if ids else []
+        return [
+            JobView(job=job, children=[child for child in children if child.parent == job.id])
+            for job in listed
+        ]
+
+    async def set_favourite(self, job_id: str, favourite: bool, caller: Caller) -> JobView:
+        """Mark a job as one to keep, or unmark it. Raises JobNotFound, NothingToKeep, Unavailable."""
+        await self.find(job_id, caller)
+        return await self._view(await self._store.set_favourite(job_id, favourite))
 
     def events(self, job: Job, after: str) -> AsyncGenerator[EventRecord, None]:
         """The events of a job that the caller was shown; see :meth:`orchestrator.ports.JobStore.events`."""
@@ -285,14 +320,15 @@ class JobService:
             return view
         running = [each for each in children or [job] if each.status not in TERMINAL | {JobState.QUEUED}]
         waiting = [each for each in children or [job] if each.status is JobState.QUEUED]
-        stats, before = await self._store.stats(), None
-        if waiting and not running:
-            position = await self._store.queue_position(waiting[0].id)
-            view = msgspec.structs.replace(view, queue_position=position)
-        if waiting:
-            before = await self._store.cost_before(waiting[-1].id)
+        stats = await self._store.stats()
         ends = [seconds_remaining(each, None, stats) for each in running]
-        ends += [seconds_remaining(each, before, stats) for each in waiting[-1:]]
+        if waiting:
+            # The last one ends last.
+            last = await self._store.place(waiting[-1].id)
+            ends.append(seconds_remaining(waiting[-1], last.cost_before if last else None, stats))
+            first = last if len(waiting) == 1 or running else await self._store.place(waiting[0].id)
+            if first and not running:
+                view = msgspec.structs.replace(view, queue_position=first.position)
         return self._estimated(view, max(ends, default=0.0))
 
     def _estimated(self, view: JobView, remaining: float) -> JobView:

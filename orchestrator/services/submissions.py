@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -14,12 +14,14 @@ from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.job import variation_seed
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import StyleWords
 from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
 from orchestrator.ports import ANEW, Begun, ObjectTooLarge, PortError, Reservation
 from orchestrator.services.costs import Costs
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService, JobView
 from orchestrator.services.once import fingerprint_of
+from orchestrator.services.styles import StyleService
 from orchestrator.services.trees import Picture
 
 log = logging.getLogger(__name__)
@@ -44,11 +46,10 @@ class Submission(msgspec.Struct, frozen=True):
     variations: int = 1
     """Pictures of each style."""
 
-    @property
-    def pictures(self) -> list[Picture]:
-        """By their places: all variations of the first style, then those of the next."""
+    def pictures(self, words: Mapping[str, StyleWords]) -> list[Picture]:
+        """By their places: all variations of the first style, then those of the next. ``words`` are the styles'."""
         return [
-            Picture(style, variation, _varied(self.preferences, variation))
+            Picture(style, variation, _varied(self.preferences, variation), words.get(style))
             for style in self.styles or (self.style,)
             for variation in range(1, self.variations + 1)
         ]
@@ -68,10 +69,16 @@ class Submissions:
     """Accepts submissions. ``max_bytes`` limits photos that were uploaded by key; the API limits those in a form."""
 
     def __init__(
-        self, jobs: JobService, gate: PhotoGate, uploads: DirectUploads, max_bytes: int, costs: Costs
+        self,
+        jobs: JobService,
+        gate: PhotoGate,
+        uploads: DirectUploads,
+        max_bytes: int,
+        costs: Costs,
+        styles: StyleService,
     ) -> None:
         self._jobs, self._gate, self._uploads, self._max_bytes = jobs, gate, uploads, max_bytes
-        self._costs = costs
+        self._costs, self._styles = costs, styles
         self._discarding: set[asyncio.Task[None]] = set()
 
     async def check_capacity(self) -> None:
@@ -89,19 +96,24 @@ class Submissions:
         """Check the photo and queue a job of the caller's. ``client`` is their address; ``count_bytes`` counts the
         bytes of a photo that was uploaded by key. A key whose photo the gate refuses is used up as well.
 
-        Raises NotInPlan, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of ``count_bytes``, and for a
-        photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
+        Raises NotInPlan, UnknownStyle, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of
+        ``count_bytes``, and for a photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge,
+        ReservationLost.
 
         With ``begun``, the job has its id, so that another try of the same request finds it and makes no second one.
         """
-        if begun.again and (view := await self._jobs.existing(begun.id, caller)):
-            return view
+        job_id = begun.id
+        if begun.again:
+            made, job_id = await self._jobs.made_before(job_id, caller)
+            if made is not None:
+                return made
         # What a job costs depends on the quality that the plan gives it.
-        preferences = submission.preferences
+        preferences, words = submission.preferences, {}
         for style in submission.styles or (submission.style,):
             preferences = self._jobs.planned(style, submission.preferences, caller)
+            words[style] = await self._styles.words(caller, style)
         submission = msgspec.structs.replace(submission, preferences=preferences)
-        pictures = submission.pictures
+        pictures = submission.pictures(words)
 
         async def queue(photo: Photo, reservation: Reservation | None = None) -> JobView:
             # A refused mask leaves an upload where it is: the client may submit it again with another one.
@@ -114,15 +126,16 @@ class Submissions:
                 reservation,
                 mask,
                 estimate=await self._costs.estimate(preferences, photo.height, photo.width, len(pictures)),
-                job_id=begun.id,
+                job_id=job_id,
                 cancel_after=submission.cancel_after,
+                words=words[submission.style],
                 pictures=pictures if len(pictures) > 1 else (),
             )
 
         if not isinstance(submission.photo, str):
             return await queue(await self._gate.accept(submission.photo, client=client))
         key = submission.photo
-        async with self._uploads.reserved(key, caller.owner, begun.id) as reservation:
+        async with self._uploads.reserved(key, caller.owner, job_id) as reservation:
             try:
                 data = await self._uploads.read(key, self._max_bytes, count_bytes)
                 photo = await self._gate.accept(data, client=client)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from orchestrator.domain.job import TREE, Child, Job, child_id
+from orchestrator.domain.job import KEEP_MASK, STYLE_WORDS, TREE, Child, Job, child_id
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import STYLES, StyleWords
 from orchestrator.services.costs import Estimate
 
 
@@ -17,12 +18,22 @@ class Picture(msgspec.Struct, frozen=True):
     style: str
     variation: int
     preferences: Preferences
+    words: StyleWords | None = None
+    """The style's; None: the worker has them."""
+
+
+def required(style: str, words: StyleWords | None, *, masked: bool) -> list[str]:
+    """What a worker must be able to do for the job. Older ones have the styles of their version, and take no other
+    words."""
+    usual = words is None or (style in STYLES and words == STYLES[style].words)
+    return [*([KEEP_MASK] if masked else []), *([] if usual else [STYLE_WORDS])]
 
 
 def parent_of(job: Job, pictures: Sequence[Picture], estimate: Estimate) -> Job:
     """The job as the parent of a child for each of the pictures."""
     return msgspec.structs.replace(
         job,
+        style_words=None,
         style=", ".join(dict.fromkeys(picture.style for picture in pictures)),
         cost=estimate.first + estimate.later * (len(pictures) - 1),
         children=[
@@ -44,9 +55,10 @@ def children_of(parent: Job, pictures: Sequence[Picture], estimate: Estimate) ->
             parent,
             id=child.id,
             style=picture.style,
+            style_words=picture.words,
             preferences=picture.preferences,
             # Scripts of older workers would not tell the parent how the child ended.
-            requires=[*parent.requires, TREE],
+            requires=[*required(picture.style, picture.words, masked=parent.mask_key is not None), TREE],
             cost=estimate.later if place else estimate.first,
             children=[],
             parent=parent.id,

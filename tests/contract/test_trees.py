@@ -22,7 +22,16 @@ from orchestrator.domain.events import (
 from orchestrator.domain.job import MAX_DELIVERIES, JobError, JobState, StoredFile
 from orchestrator.domain.plans import Plan
 from orchestrator.domain.usage import Admission
-from orchestrator.ports import JobFinished, JobNotFound, Lease, QueueFull, QuotaExceeded, Unavailable
+from orchestrator.ports import (
+    JobFinished,
+    JobNotFound,
+    Lease,
+    NothingToKeep,
+    QueueFull,
+    QuotaExceeded,
+    Unavailable,
+    Wanted,
+)
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
 from tests.support.clock import Clock
@@ -94,7 +103,7 @@ async def test_the_first_goes_ahead_and_the_others_keep_their_places(timed: Redi
     assert await timed.claim("w", 0.01) is None
     await timed.submit(last := a_job())
     assert (await claim(timed)).job.id == last.id
-    assert await timed.queue_position(children[1].id) is not None
+    assert await timed.place(children[1].id) is not None
     waiting = asyncio.create_task(timed.claim("other", 2.0))
     await asyncio.sleep(0.05)
     await timed.finish(first, Completed(result=result()))
@@ -251,6 +260,43 @@ async def test_erasing_a_tree_and_its_parts(timed: RedisJobStore, client: redis.
     await finish_all(timed)
     await timed.erase(parent.id)
     assert await timed.get_all([parent.id, *(child.id for child in children)]) == []
+
+
+async def test_a_tree_is_listed_once_and_kept_as_a_favourite(
+    server: RedisServer, client: redis.asyncio.Redis
+) -> None:
+    prefix = next(prefixes)
+    store = RedisJobStore(server.url, prefix=prefix, job_ttl=60)
+
+    async def lasts(job_id: str) -> bool:
+        return bool(await client.ttl(f"{prefix}job:{job_id}") == -1)
+
+    parent, children = await submit_tree(store, 3)
+    await store.finish(await claim(store), Failed(error=BROKEN))
+    marked = await store.set_favourite(parent.id, True)
+    assert marked.favourite
+    await finish_all(store)
+    (listed,) = (await store.list_jobs("", Wanted(), limit=9)).jobs
+    assert (listed.id, [child.status for child in listed.children]) == (
+        parent.id, [JobState.FAILED, JobState.COMPLETED, JobState.COMPLETED],
+    )  # fmt: skip
+    ids = [parent.id, *(child.id for child in children)]
+    assert [(await store.get(each)).favourite for each in ids] == [True, False, True, True]
+    assert [await lasts(each) for each in ids] == [True, False, True, True]
+    favourites = await store.list_jobs("", Wanted(favourite=True), limit=9)
+    assert [job.id for job in favourites.jobs] == [parent.id]
+    await store.set_favourite(parent.id, False)
+    assert not any([await lasts(each) for each in ids])
+
+    await store.set_favourite(children[1].id, True)
+    assert [await lasts(each) for each in ids] == [True, False, True, False], "the parent has the photo"
+    await store.erase(children[1].id)
+    assert not await lasts(parent.id)
+    with pytest.raises(NothingToKeep):
+        await store.set_favourite(children[0].id, True)
+    await store.erase(parent.id)
+    assert (await store.list_jobs("", Wanted(), limit=9)).jobs == []
+    await store.aclose()
 
 
 async def test_a_replayed_child_opens_its_parent_again(server: RedisServer) -> None:

@@ -33,6 +33,7 @@ from reroom.errors import (
 )
 from reroom.models import (
     Analysis,
+    BatchItem,
     ChildStatus,
     Health,
     JobError,
@@ -42,6 +43,8 @@ from reroom.models import (
     Preferences,
     ResultWarning,
     SeenObject,
+    Style,
+    StylePicture,
     Submitted,
     Uploaded,
 )
@@ -50,6 +53,7 @@ __all__ = [
     "Analysis",
     "ApiError",
     "AsyncClient",
+    "BatchItem",
     "ChildStatus",
     "Client",
     "Conflict",
@@ -73,6 +77,8 @@ __all__ = [
     "RetryPolicy",
     "SeenObject",
     "ServerError",
+    "Style",
+    "StylePicture",
     "Submitted",
     "Timeout",
     "Uploaded",

@@ -1,4 +1,4 @@
--- args: job, nonce. Returns 'erased', 'missing' or 'running'. A parent is erased with its children, and with the last of
+-- args: job, nonce, ttl. Returns 'erased', 'missing' or 'running'. A parent is erased with its children, and with the last of
 -- them.
 even_when_full()
 if redis.call('EXISTS', DONE .. args.nonce) == 1 then
@@ -21,6 +21,7 @@ local function erase(id)
     redis.call('XDEL', DEAD, job[2])
   end
   redis.call('ZREM', CLEANUP, id)
+  unlist(id, redis.call('HGET', JOB .. id, 'owner') or '')
   redis.call('DEL', JOB .. id, EVENTS .. id)
 end
 
@@ -32,6 +33,9 @@ erase(args.job)
 if parent and TREE.forget(args.job, parent) then
   redis.call('ZREM', TREES, parent)
   erase(parent)
+elseif parent and redis.call('PTTL', JOB .. parent) == -1 then
+  -- It may have lasted because this child was a favourite.
+  TREE.let_expire(parent, args.ttl)
 end
 redis.call('SET', DONE .. args.nonce, '1', 'EX', 60)
 return 'erased'

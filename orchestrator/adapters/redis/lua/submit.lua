@@ -42,6 +42,7 @@ for _, job in ipairs(jobs) do
   redis.call('HSET', JOB .. job.job, 'begun', '0')
   enqueue(job.job, job.cost, args.cancel_after_ms, args.change, job.record)
 end
+enlist(args.job)
 if reservation then
   redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
 end

@@ -78,15 +78,34 @@ local function end_parent(parent)
     redis.call('HSET', JOB .. parent, 'error', error)
   end
   redis.call('ZREM', TREES, parent)
-  -- All records of a tree last equally long.
-  redis.call('EXPIRE', JOB .. parent, args.ttl)
-  redis.call('EXPIRE', EVENTS .. parent, args.events_ttl)
+  -- All records of a tree last equally long, except those of favourites, and of the parent of one.
   for _, child in ipairs(TREE.family(parent)) do
-    redis.call('EXPIRE', JOB .. child, args.ttl)
+    if redis.call('HGET', JOB .. child, 'favourite') ~= '1' and redis.call('EXISTS', JOB .. child) == 1 then
+      let_expire(child, args.ttl)
+    end
   end
+  if not job[3] and redis.call('HGET', JOB .. parent, 'favourite') == '1' then
+    redis.call('HSET', JOB .. parent, 'favourite', '0')
+    redis.call('ZREM', FAVOURITES .. (redis.call('HGET', JOB .. parent, 'owner') or ''), parent)
+  end
+  TREE.let_expire(parent, args.ttl)
+  redis.call('EXPIRE', EVENTS .. parent, args.events_ttl)
   -- The photo of completed children stays, as that of a completed job does; and for a while that of dead letters.
   if not job[3] then
     redis.call('ZADD', CLEANUP, TREE.has_letter(parent) and NOW_MS + args.keep_letters_ms or NOW_MS, parent)
+  end
+end
+
+-- The record of a parent that has ended lasts as long as one of a child that is a favourite, whose photo it has.
+function TREE.let_expire(parent, ttl)
+  local keeps = redis.call('HGET', JOB .. parent, 'favourite') == '1'
+  for _, child in ipairs(TREE.family(parent)) do
+    keeps = keeps or redis.call('HGET', JOB .. child, 'favourite') == '1'
+  end
+  if keeps then
+    redis.call('PERSIST', JOB .. parent)
+  elseif TERMINAL[redis.call('HGET', JOB .. parent, 'status')] then
+    let_expire(parent, ttl)
   end
 end
 
@@ -177,6 +196,7 @@ function TREE.reopen(id)
   end
   redis.call('HDEL', JOB .. parent, 'error', 'child_error', 'end_seq', 'cancel_requested')
   redis.call('PERSIST', JOB .. parent)
+  redis.call('ZREM', EXPIRING, expiring_name(parent, redis.call('HGET', JOB .. parent, 'owner') or ''))
   redis.call('PERSIST', EVENTS .. parent)
   redis.call('ZREM', CLEANUP, parent)
   redis.call('ZADD', TREES, NOW_MS, parent)
