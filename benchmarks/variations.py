@@ -26,7 +26,7 @@ import argparse
 import asyncio
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -96,7 +96,7 @@ async def ends(
 
 
 async def one_round(client: AsyncClient, photos: Photos, kinds: Sequence[str]) -> dict[str, list[float]]:
-    found = {}
+    found: dict[str, list[float]] = {}
     for kind in kinds:
         match kind:
             case "alone":
@@ -114,7 +114,7 @@ async def one_round(client: AsyncClient, photos: Photos, kinds: Sequence[str]) -
 def ratios(rounds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, float]:
     """Medians over rounds, each the seconds of the ends by kind."""
 
-    def over(share: Any) -> float:
+    def over(share: Callable[[Mapping[str, Sequence[float]]], float]) -> float:
         return median(share(each) for each in rounds)
 
     return {
