@@ -78,7 +78,6 @@ _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
         "items": {"type": "string", "format": "style"},
         "minItems": 1,
         "maxItems": MAX_STYLES,
-        "uniqueItems": True,
         "description": "Several, in place of style: the job is the parent of a child for each picture",
     },
     "variations": {

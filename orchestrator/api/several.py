@@ -21,7 +21,7 @@ def known_style(text: str, styles: StyleService) -> str:
 
 
 def styles_text(text: bytes | bytearray, styles: StyleService) -> tuple[str, ...]:
-    """The styles in a field of a form: a JSON array, or names separated by commas. Raises Problem."""
+    """The styles in a field of a form: a JSON array, or names separated by commas; none of null. Raises Problem."""
     try:
         return known_styles(decode_json(bytes(text)), styles)
     except NotJson:
@@ -34,14 +34,13 @@ def known_styles(names: Any, styles: StyleService) -> tuple[str, ...]:
         return ()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "styles must be a list of names", field=STYLES_FIELD)
-    try:
-        found = tuple(dict.fromkeys(known_style(name, styles) for name in names))
-    except UnknownStyle as unknown:
-        raise Problem(ProblemCode.UNKNOWN_STYLE, unknown.detail, field=STYLES_FIELD) from None
-    if not 1 <= len(found) <= MAX_STYLES:
+    if not 1 <= len(names) <= MAX_STYLES:
         detail = f"one submission may have 1 to {MAX_STYLES} styles"
         raise Problem(ProblemCode.INVALID_BODY, detail, field=STYLES_FIELD)
-    return found
+    try:
+        return tuple(dict.fromkeys(known_style(name, styles) for name in names))
+    except UnknownStyle as unknown:
+        raise Problem(ProblemCode.UNKNOWN_STYLE, unknown.detail, field=STYLES_FIELD) from None
 
 
 def variations_text(text: bytes | bytearray) -> int:
