@@ -19,7 +19,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
-from orchestrator.adapters.opening import open_adapters, open_store, open_usage
+from orchestrator.adapters.opening import open_adapters, open_store, open_usage, page_links
 from orchestrator.api.access import every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
@@ -38,6 +38,7 @@ from orchestrator.api.keys import KeysController
 from orchestrator.api.limiting import Limiter, add_rate_headers, admit
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
+from orchestrator.api.pages import PagesController
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.reference import ReferenceController
 from orchestrator.api.root import RootController
@@ -98,6 +99,7 @@ ROUTES = (
     TicketsController,
     AnalyzeController,
     FilesController,
+    PagesController,
     DebugController,
     DeadLettersController,
     KeysController,
@@ -148,6 +150,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         clients = Clients(settings.trusted_proxies)
         plans, pricing = settings.plans, settings.pricing
+        links = page_links(settings)
         jobs = JobService(
             store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing, analytics=analytics
         )
@@ -172,7 +175,10 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 usage=adapters.usage,
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),
-                presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
+                presenter=Presenter(
+                    storage, settings.api_base_url, settings.url_ttl, links, settings.shown_seconds
+                ),
+                page_links=links,
                 checks=HealthChecks(store, storage, inference),
             )
 
