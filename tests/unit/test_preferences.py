@@ -38,7 +38,8 @@ def test_everything_said() -> None:
     assert decode_preferences(json.dumps(EVERYTHING).encode()) == Preferences(**EVERYTHING)
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
+# The label is the worker's own work.
+@pytest.mark.parametrize("name", sorted(EVERYTHING.keys() - {"label"}))
 def test_every_preference_changes_the_request_to_the_model(name: str) -> None:
     def sent(preferences: Preferences) -> RestyleRequest:
         job = Job(
