@@ -67,7 +67,7 @@ _ENCODED_MASK: JsonSchema = {
 _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
     "style": {
         "type": "string",
-        "maxLength": 100,
+        "format": "style",
         "default": DEFAULT_STYLE,
         "examples": list(STYLES),
         "description": "A name from GET /styles, which may change while the service runs. Case does not matter",

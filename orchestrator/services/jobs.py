@@ -186,12 +186,21 @@ class JobService:
         before = (position or 0) * stats.waiting_cost / max(1, stats.waiting)
         return self._estimated(job, position, before, stats)
 
-    async def existing(self, job_id: str, caller: Caller) -> JobView | None:
-        """The job as of now, or None when there is none. Raises Unavailable."""
-        try:
-            return await self.status(job_id, caller)
-        except JobNotFound:
-            return None
+    async def made_before(self, job_id: str, caller: Caller) -> tuple[JobView | None, str]:
+        """The job that an earlier try of a submission made, or None, and the id for one that is to be made now.
+
+        That try gave no answer, so nobody was told of its job. If it is cancelled, the try undid it itself. Raises
+        Unavailable.
+        """
+        while True:
+            try:
+                view = await self.status(job_id, caller)
+            except JobNotFound:
+                return None, job_id
+            if not (view.job.status is JobState.CANCELLED or view.job.cancel_requested):
+                return view, job_id
+            # The same for every further try, so that these find each other's jobs too.
+            job_id = hashlib.sha256(job_id.encode()).hexdigest()[: len(job_id)]
 
     async def find(self, job_id: str, caller: Caller) -> Job:
         """The job's record as of now. Raises JobNotFound, also for a job of another owner, and Unavailable."""

@@ -19,6 +19,8 @@ def _photo(format: str) -> bytes:
 
 
 PHOTOS = [_photo("JPEG"), _photo("PNG")]
+# The names of styles are data: the API knows them, its description gives examples.
+schemathesis.openapi.format("style", st.sampled_from(["modern", "boho", "art-deco"]))
 schemathesis.openapi.format("binary", st.sampled_from(PHOTOS))
 schemathesis.openapi.format("byte", st.sampled_from([base64.b64encode(photo).decode() for photo in PHOTOS]))
 

@@ -35,7 +35,8 @@ class Keys(NamedTuple):
     """Stream: dead letters {job, code, detail, attempts}."""
     stats: str
     """Hash: ``order`` and ``moment`` (of the last submission), ``virtual`` (time, see turns.lua) and measurements:
-    ``mean_seconds`` of a job, ``ends`` within ``span`` seconds, and ``since`` (see ``measure_end`` in common.lua)."""
+    ``mean_seconds`` of a job, ``ends`` within ``span`` seconds, and ``since`` (see ``measure_end`` in common.lua). Also
+    ``grace_until`` (ms): until then no lease counts as run out, because no worker could renew its own."""
     workers: str
     """Sorted set: names of workers, by when (ms) they last looked for a job or renewed a lease."""
     turns: str

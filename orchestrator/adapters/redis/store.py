@@ -282,7 +282,7 @@ class RedisJobStore(JobStore):
         await self._call("finish", lease=lease, change=change, completed=False, **self._ending)
 
     async def renew(self, lease: Lease) -> bool:
-        reply = await self._call("renew", lease=lease_args(lease))
+        reply = await self._call("renew", lease=lease_args(lease), lease_ms=self._expiry["lease_ms"])
         if reply < 0:
             raise LeaseLost(lease.job.id)
         return bool(reply)

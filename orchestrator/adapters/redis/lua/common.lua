@@ -21,8 +21,23 @@ local function ensure_queue()
   end
 end
 
+-- The time (ms) until which no lease counts as run out, because no worker could renew its own.
+local function grace_until()
+  return tonumber(redis.call('HGET', STATS, 'grace_until')) or 0
+end
+
 -- The group knows a worker only after it has received an entry, so idle workers are recorded here.
+--
+-- When nothing was heard of any worker for half a lease, in which each should have called twice, and then one of them
+-- calls again, the network was cut or Redis stood still. The living ones get the length of a lease to renew theirs. The
+-- first call of a new worker begins no such time, for the others may have died. Nor does a call within it, or the jobs
+-- of dead workers would wait as long as the calls of the living are far apart.
 local function mark_alive(worker)
+  local last = redis.call('ZREVRANGE', WORKERS, 0, 0, 'WITHSCORES')[2]
+  local known = redis.call('ZSCORE', WORKERS, worker)
+  if known and NOW_MS - last > args.lease_ms / 2 and tonumber(last) >= grace_until() then
+    redis.call('HSET', STATS, 'grace_until', NOW_MS + args.lease_ms)
+  end
   redis.call('ZADD', WORKERS, NOW_MS, worker)
 end
 
@@ -272,7 +287,7 @@ end
 -- Calls visit(id, entry) for every entry whose lease has run out, oldest first, until visit returns true.
 local function each_expired(visit)
   for _, entry in ipairs(expired()) do
-    if just_started() then return false end
+    if just_started() or NOW_MS < grace_until() then return false end
     local found = redis.call('XRANGE', QUEUE, entry, entry)[1]
     if not found then
       redis.call('XACK', QUEUE, GROUP, entry)
