@@ -32,6 +32,10 @@ Which = Literal["transformed", "thumbnail", "original", "labelled"]
 """A picture of a completed job; ``labelled`` is there only if it was asked for."""
 
 
+FAVOURITE_PAGE_SECONDS = 365 * 86400
+"""How long the page of a favourite is reached by one link: its pictures are kept until it is unmarked."""
+
+
 class ResultData(msgspec.Struct, frozen=True, kw_only=True):
     """URLs that expire; ask again for new ones."""
 
@@ -62,6 +66,8 @@ class StatusData(msgspec.Struct, frozen=True, kw_only=True):
     """The number of jobs before it; null unless it waits."""
     attempts: int
     error: JobError | None
+    favourite: bool
+    """Whether it is kept until it is unmarked or erased."""
     result_url: str | None
     """The same as result.transformed_url."""
     result: ResultData | UnsetType = UNSET
@@ -114,6 +120,7 @@ class Presenter:
             queue_position=view.queue_position,
             attempts=job.attempts,
             error=public_error(job.error) if job.error else None,
+            favourite=job.favourite,
             result_url=result.transformed_url if isinstance(result, ResultData) else None,
             result=result,
         )
@@ -131,6 +138,10 @@ class Presenter:
         key = keys[which]
         return None if key is None else await self._storage.url(key, self._url_ttl)
 
+    def _page(self, job: Job) -> str:
+        lasts = max(self._page_ttl, FAVOURITE_PAGE_SECONDS) if job.favourite else self._page_ttl
+        return self._pages.page_url(job.id, int(job.updated_at) + lasts)
+
     async def _result(self, job: Job, result: JobResult) -> ResultData:
         keys = (result.transformed_key, result.thumbnail_key, job.original_key)
         transformed, thumbnail, original = [await self._storage.url(key, self._url_ttl) for key in keys]
@@ -139,7 +150,7 @@ class Presenter:
             thumbnail_url=thumbnail,
             original_url=original,
             labelled_url=await self.picture(job, "labelled") or UNSET,
-            page_url=self._pages.page_url(job.id, int(job.updated_at) + self._page_ttl),
+            page_url=self._page(job),
             # As stored, so that members from another version pass through.
             metadata=cast(ResultMetadata, result.metadata),
         )

@@ -12,6 +12,7 @@ from orchestrator.ports.errors import (
     KeyNotFound,
     LeaseLost,
     LinkExpired,
+    NothingToKeep,
     NotReplayed,
     ObjectExists,
     ObjectNotFound,
@@ -20,6 +21,8 @@ from orchestrator.ports.errors import (
     QueueFull,
     QuotaExceeded,
     ReservationLost,
+    StyleNotFound,
+    TooManyStyles,
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
@@ -27,16 +30,21 @@ from orchestrator.ports.jobs import (
     PHOTO_ID_SECONDS,
     DeadLetter,
     JobCount,
+    JobPage,
     JobStore,
     Lease,
+    ListPlace,
+    Place,
     QueueStats,
     Reservation,
+    Wanted,
 )
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.pages import PageLinks
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
+from orchestrator.ports.styles import StyleStore
 from orchestrator.ports.usage import Outbox, Outgoing, Receiver, Usage
 
 __all__ = [
@@ -56,13 +64,16 @@ __all__ = [
     "JobCount",
     "JobFinished",
     "JobNotFound",
+    "JobPage",
     "JobStore",
     "KeyNotFound",
     "KeyStore",
     "Lease",
     "LeaseLost",
     "LinkExpired",
+    "ListPlace",
     "NotReplayed",
+    "NothingToKeep",
     "ObjectExists",
     "ObjectNotFound",
     "ObjectTooLarge",
@@ -70,6 +81,7 @@ __all__ = [
     "Outbox",
     "Outgoing",
     "PageLinks",
+    "Place",
     "PortError",
     "QueueFull",
     "QueueStats",
@@ -83,8 +95,12 @@ __all__ = [
     "SignedFiles",
     "Storage",
     "StorageStats",
+    "StyleNotFound",
+    "StyleStore",
     "Ticket",
+    "TooManyStyles",
     "Unavailable",
     "UploadLink",
     "Usage",
+    "Wanted",
 ]

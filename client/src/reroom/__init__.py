@@ -33,6 +33,7 @@ from reroom.errors import (
 )
 from reroom.models import (
     Analysis,
+    BatchItem,
     Health,
     JobError,
     JobResult,
@@ -40,6 +41,8 @@ from reroom.models import (
     Preferences,
     ResultWarning,
     SeenObject,
+    Style,
+    StylePicture,
     Submitted,
     Uploaded,
 )
@@ -48,6 +51,7 @@ __all__ = [
     "Analysis",
     "ApiError",
     "AsyncClient",
+    "BatchItem",
     "Client",
     "Conflict",
     "ConnectionFailed",
@@ -69,6 +73,8 @@ __all__ = [
     "RetryPolicy",
     "SeenObject",
     "ServerError",
+    "Style",
+    "StylePicture",
     "Submitted",
     "Timeout",
     "Uploaded",
