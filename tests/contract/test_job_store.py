@@ -18,7 +18,7 @@ from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, JobError, JobSt
 from orchestrator.ports import JobFinished, JobNotFound, Lease, LeaseLost, Unavailable
 from stack.redis import RedisServer
 from tests.contract.conftest import LEASE, prefixes
-from tests.support.jobs import a_job, claim, collect, result
+from tests.support.jobs import a_job, claim, collect, position, result
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 
@@ -70,7 +70,7 @@ async def test_unknown_jobs(store: RedisJobStore) -> None:
     for call in (store.get, store.cancel, store.erase):
         with pytest.raises(JobNotFound):
             await call("unknown")
-    assert await store.queue_position("unknown") is None
+    assert await position(store, "unknown") is None
     assert await collect(store, "unknown") == []
 
 
@@ -78,9 +78,9 @@ async def test_jobs_begin_in_order_and_know_their_position(store: RedisJobStore)
     jobs = [a_job() for _ in range(3)]
     for job in jobs:
         await store.submit(job)
-    assert [await store.queue_position(job.id) for job in jobs] == [0, 1, 2]
+    assert [await position(store, job.id) for job in jobs] == [0, 1, 2]
     assert (await claim(store)).job.id == jobs[0].id
-    assert [await store.queue_position(job.id) for job in jobs] == [None, 0, 1]
+    assert [await position(store, job.id) for job in jobs] == [None, 0, 1]
     assert (await claim(store, "w2")).job.id == jobs[1].id
 
 
@@ -221,7 +221,7 @@ async def test_retry_waits_and_keeps_the_place_in_the_queue(store: RedisJobStore
     assert await store.retry(lease, BROKEN, 0.3) is True
     assert (await store.get(first.id)).status == JobState.QUEUED
     assert (await store.stats()).delayed == 1
-    assert await store.queue_position(first.id) == 0
+    assert await position(store, first.id) == 0
     other = await claim(store)
     assert other.job.id == later.id, "a delayed job does not hold up the others"
     assert await store.claim("w", 0.05) is None
@@ -321,7 +321,7 @@ async def test_cancel_of_a_waiting_job_is_immediate(store: RedisJobStore) -> Non
     await store.submit(job)
     assert (await store.cancel(job.id)).status == JobState.CANCELLED
     assert await store.claim("w", 0.05) is None
-    assert await store.queue_position(job.id) is None
+    assert await position(store, job.id) is None
     assert isinstance((await collect(store, job.id))[-1].event, Cancelled)
     with pytest.raises(JobFinished):
         await store.cancel(job.id)
