@@ -180,6 +180,9 @@ class TransformController(Controller):
             url = await presenter.picture(await jobs.find(job_id, caller), which)
         except NoCollage as error:
             raise Problem(ProblemCode.JOB_NOT_COMPLETED, str(error)) from None
+        if url is None:
+            detail = "the job has no labelled picture: submit it with the preference label"
+            raise Problem(ProblemCode.OBJECT_NOT_FOUND, detail, field="which")
         return Response(None, status_code=307, headers={"Location": url})
 
     @delete(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from orchestrator.domain.job import RESULTS, TERMINAL, Job, StoredFile
 from orchestrator.photos import collages, pictures
+from orchestrator.photos.marking import Marker
 from orchestrator.ports import JobNotFound, JobStore, ObjectNotFound, Storage
 
 Name = Literal["before_after", "contact_sheet"]
@@ -25,10 +27,12 @@ class NoCollage(Exception):
 
 
 class Collages:
-    """``title`` gives a style's title by its name, for labels."""
+    """``title`` gives a style's title by its name, for labels. ``marker`` marks the files as made by AI."""
 
-    def __init__(self, store: JobStore, storage: Storage, title: Callable[[str], str]) -> None:
-        self._store, self._storage, self._title = store, storage, title
+    def __init__(
+        self, store: JobStore, storage: Storage, title: Callable[[str], str], marker: Marker
+    ) -> None:
+        self._store, self._storage, self._title, self._marker = store, storage, title, marker
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def key(self, job: Job, name: Name) -> str:
@@ -80,7 +84,8 @@ class Collages:
         except ObjectNotFound as error:
             raise NoCollage("the photo, or one of the pictures, was deleted") from error
         labels = [label for label, _ in results]
-        return await asyncio.to_thread(_collage, name, found, labels)
+        made = await asyncio.to_thread(_collage, name, found, labels)
+        return self._marker.mark(made, self._marker.facts(job.id, time.time()))
 
 
 def _collage(name: Name, files: list[bytes], labels: list[str]) -> bytes:

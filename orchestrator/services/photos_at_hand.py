@@ -13,10 +13,10 @@ SECONDS = 10.0
 """How long a photo is kept after its last use: children begin soon after each other, or not at all."""
 
 MOST = 4
-"""How many photos are kept at most, of 12 MB each (:data:`orchestrator.photos.pictures.MAX_SIDE`)."""
+"""How many photos are kept at most, of 12 MB and the file each (:data:`orchestrator.photos.pictures.MAX_SIDE`)."""
 
-Photo = NDArray[np.uint8]
-"""RGB [H, W, 3], not writeable: several have it."""
+Photo = tuple[bytes, NDArray[np.uint8]]
+"""Its file, and its pixels, RGB [H, W, 3], not writeable: several have them."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class PhotosAtHand:
         entry = self._entries[key] = _Entry(asyncio.get_running_loop().create_future())
         try:
             photo = await read()
-            photo.setflags(write=False)
+            photo[1].setflags(write=False)
         except BaseException:
             self._forget(key)
             raise

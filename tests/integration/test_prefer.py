@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import tracemalloc
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,14 +16,18 @@ import pytest
 import pytest_asyncio
 from litestar import Request
 
+from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.api.deadline import AnswerWithin, unhurried, unhurried_seconds
 from orchestrator.api.prefer import Preferred, preferred
+from orchestrator.app import create_app
 from orchestrator.domain.events import Cancelled, Completed, Failed
 from orchestrator.domain.job import JobError, JobResult, JobState
 from orchestrator.ports import Lease
+from orchestrator.settings import Settings
 from stack.redis import RedisServer
 from tests.support.api_schema import check
-from tests.support.api_server import Api, photo, running_api
+from tests.support.api_server import Api, photo, running_api, serving
+from tests.support.jobs import claim
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -128,6 +136,34 @@ async def test_who_waits_holds_no_upload_and_has_a_share_of_the_places(api: Api)
     last = asyncio.create_task(submit(api, "wait=25"))
     await api.store.finish(await begun(api), COMPLETED)
     assert (await asyncio.wait_for(last, 20)).status_code == 200, "the places are free again"
+
+
+async def test_who_waits_holds_nothing_of_the_photo(redis: RedisServer, tmp_path: Path) -> None:
+    settings = {"signing_key": "x" * 16, "open": True, "redis_url": redis.url, "redis_prefix": "waits:"}
+    app = create_app(Settings.model_validate(settings | {"storage_dir": tmp_path / "storage"}))
+    comment = b"\xff\xfe\xff\xff" + bytes(0xFFFD)
+    large = {"file": ("a.jpg", photo()[:-2] + 60 * comment + b"\xff\xd9")}
+    store = RedisJobStore(redis.url, prefix="waits:")
+    async with aclosing(store), serving(app) as http:
+        # The first one imports and opens what the others use.
+        assert (await http.post("/transform/submit", files=large)).status_code == 202
+        gc.collect()
+        tracemalloc.start()
+        try:
+            prefer = {"Prefer": "wait=25"}
+            waiting = asyncio.create_task(http.post("/transform/submit", files=large, headers=prefer))
+            async with asyncio.timeout(20):
+                while (await store.stats()).queued < 2:  # noqa: ASYNC110  (another task changes it)
+                    await asyncio.sleep(0.05)
+                while tracemalloc.get_traced_memory()[0] > 1_000_000:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert tracemalloc.get_traced_memory()[1] > 3_900_000, "it held the photo before"
+        finally:
+            tracemalloc.stop()
+        assert not waiting.done()
+        for _ in range(2):
+            await store.finish(await claim(store), COMPLETED)
+        assert (await asyncio.wait_for(waiting, 20)).status_code == 200
 
 
 @pytest.mark.parametrize(("prefer", "cancelled"), [(CANCEL, True), ("wait=25", False)])
