@@ -25,7 +25,7 @@ DOCS := .venv/.docs-installed
 CUDA := $(or $(filter cuda,$(DEVICE)),$(and $(filter auto,$(DEVICE)),$(wildcard .triton/.cuda-installed)))
 TRITON := .triton/$(if $(CUDA),.cuda-installed,.installed)
 PERF := .perf/.installed
-TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
+TYPESCRIPT := client-typescript/node_modules/.package-lock.json tests/typescript/node_modules/.package-lock.json
 # The release of a bundle whose file is there, as long as the release is not. Files in releases/ are in the repository, so
 # their times mean nothing, and one that is there is never made again.
 RELEASE := $(if $(wildcard export/bundles/$(BUNDLE).toml),$(if $(wildcard releases/$(BUNDLE)/live),,releases/$(BUNDLE)/live))
@@ -82,7 +82,7 @@ up: driver $(SERVER) $(TRITON) $(RELEASE)
 		--device '$(DEVICE)'
 
 test: $(TESTS) $(TRITON) $(PERF) typescript
-	@setup/system.sh redis-server libseccomp2 promtool amtool
+	@setup/system.sh redis-server libseccomp2 promtool amtool chromium
 	$(VENV) -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 check: lint test
@@ -132,7 +132,8 @@ gpu-benches: driver $(TESTS) $(TRITON)
 	$(VENV) -m benchmarks.gpu --device '$(DEVICE)' --bundle '$(BUNDLE)'
 
 clean:
-	rm -rf .venv .triton .perf .run build tests/typescript/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .triton .perf .run build tests/typescript/node_modules client-typescript/node_modules client-typescript/dist \
+		client-typescript/build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .venv: $(SERVER)
 .triton: $(TRITON)
@@ -181,12 +182,12 @@ $(PERF): requirements/perf_analyzer.txt | $(SERVER)
 
 typescript:
 	@command -v node >/dev/null && command -v npm >/dev/null || \
-		{ echo 'there is no node with npm on PATH: the test of a TypeScript client is skipped'; exit 0; }; \
-	$(MAKE) --silent $(TYPESCRIPT) || echo 'openapi-typescript could not be installed: its test is skipped'
+		{ echo 'there is no node with npm on PATH: the tests of the TypeScript client are skipped'; exit 0; }; \
+	$(MAKE) --silent $(TYPESCRIPT) || echo 'what the TypeScript client is made with could not be installed: its tests are skipped'
 
-$(TYPESCRIPT): tests/typescript/package-lock.json
-	@echo 'installing openapi-typescript into tests/typescript …'
-	@npm ci --prefix tests/typescript --no-audit --no-fund --silent
+%/node_modules/.package-lock.json: %/package-lock.json
+	@echo 'installing what $* needs of npm …'
+	@npm ci --prefix $* --no-audit --no-fund --silent
 	@touch $@
 
 define need_python
