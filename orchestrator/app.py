@@ -19,7 +19,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
-from orchestrator.adapters.opening import open_adapters, open_store, open_usage
+from orchestrator.adapters.opening import Adapters, open_adapters, open_store, open_usage
 from orchestrator.api.access import every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.budget import UploadBudget
@@ -46,9 +46,12 @@ from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.usage import UsageController
+from orchestrator.api.webhooks import WebhooksController
 from orchestrator.api.websocket import watch
+from orchestrator.domain.webhooks import secret_bytes
+from orchestrator.egress.guarded import Guarded
 from orchestrator.photos.gate import PROCESSES, PhotoGate
-from orchestrator.ports import Outbox, Receiver, SignedFiles
+from orchestrator.ports import Receiver, SignedFiles
 from orchestrator.programs.arguments import no_arguments
 from orchestrator.programs.observing import observed
 from orchestrator.programs.undumpable import make_undumpable
@@ -62,11 +65,14 @@ from orchestrator.services.costs import Costs
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.deliveries import Deliveries
 from orchestrator.services.direct_uploads import DirectUploads
+from orchestrator.services.hook_events import HookEvents
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
+from orchestrator.services.operator_events import OperatorEvents
 from orchestrator.services.submissions import Submissions
-from orchestrator.settings import Settings, SettingsError, load_settings, signing_bytes, variables
+from orchestrator.services.webhooks import WebhookService
+from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.telemetry import CannotObserve, logs
 from orchestrator.telemetry.analytics import open_analytics
 from orchestrator.telemetry.metrics import REGISTRY
@@ -102,6 +108,7 @@ ROUTES = (
     DeadLettersController,
     KeysController,
     UsageController,
+    WebhooksController,
     ReferenceController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
@@ -144,7 +151,13 @@ def _lifespan(settings: Settings) -> Any:
 async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]:
     processes = max(1, PROCESSES // settings.api_processes)
     gate = PhotoGate(settings.max_pixels, processes, sandbox=settings.sandbox)
-    async with open_analytics(settings.analytics) as analytics, open_adapters(settings) as adapters, gate:
+    guarded = Guarded(ports=settings.egress_ports, exceptions=settings.egress_exceptions)
+    async with (
+        open_analytics(settings.analytics) as analytics,
+        open_adapters(settings) as adapters,
+        gate,
+        guarded,
+    ):
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         clients = Clients(settings.trusted_proxies)
         plans, pricing = settings.plans, settings.pricing
@@ -153,7 +166,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
         submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference))
-        async with aclosing(submissions), _delivering(settings, adapters.outbox):
+        async with aclosing(submissions), _delivering(settings, adapters, guarded):
             yield Dependencies(
                 settings=settings,
                 plans=plans,
@@ -170,6 +183,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 gate=gate,
                 jobs=jobs,
                 usage=adapters.usage,
+                webhooks=WebhookService(adapters.endpoints, guarded),
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),
                 presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
@@ -178,21 +192,20 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
 
 
 @asynccontextmanager
-async def _delivering(settings: Settings, outbox: Outbox) -> AsyncGenerator[None]:
-    """Sends events to the operator's systems in the background, where there are any to send."""
+async def _delivering(settings: Settings, adapters: Adapters, guarded: Guarded) -> AsyncGenerator[None]:
+    """Sends events to the operator's systems and to users' endpoints in the background."""
     urls: dict[Receiver, str | None] = {"budget": settings.budget_webhook, "usage": settings.usage_webhook}
     receivers = {to: url for to, url in urls.items() if url is not None}
-    if not receivers and settings.monthly_budget is None:
-        yield
-        return
     secret = settings.events_secret
-    signing = b"" if secret is None else signing_bytes(secret.get_secret_value())
-    sending = asyncio.create_task(Deliveries(outbox, receivers, signing, settings.currency).run())
-    try:
-        yield
-    finally:
-        sending.cancel()
-        await asyncio.wait([sending])
+    signing = b"" if secret is None else secret_bytes(secret.get_secret_value())
+    hooks = HookEvents(guarded, adapters.keys, adapters.storage, settings.api_base_url, settings.url_ttl)
+    async with OperatorEvents(receivers, signing, settings.currency) as operator:
+        sending = asyncio.create_task(Deliveries(adapters.outbox, operator, hooks).run())
+        try:
+            yield
+        finally:
+            sending.cancel()
+            await asyncio.wait([sending])
 
 
 def upload_budget(settings: Settings) -> UploadBudget:

@@ -23,6 +23,7 @@ from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
 from orchestrator.services.submissions import Submissions
+from orchestrator.services.webhooks import WebhookService
 from orchestrator.settings import Settings
 
 
@@ -47,6 +48,7 @@ class Dependencies(TypedDict):
     jobs: JobService
     analysis: AnalysisService
     usage: Usage
+    webhooks: WebhookService
     monthly_budget: MonthlyBudget
     presenter: Presenter
     checks: HealthChecks

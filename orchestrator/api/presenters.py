@@ -8,7 +8,6 @@ from typing import Annotated, Literal, cast
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.job import Job, JobError, JobResult, JobState
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import Storage
@@ -70,7 +69,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 def public_error(error: JobError) -> JobError:
     """A failed job's error as clients may see it. A code of another version gets a general sentence."""
-    return JobError(code=error.code, detail=FailureCode.of(error.code).sentence or error.detail)
+    return error.public()
 
 
 class Presenter:

@@ -14,7 +14,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Send
 from orchestrator.api.errors import Problem
 from orchestrator.domain.codes import ProblemCode
 
-METHODS_WITH_BODY = ("POST", "PUT")
+METHODS_WITH_BODY = ("PATCH", "POST", "PUT")
 
 
 class Methods:

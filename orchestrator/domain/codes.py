@@ -104,6 +104,16 @@ class ProblemCode(StrEnum):
         "take a new key for each request")
     INVALID_CANCEL_AFTER = ("invalid_cancel_after", 400, "the header `Cancel-After` is no time",
         "send one such as `90s`")
+    # Webhooks, and URLs to call
+    WEBHOOK_NOT_FOUND = ("webhook_not_found", 404, "no webhook of yours has this id", "see `GET /webhooks`")
+    WEBHOOK_DISABLED = ("webhook_disabled", 409, "the webhook gets nothing now", "enable it with PATCH")
+    TOO_MANY_WEBHOOKS = ("too_many_webhooks", 409, "your key has as many webhooks as allowed", "delete one")
+    INVALID_URL = ("invalid_url", 422, "the URL is not one that the service calls: its scheme, its port or its form",
+        "see `detail`")
+    URL_NOT_ALLOWED = ("url_not_allowed", 422, "the URL leads into a private network",
+        "name an address on the internet, or ask the operator for `REROOM_EGRESS_ALLOW_CIDRS`")
+    URL_UNREACHABLE = ("url_unreachable", 422, "the URL could not be called, or did not answer with 200",
+        "open it yourself, and see `detail`")
     # Rights
     UNAUTHORIZED = ("unauthorized", 401, "no valid key, token or ticket was sent",
         "send `Authorization: Bearer rr_…` or `X-API-Key`; see [Authentication](api.md#authentication)")

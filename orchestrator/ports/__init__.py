@@ -5,6 +5,8 @@ from orchestrator.ports.errors import (
     AnotherRequest,
     BadSignature,
     DeadLetterNotFound,
+    EndpointDisabled,
+    EndpointNotFound,
     InferenceError,
     InFlight,
     JobFinished,
@@ -20,6 +22,7 @@ from orchestrator.ports.errors import (
     QueueFull,
     QuotaExceeded,
     ReservationLost,
+    TooManyEndpoints,
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
@@ -34,9 +37,11 @@ from orchestrator.ports.jobs import (
 )
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
+from orchestrator.ports.outbox import Outbox, Outcome, Outgoing, Receiver, Settled
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
-from orchestrator.ports.usage import Outbox, Outgoing, Receiver, Usage
+from orchestrator.ports.usage import Usage
+from orchestrator.ports.webhooks import Delivery, EndpointStore
 
 __all__ = [
     "ANEW",
@@ -49,6 +54,10 @@ __all__ = [
     "Begun",
     "DeadLetter",
     "DeadLetterNotFound",
+    "Delivery",
+    "EndpointDisabled",
+    "EndpointNotFound",
+    "EndpointStore",
     "InFlight",
     "Inference",
     "InferenceError",
@@ -67,6 +76,7 @@ __all__ = [
     "ObjectTooLarge",
     "OnceStore",
     "Outbox",
+    "Outcome",
     "Outgoing",
     "PortError",
     "QueueFull",
@@ -78,10 +88,12 @@ __all__ = [
     "Receiver",
     "Reservation",
     "ReservationLost",
+    "Settled",
     "SignedFiles",
     "Storage",
     "StorageStats",
     "Ticket",
+    "TooManyEndpoints",
     "Unavailable",
     "UploadLink",
     "Usage",
