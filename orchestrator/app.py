@@ -65,6 +65,7 @@ from orchestrator.services.costs import Costs
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.deliveries import Deliveries
 from orchestrator.services.direct_uploads import DirectUploads
+from orchestrator.services.fetching import PhotoFetcher
 from orchestrator.services.hook_events import HookEvents
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
@@ -165,7 +166,9 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
             store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing, analytics=analytics
         )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
-        submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference))
+        submissions = Submissions(
+            jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference), PhotoFetcher(guarded)
+        )
         async with aclosing(submissions), _delivering(settings, adapters, guarded):
             yield Dependencies(
                 settings=settings,

@@ -12,6 +12,7 @@ from litestar.openapi.spec import Operation, Parameter, RequestBody
 from orchestrator.api.preferences import PALETTE_TEXT
 from orchestrator.domain.preferences import PREFERENCES, Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
+from orchestrator.egress.urls import MAX_URL
 
 JsonSchema = dict[str, Any]
 ContentType = Literal["image/jpeg", "image/png", "image/webp"]
@@ -61,6 +62,12 @@ _ENCODED_MASK: JsonSchema = {
     "contentEncoding": "base64",
     "description": f"{_MASK_TEXT}. A JPEG, PNG or WebP in base64",
 }
+_IMAGE_URL: JsonSchema = {
+    "type": "string",
+    "format": "uri",
+    "maxLength": MAX_URL,
+    "description": "Where the photo is, on the internet. It is fetched now; at most 3 redirects are followed",
+}
 _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
     "style": {"type": "string", "enum": list(STYLES), "default": DEFAULT_STYLE},
     "preferences": _ref("Preferences"),
@@ -71,8 +78,13 @@ _COMPONENTS: dict[str, JsonSchema] = {
     "Preferences": _preferences(),
     "SubmitForm": {
         "type": "object",
-        "properties": {"file": PHOTO, **_STYLE_AND_PREFERENCES, "keep_mask": KEEP_MASK},
-        "required": ["file"],
+        "properties": {
+            "file": PHOTO,
+            "image_url": _IMAGE_URL,
+            **_STYLE_AND_PREFERENCES,
+            "keep_mask": KEEP_MASK,
+        },
+        "oneOf": [{"required": ["file"]}, {"required": ["image_url"]}],
         "additionalProperties": False,
     },
     "SubmitUpload": {
@@ -83,10 +95,11 @@ _COMPONENTS: dict[str, JsonSchema] = {
                 "maxLength": 100,
                 "description": "The key from POST /uploads, once the photo has been put by its link",
             },
+            "image_url": _IMAGE_URL,
             **_STYLE_AND_PREFERENCES,
             "keep_mask": _ENCODED_MASK,
         },
-        "required": ["key"],
+        "oneOf": [{"required": ["key"]}, {"required": ["image_url"]}],
         "additionalProperties": False,
     },
     "PhotoForm": {

@@ -48,9 +48,10 @@ class ProblemCode(StrEnum):
     UNKNOWN_STYLE = ("unknown_style", 422, "there is no such style", "take one that `detail` lists")
     INVALID_PREFERENCES = ("invalid_preferences", 422, "a preference is unknown, of a wrong type or out of its range",
         "see `field`, and [the list](api.md)")
-    MISSING_FILE = ("missing_file", 422, "neither a photo nor the key of one was sent",
+    MISSING_FILE = ("missing_file", 422, "neither a photo, nor the key or the URL of one, was sent",
         "send the photo as `file`")
-    FILE_AND_KEY = ("file_and_key", 422, "a file and a key were sent", "send one of them")
+    FILE_AND_KEY = ("file_and_key", 422, "the photo was sent in two ways: as a file, by key, by URL",
+        "send one of them")
     DUPLICATE_FIELD = ("duplicate_field", 422, "a form field came twice", "send it once")
     UNKNOWN_FIELD = ("unknown_field", 422, "there is no such form field", "see the names in `detail`")
     INVALID_UPLOAD = ("invalid_upload", (422, 400), "the body of `POST /uploads` is not as described",
