@@ -15,13 +15,13 @@ from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 from orchestrator.egress.urls import MAX_URL
 
 JsonSchema = dict[str, Any]
-ContentType = Literal["image/jpeg", "image/png", "image/webp"]
+ContentType = Literal["image/jpeg", "image/png", "image/webp", "image/heic", "image/heif", "image/avif"]
 """The media types of photos that are accepted."""
 
 BINARY: JsonSchema = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 """Bytes, in OpenAPI 3.1's notation (contentMediaType) and in the older one that generators expect (format)."""
 
-PHOTO: JsonSchema = {**BINARY, "description": "A JPEG, PNG or WebP photo of a room"}
+PHOTO: JsonSchema = {**BINARY, "description": "A JPEG, PNG, WebP, HEIC or AVIF photo of a room"}
 
 
 def _preferences() -> JsonSchema:
@@ -60,7 +60,7 @@ _ENCODED_MASK: JsonSchema = {
     "type": ["string", "null"],
     "format": "byte",
     "contentEncoding": "base64",
-    "description": f"{_MASK_TEXT}. A JPEG, PNG or WebP in base64",
+    "description": f"{_MASK_TEXT}. A JPEG, PNG, WebP, HEIC or AVIF in base64",
 }
 _IMAGE_URL: JsonSchema = {
     "type": "string",

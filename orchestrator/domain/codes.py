@@ -37,7 +37,7 @@ class ProblemCode(StrEnum):
     IMAGE_TOO_NARROW = ("image_too_narrow", 422, "the picture is much longer than wide, or wider than long",
         "crop it")
     IMAGE_TOO_SMALL = ("image_too_small", 422, "the picture has too few pixels", "send a larger one")
-    UNSUPPORTED_IMAGE = ("unsupported_image", 415, "no JPEG, PNG or WebP, or a rare kind of one",
+    UNSUPPORTED_IMAGE = ("unsupported_image", 415, "no JPEG, PNG, WebP, HEIC or AVIF, or a rare kind of one",
         "save it as an ordinary JPEG")
     BODY_TOO_LARGE = ("body_too_large", 413, "the file, or the whole body, has too many bytes",
         "send a smaller file")

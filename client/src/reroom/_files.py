@@ -13,7 +13,7 @@ from typing import BinaryIO
 from reroom._pictures import FORMATS, converted, extension, format_of
 
 Photo = str | os.PathLike[str] | bytes | BinaryIO
-"""A photo: a path, the bytes of a JPEG, PNG or WebP file, or a file opened for reading such bytes."""
+"""A photo: a path, the bytes of a JPEG, PNG, WebP, HEIC or AVIF file, or a file opened for reading such bytes."""
 
 Output = str | os.PathLike[str]
 """Where a picture is written: a file, whose extension chooses the format, or a folder."""
