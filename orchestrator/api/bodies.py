@@ -78,13 +78,8 @@ _COMPONENTS: dict[str, JsonSchema] = {
     "Preferences": _preferences(),
     "SubmitForm": {
         "type": "object",
-        "properties": {
-            "file": PHOTO,
-            "image_url": _IMAGE_URL,
-            **_STYLE_AND_PREFERENCES,
-            "keep_mask": KEEP_MASK,
-        },
-        "oneOf": [{"required": ["file"]}, {"required": ["image_url"]}],
+        "properties": {"file": PHOTO, **_STYLE_AND_PREFERENCES, "keep_mask": KEEP_MASK},
+        "required": ["file"],
         "additionalProperties": False,
     },
     "SubmitUpload": {

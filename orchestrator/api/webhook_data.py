@@ -13,7 +13,7 @@ from orchestrator.domain.webhooks import DisableReason, Endpoint, HookEvent
 from orchestrator.egress.urls import MAX_URL
 from orchestrator.ports import Delivery
 
-Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL, extra_json_schema={"format": "uri"})]
+Url = Annotated[str, Meta(max_length=MAX_URL, extra_json_schema={"format": "uri"})]
 Events = Annotated[list[HookEvent], Meta(min_length=1, max_length=10)]
 Description = Annotated[str, Meta(max_length=200)]
 

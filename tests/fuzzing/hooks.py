@@ -21,6 +21,10 @@ PHOTOS = [_photo("JPEG"), _photo("PNG")]
 schemathesis.openapi.format("binary", st.sampled_from(PHOTOS))
 schemathesis.openapi.format("byte", st.sampled_from([base64.b64encode(photo).decode() for photo in PHOTOS]))
 
+URLS = ["https://[2606:4700::1111]/hook", "http://[2606:4700::1111]:8080/?a=b", "https://1.1.1.1/"]
+"""Addresses on the internet, for which no name is resolved, and to which nothing here leads."""
+schemathesis.openapi.format("uri", st.sampled_from(URLS))
+
 
 @schemathesis.hook
 def filter_body(context: schemathesis.HookContext, body: object) -> bool:

@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
+from typing import Any
 
 import httpx2
 import pytest
@@ -160,7 +161,7 @@ async def test_the_same_request_is_done_once(api: Api, site: Pictures) -> None:
 
 
 async def test_one_way_to_give_a_photo(api: Api, site: Pictures) -> None:
-    both = {"file": photo(), **_form({"image_url": site.url("/room.jpg")})}
+    both: dict[str, Any] = {"file": photo(), **_form({"image_url": site.url("/room.jpg")})}
     problem(await api.http.post("/transform/submit", files=both), 422, "file_and_key", "image_url")
     for body, field in (
         ({"key": "a", "image_url": "b"}, "image_url"),
@@ -172,7 +173,7 @@ async def test_one_way_to_give_a_photo(api: Api, site: Pictures) -> None:
         problem(answer, 422, code, field)
     problem(await submit(api, "http://10.0.0.1/room.jpg"), 422, "url_not_allowed", "image_url")
     problem(await submit(api, "room.jpg"), 422, "invalid_url", "image_url")
-    assert json.loads((await api.http.get("/schema")).text)["components"]["schemas"]["SubmitForm"]["oneOf"]
+    assert json.loads((await api.http.get("/schema")).text)["components"]["schemas"]["SubmitUpload"]["oneOf"]
 
 
 async def test_a_slow_site_is_given_up(site: Pictures) -> None:

@@ -8,15 +8,17 @@
         client.download(job, "result.jpg")
 
 :class:`AsyncClient` is the same for asyncio. :mod:`reroom.events` has a job's events, :mod:`reroom.errors` the
-exceptions. :mod:`reroom.triton` (extra ``triton``) calls the model server directly.
+exceptions; :mod:`reroom.webhooks` checks the events of webhooks. :mod:`reroom.triton` (extra ``triton``) calls the
+model server directly.
 """
 
-from reroom import errors, events
+from reroom import errors, events, webhooks
 from reroom._async import AsyncClient
 from reroom._http import RetryPolicy
 from reroom._sync import Client
 from reroom.errors import (
     ApiError,
+    BadWebhook,
     Conflict,
     ConnectionFailed,
     Forbidden,
@@ -37,6 +39,7 @@ from reroom.models import (
     JobError,
     JobResult,
     JobStatus,
+    PhotoUrl,
     Preferences,
     ResultWarning,
     SeenObject,
@@ -48,6 +51,7 @@ __all__ = [
     "Analysis",
     "ApiError",
     "AsyncClient",
+    "BadWebhook",
     "Client",
     "Conflict",
     "ConnectionFailed",
@@ -61,6 +65,7 @@ __all__ = [
     "JobResult",
     "JobStatus",
     "NotFound",
+    "PhotoUrl",
     "Preferences",
     "ProtocolError",
     "RateLimited",
@@ -74,4 +79,5 @@ __all__ = [
     "Uploaded",
     "errors",
     "events",
+    "webhooks",
 ]

@@ -25,6 +25,7 @@ from reroom.models import (
     JobError,
     JobRef,
     JobStatus,
+    PhotoUrl,
     PreferencesLike,
     Submitted,
     Uploaded,
@@ -52,7 +53,7 @@ class _UploadOffer(msgspec.Struct):
 
 
 def submit(
-    photo: Photo | Uploaded,
+    photo: Photo | Uploaded | PhotoUrl,
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
@@ -65,6 +66,8 @@ def submit(
     files: dict[str, bytes] = {}
     if isinstance(photo, Uploaded):
         form["key"] = photo.key
+    elif isinstance(photo, PhotoUrl):
+        form["image_url"] = photo.url
     else:
         files["file"] = yield Read(photo)
     if keep_mask is not None:
@@ -168,7 +171,7 @@ def conclude(job: str, outcome: Outcome) -> JobStatus:
 
 
 def restyle(
-    photo: Photo | Uploaded,
+    photo: Photo | Uploaded | PhotoUrl,
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,

@@ -35,7 +35,16 @@ from reroom._effects import (
 from reroom._files import Output, Photo, read_photo, save
 from reroom._http import RetryPolicy
 from reroom.events import Event
-from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Submitted, Uploaded
+from reroom.models import (
+    Analysis,
+    Health,
+    JobRef,
+    JobStatus,
+    PhotoUrl,
+    PreferencesLike,
+    Submitted,
+    Uploaded,
+)
 
 OnEvent = Callable[[Event], None]
 """Is called with each event of a job."""
@@ -76,14 +85,14 @@ class Client:
 
     def submit(
         self,
-        photo: Photo | Uploaded,
+        photo: Photo | Uploaded | PhotoUrl,
         style: str = "modern",
         preferences: PreferencesLike | None = None,
         *,
         keep_mask: Photo | None = None,
         cancel_after: float | None = None,
     ) -> Submitted:
-        """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
+        """Submit a photo (path, bytes, open file, an upload, or where it is) to be restyled; returns the job's receipt.
 
         ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. The service
         cancels the job unless it has ended within ``cancel_after`` seconds, rounded up.
@@ -159,7 +168,7 @@ class Client:
 
     def restyle(
         self,
-        photo: Photo | Uploaded,
+        photo: Photo | Uploaded | PhotoUrl,
         style: str = "modern",
         preferences: PreferencesLike | None = None,
         *,

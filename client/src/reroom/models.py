@@ -130,6 +130,12 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
+class PhotoUrl(msgspec.Struct, frozen=True):
+    """Where a photo is on the internet. The service fetches it when it is submitted."""
+
+    url: str
+
+
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """The service's receipt for a job."""
 
