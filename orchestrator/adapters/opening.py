@@ -12,6 +12,7 @@ from orchestrator.adapters.redis import (
     RedisOnceStore,
     RedisOutbox,
     RedisRates,
+    RedisStyleStore,
     RedisUsage,
     open_keys,
 )
@@ -28,6 +29,7 @@ from orchestrator.ports import (
     Outbox,
     Rates,
     Storage,
+    StyleStore,
     Usage,
 )
 from orchestrator.settings import Settings, SettingsError, StoreSettings
@@ -37,6 +39,7 @@ from orchestrator.settings import Settings, SettingsError, StoreSettings
 class Adapters:
     store: JobStore
     keys: KeyStore
+    styles: StyleStore
     once: OnceStore
     storage: Storage
     inference: Inference
@@ -61,12 +64,17 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             endpoints = await entered(
                 aclosing(RedisEndpoints(settings.redis_url, prefix=settings.redis_prefix))
             )
+            styles = await entered(
+                aclosing(RedisStyleStore(settings.redis_url, prefix=settings.redis_prefix))
+            )
             keys = await entered(open_keys(settings.redis_url, settings.redis_prefix))
             inference = await entered(aclosing(TritonPool(settings.triton_urls)))
         except ValueError as error:
             raise _wrong(error) from error
         storage = await entered(open_storage(settings))
-        yield Adapters(store, keys, once, observed(storage), inference, rates, usage, outbox, endpoints)
+        yield Adapters(
+            store, keys, styles, once, observed(storage), inference, rates, usage, outbox, endpoints
+        )
 
 
 def open_jobs(settings: StoreSettings) -> AbstractAsyncContextManager[JobStore]:

@@ -18,6 +18,9 @@ JsonSchema = dict[str, Any]
 ContentType = Literal["image/jpeg", "image/png", "image/webp", "image/heic", "image/heif", "image/avif"]
 """The media types of photos that are accepted."""
 
+MOST_SUBMITTED = 20
+"""How many submissions a batch has, at most."""
+
 BINARY: JsonSchema = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 """Bytes, in OpenAPI 3.1's notation (contentMediaType) and in the older one that generators expect (format)."""
 
@@ -69,7 +72,13 @@ _IMAGE_URL: JsonSchema = {
     "description": "Where the photo is, on the internet. It is fetched now; at most 3 redirects are followed",
 }
 _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
-    "style": {"type": "string", "enum": list(STYLES), "default": DEFAULT_STYLE},
+    "style": {
+        "type": "string",
+        "format": "style",
+        "default": DEFAULT_STYLE,
+        "examples": list(STYLES),
+        "description": "A name from GET /styles, which may change while the service runs. Case does not matter",
+    },
     "preferences": _ref("Preferences"),
 }
 _JSON_PART = {"preferences": {"contentType": "application/json"}}
@@ -95,6 +104,19 @@ _COMPONENTS: dict[str, JsonSchema] = {
             "keep_mask": _ENCODED_MASK,
         },
         "oneOf": [{"required": ["key"]}, {"required": ["image_url"]}],
+        "additionalProperties": False,
+    },
+    "SubmitBatch": {
+        "type": "object",
+        "properties": {
+            "items": {
+                "type": "array",
+                "items": _ref("SubmitUpload"),
+                "minItems": 1,
+                "maxItems": MOST_SUBMITTED,
+            }
+        },
+        "required": ["items"],
         "additionalProperties": False,
     },
     "PhotoForm": {
@@ -148,3 +170,14 @@ def operation_with(content: dict[str, Any], *headers: Parameter) -> type[Operati
                 self.parameters = [*(self.parameters or ()), *headers]
 
     return WithBody
+
+
+def operation_reading(*parameters: Parameter) -> type[Operation]:
+    """The ``operation_class`` of a route without a body that reads these parameters from the request itself."""
+
+    @dataclass
+    class Reading(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = [*(self.parameters or ()), *parameters]
+
+    return Reading

@@ -11,6 +11,7 @@ from orchestrator.api.access import caller_provider
 from orchestrator.api.health import HealthChecks
 from orchestrator.api.intake import Uploads
 from orchestrator.api.limiting import Limiter
+from orchestrator.api.prefer import Waits
 from orchestrator.api.presenters import Presenter
 from orchestrator.domain.plans import Plans
 from orchestrator.photos.gate import PhotoGate
@@ -22,6 +23,7 @@ from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
+from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submissions
 from orchestrator.services.webhooks import WebhookService
 from orchestrator.settings import Settings
@@ -34,6 +36,7 @@ class Dependencies(TypedDict):
     plans: Plans
     """As they were when the API started: those that limits go by."""
     keys: KeyService
+    styles: StyleService
     limiter: Limiter
     store: JobStore
     storage: Storage
@@ -44,6 +47,7 @@ class Dependencies(TypedDict):
     once: Once
     dead_letters: DeadLetters
     submissions: Submissions
+    waits: Waits
     gate: PhotoGate
     jobs: JobService
     analysis: AnalysisService

@@ -82,6 +82,10 @@ class ProblemCode(StrEnum):
     JOB_NOT_FOUND = ("job_not_found", 404, "no job of yours has this id, or it was erased", "submit again")
     JOB_NOT_COMPLETED = ("job_not_completed", 409, "it has no picture yet, or never will",
         "read its status; it says when it is completed")
+    STYLE_NOT_FOUND = ("style_not_found", 404, "no style of yours has this name, or it has no picture",
+        "see `GET /styles`")
+    TOO_MANY_STYLES = ("too_many_styles", 409, "you have as many styles of your own as your plan allows",
+        "delete one")
     UNKNOWN_PLAN = ("unknown_plan", 409, "the service has no plan of this name", "take one that `detail` lists")
     KEY_NOT_FOUND = ("key_not_found", 404, "no API key has this id, or it was revoked", "see `GET /admin/keys`")
     JOB_FINISHED = ("job_finished", 409, "it cannot be cancelled any more", "read its result, or erase it")
@@ -115,6 +119,11 @@ class ProblemCode(StrEnum):
         "name an address on the internet, or ask the operator for `REROOM_EGRESS_ALLOW_CIDRS`")
     URL_UNREACHABLE = ("url_unreachable", 422, "the URL could not be called, or did not answer with 200",
         "open it yourself, and see `detail`")
+    INVALID_AFTER = ("invalid_after", 400, "`after` or `Last-Event-ID` is no `seq`",
+        "send the last `seq` that you have")
+    INVALID_CURSOR = ("invalid_cursor", 400, "`cursor` is not the `next` of a page", "leave it out for the first page")
+    NOTHING_TO_KEEP = ("nothing_to_keep", 409, "the job has failed or was cancelled, so it has no picture to keep",
+        "submit again")
     # Rights
     UNAUTHORIZED = ("unauthorized", 401, "no valid key, token or ticket was sent",
         "send `Authorization: Bearer rr_…` or `X-API-Key`; see [Authentication](api.md#authentication)")

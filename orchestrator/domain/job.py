@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import StyleWords
 
 
 class JobState(StrEnum):
@@ -68,7 +69,8 @@ MAX_OUTAGES = 10
 
 
 KEEP_MASK = "keep_mask"
-FEATURES = frozenset({KEEP_MASK})
+STYLE_WORDS = "style_words"
+FEATURES = frozenset({KEEP_MASK, STYLE_WORDS})
 """The abilities of this version's workers that a job's ``requires`` may name."""
 
 
@@ -111,6 +113,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the API key that submitted it (:attr:`orchestrator.domain.keys.Caller.owner`). ``""``: it was submitted
     in open mode, by the administrator, or before there were keys."""
     style: str
+    style_words: StyleWords | None = None
+    """What the style said when the job was submitted, whatever becomes of the style. None: an older version submitted
+    it, and the worker has the words of that name."""
     preferences: Preferences
     original_key: str
     mask_key: str | None = None
@@ -136,6 +141,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None
+    favourite: bool = False
+    """Whether its owner wants to keep it: neither the record nor the pictures of a completed one expire."""
     weight: float = 1.0
     """Its owner's share of the workers in relation to other owners'; above 0."""
     priority: Priority = Priority.NORMAL

@@ -14,6 +14,7 @@ from orchestrator.ports.errors import (
     KeyNotFound,
     LeaseLost,
     LinkExpired,
+    NothingToKeep,
     NotReplayed,
     ObjectExists,
     ObjectNotFound,
@@ -22,7 +23,9 @@ from orchestrator.ports.errors import (
     QueueFull,
     QuotaExceeded,
     ReservationLost,
+    StyleNotFound,
     TooManyEndpoints,
+    TooManyStyles,
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
@@ -30,16 +33,21 @@ from orchestrator.ports.jobs import (
     PHOTO_ID_SECONDS,
     DeadLetter,
     JobCount,
+    JobPage,
     JobStore,
     Lease,
+    ListPlace,
+    Place,
     QueueStats,
     Reservation,
+    Wanted,
 )
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.outbox import Outbox, Outcome, Outgoing, Receiver, Settled
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
+from orchestrator.ports.styles import StyleStore
 from orchestrator.ports.usage import Usage
 from orchestrator.ports.webhooks import Delivery, EndpointStore
 
@@ -64,13 +72,16 @@ __all__ = [
     "JobCount",
     "JobFinished",
     "JobNotFound",
+    "JobPage",
     "JobStore",
     "KeyNotFound",
     "KeyStore",
     "Lease",
     "LeaseLost",
     "LinkExpired",
+    "ListPlace",
     "NotReplayed",
+    "NothingToKeep",
     "ObjectExists",
     "ObjectNotFound",
     "ObjectTooLarge",
@@ -78,6 +89,7 @@ __all__ = [
     "Outbox",
     "Outcome",
     "Outgoing",
+    "Place",
     "PortError",
     "QueueFull",
     "QueueStats",
@@ -92,9 +104,13 @@ __all__ = [
     "SignedFiles",
     "Storage",
     "StorageStats",
+    "StyleNotFound",
+    "StyleStore",
     "Ticket",
     "TooManyEndpoints",
+    "TooManyStyles",
     "Unavailable",
     "UploadLink",
     "Usage",
+    "Wanted",
 ]

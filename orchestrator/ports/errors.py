@@ -4,6 +4,7 @@ PortError
 ├── Unavailable        the service behind the port cannot be reached now; a later try may succeed
 ├── JobNotFound        no job has that id
 ├── JobFinished        the job is in a terminal state already
+├── NothingToKeep      the job has no picture that a favourite could keep
 ├── QueueFull          the queue holds as many waiting jobs as it may
 ├── QuotaExceeded      the job would go beyond a limit of its owner's plan, or beyond the service's budget
 ├── ReservationLost    another submission has reserved the upload, or used it
@@ -11,6 +12,8 @@ PortError
 ├── EndpointNotFound   the owner has no endpoint with that id
 ├── EndpointDisabled   the endpoint gets nothing now
 ├── TooManyEndpoints   the owner has as many endpoints as allowed
+├── StyleNotFound      the owner has no style of that name
+├── TooManyStyles      the owner has as many styles as it may
 ├── InFlight           another request with this idempotency key is being done
 ├── AnotherRequest     the idempotency key was used for another request
 ├── DeadLetterNotFound no job that was given up has that id
@@ -46,6 +49,10 @@ class JobFinished(PortError):
     """The job is in a terminal state already."""
 
 
+class NothingToKeep(PortError):
+    """The job has failed or was cancelled: it has no picture that a favourite could keep."""
+
+
 class QueueFull(PortError):
     """The queue holds as many waiting jobs as it may; ``waiting`` is their number."""
 
@@ -65,6 +72,18 @@ class QuotaExceeded(PortError):
 
 class ReservationLost(PortError):
     """Another submission has reserved the upload, or used it."""
+
+
+class StyleNotFound(PortError):
+    """The owner has no style of that name."""
+
+
+class TooManyStyles(PortError):
+    """The owner has ``most`` styles already, which is as many as it may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} styles")
+        self.most = most
 
 
 class KeyNotFound(PortError):

@@ -15,14 +15,26 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from orchestrator.domain.events import EventRecord
-from orchestrator.domain.job import DEFAULT_TIER, KEEP_MASK, TERMINAL, UPLOADS, Job, JobState, Priority
+from orchestrator.domain.job import (
+    DEFAULT_TIER,
+    KEEP_MASK,
+    STYLE_WORDS,
+    TERMINAL,
+    UPLOADS,
+    Job,
+    JobState,
+    Priority,
+)
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.plans import Plans
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import STYLES, StyleWords, counted_as
 from orchestrator.domain.usage import Pricing
 from orchestrator.ports import (
     JobNotFound,
+    JobPage,
     JobStore,
+    ListPlace,
     PortError,
     QueueFull,
     QueueStats,
@@ -30,6 +42,7 @@ from orchestrator.ports import (
     Reservation,
     Storage,
     Unavailable,
+    Wanted,
 )
 from orchestrator.services.cleaning import clean, delete_pictures
 from orchestrator.services.estimates import estimated_gpu_seconds
@@ -113,13 +126,14 @@ class JobService:
         cost: float = 1.0,
         job_id: str = "",
         cancel_after: float | None = None,
+        words: StyleWords | None = None,
     ) -> JobView:
         """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
         reservation. ``preferences`` are those that :meth:`planned` gave; ``cost`` is what they cost the models, for
         estimates and for the caller's share of them.
 
         ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
-        seconds the job is cancelled, unless it has ended.
+        seconds the job is cancelled, unless it has ended. ``words`` are the style's; None: the worker has them.
 
         Raises TooManyJobs, OverLimit, ReservationLost, Unavailable. After an error, a job that was queued nevertheless
         is cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still
@@ -133,13 +147,14 @@ class JobService:
             id=job_id,
             owner=caller.owner,
             style=style,
+            style_words=words,
             preferences=preferences,
             original_key=f"{UPLOADS}{job_id}/original.jpg",
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
             cancel_after=cancel_after,
             priority=Priority(plan.priority),
             weight=plan.weight,
-            requires=[] if keep_mask is None else [KEEP_MASK],
+            requires=required(style, words, keep_mask),
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             price=self._pricing.price,
             currency=self._pricing.currency if self._pricing.price else "",
@@ -167,16 +182,25 @@ class JobService:
             if isinstance(error, QuotaExceeded):
                 raise over_limit(error, plan, now, job_seconds(stats)) from error
             raise
-        self._analytics.emit("submitted", style=style, tier=preferences.quality or DEFAULT_TIER)
+        self._analytics.emit("submitted", style=counted_as(style), tier=preferences.quality or DEFAULT_TIER)
         before = (position or 0) * stats.waiting_cost / max(1, stats.waiting)
         return self._estimated(job, position, before, stats)
 
-    async def existing(self, job_id: str, caller: Caller) -> JobView | None:
-        """The job as of now, or None when there is none. Raises Unavailable."""
-        try:
-            return await self.status(job_id, caller)
-        except JobNotFound:
-            return None
+    async def made_before(self, job_id: str, caller: Caller) -> tuple[JobView | None, str]:
+        """The job that an earlier try of a submission made, or None, and the id for one that is to be made now.
+
+        That try gave no answer, so nobody was told of its job. If it is cancelled, the try undid it itself. Raises
+        Unavailable.
+        """
+        while True:
+            try:
+                view = await self.status(job_id, caller)
+            except JobNotFound:
+                return None, job_id
+            if not (view.job.status is JobState.CANCELLED or view.job.cancel_requested):
+                return view, job_id
+            # The same for every further try, so that these find each other's jobs too.
+            job_id = hashlib.sha256(job_id.encode()).hexdigest()[: len(job_id)]
 
     async def find(self, job_id: str, caller: Caller) -> Job:
         """The job's record as of now. Raises JobNotFound, also for a job of another owner, and Unavailable."""
@@ -199,7 +223,7 @@ class JobService:
         if job.status in TERMINAL:
             self._analytics.emit(
                 "cancelled",
-                style=job.style,
+                style=counted_as(job.style),
                 tier=job.preferences.quality or DEFAULT_TIER,
                 seconds=since(job.created_at),
             )
@@ -225,6 +249,17 @@ class JobService:
         await delete_pictures(self._storage, job_id)
         await self._store.erase(job_id)
 
+    async def page(
+        self, caller: Caller, wanted: Wanted, *, after: ListPlace | None = None, limit: int
+    ) -> JobPage:
+        """Some of the caller's jobs, the newest first. Raises Unavailable."""
+        return await self._store.list_jobs(caller.owner, wanted, after=after, limit=limit)
+
+    async def set_favourite(self, job_id: str, favourite: bool, caller: Caller) -> JobView:
+        """Mark a job as one to keep, or unmark it. Raises JobNotFound, NothingToKeep, Unavailable."""
+        await self.find(job_id, caller)
+        return await self._view(await self._store.set_favourite(job_id, favourite))
+
     def events(self, job: Job, after: str) -> AsyncGenerator[EventRecord, None]:
         """The events of a job that the caller was shown; see :meth:`orchestrator.ports.JobStore.events`."""
         return self._store.events(job.id, after)
@@ -242,10 +277,8 @@ class JobService:
     async def _view(self, job: Job) -> JobView:
         if job.status in TERMINAL:
             return JobView(job=job)
-        position = before = None
-        if job.status is JobState.QUEUED:
-            position = await self._store.queue_position(job.id)
-            before = await self._store.cost_before(job.id)
+        place = await self._store.place(job.id) if job.status is JobState.QUEUED else None
+        position, before = (None, None) if place is None else (place.position, place.cost_before)
         return self._estimated(job, position, before, await self._store.stats())
 
     def _estimated(self, job: Job, position: int | None, before: float | None, stats: QueueStats) -> JobView:
@@ -267,6 +300,13 @@ class JobService:
             log.warning(
                 "job %s: it is not known whether it was queued, so its photo stays: %s", job_id, error
             )
+
+
+def required(style: str, words: StyleWords | None, keep_mask: bytes | None) -> list[str]:
+    """What a worker must be able to do for the job. Older ones have the styles of their version, and take no other
+    words."""
+    usual = words is None or (style in STYLES and words == STYLES[style].words)
+    return [*([] if keep_mask is None else [KEEP_MASK]), *([] if usual else [STYLE_WORDS])]
 
 
 def photo_digest(photo: bytes, owner: str = "") -> str:

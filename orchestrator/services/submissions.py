@@ -21,6 +21,7 @@ from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.fetching import FIELD, PhotoFetcher
 from orchestrator.services.jobs import JobService, JobView
 from orchestrator.services.once import fingerprint_of
+from orchestrator.services.styles import StyleService
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +65,11 @@ class Submissions:
         uploads: DirectUploads,
         max_bytes: int,
         costs: Costs,
+        styles: StyleService,
         fetcher: PhotoFetcher,
     ) -> None:
         self._jobs, self._gate, self._uploads, self._max_bytes = jobs, gate, uploads, max_bytes
-        self._costs, self._fetcher = costs, fetcher
+        self._costs, self._styles, self._fetcher = costs, styles, fetcher
         self._discarding: set[asyncio.Task[None]] = set()
 
     async def check_capacity(self) -> None:
@@ -85,21 +87,27 @@ class Submissions:
         """Check the photo and queue a job of the caller's. ``client`` is their address; ``count_bytes`` counts the
         bytes of a photo that was uploaded by key or is fetched. A key whose photo the gate refuses is used up as well.
 
-        Raises NotInPlan, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of ``count_bytes``, and for a
-        photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
+        Raises NotInPlan, UnknownStyle, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of
+        ``count_bytes``, and for a photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge,
+        ReservationLost.
 
         With ``begun``, the job has its id, so that another try of the same request finds it and makes no second one.
         """
-        if begun.again and (view := await self._jobs.existing(begun.id, caller)):
-            return view
+        job_id = begun.id
+        if begun.again:
+            made, job_id = await self._jobs.made_before(job_id, caller)
+            if made is not None:
+                return made
         # What a job costs depends on the quality that the plan gives it.
         preferences = self._jobs.planned(submission.style, submission.preferences, caller)
+        words = await self._styles.words(caller, submission.style)
         queue = partial(
             self._jobs.submit,
             style=submission.style,
+            words=words,
             preferences=preferences,
             caller=caller,
-            job_id=begun.id,
+            job_id=job_id,
             cancel_after=submission.cancel_after,
         )
         if not isinstance(submission.photo, str):
@@ -108,7 +116,7 @@ class Submissions:
             cost = await self._costs.cost(preferences, photo.height, photo.width)
             return await queue(photo.jpeg, keep_mask=mask, cost=cost)
         key = submission.photo
-        async with self._uploads.reserved(key, caller.owner, begun.id) as reservation:
+        async with self._uploads.reserved(key, caller.owner, job_id) as reservation:
             try:
                 data = await self._uploads.read(key, self._max_bytes, count_bytes)
                 photo = await self._gate.accept(data, client=client)

@@ -11,7 +11,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -27,6 +27,11 @@ ERASE, DOWNLOAD = ("DELETE", f"/transform/{JOB}/files"), ("GET", "/files/result.
 PICTURE = b"\xff\xd8 a picture " * 5000
 PNGS = {"depth_png": b"\x89PNG depth", "edges_png": b"\x89PNG edges"}
 CUT = "cut"
+STYLES = [
+    {"name": "modern", "title": "Modern", "rooms": ["bedroom"], "colors": ["#000000"], "custom": False, "in_plan": True,
+     "picture": {"url": "http://x/p", "made_by": "a-1", "invented_later": 1}},
+    {"name": "boho", "title": "Boho", "rooms": [], "colors": [], "custom": False, "in_plan": False, "picture": None},
+]  # fmt: skip
 QUICK = reroom.RetryPolicy(attempts=3, base=0.01, watch_seconds=0.0)
 
 
@@ -159,6 +164,17 @@ class Service:
                 return 200, {}, {"success": True, "job_id": JOB}
             case "GET", "/files/result.jpg":
                 return 200, {}, self.picture
+            case "GET", "/styles":
+                return 200, {}, {"success": True, "default": "modern", "data": STYLES}
+            case "POST", "/styles":
+                made = json.loads(self.bodies[-1])
+                return (
+                    201,
+                    {},
+                    {"success": True, "data": {**made, "picture": None, "custom": True, "in_plan": True}},
+                )
+            case "DELETE", "/styles/my-x":
+                return 200, {}, {"success": True, "name": "my-x"}
             case "GET", "/":
                 return 200, {}, {"name": "reroom", "supported_styles": ["modern", "boho"]}
             case "GET", "/health":
@@ -239,16 +255,16 @@ class Driven:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
-        return self._events if name == "events" else lambda *a, **k: self._runner.run(method(*a, **k))
+        if name in ("events", "jobs"):
+            return lambda *a, **k: self._each(method(*a, **k))
+        return lambda *a, **k: self._runner.run(method(*a, **k))
 
-    def _events(self, *args: Any, **options: Any) -> Iterator[reroom.events.Event]:
-        iterator = self._client.events(*args, **options)
-
+    def _each(self, iterator: AsyncGenerator[Any, None]) -> Iterator[Any]:
         async def following() -> Any:
             return await anext(iterator, None)
 
-        while (event := self._runner.run(following())) is not None:
-            yield event
+        while (each := self._runner.run(following())) is not None:
+            yield each
 
     def close(self) -> None:
         self._runner.run(self._client.close())

@@ -32,8 +32,9 @@ def test_stored_names_stay() -> None:
     jobs = "queue waiting delayed declined cleanup dead stats workers"
     turns = "turns hurried spent work deadlines"
     names = (
-        f"{jobs} {turns} api_keys stored outbox lanes ready: job: events: done: claim: photo: once: api_key:"
+        f"{jobs} {turns} api_keys stored outbox lanes expiring ready: job: events: done: claim: photo: once:"
     )
-    names += " ticket: rate: reserved: account: usage: lane: busy: delivery: sent: endpoint: endpoints:"
+    names += " api_key: ticket: rate: reserved: account: usage: own_styles: listed: favourites:"
+    names += " lane: busy: delivery: sent: endpoint: endpoints:"
     assert Keys.under("reroom:") == tuple(f"reroom:{name}" for name in names.split())
     assert (GROUP, PARKED) == ("workers", "parked")

@@ -35,6 +35,7 @@ from reroom.errors import (
 )
 from reroom.models import (
     Analysis,
+    BatchItem,
     Health,
     JobError,
     JobResult,
@@ -43,6 +44,8 @@ from reroom.models import (
     Preferences,
     ResultWarning,
     SeenObject,
+    Style,
+    StylePicture,
     Submitted,
     Uploaded,
 )
@@ -52,6 +55,7 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "BadWebhook",
+    "BatchItem",
     "Client",
     "Conflict",
     "ConnectionFailed",
@@ -74,6 +78,8 @@ __all__ = [
     "RetryPolicy",
     "SeenObject",
     "ServerError",
+    "Style",
+    "StylePicture",
     "Submitted",
     "Timeout",
     "Uploaded",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -15,7 +17,7 @@ from reroom._effects import ConnectFailed, Failure, Operation, Read, Save, Send
 from reroom._files import Output, Photo, content_type, wanted_format
 from reroom._http import RetryPolicy, decode, if_repeatable, if_transient, request, unless_too_slow
 from reroom._transport import is_url
-from reroom._watch import Outcome, watch
+from reroom._watch import Outcome, Way, watch
 from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound
 from reroom.models import (
     CANCELLED,
@@ -27,6 +29,7 @@ from reroom.models import (
     JobStatus,
     PhotoUrl,
     PreferencesLike,
+    Style,
     Submitted,
     Uploaded,
     job_id,
@@ -45,6 +48,14 @@ class _Index(msgspec.Struct):
     supported_styles: list[str]
 
 
+class _Styles(msgspec.Struct):
+    data: list[Style]
+
+
+class _Style(msgspec.Struct):
+    data: Style
+
+
 class _UploadOffer(msgspec.Struct):
     key: str
     url: str
@@ -58,6 +69,7 @@ def submit(
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
     cancel_after: float | None,
+    wait_seconds: float | None,
     policy: RetryPolicy,
 ) -> Operation[Submitted]:
     form = {"style": style}
@@ -76,8 +88,15 @@ def submit(
     headers = {"idempotency-key": uuid.uuid4().hex}
     if cancel_after is not None:
         headers["cancel-after"] = f"{math.ceil(cancel_after)}s"
-    effect = Send("POST", "transform/submit", headers=headers, form=form, files=files)
+    if wait_seconds is not None:
+        headers["prefer"] = f"wait={math.ceil(wait_seconds)}"
+    effect = Send(
+        "POST", "transform/submit", headers=headers, form=form, files=files, patience=wait_seconds or 0.0
+    )
     reply = yield from request(effect, policy, if_repeatable)
+    if reply.status == 200:
+        ended = decode(reply, _Status).data
+        return Submitted(job_id=ended.job_id, estimated_time=0.0, job=ended)
     return decode(reply, Submitted)
 
 
@@ -121,25 +140,46 @@ def cancel(job: JobRef, policy: RetryPolicy) -> Operation[JobStatus]:
 
 
 def erase(job: JobRef, policy: RetryPolicy) -> Operation[None]:
-    maybe_erased = False
+    return _delete(f"transform/{_segment(job)}/files", policy)
+
+
+def styles(policy: RetryPolicy) -> Operation[list[Style]]:
+    try:
+        reply = yield from request(Send("GET", "styles"), policy, if_transient)
+    except NotFound:
+        # An older service has only names.
+        reply = yield from request(Send("GET", ""), policy, if_transient)
+        return [Style(name=name, title=name) for name in decode(reply, _Index).supported_styles]
+    return decode(reply, _Styles).data
+
+
+def create_style(body: Mapping[str, Any], policy: RetryPolicy) -> Operation[Style]:
+    effect = Send("POST", "styles", msgspec.json.encode(body), {"content-type": "application/json"})
+    # The same style again is the same style.
+    reply = yield from request(effect, policy, if_transient)
+    return decode(reply, _Style).data
+
+
+def delete_style(name: str, policy: RetryPolicy) -> Operation[None]:
+    return _delete(f"styles/{quote(name, safe='')}", policy)
+
+
+def _delete(path: str, policy: RetryPolicy) -> Operation[None]:
+    """Delete what is then gone. Raises NotFound when it was not there."""
+    maybe_gone = False
 
     def retry(cause: Failure | ApiError) -> bool:
-        nonlocal maybe_erased
+        nonlocal maybe_gone
         transient = if_transient(cause)
-        maybe_erased = maybe_erased or (transient and not isinstance(cause, ConnectFailed))
+        maybe_gone = maybe_gone or (transient and not isinstance(cause, ConnectFailed))
         return transient
 
     try:
-        yield from request(Send("DELETE", f"transform/{_segment(job)}/files"), policy, retry)
+        yield from request(Send("DELETE", path), policy, retry)
     except NotFound:
-        # An earlier try erased it, and its answer was lost.
-        if not maybe_erased:
+        # An earlier try deleted it, and its answer was lost.
+        if not maybe_gone:
             raise
-
-
-def styles(policy: RetryPolicy) -> Operation[list[str]]:
-    reply = yield from request(Send("GET", ""), policy, if_transient)
-    return decode(reply, _Index).supported_styles
 
 
 def health(policy: RetryPolicy) -> Operation[Health]:
@@ -147,12 +187,18 @@ def health(policy: RetryPolicy) -> Operation[Health]:
     return decode(reply, Health)
 
 
-def follow(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[Outcome]:
-    return watch(_segment(job), after, timeout, policy)
+def follow(
+    job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy, over: Way = "websocket"
+) -> Operation[Outcome]:
+    return watch(_segment(job), after, timeout, policy, over)
 
 
-def wait(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[JobStatus]:
-    outcome = yield from follow(job, after, timeout, policy)
+def wait(
+    job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy, over: Way = "websocket"
+) -> Operation[JobStatus]:
+    if isinstance(job, Submitted) and job.job is not None and after is None:
+        return conclude(job.job_id, job.job)
+    outcome = yield from follow(job, after, timeout, policy, over)
     return conclude(job_id(job), outcome)
 
 
@@ -181,7 +227,7 @@ def restyle(
 ) -> Operation[JobStatus]:
     if out is not None:
         wanted_format(out)  # an unknown extension is refused before the work, not after it
-    job = yield from submit(photo, style, preferences, keep_mask, None, policy)
+    job = yield from submit(photo, style, preferences, keep_mask, None, None, policy)
     done = yield from wait(job, "0", timeout, policy)
     if out is not None:
         yield Save((yield from picture(_result_url(done), policy)), out, done.job_id)

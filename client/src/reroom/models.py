@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from reroom._files import write
+from reroom._files import Photo, write
 
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
@@ -144,6 +144,8 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until the result, estimated by the service."""
     websocket_url: str = ""
     status_url: str = ""
+    job: JobStatus | None = None
+    """The job, if it was waited for (``wait``) and has ended meanwhile: completed, failed or cancelled."""
 
 
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +199,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     """How many times a worker has started it."""
     error: JobError | None = None
+    favourite: bool = False
+    """Whether it is kept until it is unmarked or erased."""
     result_url: str | None = None
     result: JobResult | None = None
     """Only of a completed job."""
@@ -250,6 +254,33 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         return paths
 
 
+class StylePicture(msgspec.Struct, frozen=True, kw_only=True):
+    """A small picture of a style, which needs no key."""
+
+    url: str
+    made_by: str | None = None
+    """The release that restyled a photo; None: a drawing of the style's colours alone."""
+
+
+class Style(msgspec.Struct, frozen=True, kw_only=True):
+    """A style that can be named in a submission."""
+
+    name: str
+    title: str
+    rooms: list[str] = []
+    """The rooms that it suits best; none: any."""
+    colors: list[str] = []
+    """What it is known by, as sRGB ``#rrggbb``."""
+    picture: StylePicture | None = None
+    custom: bool = False
+    """Whether it belongs to the key."""
+    in_plan: bool = True
+    """Whether the key's plan includes it."""
+    prompt: str | None = None
+    """Of the key's own styles."""
+    negative_prompt: str | None = None
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the service, ``healthy`` or ``degraded``, and of each of its parts."""
 
@@ -265,6 +296,15 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 JobRef = str | Submitted | JobStatus
 """A job: its id, its receipt or any status of it."""
+
+
+class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several submissions: a photo (path, bytes, open file, or an upload) and how to restyle it."""
+
+    photo: Photo | Uploaded
+    style: str = "modern"
+    preferences: PreferencesLike | None = None
+
 
 PreferencesLike = Preferences | Mapping[str, Any]
 """Preferences, or a mapping, which may name some that this version does not know."""
