@@ -18,7 +18,7 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host. Raises OSError."""
 
 RESOLVE_SECONDS = 5.0
-RESOLVERS = 16
+RESOLVERS = 64
 """Threads that resolve names. They are apart from all others, so that a user's slow name servers delay only users'
 URLs."""
 

@@ -13,11 +13,13 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+import reroom
 from orchestrator.egress.guarded import Guarded
 from orchestrator.photos.gate import PhotoRejected
 from orchestrator.services.fetching import PhotoFetcher
 from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem, running_api
+from tests.support.gate.files import encoded, picture
 
 MAX_UPLOAD = 200_000
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -158,6 +160,20 @@ async def test_the_same_request_is_done_once(api: Api, site: Pictures) -> None:
     other = _form({"image_url": site.url("/lies")})
     answer = await api.http.post("/transform/submit", files=other, headers=headers)
     problem(answer, 422, "idempotency_key_reused", "idempotency-key")
+
+
+async def test_the_client_names_urls_and_uploads_heic(api: Api, site: Pictures) -> None:
+    async with reroom.AsyncClient(api.base_url) as client:
+        where = reroom.PhotoUrl(site.url("/room.jpg"))
+        submitted = await client.submit(where, "boho")
+        assert (await api.store.get(submitted.job_id)).style == "boho"
+        heic = await client.upload(encoded(picture(), "HEIF"))
+        items = [reroom.BatchItem(photo=photo) for photo in (where, heic, encoded(picture(), "AVIF"))]
+        answers = await client.submit_batch(items)
+        assert [type(answer) for answer in answers] == [reroom.Submitted] * 3, answers
+        with pytest.raises(reroom.InvalidRequest) as refused:
+            await client.submit(reroom.PhotoUrl("http://10.0.0.1/room.jpg"))
+    assert (refused.value.code, refused.value.field) == ("url_not_allowed", "image_url")
 
 
 async def test_one_way_to_give_a_photo(api: Api, site: Pictures) -> None:

@@ -299,9 +299,10 @@ JobRef = str | Submitted | JobStatus
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One of several submissions: a photo (path, bytes, open file, or an upload) and how to restyle it."""
+    """One of several submissions: a photo (path, bytes, open file, an upload, or where it is) and how to
+    restyle it."""
 
-    photo: Photo | Uploaded
+    photo: Photo | Uploaded | PhotoUrl
     style: str = "modern"
     preferences: PreferencesLike | None = None
 
