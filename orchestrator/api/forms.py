@@ -78,8 +78,13 @@ def _photo(parts: Mapping[str, bytearray]) -> bytearray | str | PhotoUrl:
 
 
 def named_photo(name: str, text: str) -> str | PhotoUrl:
-    """A photo that is not sent along: ``key`` or ``image_url`` names it."""
-    return PhotoUrl(text.strip()) if name == "image_url" else text.strip()
+    """A photo that is not sent along: ``key`` or ``image_url`` names it. Raises Problem."""
+    if name != "image_url":
+        return text.strip()
+    if len(text) > MAX_URL:
+        detail = f"the URL may have at most {MAX_URL} characters"
+        raise Problem(ProblemCode.INVALID_URL, detail, field="image_url")
+    return PhotoUrl(text.strip())
 
 
 def two_photos(names: list[str]) -> Problem:

@@ -189,6 +189,8 @@ async def test_one_way_to_give_a_photo(api: Api, site: Pictures) -> None:
         problem(answer, 422, code, field)
     problem(await submit(api, "http://10.0.0.1/room.jpg"), 422, "url_not_allowed", "image_url")
     problem(await submit(api, "room.jpg"), 422, "invalid_url", "image_url")
+    items = {"items": [{"image_url": "https://example.org/" + "a" * 2048}]}
+    problem(await api.http.post("/transform/batch", json=items), 422, "invalid_url", "items[0].image_url")
     assert json.loads((await api.http.get("/schema")).text)["components"]["schemas"]["SubmitUpload"]["oneOf"]
 
 
