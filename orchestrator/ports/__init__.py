@@ -45,6 +45,7 @@ from orchestrator.ports.jobs import (
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.outbox import Outbox, Outcome, Outgoing, Receiver, Settled
+from orchestrator.ports.pages import PageLinks
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 from orchestrator.ports.styles import StyleStore
@@ -89,6 +90,7 @@ __all__ = [
     "Outbox",
     "Outcome",
     "Outgoing",
+    "PageLinks",
     "Place",
     "PortError",
     "QueueFull",

@@ -29,6 +29,7 @@ EVERYTHING: dict[str, Any] = {
     "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a grand piano",
     "quality": "draft", "negative_prompt": "cats", "seed": 2**63 - 1, "steps": 100, "strength": 1, "guidance_scale": 0,
     "structure": 1, "solver": "ddim", "attempts": 2, "detail": 0.5, "preview_every": 5,
+    "label": True,
 }  # fmt: skip
 
 
@@ -37,7 +38,8 @@ def test_everything_said() -> None:
     assert decode_preferences(json.dumps(EVERYTHING).encode()) == Preferences(**EVERYTHING)
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
+# The label is the worker's own work.
+@pytest.mark.parametrize("name", sorted(EVERYTHING.keys() - {"label"}))
 def test_every_preference_changes_the_request_to_the_model(name: str) -> None:
     def sent(preferences: Preferences) -> RestyleRequest:
         job = Job(
@@ -93,6 +95,7 @@ REFUSED = {
     "guidance_scale": ["30.1", "-0.1", "1e400"],
     "detail": ["1.01", "-0.01"],
     "preview_every": ["101"],
+    "label": [],
     "Seed": ["1"],
     "": ["1"],
 }
