@@ -188,7 +188,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         submissions = Submissions(
             jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference), styles, fetcher
         )
-        async with aclosing(submissions), _delivering(settings, adapters, guarded):
+        async with aclosing(submissions), _delivering(settings, adapters, guarded, presenter):
             yield Dependencies(
                 settings=settings,
                 plans=plans,
@@ -217,13 +217,15 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
 
 
 @asynccontextmanager
-async def _delivering(settings: Settings, adapters: Adapters, guarded: Guarded) -> AsyncGenerator[None]:
+async def _delivering(
+    settings: Settings, adapters: Adapters, guarded: Guarded, presenter: Presenter
+) -> AsyncGenerator[None]:
     """Sends events to the operator's systems and to users' endpoints in the background."""
     urls: dict[Receiver, str | None] = {"budget": settings.budget_webhook, "usage": settings.usage_webhook}
     receivers = {to: url for to, url in urls.items() if url is not None}
     secret = settings.events_secret
     signing = b"" if secret is None else secret_bytes(secret.get_secret_value())
-    hooks = HookEvents(guarded, adapters.keys, adapters.storage, settings.api_base_url, settings.url_ttl)
+    hooks = HookEvents(guarded, adapters.keys, presenter.result, settings.api_base_url)
     async with OperatorEvents(receivers, signing, settings.currency) as operator:
         sending = asyncio.create_task(Deliveries(adapters.outbox, operator, hooks).run())
         try:

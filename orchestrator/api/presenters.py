@@ -105,7 +105,7 @@ class Presenter:
 
     async def status(self, view: JobView) -> StatusData:
         job = view.job
-        result = await self._result(job, job.result) if job.result else UNSET
+        result = await self.result(job, job.result) if job.result else UNSET
         return StatusData(
             job_id=job.id,
             status=job.status,
@@ -141,7 +141,8 @@ class Presenter:
         lasts = max(self._page_ttl, FAVOURITE_PAGE_SECONDS) if job.favourite else self._page_ttl
         return self._pages.page_url(job.id, int(job.updated_at) + lasts)
 
-    async def _result(self, job: Job, result: JobResult) -> ResultData:
+    async def result(self, job: Job, result: JobResult) -> ResultData:
+        """The result of a completed job, with links that are signed now."""
         keys = (result.transformed_key, result.thumbnail_key, job.original_key)
         transformed, thumbnail, original = [await self._storage.url(key, self._url_ttl) for key in keys]
         return ResultData(

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
-from orchestrator.domain.job import JobError, JobResult
+from orchestrator.domain.job import Job, JobError, JobResult, JobState
+from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.webhooks import TEST, DisableReason, Endpoint, signed
 from orchestrator.egress.guarded import Guarded, NotAllowed, Unreachable
 from orchestrator.egress.urls import BadUrl
-from orchestrator.ports import KeyNotFound, KeyStore, Outcome, Outgoing, Storage
+from orchestrator.ports import KeyNotFound, KeyStore, Outcome, Outgoing
 from orchestrator.services.deliveries import ANSWER_SECONDS, retry_after, rfc3339
 
 GONE = 410
 
 
+ShowResult = Callable[[Job, JobResult], Awaitable[object]]
+"""Makes what clients see of a job's result. Raises Unavailable."""
+
+
 class HookEvents:
-    """Sends them, signed. ``base_url`` is where clients reach the API; the links to pictures work for ``url_ttl``
-    seconds. An endpoint may take ``patience`` seconds to answer."""
+    """Sends them, signed. ``base_url`` is where clients reach the API. An endpoint may take ``patience`` seconds to
+    answer."""
 
     def __init__(
         self,
         guarded: Guarded,
         keys: KeyStore,
-        storage: Storage,
+        show_result: ShowResult,
         base_url: str,
-        url_ttl: int,
         patience: float = ANSWER_SECONDS,
     ) -> None:
-        self._guarded, self._keys, self._storage = guarded, keys, storage
-        self._base_url, self._url_ttl, self._patience = base_url, url_ttl, patience
+        self._guarded, self._keys, self._show_result = guarded, keys, show_result
+        self._base_url, self._patience = base_url, patience
 
     async def send(self, event: Outgoing) -> Outcome:
         endpoint = event.endpoint
@@ -74,29 +78,34 @@ class HookEvents:
 
     async def _body(self, event: Outgoing) -> dict[str, Any]:
         """The event as its receiver gets it: the same for every try, but for the links, which are signed anew."""
-        data = {"message": "a test"} if event.kind == TEST else await self._job(event.fields)
+        data = {"message": "a test"} if event.kind == TEST else await self._job(event)
         return {"type": event.kind, "timestamp": rfc3339(event.written), "data": data}
 
-    async def _job(self, fields: Mapping[str, str]) -> dict[str, Any]:
-        job_id = fields["job"]
+    async def _job(self, event: Outgoing) -> dict[str, Any]:
+        fields = event.fields
+        job = Job(
+            id=fields["job"],
+            style=fields["style"],
+            preferences=Preferences(),
+            original_key=fields["original_key"],
+            created_at=float(fields["created_at"]),
+            updated_at=event.written,
+            status=JobState(fields["status"]),
+            attempts=int(fields.get("attempts", "0")),
+        )
         data: dict[str, Any] = {
-            "job_id": job_id,
-            "status": fields["status"],
-            "style": fields["style"],
-            "created_at": rfc3339(float(fields["created_at"])),
-            "attempts": int(fields.get("attempts", "0")),
-            "status_url": f"{self._base_url}/transform/status/{job_id}",
+            "job_id": job.id,
+            "status": job.status,
+            "style": job.style,
+            "created_at": rfc3339(job.created_at),
+            "attempts": job.attempts,
+            "status_url": f"{self._base_url}/transform/status/{job.id}",
         }
         if "error" in fields:
             data["error"] = msgspec.json.decode(fields["error"], type=JobError).public()
         if "result" in fields:
             result = msgspec.json.decode(fields["result"], type=JobResult)
-            data["result"] = {
-                "transformed_url": await self._storage.url(result.transformed_key, self._url_ttl),
-                "thumbnail_url": await self._storage.url(result.thumbnail_key, self._url_ttl),
-                "original_url": await self._storage.url(fields["original_key"], self._url_ttl),
-                "metadata": result.metadata,
-            }
+            data["result"] = await self._show_result(job, result)
         return data
 
 

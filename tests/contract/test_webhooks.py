@@ -13,6 +13,7 @@ import pytest
 from orchestrator.adapters.redis import RedisEndpoints, RedisJobStore, RedisKeyStore, RedisOutbox
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
+from orchestrator.api.presenters import Presenter
 from orchestrator.domain.events import Cancelled, Completed, Failed
 from orchestrator.domain.job import JobError, JobResult
 from orchestrator.domain.keys import ADMINISTRATOR, Caller, Scope, caller_of
@@ -43,8 +44,9 @@ class Bench:
         self.key_store = RedisKeyStore(server.url, prefix=prefix)
         self.keys = KeyService(self.key_store)
         self.hooks = WebhookService(self.endpoints, guarded)
-        storage = LocalStorage(folder, UrlSigner(b"k" * 32, "http://here"))
-        self.sender = HookEvents(guarded, self.key_store, storage, "http://here", 60, patience=0.5)
+        signer = UrlSigner(b"k" * 32, "http://here")
+        presenter = Presenter(LocalStorage(folder, signer), "http://here", 60, signer, 60)
+        self.sender = HookEvents(guarded, self.key_store, presenter.result, "http://here", patience=0.5)
         self.caller = Caller(owner="", scopes=frozenset())
 
     async def key(self) -> Caller:
@@ -128,6 +130,7 @@ async def test_the_ends_of_jobs_are_told(bench: Bench, receiver: HookReceiver) -
     assert by_job[done]["type"] == "job.completed"
     result = by_job[done]["data"]["result"]
     assert result["metadata"] == {"seed": 7}
+    assert result["page_url"].startswith("http://here/pages/")
     assert result["transformed_url"].startswith("http://here/files/t.jpg?")
     assert by_job[failed]["data"]["error"]["detail"].startswith("A part of the service"), "no addresses"
     assert (by_job[waiting.id]["type"], by_job[waiting.id]["data"]["status"]) == (

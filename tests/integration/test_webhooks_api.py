@@ -54,8 +54,9 @@ async def test_a_webhook_from_its_making_to_its_end(
         await receiver.until("/x", 2)
         told = receiver.events["/x"][1]
         assert (told["type"], told["data"]["job_id"]) == ("job.completed", job_id)
-        assert told["data"]["result"]["original_url"].startswith(api.base_url)
         status = (await api.http.get(told["data"]["status_url"])).json()["data"]
+        assert set(told["data"]["result"]) == set(status["result"])
+        assert told["data"]["result"]["original_url"].startswith(api.base_url)
         shared = {"job_id", "status", "style", "attempts"}
         assert {name: told["data"][name] for name in shared} == {name: status[name] for name in shared}
         receiver.verify(secret)
