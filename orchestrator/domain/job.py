@@ -90,6 +90,10 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
     """A FailureCode, or a code of another version of the workers."""
     detail: str
 
+    def public(self) -> JobError:
+        """As clients may see it. A code of another version gets a general sentence."""
+        return JobError(code=self.code, detail=FailureCode.of(self.code).sentence or self.detail)
+
 
 PICTURES = 2
 """How many pictures a completed job has stored beside what was submitted, without a labelled one."""

@@ -46,6 +46,7 @@ from reroom.models import (
     Health,
     JobRef,
     JobStatus,
+    PhotoUrl,
     PreferencesLike,
     Style,
     Submitted,
@@ -91,7 +92,7 @@ class AsyncClient:
 
     async def submit(
         self,
-        photo: Photo | Uploaded,
+        photo: Photo | Uploaded | PhotoUrl,
         style: str = "modern",
         preferences: PreferencesLike | None = None,
         *,
@@ -101,7 +102,7 @@ class AsyncClient:
         styles: Sequence[str] = (),
         variations: int = 1,
     ) -> Submitted:
-        """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
+        """Submit a photo (path, bytes, open file, an upload, or where it is) to be restyled; returns the job's receipt.
 
         ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. The service
         cancels the job unless it has ended within ``cancel_after`` seconds, rounded up. With ``wait`` it answers when
@@ -262,7 +263,7 @@ class AsyncClient:
 
     async def restyle(
         self,
-        photo: Photo | Uploaded,
+        photo: Photo | Uploaded | PhotoUrl,
         style: str = "modern",
         preferences: PreferencesLike | None = None,
         *,

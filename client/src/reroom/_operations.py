@@ -28,6 +28,7 @@ from reroom.models import (
     JobError,
     JobRef,
     JobStatus,
+    PhotoUrl,
     PreferencesLike,
     Style,
     Submitted,
@@ -66,7 +67,7 @@ class _UploadOffer(msgspec.Struct):
 
 
 def submit(
-    photo: Photo | Uploaded,
+    photo: Photo | Uploaded | PhotoUrl,
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
@@ -85,6 +86,8 @@ def submit(
     files: dict[str, bytes] = {}
     if isinstance(photo, Uploaded):
         form["key"] = photo.key
+    elif isinstance(photo, PhotoUrl):
+        form["image_url"] = photo.url
     else:
         files["file"] = yield Read(photo)
     if keep_mask is not None:
@@ -223,7 +226,7 @@ def conclude(job: str, outcome: Outcome) -> JobStatus:
 
 
 def restyle(
-    photo: Photo | Uploaded,
+    photo: Photo | Uploaded | PhotoUrl,
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,

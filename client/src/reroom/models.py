@@ -136,6 +136,12 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
+class PhotoUrl(msgspec.Struct, frozen=True):
+    """Where a photo is on the internet. The service fetches it when it is submitted."""
+
+    url: str
+
+
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """A picture of several that will be made of one photo: a job of its own, a child."""
 
@@ -338,9 +344,10 @@ JobRef = str | Submitted | JobStatus
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One of several submissions: a photo (path, bytes, open file, or an upload) and how to restyle it."""
+    """One of several submissions: a photo (path, bytes, open file, an upload, or where it is) and how to
+    restyle it."""
 
-    photo: Photo | Uploaded
+    photo: Photo | Uploaded | PhotoUrl
     style: str = "modern"
     preferences: PreferencesLike | None = None
 

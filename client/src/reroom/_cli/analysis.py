@@ -24,8 +24,8 @@ from reroom.models import Analysis, SeenObject
 def analyze(client: Client, photo: Path, output: Path | None, as_json: bool) -> None:
     """Show what is in PHOTO: type of room, objects, depth and edges.
 
-    PHOTO is a JPEG, PNG or WebP file. With --json, boxes are [x0, y0, x1, y1] in 0..1 of the photo, and the pictures
-    are PNG files in base64, or their paths with --output.
+    PHOTO is a JPEG, PNG, WebP, HEIC or AVIF file. With --json, boxes are [x0, y0, x1, y1] in 0..1 of the photo, and
+    the pictures are PNG files in base64, or their paths with --output.
     """
     if output and not output.parent.is_dir():
         raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")

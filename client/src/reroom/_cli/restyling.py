@@ -79,8 +79,8 @@ def restyle(
 ) -> None:
     """Restyle each PHOTO and save the result.
 
-    PHOTO is a JPEG, PNG or WebP file. Progress and warnings go to stderr. Ctrl-C cancels the jobs. After --timeout a
-    job goes on: `reroom status`, `watch` and `download` take its id.
+    PHOTO is a JPEG, PNG, WebP, HEIC or AVIF file. Progress and warnings go to stderr. Ctrl-C cancels the jobs. After
+    --timeout a job goes on: `reroom status`, `watch` and `download` take its id.
     """
     if keep_mask is not None and len(photos) > 1:
         raise click.UsageError("--keep-mask goes with one PHOTO.")
