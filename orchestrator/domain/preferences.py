@@ -16,11 +16,19 @@ MAX_STEPS = 100
 MIN_STRENGTH = 1 / MAX_STEPS
 """One step of MAX_STEPS. The model always runs at least one, so less would change nothing."""
 MAX_COLOURS, MAX_COLOUR_LENGTH = 8, 40
+MAX_AREAS, MAX_NAME_LENGTH = 32, 60
 
 Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 """The solvers that ``restyle`` has tables for. A release may support fewer and refuses the others."""
 Quality = Literal["draft", "standard", "best"]
 Colour = Annotated[str, Meta(max_length=MAX_COLOUR_LENGTH)]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+Box = Annotated[
+    list[Annotated[float, Meta(ge=0, le=1)]],
+    Meta(min_length=4, max_length=4, description="[x0, y0, x1, y1] in 0..1 of the photo, from its top left"),
+]
+Area = Name | Box
+"""A part of the photo: the name of something that the models see in it, or a box."""
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,6 +45,22 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "effect where the models do so anyway"
         ),
     ] = False
+    keep: Annotated[
+        list[Area],
+        Meta(
+            max_length=MAX_AREAS,
+            description="What stays as photographed: labels of what the models see (window, sofa: all of them), names "
+            "of single objects as POST /analyze tells them (couch#2), or boxes [x0, y0, x1, y1] in 0..1 of the photo",
+        ),
+    ] = []
+    change: Annotated[
+        list[Area],
+        Meta(
+            max_length=MAX_AREAS,
+            description="Only this is restyled, named as for keep; everything else stays as photographed, and so does "
+            "what keep names",
+        ),
+    ] = []
     color_palette: Annotated[
         list[Colour],
         Meta(

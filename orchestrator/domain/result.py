@@ -18,8 +18,32 @@ Box = Annotated[
 
 class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
     label: str
+    name: (
+        Annotated[
+            str,
+            Meta(
+                description="Its own, such as couch#2: what keep and change may name; absent from older models"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     score: Annotated[float, Meta(ge=0, le=1)]
     box: Box
+
+
+class SelectedObject(msgspec.Struct, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(description="An object's, a kind of thing such as wall, or box")]
+    by: Annotated[str, Meta(description="What its part of the mask follows: its outline, or its box")]
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """What stayed of the photo."""
+
+    share: Annotated[Score, Meta(description="Of the photo's pixels")]
+    kept: list[SelectedObject] = []
+    changed: Annotated[
+        list[SelectedObject], Meta(description="All that was restyled, where change named it")
+    ] = []
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,6 +79,13 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     room_type: str | UnsetType = UNSET
     room_confidence: Score | UnsetType | None = UNSET
     objects: list[SeenObject] | UnsetType = UNSET
+    selection: (
+        Annotated[
+            Selection,
+            Meta(description="What stayed as photographed; absent where the whole photo was restyled"),
+        ]
+        | UnsetType
+    ) = UNSET
     seed: Annotated[int, Meta(ge=0, description="Repeats the picture when given again")] | UnsetType = UNSET
     palette: (
         Annotated[

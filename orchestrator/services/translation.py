@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
 import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
 from orchestrator.domain import events
 from orchestrator.domain.job import MESSAGES, TERMINAL, Job, JobState
-from orchestrator.domain.preferences import Preferences
-from orchestrator.domain.result import Quality, ResultMetadata, ResultWarning, SeenObject
+from orchestrator.domain.preferences import Area, Preferences
+from orchestrator.domain.result import Quality, ResultMetadata, ResultWarning, SeenObject, Selection
 from orchestrator.domain.styles import Style
 from orchestrator.domain.usage import MICROS, cost_micros
 from reroom import triton
@@ -54,6 +55,10 @@ def request(
         attempts=preferences.attempts,
         detail=preferences.detail,
         keep_mask=keep_mask,
+        keep=_names(preferences.keep),
+        keep_boxes=_boxes(preferences.keep),
+        change=_names(preferences.change),
+        change_boxes=_boxes(preferences.change),
         preview_every=preferences.preview_every,
         photo_id=photo_id,
     )
@@ -67,6 +72,14 @@ def max_strength(preferences: Preferences) -> float | None:
 def _is_bounded(preferences: Preferences) -> bool:
     """Whether keep_furniture limits the strength: the user set it and gave no strength."""
     return preferences.keep_furniture and preferences.strength is None
+
+
+def _names(areas: list[Area]) -> tuple[str, ...]:
+    return tuple(area for area in areas if isinstance(area, str))
+
+
+def _boxes(areas: list[Area]) -> tuple[tuple[float, float, float, float], ...]:
+    return tuple((area[0], area[1], area[2], area[3]) for area in areas if not isinstance(area, str))
 
 
 def _parts(*parts: str) -> tuple[str, ...]:
@@ -162,7 +175,11 @@ def metadata(
         quality=Quality(**{name: result.quality[name] for name in measures if name in result.quality}),
         room_type=progress.room_type,
         room_confidence=progress.room_confidence,
-        objects=[SeenObject(label=o["label"], score=o["score"], box=o["box"]) for o in progress.objects],
+        objects=[
+            SeenObject(label=o["label"], name=o.get("name", UNSET), score=o["score"], box=o["box"])
+            for o in progress.objects
+        ],
+        selection=UNSET if result.selection is None else msgspec.convert(result.selection, Selection),
         seed=result.seed,
         palette=result.palette,
         strength=result.strength,

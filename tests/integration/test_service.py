@@ -14,7 +14,7 @@ from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from orchestrator.photos.decoder.picture import normalise
-from reroom import Client, JobResult, JobStatus, NotFound, events
+from reroom import Client, JobFailed, JobResult, JobStatus, NotFound, events
 from reroom.events import Event, seq_key
 from tests.support.generated_client import GeneratedClient
 from tests.support.releases import read_document
@@ -181,6 +181,23 @@ def test_what_a_mask_keeps_is_the_photos(client: Client, tmp_path: Path) -> None
     middle = result.shape[1] // 2
     assert change[: middle - 16].mean() < 6
     assert change[middle + 16 :].mean() > 20
+
+
+def test_an_object_of_an_analysis_can_be_kept_by_its_name(client: Client) -> None:
+    """Over every hop: an analysis names what it sees, a job keeps one of it, and its metadata says so."""
+    upload = photo(480, 640, "JPEG")
+    seen = client.analyze(upload).objects[0]
+    assert seen.name == f"{seen.label}#1"
+    facts = result_of(
+        client.restyle(upload, "boho", {"steps": 2, "keep": [seen.name]}, timeout=SECONDS)
+    ).metadata
+    assert facts["selection"]["kept"] == [{"name": seen.name, "by": "box"}]
+    left, top, right, bottom = seen.box
+    assert facts["selection"]["share"] == pytest.approx((right - left) * (bottom - top), abs=0.02)
+    assert facts["objects"][0]["name"] == seen.name
+
+    with pytest.raises(JobFailed, match="'unicorn' is nothing that these models know"):
+        client.restyle(upload, "boho", {"steps": 2, "keep": ["unicorn"]}, timeout=SECONDS)
 
 
 def test_one_call_restyles_and_warns(client: Client, tmp_path: Path) -> None:

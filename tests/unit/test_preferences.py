@@ -26,6 +26,7 @@ def test_nothing_said_means_the_defaults() -> None:
 
 
 EVERYTHING: dict[str, Any] = {
+    "keep": ["sofa", [0.1, 0, 0.5, 1]], "change": ["wall"],
     "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a grand piano",
     "quality": "draft", "negative_prompt": "cats", "seed": 2**63 - 1, "steps": 100, "strength": 1, "guidance_scale": 0,
     "structure": 1, "solver": "ddim", "attempts": 2, "detail": 0.5, "preview_every": 5,
@@ -84,6 +85,16 @@ def test_too_large_a_number_is_called_so() -> None:
 
 REFUSED = {
     "keep_furniture": ['"yes"', "1", "1.0"],
+    "keep": [
+        '"sofa"',
+        "[7]",
+        '[""]',
+        "[[0,0,1]]",
+        "[[0,0,1,1.01]]",
+        '[["a",0,1,1]]',
+        "[" + '"x",' * 32 + '"x"]',
+    ],
+    "change": ["[[0,0,1,-0.1]]"],
     "color_palette": ["7", "[7]", '["a","a","a","a","a","a","a","a","a"]', '"' + "x" * 41 + '"'],
     "prompt": ['"' + "x" * 1001 + '"', "[]"],
     "negative_prompt": ["{}"],

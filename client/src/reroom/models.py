@@ -23,6 +23,9 @@ TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
 
 
 _Fraction = Annotated[float, Meta(ge=0, le=1)]
+_Box = Annotated[list[_Fraction], Meta(min_length=4, max_length=4)]
+_Area = Annotated[str, Meta(min_length=1, max_length=60)] | _Box
+_Areas = Annotated[list[_Area], Meta(max_length=32)]
 _Guidance = Annotated[float, Meta(ge=0, le=30)]
 _Prompt = Annotated[str, Meta(max_length=1000)]
 _Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -47,6 +50,16 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "its colour; no effect where the service does so anyway."
         ),
     ] = False
+    keep: Annotated[
+        _Areas,
+        Meta(
+            description="What stays as photographed: things that the detector sees (window, sofa: all of them), one "
+            "of its objects (couch#2, as analyze names them), or a box (left,top,right,bottom in shares of the photo)."
+        ),
+    ] = []
+    change: Annotated[
+        _Areas, Meta(description="Only this is restyled, named as for keep; everything else stays.")
+    ] = []
     color_palette: Annotated[
         list[Annotated[str, Meta(max_length=40)]],
         Meta(
@@ -209,6 +222,8 @@ class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
     """0 … 1."""
     box: tuple[float, float, float, float]
     """x0, y0, x1, y1 in 0 … 1 of the photo, from its top left."""
+    name: str = ""
+    """Its own, such as ``couch#2``, for ``keep`` and ``change``; "" from services that do not name objects."""
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,6 +45,15 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """0 … 1, in place of ``control_scale``: multiplies the server's default weights by 0 … 2."""
     keep_mask: NDArray[np.uint8] | None = None
     """[H, W] like the photo; pixels > 127 stay as photographed."""
+    keep: tuple[str, ...] = ()
+    """What stays as photographed: labels of what the detector sees (``couch``, ``windows``; all of them), or names of
+    single objects (``couch#2``), as analyses tell them."""
+    keep_boxes: tuple[tuple[float, float, float, float], ...] = ()
+    """Boxes that stay: x0, y0, x1, y1 in 0 … 1 of the photo, from its top left."""
+    change: tuple[str, ...] = ()
+    """Only this is restyled, named as in ``keep``; what ``keep`` names stays within it too."""
+    change_boxes: tuple[tuple[float, float, float, float], ...] = ()
+    """Boxes that are restyled, as ``change``."""
     preview_every: int = 0
     """A preview every so many steps; 0 = none."""
     attempts: int = 1
@@ -69,7 +78,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="st
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="analysis"):
-    """What was found in the photo of a restyle: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
+    """What was found in the photo of a restyle: ``objects`` = [{label, name, score, box: [x0, y0, x1, y1] in 0..1}].
+    Models of older versions send no ``name``."""
 
     objects: list[dict[str, Any]]
     room_type: str
@@ -117,6 +127,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The strength that was used; None from models that do not send it."""
     tier: str | None = None
     """The quality by which it was made: draft, standard or best. None from models that make one kind of picture."""
+    selection: dict[str, Any] | None = None
+    """What was kept of the photo: {share: of its pixels, kept, changed: [{name, by}]}, where ``by`` says what the mask
+    of an object follows: its outline or its box. None where nothing was kept, and from models that do not send it."""
     reused: list[str] = []
     """What was not computed, because the server had it of an earlier request with the same photo and ``photo_id``:
     depth, edges, objects, text, …"""
@@ -130,7 +143,7 @@ class PhotoAnalysis(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     edges: NDArray[np.uint8]
     """[H, W], 0 or 255."""
     objects: list[dict[str, Any]]
-    """[{label, score, box}], score 0 … 1, box = [x0, y0, x1, y1] in 0 … 1 of the photo."""
+    """[{label, name, score, box}], score 0 … 1, box = [x0, y0, x1, y1] in 0 … 1 of the photo."""
     room_type: str
     """"unknown" when the photo does not show clearly enough what room it is."""
     room_confidence: float

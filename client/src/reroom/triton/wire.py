@@ -41,6 +41,10 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("control_scale", np.float32, "FP32"),
     ("structure", np.float32, "FP32"),
     ("keep_mask", np.uint8, "UINT8"),
+    ("keep", np.object_, "BYTES"),
+    ("keep_boxes", np.float32, "FP32"),
+    ("change", np.object_, "BYTES"),
+    ("change_boxes", np.float32, "FP32"),
     ("preview_every", np.int32, "INT32"),
     ("attempts", np.int32, "INT32"),
     ("detail", np.float32, "FP32"),
@@ -65,6 +69,7 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     palette: list[str] | None = None
     strength: float | None = None
     tier: str | None = None
+    selection: dict[str, Any] | None = None
     reused: list[str] = []
 
 

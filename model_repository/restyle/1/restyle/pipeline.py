@@ -6,6 +6,8 @@ the work.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from restyle.stages.finish import deliver, finish
 from restyle.stages.measure import MeasuredPicture, measure
 from restyle.stages.preview import preview
 from restyle.stages.see import SeenPhoto, analysis_of, see
+from restyle.stages.select import Selection, select
 
 STRONGER = 1.4
 """Factor on the control scales of a second attempt."""
@@ -49,6 +52,8 @@ class Restyler:
         sparing = Reusing(self.models, self.kept, request.photo_id, self.release.name)
         seen = await see(request.image, self.release, sparing)
         yield await analysis_of(seen, self.release, GENERATING)
+        selection = await select(request, seen, self.release, sparing)
+        request = replace(request, keep_mask=selection.keep_mask)
         clock.enter("generating")
         yield Stage("generating", GENERATING)
         conditioning = await condition(request, seen, self.release, self.prompts, sparing)
@@ -68,7 +73,9 @@ class Restyler:
         clock.enter("finishing")
         pixels = await asyncio.to_thread(deliver, request, seen, best.picture)
         clock.enter("")
-        yield self._result(request, conditioning, table, pixels, best.quality, attempt, sparing.reused, clock)
+        yield self._result(
+            request, selection, conditioning, table, pixels, best.quality, attempt, sparing.reused, clock
+        )
 
     async def _attempt(
         self,
@@ -103,6 +110,7 @@ class Restyler:
     def _result(
         self,
         request: Request,
+        selection: Selection,
         conditioning: Conditioning,
         table: Table,
         pixels: Floats,
@@ -118,7 +126,7 @@ class Restyler:
             quality=quality,
             attempts=attempts,
             prompt_truncated=bool(cuts or negative_cuts),
-            warnings=result_warnings(request, cuts, negative_cuts, table),
+            warnings=result_warnings(request, cuts, negative_cuts, table, selection.unseen),
             timings=clock.timings,
             release=self.release.name,
             solver=request.solver,
@@ -126,8 +134,17 @@ class Restyler:
             strength=round(request.strength, 6),
             palette=request.palette,
             tier=request.tier.quality,
+            selection=_described(selection),
             reused=reused,
         )
+
+
+def _described(selection: Selection) -> dict[str, Any] | None:
+    """For the result; see :class:`restyle.events.Result`."""
+    if selection.keep_mask is None:
+        return None
+    kept, changed = ([asdict(each) for each in objects] for objects in (selection.kept, selection.changed))
+    return {"share": selection.share, "kept": kept, "changed": changed}
 
 
 def _span(attempt: int, attempts: int) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,18 @@ MAX_LATENT = 1e4
 MAX_PARTS, MAX_PROMPT = 8, 4000
 MAX_COLOURS, MAX_PALETTE = 8, 400
 MAX_PHOTO_ID = 100
+MAX_AREAS, MAX_NAME = 32, 2000
 MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
 
 Number = TypeVar("Number", int, float, bool)
 Values = dict[str, Any]
 """The tensors of a request by name: arrays, and tuples of str for strings. Optional ones may be missing."""
+
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in 0..1 of the photo, from its top left."""
+Area: TypeAlias = str | Box
+"""A part of the photo: the name of something in it (see :mod:`restyle.names`), or a box."""
 
 
 class InvalidRequest(ValueError):
@@ -47,6 +54,10 @@ class Request:
     strength: float
     control_scale: tuple[float, float]
     keep_mask: NDArray[np.uint8] | None
+    keep: tuple[Area, ...]
+    """What stays as photographed beside what ``keep_mask`` keeps."""
+    change: tuple[Area, ...]
+    """() = everything that is not kept is restyled; otherwise only this."""
     preview_every: int
     attempts: int
     detail: float
@@ -108,6 +119,8 @@ def parse_request(values: Values, release: Release) -> Request:
         strength=_strength(values, defaults.strength),
         control_scale=_control_scale(values, defaults.control_scale),
         keep_mask=values.get("keep_mask"),
+        keep=_areas(values, "keep"),
+        change=_areas(values, "change"),
         preview_every=_number(values, "preview_every", int, 0),
         attempts=_number(values, "attempts", int, 1),
         detail=_number(values, "detail", float, defaults.detail),
@@ -141,6 +154,24 @@ def _words(values: Values, name: str, most: int, longest: int) -> tuple[str, ...
     if length > longest:
         raise InvalidRequest(f"{name} must be at most {longest} characters, not {length}")
     return words
+
+
+def _areas(values: Values, name: str) -> tuple[Area, ...]:
+    """The names in the input ``name`` and the boxes in ``name``_boxes. Raises InvalidRequest."""
+    words = tuple(filter(None, map(str.strip, _words(values, name, MAX_AREAS, MAX_NAME))))
+    boxes = values.get(f"{name}_boxes", np.zeros((0, 4), np.float32))
+    if len(boxes) > MAX_AREAS:
+        raise InvalidRequest(f"{name}_boxes must be at most {MAX_AREAS} boxes, not {len(boxes)}")
+    if not ((boxes >= 0.0) & (boxes <= 1.0)).all():  # also false for NaN
+        raise InvalidRequest(
+            f"{name}_boxes must be 0 to 1: left, top, right and bottom in shares of the photo"
+        )
+    return (*words, *(_box(box) for box in boxes))
+
+
+def _box(box: NDArray[np.float32]) -> Box:
+    left, top, right, bottom = map(float, box)
+    return left, top, right, bottom
 
 
 def _photo_id(values: Values) -> str:

@@ -12,13 +12,22 @@ QUOTED = 40
 
 
 def result_warnings(
-    request: Request, prompt: Sequence[Cut], negative_prompt: Sequence[Cut], table: Table
+    request: Request,
+    prompt: Sequence[Cut],
+    negative_prompt: Sequence[Cut],
+    table: Table,
+    unseen: Sequence[str] = (),
 ) -> list[ResultWarning]:
-    """The warnings for a finished request: cuts of its prompts, and inputs that did not do what they say."""
+    """The warnings for a finished request: cuts of its prompts, and inputs that did not do what they say. ``unseen``:
+    words of ``keep`` for things that are not in the photo."""
     found = []
     for name, cuts in (("prompt", prompt), ("negative_prompt", negative_prompt)):
         if cuts:
             found.append(ResultWarning(f"{name}_truncated", _left_out(name, cuts)))
+    if unseen:
+        words = ", ".join(f"“{_quoted(word)}”" for word in unseen)
+        detail = f"keep has no effect for {words}: the models do not see it in the photo"
+        found.append(ResultWarning("keep_unseen", detail))
     if any(part.strip() for part in request.negative_prompt) and not request.guided:
         found.append(
             ResultWarning(
