@@ -208,6 +208,9 @@ def python_specs() -> dict[str, ModelSpec]:
                     for name, dtype, dims in (
                         ("negative_prompt", "STRING", (_any("negative_parts"),)),
                         ("palette", "STRING", (_any("colours"),)),
+                        ("palette_strength", "FP32", (1,)),
+                        ("reference", "UINT8", (_any("h"), _any("w"), 3)),
+                        ("reference_strength", "FP32", (1,)),
                         ("seed", "INT64", (1,)),
                         ("steps", "INT32", (1,)),
                         ("solver", "STRING", (1,)),

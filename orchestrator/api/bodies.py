@@ -61,6 +61,12 @@ _ENCODED_MASK: JsonSchema = {
     "contentEncoding": "base64",
     "description": f"{_MASK_TEXT}. A JPEG, PNG or WebP in base64",
 }
+_REFERENCE_TEXT = "A picture whose colours and contrasts are wanted: any room, fabric or painting"
+REFERENCE: JsonSchema = {**BINARY, "description": _REFERENCE_TEXT}
+_ENCODED_REFERENCE: JsonSchema = {
+    **_ENCODED_MASK,
+    "description": f"{_REFERENCE_TEXT}. A JPEG, PNG or WebP in base64",
+}
 _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
     "style": {"type": "string", "enum": list(STYLES), "default": DEFAULT_STYLE},
     "preferences": _ref("Preferences"),
@@ -71,7 +77,12 @@ _COMPONENTS: dict[str, JsonSchema] = {
     "Preferences": _preferences(),
     "SubmitForm": {
         "type": "object",
-        "properties": {"file": PHOTO, **_STYLE_AND_PREFERENCES, "keep_mask": KEEP_MASK},
+        "properties": {
+            "file": PHOTO,
+            **_STYLE_AND_PREFERENCES,
+            "keep_mask": KEEP_MASK,
+            "reference": REFERENCE,
+        },
         "required": ["file"],
         "additionalProperties": False,
     },
@@ -85,6 +96,7 @@ _COMPONENTS: dict[str, JsonSchema] = {
             },
             **_STYLE_AND_PREFERENCES,
             "keep_mask": _ENCODED_MASK,
+            "reference": _ENCODED_REFERENCE,
         },
         "required": ["key"],
         "additionalProperties": False,

@@ -38,13 +38,13 @@ async def read_submit_form(
     """The checked submission of a form, whose bytes are counted with ``count_bytes``. Raises Problem."""
     parts = await _read_parts(
         request,
-        {"file": max_file_bytes, "keep_mask": max_file_bytes, **_TEXT_LIMITS},
+        {"file": max_file_bytes, "keep_mask": max_file_bytes, "reference": max_file_bytes, **_TEXT_LIMITS},
         count_bytes,
         _check_part,
     )
     preferences = decode_preferences(bytes(parts.get("preferences", b"")))
     style = _style(parts["style"]) if "style" in parts else DEFAULT_STYLE
-    return Submission(_photo(parts), style, preferences, parts.get("keep_mask"))
+    return Submission(_photo(parts), style, preferences, parts.get("keep_mask"), parts.get("reference"))
 
 
 async def read_photo_form(

@@ -28,8 +28,8 @@ Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339 in UTC."""
 
 
-Which = Literal["transformed", "thumbnail", "original"]
-"""A picture of a completed job."""
+Which = Literal["transformed", "thumbnail", "original", "lossless"]
+"""A picture of a completed job; lossless only of one that asked for it."""
 
 
 class ResultData(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +39,8 @@ class ResultData(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_url: str
     original_url: str
     metadata: ResultMetadata
+    lossless_url: str | UnsetType = UNSET
+    """The result as PNG or WebP without loss, where the job asked for it."""
 
 
 class StatusData(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,15 +112,17 @@ class Presenter:
         )
 
     async def picture(self, job: Job, which: Which) -> str | None:
-        """A signed URL of a picture; None unless the job is completed."""
+        """A signed URL of a picture; None unless the job is completed and has it."""
         if job.result is None:
             return None
-        keys: dict[Which, str] = {
+        keys: dict[Which, str | None] = {
             "transformed": job.result.transformed_key,
             "thumbnail": job.result.thumbnail_key,
             "original": job.original_key,
+            "lossless": job.result.lossless_key,
         }
-        return await self._storage.url(keys[which], self._url_ttl)
+        key = keys[which]
+        return None if key is None else await self._storage.url(key, self._url_ttl)
 
     async def _result(self, original_key: str, result: JobResult) -> ResultData:
         keys = (result.transformed_key, result.thumbnail_key, original_key)
@@ -129,6 +133,9 @@ class Presenter:
             original_url=original,
             # As stored, so that members from another version pass through.
             metadata=cast(ResultMetadata, result.metadata),
+            lossless_url=UNSET
+            if result.lossless_key is None
+            else await self._storage.url(result.lossless_key, self._url_ttl),
         )
 
 

@@ -20,7 +20,7 @@ from orchestrator.services.submissions import Submission
 
 MAX_JSON_BYTES = 1024 * 1024
 """Bytes of the body. A mask may use nearly all of them: with two colours it is a small PNG at any size."""
-_MEMBERS = ("key", "style", "preferences", "keep_mask")
+_MEMBERS = ("key", "style", "preferences", "keep_mask", "reference")
 
 
 async def read_upload_submission(request: Request[Any, Any, Any], count_bytes: CountBytes) -> Submission:
@@ -48,16 +48,16 @@ def _from_json(body: bytes) -> Submission:
     if not isinstance(style, str):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
     preferences = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
-    return Submission(key.strip(), known_style(style), preferences, _mask(members.get("keep_mask")))
+    mask, reference = (_picture(members.get(name), name) for name in ("keep_mask", "reference"))
+    return Submission(key.strip(), known_style(style), preferences, mask, reference)
 
 
-def _mask(text: Any) -> bytes | None:
+def _picture(text: Any, field: str) -> bytes | None:
     """The bytes of a picture in base64; None when there is none."""
     if text is None:
         return None
     try:
         return base64.b64decode(text, validate=True)
     except (TypeError, ValueError):
-        raise Problem(
-            ProblemCode.INVALID_MASK, "keep_mask must be a picture in base64", field="keep_mask"
-        ) from None
+        code = ProblemCode.INVALID_MASK if field == "keep_mask" else ProblemCode.INVALID_REFERENCE
+        raise Problem(code, f"{field} must be a picture in base64", field=field) from None

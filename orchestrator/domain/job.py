@@ -68,7 +68,8 @@ MAX_OUTAGES = 10
 
 
 KEEP_MASK = "keep_mask"
-FEATURES = frozenset({KEEP_MASK})
+REFERENCE = "reference"
+FEATURES = frozenset({KEEP_MASK, REFERENCE})
 """The abilities of this version's workers that a job's ``requires`` may name."""
 
 
@@ -85,7 +86,7 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PICTURES = 2
-"""How many pictures a completed job has stored beside what was submitted."""
+"""How many pictures every completed job has stored beside what was submitted."""
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +97,14 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     """ResultMetadata as the worker encoded it, so that members of another version pass through."""
     stored_bytes: int = 0
-    """Of both pictures."""
+    """Of all the pictures."""
+    lossless_key: str | None = None
+    """The result without loss, where the job asked for it."""
+
+    @property
+    def stored_objects(self) -> int:
+        """How many pictures the job has stored beside what was submitted."""
+        return PICTURES + (self.lossless_key is not None)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +119,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     original_key: str
     mask_key: str | None = None
     """Where the keep mask is stored: its light pixels stay as photographed."""
+    reference_key: str | None = None
+    """Where the picture is stored whose colours are wanted."""
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
     price: int = 0

@@ -21,14 +21,16 @@ MAX_AREAS, MAX_NAME_LENGTH = 32, 60
 Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 """The solvers that ``restyle`` has tables for. A release may support fewer and refuses the others."""
 Quality = Literal["draft", "standard", "best"]
+Lossless = Literal["png", "webp"]
 Colour = Annotated[str, Meta(max_length=MAX_COLOUR_LENGTH)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 Box = Annotated[
     list[Annotated[float, Meta(ge=0, le=1)]],
-    Meta(min_length=4, max_length=4, description="[x0, y0, x1, y1] in 0..1 of the photo, from its top left"),
+    Meta(min_length=4, max_length=4),
 ]
 Area = Name | Box
-"""A part of the photo: the name of something that the models see in it, or a box."""
+"""A part of the photo: the name of something that the models see in it, or a box [x0, y0, x1, y1] in 0..1 of the photo,
+from its top left."""
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,6 +71,38 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "palettes take one by the seed",
         ),
     ] = []
+    palette_strength: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="How far the picture's colours are moved towards those of color_palette; 0 leaves it to "
+                "the words. The models' own default when absent",
+            ),
+        ]
+        | None
+    ) = None
+    reference_strength: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="How far the picture's colours and contrasts are moved towards those of the file "
+                "reference; 0 only names its colours. The models' own default when absent",
+            ),
+        ]
+        | None
+    ) = None
+    room_type: Annotated[
+        str,
+        Meta(
+            max_length=MAX_NAME_LENGTH,
+            description="What room it is, such as kitchen or nursery, in place of what the models take it for; "
+            "its words go into the prompt",
+        ),
+    ] = ""
     quality: (
         Annotated[
             Quality,
@@ -172,6 +206,16 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
                 le=1,
                 description="How much of the photo's own detail the result gets, at the photo's size; 0 = none, at the "
                 "models' own size. The models' own default when absent",
+            ),
+        ]
+        | None
+    ) = None
+    lossless: (
+        Annotated[
+            Lossless,
+            Meta(
+                description="The result as a file without loss too, beside the JPEG: in it, kept pixels are exactly "
+                "the photo's"
             ),
         ]
         | None

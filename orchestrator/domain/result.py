@@ -95,6 +95,27 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         | UnsetType
         | None
     ) = UNSET
+    palette_distance: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                description="How far the pixels that may change are from the palette's nearest colour, the mean in "
+                "OKLab times 100: 2 is about the least that is seen. Absent where no colour is known",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    reference_distance: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                description="How far the colours and contrasts are from the reference's, in the same unit",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     strength: Annotated[float, Meta(gt=0, le=1)] | UnsetType | None = UNSET
     tier: (
         Annotated[str, Meta(description="The quality by which it was made: draft, standard or best")]

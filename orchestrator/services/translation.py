@@ -33,17 +33,22 @@ def request(
     photo: NDArray[np.uint8],
     keep_mask: NDArray[np.uint8] | None = None,
     photo_id: str | None = None,
+    reference: NDArray[np.uint8] | None = None,
 ) -> triton.RestyleRequest:
-    """The request to the model. ``keep_mask`` is uint8 [H, W] of the photo's size, ``photo_id`` the lease's.
+    """The request to the model. ``keep_mask`` is uint8 [H, W] of the photo's size, ``photo_id`` the lease's,
+    ``reference`` a picture of any size.
 
     The user's words come before the style's; each part keeps a share of the tokens that a text encoder reads.
     """
     preferences = job.preferences
     return triton.RestyleRequest(
         image=photo,
-        prompt=_parts(preferences.prompt, style.prompt),
+        prompt=_parts(preferences.prompt, preferences.room_type, style.prompt),
         negative_prompt=_parts(preferences.negative_prompt, style.negative_prompt),
         palette=tuple(preferences.color_palette) or None,
+        palette_strength=preferences.palette_strength,
+        reference=reference,
+        reference_strength=preferences.reference_strength,
         quality=preferences.quality,
         seed=preferences.seed,
         steps=preferences.steps,
@@ -173,8 +178,9 @@ def metadata(
         processing_time=round(processing_time, 3),
         quality_score=result.quality.get("score"),
         quality=Quality(**{name: result.quality[name] for name in measures if name in result.quality}),
-        room_type=progress.room_type,
-        room_confidence=progress.room_confidence,
+        # Who says what room it is knows.
+        room_type=job.preferences.room_type.strip() or progress.room_type,
+        room_confidence=1.0 if job.preferences.room_type.strip() else progress.room_confidence,
         objects=[
             SeenObject(label=o["label"], name=o.get("name", UNSET), score=o["score"], box=o["box"])
             for o in progress.objects
@@ -182,6 +188,8 @@ def metadata(
         selection=UNSET if result.selection is None else msgspec.convert(result.selection, Selection),
         seed=result.seed,
         palette=result.palette,
+        palette_distance=UNSET if result.palette_distance is None else result.palette_distance,
+        reference_distance=UNSET if result.reference_distance is None else result.reference_distance,
         strength=result.strength,
         tier=UNSET if result.tier is None else result.tier,
         attempts=result.attempts,

@@ -29,7 +29,8 @@ EVERYTHING: dict[str, Any] = {
     "keep": ["sofa", [0.1, 0, 0.5, 1]], "change": ["wall"],
     "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a grand piano",
     "quality": "draft", "negative_prompt": "cats", "seed": 2**63 - 1, "steps": 100, "strength": 1, "guidance_scale": 0,
-    "structure": 1, "solver": "ddim", "attempts": 2, "detail": 0.5, "preview_every": 5,
+    "structure": 1, "solver": "ddim", "palette_strength": 1, "reference_strength": 0, "room_type": "nursery",
+    "attempts": 2, "detail": 0.5, "preview_every": 5, "lossless": "png",
 }  # fmt: skip
 
 
@@ -38,7 +39,11 @@ def test_everything_said() -> None:
     assert decode_preferences(json.dumps(EVERYTHING).encode()) == Preferences(**EVERYTHING)
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
+OF_THE_WORKER = {"lossless"}
+"""What the model need not know."""
+
+
+@pytest.mark.parametrize("name", [name for name in EVERYTHING if name not in OF_THE_WORKER])
 def test_every_preference_changes_the_request_to_the_model(name: str) -> None:
     def sent(preferences: Preferences) -> RestyleRequest:
         job = Job(
@@ -95,6 +100,7 @@ REFUSED = {
         "[" + '"x",' * 32 + '"x"]',
     ],
     "change": ["[[0,0,1,-0.1]]"],
+    "lossless": ['"gif"', "true"],
     "color_palette": ["7", "[7]", '["a","a","a","a","a","a","a","a","a"]', '"' + "x" * 41 + '"'],
     "prompt": ['"' + "x" * 1001 + '"', "[]"],
     "negative_prompt": ["{}"],

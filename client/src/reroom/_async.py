@@ -80,18 +80,20 @@ class AsyncClient:
         preferences: PreferencesLike | None = None,
         *,
         keep_mask: Photo | None = None,
+        reference: Photo | None = None,
         cancel_after: float | None = None,
     ) -> Submitted:
         """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
 
-        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. The service
-        cancels the job unless it has ended within ``cancel_after`` seconds, rounded up.
+        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. ``reference`` is one
+        whose colours and contrasts are wanted. The service cancels the job unless it has ended within ``cancel_after``
+        seconds, rounded up.
 
         An upload can be submitted once. A submission is retried under the same ``Idempotency-Key``, so that the service
         makes one job of it. Raises also OSError when the photo cannot be read.
         """
         return await self._call(
-            operations.submit(photo, style, preferences, keep_mask, cancel_after, self._retry)
+            operations.submit(photo, style, preferences, keep_mask, reference, cancel_after, self._retry)
         )
 
     async def analyze(self, photo: Photo) -> Analysis:
@@ -165,6 +167,7 @@ class AsyncClient:
         preferences: PreferencesLike | None = None,
         *,
         keep_mask: Photo | None = None,
+        reference: Photo | None = None,
         out: Output | None = None,
         timeout: float | None = None,
         on_event: OnEvent | None = None,
@@ -175,7 +178,9 @@ class AsyncClient:
         a timeout, Ctrl-C or an error of ``on_event`` the job goes on; every event has its id. Raises what
         :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
-        operation = operations.restyle(photo, style, preferences, keep_mask, out, timeout, self._retry)
+        operation = operations.restyle(
+            photo, style, preferences, keep_mask, reference, out, timeout, self._retry
+        )
         return await self._call(operation, on_event)
 
     async def picture(self, source: JobRef) -> bytes:

@@ -24,6 +24,7 @@ from reroom.models import (
     Health,
     JobError,
     JobRef,
+    JobResult,
     JobStatus,
     PreferencesLike,
     Submitted,
@@ -56,6 +57,7 @@ def submit(
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
+    reference: Photo | None,
     cancel_after: float | None,
     policy: RetryPolicy,
 ) -> Operation[Submitted]:
@@ -69,6 +71,8 @@ def submit(
         files["file"] = yield Read(photo)
     if keep_mask is not None:
         files["keep_mask"] = yield Read(keep_mask)
+    if reference is not None:
+        files["reference"] = yield Read(reference)
     # The service does it once, however often it is sent.
     headers = {"idempotency-key": uuid.uuid4().hex}
     if cancel_after is not None:
@@ -163,7 +167,7 @@ def conclude(job: str, outcome: Outcome) -> JobStatus:
         case events.Cancelled():
             raise JobCancelled(job)
         case JobStatus():
-            _result_url(outcome)
+            _result(outcome)
             return outcome
 
 
@@ -172,46 +176,52 @@ def restyle(
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
+    reference: Photo | None,
     out: Output | None,
     timeout: float | None,
     policy: RetryPolicy,
 ) -> Operation[JobStatus]:
     if out is not None:
         wanted_format(out)  # an unknown extension is refused before the work, not after it
-    job = yield from submit(photo, style, preferences, keep_mask, None, policy)
+    job = yield from submit(photo, style, preferences, keep_mask, reference, None, policy)
     done = yield from wait(job, "0", timeout, policy)
     if out is not None:
-        yield Save((yield from picture(_result_url(done), policy)), out, done.job_id)
+        yield Save((yield from picture(_result(done).url_for(out), policy)), out, done.job_id)
     return done
 
 
 def picture(source: JobRef, policy: RetryPolicy) -> Operation[bytes]:
-    url = _as_url(source) or _result_url((yield from status(source, policy)))
-    reply = yield from request(Send("GET", url), policy, if_transient)
-    return reply.body
+    url = _as_url(source) or _result((yield from status(source, policy))).transformed_url
+    return (yield from _fetched(url, policy))
 
 
 def download(source: JobRef, output: Output, policy: RetryPolicy) -> Operation[Path]:
     wanted_format(output)
-    found = yield from picture(source, policy)
     url = _as_url(source)
     stem = job_id(source) if url is None else PurePosixPath(urlsplit(url).path).stem
-    path: Path = yield Save(found, output, stem)
+    if url is None:
+        url = _result((yield from status(source, policy))).url_for(output)
+    path: Path = yield Save((yield from _fetched(url, policy)), output, stem)
     return path
+
+
+def _fetched(url: str, policy: RetryPolicy) -> Operation[bytes]:
+    reply = yield from request(Send("GET", url), policy, if_transient)
+    return reply.body
 
 
 def _as_url(source: JobRef) -> str | None:
     return source if isinstance(source, str) and is_url(source) else None
 
 
-def _result_url(job: JobStatus) -> str:
+def _result(job: JobStatus) -> JobResult:
     if job.status == FAILED:
         raise _failed(job.job_id, job.error)
     if job.status == CANCELLED:
         raise JobCancelled(job.job_id)
     if job.result is None:
         raise JobNotFinished(job.job_id, job.status)
-    return job.result.transformed_url
+    return job.result
 
 
 def _failed(job: str, error: JobError | None) -> JobFailed:

@@ -81,17 +81,21 @@ class Client:
         preferences: PreferencesLike | None = None,
         *,
         keep_mask: Photo | None = None,
+        reference: Photo | None = None,
         cancel_after: float | None = None,
     ) -> Submitted:
         """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
 
-        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. The service
-        cancels the job unless it has ended within ``cancel_after`` seconds, rounded up.
+        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. ``reference`` is one
+        whose colours and contrasts are wanted. The service cancels the job unless it has ended within ``cancel_after``
+        seconds, rounded up.
 
         An upload can be submitted once. A submission is retried under the same ``Idempotency-Key``, so that the service
         makes one job of it. Raises also OSError when the photo cannot be read.
         """
-        return self._call(operations.submit(photo, style, preferences, keep_mask, cancel_after, self._retry))
+        return self._call(
+            operations.submit(photo, style, preferences, keep_mask, reference, cancel_after, self._retry)
+        )
 
     def analyze(self, photo: Photo) -> Analysis:
         """Find what is in a photo (path, bytes or open file): depth, edges, objects and the type of room.
@@ -164,6 +168,7 @@ class Client:
         preferences: PreferencesLike | None = None,
         *,
         keep_mask: Photo | None = None,
+        reference: Photo | None = None,
         out: Output | None = None,
         timeout: float | None = None,
         on_event: OnEvent | None = None,
@@ -174,7 +179,9 @@ class Client:
         a timeout, Ctrl-C or an error of ``on_event`` the job goes on; every event has its id. Raises what
         :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
-        operation = operations.restyle(photo, style, preferences, keep_mask, out, timeout, self._retry)
+        operation = operations.restyle(
+            photo, style, preferences, keep_mask, reference, out, timeout, self._retry
+        )
         return self._call(operation, on_event)
 
     def picture(self, source: JobRef) -> bytes:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from reroom._files import write
+from reroom._files import Output, wanted_format, write
 
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
@@ -30,6 +30,7 @@ _Guidance = Annotated[float, Meta(ge=0, le=30)]
 _Prompt = Annotated[str, Meta(max_length=1000)]
 _Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Quality = Literal["draft", "standard", "best"]
+_Lossless = Literal["png", "webp"]
 _Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 _Steps = Annotated[int, Meta(ge=1, le=100)]
 _Strength = Annotated[float, Meta(ge=0.01, le=1)]
@@ -67,6 +68,24 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             description="Colours in words. Without them the seed chooses a palette, or the style has its own.",
         ),
     ] = []
+    palette_strength: Annotated[
+        _Fraction | None,
+        Meta(
+            description="How far the picture's colours are moved towards those of the palette; 0 leaves it to the "
+            "words."
+        ),
+    ] = None
+    reference_strength: Annotated[
+        _Fraction | None,
+        Meta(description="How far the picture's colours are moved towards those of the reference picture."),
+    ] = None
+    room_type: Annotated[
+        str,
+        Meta(
+            max_length=60,
+            description="What room it is, such as kitchen, in place of what the service takes it for.",
+        ),
+    ] = ""
     quality: Annotated[
         _Quality | None,
         Meta(
@@ -126,6 +145,13 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "models' size."
         ),
     ] = None
+    lossless: Annotated[
+        _Lossless | None,
+        Meta(
+            description="Make the result as a file without loss too: in it, what is kept is exactly the photo's. It is "
+            "what a .png or .webp output gets."
+        ),
+    ] = None
     preview_every: Annotated[
         int, Meta(ge=0, le=100, description="Send a preview event every so many steps; 0: never.")
     ] = 0
@@ -173,8 +199,16 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     transformed_url: str
     thumbnail_url: str | None = None
     original_url: str | None = None
+    lossless_url: str | None = None
+    """The result as PNG or WebP without loss; None unless the job asked for it."""
     metadata: dict[str, Any] = {}
     """style, processing_time (s), quality_score, room_type, room_confidence, seed, palette, prompt_truncated, …"""
+
+    def url_for(self, output: Output) -> str:
+        """The URL of the picture to save in a file of that name: the one without loss for .png and .webp, if the job
+        made it. Raises ValueError for an extension that is no picture's."""
+        lossless = wanted_format(output) in ("PNG", "WEBP") and self.lossless_url
+        return lossless or self.transformed_url
 
     @property
     def warnings(self) -> list[ResultWarning]:
@@ -214,7 +248,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in TERMINAL
 
 
-class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
+class SeenObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An object that the detector found in a photo."""
 
     label: str

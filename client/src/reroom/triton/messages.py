@@ -24,6 +24,13 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     palette: tuple[str, ...] | None = None
     """Colours in words, at most 8, which the server puts into the prompt before its last part; () = the style's own
     colours. None = the server's choice: a release with palettes takes one of them by the seed."""
+    palette_strength: float | None = None
+    """0 … 1: how far the picture's colours are moved towards those of ``palette``; 0 = words alone."""
+    reference: NDArray[np.uint8] | None = None
+    """Another picture, RGB [h, w, 3], whose colours and contrasts are wanted; its main colours are named in the prompt
+    where ``palette`` is None."""
+    reference_strength: float | None = None
+    """0 … 1: how far the picture's colours are moved towards those of ``reference``."""
     quality: str | None = None
     """draft, standard or best: which of the server's tiers; its settings stand for those that are left out here."""
     seed: int | None = None
@@ -123,6 +130,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     palette: list[str] | None = None
     """The colours in the prompt, the request's or those that the seed chose; [] = none. None from models that do not
     send it."""
+    palette_distance: float | None = None
+    """How far, in OKLab times 100, the picture's pixels are in the mean from the nearest colour of the palette: 2 is
+    about the least that is seen. None where no colour is known, and from models that do not send it."""
+    reference_distance: float | None = None
+    """How far its colours, means and contrasts, are from the reference's; None without one."""
     strength: float | None = None
     """The strength that was used; None from models that do not send it."""
     tier: str | None = None

@@ -31,6 +31,9 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("prompt", np.object_, "BYTES"),
     ("negative_prompt", np.object_, "BYTES"),
     ("palette", np.object_, "BYTES"),
+    ("palette_strength", np.float32, "FP32"),
+    ("reference", np.uint8, "UINT8"),
+    ("reference_strength", np.float32, "FP32"),
     ("quality", np.object_, "BYTES"),
     ("seed", np.int64, "INT64"),
     ("steps", np.int32, "INT32"),
@@ -67,6 +70,8 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     release: str
     warnings: list[ResultWarning] = []
     palette: list[str] | None = None
+    palette_distance: float | None = None
+    reference_distance: float | None = None
     strength: float | None = None
     tier: str | None = None
     selection: dict[str, Any] | None = None
@@ -129,6 +134,8 @@ def _check(request: RestyleRequest) -> None:
     _check_image(image)
     if mask is not None:
         _is("keep_mask", mask, np.uint8, mask.shape == image.shape[:2], str(list(image.shape[:2])))
+    if (reference := request.reference) is not None:
+        _is("reference", reference, np.uint8, reference.ndim == 3 and reference.shape[2] == 3, "[h, w, 3]")
     if latents is not None:
         _is("latents", latents, np.float32, latents.ndim == 3 and latents.shape[0] == 4, "[4, h, w]")
     if request.control_scale is not None and len(request.control_scale) != 2:

@@ -76,6 +76,12 @@ class Result:
     strength: float
     palette: tuple[str, ...]
     """The colours that were put into the prompt, the request's or those of its seed."""
+    palette_distance: float | None
+    """How far the picture is from the palette's colours; see :func:`restyle.pictures.grading.palette_distance`. None
+    where no colour of the palette is known."""
+    reference_distance: float | None
+    """How far its colours are from the reference's: :func:`restyle.pictures.grading.picture_distance`; None without
+    one."""
     tier: str | None
     """The quality by which it was made, draft, standard or best; None where the release knows one kind only."""
     selection: dict[str, Any] | None

@@ -74,7 +74,7 @@ class Restyler:
         pixels = await asyncio.to_thread(deliver, request, seen, best.picture)
         clock.enter("")
         yield self._result(
-            request, selection, conditioning, table, pixels, best.quality, attempt, sparing.reused, clock
+            request, selection, conditioning, table, pixels, best, attempt, sparing.reused, clock
         )
 
     async def _attempt(
@@ -114,7 +114,7 @@ class Restyler:
         conditioning: Conditioning,
         table: Table,
         pixels: Floats,
-        quality: dict[str, float],
+        best: MeasuredPicture,
         attempts: int,
         reused: list[str],
         clock: Clock,
@@ -123,7 +123,7 @@ class Restyler:
         return Result(
             pixels=pixels,
             seed=request.seed,
-            quality=quality,
+            quality=best.quality,
             attempts=attempts,
             prompt_truncated=bool(cuts or negative_cuts),
             warnings=result_warnings(request, cuts, negative_cuts, table, selection.unseen),
@@ -133,6 +133,8 @@ class Restyler:
             steps=request.steps,
             strength=round(request.strength, 6),
             palette=request.palette,
+            palette_distance=best.picture.palette_distance,
+            reference_distance=best.picture.reference_distance,
             tier=request.tier.quality,
             selection=_described(selection),
             reused=reused,

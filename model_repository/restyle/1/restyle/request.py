@@ -9,8 +9,8 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from restyle.palette import Palette, choose_palette, with_palette
-from restyle.pictures.images import fit_photo
+from restyle.palette import Palette, choose_palette, measured, palette_of, with_palette
+from restyle.pictures.images import Floats, fit_photo
 from restyle.release import QUALITIES, Defaults, Release
 from restyle.solver import DISTILLED, LCM_STEPS, MAX_STEPS
 
@@ -20,6 +20,8 @@ MAX_PARTS, MAX_PROMPT = 8, 4000
 MAX_COLOURS, MAX_PALETTE = 8, 400
 MAX_PHOTO_ID = 100
 MAX_AREAS, MAX_NAME = 32, 2000
+PALETTE_STRENGTH, REFERENCE_STRENGTH = 0.5, 0.6
+"""How far a picture's colours are moved towards the colours of the request, where it does not say."""
 MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
 
 Number = TypeVar("Number", int, float, bool)
@@ -46,6 +48,14 @@ class Request:
     """Its parts, the palette's words among them; see :mod:`restyle.prompt`."""
     palette: Palette
     """() = the style's own colours, or those that ``prompt`` names."""
+    colours: Floats | None
+    """Those of the palette that are known, OKLab [N,3]; None where none is."""
+    palette_strength: float
+    """How far, 0..1, the picture's colours are moved towards them; 0 where the request names none itself."""
+    reference: NDArray[np.uint8] | None
+    """[h,w,3]: a picture whose colours are wanted."""
+    reference_strength: float
+    """How far, 0..1, the picture's colours are moved towards those."""
     negative_prompt: tuple[str, ...]
     seed: int
     steps: int
@@ -105,12 +115,20 @@ def parse_request(values: Values, release: Release) -> Request:
     seed = int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53)
     prompt = _words(values, "prompt", MAX_PARTS, MAX_PROMPT)
     palette = tuple(filter(None, map(str.strip, _words(values, "palette", MAX_COLOURS, MAX_PALETTE))))
+    reference = _reference(values)
+    asked_for = bool(palette)
     if "palette" not in values:
-        palette = choose_palette(seed, prompt, release.palettes)
+        palette = (
+            choose_palette(seed, prompt, release.palettes) if reference is None else palette_of(reference)
+        )
     request = Request(
         image=image,
         prompt=with_palette(prompt, palette),
         palette=palette,
+        colours=measured(palette),
+        palette_strength=_number(values, "palette_strength", float, PALETTE_STRENGTH) if asked_for else 0.0,
+        reference=reference,
+        reference_strength=_number(values, "reference_strength", float, REFERENCE_STRENGTH),
         negative_prompt=_words(values, "negative_prompt", MAX_PARTS, MAX_PROMPT),
         seed=seed,
         steps=_number(values, "steps", int, defaults.steps),
@@ -154,6 +172,14 @@ def _words(values: Values, name: str, most: int, longest: int) -> tuple[str, ...
     if length > longest:
         raise InvalidRequest(f"{name} must be at most {longest} characters, not {length}")
     return words
+
+
+def _reference(values: Values) -> NDArray[np.uint8] | None:
+    """The picture whose colours are wanted. Raises InvalidRequest."""
+    reference: NDArray[np.uint8] | None = values.get("reference")
+    if reference is not None and not (reference.ndim == 3 and reference.shape[2] == 3 and reference.size):
+        raise InvalidRequest(f"reference must be a picture [h,w,3], not {list(reference.shape)}")
+    return reference
 
 
 def _areas(values: Values, name: str) -> tuple[Area, ...]:
@@ -240,6 +266,8 @@ def _check_numbers(request: Request, solvers: tuple[str, ...]) -> None:
     within("preview_every", request.preview_every, 0, MAX_STEPS)
     within("attempts", request.attempts, 1, 2)
     within("detail", request.detail, 0.0, 1.0)
+    within("palette_strength", request.palette_strength, 0.0, 1.0)
+    within("reference_strength", request.reference_strength, 0.0, 1.0)
     _check_strength("strength", request.strength)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from restyle.colours import colour_of
 from restyle.events import ResultWarning
 from restyle.prompt import ROOM, Cut
 from restyle.request import Request
@@ -28,6 +29,11 @@ def result_warnings(
         words = ", ".join(f"“{_quoted(word)}”" for word in unseen)
         detail = f"keep has no effect for {words}: the models do not see it in the photo"
         found.append(ResultWarning("keep_unseen", detail))
+    unmeasured = [word for word in request.palette if colour_of(word) is None]
+    if unmeasured and request.palette_strength > 0:
+        words = ", ".join(f"“{_quoted(word)}”" for word in unmeasured)
+        detail = f"{words} is in the prompt only: give #rrggbb, or a plain name, for what the picture is to be near"
+        found.append(ResultWarning("palette_unmeasured", detail))
     if any(part.strip() for part in request.negative_prompt) and not request.guided:
         found.append(
             ResultWarning(

@@ -1,4 +1,5 @@
-"""Finish: give the network's picture the photo's own detail, and put back the pixels that are kept.
+"""Finish: move the network's picture towards the colours that were asked for, give it the photo's own detail, and put
+back the pixels that are kept.
 
 Every attempt is finished in the bucket's frame, where it is measured; the best one again at the size that is delivered.
 """
@@ -6,6 +7,10 @@ Every attempt is finished in the bucket's frame, where it is measured; the best 
 import asyncio
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from restyle.pictures.grading import palette_distance, picture_distance, towards_palette, towards_picture
 from restyle.pictures.images import (
     Bytes,
     Floats,
@@ -33,20 +38,46 @@ class FinishedPicture:
     """UINT8 [H,W,3]: the picture as it will be delivered, kept pixels included."""
     kept: Bytes | None
     """The mask UINT8 [h,w] of the part of the bucket that is photo: > 127 is kept; None without a mask."""
+    palette_distance: float | None
+    reference_distance: float | None
+    """See :class:`restyle.events.Result`; of what is not kept."""
 
 
 async def finish(request: Request, seen: SeenPhoto, pixels: Floats) -> FinishedPicture:
     """Finish the network's ``pixels``, FP32 [H,W,3] in 0..255, in the bucket's frame."""
+    mask = None
+    if request.keep_mask is not None:
+        mask = await asyncio.to_thread(to_bucket, request.keep_mask, seen.fit)
+    pixels = await asyncio.to_thread(_graded, request, pixels, None if mask is None else mask <= 127)
     recolouring = None
     if request.detail > 0:
         recolouring = await asyncio.to_thread(learn_recolouring, seen.photo, pixels, request.detail)
         pixels = await asyncio.to_thread(recolouring.of, seen.photo)
     shown, kept = pixels, None
-    if request.keep_mask is not None:
-        mask = await asyncio.to_thread(to_bucket, request.keep_mask, seen.fit)
+    if mask is not None:
         shown = await asyncio.to_thread(paste_kept, pixels, seen.photo, mask)
         kept = inside(mask, seen.fit)
-    return FinishedPicture(pixels, recolouring, to_bytes(shown), kept)
+    whole = to_bytes(shown)
+    distances = await asyncio.to_thread(_distances, request, inside(whole, seen.fit), kept)
+    return FinishedPicture(pixels, recolouring, whole, kept, *distances)
+
+
+def _graded(request: Request, pixels: Floats, free: NDArray[np.bool_] | None) -> Floats:
+    """The network's pixels, moved towards the colours that were asked for, as far as was asked for."""
+    if request.reference is not None and request.reference_strength > 0:
+        pixels = towards_picture(pixels, free, request.reference, request.reference_strength)
+    if request.colours is not None and request.palette_strength > 0:
+        pixels = towards_palette(pixels, request.colours, request.palette_strength)
+    return pixels
+
+
+def _distances(request: Request, picture: Bytes, kept: Bytes | None) -> tuple[float | None, float | None]:
+    """To the palette and to the reference."""
+    free = None if kept is None else kept <= 127
+    return (
+        None if request.colours is None else palette_distance(picture, free, request.colours),
+        None if request.reference is None else picture_distance(picture, free, request.reference),
+    )
 
 
 def deliver(request: Request, seen: SeenPhoto, picture: FinishedPicture) -> Floats:
