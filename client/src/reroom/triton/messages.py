@@ -33,6 +33,9 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """0 … 1: how far the picture's colours are moved towards those of ``reference``."""
     quality: str | None = None
     """draft, standard or best: which of the server's tiers; its settings stand for those that are left out here."""
+    style: str | None = None
+    """The name of a style, for a release that has a denoiser of its own for it; its words are in the prompt. None: no
+    style, or one that no release can know."""
     seed: int | None = None
     """0 … 2**63−1; None = random. The result has the seed that was used."""
     steps: int | None = None

@@ -35,6 +35,7 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("reference", np.uint8, "UINT8"),
     ("reference_strength", np.float32, "FP32"),
     ("quality", np.object_, "BYTES"),
+    ("style", np.object_, "BYTES"),
     ("seed", np.int64, "INT64"),
     ("steps", np.int32, "INT32"),
     ("solver", np.object_, "BYTES"),
