@@ -138,22 +138,25 @@ def read_again(image: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
             yield np.asarray(opened.convert("RGB"))
 
 
-def rooms_of(count: int, seeds: Sequence[int]) -> Iterator[tuple[int, HeldOutRoom]]:
+def photos_of(count: int, seeds: Sequence[int]) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+    """(number, seed, photo) of so many rooms."""
     for number in range(count):
-        (room,) = held_out_rooms([seeds[number]], SIZES[number % len(SIZES)])
-        yield number, room
+        height, width = SIZES[number % len(SIZES)]
+        # Rooms are rendered in eights of pixels.
+        (room,) = held_out_rooms([seeds[number]], (-(-height // 8) * 8, -(-width // 8) * 8))
+        yield number, room.seed, np.ascontiguousarray(room.photo[:height, :width])
 
 
 async def keep(service: Service, count: int) -> dict[str, Any]:
     differing, free, changed, kinds = 0, 0, 0, dict.fromkeys(KINDS, 0)
-    for number, room in rooms_of(count, MEASURED):
-        choices = np.random.Generator(np.random.Philox(key=[room.seed, 152]))
-        seen = await service.restyling.analyse(room.photo, deadline=DEADLINE)
-        wish = wish_of(KINDS[number % len(KINDS)], room.photo, seen.objects, choices)
+    for number, seed, photo in photos_of(count, MEASURED):
+        choices = np.random.Generator(np.random.Philox(key=[seed, 152]))
+        seen = await service.restyling.analyse(photo, deadline=DEADLINE)
+        wish = wish_of(KINDS[number % len(KINDS)], photo, seen.objects, choices)
         _, result = await answered(service, wish.request)
         kinds[wish.kind] += 1
         for read in read_again(result.image):
-            apart = (read != room.photo).any(-1)
+            apart = (read != photo).any(-1)
             differing += int(apart[wish.kept].sum())
         may = ~cv2.dilate(wish.kept.astype(np.uint8), np.ones((25, 25), np.uint8)).astype(np.bool_)
         free, changed = free + int(may.sum()), changed + int(apart[may].sum())

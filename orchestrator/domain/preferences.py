@@ -21,6 +21,7 @@ MAX_AREAS, MAX_NAME_LENGTH = 32, 60
 Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 """The solvers that ``restyle`` has tables for. A release may support fewer and refuses the others."""
 Quality = Literal["draft", "standard", "best"]
+Size = Literal["photo", "models"]
 Lossless = Literal["png", "webp"]
 Colour = Annotated[str, Meta(max_length=MAX_COLOUR_LENGTH)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
@@ -206,6 +207,17 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
                 le=1,
                 description="How much of the photo's own detail the result gets, at the photo's size; 0 = none, at the "
                 "models' own size. The models' own default when absent",
+            ),
+        ]
+        | None
+    ) = None
+    size: (
+        Annotated[
+            Size,
+            Meta(
+                description="The result's size: the photo's, enlarged where need be, or the models' own. The "
+                "photo's when absent, but with a detail of 0 the models'; with detail above 0 it is the photo's in "
+                "any case"
             ),
         ]
         | None

@@ -134,6 +134,16 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         | UnsetType
     ) = UNSET
     currency: Annotated[str, Meta(description="Of the cost: three letters")] | UnsetType = UNSET
+    enlarged_by: (
+        Annotated[
+            str,
+            Meta(
+                description="What brought the network's own pixels to the photo's size: an upscaler of the models, or "
+                "lanczos; absent where nothing had to"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     reused: (
         Annotated[
             list[str],

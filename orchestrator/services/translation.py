@@ -60,6 +60,7 @@ def request(
         max_strength=max_strength(preferences),
         attempts=preferences.attempts,
         detail=preferences.detail,
+        size=_size(preferences),
         keep_mask=keep_mask,
         keep=_names(preferences.keep),
         keep_boxes=_boxes(preferences.keep),
@@ -78,6 +79,14 @@ def max_strength(preferences: Preferences) -> float | None:
 def _is_bounded(preferences: Preferences) -> bool:
     """Whether keep_furniture limits the strength: the user set it and gave no strength."""
     return preferences.keep_furniture and preferences.strength is None
+
+
+def _size(preferences: Preferences) -> str | None:
+    """The photo's, so that nobody gets a large photo back small; but who says that there is to be no detail gets the
+    network's own pixels, as ever."""
+    if preferences.size is None and preferences.detail == 0:
+        return None
+    return preferences.size or "photo"
 
 
 def _names(areas: list[Area]) -> tuple[str, ...]:
@@ -198,6 +207,7 @@ def metadata(
         warnings=_warnings(job.preferences, result),
         timings=result.timings,
         **_cost(job, result.timings),
+        enlarged_by=UNSET if result.enlarged_by is None else result.enlarged_by,
         reused=result.reused,
         release=result.release,
         width=width,

@@ -130,7 +130,7 @@ async def test_every_field_arrives(client: TritonClient) -> None:
         control_scale=(0.0, 1.0), keep_mask=mask, preview_every=2, attempts=2, detail=0.0, latents=latents,
         palette=("sage green", "oak"), max_strength=0.25, palette_strength=0.5, reference_strength=1.0,
         reference=PHOTO[:2, :2], keep=("sofa", "window#2"), keep_boxes=((0, 0, 0.5, 1),), change=("wall",),
-        change_boxes=((0, 0, 1, 0.25), (0, 0, 0.25, 1)),
+        change_boxes=((0, 0, 1, 0.25), (0, 0, 0.25, 1)), size="photo",
     )  # fmt: skip
     result = await result_of(client, whole)
     assert json.loads(result.release) == {
@@ -139,7 +139,7 @@ async def test_every_field_arrives(client: TritonClient) -> None:
         "attempts": [2], "detail": [0.0], "latents": latents.tolist(), "palette": ["sage green", "oak"],
         "max_strength": [0.25], "palette_strength": [0.5], "reference_strength": [1.0],
         "reference": PHOTO[:2, :2].tolist(), "keep": ["sofa", "window#2"], "keep_boxes": [[0, 0, 0.5, 1]],
-        "change": ["wall"], "change_boxes": [[0, 0, 1, 0.25], [0, 0, 0.25, 1]],
+        "size": "photo", "change": ["wall"], "change_boxes": [[0, 0, 1, 0.25], [0, 0, 0.25, 1]],
     }  # fmt: skip
 
 

@@ -189,6 +189,7 @@ BAD = [
     ({"detail": -0.1}, "detail must be 0 to 1, not -0.1"),
     ({"palette": ("oak",), "palette_strength": 1.5}, "palette_strength must be 0 to 1, not 1.5"),
     ({"reference_strength": float("nan")}, "reference_strength must be 0 to 1, not nan"),
+    ({"size": "huge"}, "size must be one of models, photo, not 'huge'"),
     ({"keep_boxes": ((0, 0, 1, 2),)}, "keep_boxes must be 0 to 1"),
     ({"keep": ("unicorn",)}, "keep: 'unicorn' is nothing that these models know; they know chair, couch"),
     ({"strength": 0.0}, "strength must be above 0"),

@@ -37,6 +37,7 @@ input [
   { name: "preview_every" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
   { name: "attempts" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
   { name: "detail" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "size" data_type: TYPE_STRING dims: [ 1 ] optional: true },
   { name: "latents" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] optional: true }
 ]
 output [
@@ -57,7 +58,7 @@ import triton_python_backend_utils as pb_utils
 MARKS = pathlib.Path(MARKS_FOLDER)
 OPTIONAL = ("negative_prompt", "seed", "steps", "solver", "guidance_scale", "strength", "control_scale", "keep_mask",
             "preview_every", "attempts", "detail", "latents", "palette", "max_strength", "palette_strength",
-            "reference", "reference_strength", "keep", "keep_boxes", "change", "change_boxes")
+            "reference", "reference_strength", "keep", "keep_boxes", "change", "change_boxes", "size")
 LISTS = ("palette", "keep", "change")
 
 

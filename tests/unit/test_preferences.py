@@ -30,7 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a grand piano",
     "quality": "draft", "negative_prompt": "cats", "seed": 2**63 - 1, "steps": 100, "strength": 1, "guidance_scale": 0,
     "structure": 1, "solver": "ddim", "palette_strength": 1, "reference_strength": 0, "room_type": "nursery",
-    "attempts": 2, "detail": 0.5, "preview_every": 5, "lossless": "png",
+    "attempts": 2, "detail": 0.5, "preview_every": 5, "lossless": "png", "size": "models",
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ _Guidance = Annotated[float, Meta(ge=0, le=30)]
 _Prompt = Annotated[str, Meta(max_length=1000)]
 _Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Quality = Literal["draft", "standard", "best"]
+_Size = Literal["photo", "models"]
 _Lossless = Literal["png", "webp"]
 _Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 _Steps = Annotated[int, Meta(ge=1, le=100)]
@@ -143,6 +144,13 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         Meta(
             description="How much of the photo's own detail the result gets, at the photo's size; 0: none, at the "
             "models' size."
+        ),
+    ] = None
+    size: Annotated[
+        _Size | None,
+        Meta(
+            description="The result's size: the photo's, enlarged where need be, or the models' own. With detail "
+            "above 0 it is the photo's in any case."
         ),
     ] = None
     lossless: Annotated[

@@ -70,6 +70,9 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """2 = once more, with stronger control, when the quality score is low."""
     detail: float | None = None
     """0 … 1; above 0 the result has the photo's own size, and its edges and textures wherever the room is the same."""
+    size: str | None = None
+    """``photo``: the result has the photo's size, enlarged where ``detail`` is 0; ``models``: the models' own, except
+    with detail, which needs the photo's."""
     latents: NDArray[np.float32] | None = None
     """Start noise [4, h, w] in place of the seed's, for exact comparisons; no effect where a release starts from the
     photo alone."""
@@ -145,6 +148,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     selection: dict[str, Any] | None = None
     """What was kept of the photo: {share: of its pixels, kept, changed: [{name, by}]}, where ``by`` says what the mask
     of an object follows: its outline or its box. None where nothing was kept, and from models that do not send it."""
+    enlarged_by: str | None = None
+    """What brought the picture to the photo's size: the release's ``upscaler``, or ``lanczos``; None where nothing
+    did."""
     reused: list[str] = []
     """What was not computed, because the server had it of an earlier request with the same photo and ``photo_id``:
     depth, edges, objects, text, …"""

@@ -52,6 +52,7 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("preview_every", np.int32, "INT32"),
     ("attempts", np.int32, "INT32"),
     ("detail", np.float32, "FP32"),
+    ("size", np.object_, "BYTES"),
     ("latents", np.float32, "FP32"),
     ("photo_id", np.object_, "BYTES"),
 )
@@ -76,6 +77,7 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     strength: float | None = None
     tier: str | None = None
     selection: dict[str, Any] | None = None
+    enlarged_by: str | None = None
     reused: list[str] = []
 
 

@@ -87,6 +87,9 @@ class Result:
     selection: dict[str, Any] | None
     """{share, kept, changed} of what the request kept of the photo: the share of its pixels, 0..1, and the objects,
     each {name, by}; None where it kept nothing. See :mod:`restyle.stages.select`."""
+    enlarged_by: str | None
+    """What brought the network's own pixels to the photo's size: the release's upscaler, or lanczos; None where nothing
+    did."""
     reused: list[str]
     """What was not computed, because an earlier request of the same photo had it; see :mod:`restyle.reuse`."""
 

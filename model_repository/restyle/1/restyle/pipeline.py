@@ -4,7 +4,6 @@ It knows neither Triton nor who listens: models are called through ``Models``, a
 the work.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -71,10 +70,10 @@ class Restyler:
                 break  # the same picture again
         assert best is not None
         clock.enter("finishing")
-        pixels = await asyncio.to_thread(deliver, request, seen, best.picture)
+        pixels, enlarged_by = await deliver(request, seen, best.picture, self.release, self.models)
         clock.enter("")
         yield self._result(
-            request, selection, conditioning, table, pixels, best, attempt, sparing.reused, clock
+            request, selection, conditioning, table, pixels, enlarged_by, best, attempt, sparing.reused, clock
         )
 
     async def _attempt(
@@ -114,6 +113,7 @@ class Restyler:
         conditioning: Conditioning,
         table: Table,
         pixels: Floats,
+        enlarged_by: str | None,
         best: MeasuredPicture,
         attempts: int,
         reused: list[str],
@@ -137,6 +137,7 @@ class Restyler:
             reference_distance=best.picture.reference_distance,
             tier=request.tier.quality,
             selection=_described(selection),
+            enlarged_by=enlarged_by,
             reused=reused,
         )
 

@@ -23,6 +23,7 @@ MAX_AREAS, MAX_NAME = 32, 2000
 PALETTE_STRENGTH, REFERENCE_STRENGTH = 0.5, 0.6
 """How far a picture's colours are moved towards the colours of the request, where it does not say."""
 MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
+SIZES = ("models", "photo")
 
 Number = TypeVar("Number", int, float, bool)
 Values = dict[str, Any]
@@ -72,6 +73,8 @@ class Request:
     attempts: int
     detail: float
     """How much of the photo's own detail the result gets; 0 = the network's pixels, at their size."""
+    size: str
+    """Of SIZES: that of the photo, or the models' own; a result in the photo's detail has the photo's in any case."""
     latents: NDArray[np.float32] | None
     quality: str | None
     """What was asked for, of QUALITIES."""
@@ -142,6 +145,7 @@ def parse_request(values: Values, release: Release) -> Request:
         preview_every=_number(values, "preview_every", int, 0),
         attempts=_number(values, "attempts", int, 1),
         detail=_number(values, "detail", float, defaults.detail),
+        size=_size(values),
         latents=values.get("latents"),
         quality=quality,
         tier=release.in_style(defaults, values["style"][0] if "style" in values else ""),
@@ -172,6 +176,14 @@ def _words(values: Values, name: str, most: int, longest: int) -> tuple[str, ...
     if length > longest:
         raise InvalidRequest(f"{name} must be at most {longest} characters, not {length}")
     return words
+
+
+def _size(values: Values) -> str:
+    """Raises InvalidRequest."""
+    size: str = values["size"][0] if "size" in values else SIZES[0]
+    if size not in SIZES:
+        raise InvalidRequest(f"size must be one of {', '.join(SIZES)}, not {size[:40]!r}")
+    return size
 
 
 def _reference(values: Values) -> NDArray[np.uint8] | None:

@@ -5,6 +5,7 @@ select     SeenPhoto → Selection: what stays as photographed
 condition  SeenPhoto → Conditioning: text, hints, the photo's latents, what is kept of them
 denoise    Conditioning → a DenoisedStep for every step of the solver
 decode     latents → pixels
+enlarge    the network's pixels at the photo's size, where they are wanted there
 finish     pixels → FinishedPicture: in the photo's own detail, with the kept pixels
 measure    FinishedPicture → MeasuredPicture: how good it is
 

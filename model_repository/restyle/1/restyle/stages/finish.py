@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from restyle.models import Models
 from restyle.pictures.grading import palette_distance, picture_distance, towards_palette, towards_picture
 from restyle.pictures.images import (
     Bytes,
@@ -22,7 +23,9 @@ from restyle.pictures.images import (
     to_bytes,
 )
 from restyle.pictures.recolouring import Recolouring, finished_size, learn_recolouring
+from restyle.release import Release
 from restyle.request import Request
+from restyle.stages.enlarge import By, enlarge
 from restyle.stages.see import SeenPhoto
 
 
@@ -80,12 +83,22 @@ def _distances(request: Request, picture: Bytes, kept: Bytes | None) -> tuple[fl
     )
 
 
-def deliver(request: Request, seen: SeenPhoto, picture: FinishedPicture) -> Floats:
-    """The picture in the photo's frame, FP32 [H,W,3] in 0..255: at the photo's size where it was recoloured, else at
-    the bucket's area."""
-    if picture.recolouring is None:
-        pixels = from_bucket(picture.pixels, seen.fit)
+async def deliver(
+    request: Request, seen: SeenPhoto, picture: FinishedPicture, release: Release, models: Models
+) -> tuple[Floats, By | None]:
+    """The picture in the photo's frame, FP32 [H,W,3] in 0..255: at the photo's size where it was recoloured or that
+    size was asked for, else at the bucket's area; and what enlarged it. Raises ModelFailed."""
+    size, enlarged_by = finished_size(request.image.shape[:2], seen.fit), None
+    if picture.recolouring is not None:
+        pixels = await asyncio.to_thread(_recoloured, request, seen, picture.recolouring, size)
+    elif request.size == "photo":
+        pixels, enlarged_by = await enlarge(inside(picture.pixels, seen.fit), size, release, models)
     else:
-        photo = resize(request.image, finished_size(request.image.shape[:2], seen.fit))
-        pixels = picture.recolouring.inside(seen.fit).of(photo)
-    return pixels if request.keep_mask is None else paste_kept(pixels, request.image, request.keep_mask)
+        pixels = await asyncio.to_thread(from_bucket, picture.pixels, seen.fit)
+    if request.keep_mask is not None:
+        pixels = await asyncio.to_thread(paste_kept, pixels, request.image, request.keep_mask)
+    return pixels, enlarged_by
+
+
+def _recoloured(request: Request, seen: SeenPhoto, recolouring: Recolouring, size: tuple[int, int]) -> Floats:
+    return recolouring.inside(seen.fit).of(resize(request.image, size))
