@@ -103,8 +103,8 @@ def wish_of(
         mask = painted(photo.shape, choices)
         return Wish(kind, msgspec.structs.replace(plain, keep_mask=mask * np.uint8(255)), mask)
     if kind == "box" or not objects:
-        low, high = np.sort(choices.uniform(0, 1, (2, 2)), axis=0)
-        box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+        left, top, width, height = map(float, (*choices.uniform(0, 0.6, 2), *choices.uniform(0.1, 0.4, 2)))
+        box = (left, top, left + width, top + height)
         return Wish("box", msgspec.structs.replace(plain, keep_boxes=(box,)), boxed(photo.shape, box))
     chosen = objects[int(choices.integers(len(objects)))]
     if kind == "object":

@@ -202,3 +202,14 @@ def test_words_for_the_same_thing_mean_what_the_release_knows() -> None:
 
 def test_objects_are_numbered_by_label() -> None:
     assert name_objects(["couch", "chair", "couch"]) == ["couch#1", "chair#1", "couch#2"]
+
+
+async def test_what_stays_is_exact_at_the_photos_size_without_its_detail_too(release: Release) -> None:
+    kept = covered(*COUCHES)
+    small = await run(release, SeeingModels(), keep=("couch",), detail=[0.0])
+    assert small.pixels.shape[:2] == (112, 144)
+    assert small.enlarged_by is None
+    result = await run(release, SeeingModels(), keep=("couch",), detail=[0.0], size=("photo",))
+    assert (result.pixels.shape, result.enlarged_by) == (PHOTO.shape, "lanczos")
+    assert same(result)[kept].all()
+    assert same(result)[~kept].mean() < 0.1
