@@ -40,7 +40,7 @@ class GeneratedClient:
         models, types = self._module("models"), self._module("types")
         form = models.SubmitForm(
             file=types.File(payload=io.BytesIO(data), file_name="Küche.jpg"),
-            style=models.SubmitFormStyle(style),
+            style=style,
             preferences=models.Preferences(**preferences),
         )
         with self._module("client").Client(base_url=url) as client:
