@@ -5,7 +5,7 @@
     python -m benchmarks.keep --bundle tiny --rooms 4 --out /tmp/keep.json
 
 Kept: KEPT rooms, each with a painted mask, an object by its name, a label, a box, or a label that alone is changed, in
-turn, at several sizes. The result is written as PNG and as WebP without loss, read again and compared with the photo
+turn, at several sizes. The result is written as PNG, read again and compared with the photo
 where it must be the same, by a mask that is computed here and not by the models.
 
 differing_pixels     of all rooms together: the goal is none
@@ -51,7 +51,7 @@ from measuring.service import DEADLINE, Service
 from measuring.serving import asked
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES as WORDS
-from orchestrator.photos.pictures import encode_lossless
+from orchestrator.photos.pictures import lossless
 from reroom.triton import Analysis, RestyleRequest, Result
 
 KEPT = 50
@@ -131,11 +131,10 @@ async def answered(service: Service, request: RestyleRequest) -> tuple[list[dict
     raise AssertionError("the stream ended without a result")
 
 
-def read_again(image: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """The picture after a file without loss, of each kind."""
-    for kind in ("png", "webp"):
-        with Image.open(io.BytesIO(encode_lossless(image, kind))) as opened:
-            yield np.asarray(opened.convert("RGB"))
+def read_again(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture after a file without loss."""
+    with Image.open(io.BytesIO(lossless(image))) as opened:
+        return np.asarray(opened.convert("RGB"))
 
 
 def photos_of(count: int, seeds: Sequence[int]) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
@@ -155,9 +154,8 @@ async def keep(service: Service, count: int) -> dict[str, Any]:
         wish = wish_of(KINDS[number % len(KINDS)], photo, seen.objects, choices)
         _, result = await answered(service, wish.request)
         kinds[wish.kind] += 1
-        for read in read_again(result.image):
-            apart = (read != photo).any(-1)
-            differing += int(apart[wish.kept].sum())
+        apart = (read_again(result.image) != photo).any(-1)
+        differing += int(apart[wish.kept].sum())
         may = ~cv2.dilate(wish.kept.astype(np.uint8), np.ones((25, 25), np.uint8)).astype(np.bool_)
         free, changed = free + int(may.sum()), changed + int(apart[may].sum())
     return {

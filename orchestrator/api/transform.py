@@ -34,6 +34,10 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
 
 
+_ASKED_BY = {"labelled": "label", "lossless": "lossless"}
+"""The preference that a picture of this name is made by."""
+
+
 class TransformController(Controller):
     path = "/transform"
     tags = ("transform",)
@@ -178,8 +182,8 @@ class TransformController(Controller):
         job = await jobs.find(job_id, caller)
         url = await presenter.picture(job, which)
         if url is None and job.result is not None:
-            detail = "the job has no lossless picture: one is made of jobs with the preference lossless"
-            raise Problem(ProblemCode.NOT_FOUND, detail)
+            detail = f"the job has no {which} picture: submit it with the preference {_ASKED_BY[which]}"
+            raise Problem(ProblemCode.OBJECT_NOT_FOUND, detail, field="which")
         if url is None:
             raise Problem(ProblemCode.JOB_NOT_COMPLETED, "the job has no picture, unless it is completed")
         return Response(None, status_code=307, headers={"Location": url})

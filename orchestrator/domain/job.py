@@ -88,7 +88,7 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PICTURES = 2
-"""How many pictures every completed job has stored beside what was submitted."""
+"""How many pictures every completed job has stored beside what was submitted, without those that may be asked for."""
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,14 +99,16 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     """ResultMetadata as the worker encoded it, so that members of another version pass through."""
     stored_bytes: int = 0
-    """Of all the pictures."""
+    """Of all pictures."""
+    labelled_key: str | None = None
+    """Of the picture with the visible label, if that was asked for."""
     lossless_key: str | None = None
-    """The result without loss, where the job asked for it."""
+    """Of the result without loss, if that was asked for."""
 
     @property
-    def stored_objects(self) -> int:
-        """How many pictures the job has stored beside what was submitted."""
-        return PICTURES + (self.lossless_key is not None)
+    def pictures(self) -> int:
+        """How many pictures are stored."""
+        return PICTURES + sum(key is not None for key in (self.labelled_key, self.lossless_key))
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

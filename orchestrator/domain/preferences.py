@@ -22,7 +22,7 @@ Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karra
 """The solvers that ``restyle`` has tables for. A release may support fewer and refuses the others."""
 Quality = Literal["draft", "standard", "best"]
 Size = Literal["photo", "models"]
-Lossless = Literal["png", "webp"]
+Lossless = Literal["png"]
 Colour = Annotated[str, Meta(max_length=MAX_COLOUR_LENGTH)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 Box = Annotated[
@@ -240,6 +240,13 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             description="The number of steps between previews over the WebSocket; 0 = none",
         ),
     ] = 0
+    label: Annotated[
+        bool,
+        Meta(
+            description="Also make a picture with a visible badge AI at its top right, `labelled`; the thumbnail then "
+            "has the badge too"
+        ),
+    ] = False
 
 
 def _given(kind: Any) -> Any:

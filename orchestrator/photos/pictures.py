@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Literal
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,14 @@ MAX_SIDE = 2048
 
 THUMBNAIL_SIDE = 320
 
+Finish = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Changes RGB uint8 [H, W, 3] before it is encoded."""
+
 _QUALITY = 92
 _THUMBNAIL_QUALITY = 82
-_PNG_LEVEL, _WEBP_EFFORT, _WEBP_METHOD = 4, 20, 1
-"""How much work a lossless file is worth: more of it saved nothing. On a core of the build machine 2048×2048 pixels
-with a camera's noise took 1.1 s and 6.7 MB as PNG, 0.8 s and 6.2 MB as WebP."""
+_PNG_LEVEL = 4
+"""How much work a file without loss is worth: more of it saved nothing. On a core of the build machine 2048×2048 pixels
+with a camera's noise took 1.1 s and 6.7 MB."""
 
 
 class BrokenPicture(Exception):
@@ -42,22 +45,24 @@ def decode_mask(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
     return np.where(np.asarray(mask) > 127, 255, 0).astype(np.uint8)
 
 
-def encode(image: NDArray[np.uint8]) -> tuple[bytes, bytes]:
-    """RGB uint8 [H, W, 3] as a JPEG and a thumbnail of it, longest side THUMBNAIL_SIDE."""
+def jpeg(image: NDArray[np.uint8]) -> bytes:
+    """RGB uint8 [H, W, 3] as a JPEG."""
+    return _jpeg(Image.fromarray(image), _QUALITY)
+
+
+def thumbnail(image: NDArray[np.uint8], finish: Finish | None = None) -> bytes:
+    """A small JPEG of RGB uint8 [H, W, 3], longest side THUMBNAIL_SIDE; ``finish`` may draw on it."""
     picture = Image.fromarray(image)
-    full = _jpeg(picture, _QUALITY)
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    return full, _jpeg(picture, _THUMBNAIL_QUALITY)
+    if finish is not None:
+        picture = Image.fromarray(finish(np.asarray(picture)))
+    return _jpeg(picture, _THUMBNAIL_QUALITY)
 
 
-def encode_lossless(image: NDArray[np.uint8], kind: Literal["png", "webp"]) -> bytes:
-    """RGB uint8 [H, W, 3] as a file in which every pixel is what it was."""
+def lossless(image: NDArray[np.uint8]) -> bytes:
+    """RGB uint8 [H, W, 3] as a PNG, in which every pixel is what it was."""
     out = io.BytesIO()
-    picture = Image.fromarray(image)
-    if kind == "png":
-        picture.save(out, "PNG", compress_level=_PNG_LEVEL)
-    else:
-        picture.save(out, "WEBP", lossless=True, quality=_WEBP_EFFORT, method=_WEBP_METHOD)
+    Image.fromarray(image).save(out, "PNG", compress_level=_PNG_LEVEL)
     return out.getvalue()
 
 

@@ -30,7 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a grand piano",
     "quality": "draft", "negative_prompt": "cats", "seed": 2**63 - 1, "steps": 100, "strength": 1, "guidance_scale": 0,
     "structure": 1, "solver": "ddim", "palette_strength": 1, "reference_strength": 0, "room_type": "nursery",
-    "attempts": 2, "detail": 0.5, "preview_every": 5, "lossless": "png", "size": "models",
+    "attempts": 2, "detail": 0.5, "preview_every": 5, "lossless": "png", "size": "models", "label": True,
 }  # fmt: skip
 
 
@@ -39,11 +39,8 @@ def test_everything_said() -> None:
     assert decode_preferences(json.dumps(EVERYTHING).encode()) == Preferences(**EVERYTHING)
 
 
-OF_THE_WORKER = {"lossless"}
-"""What the model need not know."""
-
-
-@pytest.mark.parametrize("name", [name for name in EVERYTHING if name not in OF_THE_WORKER])
+# What is the worker's own work.
+@pytest.mark.parametrize("name", sorted(EVERYTHING.keys() - {"label", "lossless"}))
 def test_every_preference_changes_the_request_to_the_model(name: str) -> None:
     def sent(preferences: Preferences) -> RestyleRequest:
         job = Job(
@@ -110,6 +107,7 @@ REFUSED = {
     "guidance_scale": ["30.1", "-0.1", "1e400"],
     "detail": ["1.01", "-0.01"],
     "preview_every": ["101"],
+    "label": [],
     "Seed": ["1"],
     "": ["1"],
 }

@@ -31,7 +31,7 @@ _Prompt = Annotated[str, Meta(max_length=1000)]
 _Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Quality = Literal["draft", "standard", "best"]
 _Size = Literal["photo", "models"]
-_Lossless = Literal["png", "webp"]
+_Lossless = Literal["png"]
 _Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 _Steps = Annotated[int, Meta(ge=1, le=100)]
 _Strength = Annotated[float, Meta(ge=0.01, le=1)]
@@ -163,6 +163,12 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     preview_every: Annotated[
         int, Meta(ge=0, le=100, description="Send a preview event every so many steps; 0: never.")
     ] = 0
+    label: Annotated[
+        bool,
+        Meta(
+            description='Also make a picture with a visible badge "AI"; the thumbnail then has the badge too.'
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         for name, value in msgspec.structs.asdict(self).items():
@@ -210,7 +216,11 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_url: str | None = None
     original_url: str | None = None
     lossless_url: str | None = None
-    """The result as PNG or WebP without loss; None unless the job asked for it."""
+    """The result as PNG, without loss; None unless the job asked for it."""
+    labelled_url: str | None = None
+    """The picture with the badge "AI"; only with the preference label."""
+    page_url: str | None = None
+    """A page for everyone who has the link: it says that AI changed the picture, and shows it beside the photo."""
     metadata: dict[str, Any] = {}
     """style, processing_time (s), quality_score, room_type, room_confidence, seed, palette, prompt_truncated, …"""
 

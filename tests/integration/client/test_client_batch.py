@@ -111,7 +111,7 @@ def test_every_preference_is_an_option(service: Service, photos: list[Path], tmp
     sent = {
         "keep_furniture": True, "color_palette": ["sage green", "oak"], "keep": ["sofa", [0.1, 0, 0.5, 1]],
         "change": ["wall"], "prompt": "a piano", "palette_strength": 0.25, "reference_strength": 0.75,
-        "room_type": "nursery", "lossless": "webp", "size": "photo",
+        "room_type": "nursery", "lossless": "png", "size": "photo",
         "negative_prompt": "plants", "seed": 2**63 - 1, "steps": 100, "strength": 0.01, "guidance_scale": 7.5,
         "structure": 0.5, "solver": "euler", "attempts": 2, "detail": 0.0, "preview_every": 1,
     }  # fmt: skip
