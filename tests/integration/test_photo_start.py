@@ -83,7 +83,7 @@ async def test_an_older_worker_composes_the_palettes_words_itself(client: Triton
     result = await result_of(client, asked)
     assert result.palette == []
     # What moves the colours towards the palette is newer.
-    newer, _, _ = await restyled(client, color_palette=["oak", "red"], palette_strength=0)
+    newer, _, _ = await restyled(client, color_palette=["oak", "red"], palette_strength=0, size="models")
     np.testing.assert_array_equal(result.image, newer.image)
 
 

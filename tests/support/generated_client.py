@@ -33,6 +33,7 @@ class GeneratedClient:
         assert set(re.findall(r"WARNING parsing (\S+ \S+)", said)) <= {
             "GET /files/{key}",
             "PUT /files/{key}",
+            "GET /styles/{style}/picture",
         }, said
 
     def submit(self, url: str, data: bytes, style: str, preferences: dict[str, Any]) -> Any:
