@@ -72,6 +72,12 @@ _IMAGE_URL: JsonSchema = {
     "maxLength": MAX_URL,
     "description": "Where the photo is, on the internet. It is fetched now; at most 3 redirects are followed",
 }
+_REFERENCE_TEXT = "A picture whose colours and contrasts are wanted: any room, fabric or painting"
+REFERENCE: JsonSchema = {**BINARY, "description": _REFERENCE_TEXT}
+_ENCODED_REFERENCE: JsonSchema = {
+    **_ENCODED_MASK,
+    "description": f"{_REFERENCE_TEXT}. A JPEG, PNG or WebP in base64",
+}
 _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
     "style": {
         "type": "string",
@@ -103,7 +109,12 @@ _COMPONENTS: dict[str, JsonSchema] = {
     "Preferences": _preferences(),
     "SubmitForm": {
         "type": "object",
-        "properties": {"file": PHOTO, **_STYLE_AND_PREFERENCES, "keep_mask": KEEP_MASK},
+        "properties": {
+            "file": PHOTO,
+            **_STYLE_AND_PREFERENCES,
+            "keep_mask": KEEP_MASK,
+            "reference": REFERENCE,
+        },
         "required": ["file"],
         "additionalProperties": False,
     },
@@ -118,6 +129,7 @@ _COMPONENTS: dict[str, JsonSchema] = {
             "image_url": _IMAGE_URL,
             **_STYLE_AND_PREFERENCES,
             "keep_mask": _ENCODED_MASK,
+            "reference": _ENCODED_REFERENCE,
         },
         "oneOf": [{"required": ["key"]}, {"required": ["image_url"]}],
         "additionalProperties": False,

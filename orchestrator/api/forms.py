@@ -58,7 +58,7 @@ async def read_submit_form(
 
     parts = await _read_parts(
         request,
-        {"file": max_file_bytes, "keep_mask": max_file_bytes, **_TEXT_LIMITS},
+        {"file": max_file_bytes, "keep_mask": max_file_bytes, "reference": max_file_bytes, **_TEXT_LIMITS},
         count_bytes,
         check_part,
     )
@@ -70,6 +70,7 @@ async def read_submit_form(
         several[0],
         preferences,
         parts.get("keep_mask"),
+        parts.get("reference"),
         styles=several if len(several) > 1 else (),
         variations=variations_text(parts[VARIATIONS_FIELD]) if VARIATIONS_FIELD in parts else 1,
     )

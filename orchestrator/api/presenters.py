@@ -42,8 +42,10 @@ Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339 in UTC."""
 
 
-Which = Literal["transformed", "thumbnail", "original", "labelled", "before_after", "contact_sheet"]
-"""A picture of a completed job, or of a parent; ``labelled`` is there only if it was asked for."""
+Which = Literal[
+    "transformed", "thumbnail", "original", "lossless", "labelled", "before_after", "contact_sheet"
+]
+"""A picture of a completed job, or of a parent; ``lossless`` and ``labelled`` are there only if they were asked for."""
 
 
 FAVOURITE_PAGE_SECONDS = 365 * 86400
@@ -62,6 +64,8 @@ class ResultData(msgspec.Struct, frozen=True, kw_only=True):
     """A page for everyone who has the link: it says that AI changed the picture, and shows it beside the photo. It
     lasts as long as the pictures do."""
     metadata: ResultMetadata
+    lossless_url: str | UnsetType = UNSET
+    """The result as PNG, without loss, where the job asked for it."""
 
 
 class ChildData(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,6 +212,7 @@ class Presenter:
                 "transformed": job.result.transformed_key,
                 "thumbnail": job.result.thumbnail_key,
                 "original": job.original_key,
+                "lossless": job.result.lossless_key,
                 "labelled": job.result.labelled_key,
             }
             found = keys[which]
@@ -233,6 +238,9 @@ class Presenter:
             page_url=self._page(job),
             # As stored, so that members from another version pass through.
             metadata=cast(ResultMetadata, result.metadata),
+            lossless_url=UNSET
+            if result.lossless_key is None
+            else await self._storage.url(result.lossless_key, self._url_ttl),
         )
 
 

@@ -22,7 +22,16 @@ from orchestrator.services.submissions import Submission
 
 MAX_JSON_BYTES = 1024 * 1024
 """Bytes of the body. A mask may use nearly all of them: with two colours it is a small PNG at any size."""
-_MEMBERS = ("key", "image_url", "style", STYLES_FIELD, VARIATIONS_FIELD, "preferences", "keep_mask")
+_MEMBERS = (
+    "key",
+    "image_url",
+    "style",
+    STYLES_FIELD,
+    VARIATIONS_FIELD,
+    "preferences",
+    "keep_mask",
+    "reference",
+)
 
 
 async def read_upload_submission(
@@ -65,24 +74,25 @@ def from_members(members: Any, styles: StyleService) -> Submission:
     if not isinstance(style, str):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
     preferences = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
+    mask, reference = (_picture(members.get(name), name) for name in ("keep_mask", "reference"))
     several = known_styles(members.get(STYLES_FIELD), styles) or (known_style(style, styles),)
     return Submission(
         named_photo(name, text),
         several[0],
         preferences,
-        _mask(members.get("keep_mask")),
+        mask,
+        reference,
         styles=several if len(several) > 1 else (),
         variations=variations(members.get(VARIATIONS_FIELD)),
     )
 
 
-def _mask(text: Any) -> bytes | None:
+def _picture(text: Any, field: str) -> bytes | None:
     """The bytes of a picture in base64; None when there is none."""
     if text is None:
         return None
     try:
         return base64.b64decode(text, validate=True)
     except (TypeError, ValueError):
-        raise Problem(
-            ProblemCode.INVALID_MASK, "keep_mask must be a picture in base64", field="keep_mask"
-        ) from None
+        code = ProblemCode.INVALID_MASK if field == "keep_mask" else ProblemCode.INVALID_REFERENCE
+        raise Problem(code, f"{field} must be a picture in base64", field=field) from None

@@ -44,6 +44,8 @@ class ProblemCode(StrEnum):
     INVALID_MASK = ("invalid_mask", 422, "the keep mask is not a picture in base64", "encode the file's bytes")
     MASK_MISMATCH = ("mask_mismatch", 422, "the keep mask has another shape than the photo",
         "make it as wide and high as the photo")
+    INVALID_REFERENCE = ("invalid_reference", 422, "the reference is not a picture in base64",
+        "encode the file's bytes")
     # The request
     UNKNOWN_STYLE = ("unknown_style", 422, "there is no such style", "take one that `detail` lists")
     INVALID_PREFERENCES = ("invalid_preferences", 422, "a preference is unknown, of a wrong type or out of its range",

@@ -46,6 +46,8 @@ class Submission(msgspec.Struct, frozen=True):
     preferences: Preferences
     keep_mask: bytes | bytearray | None = None
     """A picture of the photo's shape; its light pixels stay as photographed."""
+    reference: bytes | bytearray | None = None
+    """A picture whose colours and contrasts are wanted."""
     cancel_after: float | None = None
     """Seconds after which the job is cancelled, unless it has ended."""
     styles: tuple[str, ...] = ()
@@ -127,6 +129,7 @@ class Submissions:
         async def queue(photo: Photo, reservation: Reservation | None = None) -> JobView:
             # A refused mask leaves an upload where it is: the client may submit it again with another one.
             mask = await self._mask(submission.keep_mask, photo, client)
+            reference = await self._reference(submission.reference, client)
             return await self._jobs.submit(
                 photo.jpeg,
                 submission.style,
@@ -135,6 +138,7 @@ class Submissions:
                 reservation,
                 mask,
                 estimate=await self._costs.estimate(preferences, photo.height, photo.width, len(pictures)),
+                reference=reference,
                 job_id=job_id,
                 cancel_after=submission.cancel_after,
                 words=words[submission.style],
@@ -183,6 +187,15 @@ class Submissions:
             detail = f"the photo is {photo.width}×{photo.height} and keep_mask {mask.width}×{mask.height}"
             raise PhotoRejected(ProblemCode.MASK_MISMATCH, detail, "keep_mask")
         return mask.jpeg
+
+    async def _reference(self, data: bytes | bytearray | None, client: str | None) -> bytes | None:
+        """The reference as a JPEG. Raises PhotoRejected for the field reference, and Unavailable."""
+        if data is None:
+            return None
+        try:
+            return (await self._gate.accept(data, client=client)).jpeg
+        except PhotoRejected as refused:
+            raise PhotoRejected(refused.code, refused.detail, "reference") from None
 
     async def _discard_soon(self, key: str, job_id: str, caller: Caller) -> None:
         """Discard the upload of a queued job: before the answer or, when the storage is slow, after it."""

@@ -39,7 +39,9 @@ async def steps_of(client: TritonClient, preferences: dict[str, Any]) -> int:
 
 
 def test_every_number_has_ends() -> None:
-    counts, shares = {"seed", "steps", "attempts", "preview_every"}, {"strength", "structure", "detail"}
+    counts, shares = {"seed", "steps", "attempts", "preview_every"}, {
+        "strength", "structure", "detail", "palette_strength", "reference_strength",
+    }  # fmt: skip
     assert set(NUMBERS) == {*counts, *shares, "guidance_scale"}
 
 

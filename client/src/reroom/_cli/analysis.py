@@ -52,9 +52,10 @@ def print_analysis(found: Analysis) -> None:
         click.echo(f"{found.room_type.replace('_', ' ')}, {found.room_confidence:.0%} sure")
     else:
         click.echo("no kind of room in particular")
-    widest = max((len(each.label) for each in found.objects), default=0)
+    # Names of objects can be given to `restyle --keep`; an older service has labels only.
+    widest = max((len(each.name or each.label) for each in found.objects), default=0)
     for each in found.objects:
-        click.echo(f"{each.label:<{widest}}  {each.score:4.0%}  {position(each)}")
+        click.echo(f"{each.name or each.label:<{widest}}  {each.score:4.0%}  {position(each)}")
 
 
 def position(found: SeenObject) -> str:

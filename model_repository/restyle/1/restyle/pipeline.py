@@ -4,8 +4,9 @@ It knows neither Triton nor who listens: models are called through ``Models``, a
 the work.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from restyle.stages.finish import deliver, finish
 from restyle.stages.measure import MeasuredPicture, measure
 from restyle.stages.preview import preview
 from restyle.stages.see import SeenPhoto, analysis_of, see
+from restyle.stages.select import Selection, select
 
 STRONGER = 1.4
 """Factor on the control scales of a second attempt."""
@@ -49,6 +51,8 @@ class Restyler:
         sparing = Reusing(self.models, self.kept, request.photo_id, self.release.name)
         seen = await see(request.image, self.release, sparing)
         yield await analysis_of(seen, self.release, GENERATING)
+        selection = await select(request, seen, self.release, sparing)
+        request = replace(request, keep_mask=selection.keep_mask)
         clock.enter("generating")
         yield Stage("generating", GENERATING)
         conditioning = await condition(request, seen, self.release, self.prompts, sparing)
@@ -66,9 +70,11 @@ class Restyler:
                 break  # the same picture again
         assert best is not None
         clock.enter("finishing")
-        pixels = await asyncio.to_thread(deliver, request, seen, best.picture)
+        pixels, enlarged_by = await deliver(request, seen, best.picture, self.release, self.models)
         clock.enter("")
-        yield self._result(request, conditioning, table, pixels, best.quality, attempt, sparing.reused, clock)
+        yield self._result(
+            request, selection, conditioning, table, pixels, enlarged_by, best, attempt, sparing.reused, clock
+        )
 
     async def _attempt(
         self,
@@ -103,10 +109,12 @@ class Restyler:
     def _result(
         self,
         request: Request,
+        selection: Selection,
         conditioning: Conditioning,
         table: Table,
         pixels: Floats,
-        quality: dict[str, float],
+        enlarged_by: str | None,
+        best: MeasuredPicture,
         attempts: int,
         reused: list[str],
         clock: Clock,
@@ -115,19 +123,31 @@ class Restyler:
         return Result(
             pixels=pixels,
             seed=request.seed,
-            quality=quality,
+            quality=best.quality,
             attempts=attempts,
             prompt_truncated=bool(cuts or negative_cuts),
-            warnings=result_warnings(request, cuts, negative_cuts, table),
+            warnings=result_warnings(request, cuts, negative_cuts, table, selection.unseen),
             timings=clock.timings,
             release=self.release.name,
             solver=request.solver,
             steps=request.steps,
             strength=round(request.strength, 6),
             palette=request.palette,
+            palette_distance=best.picture.palette_distance,
+            reference_distance=best.picture.reference_distance,
             tier=request.tier.quality,
+            selection=_described(selection),
+            enlarged_by=enlarged_by,
             reused=reused,
         )
+
+
+def _described(selection: Selection) -> dict[str, Any] | None:
+    """For the result; see :class:`restyle.events.Result`."""
+    if selection.keep_mask is None:
+        return None
+    kept, changed = ([asdict(each) for each in objects] for objects in (selection.kept, selection.changed))
+    return {"share": selection.share, "kept": kept, "changed": changed}
 
 
 def _span(attempt: int, attempts: int) -> tuple[float, float]:

@@ -21,7 +21,7 @@ class SeenPhoto:
     hints: Hints
     """In the bucket's frame."""
     objects: list[dict[str, Any]]
-    """[{label, score, box}], box = [x0, y0, x1, y1] in 0..1 of the photo."""
+    """[{label, name, score, box}], box = [x0, y0, x1, y1] in 0..1 of the photo."""
 
 
 async def see(image: Bytes, release: Release, models: Models) -> SeenPhoto:
