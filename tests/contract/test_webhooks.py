@@ -19,7 +19,9 @@ from orchestrator.domain.job import JobError, JobResult
 from orchestrator.domain.keys import ADMINISTRATOR, Caller, Scope, caller_of
 from orchestrator.domain.webhooks import ENDS, DisableReason, Endpoint, HookEvent
 from orchestrator.egress.guarded import Guarded
+from orchestrator.photos.marking import Marker
 from orchestrator.ports import Delivery, EndpointDisabled, EndpointNotFound, Outcome, TooManyEndpoints
+from orchestrator.services.collages import Collages
 from orchestrator.services.deliveries import Deliveries, retry_after
 from orchestrator.services.hook_events import HookEvents
 from orchestrator.services.keys import KeyService
@@ -45,7 +47,9 @@ class Bench:
         self.keys = KeyService(self.key_store)
         self.hooks = WebhookService(self.endpoints, guarded)
         signer = UrlSigner(b"k" * 32, "http://here")
-        presenter = Presenter(LocalStorage(folder, signer), "http://here", 60, signer, 60)
+        storage = LocalStorage(folder, signer)
+        collages = Collages(self.store, storage, str.title, Marker(version="0", provider="us"))
+        presenter = Presenter(storage, collages, "http://here", 60, signer, 60)
         self.sender = HookEvents(guarded, self.key_store, presenter.result, "http://here", patience=0.5)
         self.caller = Caller(owner="", scopes=frozenset())
 

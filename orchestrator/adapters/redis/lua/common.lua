@@ -2,6 +2,9 @@
 -- state of a job (QUEUED ...), TERMINAL, HIGH and BONUS; clock.lua, post.lua, turns.lua and quota.lua. Scripts that end
 -- jobs get 'pricing'.
 
+-- What tree.lua defines.
+local TREE = {}
+
 -- A full Redis (6.2 to 7) refuses a script whose first write may need memory, and accepts every write after the first.
 -- Jobs that are stored already must be able to run and to end, or memory would never come free. Their scripts therefore
 -- begin with a write that needs no memory. Scripts that add a job do not call this.
@@ -67,6 +70,7 @@ local function apply(id, change, ...)
   if select('#', ...) > 0 then
     redis.call('HSET', JOB .. id, ...)
   end
+  TREE.tell(id, seq, change.event)
 end
 
 local function forget_entry(id, entry)

@@ -86,7 +86,7 @@ function POST.tell_of_job(id, kind)
   if redis.call('EXISTS', ENDPOINTS .. owner) == 0 then
     return
   end
-  local names = {'status', 'style', 'created_at', 'attempts', 'original_key', 'result', 'error'}
+  local names = {'status', 'style', 'created_at', 'attempts', 'original_key', 'parent', 'result', 'error'}
   local job, fields = redis.call('HMGET', JOB .. id, unpack(names)), {'job', id}
   for i, name in ipairs(names) do
     if job[i] then
