@@ -83,6 +83,7 @@ class HookEvents:
 
     async def _job(self, event: Outgoing) -> dict[str, Any]:
         fields = event.fields
+        result = msgspec.json.decode(fields["result"], type=JobResult) if "result" in fields else None
         job = Job(
             id=fields["job"],
             style=fields["style"],
@@ -92,6 +93,7 @@ class HookEvents:
             updated_at=event.written,
             status=JobState(fields["status"]),
             attempts=int(fields.get("attempts", "0")),
+            result=result,
         )
         data: dict[str, Any] = {
             "job_id": job.id,
@@ -101,14 +103,13 @@ class HookEvents:
             "attempts": job.attempts,
             "status_url": f"{self._base_url}/transform/status/{job.id}",
         }
-        if fields.get("parent"):
+        if "parent" in fields:
             data["parent"] = fields["parent"]
         if "children" in fields:
             data["children"] = msgspec.json.decode(fields["children"], type=list[dict[str, str]])
         if "error" in fields:
             data["error"] = msgspec.json.decode(fields["error"], type=JobError).public()
-        if "result" in fields:
-            result = msgspec.json.decode(fields["result"], type=JobResult)
+        if result is not None:
             data["result"] = await self._show_result(job, result)
         return data
 

@@ -31,7 +31,7 @@ from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
 from tests.support.hook_receiver import CLOSE, DRIP, HANG, OK, HookReceiver, hook_receiver, status
 from tests.support.jobs import a_job, claim
-from tests.support.trees import a_tree
+from tests.support.trees import a_tree, submit_tree
 
 LOOPBACK = [ip_network("127.0.0.0/8")]
 
@@ -351,6 +351,21 @@ async def test_a_replayed_job_ends_with_another_id(bench: Bench) -> None:
     (second,) = await bench.outbox.take(10, 60)
     assert first.id != second.id
     assert first.id.startswith(f"evt_{job_id}_")
+
+
+async def test_each_picture_of_a_tree_is_told_and_its_parent_once(
+    bench: Bench, receiver: HookReceiver
+) -> None:
+    await bench.hooks.create(bench.caller, receiver.url("/x"))
+    parent, children = await submit_tree(bench.store, 2, fields={"owner": bench.caller.owner})
+    for _ in children:
+        result = JobResult(transformed_key="t.jpg", thumbnail_key="s.jpg", metadata={})
+        await bench.store.finish(await claim(bench.store), Completed(result=result))
+    async with bench.delivering():
+        await receiver.until("/x", 3)
+    told = {event["data"]["job_id"]: event["data"].get("parent") for event in receiver.events["/x"]}
+    assert told == {parent.id: None, **{child.id: parent.id for child in children}}
+    assert {event["type"] for event in receiver.events["/x"]} == {"job.completed"}
 
 
 def test_retry_after() -> None:

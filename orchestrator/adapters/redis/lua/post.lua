@@ -87,7 +87,7 @@ function POST.tell_of_job(id, kind, children)
   if redis.call('EXISTS', ENDPOINTS .. owner) == 0 then
     return
   end
-  local names = {'status', 'style', 'created_at', 'attempts', 'original_key', 'result', 'error', 'parent'}
+  local names = {'status', 'style', 'created_at', 'attempts', 'original_key', 'parent', 'result', 'error'}
   local job, fields = redis.call('HMGET', JOB .. id, unpack(names)), {'job', id}
   for i, name in ipairs(names) do
     if job[i] then
