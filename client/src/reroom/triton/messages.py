@@ -101,7 +101,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     image: NDArray[np.uint8]
     seed: int
     quality: dict[str, float]
-    """0..1: edge_agreement, depth_agreement, sharpness, contrast, exposure, cleanliness, changed, and one score."""
+    """0..1: edge_agreement, depth_agreement, sharpness, contrast, exposure, cleanliness, changed, and one score; beside
+    them openings, lines, camera and planes, as far as they could be measured, and structure, the lowest of these."""
     attempts: int
     prompt_truncated: bool
     """Whether a prompt was too long for the text encoder; the warnings say what was left out."""

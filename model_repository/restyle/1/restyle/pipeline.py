@@ -98,7 +98,7 @@ class Restyler:
         clock.enter("finishing")
         picture = await finish(request, seen, pixels)
         clock.enter("finalizing")
-        yield await measure(seen, picture, self.models)
+        yield await measure(seen, picture, self.release.labels, self.models)
 
     def _result(
         self,
