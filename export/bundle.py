@@ -168,6 +168,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Fused into the UNet and the text encoder, wherever these come from."""
     variants: dict[str, Variant] = {}
     """Further denoisers by name, such as one for few steps."""
+    styles: dict[str, str] = {}
+    """By the name of a style, the variant that draws it, where the tier names none."""
     defaults: Defaults
     tiers: dict[Quality, Tier] = {}
     """Kinds of pictures that users may ask for, by quality: what they change of ``defaults``. Without any there is one
@@ -289,6 +291,12 @@ def _untidy(document: dict[str, Any], networks: dict[str, Any]) -> list[str]:
         f"variants: {name!r} is no name: give it small letters, digits and _"
         for name in variants
         if not re.fullmatch("[a-z0-9_]+", name)
+    ]
+    styles = document.get("styles", {})
+    found += [
+        f"styles.{style}: there is no variant {variant!r}; variants: {', '.join(variants) or 'there are none'}"
+        for style, variant in (styles.items() if isinstance(styles, dict) else ())
+        if variant not in variants
     ]
     return [*found, *tier_problems(tiers, document.get("quality"), variants, networks)]
 

@@ -212,6 +212,7 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("steps", "INT32", (1,)),
                         ("solver", "STRING", (1,)),
                         ("quality", "STRING", (1,)),
+                        ("style", "STRING", (1,)),
                         ("guidance_scale", "FP32", (1,)),
                         ("strength", "FP32", (1,)),
                         ("max_strength", "FP32", (1,)),

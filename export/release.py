@@ -118,6 +118,7 @@ def _build(
         "buckets": buckets(sizes),
         "defaults": bundle.defaults,
         **({"tiers": bundle.tiers, "quality": bundle.quality} if bundle.tiers else {}),
+        **({"styles": bundle.styles} if bundle.styles else {}),
         "schedule": bundle.schedule,
         **({} if bundle.seats == DEFAULT_HINTS else {"hints": bundle.seats}),
         **({} if bundle.solvers is None else {"solvers": bundle.solvers}),

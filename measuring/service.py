@@ -17,7 +17,7 @@ from measuring.counters import Counters, read_counters
 from measuring.releases import Release
 from orchestrator.domain.job import Job
 from orchestrator.domain.preferences import Preferences
-from orchestrator.domain.styles import STYLES
+from orchestrator.domain.styles import STYLES, StyleWords
 from orchestrator.services.translation import request
 from reroom.triton import Analysis, RestyleRequest, Result, TritonClient, wire
 
@@ -50,9 +50,16 @@ class Service:
         await self._models.close()
 
     async def restyle(
-        self, photo: NDArray[np.uint8], style: str, preferences: Preferences | None = None
+        self,
+        photo: NDArray[np.uint8],
+        style: str,
+        preferences: Preferences | None = None,
+        words: StyleWords | None = None,
     ) -> Restyled:
-        """A photo UINT8 [H,W,3] in a style, with the words and defaults of a worker. Raises RestyleError."""
+        """A photo UINT8 [H,W,3] in a style, with the words and defaults of a worker. Raises RestyleError.
+
+        ``words``: of a style that does not come with this version.
+        """
         job = Job(
             id="benchmark",
             style=style,
@@ -63,7 +70,7 @@ class Service:
         )
         room_type = ""
         async with aclosing(
-            self._restyling.restyle(request(job, STYLES[style], photo), deadline=DEADLINE)
+            self._restyling.restyle(request(job, words or STYLES[style], photo), deadline=DEADLINE)
         ) as events:
             async for event in events:
                 match event:

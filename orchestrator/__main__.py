@@ -9,6 +9,7 @@ import sys
 
 from orchestrator.commands import dead_letters, keys, plans
 from orchestrator.domain.plans import PlansError
+from orchestrator.domain.styles import StylesError
 from orchestrator.ports import DeadLetterNotFound, KeyNotFound, NotReplayed, Unavailable
 from orchestrator.settings import SettingsError
 
@@ -45,7 +46,7 @@ async def run(options: argparse.Namespace) -> int:
         print(f"the job cannot be replayed: {error}", file=sys.stderr)
     except Unavailable as error:
         print(f"the store cannot be reached: {error}; is REDIS_URL right?", file=sys.stderr)
-    except (PlansError, SettingsError) as error:
+    except (PlansError, StylesError, SettingsError) as error:
         print(error, file=sys.stderr)
     else:
         return 0

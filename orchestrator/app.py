@@ -42,6 +42,7 @@ from orchestrator.api.presenters import Presenter
 from orchestrator.api.reference import ReferenceController
 from orchestrator.api.root import RootController
 from orchestrator.api.semantics import Methods, refuse_coded_body
+from orchestrator.api.styles import StylesController
 from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
@@ -65,6 +66,8 @@ from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
+from orchestrator.services.style_book import StyleBook
+from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings, SettingsError, load_settings, signing_bytes, variables
 from orchestrator.telemetry import CannotObserve, logs
@@ -96,6 +99,7 @@ ROUTES = (
     TransformController,
     UploadsController,
     TicketsController,
+    StylesController,
     AnalyzeController,
     FilesController,
     DebugController,
@@ -152,12 +156,16 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
             store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing, analytics=analytics
         )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
-        submissions = Submissions(jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference))
+        styles = StyleService(StyleBook(settings.styles_file), adapters.styles, plans)
+        submissions = Submissions(
+            jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference), styles
+        )
         async with aclosing(submissions), _delivering(settings, adapters.outbox):
             yield Dependencies(
                 settings=settings,
                 plans=plans,
                 keys=KeyService(adapters.keys, admin_token=settings.administrator),
+                styles=styles,
                 limiter=Limiter(adapters.rates, plans, clients),
                 store=store,
                 storage=storage,

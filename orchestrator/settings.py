@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.domain.plans import Plans, PlansError, load_plans
+from orchestrator.domain.styles import STYLES, Style, StylesError, load_styles
 from orchestrator.domain.usage import Budget, Pricing
 
 T = TypeVar("T", bound=BaseSettings)
@@ -41,6 +43,9 @@ class StoreSettings(BaseSettings):
     """Redis: jobs, events, leases and keys."""
     redis_prefix: str = Field("reroom:", validation_alias="REROOM_REDIS_PREFIX")
     """What every key in Redis begins with, for services that share one."""
+    styles_file: Path | None = Field(None, validation_alias="REROOM_STYLES_FILE")
+    """A TOML file with styles beside those that come with this version, or instead of them (docs/styles.md). It is read
+    again when it changes. A job takes the words of its style along, so workers need no file."""
     plans_file: Path | None = Field(None, validation_alias="REROOM_KEY_PLANS")
     """A TOML file with a table for each plan of limits (docs/operate.md); without it there is one plan, ``default``,
     which limits nothing. ``python -m orchestrator plans check FILE`` tells what is wrong with it."""
@@ -54,19 +59,29 @@ class StoreSettings(BaseSettings):
         _ = parts.port  # raises ValueError when it is no number
         return value
 
+    @field_validator("styles_file")
+    @classmethod
+    def _good_styles(cls, value: Path | None) -> Path | None:
+        try:
+            _styles_of(value)
+        except StylesError as error:
+            raise ValueError(str(error)) from None
+        return value
+
     @field_validator("plans_file")
     @classmethod
-    def _good_plans(cls, value: Path | None) -> Path | None:
+    def _good_plans(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         try:
-            load_plans(value)
+            # A wrong file of styles has a message of its own.
+            load_plans(value, _styles_of(info.data.get("styles_file")))
         except PlansError as error:
             raise ValueError(str(error)) from None
         return value
 
     @property
     def plans(self) -> Plans:
-        """Reads the file; raises PlansError if it has been spoilt since the start."""
-        return load_plans(self.plans_file)
+        """Reads the files; raises PlansError or StylesError if one has been spoilt since the start."""
+        return load_plans(self.plans_file, _styles_of(self.styles_file))
 
 
 class Settings(StoreSettings):
@@ -366,6 +381,10 @@ class Settings(StoreSettings):
         return [
             "CDN_DOMAIN is not used: pictures are private, and R2 honours signed links on its own endpoint only"
         ]
+
+
+def _styles_of(file: Path | None) -> Mapping[str, Style]:
+    return STYLES if file is None else load_styles(file, STYLES)
 
 
 def signing_bytes(secret: str) -> bytes:

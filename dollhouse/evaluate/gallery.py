@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from dollhouse.evaluate.answers import used_palette
 from dollhouse.evaluate.held_out import SHOWN, held_out_rooms
 from dollhouse.evaluate.marks import FILE, Marks, read_marks
+from dollhouse.render.looks import STYLES as LEARNT
 from measuring import ROOT
 from measuring.releases import Release, find_release
 from measuring.service import Service
@@ -52,7 +53,8 @@ Row = list[tuple[str, Image.Image]]
 async def restyle(service: Service, photo: NDArray[np.uint8], seed: int, name: str) -> Row:
     """The photo, under ``name``, and its results."""
     made: Row = [(name, fitted(photo))]
-    for key, style in STYLES.items():
+    for key in LEARNT:
+        style = STYLES[key]
         result = (await service.restyle(photo, key, Preferences(seed=seed))).result
         palette = used_palette(result, ())
         made.append((": ".join(filter(None, (style.title, ", ".join(palette)))), fitted(result.image)))
@@ -111,7 +113,7 @@ def unmarked(marks: Marks | None, release: str) -> list[str]:
     known = {each[:3] for each in marks.marks} if marks and marks.release == release else set()
     rows = [("rooms", str(n + 1)) for n in range(len(ROOMS))] + [("photos", photo.stem) for photo in PHOTOS]
     return [
-        f"{kind}.{row}.{style}" for kind, row in rows for style in STYLES if (kind, row, style) not in known
+        f"{kind}.{row}.{style}" for kind, row in rows for style in LEARNT if (kind, row, style) not in known
     ]
 
 

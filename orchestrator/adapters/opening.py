@@ -6,12 +6,29 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.adapters.redis import RedisJobStore, RedisOnceStore, RedisRates, RedisUsage, open_keys
+from orchestrator.adapters.redis import (
+    RedisJobStore,
+    RedisOnceStore,
+    RedisRates,
+    RedisStyleStore,
+    RedisUsage,
+    open_keys,
+)
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.observed import observed
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
-from orchestrator.ports import Inference, JobStore, KeyStore, OnceStore, Outbox, Rates, Storage, Usage
+from orchestrator.ports import (
+    Inference,
+    JobStore,
+    KeyStore,
+    OnceStore,
+    Outbox,
+    Rates,
+    Storage,
+    StyleStore,
+    Usage,
+)
 from orchestrator.settings import Settings, SettingsError, StoreSettings
 
 
@@ -19,6 +36,7 @@ from orchestrator.settings import Settings, SettingsError, StoreSettings
 class Adapters:
     store: JobStore
     keys: KeyStore
+    styles: StyleStore
     once: OnceStore
     storage: Storage
     inference: Inference
@@ -38,12 +56,15 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             once = await entered(aclosing(RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)))
             rates = await entered(aclosing(RedisRates(settings.redis_url, prefix=settings.redis_prefix)))
             usage = await entered(aclosing(RedisUsage(settings.redis_url, prefix=settings.redis_prefix)))
+            styles = await entered(
+                aclosing(RedisStyleStore(settings.redis_url, prefix=settings.redis_prefix))
+            )
             keys = await entered(open_keys(settings.redis_url, settings.redis_prefix))
             inference = await entered(aclosing(TritonPool(settings.triton_urls)))
         except ValueError as error:
             raise _wrong(error) from error
         storage = await entered(open_storage(settings))
-        yield Adapters(store, keys, once, observed(storage), inference, rates, usage, usage)
+        yield Adapters(store, keys, styles, once, observed(storage), inference, rates, usage, usage)
 
 
 def open_jobs(settings: StoreSettings) -> AbstractAsyncContextManager[JobStore]:

@@ -164,6 +164,18 @@ async def is_admin(connection: Connection) -> bool:
         return False
 
 
+async def recognised(connection: Connection) -> Caller | None:
+    """Who uses this public route; None where nobody is recognised, as the route has an answer for everybody. Raises
+    Unavailable."""
+    text = _sent(connection)
+    try:
+        if text is None:
+            return _without_key(connection, Scope.READ)
+        return await _keys(connection).recognise(text)
+    except (NotRecognised, Problem):
+        return None
+
+
 def caller_provider() -> Provide:
     """Litestar's dependency ``caller``, for routes whose rule needs a scope."""
 

@@ -62,7 +62,13 @@ _ENCODED_MASK: JsonSchema = {
     "description": f"{_MASK_TEXT}. A JPEG, PNG or WebP in base64",
 }
 _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
-    "style": {"type": "string", "enum": list(STYLES), "default": DEFAULT_STYLE},
+    "style": {
+        "type": "string",
+        "maxLength": 100,
+        "default": DEFAULT_STYLE,
+        "examples": list(STYLES),
+        "description": "A name from GET /styles, which may change while the service runs. Case does not matter",
+    },
     "preferences": _ref("Preferences"),
 }
 _JSON_PART = {"preferences": {"contentType": "application/json"}}

@@ -22,6 +22,7 @@ from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
+from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submissions
 from orchestrator.settings import Settings
 
@@ -33,6 +34,7 @@ class Dependencies(TypedDict):
     plans: Plans
     """As they were when the API started: those that limits go by."""
     keys: KeyService
+    styles: StyleService
     limiter: Limiter
     store: JobStore
     storage: Storage

@@ -31,12 +31,15 @@ from orchestrator.ports import (
     ObjectNotFound,
     ObjectTooLarge,
     ReservationLost,
+    StyleNotFound,
+    TooManyStyles,
     Unavailable,
 )
 from orchestrator.services.analysis import TooBusy, TooSlow
 from orchestrator.services.direct_uploads import NoSuchUpload, UploadUsed
 from orchestrator.services.jobs import JobNotFinished, TooManyJobs
 from orchestrator.services.quotas import NotInPlan, OverLimit
+from orchestrator.services.styles import UnknownStyle
 from orchestrator.telemetry import context
 
 log = logging.getLogger(__name__)
@@ -138,6 +141,13 @@ def to_problem(error: Exception) -> Problem:
             return Problem(ProblemCode.JOB_NOT_FOUND, "no job of yours has this id; it may have been erased")
         case KeyNotFound():
             return Problem(ProblemCode.KEY_NOT_FOUND, "no API key has this id, or it was revoked")
+        case UnknownStyle(detail=detail):
+            return Problem(ProblemCode.UNKNOWN_STYLE, detail, field="style")
+        case StyleNotFound():
+            return Problem(ProblemCode.STYLE_NOT_FOUND, "no style of your own has this name; see GET /styles")
+        case TooManyStyles(most=most):
+            detail = f"you have {most} styles of your own, which is as many as you may; delete one"
+            return Problem(ProblemCode.TOO_MANY_STYLES, detail)
         case JobFinished():
             return Problem(ProblemCode.JOB_FINISHED, "the job is finished already")
         case JobNotFinished():

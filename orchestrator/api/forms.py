@@ -22,7 +22,8 @@ from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import decode_preferences
 from orchestrator.api.reading import pieces
 from orchestrator.domain.codes import ProblemCode
-from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
+from orchestrator.domain.styles import DEFAULT_STYLE
+from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submission
 
 FORM_OVERHEAD = 128 * 1024
@@ -33,17 +34,22 @@ _TEXT_LIMITS = {"key": 400, "style": 100, "preferences": 64 * 1024}
 
 
 async def read_submit_form(
-    request: Request[Any, Any, Any], max_file_bytes: int, count_bytes: CountBytes
+    request: Request[Any, Any, Any], max_file_bytes: int, count_bytes: CountBytes, styles: StyleService
 ) -> Submission:
-    """The checked submission of a form, whose bytes are counted with ``count_bytes``. Raises Problem."""
+    """The checked submission of a form, whose bytes are counted with ``count_bytes``. Raises Problem, UnknownStyle."""
+
+    def check_part(name: str, part: bytearray) -> None:
+        if name == "style":
+            known_style(_text(part), styles)
+
     parts = await _read_parts(
         request,
         {"file": max_file_bytes, "keep_mask": max_file_bytes, **_TEXT_LIMITS},
         count_bytes,
-        _check_part,
+        check_part,
     )
     preferences = decode_preferences(bytes(parts.get("preferences", b"")))
-    style = _style(parts["style"]) if "style" in parts else DEFAULT_STYLE
+    style = known_style(_text(parts["style"]), styles) if "style" in parts else DEFAULT_STYLE
     return Submission(_photo(parts), style, preferences, parts.get("keep_mask"))
 
 
@@ -69,21 +75,14 @@ def _photo(parts: Mapping[str, bytearray]) -> bytearray | str:
     raise Problem(ProblemCode.MISSING_FILE, detail, field="file")
 
 
-def _check_part(name: str, part: bytearray) -> None:
-    if name == "style":
-        _style(part)
+def _text(part: bytearray) -> str:
+    return part.decode("utf-8-sig", "replace")
 
 
-def _style(part: bytearray) -> str:
-    return known_style(part.decode("utf-8-sig", "replace"))
-
-
-def known_style(text: str) -> str:
-    """The style's name; case and surrounding spaces are ignored. Raises Problem for an unknown style."""
+def known_style(text: str, styles: StyleService) -> str:
+    """The style's name; case and surrounding spaces are ignored. Raises UnknownStyle for one that no caller has."""
     style = text.strip().lower()
-    if style not in STYLES:
-        known = ", ".join(STYLES)
-        raise Problem(ProblemCode.UNKNOWN_STYLE, f"there is no such style; there are {known}", field="style")
+    styles.check_name(style)
     return style
 
 

@@ -28,6 +28,7 @@ from orchestrator.api.messages import Message
 from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
 from orchestrator.api.presenters import Status, Submitted
 from orchestrator.api.root import Root
+from orchestrator.api.styles import NewStyle, StyleAnswer, StyleDeleted, StyleList
 from orchestrator.api.tickets import TicketAnswer, TicketRequest
 from orchestrator.api.transform import Erased
 from orchestrator.api.uploads import UploadOffer
@@ -55,10 +56,10 @@ A job's events come over a WebSocket: see `x-websockets`, and the component `Mes
 
 _ANSWERS = (
     Alive, Analyzed, Erased, Health, KeyAnswer, KeyList, KeyMade, LetterAnswer, LetterEnded, LetterList,
-    Message, ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats, Submitted, TicketAnswer,
-    UploadOffer, UsageAnswer,
+    Message, ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats, StyleAnswer, StyleDeleted,
+    StyleList, Submitted, TicketAnswer, UploadOffer, UsageAnswer,
 )  # fmt: skip
-_REQUESTS = (NewKey, Rotation, TicketRequest)
+_REQUESTS = (NewKey, NewStyle, Rotation, TicketRequest)
 
 _RETRY_AFTER: dict[str, JsonSchema] = {
     "Retry-After": {"description": "Seconds until another try", "schema": {"type": "integer", "minimum": 0}}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 from litestar import Controller, get
+from litestar.di import NamedDependency
 
 from orchestrator.api.access import Rule, access
-from orchestrator.domain.styles import STYLES
 from orchestrator.programs.observing import package_version
+from orchestrator.services.styles import StyleService
 
 ENDPOINTS = {
     "upload": "POST /uploads",
@@ -18,6 +19,7 @@ ENDPOINTS = {
     "erase": "DELETE /transform/{job_id}/files",
     "picture": "GET /transform/{job_id}/picture",
     "ticket": "POST /tickets",
+    "styles": "GET /styles",
     "analyze": "POST /analyze",
     "watch": "WS /ws/transform/{job_id}",
     "health": "GET /health",
@@ -39,5 +41,6 @@ class RootController(Controller):
     tags = ("service",)
 
     @get("/", opt=access(Rule.PUBLIC), operation_id="get_service", summary="What this service is and offers")
-    async def root(self) -> Root:
-        return Root(version=package_version(), endpoints=ENDPOINTS, supported_styles=list(STYLES))
+    async def root(self, styles: NamedDependency[StyleService]) -> Root:
+        names = list(styles.now().by_name)
+        return Root(version=package_version(), endpoints=ENDPOINTS, supported_styles=names)

@@ -16,6 +16,7 @@ from orchestrator.api.reading import read_body
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE
+from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submission
 
 MAX_JSON_BYTES = 1024 * 1024
@@ -23,16 +24,18 @@ MAX_JSON_BYTES = 1024 * 1024
 _MEMBERS = ("key", "style", "preferences", "keep_mask")
 
 
-async def read_upload_submission(request: Request[Any, Any, Any], count_bytes: CountBytes) -> Submission:
-    """The checked submission of a body whose bytes are counted with ``count_bytes``. Raises Problem."""
+async def read_upload_submission(
+    request: Request[Any, Any, Any], count_bytes: CountBytes, styles: StyleService
+) -> Submission:
+    """The checked submission of a body whose bytes are counted with ``count_bytes``. Raises Problem, UnknownStyle."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         detail = "the body must be application/json; a photo goes to /transform/submit, as a form"
         raise Problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail, field="content-type")
-    return _from_json(await read_body(request, count_bytes))
+    return _from_json(await read_body(request, count_bytes), styles)
 
 
-def _from_json(body: bytes) -> Submission:
+def _from_json(body: bytes, styles: StyleService) -> Submission:
     try:
         members = decode_json(body)
     except NotJson:
@@ -48,7 +51,7 @@ def _from_json(body: bytes) -> Submission:
     if not isinstance(style, str):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
     preferences = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
-    return Submission(key.strip(), known_style(style), preferences, _mask(members.get("keep_mask")))
+    return Submission(key.strip(), known_style(style, styles), preferences, _mask(members.get("keep_mask")))
 
 
 def _mask(text: Any) -> bytes | None:

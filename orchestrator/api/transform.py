@@ -24,6 +24,7 @@ from orchestrator.domain.keys import Caller
 from orchestrator.ports import Begun
 from orchestrator.services.jobs import JobService
 from orchestrator.services.once import Once
+from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submission, Submissions
 
 
@@ -53,10 +54,11 @@ class TransformController(Controller):
         uploads: NamedDependency[Uploads],
         presenter: NamedDependency[Presenter],
         once: NamedDependency[Once],
+        styles: NamedDependency[StyleService],
     ) -> Response[Submitted]:
         key = await self._ready(request, caller, submissions, once)
         with uploads.hold(request) as intake:
-            submission = await read_submit_form(request, intake.max_bytes, intake.count_bytes)
+            submission = await read_submit_form(request, intake.max_bytes, intake.count_bytes, styles)
             return await self._submit(request, submission, caller, submissions, intake, presenter, once, key)
 
     @post(
@@ -77,10 +79,11 @@ class TransformController(Controller):
         uploads: NamedDependency[Uploads],
         presenter: NamedDependency[Presenter],
         once: NamedDependency[Once],
+        styles: NamedDependency[StyleService],
     ) -> Response[Submitted]:
         key = await self._ready(request, caller, submissions, once)
         with uploads.hold(request) as intake:
-            submission = await read_upload_submission(request, intake.count_bytes)
+            submission = await read_upload_submission(request, intake.count_bytes, styles)
             return await self._submit(request, submission, caller, submissions, intake, presenter, once, key)
 
     async def _ready(

@@ -81,6 +81,10 @@ class ProblemCode(StrEnum):
     JOB_NOT_FOUND = ("job_not_found", 404, "no job of yours has this id, or it was erased", "submit again")
     JOB_NOT_COMPLETED = ("job_not_completed", 409, "it has no picture yet, or never will",
         "read its status; it says when it is completed")
+    STYLE_NOT_FOUND = ("style_not_found", 404, "no style of yours has this name, or it has no picture",
+        "see `GET /styles`")
+    TOO_MANY_STYLES = ("too_many_styles", 409, "you have as many styles of your own as your plan allows",
+        "delete one")
     UNKNOWN_PLAN = ("unknown_plan", 409, "the service has no plan of this name", "take one that `detail` lists")
     KEY_NOT_FOUND = ("key_not_found", 404, "no API key has this id, or it was revoked", "see `GET /admin/keys`")
     JOB_FINISHED = ("job_finished", 409, "it cannot be cancelled any more", "read its result, or erase it")

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import StyleWords
 
 
 class JobState(StrEnum):
@@ -68,7 +69,8 @@ MAX_OUTAGES = 10
 
 
 KEEP_MASK = "keep_mask"
-FEATURES = frozenset({KEEP_MASK})
+STYLE_WORDS = "style_words"
+FEATURES = frozenset({KEEP_MASK, STYLE_WORDS})
 """The abilities of this version's workers that a job's ``requires`` may name."""
 
 
@@ -107,6 +109,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the API key that submitted it (:attr:`orchestrator.domain.keys.Caller.owner`). ``""``: it was submitted
     in open mode, by the administrator, or before there were keys."""
     style: str
+    style_words: StyleWords | None = None
+    """What the style said when the job was submitted, whatever becomes of the style. None: an older version submitted
+    it, and the worker has the words of that name."""
     preferences: Preferences
     original_key: str
     mask_key: str | None = None

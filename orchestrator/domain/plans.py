@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,12 +13,15 @@ from msgspec import Meta
 
 from orchestrator.domain.keys import DEFAULT_PLAN, PLAN
 from orchestrator.domain.preferences import Quality
-from orchestrator.domain.styles import STYLES
+from orchestrator.domain.styles import OWN, STYLES, counted_as
 
 Count = Annotated[int, Meta(ge=1)] | None
 """A limit; None = no limit."""
 Seconds = Annotated[float, Meta(gt=0)] | None
 MINUTE, HOUR = 60, 3600
+
+MAX_OWN_STYLES = 50
+"""The most styles of its own that a key may keep: each list of styles has all of them."""
 
 
 class PlansError(Exception):
@@ -50,14 +53,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The values of the preference ``quality`` that are allowed; a job that names none gets the first. None: every
     value, and the models' own default."""
     styles: Annotated[list[str], Meta(min_length=1)] | None = None
-    """The allowed styles; None = all."""
+    """The allowed styles; None = all. ``custom`` stands for all of the key's own."""
+    custom_styles: Annotated[int, Meta(ge=0, le=MAX_OWN_STYLES)] | None = None
+    """How many styles of its own the key may keep; None = the most that the service allows, 0 = none."""
     priority: Literal["normal", "high"] = "normal"
     """Which of two queues the jobs wait in."""
     weight: Annotated[float, Meta(gt=0, le=100)] = 1.0
     """The key's share of the workers' time, beside other keys whose jobs wait in the same queue."""
 
     def allows_style(self, style: str) -> bool:
-        return self.styles is None or style in self.styles
+        return self.styles is None or counted_as(style) in self.styles
 
     def allows_quality(self, quality: Quality | None) -> bool:
         return self.qualities is None or quality is None or quality in self.qualities
@@ -74,12 +79,13 @@ class Plans:
         return self.by_name.get(name, self.by_name[DEFAULT_PLAN])
 
 
-def load_plans(path: Path | None) -> Plans:
-    """The plans of a TOML file; None = the built-in one alone. Raises PlansError."""
+def load_plans(path: Path | None, styles: Collection[str] = STYLES) -> Plans:
+    """The plans of a TOML file; None = the built-in one alone. ``styles``: the names of the service's. Raises
+    PlansError."""
     if path is None:
         return Plans()
     try:
-        return parse_plans(path.read_text())
+        return parse_plans(path.read_text(), styles)
     except PlansError as error:
         raise PlansError(f"{path}: {error}") from None
     except OSError as error:
@@ -88,16 +94,16 @@ def load_plans(path: Path | None) -> Plans:
         raise PlansError(f"{path} is not a text in UTF-8") from None
 
 
-def parse_plans(text: str) -> Plans:
+def parse_plans(text: str, styles: Collection[str] = STYLES) -> Plans:
     """Raises PlansError."""
     try:
         tables = msgspec.toml.decode(text)
     except msgspec.DecodeError as error:
         raise PlansError(f"this is not TOML: {error}") from None
-    return Plans({name: _plan(name, table) for name, table in tables.items()})
+    return Plans({name: _plan(name, table, styles) for name, table in tables.items()})
 
 
-def _plan(name: str, table: object) -> Plan:
+def _plan(name: str, table: object, styles: Collection[str]) -> Plan:
     if not re.fullmatch(PLAN, name):
         raise PlansError(f"{name!r} is no name of a plan: it has 1 to 40 of a-z, 0-9, _ and -")
     if not isinstance(table, dict):
@@ -110,9 +116,9 @@ def _plan(name: str, table: object) -> Plan:
         sentence, _, place = str(error).partition(" - at `$.")
         at = f".{place.rstrip('`')}" if place else ""
         raise PlansError(f"{name}{at}: {sentence}") from None
-    unknown = [style for style in plan.styles or () if style not in STYLES]
+    unknown = [style for style in plan.styles or () if style not in (*styles, OWN)]
     if unknown:
-        raise PlansError(f"{name}.styles: there is no style {unknown[0]!r}, only {', '.join(STYLES)}")
+        raise PlansError(f"{name}.styles: there is no style {unknown[0]!r}, only {', '.join((*styles, OWN))}")
     if plan.waiting_jobs and plan.concurrent_jobs and plan.waiting_jobs > plan.concurrent_jobs:
         raise PlansError(f"{name}.waiting_jobs is more than concurrent_jobs, which counts waiting jobs too")
     return plan

@@ -20,6 +20,8 @@ from orchestrator.ports.errors import (
     QueueFull,
     QuotaExceeded,
     ReservationLost,
+    StyleNotFound,
+    TooManyStyles,
     Unavailable,
 )
 from orchestrator.ports.inference import Inference
@@ -36,6 +38,7 @@ from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
+from orchestrator.ports.styles import StyleStore
 from orchestrator.ports.usage import Outbox, Outgoing, Receiver, Usage
 
 __all__ = [
@@ -81,7 +84,10 @@ __all__ = [
     "SignedFiles",
     "Storage",
     "StorageStats",
+    "StyleNotFound",
+    "StyleStore",
     "Ticket",
+    "TooManyStyles",
     "Unavailable",
     "UploadLink",
     "Usage",

@@ -8,6 +8,8 @@ PortError
 ├── QuotaExceeded      the job would go beyond a limit of its owner's plan, or beyond the service's budget
 ├── ReservationLost    another submission has reserved the upload, or used it
 ├── KeyNotFound        no API key has that id
+├── StyleNotFound      the owner has no style of that name
+├── TooManyStyles      the owner has as many styles as it may
 ├── InFlight           another request with this idempotency key is being done
 ├── AnotherRequest     the idempotency key was used for another request
 ├── DeadLetterNotFound no job that was given up has that id
@@ -62,6 +64,18 @@ class QuotaExceeded(PortError):
 
 class ReservationLost(PortError):
     """Another submission has reserved the upload, or used it."""
+
+
+class StyleNotFound(PortError):
+    """The owner has no style of that name."""
+
+
+class TooManyStyles(PortError):
+    """The owner has ``most`` styles already, which is as many as it may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} styles")
+        self.most = most
 
 
 class KeyNotFound(PortError):

@@ -15,10 +15,20 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from orchestrator.domain.events import EventRecord
-from orchestrator.domain.job import DEFAULT_TIER, KEEP_MASK, TERMINAL, UPLOADS, Job, JobState, Priority
+from orchestrator.domain.job import (
+    DEFAULT_TIER,
+    KEEP_MASK,
+    STYLE_WORDS,
+    TERMINAL,
+    UPLOADS,
+    Job,
+    JobState,
+    Priority,
+)
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.plans import Plans
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import STYLES, StyleWords, counted_as
 from orchestrator.domain.usage import Pricing
 from orchestrator.ports import (
     JobNotFound,
@@ -113,13 +123,14 @@ class JobService:
         cost: float = 1.0,
         job_id: str = "",
         cancel_after: float | None = None,
+        words: StyleWords | None = None,
     ) -> JobView:
         """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
         reservation. ``preferences`` are those that :meth:`planned` gave; ``cost`` is what they cost the models, for
         estimates and for the caller's share of them.
 
         ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
-        seconds the job is cancelled, unless it has ended.
+        seconds the job is cancelled, unless it has ended. ``words`` are the style's; None: the worker has them.
 
         Raises TooManyJobs, OverLimit, ReservationLost, Unavailable. After an error, a job that was queued nevertheless
         is cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still
@@ -133,13 +144,14 @@ class JobService:
             id=job_id,
             owner=caller.owner,
             style=style,
+            style_words=words,
             preferences=preferences,
             original_key=f"{UPLOADS}{job_id}/original.jpg",
             mask_key=None if keep_mask is None else f"{UPLOADS}{job_id}/keep_mask.jpg",
             cancel_after=cancel_after,
             priority=Priority(plan.priority),
             weight=plan.weight,
-            requires=[] if keep_mask is None else [KEEP_MASK],
+            requires=required(style, words, keep_mask),
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             price=self._pricing.price,
             currency=self._pricing.currency if self._pricing.price else "",
@@ -167,7 +179,7 @@ class JobService:
             if isinstance(error, QuotaExceeded):
                 raise over_limit(error, plan, now, job_seconds(stats)) from error
             raise
-        self._analytics.emit("submitted", style=style, tier=preferences.quality or DEFAULT_TIER)
+        self._analytics.emit("submitted", style=counted_as(style), tier=preferences.quality or DEFAULT_TIER)
         before = (position or 0) * stats.waiting_cost / max(1, stats.waiting)
         return self._estimated(job, position, before, stats)
 
@@ -199,7 +211,7 @@ class JobService:
         if job.status in TERMINAL:
             self._analytics.emit(
                 "cancelled",
-                style=job.style,
+                style=counted_as(job.style),
                 tier=job.preferences.quality or DEFAULT_TIER,
                 seconds=since(job.created_at),
             )
@@ -267,6 +279,13 @@ class JobService:
             log.warning(
                 "job %s: it is not known whether it was queued, so its photo stays: %s", job_id, error
             )
+
+
+def required(style: str, words: StyleWords | None, keep_mask: bytes | None) -> list[str]:
+    """What a worker must be able to do for the job. Older ones have the styles of their version, and take no other
+    words."""
+    usual = words is None or (style in STYLES and words == STYLES[style].words)
+    return [*([] if keep_mask is None else [KEEP_MASK]), *([] if usual else [STYLE_WORDS])]
 
 
 def photo_digest(photo: bytes, owner: str = "") -> str:

@@ -7,6 +7,7 @@ import time
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
 from orchestrator.domain.job import DEFAULT_TIER, TERMINAL, JobState
+from orchestrator.domain.styles import counted_as
 from orchestrator.ports import Lease
 from orchestrator.telemetry import metrics, tracing
 from orchestrator.telemetry.analytics import Analytics, since
@@ -21,6 +22,7 @@ class RecordOfRun:
 
     def __init__(self, lease: Lease, analytics: Analytics) -> None:
         self._job, self._analytics = lease.job, analytics
+        self._style = counted_as(lease.job.style)
         self._began = time.monotonic()
         self._stage: tracing.Part | None = None
         self._step: tracing.Part | None = None
@@ -62,7 +64,7 @@ class RecordOfRun:
 
     def ended(self, outcome: Terminal) -> None:
         """The outcome is committed."""
-        total, style = since(self._job.created_at), self._job.style
+        total, style = since(self._job.created_at), self._style
         match outcome:
             case Completed(result=result):
                 tier = str(result.metadata.get("tier") or self.asked_tier)
@@ -86,7 +88,7 @@ class RecordOfRun:
         known = FailureCode.of(code)
         metrics.JOB_FAILURES.labels(known).inc()
         total = since(self._job.created_at)
-        self._analytics.emit("failed", style=self._job.style, tier=self.asked_tier, seconds=total, code=known)
+        self._analytics.emit("failed", style=self._style, tier=self.asked_tier, seconds=total, code=known)
 
 
 def _known(stage: str) -> str:

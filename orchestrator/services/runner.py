@@ -20,7 +20,7 @@ from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
 from orchestrator.domain.job import FEATURES, MAX_OUTAGES, RESULTS, Job, JobError, JobResult
 from orchestrator.domain.preferences import Preferences
-from orchestrator.domain.styles import Style
+from orchestrator.domain.styles import Style, StyleWords
 from orchestrator.photos import pictures
 from orchestrator.ports import (
     UNAVAILABLE,
@@ -84,12 +84,13 @@ class Runner:
     async def run(self, lease: Lease, halt: asyncio.Event) -> None:
         """Run the job until it has an outcome or the lease is lost; when ``halt`` is set, stop and release the job.
 
-        A job whose style this version does not know is declined.
+        A job that says nothing of its style, and whose style this version does not know, is declined.
         """
         job = lease.job
         context.job_id.set(job.id)
         context.request_id.set(job.request_id or "")
-        if job.style not in self._styles:
+        words = job.style_words or self._styles.get(job.style)
+        if words is None:
             metrics.JOB_RETURNS.labels("decline").inc()
             await self._decline(lease)
             return
@@ -100,10 +101,10 @@ class Runner:
             ) as span,
         ):
             span.note(job__attempt=lease.attempt)
-            await self._run(lease, halt, RecordOfRun(lease, self._analytics))
+            await self._run(lease, halt, words, RecordOfRun(lease, self._analytics))
 
-    async def _run(self, lease: Lease, halt: asyncio.Event, record: RecordOfRun) -> None:
-        work = asyncio.create_task(self._work(lease, record))
+    async def _run(self, lease: Lease, halt: asyncio.Event, words: StyleWords, record: RecordOfRun) -> None:
+        work = asyncio.create_task(self._work(lease, words, record))
         watch = asyncio.create_task(self._watch(lease))
         halted = asyncio.create_task(halt.wait())
         tasks = (work, watch, halted)
@@ -179,10 +180,10 @@ class Runner:
                 renew_at = time.monotonic()
             await asyncio.sleep(min(CANCEL_POLL, self._renew_every))
 
-    async def _work(self, lease: Lease, record: RecordOfRun) -> Terminal | JobError:
+    async def _work(self, lease: Lease, words: StyleWords, record: RecordOfRun) -> Terminal | JobError:
         """Run the attempt. Returns the job's outcome, or a JobError when the job should be tried again."""
         try:
-            return Completed(result=await self._restyle(lease, record))
+            return Completed(result=await self._restyle(lease, words, record))
         except InferenceError as error:
             reason = JobError(code=error.code, detail=error.detail)
             return reason if error.retryable else Failed(error=reason)
@@ -205,14 +206,14 @@ class Runner:
                 detail="The worker had an unexpected error while it ran the job.",
             )
 
-    async def _restyle(self, lease: Lease, record: RecordOfRun) -> JobResult:
+    async def _restyle(self, lease: Lease, words: StyleWords, record: RecordOfRun) -> JobResult:
         started = time.monotonic()
         job = lease.job
         original = await self._patiently(lambda: self._storage.get(job.original_key))
         photo = await asyncio.to_thread(pictures.decode, original)
         mask = await self._keep_mask(job, photo)
         translator = ProgressTranslator()
-        asked = request(job, self._styles[job.style], photo, mask, lease.photo_id)
+        asked = request(job, words, photo, mask, lease.photo_id)
         with tracing.span("restyle"):
             result = await self._infer(lease, asked, translator, record)
         full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)

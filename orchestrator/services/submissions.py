@@ -20,6 +20,7 @@ from orchestrator.services.costs import Costs
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService, JobView
 from orchestrator.services.once import fingerprint_of
+from orchestrator.services.styles import StyleService
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,16 @@ class Submissions:
     """Accepts submissions. ``max_bytes`` limits photos that were uploaded by key; the API limits those in a form."""
 
     def __init__(
-        self, jobs: JobService, gate: PhotoGate, uploads: DirectUploads, max_bytes: int, costs: Costs
+        self,
+        jobs: JobService,
+        gate: PhotoGate,
+        uploads: DirectUploads,
+        max_bytes: int,
+        costs: Costs,
+        styles: StyleService,
     ) -> None:
         self._jobs, self._gate, self._uploads, self._max_bytes = jobs, gate, uploads, max_bytes
-        self._costs = costs
+        self._costs, self._styles = costs, styles
         self._discarding: set[asyncio.Task[None]] = set()
 
     async def check_capacity(self) -> None:
@@ -71,8 +78,9 @@ class Submissions:
         """Check the photo and queue a job of the caller's. ``client`` is their address; ``count_bytes`` counts the
         bytes of a photo that was uploaded by key. A key whose photo the gate refuses is used up as well.
 
-        Raises NotInPlan, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of ``count_bytes``, and for a
-        photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge, ReservationLost.
+        Raises NotInPlan, UnknownStyle, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of
+        ``count_bytes``, and for a photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge,
+        ReservationLost.
 
         With ``begun``, the job has its id, so that another try of the same request finds it and makes no second one.
         """
@@ -80,9 +88,11 @@ class Submissions:
             return view
         # What a job costs depends on the quality that the plan gives it.
         preferences = self._jobs.planned(submission.style, submission.preferences, caller)
+        words = await self._styles.words(caller, submission.style)
         queue = partial(
             self._jobs.submit,
             style=submission.style,
+            words=words,
             preferences=preferences,
             caller=caller,
             job_id=begun.id,

@@ -13,7 +13,7 @@ from orchestrator.domain import events
 from orchestrator.domain.job import MESSAGES, TERMINAL, Job, JobState
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.result import Quality, ResultMetadata, ResultWarning, SeenObject
-from orchestrator.domain.styles import Style
+from orchestrator.domain.styles import OWN, StyleWords, counted_as
 from orchestrator.domain.usage import MICROS, cost_micros
 from reroom import triton
 
@@ -28,7 +28,7 @@ _STAGES = {state.value: state for state in JobState if state not in TERMINAL | {
 
 def request(
     job: Job,
-    style: Style,
+    style: StyleWords,
     photo: NDArray[np.uint8],
     keep_mask: NDArray[np.uint8] | None = None,
     photo_id: str | None = None,
@@ -44,6 +44,7 @@ def request(
         negative_prompt=_parts(preferences.negative_prompt, style.negative_prompt),
         palette=tuple(preferences.color_palette) or None,
         quality=preferences.quality,
+        style=None if counted_as(job.style) == OWN else job.style,
         seed=preferences.seed,
         steps=preferences.steps,
         solver=preferences.solver,

@@ -137,6 +137,7 @@ def test_mistakes_of_tiers_and_variants_are_told(folder: Path) -> None:
     assert problems(
         folder,
         """quality = "standard"
+styles = { japandi = "oak" }
 variants = { "Few Steps" = { loras = [{ repo = "owner/name", filename = "a" }] }, none = { loras = [] } }
 [tiers.draft]
 variant = "fast"
@@ -153,6 +154,7 @@ steps = "many"
         "Expected `float` >= 0.0 - at `$.tiers.best.guidance_interval[0]`",
         "variants.Few Steps: the LoRA of owner/name needs revision, the commit, and filename",
         "variants: 'Few Steps' is no name: give it small letters, digits and _",
+        "styles.japandi: there is no variant 'oak'; variants: Few Steps, none",
         "quality is 'standard': name the tier of requests that ask for none, one of draft, fine, best",
         "tiers.draft: there is no variant 'fast'; variants: Few Steps, none",
     ]

@@ -14,6 +14,7 @@ import yaml  # type: ignore[import-untyped]
 from orchestrator import worker
 from orchestrator.adapters.redis.keys import Keys
 from orchestrator.domain.plans import load_plans
+from orchestrator.domain.styles import STYLES, load_styles
 from orchestrator.settings import Settings
 from tests.conftest import ROOT
 from tests.support.helm import NAMESPACE, Document, Rendered, render
@@ -190,6 +191,21 @@ def test_the_plans_are_a_file_that_the_api_reads(tmp_path: Path) -> None:
     (pod,) = (each["spec"]["template"] for name, each in chart.kind("Deployment").items() if "api" in name)
     assert plans["metadata"]["name"] in str(pod["spec"]["volumes"])
     assert len(pod["metadata"]["annotations"]["reroom/plans"]) == 64
+
+
+def test_the_styles_are_a_file_that_the_api_reads_again(tmp_path: Path) -> None:
+    written = '[ryokan]\ntitle = "Ryokan"\nprompt = "tatami"\n'
+    chart = render(CHART, {"": {"styles": written}})[""]
+    assert [faults(each, OLDEST) for each in chart.documents if faults(each, OLDEST)] == []
+    styles = chart.kind("ConfigMap")["reroom-api-styles"]
+    api = container(chart, "api")
+    (mount,) = (each for each in api["volumeMounts"] if each["name"] == "styles")
+    variables = {each["name"]: each.get("value") for each in api["env"]}
+    assert variables["REROOM_STYLES_FILE"] == f"{mount['mountPath']}/styles.toml"
+    assert "subPath" not in mount, "it would not follow the ConfigMap"
+    file = tmp_path / "styles.toml"
+    file.write_text(styles["data"]["styles.toml"])
+    assert "ryokan" in load_styles(file, STYLES)
 
 
 def test_the_alerts_are_those_of_the_containers_but_for_tritons_that_were_scaled_away(

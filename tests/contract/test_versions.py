@@ -38,6 +38,8 @@ NEWER = [
     {"preferences": {"seed": 0, "lighting": "evening"}},
     {"preferences": {"seed": 0, "steps": "auto"}},
     {"preferences": ["a list"]},
+    {"style_words": {"picture": "a reference"}},
+    {"style_words": ["a list"]},
     {"requires": ["masks"]},
     {"requires": {"masks": 2}},
     {"requires": [{"masks": 2}]},

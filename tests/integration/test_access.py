@@ -137,7 +137,13 @@ async def ask(
     api: Api, method: str, path: str, headers: dict[str, str], job_id: str = UNKNOWN, query: str = ""
 ) -> tuple[int, dict[str, Any]]:
     """The status and the body of an answer; a WebSocket's close code as a status, and its reason."""
-    filled = {"{job_id}": job_id, "{key_id}": "0" * 16, "{key}": "a/b", "{name}": "start.js"}
+    filled = {
+        "{job_id}": job_id,
+        "{key_id}": "0" * 16,
+        "{key}": "a/b",
+        "{name}": "start.js",
+        "{style}": "modern",
+    }
     filled["{dead_job}"] = UNKNOWN
     address = functools.reduce(lambda part, each: part.replace(*each), filled.items(), path) + query
     if method == "WS":
@@ -189,6 +195,7 @@ async def test_the_matrix_is_not_empty() -> None:
     assert {rule_of(handler) for _, _, handler in ENDPOINTS} == set(Rule)
     assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.PUBLIC} == {
         "/", "/health", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/docs", "/docs/{name}",
+        "/styles", "/styles/{style}/picture",
     }  # fmt: skip
     assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.SIGNED} == {"/files/{key}"}
 
@@ -228,7 +235,7 @@ async def test_with_the_scope_and_without(
             address = path.replace("{job_id}", UNKNOWN).replace("{key_id}", "0" * 16)
             assert (await api.http.get(address, headers=headers)).headers["cache-control"] == "no-store"
         assert status not in (401, 403), body
-        assert status != 404 or body["code"] in ("key_not_found", "dead_letter_not_found")
+        assert status != 404 or body["code"] in ("key_not_found", "dead_letter_not_found", "style_not_found")
 
 
 @pytest.mark.parametrize(("method", "path", "handler"), OF_JOBS, ids=ids(OF_JOBS))

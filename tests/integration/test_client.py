@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("echo")
 
 
+class TritonDied(Warning):
+    """A cancel that meets the end of a request crashes Triton 2.51 now and then (CONTRIBUTING.md), and most tests of
+    this file cancel. The test in which that happens fails, as it should; those after it get a new server."""
+
+
+pytestmark = pytest.mark.filterwarnings("default::tests.integration.test_client.TritonDied")
+
+
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[TritonServer]:
+def one_server(folder: Path) -> Iterator[TritonServer]:
     write_model(folder / "models", folder)
     with TritonServer([folder / "models"]) as server:
         yield server
+
+
+@pytest.fixture
+def server(one_server: TritonServer) -> TritonServer:
+    """The module's server; another in its place when it has died."""
+    assert one_server.process is not None
+    if one_server.process.exit_status is not None:
+        end = "\n".join(one_server.process.written()[-10:])
+        warnings.warn(TritonDied(f"Triton ended with {one_server.process.exit_status}\n{end}"), stacklevel=1)
+        one_server.stop()
+        one_server.start()
+    return one_server
 
 
 @pytest.fixture
@@ -59,7 +80,7 @@ async def collect(client: TritonClient, wanted: RestyleRequest, **options: Any) 
 
 
 async def running(client: TritonClient, wanted: RestyleRequest) -> asyncio.Task[None]:
-    """The request, whose first step has come."""
+    """The request, whose first step has come. Raises what it failed with before."""
     stepped = asyncio.Event()
 
     async def follow() -> None:
@@ -68,14 +89,21 @@ async def running(client: TritonClient, wanted: RestyleRequest) -> asyncio.Task[
                 stepped.set()
 
     task = asyncio.create_task(follow())
-    async with asyncio.timeout(10):
-        await stepped.wait()
+    # Else, when the test fails first, the collector reports it in the middle of pytest's own work, which CPython 3.11
+    # may not survive ("AST constructor recursion depth mismatch").
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    first = asyncio.create_task(stepped.wait())
+    await asyncio.wait({task, first}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    first.cancel()
+    if not stepped.is_set():
+        task.cancel()
+        await task
     return task
 
 
 def mark(file: Path) -> int:
     """The step at which the model saw the cancel."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while not (file.exists() and file.read_text()):
         assert time.monotonic() < end, "the model was not stopped"
         time.sleep(0.02)
@@ -163,6 +191,17 @@ async def test_a_stream_that_is_not_as_agreed(client: TritonClient, prompt: str,
     with pytest.raises(RestyleError, match=words) as caught:
         await collect(client, request(prompt))
     assert caught.value.code == "model_error"
+
+
+@pytest.mark.parametrize("prompt", ["error model_error: broke", "nonsense"])
+async def test_a_request_that_fails_is_left_to_end_by_itself(
+    client: TritonClient, folder: Path, prompt: str
+) -> None:
+    """A cancel that meets the end of a request crashes Triton 2.51 now and then."""
+    (folder / "ended").unlink(missing_ok=True)
+    with pytest.raises(RestyleError):
+        await collect(client, request(prompt))
+    assert (folder / "ended").read_text() == "by itself"
 
 
 @pytest.mark.parametrize(

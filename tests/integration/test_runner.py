@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import AsyncIterator
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,7 +17,7 @@ from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain import events
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobState
 from orchestrator.domain.preferences import Preferences
-from orchestrator.domain.styles import STYLES
+from orchestrator.domain.styles import STYLES, StyleWords
 from orchestrator.ports import InferenceError, Lease
 from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
@@ -261,6 +262,19 @@ async def test_a_style_that_is_not_known_here_is_left_to_other_workers(bench: Be
     await newer.run(lease, bench.halt)
     done = await bench.store.get(job.id)
     assert (done.status, done.attempts) == (JobState.COMPLETED, 1)
+
+
+async def test_a_job_runs_with_the_words_that_it_brings(bench: Bench) -> None:
+    words = StyleWords(prompt="lake house", negative_prompt="dark")
+    for style, told in (("my-lake", None), ("boho", "boho"), ("of-a-file", "of-a-file")):
+        inference = FakeInference(a_script())
+        await bench.submit(msgspec.structs.replace(a_job(style=style), style_words=words))
+        job = await bench.run(inference, await claim(bench.store))
+        assert job.status == JobState.COMPLETED
+        (asked,) = inference.requests
+        assert (asked.prompt, asked.negative_prompt, asked.style) == (("lake house",), ("dark",), told)
+        assert job.result is not None
+        assert job.result.metadata["style"] == style
 
 
 async def test_a_worker_deletes_the_photo_of_a_job_that_failed(

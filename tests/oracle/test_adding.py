@@ -54,12 +54,11 @@ def test_every_block_is_run() -> None:
 
 def test_a_style(tmp_path: Path) -> None:
     (block,) = blocks("A style")
-    source = Path(styles.__file__).with_name("styles.toml")
-    (tmp_path / "styles.toml").write_text(source.read_text() + "\n" + block)
-    loaded = styles.load_styles(tmp_path / "styles.toml")
-    assert list(loaded) == [*styles.STYLES, "japandi"]
+    (tmp_path / "styles.toml").write_text(block)
+    loaded = styles.load_styles(tmp_path / "styles.toml", styles.STYLES)
+    assert list(loaded) == [*styles.STYLES, "ryokan"]
     # As contract/test_islands.py asks of every style: 1,000 characters of the user's come before its own.
-    assert len(loaded["japandi"].prompt) + 1000 + 8 * 42 + 50 <= restyle_request.MAX_PROMPT
+    assert len(loaded["ryokan"].prompt) + 1000 + 8 * 42 + 50 <= restyle_request.MAX_PROMPT
 
 
 @pytest.mark.parametrize("spacing", ["diffusers", "trailing"])

@@ -27,6 +27,11 @@ ERASE, DOWNLOAD = ("DELETE", f"/transform/{JOB}/files"), ("GET", "/files/result.
 PICTURE = b"\xff\xd8 a picture " * 5000
 PNGS = {"depth_png": b"\x89PNG depth", "edges_png": b"\x89PNG edges"}
 CUT = "cut"
+STYLES = [
+    {"name": "modern", "title": "Modern", "rooms": ["bedroom"], "colors": ["#000000"], "custom": False, "in_plan": True,
+     "picture": {"url": "http://x/p", "made_by": "a-1", "invented_later": 1}},
+    {"name": "boho", "title": "Boho", "rooms": [], "colors": [], "custom": False, "in_plan": False, "picture": None},
+]  # fmt: skip
 QUICK = reroom.RetryPolicy(attempts=3, base=0.01, watch_seconds=0.0)
 
 
@@ -159,6 +164,17 @@ class Service:
                 return 200, {}, {"success": True, "job_id": JOB}
             case "GET", "/files/result.jpg":
                 return 200, {}, self.picture
+            case "GET", "/styles":
+                return 200, {}, {"success": True, "default": "modern", "data": STYLES}
+            case "POST", "/styles":
+                made = json.loads(self.bodies[-1])
+                return (
+                    201,
+                    {},
+                    {"success": True, "data": {**made, "picture": None, "custom": True, "in_plan": True}},
+                )
+            case "DELETE", "/styles/my-x":
+                return 200, {}, {"success": True, "name": "my-x"}
             case "GET", "/":
                 return 200, {}, {"name": "reroom", "supported_styles": ["modern", "boho"]}
             case "GET", "/health":

@@ -1,7 +1,8 @@
 """A ``restyle`` of a few lines that speaks the wire contract without networks.
 
 The result's ``release`` carries what the model was given, as JSON; a cancelled request leaves a file, named after its
-prompt, with the step in it. Prompts with a meaning: ``error MESSAGE``, ``nonsense``, ``nothing``.
+prompt, with the step in it. Prompts with a meaning: ``error MESSAGE``, ``nonsense``, ``nothing``. An ``error`` and
+``nonsense`` end a moment later than they are known, and leave a file ``ended``: whether they were cancelled meanwhile.
 """
 
 from __future__ import annotations
@@ -61,8 +62,13 @@ class TritonPythonModel:
             await self.run(request, sender)
         except ValueError as error:
             sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error))))
+            await self.linger(request)
         finally:
             sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    async def linger(self, request):
+        await asyncio.sleep(0.1)
+        (MARKS / "ended").write_text("cancelled" if request.is_cancelled() else "by itself")
 
     async def run(self, request, sender):
         def send(kind, image=None, **fields):
@@ -84,7 +90,8 @@ class TritonPythonModel:
         if prompt.startswith("error "):
             raise ValueError(prompt.removeprefix("error "))
         if prompt == "nonsense":
-            return send("step", step="three")
+            send("step", step="three")
+            return await self.linger(request)
         if prompt == "nothing":
             return
         steps = given.get("steps", [3])[0]

@@ -119,7 +119,7 @@ def test_rooms_are_held_out_and_found_in_every_way(rooms: list[HeldOutRoom]) -> 
     for room in rooms:
         assert room.photo.shape == (128, 128, 3) == (*room.depth.shape, 3) == (*room.edges.shape, 3)
         assert len(room.objects.labels) > 0
-    assert set(STYLES) == set(SERVED)
+    assert set(STYLES) <= set(SERVED)
     (mixed,) = held_out_rooms([next(seed for seed in MEASURED if seed % 7 == 5)], 32)
     assert mixed.style is None
 

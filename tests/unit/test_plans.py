@@ -38,6 +38,8 @@ def test_a_file_of_plans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (premium.priority, premium.weight, premium.gpu_seconds_per_day) == ("high", 2.5, 3600.0)
     assert [premium.allows_quality(quality) for quality in ("draft", "standard", None)] == [True, False, True]
     assert [premium.allows_style(style) for style in ("boho", "modern")] == [True, False]
+    own = parse_plans('[own]\nstyles = ["custom", "boho"]', ["boho"]).of("own")
+    assert [own.allows_style(style) for style in ("my-boho", "boho", "modern")] == [True, True, False]
     assert plans.of("gone") is plans.of("default"), "a key of a plan that is gone is not without limits"
     assert main(["plans", "check", str(file)]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "default: requests_per_minute 60"
@@ -53,6 +55,7 @@ def test_a_file_of_plans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ("[free]\nrequests_per_minute = 0", "free.requests_per_minute: Expected `int` >= 1"),
         ('[free]\nqualities = ["superb"]', "free.qualities["),
         ('[free]\nstyles = ["rococo"]', "free.styles: there is no style 'rococo', only "),
+        ("[free]\ncustom_styles = 51", "free.custom_styles: Expected `int` <= 50"),
         ("[free]\nwaiting_jobs = 3\nconcurrent_jobs = 2", "free.waiting_jobs is more than concurrent_jobs"),
     ],
 )

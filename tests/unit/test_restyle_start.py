@@ -129,3 +129,23 @@ def test_a_spacing_that_restyle_does_not_know_is_refused(
     monkeypatch.setenv("REROOM_RELEASE", str(written(tmp_path, change)))
     with pytest.raises(ValueError, match=r"schedule\.spacing is .*, not one of diffusers, trailing"):
         load_release()
+
+
+def test_a_style_may_have_a_denoiser_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_styles(variant: str) -> Change:
+        def change(document: dict[str, Any]) -> None:
+            document["styles"] = {"japandi": variant}
+
+        return change
+
+    monkeypatch.setenv("REROOM_RELEASE", str(written(tmp_path, with_styles("few_step"))))
+    read = load_release()
+    assert parse(read, style="japandi").tier == replace(read.defaults, variant="few_step")
+    assert parse(read, style="japandi").tier.denoiser == "denoiser_few_step"
+    for other in ({}, {"style": "modern"}, {"style": ""}):
+        assert parse(read, **other).tier == read.defaults
+    draft = replace(read.tiers["draft"], variant="of_its_own")
+    assert read.in_style(draft, "japandi") is draft, "a tier's own denoiser goes before the style's"
+    monkeypatch.setenv("REROOM_RELEASE", str(written(tmp_path / "wrong", with_styles("slow"))))
+    with pytest.raises(ValueError, match=r"styles\.japandi is 'denoiser_slow', not one of"):
+        load_release()

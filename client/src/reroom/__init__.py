@@ -40,6 +40,8 @@ from reroom.models import (
     Preferences,
     ResultWarning,
     SeenObject,
+    Style,
+    StylePicture,
     Submitted,
     Uploaded,
 )
@@ -69,6 +71,8 @@ __all__ = [
     "RetryPolicy",
     "SeenObject",
     "ServerError",
+    "Style",
+    "StylePicture",
     "Submitted",
     "Timeout",
     "Uploaded",

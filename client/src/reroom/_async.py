@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +34,7 @@ from reroom._effects import (
 from reroom._files import Output, Photo, read_photo, save
 from reroom._http import RetryPolicy
 from reroom.events import Event
-from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Submitted, Uploaded
+from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Style, Submitted, Uploaded
 
 OnEvent = Callable[[Event], Awaitable[None] | None]
 """Is called with each event of a job; may be a coroutine function."""
@@ -195,9 +195,30 @@ class AsyncClient:
         """
         return await self._call(operations.download(source, file, self._retry))
 
-    async def styles(self) -> list[str]:
-        """The names of the styles that the service knows."""
+    async def styles(self) -> list[Style]:
+        """The styles to choose from, with the key's own at the end. A service before ``GET /styles`` says only their
+        names."""
         return await self._call(operations.styles(self._retry))
+
+    async def create_style(
+        self,
+        name: str,
+        title: str,
+        prompt: str,
+        negative_prompt: str = "",
+        *,
+        rooms: Sequence[str] = (),
+        colors: Sequence[str] = (),
+    ) -> Style:
+        """Make a style of the key's own, or replace it. ``name`` begins with ``my-``; ``colors`` are sRGB
+        ``#rrggbb``."""
+        words = {"name": name, "title": title, "prompt": prompt, "negative_prompt": negative_prompt}
+        body = {**words, "rooms": list(rooms), "colors": list(colors)}
+        return await self._call(operations.create_style(body, self._retry))
+
+    async def delete_style(self, name: str) -> None:
+        """Delete a style of the key's own. Jobs that were submitted with it keep its words."""
+        await self._call(operations.delete_style(name, self._retry))
 
     async def health(self) -> Health:
         """The state of the service and its parts; no error when it is degraded."""

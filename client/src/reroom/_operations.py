@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -26,6 +28,7 @@ from reroom.models import (
     JobRef,
     JobStatus,
     PreferencesLike,
+    Style,
     Submitted,
     Uploaded,
     job_id,
@@ -42,6 +45,14 @@ class _Analyzed(msgspec.Struct):
 
 class _Index(msgspec.Struct):
     supported_styles: list[str]
+
+
+class _Styles(msgspec.Struct):
+    data: list[Style]
+
+
+class _Style(msgspec.Struct):
+    data: Style
 
 
 class _UploadOffer(msgspec.Struct):
@@ -118,25 +129,46 @@ def cancel(job: JobRef, policy: RetryPolicy) -> Operation[JobStatus]:
 
 
 def erase(job: JobRef, policy: RetryPolicy) -> Operation[None]:
-    maybe_erased = False
+    return _delete(f"transform/{_segment(job)}/files", policy)
+
+
+def styles(policy: RetryPolicy) -> Operation[list[Style]]:
+    try:
+        reply = yield from request(Send("GET", "styles"), policy, if_transient)
+    except NotFound:
+        # An older service has only names.
+        reply = yield from request(Send("GET", ""), policy, if_transient)
+        return [Style(name=name, title=name) for name in decode(reply, _Index).supported_styles]
+    return decode(reply, _Styles).data
+
+
+def create_style(body: Mapping[str, Any], policy: RetryPolicy) -> Operation[Style]:
+    effect = Send("POST", "styles", msgspec.json.encode(body), {"content-type": "application/json"})
+    # The same style again is the same style.
+    reply = yield from request(effect, policy, if_transient)
+    return decode(reply, _Style).data
+
+
+def delete_style(name: str, policy: RetryPolicy) -> Operation[None]:
+    return _delete(f"styles/{quote(name, safe='')}", policy)
+
+
+def _delete(path: str, policy: RetryPolicy) -> Operation[None]:
+    """Delete what is then gone. Raises NotFound when it was not there."""
+    maybe_gone = False
 
     def retry(cause: Failure | ApiError) -> bool:
-        nonlocal maybe_erased
+        nonlocal maybe_gone
         transient = if_transient(cause)
-        maybe_erased = maybe_erased or (transient and not isinstance(cause, ConnectFailed))
+        maybe_gone = maybe_gone or (transient and not isinstance(cause, ConnectFailed))
         return transient
 
     try:
-        yield from request(Send("DELETE", f"transform/{_segment(job)}/files"), policy, retry)
+        yield from request(Send("DELETE", path), policy, retry)
     except NotFound:
-        # An earlier try erased it, and its answer was lost.
-        if not maybe_erased:
+        # An earlier try deleted it, and its answer was lost.
+        if not maybe_gone:
             raise
-
-
-def styles(policy: RetryPolicy) -> Operation[list[str]]:
-    reply = yield from request(Send("GET", ""), policy, if_transient)
-    return decode(reply, _Index).supported_styles
 
 
 def health(policy: RetryPolicy) -> Operation[Health]:

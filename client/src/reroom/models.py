@@ -244,6 +244,33 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         return paths
 
 
+class StylePicture(msgspec.Struct, frozen=True, kw_only=True):
+    """A small picture of a style, which needs no key."""
+
+    url: str
+    made_by: str | None = None
+    """The release that restyled a photo; None: a drawing of the style's colours alone."""
+
+
+class Style(msgspec.Struct, frozen=True, kw_only=True):
+    """A style that can be named in a submission."""
+
+    name: str
+    title: str
+    rooms: list[str] = []
+    """The rooms that it suits best; none: any."""
+    colors: list[str] = []
+    """What it is known by, as sRGB ``#rrggbb``."""
+    picture: StylePicture | None = None
+    custom: bool = False
+    """Whether it belongs to the key."""
+    in_plan: bool = True
+    """Whether the key's plan includes it."""
+    prompt: str | None = None
+    """Of the key's own styles."""
+    negative_prompt: str | None = None
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the service, ``healthy`` or ``degraded``, and of each of its parts."""
 

@@ -1,5 +1,6 @@
-"""Jobs on Redis Streams, API keys, requests that are done once, rate limits and usage: the adapters of
-:class:`orchestrator.ports.JobStore`, KeyStore, OnceStore, Rates, Usage and Outbox.
+"""Jobs on Redis Streams, API keys, styles, requests that are done once, rate limits and usage: the adapters of
+:class:`orchestrator.ports.JobStore`, KeyStore, StyleStore, OnceStore, Rates, Usage
+and Outbox.
 
 The queue is one stream with one consumer group. An entry stays in it for the whole life of its job and is deleted
 when the job ends; the group's pending list names the worker that runs it. Every change is one Lua script, atomic and
@@ -12,8 +13,10 @@ from orchestrator.adapters.redis.key_store import RedisKeyStore, open_keys
 from orchestrator.adapters.redis.once_store import RedisOnceStore
 from orchestrator.adapters.redis.rates import RedisRates
 from orchestrator.adapters.redis.store import RedisJobStore
+from orchestrator.adapters.redis.style_store import RedisStyleStore
 from orchestrator.adapters.redis.usage import RedisUsage
 
 __all__ = [
-    "AccessDenied", "RedisJobStore", "RedisKeyStore", "RedisOnceStore", "RedisRates", "RedisUsage", "open_keys",
+    "AccessDenied", "RedisJobStore", "RedisKeyStore", "RedisOnceStore", "RedisRates", "RedisStyleStore",
+    "RedisUsage", "open_keys",
 ]  # fmt: skip

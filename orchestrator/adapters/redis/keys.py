@@ -14,12 +14,12 @@ longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 13
+_PREFIXES = 14
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last thirteen are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last fourteen are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -80,6 +80,8 @@ class Keys(NamedTuple):
     """+ owner and day or month, or ``storage``: hash, what is used and reserved; + ``service`` and month: of all."""
     usage: str
     """+ day: set of owners with ended jobs; + day and owner: hash, how many jobs of each kind, and what they used."""
+    own_styles: str
+    """+ owner: hash, name -> a style of the owner's own, as JSON."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:

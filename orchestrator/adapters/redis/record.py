@@ -31,9 +31,10 @@ from orchestrator.domain.job import (
     JobState,
 )
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import StyleWords, counted_as
 
-_TIER = "tier"
-_JSON = {"preferences", "requires", "error", "result"}
+_TIER, _COUNTED = "tier", "counted_as"
+_JSON = {"preferences", "style_words", "requires", "error", "result"}
 _PREFERENCES = {field.name: field.type for field in msgspec.structs.fields(Preferences)}
 """With null, which the first version wrote for what was not given."""
 _text = msgspec.json.Encoder().encode
@@ -58,7 +59,7 @@ def to_fields(job: Job) -> list[str]:
             continue
         fields += [name, _text(value).decode() if name in _JSON else _plain(value)]
     # The scripts count jobs by it.
-    return [*fields, _TIER, job.preferences.quality or DEFAULT_TIER]
+    return [*fields, _TIER, job.preferences.quality or DEFAULT_TIER, _COUNTED, counted_as(job.style)]
 
 
 def from_hash(fields: dict[str, str]) -> Reading:
@@ -76,6 +77,11 @@ def from_hash(fields: dict[str, str]) -> Reading:
     values["preferences"], unknown = _understood(asked if isinstance(asked, dict) else {"": asked})
     needs = values.get("requires", [])
     values["requires"] = [str(need) for need in needs] if isinstance(needs, list) else [str(needs)]
+    try:
+        values["style_words"] = msgspec.convert(values.get("style_words"), StyleWords | None)
+    except msgspec.ValidationError:
+        values["style_words"] = None
+        unknown.append("style_words")
     unknown += [feature for feature in values["requires"] if feature not in FEATURES]
     return Reading(msgspec.convert(values, Job, strict=False), unknown, "; ".join(damage))
 

@@ -13,6 +13,7 @@ from orchestrator.adapters.redis.connection import redis_calls
 from orchestrator.adapters.redis.keys import GROUP, PARKED, Keys
 from orchestrator.domain.job import DEFAULT_TIER, TERMINAL, Job, JobState, Priority
 from orchestrator.domain.plans import day_of
+from orchestrator.domain.styles import counted_as
 from orchestrator.domain.usage import Admission
 from orchestrator.ports import Lease, Reservation
 from orchestrator.telemetry import metrics
@@ -93,7 +94,7 @@ def admission_args(admission: Admission, job: Job) -> dict[str, Any]:
         "ms": _milliseconds(admission.estimated_seconds),
         "bytes": admission.stored_bytes,
         "objects": admission.stored_objects,
-        "style": job.style,
+        "style": counted_as(job.style),
         "tier": job.preferences.quality or DEFAULT_TIER,
     }
 

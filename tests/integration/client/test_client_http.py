@@ -145,7 +145,9 @@ def test_an_analysis_that_is_none(client: Any, service: Service, wrong: dict[str
 
 
 def test_styles_and_health(client: Any) -> None:
-    assert client.styles() == ["modern", "boho"]
+    modern, boho = client.styles()
+    assert (modern.name, modern.rooms, boho.in_plan) == ("modern", ["bedroom"], False)
+    assert modern.picture == reroom.StylePicture(url="http://x/p", made_by="a-1")
     health = client.health()
     assert not health.healthy
     assert health.services["triton"]["status"] == "down"
@@ -258,6 +260,20 @@ def test_cancel_of_a_completed_job(client: Any, service: Service) -> None:
 def test_nothing_listens(nowhere: Any, call: str) -> None:
     with pytest.raises(reroom.ConnectionFailed):
         getattr(nowhere, call)(b"x" if call in ("submit", "analyze") else JOB)
+
+
+def test_styles_of_ones_own(client: Any, service: Service) -> None:
+    made = client.create_style("my-x", "X", "some words", colors=["#000000"])
+    assert (made.name, made.custom, made.prompt, made.colors) == ("my-x", True, "some words", ["#000000"])
+    service.faults["DELETE", "/styles/my-x"] = [(CUT, {}, b""), (404, {}, problem(404, "style_not_found"))]
+    client.delete_style("my-x")
+    with pytest.raises(reroom.NotFound):
+        client.delete_style("my-y")
+
+
+def test_an_older_service_has_only_names_of_styles(client: Any, service: Service) -> None:
+    service.faults["GET", "/styles"] = [(404, {}, problem(404, "not_found"))]
+    assert [style.name for style in client.styles()] == ["modern", "boho"]
 
 
 def test_a_silent_server_is_a_timeout(client: Any) -> None:

@@ -10,13 +10,19 @@ from reroom._sync import Client
 
 @service_command
 def styles(client: Client, as_json: bool) -> None:
-    """List the styles."""
-    names = client.styles()
+    """List the styles: the name, the title, and the rooms that it suits best.
+
+    Those that your plan does not include are left out; --json shows everything about each.
+    """
+    found = client.styles()
     if as_json:
-        print_json({"styles": names})
-    else:
-        for name in names:
-            click.echo(name)
+        print_json({"styles": found})
+        return
+    width = max((len(style.name) for style in found), default=0)
+    for style in found:
+        if style.in_plan:
+            rooms = f"  ({', '.join(style.rooms)})" if style.rooms else ""
+            click.echo(f"{style.name:{width}}  {style.title}{rooms}")
 
 
 @service_command

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import grpc
 from numpy import uint8
@@ -23,6 +23,8 @@ from reroom.triton.wire import ANALYSE, RESTYLE
 
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes: a 12-megapixel photo is 36 MB as a tensor."""
+ENDING_SECONDS = 5.0
+"""How long a stream that has failed may take to end by itself before it is cancelled."""
 
 _CHANNEL = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
@@ -35,6 +37,9 @@ _CHANNEL = [
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
+
+
+T = TypeVar("T")
 
 
 class TritonClient:
@@ -74,10 +79,9 @@ class TritonClient:
         """
         result: Result | None = None
         async with aclosing(
-            self._stream(RESTYLE, wire.encode(request), wire.wanted(), deadline)
-        ) as responses:
-            async for response in responses:
-                event = wire.decode(response)
+            self._stream(RESTYLE, wire.encode(request), wire.wanted(), deadline, wire.decode)
+        ) as events:
+            async for event in events:
                 if isinstance(event, Result):
                     # Kept until the stream has ended: a caller that stops at the result would cancel a request that is
                     # about to end, and Triton 2.51 sometimes never releases such a request and then cannot stop.
@@ -97,10 +101,10 @@ class TritonClient:
         """
         found: PhotoAnalysis | None = None
         inputs, outputs = wire.encode_photo(image), wire.wanted_from_analyse()
-        async with aclosing(self._stream(ANALYSE, inputs, outputs, deadline)) as responses:
+        async with aclosing(self._stream(ANALYSE, inputs, outputs, deadline, wire.decode_analysis)) as events:
             # Read to the end of the stream, for the reason in restyle().
-            async for response in responses:
-                found = wire.decode_analysis(response) or found
+            async for event in events:
+                found = event or found
         if found is None:
             raise failure("model_error", "the stream ended without an analysis")
         return found
@@ -115,10 +119,10 @@ class TritonClient:
         try:
             outputs = [InferRequestedOutput("event")]
             async with aclosing(
-                self._stream(model, wire.encode_probe(model), outputs, deadline)
-            ) as responses:
-                async for response in responses:
-                    alive = wire.decode_probe(response)
+                self._stream(model, wire.encode_probe(model), outputs, deadline, wire.decode_probe)
+            ) as answers:
+                async for answer in answers:
+                    alive = answer
         except RestyleError as error:
             if error.code != "invalid_request":
                 raise
@@ -153,8 +157,9 @@ class TritonClient:
         inputs: list[InferInput],
         outputs: list[InferRequestedOutput],
         deadline: float | None,
-    ) -> AsyncGenerator[InferResult, None]:
-        """The responses to one request; closing the iterator cancels it. Raises RestyleError."""
+        decode: Callable[[InferResult], T],
+    ) -> AsyncGenerator[T, None]:
+        """The responses to one request, decoded; closing the iterator cancels it. Raises RestyleError."""
 
         async def requests() -> AsyncIterator[dict[str, Any]]:
             yield {"model_name": model, "inputs": inputs, "outputs": outputs}
@@ -162,15 +167,28 @@ class TritonClient:
         responses = self._connected().stream_infer(requests(), stream_timeout=deadline)
         try:
             async for response, error in responses:
-                if error is not None:
-                    raise from_message(str(error.message()))
-                yield response
+                try:
+                    if error is not None:
+                        raise from_message(str(error.message()))
+                    decoded = decode(response)
+                except RestyleError:
+                    await self._let_end(responses)
+                    raise
+                yield decoded
         except grpc.aio.AioRpcError as error:
             raise from_transport(error) from error
         except asyncio.CancelledError:
             raise self._cancelled() from None
         finally:
             responses.cancel()
+
+    async def _let_end(self, responses: AsyncIterator[Any]) -> None:
+        """Read on until a request that has failed is over. It is about to end, and a cancel that meets the end of a
+        request can crash Triton 2.51."""
+        with suppress(TimeoutError, grpc.aio.AioRpcError):
+            async with asyncio.timeout(ENDING_SECONDS):
+                async for _ in responses:
+                    pass
 
     def _cancelled(self) -> BaseException:
         """The error for a CancelledError, which gRPC raises also when the channel is closed, in tasks not cancelled."""

@@ -26,6 +26,9 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     colours. None = the server's choice: a release with palettes takes one of them by the seed."""
     quality: str | None = None
     """draft, standard or best: which of the server's tiers; its settings stand for those that are left out here."""
+    style: str | None = None
+    """The name of a style, for a release that has a denoiser of its own for it; its words are in the prompt. None: no
+    style, or one that no release can know."""
     seed: int | None = None
     """0 … 2**63−1; None = random. The result has the seed that was used."""
     steps: int | None = None

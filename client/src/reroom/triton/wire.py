@@ -32,6 +32,7 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("negative_prompt", np.object_, "BYTES"),
     ("palette", np.object_, "BYTES"),
     ("quality", np.object_, "BYTES"),
+    ("style", np.object_, "BYTES"),
     ("seed", np.int64, "INT64"),
     ("steps", np.int32, "INT32"),
     ("solver", np.object_, "BYTES"),

@@ -98,6 +98,8 @@ class Release:
     inputs."""
     tiers: dict[str, Defaults] = field(default_factory=dict)
     """By quality, of QUALITIES; ``defaults`` is one of them, where there are any."""
+    styles: dict[str, str] = field(default_factory=dict)
+    """By the name of a style, the variant that draws it."""
     side: int = 0
     """Pixels along a side of the square that the networks were made for."""
     max_batch: int = 1
@@ -108,6 +110,12 @@ class Release:
     def defaults_of(self, quality: str | None) -> Defaults:
         """What a request gets that asks for this quality, or for none."""
         return self.tiers.get(quality, self.defaults) if quality else self.defaults
+
+    def in_style(self, tier: Defaults, style: str) -> Defaults:
+        """The tier with the style's own denoiser, where it has one. A tier's own variant, such as one for few steps,
+        goes before the style's: their LoRAs are fused into different graphs."""
+        own = self.styles.get(style)
+        return tier if own is None or tier.variant is not None else replace(tier, variant=own)
 
     def latent_shape(self, fit: Fit) -> tuple[int, int, int, int]:
         """[1,C,h,w] of the latents of a photo's bucket."""
@@ -179,6 +187,9 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
         for name, tier in document.get("tiers", {}).items()
     }
     quality = _one_of("quality", document["quality"], tiers) if tiers else None
+    styles = dict(document.get("styles", {}))
+    for style, variant in styles.items():
+        _one_of(f"styles.{style}", f"denoiser_{variant}", document["models"])
     return Release(
         name=document["release"],
         buckets=[(height, width) for height, width in document["buckets"]],
@@ -198,6 +209,7 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
         versions={name: facts["version"] for name, facts in document["models"].items()},
         hints=_hints(document.get("hints", HINTS[:2])),
         tiers=tiers,
+        styles=styles,
         side=document["sizes"]["native_size"],
         max_batch=document["sizes"]["max_batch_size"],
     )

@@ -113,7 +113,7 @@ def parse_request(values: Values, release: Release) -> Request:
         detail=_number(values, "detail", float, defaults.detail),
         latents=values.get("latents"),
         quality=quality,
-        tier=defaults,
+        tier=release.in_style(defaults, values["style"][0] if "style" in values else ""),
         photo_id=_photo_id(values),
     )
     _check_mask(request)

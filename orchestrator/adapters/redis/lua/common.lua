@@ -72,8 +72,8 @@ end
 
 -- Counts a job that was submitted or has ended, by style and tier: for metrics. Records of older versions have no tier.
 local function count(what, id)
-  local job = redis.call('HMGET', JOB .. id, 'style', 'tier')
-  redis.call('HINCRBY', STATS, 'count:' .. what .. ':' .. (job[1] or '') .. ':' .. (job[2] or DEFAULT_TIER), 1)
+  local job = redis.call('HMGET', JOB .. id, 'style', 'tier', 'counted_as')
+  redis.call('HINCRBY', STATS, 'count:' .. what .. ':' .. (job[3] or job[1] or '') .. ':' .. (job[2] or DEFAULT_TIER), 1)
 end
 
 local function terminate(id, entry, change, ...)
