@@ -6,7 +6,7 @@ are bent in the picture. Nothing else of the room changes: not its colours, not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import cv2
@@ -17,7 +17,16 @@ from dollhouse.data.pairs import SOURCES
 from dollhouse.render.fixtures import Niche
 from dollhouse.render.layout import Room
 from dollhouse.render.plan import BACK, LEFT, RIGHT
-from dollhouse.render.rooms import NO_WISH, View, picture, restyle, sample_rooms, trace_view
+from dollhouse.render.rooms import (
+    NO_WISH,
+    STYLES,
+    Styled,
+    View,
+    picture,
+    restyle,
+    sample_rooms,
+    trace_view,
+)
 from dollhouse.render.scene import FIRST_WALL, NOWHERE
 from dollhouse.render.shapes import Floats, Thing, turn_x, turn_y
 
@@ -42,14 +51,15 @@ class NothingToPlant(Exception):
 
 @dataclass(frozen=True)
 class Drifted:
-    """A photo, the room restyled faithfully in several styles, and with one thing drifted in each of them."""
+    """A photo, the room restyled faithfully in several styles, and with one thing drifted in the first of them."""
 
-    seed: int
     photo: Picture
     faithful: Mapping[str, Picture]
     """By style."""
     faulty: Mapping[str, Picture]
-    """By FAULTS, in one of the styles. A fault is missing that the room has no place for."""
+    """By FAULTS, of those that were wanted and that the room has a place for."""
+    views: Mapping[str, View]
+    """What is truly seen: in the photo and its faithful restyles under PHOTO, and in faulty ones under the fault."""
 
 
 def moved_window(room: Room, view: View, choices: np.random.Generator) -> Room:
@@ -126,47 +136,72 @@ GEOMETRY: Mapping[str, Callable[[Room, View, np.random.Generator], Room]] = {
 }
 """Faults of the room or the camera, by name."""
 
-FAULTS = (*GEOMETRY, "bent_lines")
+BENT = "bent_lines"
+FAULTS = (*GEOMETRY, BENT)
 
 KINDS = {
     "moved_window": "openings",
     "removed_door": "openings",
     "widened_wall": "planes",
     "rotated_camera": "camera",
-    "bent_lines": "lines",
+    BENT: "lines",
 }
 """The kind of drift that each of FAULTS is."""
 
 
-def drifted(seed: int, styles: Sequence[str], size: int, soft: Callable[[Picture], Picture]) -> Drifted:
-    """The room of a seed at ``size``², restyled in ``styles``; its faults are in the first of them.
+PHOTO = "photo"
 
-    ``soft`` makes a render as soft as a network leaves it.
-    """
+
+def drifted(
+    seed: int,
+    size: int,
+    soft: Callable[[Picture], Picture],
+    *,
+    styles: int = 4,
+    wanted: Collection[str] = FAULTS,
+) -> Drifted | None:
+    """The room of a seed at ``size``², restyled in that many styles; None where none of the ``wanted`` faults has a
+    place in it. ``soft`` makes a render as soft as a network leaves it."""
     (room,) = sample_rooms([seed])
     view, found = trace_view([room], size), SOURCES[seed % len(SOURCES)]
+    views = {PHOTO: view}
+    for number, (name, plant) in enumerate(GEOMETRY.items()):
+        if name in wanted and (seen := _planted(name, plant, room, view, number)) is not None:
+            views[name] = seen
+    if len(views) == 1 and BENT not in wanted:
+        return None
+    own = found.style if isinstance(found, Styled) else None
+    others = [style for style in STYLES if style != own]
+    first = seed // len(STYLES) % len(others)
+    names = [*others[first:], *others[:first]][:styles]
 
     def made(of: View, style: str) -> Picture:
         return np.asarray(restyle(of, [found], [style], [NO_WISH])[0].numpy())
 
+    faithful = {style: made(view, style) for style in names}
+    faulty = {name: made(seen, names[0]) for name, seen in views.items() if name != PHOTO}
+    if BENT in wanted:
+        faulty[BENT] = bent_lines(faithful[names[0]], np.random.default_rng([seed, len(GEOMETRY)]))
     (photo,) = picture(view, [found]).numpy()
-    faithful = {style: made(view, style) for style in styles}
-    faulty: dict[str, Picture] = {}
-    for number, (name, plant) in enumerate(GEOMETRY.items()):
-        choices = np.random.default_rng([seed, number])
-        try:
-            seen = trace_view([plant(room, view, choices)], size)
-        except NothingToPlant:
-            continue
-        if (seen.surface.part != view.surface.part).float().mean() >= LEAST_CHANGED[name]:
-            faulty[name] = made(seen, styles[0])
-    faulty["bent_lines"] = bent_lines(faithful[styles[0]], np.random.default_rng([seed, len(GEOMETRY)]))
     return Drifted(
-        seed,
-        photo,
+        np.asarray(photo),
         {style: soft(each) for style, each in faithful.items()},
         {name: soft(each) for name, each in faulty.items()},
+        views,
     )
+
+
+def _planted(
+    name: str, plant: Callable[[Room, View, np.random.Generator], Room], room: Room, view: View, number: int
+) -> View | None:
+    """The room with the fault; None where it has no place or cannot be noticed."""
+    try:
+        changed = plant(room, view, np.random.default_rng([room.seed, number]))
+    except NothingToPlant:
+        return None
+    seen = trace_view([changed], view.depth.shape[1])
+    share = float((seen.surface.part != view.surface.part).float().mean())
+    return seen if share >= LEAST_CHANGED[name] else None
 
 
 def _seen_niche(room: Room, view: View, label: str) -> Niche:

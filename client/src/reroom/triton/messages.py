@@ -52,6 +52,14 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A preview every so many steps; 0 = none."""
     attempts: int = 1
     """2 = once more, with stronger control, when the quality score is low."""
+    min_quality: float | None = None
+    """0 … 1, the least ``structure`` of the result's quality. While pictures fall below it, others are made, 3 in all,
+    with other seeds and stronger control; then the request fails with ``structure_lost``. The same goes for each
+    kind."""
+    min_openings: float | None = None
+    min_lines: float | None = None
+    min_camera: float | None = None
+    min_planes: float | None = None
     detail: float | None = None
     """0 … 1; above 0 the result has the photo's own size, and its edges and textures wherever the room is the same."""
     latents: NDArray[np.float32] | None = None
