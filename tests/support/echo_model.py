@@ -30,6 +30,11 @@ input [
   { name: "preview_every" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
   { name: "attempts" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
   { name: "detail" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_quality" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_openings" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_lines" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_camera" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_planes" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
   { name: "latents" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] optional: true }
 ]
 output [
@@ -49,7 +54,8 @@ import triton_python_backend_utils as pb_utils
 
 MARKS = pathlib.Path(MARKS_FOLDER)
 OPTIONAL = ("negative_prompt", "seed", "steps", "solver", "guidance_scale", "strength", "control_scale", "keep_mask",
-            "preview_every", "attempts", "detail", "latents", "palette", "max_strength")
+            "preview_every", "attempts", "detail", "latents", "palette", "max_strength",
+            "min_quality", "min_openings", "min_lines", "min_camera", "min_planes")
 
 
 class TritonPythonModel:
