@@ -22,6 +22,7 @@ SUBSTITUTIONS = (
     # Without `legacy`, websockets 17 warns that connect() will return a context manager in place of the connection.
     (r"await connect\(url, ", "connect(url, legacy=True, "),
     (r"pending = (on_event\(.*\))\n\s+if pending is not None:\n\s+await pending", r"\1"),
+    (r"for (\w+) in (.*):\n\s+yield \1\n", r"yield from \2\n"),
     # Names, types and words.
     (r"websockets\.asyncio", "websockets.sync"),
     (r"AsyncGenerator\[(\w+), None\]", r"Generator[\1, None, None]"),
@@ -32,6 +33,8 @@ SUBSTITUTIONS = (
     (r", for asyncio\. Use it as an async context", ". Use it as a context"),
     (r"Tasks may", "Threads may"),
     # Syntax.
+    (r"\baread\b", "read"),
+    (r"\baiter_lines\b", "iter_lines"),
     (r"\b(async|await) ", ""),
     (r"__a(enter|exit)__", r"__\1__"),
     (r"\baclose\b", "close"),

@@ -22,6 +22,7 @@ from litestar.types import Message, Scope
 from orchestrator.adapters.opening import open_adapters, open_store, open_usage
 from orchestrator.api.access import every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
+from orchestrator.api.batch import BatchController
 from orchestrator.api.budget import UploadBudget
 from orchestrator.api.clients import Clients
 from orchestrator.api.cross_origin import CrossOrigin
@@ -36,12 +37,15 @@ from orchestrator.api.health import HealthChecks, HealthController
 from orchestrator.api.intake import Uploads
 from orchestrator.api.keys import KeysController
 from orchestrator.api.limiting import Limiter, add_rate_headers, admit
+from orchestrator.api.listing import ListingController
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
+from orchestrator.api.prefer import Waits
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.reference import ReferenceController
 from orchestrator.api.root import RootController
 from orchestrator.api.semantics import Methods, refuse_coded_body
+from orchestrator.api.server_events import ServerEventsController
 from orchestrator.api.styles import StylesController
 from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
@@ -69,6 +73,7 @@ from orchestrator.services.once import Once
 from orchestrator.services.style_book import StyleBook
 from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submissions
+from orchestrator.services.waiting import Waiting
 from orchestrator.settings import Settings, SettingsError, load_settings, signing_bytes, variables
 from orchestrator.telemetry import CannotObserve, logs
 from orchestrator.telemetry.analytics import open_analytics
@@ -97,6 +102,9 @@ ROUTES = (
     RootController,
     HealthController,
     TransformController,
+    ServerEventsController,
+    ListingController,
+    BatchController,
     UploadsController,
     TicketsController,
     StylesController,
@@ -156,6 +164,8 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
             store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing, analytics=analytics
         )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
+        presenter = Presenter(storage, settings.api_base_url, settings.url_ttl)
+        waiting = Waiting(jobs, seconds=settings.wait_seconds, at_once=settings.waits_at_once)
         styles = StyleService(StyleBook(settings.styles_file), adapters.styles, plans)
         submissions = Submissions(
             jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference), styles
@@ -175,12 +185,13 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 dead_letters=DeadLetters(store, storage),
                 once=Once(adapters.once, lock_seconds=settings.answer_seconds + ANSWER_MARGIN),
                 submissions=submissions,
+                waits=Waits(jobs, waiting, presenter),
                 gate=gate,
                 jobs=jobs,
                 usage=adapters.usage,
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),
-                presenter=Presenter(storage, settings.api_base_url, settings.url_ttl),
+                presenter=presenter,
                 checks=HealthChecks(store, storage, inference),
             )
 

@@ -138,6 +138,12 @@ class Settings(StoreSettings):
     answer_seconds: float = Field(22.0, ge=1, le=300, validation_alias="REROOM_ANSWER_SECONDS")
     """Seconds after a request's last byte until it is answered 503, if no other answer came. Clients and proxies often
     give up at 30."""
+    wait_seconds: int = Field(60, ge=0, le=600, validation_alias="REROOM_WAIT_SECONDS")
+    """The longest time that a submission with ``Prefer: wait`` waits for the end of its job; proxies must allow as
+    much. 0 = none waits."""
+    waits_at_once: int = Field(200, ge=0, le=100_000, validation_alias="REROOM_WAITS_AT_ONCE")
+    """Submissions that one API process lets wait at a time; a caller may have a quarter. Further ones are answered
+    202 at once."""
     admin_token: SecretStr | None = Field(None, min_length=16, validation_alias="REROOM_ADMIN_TOKEN")
     """Sent like a key, it may do everything: manage keys, see all jobs, the /debug endpoints, and in /health why a part
     is down."""

@@ -16,7 +16,7 @@ from stack.redis import redis_part
 from stack.secrets import api_key, signing_key
 from stack.supervisor import Supervisor
 from stack.terminal import Report, report
-from stack.triton import ROOT, answers, devices_of, triton_part
+from stack.triton import EXIT_SECONDS, ROOT, answers, devices_of, triton_part
 
 DRAIN_SECONDS = 2
 """How long jobs and requests may go on after Ctrl-C; jobs that have not ended by then go on at the next start."""
@@ -36,8 +36,9 @@ class Stack(Supervisor):
     Triton's for gRPC, those of the others follow it; 0 = free ones. ``apis`` are the processes of the part api;
     ``device`` is what the networks are to run on, as in :func:`triton_part`; ``env`` is added to the environment of the
     API and the workers. Where other machines reach ``host``, the service asks for keys; else it is open, unless
-    REROOM_OPEN of the environment says false. Once started, every part is ready, ``devices`` is what the networks run
-    on, ``url`` is the API's and ``triton_urls`` has host:port of each Triton's gRPC endpoint under its part's name.
+    REROOM_OPEN of the environment says false. ``triton_exit_seconds`` is how long a Triton may take to stop by itself.
+    Once started, every part is ready, ``devices`` is what the networks run on, ``url`` is the API's and ``triton_urls``
+    has host:port of each Triton's gRPC endpoint under its part's name.
     """
 
     def __init__(
@@ -54,9 +55,11 @@ class Stack(Supervisor):
         apis: int = 1,
         device: str | None = None,
         env: Mapping[str, str] | None = None,
+        triton_exit_seconds: int = EXIT_SECONDS,
         report: Report = report,
     ) -> None:
         super().__init__(self._parts, run / "logs", report)
+        self.triton_exit_seconds = triton_exit_seconds
         self.run, self.release, self.repositories = run, release, repositories
         self.host, self.port, self._env = host or LOCALHOST, port, env or {}
         self.triton_port = triton_port
@@ -93,6 +96,7 @@ class Stack(Supervisor):
                 release=self.release,
                 name=name,
                 device=self.device,
+                exit_seconds=self.triton_exit_seconds,
             )
         env = {
             "REDIS_URL": self.redis_url,

@@ -71,12 +71,14 @@ def triton_part(
     options: Sequence[str] = (),
     name: str = "triton",
     device: str | None = None,
+    exit_seconds: int = EXIT_SECONDS,
 ) -> Part:
     """A server of the models in ``repositories``, listening on 127.0.0.1 at ``ports`` = (HTTP, gRPC, metrics).
 
     ``run`` is a folder for its own files. ``release`` reaches the models as REROOM_RELEASE, ``options`` are appended
-    to the command line. The server is the tritonserver of PATH with its own backends, else that of the
-    nvidia-pytriton wheel in ``environment``. It ends when the process of a Python model has died.
+    to the command line, ``exit_seconds`` is how long requests and models may take to end at its stop. The server is the
+    tritonserver of PATH with its own backends, else that of the nvidia-pytriton wheel in ``environment``. It ends when
+    the process of a Python model has died.
 
     ``device`` is one of DEVICES, None = that of the environment (REROOM_DEVICE); a tritonserver of PATH chooses for
     itself. What the graphs really run on is written into the folder ``devices_of(run)``. Raises StackError when
@@ -112,6 +114,8 @@ def triton_part(
         *("--metrics-address=127.0.0.1", f"--metrics-port={metrics}"),
         *OPTIONS,
         f"--backend-config=python,shm-region-prefix-name={shared_memory}",
+        # Of an option that comes twice, Triton takes the last.
+        f"--exit-timeout-secs={exit_seconds}",
         *options,
     ]
     return Part(
@@ -123,7 +127,7 @@ def triton_part(
             and answers(f"http://127.0.0.1:{metrics}/metrics")
         ),
         start_seconds=180,
-        stop_seconds=EXIT_SECONDS + 3,
+        stop_seconds=exit_seconds + 3,
         stop_last=True,
         shared_memory=shared_memory,
         error_pattern=r'"failed to load .* version|^error: |already in use|[Ff]ailed to start',

@@ -17,6 +17,9 @@ JsonSchema = dict[str, Any]
 ContentType = Literal["image/jpeg", "image/png", "image/webp"]
 """The media types of photos that are accepted."""
 
+MOST_SUBMITTED = 20
+"""How many submissions a batch has, at most."""
+
 BINARY: JsonSchema = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 """Bytes, in OpenAPI 3.1's notation (contentMediaType) and in the older one that generators expect (format)."""
 
@@ -64,7 +67,7 @@ _ENCODED_MASK: JsonSchema = {
 _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
     "style": {
         "type": "string",
-        "maxLength": 100,
+        "format": "style",
         "default": DEFAULT_STYLE,
         "examples": list(STYLES),
         "description": "A name from GET /styles, which may change while the service runs. Case does not matter",
@@ -93,6 +96,19 @@ _COMPONENTS: dict[str, JsonSchema] = {
             "keep_mask": _ENCODED_MASK,
         },
         "required": ["key"],
+        "additionalProperties": False,
+    },
+    "SubmitBatch": {
+        "type": "object",
+        "properties": {
+            "items": {
+                "type": "array",
+                "items": _ref("SubmitUpload"),
+                "minItems": 1,
+                "maxItems": MOST_SUBMITTED,
+            }
+        },
+        "required": ["items"],
         "additionalProperties": False,
     },
     "PhotoForm": {
@@ -146,3 +162,14 @@ def operation_with(content: dict[str, Any], *headers: Parameter) -> type[Operati
                 self.parameters = [*(self.parameters or ()), *headers]
 
     return WithBody
+
+
+def operation_reading(*parameters: Parameter) -> type[Operation]:
+    """The ``operation_class`` of a route without a body that reads these parameters from the request itself."""
+
+    @dataclass
+    class Reading(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = [*(self.parameters or ()), *parameters]
+
+    return Reading

@@ -17,8 +17,8 @@ from orchestrator.domain.codes import ProblemCode
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 EXPOSED = (
-    "Allow", "ETag", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate",
-    "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
+    "Allow", "ETag", "Idempotent-Replayed", "Location", "Preference-Applied", "RateLimit", "RateLimit-Policy",
+    "Retry-After", "WWW-Authenticate", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
 )  # fmt: skip
 """Response headers that a page may read in addition to the safelisted ones."""
 PREFLIGHT_SECONDS = 7200

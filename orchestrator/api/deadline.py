@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from litestar.enums import ScopeType
@@ -12,7 +15,31 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from orchestrator.api.errors import RETRY_AFTER, Problem, send_problem
 from orchestrator.domain.codes import ProblemCode
 
+_EXCHANGE, _UNHURRIED = "exchange", "unhurried_seconds"
+
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def unhurried(scope: Scope) -> Iterator[None]:
+    """In this block the handler takes long on purpose: its time does not count, and it sees to its end itself."""
+    exchange: _Exchange | None = scope.get("state", {}).get(_EXCHANGE)
+    if exchange is None:
+        yield
+        return
+    exchange.pause()
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        exchange.go_on()
+        scope["state"][_UNHURRIED] = unhurried_seconds(scope) + time.perf_counter() - began
+
+
+def unhurried_seconds(scope: Mapping[str, Any] | Scope) -> float:
+    """The seconds that the request has spent in such blocks, which say nothing about how fast the service is."""
+    seconds: float = scope.get("state", {}).get(_UNHURRIED, 0.0)
+    return seconds
 
 
 class AnswerWithin:
@@ -41,7 +68,8 @@ class _Exchange:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: asyncio.Task[None] | None = None
-        self._answered = False
+        self._answered, self._paused = False, False
+        scope["state"][_EXCHANGE] = self
 
     async def run(self, app: ASGIApp) -> None:
         self._task = asyncio.current_task()
@@ -65,12 +93,24 @@ class _Exchange:
         if cancelled:
             raise asyncio.CancelledError
 
+    def pause(self) -> None:
+        self._stop_clock()
+        self._paused = True
+
+    def go_on(self) -> None:
+        self._paused = False
+        self._run_clock()
+
     def _run_clock(self) -> None:
+        if self._paused:
+            return
         loop = asyncio.get_running_loop()
         self._since = loop.time()
         self._timer = loop.call_later(self._left, self._give_up)
 
     def _stop_clock(self) -> None:
+        if self._paused:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._left -= asyncio.get_running_loop().time() - self._since

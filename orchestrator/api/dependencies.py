@@ -11,6 +11,7 @@ from orchestrator.api.access import caller_provider
 from orchestrator.api.health import HealthChecks
 from orchestrator.api.intake import Uploads
 from orchestrator.api.limiting import Limiter
+from orchestrator.api.prefer import Waits
 from orchestrator.api.presenters import Presenter
 from orchestrator.domain.plans import Plans
 from orchestrator.photos.gate import PhotoGate
@@ -45,6 +46,7 @@ class Dependencies(TypedDict):
     once: Once
     dead_letters: DeadLetters
     submissions: Submissions
+    waits: Waits
     gate: PhotoGate
     jobs: JobService
     analysis: AnalysisService

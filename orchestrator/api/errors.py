@@ -26,6 +26,7 @@ from orchestrator.ports import (
     JobNotFound,
     KeyNotFound,
     LinkExpired,
+    NothingToKeep,
     NotReplayed,
     ObjectExists,
     ObjectNotFound,
@@ -103,6 +104,27 @@ def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     )
 
 
+def described(error: Exception, instance: str, part: str | None = None) -> ProblemDetail:
+    """The error of one ``part`` of a request that has several. An unexpected one is logged."""
+    problem = to_problem(error)
+    if problem.status == 500:
+        log.error("a part of a request to %s", instance, exc_info=error)
+    return _detail(problem if part is None else within(problem, part), instance)
+
+
+def within(problem: Problem, part: str) -> Problem:
+    """The same problem, with the part of the request before the name of its field."""
+    field = part if problem.field in (None, "body") else f"{part}.{problem.field}"
+    return Problem(
+        problem.code,
+        problem.detail,
+        status=problem.status,
+        field=field,
+        violated=problem.violated,
+        headers=problem.headers,
+    )
+
+
 async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
     """Answer from code that runs outside Litestar's handlers."""
     headers, body = encode_problem(problem, scope["path"])
@@ -152,6 +174,9 @@ def to_problem(error: Exception) -> Problem:
             return Problem(ProblemCode.JOB_FINISHED, "the job is finished already")
         case JobNotFinished():
             return Problem(ProblemCode.JOB_NOT_FINISHED, "the job is not finished; cancel it first")
+        case NothingToKeep():
+            nothing = "the job has failed or was cancelled: it has no picture that could be kept"
+            return Problem(ProblemCode.NOTHING_TO_KEEP, nothing)
         case DeadLetterNotFound():
             return Problem(ProblemCode.DEAD_LETTER_NOT_FOUND, "no job with this id was given up")
         case NotReplayed():

@@ -10,9 +10,11 @@ from typing import Any
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.types import ASGIApp, Message, Receive, Send
 
+from orchestrator.api.deadline import unhurried_seconds
 from orchestrator.telemetry import context, metrics, tracing
 
 HEADER = "X-Request-Id"
+STREAM = "text/event-stream"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
 """The route of a request to an address that there is not, and any method that is not a usual one."""
@@ -25,6 +27,8 @@ class _Seen:
     """What is known of an exchange."""
 
     status: int = 500
+    stream_after: float | None = None
+    """Seconds until the answer began, if it is a stream, which lasts as long as its job."""
     close_code: str = "client"
 
 
@@ -57,7 +61,10 @@ class Observed:
         async def with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
-                MutableScopeHeaders.from_message(message)[HEADER] = context.request_id.get()
+                headers = MutableScopeHeaders.from_message(message)
+                headers[HEADER] = context.request_id.get()
+                if headers.get("content-type", "").startswith(STREAM):
+                    seen.stream_after = time.perf_counter() - began
             await send(message)
 
         metrics.HTTP_IN_PROGRESS.inc()
@@ -70,7 +77,8 @@ class Observed:
                 route = scope.get("path_template") or OTHER
                 metrics.HTTP_IN_PROGRESS.dec()
                 metrics.HTTP_REQUESTS.labels(method, route, seen.status).inc()
-                metrics.HTTP_SECONDS.labels(method, route).observe(seconds)
+                own = seconds - unhurried_seconds(scope) if seen.stream_after is None else seen.stream_after
+                metrics.HTTP_SECONDS.labels(method, route).observe(own)
                 span.rename(f"{method} {route}")
                 span.note(http__route=route, http__response__status_code=seen.status)
                 if seen.status >= 500:

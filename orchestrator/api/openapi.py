@@ -16,6 +16,7 @@ from litestar.types import ControllerRouterHandler
 
 from orchestrator.api.access import Rule, access, rule_of, takes_ticket
 from orchestrator.api.analyze import Analyzed
+from orchestrator.api.batch import BatchAnswer
 from orchestrator.api.bodies import BINARY, JsonSchema, components
 from orchestrator.api.dead_letters import LetterEnded
 from orchestrator.api.dependencies import providers
@@ -24,8 +25,11 @@ from orchestrator.api.health import Alive, Health
 from orchestrator.api.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
 from orchestrator.api.letter_data import LetterAnswer, LetterList
 from orchestrator.api.limiting import UNCOUNTED
+from orchestrator.api.listing import CancelAnswer, JobList
 from orchestrator.api.messages import Message
+from orchestrator.api.observing import STREAM
 from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
+from orchestrator.api.prefer import APPLIED, PREFER
 from orchestrator.api.presenters import Status, Submitted
 from orchestrator.api.root import Root
 from orchestrator.api.styles import NewStyle, StyleAnswer, StyleDeleted, StyleList
@@ -55,9 +59,9 @@ new one. Name it when you report a problem.
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 
 _ANSWERS = (
-    Alive, Analyzed, Erased, Health, KeyAnswer, KeyList, KeyMade, LetterAnswer, LetterEnded, LetterList,
-    Message, ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats, StyleAnswer, StyleDeleted,
-    StyleList, Submitted, TicketAnswer, UploadOffer, UsageAnswer,
+    Alive, Analyzed, BatchAnswer, CancelAnswer, Erased, Health, JobList, KeyAnswer, KeyList, KeyMade,
+    LetterAnswer, LetterEnded, LetterList, Message, ProblemDetail, QueueStats, ResultMetadata, Root,
+    Status, StorageStats, StyleAnswer, StyleDeleted, StyleList, Submitted, TicketAnswer, UploadOffer, UsageAnswer,
 )  # fmt: skip
 _REQUESTS = (NewKey, NewStyle, Rotation, TicketRequest)
 
@@ -116,10 +120,37 @@ _REPLAYABLE: dict[str, dict[str, JsonSchema]] = {
     },
 }
 """Of requests that take an idempotency key."""
+_PREFERRED: dict[str, JsonSchema] = {
+    APPLIED: {
+        "description": "What of Prefer was done, such as `wait=30`; absent if nothing was",
+        "schema": {"type": "string"},
+    }
+}
+_LOCATION: dict[str, JsonSchema] = {
+    "Location": {
+        "description": "The job's status_url",
+        "schema": {"type": "string", "format": "uri"},
+    }
+}
 _EVERYWHERE = (400, 405, 408, 429, 431, 500, 503)
 """Answers that come from outside the routes: to invalid or slow requests and to connections above the limit
 (orchestrator.server.connections), when a handler did not answer in time (api.deadline), and after a bug."""
 _WITH_BODY = (413, 415)
+_SERVER_EVENT: JsonSchema = {
+    "type": "object",
+    "description": "An event of the stream",
+    "properties": {
+        "event": {"type": "string", "description": "The type of the message"},
+        "id": {"type": "string", "description": "Its seq"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/Message"},
+        },
+        "retry": {"type": "integer"},
+    },
+    "required": ["data"],
+}
 _PROBLEM: JsonSchema = {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}
 
 _SCHEMES: dict[str, JsonSchema] = {
@@ -179,7 +210,8 @@ def _secure(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> 
 def _complete(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
     operation.pop("deprecated", None)
     responses = operation["responses"]
-    replayable = any(each["name"] == IDEMPOTENCY_KEY for each in operation.get("parameters", ()))
+    names = {each["name"] for each in operation.get("parameters", ())}
+    replayable = IDEMPOTENCY_KEY in names
     for status in (*_EVERYWHERE, *(_WITH_BODY if "requestBody" in operation else ())):
         response = responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
         response.setdefault("content", {})[MEDIA_TYPE] = _PROBLEM
@@ -187,10 +219,14 @@ def _complete(path: str, operation: dict[str, Any], handler: HTTPRouteHandler) -
         headers = _HEADERS.get(status, {}) if MEDIA_TYPE in response.get("content", {}) else {}
         if replayable:
             headers = _REPLAYABLE.get(status[0] + "xx", _REPLAYABLE.get(status, headers))
+        if PREFER in names and status[0] == "2":
+            headers = headers | _PREFERRED | (_LOCATION if status == "202" else {})
         if not handler.opt.get(UNCOUNTED) and (status[0] in "23" or status == "429"):
             headers = headers | _RATES
         response["headers"] = headers | _REQUEST_ID
     operation["responses"] = dict(sorted(responses.items()))
+    if STREAM in responses.get("200", {}).get("content", {}):
+        responses["200"]["content"][STREAM]["schema"] = _SERVER_EVENT
     if path == "/files/{key}" and "image/jpeg" in responses["200"].get("content", {}):
         responses["200"]["content"]["image/jpeg"]["schema"] = BINARY
     for parameter in operation.get("parameters", ()):

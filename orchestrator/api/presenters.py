@@ -57,6 +57,8 @@ class StatusData(msgspec.Struct, frozen=True, kw_only=True):
     """The number of jobs before it; null unless it waits."""
     attempts: int
     error: JobError | None
+    favourite: bool
+    """Whether it is kept until it is unmarked or erased."""
     result_url: str | None
     """The same as result.transformed_url."""
     result: ResultData | UnsetType = UNSET
@@ -105,6 +107,7 @@ class Presenter:
             queue_position=view.queue_position,
             attempts=job.attempts,
             error=public_error(job.error) if job.error else None,
+            favourite=job.favourite,
             result_url=result.transformed_url if isinstance(result, ResultData) else None,
             result=result,
         )

@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Send
 from orchestrator.api.errors import Problem
 from orchestrator.domain.codes import ProblemCode
 
+_HEAD = "reroom.head"
 METHODS_WITH_BODY = ("POST", "PUT")
 
 
@@ -29,7 +30,7 @@ class Methods:
             await self._handler(scope, receive, send)
             return
         # A copy, because the server reads the client's method from its own scope.
-        inner = scope | {"method": "GET"} if scope["method"] == "HEAD" else scope
+        inner = scope | {"method": "GET", _HEAD: True} if scope["method"] == "HEAD" else scope
         try:
             await self._handler(inner, receive, self._with_allow(inner, send))
         finally:
@@ -54,6 +55,11 @@ class Methods:
                 if route.path_format == scope.get("path_template"):
                     methods |= getattr(route, "methods", set())
         return methods | {"HEAD"} if "GET" in methods else methods
+
+
+def is_head(scope: Any) -> bool:
+    """Whether the request, which a route for GET handles, is a HEAD: a stream then needs no more than its headers."""
+    return _HEAD in scope
 
 
 def refuse_coded_body(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

@@ -81,8 +81,8 @@ class NewStyle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The body of ``POST /styles``."""
 
     name: Annotated[str, Meta(pattern=OWN_NAME)]
-    title: Annotated[str, Meta(min_length=1, max_length=60)]
-    prompt: Annotated[str, Meta(min_length=1, max_length=MAX_WORDS)]
+    title: Annotated[str, Meta(pattern=r"\S", max_length=60)]
+    prompt: Annotated[str, Meta(pattern=r"\S", max_length=MAX_WORDS)]
     negative_prompt: Annotated[str, Meta(max_length=MAX_WORDS)] = ""
     rooms: Annotated[list[RoomType], Meta(max_length=6)] = []
     colors: Annotated[list[Color], Meta(max_length=8)] = []
@@ -91,8 +91,6 @@ class NewStyle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         # In Python, unlike JSON Schema, "$" also matches before a line break at the end.
         if self.name.endswith("\n") or any(color.endswith("\n") for color in self.colors):
             raise ValueError("a name or a color ends with a line break")
-        if not (self.prompt.strip() and self.title.strip()):
-            raise ValueError("title and prompt must have words")
 
     def style(self) -> Style:
         return Style(

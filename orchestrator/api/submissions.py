@@ -28,20 +28,28 @@ async def read_upload_submission(
     request: Request[Any, Any, Any], count_bytes: CountBytes, styles: StyleService
 ) -> Submission:
     """The checked submission of a body whose bytes are counted with ``count_bytes``. Raises Problem, UnknownStyle."""
+    return from_members(await read_json_object(request, count_bytes), styles)
+
+
+async def read_json_object(request: Request[Any, Any, Any], count_bytes: CountBytes) -> dict[str, Any]:
+    """The members of a body whose bytes are counted with ``count_bytes``. Raises Problem."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         detail = "the body must be application/json; a photo goes to /transform/submit, as a form"
         raise Problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail, field="content-type")
-    return _from_json(await read_body(request, count_bytes), styles)
-
-
-def _from_json(body: bytes, styles: StyleService) -> Submission:
     try:
-        members = decode_json(body)
+        members = decode_json(await read_body(request, count_bytes))
     except NotJson:
         members = None
     if not isinstance(members, dict):
         raise Problem(ProblemCode.MALFORMED_JSON, "the body must be a JSON object in UTF-8", field="body")
+    return members
+
+
+def from_members(members: Any, styles: StyleService) -> Submission:
+    """The submission that a JSON object is. Raises Problem, UnknownStyle."""
+    if not isinstance(members, dict):
+        raise Problem(ProblemCode.INVALID_BODY, "a submission must be a JSON object", field="body")
     for name in members:
         if name not in _MEMBERS:
             raise unknown_field(name, _MEMBERS)

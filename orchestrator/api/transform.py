@@ -17,6 +17,7 @@ from orchestrator.api.errors import Problem, problems
 from orchestrator.api.forms import read_submit_form
 from orchestrator.api.intake import Intake, Uploads
 from orchestrator.api.once import CANCEL_PARAMETER, KEY_PARAMETER, answered_once, cancel_after, key_of
+from orchestrator.api.prefer import PREFER_PARAMETER, WAITED, Waits
 from orchestrator.api.presenters import Presenter, Status, Submitted, Which
 from orchestrator.api.submissions import MAX_JSON_BYTES, read_upload_submission
 from orchestrator.domain.codes import ProblemCode
@@ -43,8 +44,8 @@ class TransformController(Controller):
         opt=access(Rule.TRANSFORM),
         operation_id="submit",
         summary="Queue the transformation of a photo",
-        operation_class=operation_with(FORM, KEY_PARAMETER, CANCEL_PARAMETER),
-        responses=problems(400, 402, 408, 409, 413, 415, 422, 429, 503),
+        operation_class=operation_with(FORM, KEY_PARAMETER, CANCEL_PARAMETER, PREFER_PARAMETER),
+        responses=WAITED | problems(400, 402, 408, 409, 413, 415, 422, 429, 503),
     )
     async def submit(
         self,
@@ -55,11 +56,22 @@ class TransformController(Controller):
         presenter: NamedDependency[Presenter],
         once: NamedDependency[Once],
         styles: NamedDependency[StyleService],
+        waits: NamedDependency[Waits],
     ) -> Response[Submitted]:
         key = await self._ready(request, caller, submissions, once)
         with uploads.hold(request) as intake:
-            submission = await read_submit_form(request, intake.max_bytes, intake.count_bytes, styles)
-            return await self._submit(request, submission, caller, submissions, intake, presenter, once, key)
+            # The submission is in no variable here, so that a request that waits does not hold its photo.
+            submitted = await self._submit(
+                request,
+                await read_submit_form(request, intake.max_bytes, intake.count_bytes, styles),
+                caller,
+                submissions,
+                intake,
+                presenter,
+                once,
+                key,
+            )
+        return await waits.answer(request, submitted, caller)
 
     @post(
         "/submit-upload",
@@ -67,8 +79,8 @@ class TransformController(Controller):
         opt=access(Rule.TRANSFORM),
         operation_id="submit_upload",
         summary="Queue the transformation of a photo that was put into storage before",
-        operation_class=operation_with(UPLOADED, KEY_PARAMETER, CANCEL_PARAMETER),
-        responses=problems(400, 402, 408, 409, 413, 415, 422, 429, 503),
+        operation_class=operation_with(UPLOADED, KEY_PARAMETER, CANCEL_PARAMETER, PREFER_PARAMETER),
+        responses=WAITED | problems(400, 402, 408, 409, 413, 415, 422, 429, 503),
         request_max_body_size=MAX_JSON_BYTES,
     )
     async def submit_upload(
@@ -80,11 +92,22 @@ class TransformController(Controller):
         presenter: NamedDependency[Presenter],
         once: NamedDependency[Once],
         styles: NamedDependency[StyleService],
+        waits: NamedDependency[Waits],
     ) -> Response[Submitted]:
         key = await self._ready(request, caller, submissions, once)
         with uploads.hold(request) as intake:
-            submission = await read_upload_submission(request, intake.count_bytes, styles)
-            return await self._submit(request, submission, caller, submissions, intake, presenter, once, key)
+            # The submission is in no variable here, so that a request that waits does not hold its photo.
+            submitted = await self._submit(
+                request,
+                await read_upload_submission(request, intake.count_bytes, styles),
+                caller,
+                submissions,
+                intake,
+                presenter,
+                once,
+                key,
+            )
+        return await waits.answer(request, submitted, caller)
 
     async def _ready(
         self, request: Request[Any, Any, Any], caller: Caller, submissions: Submissions, once: Once

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,17 +20,10 @@ from litestar.params import FromPath
 
 from orchestrator.api.access import Rule, access, admitted
 from orchestrator.api.errors import Problem
-from orchestrator.api.messages import (
-    CompletedMessage,
-    ConnectedMessage,
-    Message,
-    PongMessage,
-    SnapshotMessage,
-    event_message,
-)
+from orchestrator.api.messages import Message, PongMessage
 from orchestrator.api.presenters import Presenter
-from orchestrator.domain.events import Completed, EventRecord, seq_key
-from orchestrator.domain.job import TERMINAL
+from orchestrator.api.watching import BAD_AFTER as NO_SEQ
+from orchestrator.api.watching import RIGHTS_SECONDS, KeyEnded, Watch, is_foreign, seq_of
 from orchestrator.domain.keys import Caller
 from orchestrator.ports import JobNotFound, Unavailable
 from orchestrator.services.jobs import JobService
@@ -65,9 +57,6 @@ CLOSE_CODES = {
 
 SEND_SECONDS = 20.0
 """Seconds in which a client must accept a message; then the connection is dropped."""
-RIGHTS_SECONDS = 10.0
-"""How often the key of a watcher is looked at again."""
-_SEQ = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?")
 _encode = msgspec.json.Encoder().encode
 
 Socket = WebSocket[Any, Any, Any]
@@ -148,52 +137,33 @@ class _Watcher:
 
     async def _watch(self) -> None:
         check_origin(self._socket.headers.get("origin"), self._origins)
-        caller = check_caller(self._socket)
+        watch = self._watch_of(check_caller(self._socket))
         after = parse_after(self._socket.query_params.get("after"))
         try:
-            await self._send_events(caller, after)
+            async with contextlib.aclosing(watch.messages(after)) as messages:
+                async for message in messages:
+                    await self._send(message)
         except JobNotFound:
             raise _Close(JOB_NOT_FOUND, "no job of yours has this id") from None
         except Unavailable:
             raise _Close(TRY_AGAIN_LATER, "the service cannot be reached now") from None
+        except KeyEnded as ended:
+            raise _Close(UNAUTHORIZED, str(ended)) from None
+        raise _Close(NORMAL, "the job is finished")
 
     async def _keep_rights(self) -> None:
         """Ends soon after the caller's key was revoked or has expired. Always raises."""
         while True:
             await asyncio.sleep(RIGHTS_SECONDS)
-            with contextlib.suppress(Unavailable):
-                await self._check_rights(check_caller(self._socket))
+            try:
+                await self._watch_of(check_caller(self._socket)).check_rights()
+            except Unavailable:
+                continue
+            except KeyEnded as ended:
+                raise _Close(UNAUTHORIZED, str(ended)) from None
 
-    async def _check_rights(self, caller: Caller) -> None:
-        if not await self._keys.lives(caller):
-            raise _Close(UNAUTHORIZED, "this key was revoked or has expired")
-
-    async def _send_events(self, caller: Caller, after: str | None) -> None:
-        jobs = self._jobs
-        view = await jobs.status(self._job_id, caller)
-        await self._send(ConnectedMessage(job_id=self._job_id))
-        data = await self._presenter.status(view)
-        await self._send(SnapshotMessage(job_id=self._job_id, seq=view.job.last_seq, data=data))
-        start = view.job.last_seq if after is None else after
-        if view.job.status in TERMINAL and seq_key(start) >= seq_key(view.job.last_seq):
-            raise _Close(NORMAL, "the job is finished")
-        async with contextlib.aclosing(jobs.events(view.job, start)) as events:
-            async for record in events:
-                await self._send(await self._message(record, caller))
-        # The events end after the terminal one, or because the job was erased, which raises JobNotFound here.
-        await jobs.status(self._job_id, caller)
-        raise _Close(NORMAL, "the job is finished")
-
-    async def _message(self, record: EventRecord, caller: Caller) -> Message:
-        if not isinstance(record.event, Completed):
-            return event_message(self._job_id, record)
-        # The links of this message outlive the connection.
-        await self._check_rights(caller)
-        view = await self._jobs.status(self._job_id, caller)
-        data = await self._presenter.status(view)
-        return CompletedMessage(
-            job_id=self._job_id, seq=record.seq, progress=record.event.progress, data=data
-        )
+    def _watch_of(self, caller: Caller) -> Watch:
+        return Watch(self._job_id, caller, self._jobs, self._keys, self._presenter)
 
     async def _send(self, message: Message) -> None:
         async with self._sending:
@@ -208,9 +178,8 @@ class _Watcher:
 
 
 def check_origin(origin: str | None, origins: Sequence[str]) -> None:
-    """Refuse pages of other origins, since browsers do not apply CORS to WebSockets. Programs other than browsers send
-    no Origin and pass. Raises _Close."""
-    if origin is not None and not {"*", origin} & {*origins}:
+    """Refuse pages of other origins, since browsers do not apply CORS to WebSockets. Raises _Close."""
+    if is_foreign(origin, origins):
         raise _Close(FORBIDDEN, "this origin is not allowed")
 
 
@@ -228,7 +197,7 @@ def parse_after(after: str | None) -> str | None:
     """The query parameter ``after`` as a stream id; raises _Close."""
     if after is None:
         return None
-    if not _SEQ.fullmatch(after):
-        raise _Close(BAD_AFTER, "after must be a seq of this job, or 0")
-    ms, n = seq_key(after)
-    return f"{ms}-{n}"
+    seq = seq_of(after)
+    if seq is None:
+        raise _Close(BAD_AFTER, NO_SEQ)
+    return seq

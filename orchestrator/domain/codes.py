@@ -108,6 +108,11 @@ class ProblemCode(StrEnum):
         "take a new key for each request")
     INVALID_CANCEL_AFTER = ("invalid_cancel_after", 400, "the header `Cancel-After` is no time",
         "send one such as `90s`")
+    INVALID_AFTER = ("invalid_after", 400, "`after` or `Last-Event-ID` is no `seq`",
+        "send the last `seq` that you have")
+    INVALID_CURSOR = ("invalid_cursor", 400, "`cursor` is not the `next` of a page", "leave it out for the first page")
+    NOTHING_TO_KEEP = ("nothing_to_keep", 409, "the job has failed or was cancelled, so it has no picture to keep",
+        "submit again")
     # Rights
     UNAUTHORIZED = ("unauthorized", 401, "no valid key, token or ticket was sent",
         "send `Authorization: Bearer rr_…` or `X-API-Key`; see [Authentication](api.md#authentication)")

@@ -137,6 +137,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None
+    favourite: bool = False
+    """Whether its owner wants to keep it: neither the record nor the pictures of a completed one expire."""
     weight: float = 1.0
     """Its owner's share of the workers in relation to other owners'; above 0."""
     priority: Priority = Priority.NORMAL

@@ -4,6 +4,7 @@ PortError
 ├── Unavailable        the service behind the port cannot be reached now; a later try may succeed
 ├── JobNotFound        no job has that id
 ├── JobFinished        the job is in a terminal state already
+├── NothingToKeep      the job has no picture that a favourite could keep
 ├── QueueFull          the queue holds as many waiting jobs as it may
 ├── QuotaExceeded      the job would go beyond a limit of its owner's plan, or beyond the service's budget
 ├── ReservationLost    another submission has reserved the upload, or used it
@@ -43,6 +44,10 @@ class JobNotFound(PortError):
 
 class JobFinished(PortError):
     """The job is in a terminal state already."""
+
+
+class NothingToKeep(PortError):
+    """The job has failed or was cancelled: it has no picture that a favourite could keep."""
 
 
 class QueueFull(PortError):

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from orchestrator.domain.events import EventRecord, Progress, Terminal
-from orchestrator.domain.job import Job, JobError
+from orchestrator.domain.job import Job, JobError, JobState
 from orchestrator.domain.usage import Admission
 
 PHOTO_ID_SECONDS = 3600
@@ -92,6 +92,44 @@ class JobCount(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a job waits."""
+
+    position: int
+    """The number of jobs that probably begin before it (0 = next). Jobs of other owners that are submitted later may
+    still begin before it."""
+    cost_before: float
+    """Their cost, which may take the mean of recent jobs for each."""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs are to be listed; None = whichever."""
+
+    states: frozenset[JobState] | None = None
+    style: str | None = None
+    favourite: bool | None = None
+    created_from: float | None = None
+    """UNIX seconds, included."""
+    created_until: float | None = None
+    """UNIX seconds, not included."""
+
+
+class ListPlace(msgspec.Struct, frozen=True, array_like=True):
+    """The last job of a page, after which the next page goes on, whatever was submitted or erased meanwhile."""
+
+    made: int
+    """Microseconds since 1970."""
+    job_id: str
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """Some jobs of an owner. There may be fewer than asked for, even none, although ``next`` says that there are
+    more."""
+
+    jobs: list[Job]
+    next: ListPlace | None
+
+
 class JobStore(ABC):
     """Jobs. Each has exactly one committed outcome, whichever processes die meanwhile.
 
@@ -109,7 +147,7 @@ class JobStore(ABC):
         admission: Admission | None = None,
     ) -> int | None:
         """Store a new job and queue it. Submitting the same id again changes nothing. Returns its position in the queue
-        (see :meth:`queue_position`).
+        (see :class:`Place`).
 
         In the same atomic step it raises QueueFull when ``max_waiting`` jobs wait already, ReservationLost unless
         the owner holds ``reservation``, which it then marks as used, and QuotaExceeded when the job would go beyond a
@@ -144,14 +182,22 @@ class JobStore(ABC):
         other jobs do not get any more. Raises JobNotFound, and ValueError while it is not finished."""
 
     @abstractmethod
-    async def queue_position(self, job_id: str) -> int | None:
-        """The number of jobs that probably begin before it (0 = next); None when it is not waiting. Jobs of other
-        owners that are submitted later may still begin before it."""
+    async def place(self, job_id: str) -> Place | None:
+        """Where the job waits; None when it does not."""
 
     @abstractmethod
-    async def cost_before(self, job_id: str) -> float | None:
-        """The cost of the jobs before it in the queue, which may take the mean of recent ones for each; None when it is
-        not waiting."""
+    async def list_jobs(
+        self, owner: str, wanted: Wanted, *, after: ListPlace | None = None, limit: int
+    ) -> JobPage:
+        """Up to ``limit`` of the owner's jobs, the newest first. Jobs are listed until they are erased or their records
+        expire. The cost does not grow with the number of jobs that the owner has."""
+
+    @abstractmethod
+    async def set_favourite(self, job_id: str, favourite: bool) -> Job:
+        """Mark a job, or unmark it; returns it. The record of a completed favourite does not expire; one that is
+        unmarked expires as if it had just ended. A job that fails or is cancelled is no favourite any more.
+
+        Raises JobNotFound, and NothingToKeep for a job that has failed or was cancelled."""
 
     @abstractmethod
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:

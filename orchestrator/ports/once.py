@@ -19,7 +19,7 @@ class Begun(msgspec.Struct, frozen=True):
     id: str
     """The same for every try with this name: what a try makes under it, another one finds."""
     again: bool
-    """Whether an earlier try may have done it without leaving an answer, because its process died."""
+    """Whether an earlier try may have done it without leaving an answer: its process died, or it was interrupted."""
 
 
 ANEW = Begun("", again=False)
@@ -52,6 +52,11 @@ class OnceStore(ABC):
     @abstractmethod
     async def forget(self, name: str, token: str) -> None:
         """End a try that did nothing: the name is free. Without effect if another try has begun."""
+
+    @abstractmethod
+    async def interrupt(self, name: str, token: str) -> None:
+        """End a try of which nobody knows what it did: another one of the same request may begin, under the same id.
+        Without effect if another try has begun."""
 
     @abstractmethod
     async def knows(self, name: str) -> bool:

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from orchestrator.api.clients import Clients
 from orchestrator.api.errors import RETRY_AFTER, Problem, encode_problem
+from orchestrator.api.stopping import tell_stopping
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.server.parsing import MAX_HEADER_BYTES, MAX_HEADERS, BoundedParser
 from orchestrator.telemetry import metrics
@@ -117,6 +118,12 @@ class BoundedProtocol(H11Protocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """uvicorn calls this when the server stops."""
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete:
+            tell_stopping(self.cycle.scope)
 
     def data_received(self, data: bytes) -> None:
         # h11 parses all the data that it gets. In small pieces, it detects an exceeded limit soon.

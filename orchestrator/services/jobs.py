@@ -32,7 +32,9 @@ from orchestrator.domain.styles import STYLES, StyleWords, counted_as
 from orchestrator.domain.usage import Pricing
 from orchestrator.ports import (
     JobNotFound,
+    JobPage,
     JobStore,
+    ListPlace,
     PortError,
     QueueFull,
     QueueStats,
@@ -40,6 +42,7 @@ from orchestrator.ports import (
     Reservation,
     Storage,
     Unavailable,
+    Wanted,
 )
 from orchestrator.services.cleaning import clean, delete_pictures
 from orchestrator.services.estimates import estimated_gpu_seconds
@@ -183,12 +186,21 @@ class JobService:
         before = (position or 0) * stats.waiting_cost / max(1, stats.waiting)
         return self._estimated(job, position, before, stats)
 
-    async def existing(self, job_id: str, caller: Caller) -> JobView | None:
-        """The job as of now, or None when there is none. Raises Unavailable."""
-        try:
-            return await self.status(job_id, caller)
-        except JobNotFound:
-            return None
+    async def made_before(self, job_id: str, caller: Caller) -> tuple[JobView | None, str]:
+        """The job that an earlier try of a submission made, or None, and the id for one that is to be made now.
+
+        That try gave no answer, so nobody was told of its job. If it is cancelled, the try undid it itself. Raises
+        Unavailable.
+        """
+        while True:
+            try:
+                view = await self.status(job_id, caller)
+            except JobNotFound:
+                return None, job_id
+            if not (view.job.status is JobState.CANCELLED or view.job.cancel_requested):
+                return view, job_id
+            # The same for every further try, so that these find each other's jobs too.
+            job_id = hashlib.sha256(job_id.encode()).hexdigest()[: len(job_id)]
 
     async def find(self, job_id: str, caller: Caller) -> Job:
         """The job's record as of now. Raises JobNotFound, also for a job of another owner, and Unavailable."""
@@ -237,6 +249,17 @@ class JobService:
         await delete_pictures(self._storage, job_id)
         await self._store.erase(job_id)
 
+    async def page(
+        self, caller: Caller, wanted: Wanted, *, after: ListPlace | None = None, limit: int
+    ) -> JobPage:
+        """Some of the caller's jobs, the newest first. Raises Unavailable."""
+        return await self._store.list_jobs(caller.owner, wanted, after=after, limit=limit)
+
+    async def set_favourite(self, job_id: str, favourite: bool, caller: Caller) -> JobView:
+        """Mark a job as one to keep, or unmark it. Raises JobNotFound, NothingToKeep, Unavailable."""
+        await self.find(job_id, caller)
+        return await self._view(await self._store.set_favourite(job_id, favourite))
+
     def events(self, job: Job, after: str) -> AsyncGenerator[EventRecord, None]:
         """The events of a job that the caller was shown; see :meth:`orchestrator.ports.JobStore.events`."""
         return self._store.events(job.id, after)
@@ -254,10 +277,8 @@ class JobService:
     async def _view(self, job: Job) -> JobView:
         if job.status in TERMINAL:
             return JobView(job=job)
-        position = before = None
-        if job.status is JobState.QUEUED:
-            position = await self._store.queue_position(job.id)
-            before = await self._store.cost_before(job.id)
+        place = await self._store.place(job.id) if job.status is JobState.QUEUED else None
+        position, before = (None, None) if place is None else (place.position, place.cost_before)
         return self._estimated(job, position, before, await self._store.stats())
 
     def _estimated(self, job: Job, position: int | None, before: float | None, stats: QueueStats) -> JobView:

@@ -1,7 +1,8 @@
 """Does a request once, however often its client sends it: ``Idempotency-Key``, by the rules that Stripe made common.
 
 A key is the caller's own. For a day, the same request with the same key gets the first one's answer. Nothing is kept of
-a request that failed, so it may be sent again.
+a request that was refused, so it may be sent again, and changed. One that was cut short by an outage, or by its client,
+may have been done: it may be sent again, and finds what it did.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.ports import Answered, Begun, OnceStore, PortError
+from orchestrator.ports import Answered, Begun, OnceStore, PortError, Unavailable
 
 KEEP_SECONDS = 86400
 """How long an answer is kept."""
@@ -44,7 +45,7 @@ class Once:
 
         ``fingerprint`` is the same for equal requests (:func:`fingerprint_of`). Raises InFlight while another request
         with this key is being done, AnotherRequest when the key was used for another one, Unavailable, and whatever
-        ``run`` raises, after which the key is free.
+        ``run`` raises, after which another try may begin.
         """
         name, token = _name(owner, key), uuid.uuid4().hex
         found = await self._store.begin(
@@ -55,6 +56,10 @@ class Once:
         holding = asyncio.create_task(self._hold(name, token))
         try:
             answer = await run(found)
+        except (Unavailable, asyncio.CancelledError):
+            # What it did may have outlived it: a lost answer of the store does not say, nor could it be undone then.
+            await asyncio.shield(self._settle(self._store.interrupt(name, token), holding))
+            raise
         except BaseException:
             await asyncio.shield(self._settle(self._store.forget(name, token), holding))
             raise

@@ -64,13 +64,14 @@ class Retention:
         return count
 
     async def _is_due(self, job_id: str, kept: float) -> bool:
-        """Whether there is no such job, or it was completed more than ``kept`` seconds ago."""
+        """Whether there is no such job, or it was completed more than ``kept`` seconds ago and is no favourite."""
         try:
             job = await self._store.get(job_id)
         except JobNotFound:
             return True
         # Those of jobs that failed or were cancelled are deleted by :meth:`clean`.
-        return job.status is JobState.COMPLETED and job.updated_at < time.time() - kept
+        completed = job.status is JobState.COMPLETED and not job.favourite
+        return completed and job.updated_at < time.time() - kept
 
 
 def _folder(key: str) -> str:

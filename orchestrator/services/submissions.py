@@ -84,8 +84,11 @@ class Submissions:
 
         With ``begun``, the job has its id, so that another try of the same request finds it and makes no second one.
         """
-        if begun.again and (view := await self._jobs.existing(begun.id, caller)):
-            return view
+        job_id = begun.id
+        if begun.again:
+            made, job_id = await self._jobs.made_before(job_id, caller)
+            if made is not None:
+                return made
         # What a job costs depends on the quality that the plan gives it.
         preferences = self._jobs.planned(submission.style, submission.preferences, caller)
         words = await self._styles.words(caller, submission.style)
@@ -95,7 +98,7 @@ class Submissions:
             words=words,
             preferences=preferences,
             caller=caller,
-            job_id=begun.id,
+            job_id=job_id,
             cancel_after=submission.cancel_after,
         )
         if not isinstance(submission.photo, str):
@@ -104,7 +107,7 @@ class Submissions:
             cost = await self._costs.cost(preferences, photo.height, photo.width)
             return await queue(photo.jpeg, keep_mask=mask, cost=cost)
         key = submission.photo
-        async with self._uploads.reserved(key, caller.owner, begun.id) as reservation:
+        async with self._uploads.reserved(key, caller.owner, job_id) as reservation:
             try:
                 data = await self._uploads.read(key, self._max_bytes, count_bytes)
                 photo = await self._gate.accept(data, client=client)

@@ -19,7 +19,7 @@ from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
 from tests.support.clock import Clock
 from tests.support.fakes import MemoryStorage
-from tests.support.jobs import a_job, claim, collect, result
+from tests.support.jobs import a_job, claim, collect, cost_before, position, result
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 KEPT = 1000
@@ -61,7 +61,7 @@ async def test_a_replayed_job_is_as_new(bench: Bench) -> None:
     await bench.letters.replay(job.id)
     again = await bench.store.get(job.id)
     assert (again.status, again.error, again.attempts) == (JobState.QUEUED, None, 0)
-    assert await bench.store.queue_position(job.id) == 0
+    assert await position(bench.store, job.id) == 0
     assert await bench.letters.all() == []
     bench.clock.now += 2 * KEPT
     assert await bench.retention.clean() == 0
@@ -82,8 +82,8 @@ async def test_a_replayed_job_counts_in_the_queue_from_now_on(bench: Bench) -> N
         await bench.store.submit(each)
     bench.clock.now += 600
     await bench.letters.replay(job.id)
-    assert await bench.store.cost_before(job.id) == 10
-    assert await bench.store.cost_before(waiting[5].id) == 5
+    assert await cost_before(bench.store, job.id) == 10
+    assert await cost_before(bench.store, waiting[5].id) == 5
     for _ in waiting:
         await bench.store.finish(await claim(bench.store), Completed(result=result()))
     stats = await bench.store.stats()

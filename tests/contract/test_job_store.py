@@ -18,7 +18,7 @@ from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, JobError, JobSt
 from orchestrator.ports import JobFinished, JobNotFound, Lease, LeaseLost, Unavailable
 from stack.redis import RedisServer
 from tests.contract.conftest import LEASE, prefixes
-from tests.support.jobs import a_job, claim, collect, result
+from tests.support.jobs import a_job, claim, collect, position, result
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 
@@ -70,7 +70,7 @@ async def test_unknown_jobs(store: RedisJobStore) -> None:
     for call in (store.get, store.cancel, store.erase):
         with pytest.raises(JobNotFound):
             await call("unknown")
-    assert await store.queue_position("unknown") is None
+    assert await position(store, "unknown") is None
     assert await collect(store, "unknown") == []
 
 
@@ -78,9 +78,9 @@ async def test_jobs_begin_in_order_and_know_their_position(store: RedisJobStore)
     jobs = [a_job() for _ in range(3)]
     for job in jobs:
         await store.submit(job)
-    assert [await store.queue_position(job.id) for job in jobs] == [0, 1, 2]
+    assert [await position(store, job.id) for job in jobs] == [0, 1, 2]
     assert (await claim(store)).job.id == jobs[0].id
-    assert [await store.queue_position(job.id) for job in jobs] == [None, 0, 1]
+    assert [await position(store, job.id) for job in jobs] == [None, 0, 1]
     assert (await claim(store, "w2")).job.id == jobs[1].id
 
 
@@ -109,6 +109,40 @@ async def test_every_job_is_taken_once_by_many_workers(store: RedisJobStore) -> 
     assert sorted(itertools.chain(*taken)) == sorted(jobs)
 
 
+async def test_when_all_were_silent_the_living_keep_their_jobs(store: RedisJobStore) -> None:
+    """As after a cut of the network: nobody could renew a lease."""
+    living = await claim(store, "living", job=a_job())
+    dead = await claim(store, "dead", job=a_job())
+    await asyncio.sleep(1.5 * LEASE)
+    before = time.monotonic()
+    taken = await store.claim("living", 0.01)
+    while taken is None:
+        assert time.monotonic() < before + 30, "but a worker that stays silent loses its lease"
+        assert await store.renew(living) is False
+        taken = await store.claim("other", 0.05)
+    assert taken.job.id == dead.job.id
+    assert time.monotonic() > before + LEASE, "a worker had no time to say that it lives"
+
+
+async def test_a_new_workers_first_call_puts_nothing_off(store: RedisJobStore) -> None:
+    dead = await claim(store, "dead", job=a_job())
+    await asyncio.sleep(1.5 * LEASE)
+    assert (await claim(store, "new")).job.id == dead.job.id
+
+
+async def test_calls_that_are_far_apart_do_not_put_off_the_end_of_a_lease_for_ever(
+    store: RedisJobStore,
+) -> None:
+    await claim(store, "dead", job=a_job())
+    assert await store.claim("rare", 0.01) is None
+    for _ in range(4):
+        await asyncio.sleep(0.8 * LEASE)
+        if await store.claim("rare", 0.01):
+            break
+    else:
+        pytest.fail("the job of a dead worker waits for ever")
+
+
 async def test_repeated_publish_is_recognised_and_progress_never_falls(store: RedisJobStore) -> None:
     lease = await claim(store, job=a_job())
     for number, progress in [(1, 0.5), (1, 0.5), (2, 0.3), (2, 0.3), (1, 0.5)]:
@@ -131,11 +165,19 @@ async def test_repeating_ones_own_commit_is_no_error(store: RedisJobStore) -> No
         await store.retry(lease, BROKEN, 0)
 
 
+async def take_over(store: RedisJobStore, worker: str) -> Lease:
+    """The lease of the first job whose worker has been silent for long enough, to one that goes on asking."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        if lease := await store.claim(worker, 0.05):
+            return lease
+    raise AssertionError("a silent worker's job was not taken over")
+
+
 async def test_a_silent_worker_is_fenced(store: RedisJobStore) -> None:
     lost = await claim(store, "dead", job=a_job())
     assert await store.claim("other", 0.05) is None
-    await asyncio.sleep(LEASE)
-    lease = await claim(store, "other")
+    lease = await take_over(store, "other")
     assert (lease.job.id, lease.attempt) == (lost.job.id, 2)
     for call in (
         store.renew(lost),
@@ -156,7 +198,7 @@ async def test_a_silent_worker_is_fenced(store: RedisJobStore) -> None:
 async def test_the_same_worker_is_fenced_from_its_earlier_attempt(store: RedisJobStore) -> None:
     lost = await claim(store, "w", job=a_job())
     await asyncio.sleep(LEASE)
-    lease = await claim(store, "w")
+    lease = await take_over(store, "w")
     with pytest.raises(LeaseLost):
         await store.finish(lost, Completed(result=result()))
     await store.finish(lease, Completed(result=result()))
@@ -179,7 +221,7 @@ async def test_retry_waits_and_keeps_the_place_in_the_queue(store: RedisJobStore
     assert await store.retry(lease, BROKEN, 0.3) is True
     assert (await store.get(first.id)).status == JobState.QUEUED
     assert (await store.stats()).delayed == 1
-    assert await store.queue_position(first.id) == 0
+    assert await position(store, first.id) == 0
     other = await claim(store)
     assert other.job.id == later.id, "a delayed job does not hold up the others"
     assert await store.claim("w", 0.05) is None
@@ -279,7 +321,7 @@ async def test_cancel_of_a_waiting_job_is_immediate(store: RedisJobStore) -> Non
     await store.submit(job)
     assert (await store.cancel(job.id)).status == JobState.CANCELLED
     assert await store.claim("w", 0.05) is None
-    assert await store.queue_position(job.id) is None
+    assert await position(store, job.id) is None
     assert isinstance((await collect(store, job.id))[-1].event, Cancelled)
     with pytest.raises(JobFinished):
         await store.cancel(job.id)
@@ -320,8 +362,11 @@ async def test_sweep_ends_a_cancelled_job_of_a_dead_worker_and_forgets_the_worke
     await store.cancel(lease.job.id)
     assert await store.sweep("sweeper") == 0
     assert (await store.stats()).workers == 2
-    await asyncio.sleep(LEASE)
-    assert await store.sweep("sweeper") == 1
+    until = time.monotonic() + 30
+    while not (ended := await store.sweep("sweeper")):
+        assert time.monotonic() < until, "a silent worker's job was not ended"
+        await asyncio.sleep(LEASE / 10)
+    assert ended == 1
     assert (await store.get(lease.job.id)).status == JobState.CANCELLED
     await asyncio.sleep(3 * LEASE)
     await store.sweep("sweeper")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.adapters.redis import RedisJobStore, RedisOnceStore
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
-from orchestrator.domain.job import JobState
+from orchestrator.domain.job import Job, JobState
 from orchestrator.domain.keys import OPEN
 from orchestrator.domain.preferences import Preferences
-from orchestrator.ports import Answered, Begun, InFlight
+from orchestrator.ports import Answered, Begun, InFlight, Unavailable
 from orchestrator.services.jobs import JobService
 from orchestrator.services.once import Once
 from stack.redis import RedisServer
@@ -116,3 +117,53 @@ async def test_a_try_that_still_cleans_up_undoes_no_later_ones_job(
     await asyncio.sleep(LOCK)
     assert names.extended == counted, "nothing is held after the end"
     await names.aclose()
+
+
+class _LosesAnswers(RedisJobStore):
+    """A Redis whose answers to submissions are lost, after it has done them, and which does not answer ``cancel``, as
+    long as that is wanted."""
+
+    deaf, cancels = True, False
+
+    async def submit(self, job: Job, **options: Any) -> int | None:
+        position = await super().submit(job, **options)
+        if self.deaf:
+            raise Unavailable("the answer was lost")
+        return position
+
+    async def cancel(self, job_id: str) -> Job:
+        if not self.cancels:
+            raise Unavailable("the answer was lost")
+        return await super().cancel(job_id)
+
+
+@pytest.mark.parametrize("undone", [False, True])
+async def test_a_submission_whose_answer_was_lost_makes_one_job(
+    server: RedisServer, tmp_path: Path, undone: bool
+) -> None:
+    prefix = next(prefixes)
+    names, store = RedisOnceStore(server.url, prefix=prefix), _LosesAnswers(server.url, prefix=prefix)
+    store.cancels = undone
+    once = Once(names, lock_seconds=60)
+    jobs = JobService(store, LocalStorage(tmp_path, UrlSigner(b"", "")))
+    ids = []
+
+    async def submit(begun: Begun) -> str:
+        ids.append(begun.id)
+        made, job_id = await jobs.made_before(begun.id, OPEN) if begun.again else (None, begun.id)
+        if made is None:
+            made = await jobs.submit(b"photo", "modern", Preferences(), OPEN, job_id=job_id)
+        return made.job.id
+
+    for _ in range(2 if undone else 1):
+        with pytest.raises(Unavailable):
+            await once.do("", "key", "f", submit)
+    store.deaf = False
+    job_id, replayed = await once.do("", "key", "f", submit)
+    assert not replayed
+    assert await once.do("", "key", "f", submit) == (job_id, True)
+    assert (await store.get(job_id)).status is JobState.QUEUED
+    assert (await store.stats()).queued == 1, "one job, whatever the tries before it did"
+    assert (job_id == ids[0]) is not undone
+    await names.aclose()
+    await store.aclose()

@@ -21,7 +21,7 @@ from orchestrator.ports import JobFinished, Lease
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
 from tests.support.clock import Clock
-from tests.support.jobs import a_job, claim, result
+from tests.support.jobs import a_job, claim, position, result
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 
@@ -55,7 +55,7 @@ async def test_many_jobs_of_one_owner_do_not_hold_up_another(store: RedisJobStor
     many = await submitted(store, "a", 20)
     assert await begun(store, 5)
     few = await submitted(store, "b", 3)
-    positions = [await store.queue_position(job.id) for job in few]
+    positions = [await position(store, job.id) for job in few]
     order = [job.id for job in await begun(store, 18)]
     assert [order.index(job.id) for job in few] == positions
     assert max(order.index(job.id) for job in few) <= 6
@@ -98,7 +98,7 @@ async def test_a_job_that_was_given_back_is_next_and_paid_once(store: RedisJobSt
     await submitted(store, "b", 3)
     lease = await claim(store)
     await store.retry(lease, BROKEN, 0)
-    assert await store.queue_position(lease.job.id) == 0
+    assert await position(store, lease.job.id) == 0
     again = await claim(store)
     assert again.job.id == lease.job.id
     assert await owners(store, 5) == "babab"
@@ -126,9 +126,9 @@ async def test_who_is_in_a_hurry_does_not_hold_up_newcomers(store: RedisJobStore
     await submitted(store, "hurried", 30, priority=Priority.HIGH)
     await begun(store, 60)
     (new,) = await submitted(store, "new", 1)
-    position = await store.queue_position(new.id)
-    assert position is not None
-    assert position <= 2 * 16
+    before = await position(store, new.id)
+    assert before is not None
+    assert before <= 2 * 16
     order = [job.id for job in await begun(store, 2 * 16 + 1)]
     assert new.id in order
 
@@ -136,7 +136,7 @@ async def test_who_is_in_a_hurry_does_not_hold_up_newcomers(store: RedisJobStore
 async def test_positions_are_the_order(store: RedisJobStore) -> None:
     jobs = [*await submitted(store, "a", 9), *await submitted(store, "b", 4, weight=2.0)]
     jobs += await submitted(store, "c", 2)
-    predicted = {job.id: await store.queue_position(job.id) for job in jobs}
+    predicted = {job.id: await position(store, job.id) for job in jobs}
     assert sorted(predicted.values()) == list(range(15))  # type: ignore[type-var]
     order = [job.id for job in await begun(store, 15)]
     assert [predicted[job_id] for job_id in order] == list(range(15))
@@ -159,7 +159,7 @@ async def test_jobs_that_an_older_version_queued_begin(
         await client.hset(
             keys.job + job.id, mapping=record | {"entry": entry, "order": 10 + number, "begun": 0}
         )
-    assert await store.queue_position(old[1].id) == 3
+    assert await position(store, old[1].id) == 3
     assert (await store.stats()).running == 0
     # One is begun by a worker of the older version, and one cancelled by its API.
     await client.zrem(keys.waiting, old[0].id)

@@ -16,7 +16,7 @@ from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import LeaseLost
 from stack.redis import RedisServer
 from tests.contract.conftest import LEASE, prefixes
-from tests.support.jobs import a_job, claim, collect, result
+from tests.support.jobs import a_job, claim, collect, position, result
 
 OLD, NEW = "old", "new"
 """Kinds of workers."""
@@ -59,7 +59,7 @@ async def test_what_a_worker_does_not_understand_it_leaves_to_others(
         assert await store.claim("w2", 0.01, OLD) is None
     left = await store.get(newer_id)
     assert (left.status, left.attempts) == (JobState.QUEUED, 0)
-    assert await store.queue_position(newer_id) == 0
+    assert await position(store, newer_id) == 0
     stats = await store.stats()
     assert (stats.queued, stats.running, stats.declined, stats.waiting) == (0, 1, 1, 1)
     events = await client.xlen(store._keys.events + newer_id)

@@ -16,7 +16,7 @@ from orchestrator.domain.job import Job
 from orchestrator.ports import Lease
 from orchestrator.services.jobs import seconds_remaining
 from stack.redis import RedisServer
-from tests.support.jobs import a_job, claim, result
+from tests.support.jobs import a_job, claim, cost_before, result
 
 ENDS = 120
 """Jobs that end before the estimate is asked for, and again after a change of speed."""
@@ -200,7 +200,7 @@ async def test_a_queue_of_cheap_jobs_before_dear_ones_is_not_counted_by_its_leng
     stats = await some.store.stats()
     assert stats.waiting_cost == pytest.approx(sum(costs), rel=0.05)
     for place in (59, 79):
-        before = await some.store.cost_before(jobs[place].id)
+        before = await cost_before(some.store, jobs[place].id)
         assert before == pytest.approx(sum(costs[:place]), rel=0.05, abs=0.5)
         estimated, true = seconds_remaining(jobs[place], before, stats), some.truth(costs[: place + 1])
         assert 0.7 < estimated / true < 1.3, f"{place} before: {estimated:.1f} s estimated, {true:.1f} s true"
@@ -212,7 +212,7 @@ async def test_jobs_of_an_older_version_cost_one_each(workers: Callable[[int, fl
     for job in jobs:
         await some.store.submit(job)
         await some.store._client.hdel(some.store._keys.job + job.id, "submitted", "cost")
-    assert [await some.store.cost_before(job.id) for job in jobs] == [0.0, 1.0, 2.0]
+    assert [await cost_before(some.store, job.id) for job in jobs] == [0.0, 1.0, 2.0]
     assert (await some.store.stats()).waiting_cost == 3.0
-    assert await some.store.cost_before("0" * 32) is None
+    assert await cost_before(some.store, "0" * 32) is None
     assert (await some.store.get(jobs[0].id)).cost == 1.0

@@ -16,7 +16,7 @@ from orchestrator.services import once
 from orchestrator.services.submissions import Submission
 from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem
-from tests.support.jobs import a_job
+from tests.support.jobs import a_job, position
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 FIELD = "idempotency-key"
@@ -43,7 +43,7 @@ async def test_the_same_request_again_gets_the_same_answer(api: Api) -> None:
     assert first.status_code == second.status_code == quoted.status_code == 202
     assert first.json() == second.json() == quoted.json()
     assert [is_replayed(each) for each in (first, second, quoted)] == [False, True, True]
-    assert await api.store.queue_position(first.json()["job_id"]) == 0, "there is one job"
+    assert await position(api.store, first.json()["job_id"]) == 0, "there is one job"
     assert (await submit(api, new_key(), style="boho")).json()["job_id"] != first.json()["job_id"]
 
 

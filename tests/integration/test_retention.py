@@ -132,3 +132,17 @@ async def test_photos_and_pictures_of_completed_jobs_have_times_of_their_own(ben
     assert len(await bench.left()) == 3, "a photo of no job goes, those of unfinished jobs stay"
     await bench.store.finish(lease, Completed(result=result()))
     assert await bench.left() == ["results/done/1/transformed.jpg", waiting.original_key]
+
+
+async def test_favourites_keep_their_photo_and_pictures(bench: Bench) -> None:
+    bench.retention = Retention(
+        bench.store, bench.storage, upload_ttl=UPLOAD_TTL, job_ttl=JOB_TTL, photo_ttl=0, result_ttl=0
+    )
+    lease = await claim(bench.store, job=a_job("a"))
+    await bench.put(lease.job.original_key, 2 * JOB_TTL)
+    await bench.put("results/a/1/transformed.jpg", 2 * JOB_TTL)
+    await bench.store.finish(lease, Completed(result=result()))
+    await bench.store.set_favourite("a", True)
+    assert await bench.left() == ["results/a/1/transformed.jpg", lease.job.original_key]
+    await bench.store.set_favourite("a", False)
+    assert await bench.left() == []

@@ -15,6 +15,7 @@ from stack.redis import RedisServer
 from stack.triton import TritonServer
 from tests.conftest import ROOT
 from tests.support.api_server import ADMIN_TOKEN, running_api
+from tests.support.jobs import a_job
 
 FUZZING = Path(__file__).resolve().parents[1] / "fuzzing"
 EXAMPLES = 25
@@ -24,6 +25,9 @@ EXAMPLES = 25
 @pytest.mark.asyncio(loop_scope="module")
 async def test_schemathesis_finds_nothing(redis: RedisServer, triton: TritonServer, tmp_path: Path) -> None:
     async with running_api(redis.url, tmp_path, REROOM_TRITON_URL=triton.grpc, REROOM_OPEN="") as api:
+        ended = a_job()
+        await api.store.submit(ended)
+        await api.store.cancel(ended.id)
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("schemathesis")),
             *("--no-color", "--config-file", str(FUZZING / "schemathesis.toml")),
@@ -31,7 +35,8 @@ async def test_schemathesis_finds_nothing(redis: RedisServer, triton: TritonServ
             *("--seed", "1", "--max-examples", str(EXAMPLES), "--request-timeout", "20", "--warnings", "off"),
             *("-H", f"Authorization: Bearer {ADMIN_TOKEN}"),
             cwd=tmp_path,
-            env=os.environ | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(FUZZING)},
+            env=os.environ
+            | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(FUZZING), "ENDED_JOB": ended.id},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

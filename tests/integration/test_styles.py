@@ -254,7 +254,7 @@ async def test_styles_go_with_their_key(api: Api) -> None:
         ({"name": "my-" + "x" * 38}, "name"),
         ({"name": "my-x\n"}, "body"),
         ({"title": ""}, "title"),
-        ({"title": " "}, "body"),
+        ({"title": " "}, "title"),
         ({"prompt": "x" * 601}, "prompt"),
         ({"rooms": ["garage"]}, "rooms"),
         ({"colors": ["red"]}, "colors"),

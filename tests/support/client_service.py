@@ -11,7 +11,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -255,16 +255,16 @@ class Driven:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
-        return self._events if name == "events" else lambda *a, **k: self._runner.run(method(*a, **k))
+        if name in ("events", "jobs"):
+            return lambda *a, **k: self._each(method(*a, **k))
+        return lambda *a, **k: self._runner.run(method(*a, **k))
 
-    def _events(self, *args: Any, **options: Any) -> Iterator[reroom.events.Event]:
-        iterator = self._client.events(*args, **options)
-
+    def _each(self, iterator: AsyncGenerator[Any, None]) -> Iterator[Any]:
         async def following() -> Any:
             return await anext(iterator, None)
 
-        while (event := self._runner.run(following())) is not None:
-            yield event
+        while (each := self._runner.run(following())) is not None:
+            yield each
 
     def close(self) -> None:
         self._runner.run(self._client.close())

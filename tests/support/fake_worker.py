@@ -1,26 +1,43 @@
-"""A worker process with a scripted model: ``python fake_worker.py REDIS_URL FOLDER LEASE STEPS PAUSE``."""
+"""A worker process with a scripted model: ``python fake_worker.py REDIS_URL STORAGE LEASE STEPS PAUSE``.
+
+STORAGE is a folder, or the URL of an S3 server's bucket.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.domain.styles import STYLES
+from orchestrator.ports import Storage
 from orchestrator.services.retention import Retention
 from orchestrator.services.runner import Runner
 from orchestrator.worker import Worker, process_name, stop_on_signals
 from tests.support.fakes import FakeInference, a_script
+from tests.support.s3_server import S3Server
 
 
-async def main(url: str, folder: str, lease: float, steps: int, pause: float) -> None:
+def opened(storage: str) -> AbstractAsyncContextManager[Storage]:
+    if storage.startswith("http://"):
+        endpoint, _, bucket = storage.rpartition("/")
+        return S3Server(endpoint).open(bucket)
+    return nullcontext(LocalStorage(Path(storage), UrlSigner(b"0123456789abcdef", "http://127.0.0.1")))
+
+
+async def main(url: str, where: str, lease: float, steps: int, pause: float) -> None:
+    async with opened(where) as storage:
+        await work(url, storage, lease, steps, pause)
+
+
+async def work(url: str, storage: Storage, lease: float, steps: int, pause: float) -> None:
     store = RedisJobStore(url, lease_seconds=lease)
     inference = FakeInference(a_script(steps, pause))
-    storage = LocalStorage(Path(folder), UrlSigner(b"0123456789abcdef", "http://127.0.0.1"))
     runner = Runner(store, storage, inference, STYLES, lease_seconds=lease, retry_delay=0.1)
     worker = Worker(
         store,

@@ -47,3 +47,14 @@ async def claim(store: JobStore, worker: str = "w", job: Job | None = None, kind
 
 async def collect(store: JobStore, job_id: str, after: str = "0-0") -> list[EventRecord]:
     return [record async for record in store.events(job_id, after)]
+
+
+async def position(store: JobStore, job_id: str) -> int | None:
+    """The number of jobs before it; None when it does not wait."""
+    place = await store.place(job_id)
+    return None if place is None else place.position
+
+
+async def cost_before(store: JobStore, job_id: str) -> float | None:
+    place = await store.place(job_id)
+    return None if place is None else place.cost_before

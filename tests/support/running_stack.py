@@ -46,6 +46,8 @@ class RunningStack:
             tritons=tritons,
             apis=apis,
             env=env,
+            # On a busy machine the usual five may pass while all goes well; a request that never ends outlasts any.
+            triton_exit_seconds=int(SECONDS),
             report=self.reports.append,
         )
 

@@ -33,6 +33,7 @@ from reroom.errors import (
 )
 from reroom.models import (
     Analysis,
+    BatchItem,
     Health,
     JobError,
     JobResult,
@@ -50,6 +51,7 @@ __all__ = [
     "Analysis",
     "ApiError",
     "AsyncClient",
+    "BatchItem",
     "Client",
     "Conflict",
     "ConnectionFailed",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +15,7 @@ import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from reroom import _many as many
 from reroom import _operations as operations
 from reroom import _transport as transport
 from reroom._effects import (
@@ -33,8 +36,21 @@ from reroom._effects import (
 )
 from reroom._files import Output, Photo, read_photo, save
 from reroom._http import RetryPolicy
+from reroom._sse import Parser
+from reroom._watch import Way
+from reroom.errors import ApiError
 from reroom.events import Event
-from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Style, Submitted, Uploaded
+from reroom.models import (
+    Analysis,
+    BatchItem,
+    Health,
+    JobRef,
+    JobStatus,
+    PreferencesLike,
+    Style,
+    Submitted,
+    Uploaded,
+)
 
 OnEvent = Callable[[Event], Awaitable[None] | None]
 """Is called with each event of a job; may be a coroutine function."""
@@ -81,17 +97,19 @@ class AsyncClient:
         *,
         keep_mask: Photo | None = None,
         cancel_after: float | None = None,
+        wait: float | None = None,
     ) -> Submitted:
         """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
 
         ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. The service
-        cancels the job unless it has ended within ``cancel_after`` seconds, rounded up.
+        cancels the job unless it has ended within ``cancel_after`` seconds, rounded up. With ``wait`` it answers when
+        the job ends, after so many seconds at the latest; the receipt's ``job`` is the job then, if it has ended.
 
         An upload can be submitted once. A submission is retried under the same ``Idempotency-Key``, so that the service
         makes one job of it. Raises also OSError when the photo cannot be read.
         """
         return await self._call(
-            operations.submit(photo, style, preferences, keep_mask, cancel_after, self._retry)
+            operations.submit(photo, style, preferences, keep_mask, cancel_after, wait, self._retry)
         )
 
     async def analyze(self, photo: Photo) -> Analysis:
@@ -114,16 +132,24 @@ class AsyncClient:
         return await self._call(operations.status(job, self._retry))
 
     async def events(
-        self, job: JobRef, *, after: str | None = None, timeout: float | None = None
+        self,
+        job: JobRef,
+        *,
+        after: str | None = None,
+        timeout: float | None = None,
+        over: Way = "websocket",
     ) -> AsyncGenerator[Event, None]:
         """The job's events as they happen, each once and in order; ends after the terminal event.
 
         A lost connection is opened again and resumed. ``after`` says where to begin: None = now, with a
         :class:`reroom.events.Snapshot` first; "0" = at the job's first event; a ``seq`` = after that event. Raises
         Timeout when the job has not ended within ``timeout`` seconds.
+
+        ``over="http"`` takes server-sent events, where WebSockets do not get through; ``timeout`` may then be noticed
+        up to ten seconds late.
         """
         session = _Session(self._http, self._service)
-        operation = operations.follow(job, after, timeout, self._retry)
+        operation = operations.follow(job, after, timeout, self._retry, over)
         try:
             effect = advance(operation, None)
             while not isinstance(effect, Done):
@@ -140,12 +166,13 @@ class AsyncClient:
         after: str | None = None,
         timeout: float | None = None,
         on_event: OnEvent | None = None,
+        over: Way = "websocket",
     ) -> JobStatus:
         """Wait until the job is completed. Raises JobFailed, JobCancelled, or Timeout after ``timeout`` seconds.
 
         ``on_event`` is called with every event that :meth:`events` would give.
         """
-        return await self._call(operations.wait(job, after, timeout, self._retry), on_event)
+        return await self._call(operations.wait(job, after, timeout, self._retry, over), on_event)
 
     async def cancel(self, job: JobRef) -> JobStatus:
         """Cancel the job, including its work on the GPU; no error when it is cancelled already.
@@ -153,6 +180,74 @@ class AsyncClient:
         A running job becomes ``cancelled`` shortly afterwards. Raises Conflict when it has completed or failed.
         """
         return await self._call(operations.cancel(job, self._retry))
+
+    async def jobs(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        style: str | None = None,
+        favourite: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        page: int = 50,
+    ) -> AsyncGenerator[JobStatus, None]:
+        """Your jobs, the newest first; those that the filters mean, if any is given. ``page`` are asked for at a time.
+
+        Jobs that are submitted meanwhile are not among them, and none comes twice.
+        """
+        which = many.Filter(
+            status=status,
+            style=style,
+            favourite=favourite,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        cursor = None
+        while True:
+            found = await self._call(many.page(which, page, cursor, self._retry))
+            for job in found.data:
+                yield job
+            cursor = found.next
+            if cursor is None:
+                return
+
+    async def favourite(self, job: JobRef, keep: bool = True) -> JobStatus:
+        """Keep a job and its pictures beyond their time, until it is unmarked (``keep=False``) or erased.
+
+        Raises Conflict for a job that has failed or was cancelled.
+        """
+        return await self._call(many.favourite(job, keep, self._retry))
+
+    async def submit_batch(
+        self, items: Iterable[BatchItem], *, cancel_after: float | None = None
+    ) -> list[Submitted | ApiError]:
+        """Submit several photos; the answer for each, in their order: its receipt, or why it was refused.
+
+        Photos that are no uploads yet are put into the service's storage first. ``cancel_after`` counts for each.
+        Raises also OSError when a photo cannot be read.
+        """
+        return await self._call(many.submit_batch(items, cancel_after, self._retry))
+
+    async def cancel_jobs(
+        self,
+        jobs: Iterable[JobRef] = (),
+        *,
+        status: str | Sequence[str] | None = None,
+        style: str | None = None,
+        favourite: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> dict[str, JobStatus | ApiError]:
+        """Cancel these jobs, and those waiting and running ones that the filters mean, if any is given: the job
+        afterwards by its id, or why it was not cancelled."""
+        which = many.Filter(
+            status=status,
+            style=style,
+            favourite=favourite,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        return await self._call(many.cancel_jobs(jobs, which, self._retry))
 
     async def erase(self, job: JobRef) -> None:
         """Erase a job that has ended, and its pictures. Raises Conflict before it has ended: cancel it first."""
@@ -240,15 +335,20 @@ class AsyncClient:
 
 
 class _Session:
-    """Performs the effects of one operation, and holds its WebSocket."""
+    """Performs the effects of one operation, and holds its WebSocket or its stream of events."""
 
     def __init__(self, http: httpx2.AsyncClient, service: transport.Service) -> None:
         self._http, self._service = http, service
         self._socket: ClientConnection | None = None
+        self._stream: httpx2.Response | None = None
+        self._lines: Any = None
+        self._parser = Parser()
 
     async def close(self) -> None:
         if self._socket is not None:
             await self._socket.close()
+        if self._stream is not None:
+            await self._stream.aclose()
 
     async def perform(self, effect: Effect) -> Any:
         """The effect's result; a failure is returned, not raised."""
@@ -258,14 +358,19 @@ class _Session:
                     return await asyncio.to_thread(read_photo, photo)
                 case Send():
                     url = self._service.absolute(effect.url)
-                    options = transport.request_options(effect, self._service.headers_for(url))
+                    credentials = self._service.headers_for(url)
+                    options = transport.request_options(effect, credentials, self._http.timeout)
                     return transport.reply(await self._http.request(effect.method, url, **options))
                 case Save(picture, output, stem):
                     return save(picture, output, stem)
                 case Sleep(seconds):
                     return await asyncio.sleep(seconds)
+                case Connect(stream=True):
+                    return await self._open_stream(effect)
                 case Connect():
                     return await self._connect(effect)
+                case Receive(timeout) if self._stream is not None:
+                    return await self._next_event(timeout)
                 case Receive(timeout):
                     return await self._receive(timeout)
                 case Emit():
@@ -294,3 +399,23 @@ class _Session:
             raise TimedOut("no message in time") from error
         except ConnectionClosed as error:
             raise transport.closed(error) from error
+
+    async def _open_stream(self, effect: Connect) -> None:
+        await self.close()
+        url = self._service.absolute(effect.path)
+        options = transport.stream_options(effect.timeout, self._service.headers_for(url))
+        self._stream = await self._http.send(self._http.build_request("GET", url, **options), stream=True)
+        if self._stream.status_code != 200:
+            await self._stream.aread()
+            raise transport.no_stream(self._stream)
+        self._lines, self._parser = self._stream.aiter_lines(), Parser()
+
+    async def _next_event(self, timeout: float) -> str:
+        end = time.monotonic() + timeout
+        async for line in self._lines:
+            event = self._parser.feed(line)
+            if event is not None:
+                return event.data
+            if time.monotonic() > end:
+                raise TimedOut("no message in time")
+        raise transport.stream_ended()

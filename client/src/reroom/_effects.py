@@ -36,6 +36,8 @@ class Send(msgspec.Struct, frozen=True):
     """Text fields of a multipart form, sent with ``files`` if there are any, in place of a body."""
     files: Mapping[str, bytes] = {}
     """The form's files by field."""
+    patience: float = 0.0
+    """Seconds that the answer may take beyond the usual, because the service is asked to wait."""
 
 
 class Save(msgspec.Struct, frozen=True):
@@ -53,16 +55,19 @@ class Sleep(msgspec.Struct, frozen=True):
 
 
 class Connect(msgspec.Struct, frozen=True):
-    """Asks the client to open the WebSocket at ``path``. One that the operation has open is closed first."""
+    """Asks the client to open the WebSocket at ``path``, or the stream of server-sent events. One that the operation
+    has open is closed first."""
 
     path: str
     timeout: float
+    stream: bool = False
 
 
 class Receive(msgspec.Struct, frozen=True):
-    """Asks for the next message of the WebSocket: its result is a str or bytes.
+    """Asks for the next message of the WebSocket or the stream: its result is a str or bytes.
 
-    It fails with TimedOut after ``timeout`` seconds (may be infinite), or with SocketClosed.
+    It fails with TimedOut after ``timeout`` seconds (may be infinite), or with SocketClosed. Of a stream, the time is
+    only looked at when the service sends something, which it does every ten seconds.
     """
 
     timeout: float

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -91,6 +91,14 @@ def error_from_reply(reply: Reply) -> ApiError:
         problem.detail or problem.title or f"the service answered with HTTP status {reply.status}",
         field=problem.field,
         retry_after=retry_after(reply),
+    )
+
+
+def error_from_problem(problem: Mapping[str, Any]) -> ApiError:
+    """The exception for problem details that are a part of an answer."""
+    status = problem.get("status")
+    return error_from_reply(
+        Reply(status if isinstance(status, int) else 500, {}, msgspec.json.encode(problem))
     )
 
 

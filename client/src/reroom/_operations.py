@@ -17,7 +17,7 @@ from reroom._effects import ConnectFailed, Failure, Operation, Read, Save, Send
 from reroom._files import Output, Photo, content_type, wanted_format
 from reroom._http import RetryPolicy, decode, if_repeatable, if_transient, request, unless_too_slow
 from reroom._transport import is_url
-from reroom._watch import Outcome, watch
+from reroom._watch import Outcome, Way, watch
 from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound
 from reroom.models import (
     CANCELLED,
@@ -68,6 +68,7 @@ def submit(
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
     cancel_after: float | None,
+    wait_seconds: float | None,
     policy: RetryPolicy,
 ) -> Operation[Submitted]:
     form = {"style": style}
@@ -84,8 +85,15 @@ def submit(
     headers = {"idempotency-key": uuid.uuid4().hex}
     if cancel_after is not None:
         headers["cancel-after"] = f"{math.ceil(cancel_after)}s"
-    effect = Send("POST", "transform/submit", headers=headers, form=form, files=files)
+    if wait_seconds is not None:
+        headers["prefer"] = f"wait={math.ceil(wait_seconds)}"
+    effect = Send(
+        "POST", "transform/submit", headers=headers, form=form, files=files, patience=wait_seconds or 0.0
+    )
     reply = yield from request(effect, policy, if_repeatable)
+    if reply.status == 200:
+        ended = decode(reply, _Status).data
+        return Submitted(job_id=ended.job_id, estimated_time=0.0, job=ended)
     return decode(reply, Submitted)
 
 
@@ -176,12 +184,18 @@ def health(policy: RetryPolicy) -> Operation[Health]:
     return decode(reply, Health)
 
 
-def follow(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[Outcome]:
-    return watch(_segment(job), after, timeout, policy)
+def follow(
+    job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy, over: Way = "websocket"
+) -> Operation[Outcome]:
+    return watch(_segment(job), after, timeout, policy, over)
 
 
-def wait(job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[JobStatus]:
-    outcome = yield from follow(job, after, timeout, policy)
+def wait(
+    job: JobRef, after: str | None, timeout: float | None, policy: RetryPolicy, over: Way = "websocket"
+) -> Operation[JobStatus]:
+    if isinstance(job, Submitted) and job.job is not None and after is None:
+        return conclude(job.job_id, job.job)
+    outcome = yield from follow(job, after, timeout, policy, over)
     return conclude(job_id(job), outcome)
 
 
@@ -210,7 +224,7 @@ def restyle(
 ) -> Operation[JobStatus]:
     if out is not None:
         wanted_format(out)  # an unknown extension is refused before the work, not after it
-    job = yield from submit(photo, style, preferences, keep_mask, None, policy)
+    job = yield from submit(photo, style, preferences, keep_mask, None, None, policy)
     done = yield from wait(job, "0", timeout, policy)
     if out is not None:
         yield Save((yield from picture(_result_url(done), policy)), out, done.job_id)

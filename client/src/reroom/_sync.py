@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +15,7 @@ import httpx2
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from reroom import _many as many
 from reroom import _operations as operations
 from reroom import _transport as transport
 from reroom._effects import (
@@ -34,8 +36,21 @@ from reroom._effects import (
 )
 from reroom._files import Output, Photo, read_photo, save
 from reroom._http import RetryPolicy
+from reroom._sse import Parser
+from reroom._watch import Way
+from reroom.errors import ApiError
 from reroom.events import Event
-from reroom.models import Analysis, Health, JobRef, JobStatus, PreferencesLike, Style, Submitted, Uploaded
+from reroom.models import (
+    Analysis,
+    BatchItem,
+    Health,
+    JobRef,
+    JobStatus,
+    PreferencesLike,
+    Style,
+    Submitted,
+    Uploaded,
+)
 
 OnEvent = Callable[[Event], None]
 """Is called with each event of a job."""
@@ -82,16 +97,20 @@ class Client:
         *,
         keep_mask: Photo | None = None,
         cancel_after: float | None = None,
+        wait: float | None = None,
     ) -> Submitted:
         """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
 
         ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. The service
-        cancels the job unless it has ended within ``cancel_after`` seconds, rounded up.
+        cancels the job unless it has ended within ``cancel_after`` seconds, rounded up. With ``wait`` it answers when
+        the job ends, after so many seconds at the latest; the receipt's ``job`` is the job then, if it has ended.
 
         An upload can be submitted once. A submission is retried under the same ``Idempotency-Key``, so that the service
         makes one job of it. Raises also OSError when the photo cannot be read.
         """
-        return self._call(operations.submit(photo, style, preferences, keep_mask, cancel_after, self._retry))
+        return self._call(
+            operations.submit(photo, style, preferences, keep_mask, cancel_after, wait, self._retry)
+        )
 
     def analyze(self, photo: Photo) -> Analysis:
         """Find what is in a photo (path, bytes or open file): depth, edges, objects and the type of room.
@@ -113,16 +132,24 @@ class Client:
         return self._call(operations.status(job, self._retry))
 
     def events(
-        self, job: JobRef, *, after: str | None = None, timeout: float | None = None
+        self,
+        job: JobRef,
+        *,
+        after: str | None = None,
+        timeout: float | None = None,
+        over: Way = "websocket",
     ) -> Generator[Event, None, None]:
         """The job's events as they happen, each once and in order; ends after the terminal event.
 
         A lost connection is opened again and resumed. ``after`` says where to begin: None = now, with a
         :class:`reroom.events.Snapshot` first; "0" = at the job's first event; a ``seq`` = after that event. Raises
         Timeout when the job has not ended within ``timeout`` seconds.
+
+        ``over="http"`` takes server-sent events, where WebSockets do not get through; ``timeout`` may then be noticed
+        up to ten seconds late.
         """
         session = _Session(self._http, self._service)
-        operation = operations.follow(job, after, timeout, self._retry)
+        operation = operations.follow(job, after, timeout, self._retry, over)
         try:
             effect = advance(operation, None)
             while not isinstance(effect, Done):
@@ -139,12 +166,13 @@ class Client:
         after: str | None = None,
         timeout: float | None = None,
         on_event: OnEvent | None = None,
+        over: Way = "websocket",
     ) -> JobStatus:
         """Wait until the job is completed. Raises JobFailed, JobCancelled, or Timeout after ``timeout`` seconds.
 
         ``on_event`` is called with every event that :meth:`events` would give.
         """
-        return self._call(operations.wait(job, after, timeout, self._retry), on_event)
+        return self._call(operations.wait(job, after, timeout, self._retry, over), on_event)
 
     def cancel(self, job: JobRef) -> JobStatus:
         """Cancel the job, including its work on the GPU; no error when it is cancelled already.
@@ -152,6 +180,73 @@ class Client:
         A running job becomes ``cancelled`` shortly afterwards. Raises Conflict when it has completed or failed.
         """
         return self._call(operations.cancel(job, self._retry))
+
+    def jobs(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        style: str | None = None,
+        favourite: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        page: int = 50,
+    ) -> Generator[JobStatus, None, None]:
+        """Your jobs, the newest first; those that the filters mean, if any is given. ``page`` are asked for at a time.
+
+        Jobs that are submitted meanwhile are not among them, and none comes twice.
+        """
+        which = many.Filter(
+            status=status,
+            style=style,
+            favourite=favourite,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        cursor = None
+        while True:
+            found = self._call(many.page(which, page, cursor, self._retry))
+            yield from found.data
+            cursor = found.next
+            if cursor is None:
+                return
+
+    def favourite(self, job: JobRef, keep: bool = True) -> JobStatus:
+        """Keep a job and its pictures beyond their time, until it is unmarked (``keep=False``) or erased.
+
+        Raises Conflict for a job that has failed or was cancelled.
+        """
+        return self._call(many.favourite(job, keep, self._retry))
+
+    def submit_batch(
+        self, items: Iterable[BatchItem], *, cancel_after: float | None = None
+    ) -> list[Submitted | ApiError]:
+        """Submit several photos; the answer for each, in their order: its receipt, or why it was refused.
+
+        Photos that are no uploads yet are put into the service's storage first. ``cancel_after`` counts for each.
+        Raises also OSError when a photo cannot be read.
+        """
+        return self._call(many.submit_batch(items, cancel_after, self._retry))
+
+    def cancel_jobs(
+        self,
+        jobs: Iterable[JobRef] = (),
+        *,
+        status: str | Sequence[str] | None = None,
+        style: str | None = None,
+        favourite: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> dict[str, JobStatus | ApiError]:
+        """Cancel these jobs, and those waiting and running ones that the filters mean, if any is given: the job
+        afterwards by its id, or why it was not cancelled."""
+        which = many.Filter(
+            status=status,
+            style=style,
+            favourite=favourite,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        return self._call(many.cancel_jobs(jobs, which, self._retry))
 
     def erase(self, job: JobRef) -> None:
         """Erase a job that has ended, and its pictures. Raises Conflict before it has ended: cancel it first."""
@@ -237,15 +332,20 @@ class Client:
 
 
 class _Session:
-    """Performs the effects of one operation, and holds its WebSocket."""
+    """Performs the effects of one operation, and holds its WebSocket or its stream of events."""
 
     def __init__(self, http: httpx2.Client, service: transport.Service) -> None:
         self._http, self._service = http, service
         self._socket: ClientConnection | None = None
+        self._stream: httpx2.Response | None = None
+        self._lines: Any = None
+        self._parser = Parser()
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def perform(self, effect: Effect) -> Any:
         """The effect's result; a failure is returned, not raised."""
@@ -255,14 +355,19 @@ class _Session:
                     return read_photo(photo)
                 case Send():
                     url = self._service.absolute(effect.url)
-                    options = transport.request_options(effect, self._service.headers_for(url))
+                    credentials = self._service.headers_for(url)
+                    options = transport.request_options(effect, credentials, self._http.timeout)
                     return transport.reply(self._http.request(effect.method, url, **options))
                 case Save(picture, output, stem):
                     return save(picture, output, stem)
                 case Sleep(seconds):
                     return time.sleep(seconds)
+                case Connect(stream=True):
+                    return self._open_stream(effect)
                 case Connect():
                     return self._connect(effect)
+                case Receive(timeout) if self._stream is not None:
+                    return self._next_event(timeout)
                 case Receive(timeout):
                     return self._receive(timeout)
                 case Emit():
@@ -290,3 +395,23 @@ class _Session:
             raise TimedOut("no message in time") from error
         except ConnectionClosed as error:
             raise transport.closed(error) from error
+
+    def _open_stream(self, effect: Connect) -> None:
+        self.close()
+        url = self._service.absolute(effect.path)
+        options = transport.stream_options(effect.timeout, self._service.headers_for(url))
+        self._stream = self._http.send(self._http.build_request("GET", url, **options), stream=True)
+        if self._stream.status_code != 200:
+            self._stream.read()
+            raise transport.no_stream(self._stream)
+        self._lines, self._parser = self._stream.iter_lines(), Parser()
+
+    def _next_event(self, timeout: float) -> str:
+        end = time.monotonic() + timeout
+        for line in self._lines:
+            event = self._parser.feed(line)
+            if event is not None:
+                return event.data
+            if time.monotonic() > end:
+                raise TimedOut("no message in time")
+        raise transport.stream_ended()

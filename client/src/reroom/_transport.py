@@ -25,6 +25,8 @@ from reroom._effects import (
 
 HTTP_ERRORS = (httpx2.TransportError, httpx2.DecodingError)
 CONNECT_ERRORS = (OSError, InvalidHandshake)
+SILENCE = 30.0
+"""Seconds without a line after which a stream of events is taken to be lost."""
 MAX_MESSAGE = 8 * 1024 * 1024
 """Bytes of a WebSocket message; a preview is ≤ 20 KB."""
 
@@ -98,17 +100,43 @@ def ws_options(timeout: float, credentials: Mapping[str, str]) -> dict[str, Any]
     }
 
 
-def request_options(effect: Send, credentials: Mapping[str, str]) -> dict[str, Any]:
-    """``credentials`` are headers beside the effect's own."""
+def request_options(effect: Send, credentials: Mapping[str, str], usual: httpx2.Timeout) -> dict[str, Any]:
+    """``credentials`` are headers beside the effect's own; ``usual`` are the client's time limits."""
     headers = {**effect.headers, **credentials}
+    timeout = httpx2.Timeout(
+        connect=usual.connect,
+        read=None if usual.read is None else usual.read + effect.patience,
+        write=usual.write,
+        pool=usual.pool,
+    )
     if effect.form is None and not effect.files:
-        return {"content": effect.body, "headers": headers}
+        return {"content": effect.body, "headers": headers, "timeout": timeout}
     # Fields as nameless files, since a form without a file would not become multipart.
     parts: dict[str, Any] = {name: (None, value.encode()) for name, value in (effect.form or {}).items()}
     for name, data in effect.files.items():
         # A form needs file names; the user's own would tell the service more than it needs.
         parts[name] = ("photo", data, "application/octet-stream")
-    return {"files": parts, "headers": headers}
+    return {"files": parts, "headers": headers, "timeout": timeout}
+
+
+def stream_options(connect: float, credentials: Mapping[str, str]) -> dict[str, Any]:
+    """Of a stream of events, on which the service says something every ten seconds."""
+    return {
+        "headers": {**credentials, "accept": "text/event-stream, application/problem+json"},
+        "timeout": httpx2.Timeout(SILENCE, connect=connect),
+    }
+
+
+def no_stream(response: httpx2.Response) -> Failure:
+    """What an answer means that is no stream."""
+    if response.status_code == 204:
+        return SocketClosed(1000, "the job has ended")
+    return HandshakeRefused(reply(response))
+
+
+def stream_ended() -> Failure:
+    """Whether that was the end of the job, the next connection tells."""
+    return SocketClosed(1006, "the stream of events ended")
 
 
 def is_url(text: str) -> bool:

@@ -1,13 +1,26 @@
-"""How to follow a job over the WebSocket, without I/O: reconnect, resume, end."""
+"""How to follow a job, without I/O: reconnect, resume, end."""
 
 from __future__ import annotations
 
 import math
 import time
+from typing import Literal
+
+import msgspec
 
 from reroom import events
-from reroom._effects import Connect, Emit, Failure, HandshakeRefused, Operation, Receive, Sleep, SocketClosed
-from reroom._http import TRANSIENT, RetryPolicy, error_from_reply
+from reroom._effects import (
+    Connect,
+    Emit,
+    Failure,
+    HandshakeRefused,
+    Operation,
+    Receive,
+    Send,
+    Sleep,
+    SocketClosed,
+)
+from reroom._http import TRANSIENT, RetryPolicy, decode, error_from_reply, if_transient, request
 from reroom.errors import (
     ApiError,
     ConnectionFailed,
@@ -32,8 +45,15 @@ _ERROR_OF_CLOSE_CODE: dict[int, tuple[type[ApiError], int, str]] = {
 }
 """Close codes that no retry can cure, as the errors that REST would give."""
 
+Way = Literal["websocket", "http"]
+"""How events come: over a WebSocket, or as server-sent events, where WebSockets do not get through."""
+
 Outcome = events.Terminal | JobStatus
 """How a job ended: its terminal event, or a snapshot when that event came before the first one that was asked for."""
+
+
+class _Status(msgspec.Struct):
+    data: JobStatus
 
 
 class _Deadline:
@@ -54,8 +74,8 @@ class _Deadline:
 class _Position:
     """The last event that was seen, so that each is passed on once and in order."""
 
-    def __init__(self, job_id: str, after: str | None) -> None:
-        self._job_id = job_id
+    def __init__(self, job_id: str, after: str | None, over: Way) -> None:
+        self._job_id, self._over = job_id, over
         self.after = after
         self._key = None if after is None else events.seq_key(after)
         self.outcome: Outcome | None = None
@@ -64,6 +84,8 @@ class _Position:
     @property
     def path(self) -> str:
         query = "" if self.after is None else f"?after={self.after}"
+        if self._over == "http":
+            return f"transform/{self._job_id}/events{query}"
         return f"/ws/transform/{self._job_id}{query}"
 
     def advance(self, event: events.Event) -> bool:
@@ -82,18 +104,20 @@ class _Position:
         return True
 
 
-def watch(job_id: str, after: str | None, timeout: float | None, policy: RetryPolicy) -> Operation[Outcome]:
+def watch(
+    job_id: str, after: str | None, timeout: float | None, policy: RetryPolicy, over: Way = "websocket"
+) -> Operation[Outcome]:
     """Emit a job's events until it has ended; returns how it ended.
 
     ``after`` None: a snapshot first, then what comes after it; otherwise the events after that ``seq``, no snapshot.
     A broken connection is resumed after the last event. Raises Timeout, ConnectionFailed, ApiError, ProtocolError.
     """
-    deadline, position = _Deadline(job_id, timeout), _Position(job_id, after)
+    deadline, position = _Deadline(job_id, timeout), _Position(job_id, after, over)
     failures, retry_until = 0, -math.inf
     while True:
         began = time.monotonic()
         try:
-            yield Connect(position.path, deadline.left(CONNECT_SECONDS))
+            yield Connect(position.path, deadline.left(CONNECT_SECONDS), over == "http")
             while not isinstance(position.outcome, events.Terminal):
                 message: str | bytes = yield Receive(deadline.left())
                 event = events.decode(message)
@@ -104,8 +128,11 @@ def watch(job_id: str, after: str | None, timeout: float | None, policy: RetryPo
             return position.outcome
         except Failure as failure:
             deadline.left()
-            if position.outcome is not None and _is_normal_end(failure):
-                return position.outcome
+            if _is_normal_end(failure):
+                if position.outcome is not None:
+                    return position.outcome
+                if over == "http":
+                    return (yield from _status(job_id, policy))
             # A connection that lasted was a good one, even if the job sent no event.
             failures = 1 if time.monotonic() - began > STABLE_SECONDS else failures + 1
             error = _permanent_error(failure)
@@ -113,6 +140,12 @@ def watch(job_id: str, after: str | None, timeout: float | None, policy: RetryPo
             if error is not None or given_up:
                 raise error or ConnectionFailed(f"lost the events of job {job_id}: {failure}") from failure
         yield Sleep(deadline.left(policy.pause(failures)))
+
+
+def _status(job_id: str, policy: RetryPolicy) -> Operation[JobStatus]:
+    """Of a job that has no event after the one that was asked for: a stream says no more than that."""
+    reply = yield from request(Send("GET", f"transform/status/{job_id}"), policy, if_transient)
+    return decode(reply, _Status).data
 
 
 def _is_normal_end(failure: Failure) -> bool:

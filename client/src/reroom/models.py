@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from reroom._files import write
+from reroom._files import Photo, write
 
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
@@ -162,6 +162,8 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until the result, estimated by the service."""
     websocket_url: str = ""
     status_url: str = ""
+    job: JobStatus | None = None
+    """The job, if it was waited for (``wait``) and has ended meanwhile: completed, failed or cancelled."""
 
 
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,6 +217,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     """How many times a worker has started it."""
     error: JobError | None = None
+    favourite: bool = False
+    """Whether it is kept until it is unmarked or erased."""
     result_url: str | None = None
     result: JobResult | None = None
     """Only of a completed job."""
@@ -310,6 +314,15 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 JobRef = str | Submitted | JobStatus
 """A job: its id, its receipt or any status of it."""
+
+
+class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several submissions: a photo (path, bytes, open file, or an upload) and how to restyle it."""
+
+    photo: Photo | Uploaded
+    style: str = "modern"
+    preferences: PreferencesLike | None = None
+
 
 PreferencesLike = Preferences | Mapping[str, Any]
 """Preferences, or a mapping, which may name some that this version does not know."""

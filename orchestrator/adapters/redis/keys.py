@@ -14,12 +14,12 @@ longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 14
+_PREFIXES = 16
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last fourteen are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last sixteen are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -35,7 +35,8 @@ class Keys(NamedTuple):
     """Stream: dead letters {job, code, detail, attempts}."""
     stats: str
     """Hash: ``order`` and ``moment`` (of the last submission), ``virtual`` (time, see turns.lua) and measurements:
-    ``mean_seconds`` of a job, ``ends`` within ``span`` seconds, and ``since`` (see ``measure_end`` in common.lua)."""
+    ``mean_seconds`` of a job, ``ends`` within ``span`` seconds, and ``since`` (see ``measure_end`` in common.lua). Also
+    ``grace_until`` (ms): until then no lease counts as run out, because no worker could renew its own."""
     workers: str
     """Sorted set: names of workers, by when (ms) they last looked for a job or renewed a lease."""
     turns: str
@@ -54,6 +55,8 @@ class Keys(NamedTuple):
     """Hash: job id -> {owner, bytes, objects} of the pictures that count for the owner, as JSON."""
     outbox: str
     """Stream: {id, to, event} that is to be sent to the operator's systems."""
+    expiring: str
+    """Sorted set: id and owner of each job whose record expires, by when (ms) it does."""
     ready: str
     """+ owner: sorted set, ids of its waiting jobs that were never begun, in their order."""
     job: str
@@ -82,6 +85,10 @@ class Keys(NamedTuple):
     """+ day: set of owners with ended jobs; + day and owner: hash, how many jobs of each kind, and what they used."""
     own_styles: str
     """+ owner: hash, name -> a style of the owner's own, as JSON."""
+    listed: str
+    """+ owner: sorted set, ids of its jobs that are part of no other, by when (microseconds) they were made."""
+    favourites: str
+    """+ owner: sorted set, ids of its favourites among all jobs, by the same."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:

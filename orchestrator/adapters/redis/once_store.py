@@ -58,6 +58,9 @@ class RedisOnceStore(OnceStore):
     async def forget(self, name: str, token: str) -> None:
         await self._call("once_end", name=name, token=token)
 
+    async def interrupt(self, name: str, token: str) -> None:
+        await self._call("once_end", name=name, token=token, interrupted=True)
+
     async def knows(self, name: str) -> bool:
         with redis_calls():
             return bool(await self._client.exists(self._keys.once + name))

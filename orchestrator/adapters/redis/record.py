@@ -65,7 +65,7 @@ def to_fields(job: Job) -> list[str]:
 def from_hash(fields: dict[str, str]) -> Reading:
     """The job in a hash. Raises msgspec.ValidationError when a field that every version needs is missing or wrong."""
     values: dict[str, Any] = {name: fields[name] for name in Job.__struct_fields__ if name in fields}
-    values["cancel_requested"] = fields.get("cancel_requested") == "1"
+    values |= {name: fields.get(name) == "1" for name in ("cancel_requested", "favourite")}
     damage = []
     for name in _JSON & values.keys():
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,8 @@ class Scripts:
 
     def __init__(self, client: redis.Redis, keys: Keys, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock
-        common = constants() + "".join((_FOLDER / f"{name}.lua").read_text() for name in _COMMON)
         self._keys = keys
-        self._scripts = {
-            path.stem: client.register_script(common + path.read_text())
-            for path in _FOLDER.glob("*.lua")
-            if path.stem not in _COMMON
-        }
+        self._scripts = {name: client.register_script(text) for name, text in texts().items()}
 
     async def __call__(self, name: str, /, **args: Any) -> Any:
         if self._clock:
@@ -51,6 +47,19 @@ class Scripts:
         given = {key: value for key, value in args.items() if value is not None}
         with redis_calls(name), metrics.timed(metrics.REDIS_SECONDS.labels(name)):
             return await self._scripts[name](keys=self._keys, args=[_encode(given)])
+
+
+def texts() -> dict[str, str]:
+    """The whole text of each script by its name."""
+    common = constants() + "".join((_FOLDER / f"{name}.lua").read_text() for name in _COMMON)
+    return {
+        path.stem: common + path.read_text() for path in _FOLDER.glob("*.lua") if path.stem not in _COMMON
+    }
+
+
+def script_names() -> dict[str, str]:
+    """The names of the scripts by the SHA-1 with which they are called: for who looks at what Redis is sent."""
+    return {hashlib.sha1(text.encode()).hexdigest(): name for name, text in texts().items()}
 
 
 def constants() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
@@ -25,15 +26,20 @@ from orchestrator.ports import (
     JobCount,
     JobFinished,
     JobNotFound,
+    JobPage,
     JobStore,
     Lease,
     LeaseLost,
+    ListPlace,
+    NothingToKeep,
     NotReplayed,
+    Place,
     QueueFull,
     QueueStats,
     QuotaExceeded,
     Reservation,
     ReservationLost,
+    Wanted,
 )
 
 EVENTS_TTL = 3600
@@ -48,6 +54,8 @@ DECLINE_SECONDS = 1800.0
 _CONNECTIONS = 32
 _CLEAN_AT_ONCE = 100
 _SCAN_AT_ONCE = 500
+_LOOK_AT = 1000
+"""Jobs that one page looks at, where few fit what is wanted: a millisecond or two of Redis's time."""
 _EXHAUSTED = JobError(
     code=FailureCode.TOO_MANY_ATTEMPTS, detail="The job stopped its worker too often and was given up."
 )
@@ -180,13 +188,44 @@ class RedisJobStore(JobStore):
         if reply == "running":
             raise ValueError(f"job {job_id} is not finished")
 
-    async def queue_position(self, job_id: str) -> int | None:
-        position: int | None = await self._call("position", job=job_id)
-        return position
+    async def place(self, job_id: str) -> Place | None:
+        reply: Any = await self._call("place", job=job_id)
+        return Place(reply[0], float(reply[1])) if reply else None
 
-    async def cost_before(self, job_id: str) -> float | None:
-        cost: Any = await self._call("cost_before", job=job_id)
-        return None if cost is None else float(cost)
+    async def list_jobs(
+        self, owner: str, wanted: Wanted, *, after: ListPlace | None = None, limit: int
+    ) -> JobPage:
+        until = None if wanted.created_until is None else micros(wanted.created_until) - 1
+        goes_on = after is not None and (until is None or after.made <= until)
+        reply = await self._call(
+            "list",
+            owner=owner,
+            favourites=wanted.favourite is True,
+            unmarked=wanted.favourite is False,
+            limit=limit,
+            scan=max(limit, _LOOK_AT),
+            most=after.made if after and goes_on else until,
+            last=after.job_id if after and goes_on else None,
+            least=None if wanted.created_from is None else micros(wanted.created_from),
+            states=None if wanted.states is None else dict.fromkeys(wanted.states, True),
+            style=wanted.style,
+        )
+        records, place = reply
+        jobs = []
+        for each in map(pairs, records):
+            try:
+                jobs.append(record.from_hash(each).job)
+            except msgspec.ValidationError as error:
+                _log.warning("job %s: its record cannot be read: %s", each.get("id"), error)
+        return JobPage(jobs, ListPlace(int(float(place[0])), place[1]) if place else None)
+
+    async def set_favourite(self, job_id: str, favourite: bool) -> Job:
+        reply = await self._call("favourite", job=job_id, on=favourite, ttl=self._ending["ttl"])
+        if reply == "missing":
+            raise JobNotFound(job_id)
+        if reply == "ended":
+            raise NothingToKeep(job_id)
+        return record.from_hash(pairs(reply)).job
 
     async def claim(self, worker: str, wait: float, kind: str = "") -> Lease | None:
         if not worker or worker == PARKED or " " in worker:
@@ -243,7 +282,7 @@ class RedisJobStore(JobStore):
         await self._call("finish", lease=lease, change=change, completed=False, **self._ending)
 
     async def renew(self, lease: Lease) -> bool:
-        reply = await self._call("renew", lease=lease_args(lease))
+        reply = await self._call("renew", lease=lease_args(lease), lease_ms=self._expiry["lease_ms"])
         if reply < 0:
             raise LeaseLost(lease.job.id)
         return bool(reply)
@@ -388,3 +427,8 @@ class RedisJobStore(JobStore):
 
     async def probe(self) -> None:
         await self._call("probe")
+
+
+def micros(seconds: float) -> int:
+    """UNIX seconds in the unit by which jobs are listed."""
+    return math.floor(seconds * 1_000_000 + 0.5)

@@ -10,6 +10,7 @@ import pytest
 
 import reroom
 from reroom import events
+from reroom._sse import Parser, ServerEvent
 from tests.support.client_service import CUT, EVENTS, JOB, Driven, Service, completed, seq, status
 
 ALL = [seq(index) for index in range(len(EVENTS))]
@@ -173,3 +174,30 @@ def test_every_event_survives_new_fields() -> None:
 
 def test_seq_keys_order_as_numbers() -> None:
     assert sorted(["10-0", "9-10", "9-9", "9"], key=events.seq_key) == ["9", "9-9", "9-10", "10-0"]
+
+
+def test_lines_of_server_sent_events() -> None:
+    parser = Parser()
+    lines = [
+        ": hello",
+        "retry: 50",
+        "",
+        "id: 1-0",
+        "event: step",
+        "data: a",
+        "data:b",
+        "unknown: x",
+        "",
+        "data",
+        "",
+        "id",
+        "data: c",
+        "",
+    ]
+    found = [event for line in lines if (event := parser.feed(line)) is not None]
+    assert found == [
+        ServerEvent("a\nb", "step", "1-0"),
+        ServerEvent("", "message", "1-0"),
+        ServerEvent("c", "message", ""),
+    ]
+    assert parser.retry_ms == 50

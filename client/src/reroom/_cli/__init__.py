@@ -28,6 +28,7 @@ def main() -> None:
 for command in (
     restyling.restyle,
     jobs.status,
+    jobs.favourite,
     jobs.watch,
     jobs.download,
     jobs.cancel,
@@ -37,3 +38,4 @@ for command in (
     service.health,
 ):
     main.add_command(command)
+main.add_command(jobs.list_jobs, "list")

@@ -1,6 +1,9 @@
-"""Commands about a job: `status`, `watch`, `download`, `cancel`, `erase`."""
+"""Commands about jobs: `list`, `status`, `watch`, `download`, `favourite`, `cancel`, `erase`."""
 
 from __future__ import annotations
+
+from itertools import islice
+from typing import Literal
 
 import click
 
@@ -19,6 +22,37 @@ from reroom.models import JobStatus
 
 
 @service_command
+@click.option(
+    "--status", "states", multiple=True, metavar="STATE", help="Those in this state; repeat for several."
+)
+@click.option("--style", help="Those of this style.")
+@click.option("--favourites", is_flag=True, help="Only favourites.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+def list_jobs(
+    client: Client, states: tuple[str, ...], style: str | None, favourites: bool, limit: int, as_json: bool
+) -> None:
+    """List your jobs, the newest first: id, state, style, time, and * for favourites."""
+    found = client.jobs(
+        status=states or None, style=style, favourite=True if favourites else None, page=min(limit, 100)
+    )
+    jobs = list(islice(found, limit))
+    if as_json:
+        print_json({"success": True, "jobs": jobs})
+        return
+    for job in jobs:
+        time = "" if job.created_at is None else job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        click.echo(f"{job.job_id}  {job.status:12}  {job.style:12}  {time}{'  *' * job.favourite}")
+
+
+@service_command
+@click.argument("job")
+@click.option("--off", is_flag=True, help="Let it be deleted in its time, like other jobs.")
+def favourite(client: Client, job: str, off: bool, as_json: bool) -> None:
+    """Keep JOB and its pictures until you erase it or say --off."""
+    print_status(client.favourite(job, not off), as_json=as_json)
+
+
+@service_command
 @click.argument("job")
 def status(client: Client, job: str, as_json: bool) -> None:
     """Show the state of JOB."""
@@ -28,14 +62,23 @@ def status(client: Client, job: str, as_json: bool) -> None:
 @service_command
 @click.argument("job")
 @timeout_option
-def watch(client: Client, job: str, timeout: float | None, as_json: bool) -> None:
+@click.option(
+    "--over",
+    type=click.Choice(["websocket", "http"]),
+    default="websocket",
+    show_default=True,
+    help="How events come; http where WebSockets do not get through.",
+)
+def watch(
+    client: Client, job: str, timeout: float | None, over: Literal["websocket", "http"], as_json: bool
+) -> None:
     """Follow JOB until it has ended.
 
     Shows progress on stderr, then the job's state on stdout. Ctrl-C stops watching; the job goes on.
     """
     try:
         with display(stderr) as display_for:
-            done = client.wait(job, timeout=timeout, on_event=display_for("").show)
+            done = client.wait(job, timeout=timeout, on_event=display_for("").show, over=over)
     except KeyboardInterrupt:
         print_stderr(f"reroom: job {job} goes on")
         raise

@@ -21,8 +21,23 @@ local function ensure_queue()
   end
 end
 
+-- The time (ms) until which no lease counts as run out, because no worker could renew its own.
+local function grace_until()
+  return tonumber(redis.call('HGET', STATS, 'grace_until')) or 0
+end
+
 -- The group knows a worker only after it has received an entry, so idle workers are recorded here.
+--
+-- When nothing was heard of any worker for half a lease, in which each should have called twice, and then one of them
+-- calls again, the network was cut or Redis stood still. The living ones get the length of a lease to renew theirs. The
+-- first call of a new worker begins no such time, for the others may have died. Nor does a call within it, or the jobs
+-- of dead workers would wait as long as the calls of the living are far apart.
 local function mark_alive(worker)
+  local last = redis.call('ZREVRANGE', WORKERS, 0, 0, 'WITHSCORES')[2]
+  local known = redis.call('ZSCORE', WORKERS, worker)
+  if known and NOW_MS - last > args.lease_ms / 2 and tonumber(last) >= grace_until() then
+    redis.call('HSET', STATS, 'grace_until', NOW_MS + args.lease_ms)
+  end
   redis.call('ZADD', WORKERS, NOW_MS, worker)
 end
 
@@ -76,17 +91,53 @@ local function count(what, id)
   redis.call('HINCRBY', STATS, 'count:' .. what .. ':' .. (job[3] or job[1] or '') .. ':' .. (job[2] or DEFAULT_TIER), 1)
 end
 
+-- Owners' lists of jobs: LISTED and FAVOURITES .. owner, by when (microseconds) a job was made. Jobs of a tree are found through
+-- their parent, which is listed alone. A record that Redis lets expire is in EXPIRING, from which sweep.lua clears the lists.
+local function created_micros(id)
+  return math.floor((tonumber(redis.call('HGET', JOB .. id, 'created_at')) or 0) * 1000000 + 0.5)
+end
+
+local function expiring_name(id, owner)
+  return id .. ' ' .. owner
+end
+
+local function enlist(id)
+  local job = redis.call('HMGET', JOB .. id, 'owner', 'parent')
+  if (job[2] or '') == '' then
+    redis.call('ZADD', LISTED .. (job[1] or ''), created_micros(id), id)
+  end
+end
+
+local function unlist(id, owner)
+  redis.call('ZREM', LISTED .. owner, id)
+  redis.call('ZREM', FAVOURITES .. owner, id)
+  redis.call('ZREM', EXPIRING, expiring_name(id, owner))
+end
+
+local function let_expire(id, ttl)
+  redis.call('EXPIRE', JOB .. id, ttl)
+  redis.call('ZADD', EXPIRING, NOW_MS + ttl * 1000, expiring_name(id, redis.call('HGET', JOB .. id, 'owner') or ''))
+end
+
 local function terminate(id, entry, change, ...)
   apply(id, change, ...)
   forget_entry(id, entry)
-  local job = redis.call('HMGET', JOB .. id, 'status', 'letter', 'owner')
+  local job = redis.call('HMGET', JOB .. id, 'status', 'letter', 'owner', 'favourite')
   QUOTA.settle(job[3] or '', id, job[1], change.measured or {}, args.pricing)
   count(job[1], id)
   if job[1] ~= COMPLETED then
     -- A dead letter may be replayed for a while, so it keeps its photo.
     redis.call('ZADD', CLEANUP, job[2] and NOW_MS + args.keep_letters_ms or NOW_MS, id)
   end
-  redis.call('EXPIRE', JOB .. id, args.ttl)
+  -- A favourite's record and pictures are kept, if there are any.
+  local favourite = job[4] == '1'
+  if favourite and job[1] ~= COMPLETED then
+    redis.call('HSET', JOB .. id, 'favourite', '0')
+    redis.call('ZREM', FAVOURITES .. (job[3] or ''), id)
+  end
+  if not favourite or job[1] ~= COMPLETED then
+    let_expire(id, args.ttl)
+  end
   redis.call('EXPIRE', EVENTS .. id, args.events_ttl)
 end
 
@@ -236,7 +287,7 @@ end
 -- Calls visit(id, entry) for every entry whose lease has run out, oldest first, until visit returns true.
 local function each_expired(visit)
   for _, entry in ipairs(expired()) do
-    if just_started() then return false end
+    if just_started() or NOW_MS < grace_until() then return false end
     local found = redis.call('XRANGE', QUEUE, entry, entry)[1]
     if not found then
       redis.call('XACK', QUEUE, GROUP, entry)

@@ -19,6 +19,7 @@ if letter then
   redis.call('XDEL', DEAD, letter)
 end
 redis.call('ZREM', CLEANUP, args.job)
+unlist(args.job, redis.call('HGET', JOB .. args.job, 'owner') or '')
 redis.call('DEL', JOB .. args.job, EVENTS .. args.job)
 redis.call('SET', DONE .. args.nonce, '1', 'EX', 60)
 return 'erased'

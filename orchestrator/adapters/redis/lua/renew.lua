@@ -1,4 +1,4 @@
--- args: lease. Returns -1 when the lease is lost, else 1 when a cancel was requested, else 0.
+-- args: lease, lease_ms. Returns -1 when the lease is lost, else 1 when a cancel was requested, else 0.
 even_when_full()
 if not holds(args.lease) then
   return -1

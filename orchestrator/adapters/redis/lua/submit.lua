@@ -21,6 +21,7 @@ if args.admission then
 end
 redis.call('HSET', JOB .. args.job, 'begun', '0')
 enqueue(args.job, args.cost, args.cancel_after_ms, args.change, args.record)
+enlist(args.job)
 if reservation then
   redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
 end

@@ -30,6 +30,18 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', NOW_MS)) do
     redis.call('HSET', JOB .. id, 'cancel_requested', '1', 'updated_at', NOW)
   end
 end
+-- Records that have expired leave the lists of their owners.
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', NOW_MS, 'LIMIT', 0, 1000)) do
+  local id, owner = string.match(name, '^(%S+) (.*)$')
+  local left = redis.call('PTTL', JOB .. id)
+  if left == -2 then
+    unlist(id, owner)
+  elseif left == -1 then
+    redis.call('ZREM', EXPIRING, name)
+  else
+    redis.call('ZADD', EXPIRING, NOW_MS + left + 1, name)
+  end
+end
 for _, worker in ipairs(consumers()) do
   if worker.pending == 0 and worker.idle > 3 * args.lease_ms then
     redis.call('XGROUP', 'DELCONSUMER', QUEUE, GROUP, worker.name)
