@@ -2,7 +2,7 @@
 
     python -m benchmarks.drift                              # 200 rooms for each fault, into results/drift.json
     python -m benchmarks.drift --split train --rooms 40     # rooms on which the measures' numbers may be chosen
-    python -m benchmarks.drift --seconds 200                # stops then; run again, it goes on where it stopped
+    python -m benchmarks.drift --seconds 200                # as many as there is time for; run again, it goes on
 
 The rooms are renders, so the truth is known (dollhouse/evaluate/drifted.py). The photo is one of them; its faithful
 restyles are true renders of the same room in four other styles, as soft as a network leaves them; in a faulty one a
@@ -280,28 +280,27 @@ def main() -> int:
     records, around = read_records(file), report.circumstances()
     until = time.monotonic() + given.seconds
 
-    async def ask(service: Service) -> float | None:
+    async def ask(service: Service) -> tuple[bool, float]:
         whole = await measure_rooms(service, seeds, given.rooms, records, file, until)
-        if not whole:
-            return None
         made = drifted(seeds[0], release.side, soft)
         assert made is not None
-        return await detector_seconds(service, made.photo)
+        return whole, await detector_seconds(service, made.photo)
 
-    detecting = asked(release, ask)
+    whole, detecting = asked(release, ask)
     console = Console()
-    if detecting is None:
-        console.print(f"{len(records)} rooms are measured; run it again to go on")
-        return 1
     document = {
         "split": given.split,
+        "complete": whole,
         **figures(records),
         "cost": costs(records, detecting),
         **release.described,
         **around,
     }
     report.write(given.out, document)
-    file.unlink()
+    if whole:
+        file.unlink()
+    else:
+        console.print(f"{len(records)} rooms are measured; run it again to go on")
     console.print(table(document))
     nothing, cost = document[NOTHING], document["cost"]
     console.print(
