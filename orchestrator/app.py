@@ -19,7 +19,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
-from orchestrator.adapters.opening import open_adapters, open_store, open_usage
+from orchestrator.adapters.opening import open_adapters, open_store, open_usage, page_links
 from orchestrator.api.access import every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.batch import BatchController
@@ -40,6 +40,7 @@ from orchestrator.api.limiting import Limiter, add_rate_headers, admit
 from orchestrator.api.listing import ListingController
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
+from orchestrator.api.pages import PagesController
 from orchestrator.api.prefer import Waits
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.reference import ReferenceController
@@ -110,6 +111,7 @@ ROUTES = (
     StylesController,
     AnalyzeController,
     FilesController,
+    PagesController,
     DebugController,
     DeadLettersController,
     KeysController,
@@ -160,11 +162,12 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         clients = Clients(settings.trusted_proxies)
         plans, pricing = settings.plans, settings.pricing
+        links = page_links(settings)
         jobs = JobService(
             store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing, analytics=analytics
         )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
-        presenter = Presenter(storage, settings.api_base_url, settings.url_ttl)
+        presenter = Presenter(storage, settings.api_base_url, settings.url_ttl, links, settings.shown_seconds)
         waiting = Waiting(jobs, seconds=settings.wait_seconds, at_once=settings.waits_at_once)
         styles = StyleService(StyleBook(settings.styles_file), adapters.styles, plans)
         submissions = Submissions(
@@ -191,6 +194,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 usage=adapters.usage,
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),
+                page_links=links,
                 presenter=presenter,
                 checks=HealthChecks(store, storage, inference),
             )

@@ -202,6 +202,17 @@ class Settings(StoreSettings):
     events_secret: SecretStr | None = Field(None, validation_alias="REROOM_EVENTS_SECRET")
     """Signs both: ``whsec_`` and 24 to 64 random bytes in base64."""
 
+    provider: str = Field("", max_length=200, validation_alias="REROOM_PROVIDER")
+    """Who runs the service, as pictures and their pages name it: a company, for instance."""
+    c2pa_chain: Path | None = Field(None, validation_alias="REROOM_C2PA_CHAIN")
+    """A PEM file with the certificate that signs pictures by C2PA (docs/marks.md), then those above it. Without it
+    pictures say in XMP alone that AI made them."""
+    c2pa_key: Path | None = Field(None, validation_alias="REROOM_C2PA_KEY")
+    """The file of that certificate's key, PKCS #8 in PEM without a password. Only workers read both."""
+    c2pa_tsa: str | None = Field(None, validation_alias="REROOM_C2PA_TSA")
+    """The URL of an RFC 3161 time-stamping authority; with its stamp a signature outlives the certificate. It is sent
+    the signature's digest, never the picture."""
+
     heartbeat_file: Path | None = Field(None, validation_alias="REROOM_HEARTBEAT_FILE")
     """A worker touches it every few seconds while it lives; for a container's health check."""
 
@@ -267,7 +278,7 @@ class Settings(StoreSettings):
             raise ValueError("each must be a share of the budget above 0 and at most 1, such as 0.8")
         return tuple(sorted({*value}))
 
-    @field_validator("budget_webhook", "usage_webhook")
+    @field_validator("budget_webhook", "usage_webhook", "c2pa_tsa")
     @classmethod
     def _receiver(cls, value: str | None) -> str | None:
         if value is not None and origin_of(value) is None:
@@ -341,6 +352,16 @@ class Settings(StoreSettings):
         return self
 
     @model_validator(mode="after")
+    def _whole_credentials(self) -> Self:
+        if (self.c2pa_chain is None) != (self.c2pa_key is None):
+            raise ValueError("REROOM_C2PA_CHAIN and REROOM_C2PA_KEY belong together: set both, or neither")
+        if self.c2pa_tsa is not None and self.c2pa_chain is None:
+            raise ValueError(
+                "REROOM_C2PA_TSA needs REROOM_C2PA_CHAIN and REROOM_C2PA_KEY, which sign what it stamps"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _whole_billing(self) -> Self:
         if self.monthly_budget is not None and not self.gpu_hour_price:
             raise ValueError("REROOM_MONTHLY_BUDGET needs REROOM_GPU_HOUR_PRICE, by which costs are counted")
@@ -361,6 +382,11 @@ class Settings(StoreSettings):
             budget=budget,
             billed=self.usage_webhook is not None,
         )
+
+    @property
+    def shown_seconds(self) -> int:
+        """How long after its end a job has both its photo and its picture."""
+        return min(self.job_ttl, self.photo_ttl, self.result_ttl)
 
     @property
     def administrator(self) -> str | None:

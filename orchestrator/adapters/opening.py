@@ -24,6 +24,7 @@ from orchestrator.ports import (
     KeyStore,
     OnceStore,
     Outbox,
+    PageLinks,
     Rates,
     Storage,
     StyleStore,
@@ -67,6 +68,11 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
         yield Adapters(store, keys, styles, once, observed(storage), inference, rates, usage, usage)
 
 
+def page_links(settings: Settings) -> PageLinks:
+    """What signs the links to pages of jobs."""
+    return _signer(settings)
+
+
 def open_jobs(settings: StoreSettings) -> AbstractAsyncContextManager[JobStore]:
     """The job store, for what a command does by hand. Raises SettingsError."""
     try:
@@ -89,6 +95,10 @@ def _wrong(error: ValueError) -> SettingsError:
     return SettingsError(f"wrong settings in the environment: {error}")
 
 
+def _signer(settings: Settings) -> UrlSigner:
+    return UrlSigner(settings.signing_key.get_secret_value().encode(), settings.api_base_url)
+
+
 def _store(settings: Settings) -> RedisJobStore:
     return RedisJobStore(
         settings.redis_url,
@@ -105,8 +115,7 @@ def _store(settings: Settings) -> RedisJobStore:
 async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
     """R2 (or another S3) when R2_BUCKET_NAME is set, local disk otherwise, which is also ``SignedFiles``."""
     if settings.r2_bucket_name is None:
-        key = settings.signing_key.get_secret_value().encode()
-        yield LocalStorage(settings.storage_dir, UrlSigner(key, settings.api_base_url))
+        yield LocalStorage(settings.storage_dir, _signer(settings))
         return
     # Settings takes all four or none.
     assert settings.r2_endpoint_url is not None

@@ -15,7 +15,7 @@ from orchestrator.api.prefer import Waits
 from orchestrator.api.presenters import Presenter
 from orchestrator.domain.plans import Plans
 from orchestrator.photos.gate import PhotoGate
-from orchestrator.ports import JobStore, SignedFiles, Storage, Usage
+from orchestrator.ports import JobStore, PageLinks, SignedFiles, Storage, Usage
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.budget import MonthlyBudget
 from orchestrator.services.dead_letters import DeadLetters
@@ -53,6 +53,7 @@ class Dependencies(TypedDict):
     usage: Usage
     monthly_budget: MonthlyBudget
     presenter: Presenter
+    page_links: PageLinks
     checks: HealthChecks
 
 

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.job import Job, JobError, JobResult, JobState
 from orchestrator.domain.result import ResultMetadata
-from orchestrator.ports import Storage
+from orchestrator.ports import PageLinks, Storage
 from orchestrator.services.jobs import JobView
 
 
@@ -28,8 +28,12 @@ Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339 in UTC."""
 
 
-Which = Literal["transformed", "thumbnail", "original"]
-"""A picture of a completed job."""
+Which = Literal["transformed", "thumbnail", "original", "labelled"]
+"""A picture of a completed job; ``labelled`` is there only if it was asked for."""
+
+
+FAVOURITE_PAGE_SECONDS = 365 * 86400
+"""How long the page of a favourite is reached by one link: its pictures are kept until it is unmarked."""
 
 
 class ResultData(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +42,11 @@ class ResultData(msgspec.Struct, frozen=True, kw_only=True):
     transformed_url: str
     thumbnail_url: str
     original_url: str
+    labelled_url: str | UnsetType = UNSET
+    """Of the picture with a visible badge; only with the preference label."""
+    page_url: str
+    """A page for everyone who has the link: it says that AI changed the picture, and shows it beside the photo. It
+    lasts as long as the pictures do."""
     metadata: ResultMetadata
 
 
@@ -76,10 +85,14 @@ def public_error(error: JobError) -> JobError:
 
 
 class Presenter:
-    """``base_url`` is where clients reach the API; URLs work for ``url_ttl`` seconds."""
+    """``base_url`` is where clients reach the API; URLs work for ``url_ttl`` seconds, and those of pages for
+    ``page_ttl`` seconds after the job's end."""
 
-    def __init__(self, storage: Storage, base_url: str, url_ttl: int) -> None:
+    def __init__(
+        self, storage: Storage, base_url: str, url_ttl: int, pages: PageLinks, page_ttl: int
+    ) -> None:
         self._storage, self._base_url, self._url_ttl = storage, base_url, url_ttl
+        self._pages, self._page_ttl = pages, page_ttl
 
     def submitted(self, view: JobView) -> Submitted:
         job_id = view.job.id
@@ -93,7 +106,7 @@ class Presenter:
 
     async def status(self, view: JobView) -> StatusData:
         job = view.job
-        result = await self._result(job.original_key, job.result) if job.result else UNSET
+        result = await self._result(job, job.result) if job.result else UNSET
         return StatusData(
             job_id=job.id,
             status=job.status,
@@ -113,23 +126,31 @@ class Presenter:
         )
 
     async def picture(self, job: Job, which: Which) -> str | None:
-        """A signed URL of a picture; None unless the job is completed."""
+        """A signed URL of a picture; None where there is none."""
         if job.result is None:
             return None
-        keys: dict[Which, str] = {
+        keys: dict[Which, str | None] = {
             "transformed": job.result.transformed_key,
             "thumbnail": job.result.thumbnail_key,
             "original": job.original_key,
+            "labelled": job.result.labelled_key,
         }
-        return await self._storage.url(keys[which], self._url_ttl)
+        key = keys[which]
+        return None if key is None else await self._storage.url(key, self._url_ttl)
 
-    async def _result(self, original_key: str, result: JobResult) -> ResultData:
-        keys = (result.transformed_key, result.thumbnail_key, original_key)
+    def _page(self, job: Job) -> str:
+        lasts = max(self._page_ttl, FAVOURITE_PAGE_SECONDS) if job.favourite else self._page_ttl
+        return self._pages.page_url(job.id, int(job.updated_at) + lasts)
+
+    async def _result(self, job: Job, result: JobResult) -> ResultData:
+        keys = (result.transformed_key, result.thumbnail_key, job.original_key)
         transformed, thumbnail, original = [await self._storage.url(key, self._url_ttl) for key in keys]
         return ResultData(
             transformed_url=transformed,
             thumbnail_url=thumbnail,
             original_url=original,
+            labelled_url=await self.picture(job, "labelled") or UNSET,
+            page_url=self._page(job),
             # As stored, so that members from another version pass through.
             metadata=cast(ResultMetadata, result.metadata),
         )

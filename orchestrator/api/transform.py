@@ -175,7 +175,11 @@ class TransformController(Controller):
         presenter: NamedDependency[Presenter],
         which: FromQuery[Which] = "transformed",
     ) -> Response[None]:
-        url = await presenter.picture(await jobs.find(job_id, caller), which)
+        job = await jobs.find(job_id, caller)
+        url = await presenter.picture(job, which)
+        if url is None and job.result is not None:
+            detail = "the job has no labelled picture: submit it with the preference label"
+            raise Problem(ProblemCode.OBJECT_NOT_FOUND, detail, field="which")
         if url is None:
             raise Problem(ProblemCode.JOB_NOT_COMPLETED, "the job has no picture, unless it is completed")
         return Response(None, status_code=307, headers={"Location": url})

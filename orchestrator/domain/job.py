@@ -87,7 +87,7 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PICTURES = 2
-"""How many pictures a completed job has stored beside what was submitted."""
+"""How many pictures a completed job has stored beside what was submitted, without a labelled one."""
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +98,14 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     """ResultMetadata as the worker encoded it, so that members of another version pass through."""
     stored_bytes: int = 0
-    """Of both pictures."""
+    """Of all pictures."""
+    labelled_key: str | None = None
+    """Of the picture with the visible label, if that was asked for."""
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures are stored."""
+        return PICTURES + (self.labelled_key is not None)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

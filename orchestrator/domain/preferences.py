@@ -217,6 +217,13 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             description="The number of steps between previews over the WebSocket; 0 = none",
         ),
     ] = 0
+    label: Annotated[
+        bool,
+        Meta(
+            description="Also make a picture with a visible badge AI at its top right, `labelled`; the thumbnail then "
+            "has the badge too"
+        ),
+    ] = False
 
 
 def _given(kind: Any) -> Any:

@@ -100,6 +100,10 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         ]
         | UnsetType
     ) = UNSET
+    kept: (
+        Annotated[Score, Meta(description="The share of the picture that the keep mask left as photographed")]
+        | UnsetType
+    ) = UNSET
     release: Annotated[str, Meta(description="The models that made it")] | UnsetType = UNSET
     width: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     height: Annotated[int, Meta(ge=1)] | UnsetType = UNSET

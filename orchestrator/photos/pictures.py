@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ MAX_SIDE = 2048
 """Pixels. Longer photos are reduced for the model, which works on far fewer pixels and accepts 64 MiB at most."""
 
 THUMBNAIL_SIDE = 320
+
+Finish = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Changes RGB uint8 [H, W, 3] before it is encoded."""
 
 _QUALITY = 92
 _THUMBNAIL_QUALITY = 82
@@ -38,12 +42,18 @@ def decode_mask(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
     return np.where(np.asarray(mask) > 127, 255, 0).astype(np.uint8)
 
 
-def encode(image: NDArray[np.uint8]) -> tuple[bytes, bytes]:
-    """RGB uint8 [H, W, 3] as a JPEG and a thumbnail of it, longest side THUMBNAIL_SIDE."""
+def jpeg(image: NDArray[np.uint8]) -> bytes:
+    """RGB uint8 [H, W, 3] as a JPEG."""
+    return _jpeg(Image.fromarray(image), _QUALITY)
+
+
+def thumbnail(image: NDArray[np.uint8], finish: Finish | None = None) -> bytes:
+    """A small JPEG of RGB uint8 [H, W, 3], longest side THUMBNAIL_SIDE; ``finish`` may draw on it."""
     picture = Image.fromarray(image)
-    full = _jpeg(picture, _QUALITY)
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    return full, _jpeg(picture, _THUMBNAIL_QUALITY)
+    if finish is not None:
+        picture = Image.fromarray(finish(np.asarray(picture)))
+    return _jpeg(picture, _THUMBNAIL_QUALITY)
 
 
 def png(image: NDArray[np.uint8]) -> bytes:

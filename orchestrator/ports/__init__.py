@@ -41,6 +41,7 @@ from orchestrator.ports.jobs import (
 )
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
+from orchestrator.ports.pages import PageLinks
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 from orchestrator.ports.styles import StyleStore
@@ -79,6 +80,7 @@ __all__ = [
     "OnceStore",
     "Outbox",
     "Outgoing",
+    "PageLinks",
     "Place",
     "PortError",
     "QueueFull",

@@ -22,6 +22,7 @@ from orchestrator.domain.job import FEATURES, MAX_OUTAGES, RESULTS, Job, JobErro
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import Style, StyleWords
 from orchestrator.photos import pictures
+from orchestrator.photos.marking import Marker
 from orchestrator.ports import (
     UNAVAILABLE,
     Inference,
@@ -34,6 +35,7 @@ from orchestrator.ports import (
     Storage,
     Unavailable,
 )
+from orchestrator.services.finishing import LABELLED, THUMBNAIL, TRANSFORMED, Marks, finished, share_kept
 from orchestrator.services.record_of_run import RecordOfRun
 from orchestrator.services.translation import ProgressTranslator, metadata, request
 from orchestrator.telemetry import context, metrics, tracing
@@ -74,8 +76,10 @@ class Runner:
         lease_seconds: float,
         retry_delay: float,
         analytics: Analytics = NO_ANALYTICS,
+        marker: Marker | None = None,
     ) -> None:
         self._store, self._storage, self._inference = store, storage, inference
+        self._marker = marker or Marker()
         self._styles = styles
         self._renew_every = lease_seconds / _RENEWALS_PER_LEASE
         self._retry_delay, self._analytics = retry_delay, analytics
@@ -214,19 +218,25 @@ class Runner:
         mask = await self._keep_mask(job, photo)
         translator = ProgressTranslator()
         asked = request(job, words, photo, mask, lease.photo_id)
+        marks = Marks(self._marker, job.id, original, share_kept(mask))
         with tracing.span("restyle"):
-            result = await self._infer(lease, asked, translator, record)
-        full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)
-        folder = f"{RESULTS}{job.id}/{lease.attempt}"
-        transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"
-        for key, picture in ((transformed_key, full), (thumbnail_key, thumbnail)):
+            result = await self._infer(lease, asked, translator, record, marks)
+        files = await asyncio.to_thread(
+            finished, result.image, marks, result.release, label=job.preferences.label
+        )
+        keys = {name: f"{RESULTS}{job.id}/{lease.attempt}/{name}.jpg" for name in files}
+        for name, picture in files.items():
             # No other lease has this attempt number, so another picture under the key is a bug and must raise an error.
-            await self._patiently(partial(self._storage.put, key, picture, "image/jpeg", overwrite=False))
+            await self._patiently(
+                partial(self._storage.put, keys[name], picture, "image/jpeg", overwrite=False)
+            )
+        took = time.monotonic() - started
         return JobResult(
-            transformed_key=transformed_key,
-            thumbnail_key=thumbnail_key,
-            stored_bytes=len(full) + len(thumbnail),
-            metadata=msgspec.to_builtins(metadata(job, result, translator, time.monotonic() - started)),
+            transformed_key=keys[TRANSFORMED],
+            thumbnail_key=keys[THUMBNAIL],
+            labelled_key=keys.get(LABELLED),
+            stored_bytes=sum(map(len, files.values())),
+            metadata=msgspec.to_builtins(metadata(job, result, translator, took, marks.kept)),
         )
 
     async def _keep_mask(self, job: Job, photo: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
@@ -242,8 +252,9 @@ class Runner:
         asked: triton.RestyleRequest,
         translator: ProgressTranslator,
         record: RecordOfRun,
+        marks: Marks,
     ) -> triton.Result:
-        """Run the model and publish its events. Returns its result; raises InferenceError."""
+        """Run the model and publish its events, previews marked. Returns its result; raises InferenceError."""
         number = 0
         try:
             async with (
@@ -252,6 +263,9 @@ class Runner:
             ):
                 async for event in stream:
                     record.saw(event)
+                    if isinstance(event, triton.Preview):
+                        marked = await asyncio.to_thread(marks.mark, event.jpeg)
+                        event = msgspec.structs.replace(event, jpeg=marked)
                     if translated := translator.translate(event):
                         number += 1
                         await self._patiently(partial(self._store.publish, lease, number, translated))

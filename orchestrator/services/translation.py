@@ -153,11 +153,16 @@ def _cost(job: Job, timings: dict[str, float]) -> dict[str, Any]:
 
 
 def metadata(
-    job: Job, result: triton.Result, progress: ProgressTranslator, processing_time: float
+    job: Job,
+    result: triton.Result,
+    progress: ProgressTranslator,
+    processing_time: float,
+    kept: float | None = None,
 ) -> ResultMetadata:
     """What a finished job's user reads of how its picture was made.
 
-    ``processing_time`` are the seconds of this attempt, without the wait in the queue.
+    ``processing_time`` are the seconds of this attempt, without the wait in the queue; ``kept`` is the share of the
+    picture that a mask kept.
     """
     height, width = result.image.shape[:2]
     measures = Quality.__struct_fields__
@@ -179,6 +184,7 @@ def metadata(
         timings=result.timings,
         **_cost(job, result.timings),
         reused=result.reused,
+        kept=UNSET if kept is None else round(kept, 4),
         release=result.release,
         width=width,
         height=height,

@@ -198,7 +198,10 @@ async def test_the_matrix_is_not_empty() -> None:
         "/", "/health", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/docs", "/docs/{name}",
         "/styles", "/styles/{style}/picture",
     }  # fmt: skip
-    assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.SIGNED} == {"/files/{key}"}
+    assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.SIGNED} == {
+        "/files/{key}",
+        "/pages/{job_id}",
+    }
 
 
 @pytest.mark.parametrize(("method", "path", "handler"), ASKING, ids=ids(ASKING))
@@ -262,6 +265,10 @@ async def test_public_and_signed(api: Api, keyring: Keyring, method: str, path: 
         assert {(await ask(api, method, path, headers))[0] for headers in sent} <= {200, 503}
     elif rule_of(handler) is Rule.SIGNED:
         for headers in sent:
+            if path == "/pages/{job_id}":  # for people: its refusals are pages too
+                page = await api.http.get(f"/pages/{UNKNOWN}", headers=headers)
+                assert (page.status_code, "not complete" in page.text) == (403, True)
+                continue
             status, body = await ask(api, method, path, headers)
             assert (status, body["code"]) == (403, "bad_signature")
 

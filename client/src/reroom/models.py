@@ -140,6 +140,12 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     preview_every: Annotated[
         int, Meta(ge=0, le=100, description="Send a preview event every so many steps; 0: never.")
     ] = 0
+    label: Annotated[
+        bool,
+        Meta(
+            description='Also make a picture with a visible badge "AI"; the thumbnail then has the badge too.'
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         for name, value in msgspec.structs.asdict(self).items():
@@ -186,6 +192,10 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     transformed_url: str
     thumbnail_url: str | None = None
     original_url: str | None = None
+    labelled_url: str | None = None
+    """The picture with the badge "AI"; only with the preference label."""
+    page_url: str | None = None
+    """A page for everyone who has the link: it says that AI changed the picture, and shows it beside the photo."""
     metadata: dict[str, Any] = {}
     """style, processing_time (s), quality_score, room_type, room_confidence, seed, palette, prompt_truncated, …"""
 

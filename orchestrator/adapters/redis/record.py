@@ -24,7 +24,6 @@ from orchestrator.domain.job import (
     DEFAULT_TIER,
     FEATURES,
     MESSAGES,
-    PICTURES,
     Job,
     JobError,
     JobResult,
@@ -140,7 +139,7 @@ def _measured(result: JobResult) -> dict[str, Any]:
     """What a completed job has used, for the scripts; a worker of an older version does not say its GPU time."""
     said = result.metadata
     measured = {
-        "ms": round(said.get("gpu_seconds", 0) * 1000), "bytes": result.stored_bytes, "objects": PICTURES
+        "ms": round(said.get("gpu_seconds", 0) * 1000), "bytes": result.stored_bytes, "objects": result.pictures
     }  # fmt: skip
     return measured | ({"tier": tier} if isinstance(tier := said.get("tier"), str) else {})
 
