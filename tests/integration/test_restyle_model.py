@@ -80,9 +80,10 @@ async def test_a_result_says_how_it_was_made(client: TritonClient) -> None:
     assert result.release == "tiny-1"
     assert (result.palette, result.strength) == ([], 1.0)
     assert set(result.timings) == {"analyzing", "generating", "transforming", "finalizing", "finishing"}
-    assert set(result.quality) == {
+    # Openings and planes only where these random networks see any.
+    assert set(result.quality) - {"openings", "planes"} == {
         "edge_agreement", "depth_agreement", "sharpness", "contrast", "exposure", "cleanliness", "changed",
-        "score",
+        "score", "lines", "camera", "structure",
     }  # fmt: skip
     assert all(0 <= value <= 1 for value in result.quality.values())
 
