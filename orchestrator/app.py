@@ -54,9 +54,10 @@ from orchestrator.api.uploads import UploadsController
 from orchestrator.api.usage import UsageController
 from orchestrator.api.websocket import watch
 from orchestrator.photos.gate import PROCESSES, PhotoGate
+from orchestrator.photos.marking import Marker
 from orchestrator.ports import Outbox, Receiver, SignedFiles
 from orchestrator.programs.arguments import no_arguments
-from orchestrator.programs.observing import observed
+from orchestrator.programs.observing import observed, package_version
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.connections import BoundedProtocol, Limits
 from orchestrator.server.exporting import BudgetCollector, DiskCollector, StoreCollector, exporting
@@ -64,6 +65,7 @@ from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.budget import MonthlyBudget
+from orchestrator.services.collages import Collages
 from orchestrator.services.costs import Costs
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.deliveries import Deliveries
@@ -167,9 +169,14 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
             store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing, analytics=analytics
         )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
-        presenter = Presenter(storage, settings.api_base_url, settings.url_ttl, links, settings.shown_seconds)
-        waiting = Waiting(jobs, seconds=settings.wait_seconds, at_once=settings.waits_at_once)
         styles = StyleService(StyleBook(settings.styles_file), adapters.styles, plans)
+        # Only workers have the certificate that signs pictures.
+        marker = Marker(version=package_version(), provider=settings.provider)
+        collages = Collages(store, storage, styles.title, marker)
+        presenter = Presenter(
+            storage, collages, settings.api_base_url, settings.url_ttl, links, settings.shown_seconds
+        )
+        waiting = Waiting(jobs, seconds=settings.wait_seconds, at_once=settings.waits_at_once)
         submissions = Submissions(
             jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference), styles
         )

@@ -10,6 +10,7 @@ import msgspec
 from litestar.openapi.spec import Operation, Parameter, RequestBody
 
 from orchestrator.api.preferences import PALETTE_TEXT
+from orchestrator.domain.job import MAX_STYLES, MAX_VARIATIONS
 from orchestrator.domain.preferences import PREFERENCES, Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
 
@@ -72,9 +73,24 @@ _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
         "examples": list(STYLES),
         "description": "A name from GET /styles, which may change while the service runs. Case does not matter",
     },
+    "styles": {
+        "type": "array",
+        "items": {"type": "string", "format": "style"},
+        "minItems": 1,
+        "maxItems": MAX_STYLES,
+        "description": "Several, in place of style: the job is the parent of a child for each picture",
+    },
+    "variations": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_VARIATIONS,
+        "default": 1,
+        "description": "Pictures of each style. The seed that was asked for is the first one's, the next number the "
+        "second one's, and so on. More than 1: the job is the parent of a child for each picture",
+    },
     "preferences": _ref("Preferences"),
 }
-_JSON_PART = {"preferences": {"contentType": "application/json"}}
+_JSON_PART = {name: {"contentType": "application/json"} for name in ("preferences", "styles")}
 
 _COMPONENTS: dict[str, JsonSchema] = {
     "Preferences": _preferences(),

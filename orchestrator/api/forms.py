@@ -21,6 +21,7 @@ from orchestrator.api.budget import CountBytes
 from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import decode_preferences
 from orchestrator.api.reading import pieces
+from orchestrator.api.several import STYLES_FIELD, VARIATIONS_FIELD, known_style, styles_text, variations_text
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.styles import DEFAULT_STYLE
 from orchestrator.services.styles import StyleService
@@ -30,7 +31,7 @@ FORM_OVERHEAD = 128 * 1024
 """Bytes that a form may have beside the file's own."""
 _PART_HEADER_BYTES = 16 * 1024
 """Bytes of a header line of a part. It contains the file's name, which is not used and may be in any charset."""
-_TEXT_LIMITS = {"key": 400, "style": 100, "preferences": 64 * 1024}
+_TEXT_LIMITS = {"key": 400, "style": 100, STYLES_FIELD: 1000, VARIATIONS_FIELD: 20, "preferences": 64 * 1024}
 
 
 async def read_submit_form(
@@ -39,8 +40,13 @@ async def read_submit_form(
     """The checked submission of a form, whose bytes are counted with ``count_bytes``. Raises Problem, UnknownStyle."""
 
     def check_part(name: str, part: bytearray) -> None:
-        if name == "style":
-            known_style(_text(part), styles)
+        match name:
+            case "style":
+                known_style(_text(part), styles)
+            case "styles":
+                styles_text(part, styles)
+            case "variations":
+                variations_text(part)
 
     parts = await _read_parts(
         request,
@@ -50,7 +56,15 @@ async def read_submit_form(
     )
     preferences = decode_preferences(bytes(parts.get("preferences", b"")))
     style = known_style(_text(parts["style"]), styles) if "style" in parts else DEFAULT_STYLE
-    return Submission(_photo(parts), style, preferences, parts.get("keep_mask"))
+    several = styles_text(parts.get(STYLES_FIELD, b"null"), styles) or (style,)
+    return Submission(
+        _photo(parts),
+        several[0],
+        preferences,
+        parts.get("keep_mask"),
+        styles=several if len(several) > 1 else (),
+        variations=variations_text(parts[VARIATIONS_FIELD]) if VARIATIONS_FIELD in parts else 1,
+    )
 
 
 async def read_photo_form(
@@ -77,13 +91,6 @@ def _photo(parts: Mapping[str, bytearray]) -> bytearray | str:
 
 def _text(part: bytearray) -> str:
     return part.decode("utf-8-sig", "replace")
-
-
-def known_style(text: str, styles: StyleService) -> str:
-    """The style's name; case and surrounding spaces are ignored. Raises UnknownStyle for one that no caller has."""
-    style = text.strip().lower()
-    styles.check_name(style)
-    return style
 
 
 def unknown_field(name: str, known: Iterable[str]) -> Problem:

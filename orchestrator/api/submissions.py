@@ -9,10 +9,11 @@ from litestar import Request
 
 from orchestrator.api.budget import CountBytes
 from orchestrator.api.errors import Problem
-from orchestrator.api.forms import known_style, unknown_field
+from orchestrator.api.forms import unknown_field
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.preferences import to_preferences
 from orchestrator.api.reading import read_body
+from orchestrator.api.several import STYLES_FIELD, VARIATIONS_FIELD, known_style, known_styles, variations
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE
@@ -21,7 +22,7 @@ from orchestrator.services.submissions import Submission
 
 MAX_JSON_BYTES = 1024 * 1024
 """Bytes of the body. A mask may use nearly all of them: with two colours it is a small PNG at any size."""
-_MEMBERS = ("key", "style", "preferences", "keep_mask")
+_MEMBERS = ("key", "style", STYLES_FIELD, VARIATIONS_FIELD, "preferences", "keep_mask")
 
 
 async def read_upload_submission(
@@ -59,7 +60,15 @@ def from_members(members: Any, styles: StyleService) -> Submission:
     if not isinstance(style, str):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
     preferences = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
-    return Submission(key.strip(), known_style(style, styles), preferences, _mask(members.get("keep_mask")))
+    several = known_styles(members.get(STYLES_FIELD), styles) or (known_style(style, styles),)
+    return Submission(
+        key.strip(),
+        several[0],
+        preferences,
+        _mask(members.get("keep_mask")),
+        styles=several if len(several) > 1 else (),
+        variations=variations(members.get(VARIATIONS_FIELD)),
+    )
 
 
 def _mask(text: Any) -> bytes | None:

@@ -23,6 +23,7 @@ from orchestrator.api.submissions import MAX_JSON_BYTES, read_upload_submission
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import Caller
 from orchestrator.ports import Begun
+from orchestrator.services.collages import NoCollage
 from orchestrator.services.jobs import JobService
 from orchestrator.services.once import Once
 from orchestrator.services.styles import StyleService
@@ -175,13 +176,13 @@ class TransformController(Controller):
         presenter: NamedDependency[Presenter],
         which: FromQuery[Which] = "transformed",
     ) -> Response[None]:
-        job = await jobs.find(job_id, caller)
-        url = await presenter.picture(job, which)
-        if url is None and job.result is not None:
+        try:
+            url = await presenter.picture(await jobs.find(job_id, caller), which)
+        except NoCollage as error:
+            raise Problem(ProblemCode.JOB_NOT_COMPLETED, str(error)) from None
+        if url is None:
             detail = "the job has no labelled picture: submit it with the preference label"
             raise Problem(ProblemCode.OBJECT_NOT_FOUND, detail, field="which")
-        if url is None:
-            raise Problem(ProblemCode.JOB_NOT_COMPLETED, "the job has no picture, unless it is completed")
         return Response(None, status_code=307, headers={"Location": url})
 
     @delete(

@@ -25,14 +25,14 @@ class BrokenPicture(Exception):
     """The bytes are not a JPEG that can be decoded."""
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """A JPEG as RGB uint8 [H, W, 3], shrunk where a side is longer than MAX_SIDE. Raises BrokenPicture."""
+def decode(data: bytes, longest: int = MAX_SIDE) -> NDArray[np.uint8]:
+    """A JPEG as RGB uint8 [H, W, 3], shrunk where a side is longer than ``longest``. Raises BrokenPicture."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
             picture = opened.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise BrokenPicture(str(error)) from error
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX, reducing_gap=None)
+    picture.thumbnail((longest, longest), Image.Resampling.BOX, reducing_gap=None)
     return np.asarray(picture)
 
 

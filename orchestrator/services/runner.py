@@ -36,6 +36,7 @@ from orchestrator.ports import (
     Unavailable,
 )
 from orchestrator.services.finishing import LABELLED, THUMBNAIL, TRANSFORMED, Marks, finished, share_kept
+from orchestrator.services.photos_at_hand import Photo, PhotosAtHand
 from orchestrator.services.record_of_run import RecordOfRun
 from orchestrator.services.translation import ProgressTranslator, metadata, request
 from orchestrator.telemetry import context, metrics, tracing
@@ -83,6 +84,7 @@ class Runner:
         self._styles = styles
         self._renew_every = lease_seconds / _RENEWALS_PER_LEASE
         self._retry_delay, self._analytics = retry_delay, analytics
+        self._photos = PhotosAtHand()
         self.kind = kind_of_worker(styles)
 
     async def run(self, lease: Lease, halt: asyncio.Event) -> None:
@@ -213,8 +215,7 @@ class Runner:
     async def _restyle(self, lease: Lease, words: StyleWords, record: RecordOfRun) -> JobResult:
         started = time.monotonic()
         job = lease.job
-        original = await self._patiently(lambda: self._storage.get(job.original_key))
-        photo = await asyncio.to_thread(pictures.decode, original)
+        original, photo = await self._photo(job)
         mask = await self._keep_mask(job, photo)
         translator = ProgressTranslator()
         asked = request(job, words, photo, mask, lease.photo_id)
@@ -238,6 +239,13 @@ class Runner:
             stored_bytes=sum(map(len, files.values())),
             metadata=msgspec.to_builtins(metadata(job, result, translator, took, marks.kept)),
         )
+
+    async def _photo(self, job: Job) -> Photo:
+        async def read() -> Photo:
+            original = await self._patiently(lambda: self._storage.get(job.original_key))
+            return original, await asyncio.to_thread(pictures.decode, original)
+
+        return await read() if job.parent is None else await self._photos.get(job.original_key, read)
 
     async def _keep_mask(self, job: Job, photo: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         key = job.mask_key

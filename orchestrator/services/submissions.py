@@ -6,21 +6,23 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from orchestrator.domain.codes import ProblemCode
+from orchestrator.domain.job import variation_seed
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import StyleWords
 from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
-from orchestrator.ports import ANEW, Begun, ObjectTooLarge, PortError
+from orchestrator.ports import ANEW, Begun, ObjectTooLarge, PortError, Reservation
 from orchestrator.services.costs import Costs
 from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService, JobView
 from orchestrator.services.once import fingerprint_of
 from orchestrator.services.styles import StyleService
+from orchestrator.services.trees import Picture
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +41,26 @@ class Submission(msgspec.Struct, frozen=True):
     """A picture of the photo's shape; its light pixels stay as photographed."""
     cancel_after: float | None = None
     """Seconds after which the job is cancelled, unless it has ended."""
+    styles: tuple[str, ...] = ()
+    """All of the styles, ``style`` first, when there are several."""
+    variations: int = 1
+    """Pictures of each style."""
+
+    def pictures(self, words: Mapping[str, StyleWords]) -> list[Picture]:
+        """By their places: all variations of the first style, then those of the next. ``words`` are the styles'."""
+        return [
+            Picture(style, variation, _varied(self.preferences, variation), words.get(style))
+            for style in self.styles or (self.style,)
+            for variation in range(1, self.variations + 1)
+        ]
 
     def fingerprint(self) -> str:
         """See :func:`orchestrator.services.once.fingerprint_of`. It reads the whole photo."""
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        # As an API of a version before these would say it.
+        for name, single in (("styles", ()), ("variations", 1)):
+            if fields[name] == single:
+                del fields[name]
         large = {name: _digest(each) for name, each in fields.items() if isinstance(each, bytes | bytearray)}
         return fingerprint_of("submit", fields | large)
 
@@ -90,22 +108,32 @@ class Submissions:
             if made is not None:
                 return made
         # What a job costs depends on the quality that the plan gives it.
-        preferences = self._jobs.planned(submission.style, submission.preferences, caller)
-        words = await self._styles.words(caller, submission.style)
-        queue = partial(
-            self._jobs.submit,
-            style=submission.style,
-            words=words,
-            preferences=preferences,
-            caller=caller,
-            job_id=job_id,
-            cancel_after=submission.cancel_after,
-        )
-        if not isinstance(submission.photo, str):
-            photo = await self._gate.accept(submission.photo, client=client)
+        preferences, words = submission.preferences, {}
+        for style in submission.styles or (submission.style,):
+            preferences = self._jobs.planned(style, submission.preferences, caller)
+            words[style] = await self._styles.words(caller, style)
+        submission = msgspec.structs.replace(submission, preferences=preferences)
+        pictures = submission.pictures(words)
+
+        async def queue(photo: Photo, reservation: Reservation | None = None) -> JobView:
+            # A refused mask leaves an upload where it is: the client may submit it again with another one.
             mask = await self._mask(submission.keep_mask, photo, client)
-            cost = await self._costs.cost(preferences, photo.height, photo.width)
-            return await queue(photo.jpeg, keep_mask=mask, cost=cost)
+            return await self._jobs.submit(
+                photo.jpeg,
+                submission.style,
+                preferences,
+                caller,
+                reservation,
+                mask,
+                estimate=await self._costs.estimate(preferences, photo.height, photo.width, len(pictures)),
+                job_id=job_id,
+                cancel_after=submission.cancel_after,
+                words=words[submission.style],
+                pictures=pictures if len(pictures) > 1 else (),
+            )
+
+        if not isinstance(submission.photo, str):
+            return await queue(await self._gate.accept(submission.photo, client=client))
         key = submission.photo
         async with self._uploads.reserved(key, caller.owner, job_id) as reservation:
             try:
@@ -114,10 +142,7 @@ class Submissions:
             except (PhotoRejected, ObjectTooLarge):
                 await self._discard(key)
                 raise
-            # A refused mask leaves the photo where it is: the client may submit it again with another one.
-            mask = await self._mask(submission.keep_mask, photo, client)
-            cost = await self._costs.cost(preferences, photo.height, photo.width)
-            view = await queue(photo.jpeg, reservation=reservation, keep_mask=mask, cost=cost)
+            view = await queue(photo, reservation)
         await self._discard_soon(key, view.job.id, caller)
         return view
 
@@ -158,6 +183,11 @@ class Submissions:
             await self._uploads.discard(key)
         except PortError as error:
             log.warning("%s was not deleted; retention deletes it later: %s", key, error)
+
+
+def _varied(preferences: Preferences, variation: int) -> Preferences:
+    seed = variation_seed(preferences.seed, variation)
+    return msgspec.structs.replace(preferences, seed=seed)
 
 
 def _digest(data: bytes | bytearray) -> str:

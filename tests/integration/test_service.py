@@ -14,7 +14,7 @@ from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from orchestrator.photos.decoder.picture import normalise
-from reroom import Client, JobResult, JobStatus, NotFound, events
+from reroom import Client, Conflict, JobNotFinished, JobResult, JobStatus, NotFound, events
 from reroom.events import Event, seq_key
 from tests.support.generated_client import GeneratedClient
 from tests.support.releases import read_document
@@ -194,6 +194,60 @@ def test_one_call_restyles_and_warns(client: Client, tmp_path: Path) -> None:
     assert warned == ["prompt_truncated", "negative_prompt_unused"]
     assert isinstance(seen[-1], events.Completed)
     assert [warning.code for warning in result_of(seen[-1].data).warnings] == warned
+
+
+def test_several_pictures_of_one_photo(client: Client, stack: RunningStack, tmp_path: Path) -> None:
+    seen: list[Event] = []
+    styles, wishes = ("industrial", "boho"), {"steps": STEPS, "seed": 2**63 - 1}
+    done = client.restyle(
+        photo(), styles=styles, variations=2, preferences=wishes, out=f"{tmp_path}/out/", on_event=seen.append
+    )
+    assert (done.status, done.progress, done.result, done.style) == (
+        "completed",
+        1.0,
+        None,
+        "industrial, boho",
+    )
+    made = [(child.style, child.variation, child.seed) for child in done.children]
+    assert made == [(style, number, seed) for style in styles for number, seed in ((1, 2**63 - 1), (2, 0))]
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        f"{style}-{number}.jpg" for style in styles for number in (1, 2)
+    }
+    assert len({file.read_bytes() for file in (tmp_path / "out").iterdir()}) == 4
+    for child in done.children[1:]:
+        assert child.result is not None
+        assert {"depth", "edges"} <= {*child.result.metadata["reused"]}
+    ends = [
+        event.event for event in seen
+        if isinstance(event, events.ChildChanged) and isinstance(event.event, events.Completed)
+    ]  # fmt: skip
+    assert ends[0].job_id == done.children[0].job_id, "the first goes ahead"
+    assert {end.job_id for end in ends} == {child.job_id for child in done.children}
+    assert all(end.data.result is not None and end.data.parent == done.job_id for end in ends)
+    progress = [event.progress for event in seen if isinstance(event, events.ChildChanged)]
+    assert progress == sorted(progress)
+    assert isinstance(seen[-1], events.Completed)
+
+    sheet = opened(client.picture(done, "contact_sheet"))
+    assert sheet.width > sheet.height, "five pictures in three columns"
+    pair = opened(client.picture(done.children[0].job_id, "before_after"))
+    assert pair.width > 2 * 640
+    for job, which in ((done, "before_after"), (done, "original"), (ends[0].data, "contact_sheet")):
+        with pytest.raises(Conflict):
+            client.picture(job, which)
+    with pytest.raises(JobNotFinished):
+        client.picture(done)
+    keys = [key for key in stack.stored() if done.job_id in key]
+    assert [key.split("/")[2].split("-")[0] for key in keys] == ["contact_sheet", "original.jpg"]
+    client.erase(done.children[3].job_id)
+    assert len(client.status(done).children) == 3
+    assert len([key for key in stack.stored() if done.job_id in key]) == 1, "the sheet showed it"
+    client.erase(done)
+    ids = {done.job_id, *(child.job_id for child in done.children)}
+    assert not [key for key in stack.stored() if key.split("/")[1] in ids]
+    for child in done.children:
+        with pytest.raises(NotFound):
+            client.status(child.job_id)
 
 
 def test_an_erased_job_leaves_neither_record_nor_picture(

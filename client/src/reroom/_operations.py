@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,13 +14,14 @@ import msgspec
 
 from reroom import events
 from reroom._effects import ConnectFailed, Failure, Operation, Read, Save, Send
-from reroom._files import Output, Photo, content_type, wanted_format
+from reroom._files import Output, Photo, content_type, is_folder, wanted_format
 from reroom._http import RetryPolicy, decode, if_repeatable, if_transient, request, unless_too_slow
 from reroom._transport import is_url
 from reroom._watch import Outcome, Way, watch
-from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound
+from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound, ProtocolError
 from reroom.models import (
     CANCELLED,
+    COMPLETED,
     FAILED,
     Analysis,
     Health,
@@ -33,6 +34,8 @@ from reroom.models import (
     Uploaded,
     job_id,
 )
+
+TRANSFORMED = "transformed"
 
 
 class _Status(msgspec.Struct):
@@ -69,9 +72,14 @@ def submit(
     keep_mask: Photo | None,
     cancel_after: float | None,
     wait_seconds: float | None,
+    styles: Sequence[str],
+    variations: int,
     policy: RetryPolicy,
 ) -> Operation[Submitted]:
-    form = {"style": style}
+    # Services before several pictures know neither of the two.
+    form = {"styles": msgspec.json.encode(styles).decode()} if styles else {"style": style}
+    if variations != 1:
+        form["variations"] = str(variations)
     if preferences is not None:
         form["preferences"] = msgspec.json.encode(preferences).decode()
     files: dict[str, bytes] = {}
@@ -209,7 +217,8 @@ def conclude(job: str, outcome: Outcome) -> JobStatus:
         case events.Cancelled():
             raise JobCancelled(job)
         case JobStatus():
-            _result_url(outcome)
+            if not (outcome.children and outcome.status == COMPLETED):
+                _result_url(outcome)
             return outcome
 
 
@@ -220,28 +229,51 @@ def restyle(
     keep_mask: Photo | None,
     out: Output | None,
     timeout: float | None,
+    styles: Sequence[str],
+    variations: int,
     policy: RetryPolicy,
 ) -> Operation[JobStatus]:
     if out is not None:
         wanted_format(out)  # an unknown extension is refused before the work, not after it
-    job = yield from submit(photo, style, preferences, keep_mask, None, None, policy)
+        if (len(styles) > 1 or variations > 1) and not is_folder(out):
+            raise ValueError(f"{out}: several pictures need a folder; end its name with /")
+    job = yield from submit(photo, style, preferences, keep_mask, None, None, styles, variations, policy)
     done = yield from wait(job, "0", timeout, policy)
-    if out is not None:
-        yield Save((yield from picture(_result_url(done), policy)), out, done.job_id)
+    if out is not None and done.children:
+        for child in done.children:
+            if child.result is not None:
+                found = yield from picture(child.result.transformed_url, TRANSFORMED, policy)
+                yield Save(found, out, f"{child.style}-{child.variation}")
+    elif out is not None:
+        yield Save((yield from picture(_result_url(done), TRANSFORMED, policy)), out, done.job_id)
     return done
 
 
-def picture(source: JobRef, policy: RetryPolicy) -> Operation[bytes]:
-    url = _as_url(source) or _result_url((yield from status(source, policy)))
+def picture(source: JobRef, which: str, policy: RetryPolicy) -> Operation[bytes]:
+    url = _as_url(source)
+    if url is None and which != TRANSFORMED:
+        url = yield from _link(source, which, policy)
+    elif url is None:
+        url = _result_url((yield from status(source, policy)))
     reply = yield from request(Send("GET", url), policy, if_transient)
     return reply.body
 
 
-def download(source: JobRef, output: Output, policy: RetryPolicy) -> Operation[Path]:
+def _link(source: JobRef, which: str, policy: RetryPolicy) -> Operation[str]:
+    """Where a picture is that the service makes when it is asked for."""
+    path = f"transform/{_segment(source)}/picture?which={quote(which, safe='')}"
+    reply = yield from request(Send("GET", path), policy, if_transient, redirect=True)
+    if "location" not in reply.headers:
+        raise ProtocolError(f"the service answered {reply.status} in place of a link to the picture")
+    return reply.headers["location"]
+
+
+def download(source: JobRef, output: Output, which: str, policy: RetryPolicy) -> Operation[Path]:
     wanted_format(output)
-    found = yield from picture(source, policy)
+    found = yield from picture(source, which, policy)
     url = _as_url(source)
-    stem = job_id(source) if url is None else PurePosixPath(urlsplit(url).path).stem
+    name = job_id(source) if which == TRANSFORMED else f"{job_id(source)}-{which}"
+    stem = name if url is None else PurePosixPath(urlsplit(url).path).stem
     path: Path = yield Save(found, output, stem)
     return path
 

@@ -160,6 +160,17 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of several that will be made of one photo: a job of its own, a child."""
+
+    job_id: str
+    style: str
+    variation: int = 1
+    """Which one of its style, from 1."""
+    seed: int | None = None
+    """As it was asked for; None: the models choose one."""
+
+
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """The service's receipt for a job."""
 
@@ -168,6 +179,8 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until the result, estimated by the service."""
     websocket_url: str = ""
     status_url: str = ""
+    children: list[Planned] = []
+    """Of a submission of several pictures, whose job is their parent."""
     job: JobStatus | None = None
     """The job, if it was waited for (``wait``) and has ended meanwhile: completed, failed or cancelled."""
 
@@ -208,6 +221,24 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
             return []
 
 
+class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several pictures of a photo at one moment: a job of its own."""
+
+    job_id: str
+    style: str
+    variation: int = 1
+    """Which one of its style, from 1."""
+    seed: int | None = None
+    """That it was made with, or was asked for; None: the models have yet to choose one."""
+    status: str
+    progress: float = 0.0
+    """0 … 1."""
+    error: JobError | None = None
+    result_url: str | None = None
+    result: JobResult | None = None
+    """Only of a completed one."""
+
+
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A job's state at one moment. Times of day are UTC, durations are seconds."""
 
@@ -231,7 +262,11 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is kept until it is unmarked or erased."""
     result_url: str | None = None
     result: JobResult | None = None
-    """Only of a completed job."""
+    """Only of a completed job; of a parent its children have the results."""
+    parent: str | None = None
+    """Of a child: its parent's id."""
+    children: list[ChildStatus] = []
+    """Of the parent of several pictures: those, by their places."""
 
     @property
     def finished(self) -> bool:

@@ -57,6 +57,8 @@ class Keys(NamedTuple):
     """Stream: {id, to, event} that is to be sent to the operator's systems."""
     expiring: str
     """Sorted set: id and owner of each job whose record expires, by when (ms) it does."""
+    trees: str
+    """Sorted set: ids of parents that have not ended, by when (ms) they were last compared with their children."""
     ready: str
     """+ owner: sorted set, ids of its waiting jobs that were never begun, in their order."""
     job: str

@@ -3,6 +3,9 @@
 -- end jobs get 'pricing'.
 local args = cjson.decode(ARGV[1])
 
+-- What tree.lua defines.
+local TREE = {}
+
 -- All times come from the Redis server, because the clocks of workers may differ. Only tests pass a clock.
 local clock = args.clock or redis.call('TIME')
 local NOW = clock[1] .. '.' .. string.format('%06d', clock[2])
@@ -73,6 +76,7 @@ local function apply(id, change, ...)
   if select('#', ...) > 0 then
     redis.call('HSET', JOB .. id, ...)
   end
+  TREE.tell(id, seq, change.event)
 end
 
 local function forget_entry(id, entry)
