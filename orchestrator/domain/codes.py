@@ -179,6 +179,8 @@ class FailureCode(StrEnum):
     ORIGINAL_MISSING = ("original_missing", "", "the stored photo is gone", "submit it again")
     INVALID_REQUEST = ("invalid_request", "", "the model refused a value, such as a solver that the release lacks",
         "change what `detail` names")
+    STRUCTURE_LOST = ("structure_lost", "", "no picture kept as much of the room as `min_quality` or one of its kinds "
+        "asks for; the job is not charged", "submit again with a higher `structure` or another `seed`, or ask for less")
     NOT_UNDERSTOOD = ("not_understood", "", "no worker understands the request, because all are older than the API",
         "submit again once all workers are upgraded")
     MODEL_ERROR = ("model_error", "The model failed on this photo.", "the model failed on this photo",

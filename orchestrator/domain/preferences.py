@@ -199,6 +199,63 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "better one is delivered",
         ),
     ] = 1
+    min_quality: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="The least structure (the lowest of openings, lines, camera and planes) that the picture "
+                "must keep of the photo. While pictures fall below it, others are made, 3 in all, with other seeds and "
+                "stronger structure; then the job fails with structure_lost and is not charged",
+            ),
+        ]
+        | None
+    ) = None
+    min_openings: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="As min_quality, for windows and doors alone; no effect where the models see none",
+            ),
+        ]
+        | None
+    ) = None
+    min_lines: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="As min_quality, for straight lines alone",
+            ),
+        ]
+        | None
+    ) = None
+    min_camera: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="As min_quality, for where the camera looks",
+            ),
+        ]
+        | None
+    ) = None
+    min_planes: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="As min_quality, for floor, ceiling and walls alone",
+            ),
+        ]
+        | None
+    ) = None
     detail: (
         Annotated[
             float,

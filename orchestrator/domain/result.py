@@ -50,7 +50,11 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Measures of the picture beside its photo, 0 to 1 each and 1 best: edges and depth that it keeps, how sharp it is
     at the photo's edges, contrast (a veil takes it), exposure (nothing burnt out or black that the photo shows),
     cleanliness (no blotches, no noise), and how much was changed (0: nothing was restyled). The score is their weighted
-    geometric mean, so that one bad fault is enough for a bad picture."""
+    geometric mean, so that one bad fault is enough for a bad picture.
+
+    Then what is left of the room, by kind: openings (windows and doors are where they were; absent where the models see
+    none), lines (straight edges are found again, and straight), camera (it looks where it looked), planes (floor,
+    ceiling and walls lie where they lay; absent where furniture hides them). The structure is the lowest of them."""
 
     edge_agreement: Score | UnsetType = UNSET
     depth_agreement: Score | UnsetType = UNSET
@@ -60,6 +64,11 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cleanliness: Score | UnsetType = UNSET
     changed: Score | UnsetType = UNSET
     score: Score | UnsetType = UNSET
+    openings: Score | UnsetType = UNSET
+    lines: Score | UnsetType = UNSET
+    camera: Score | UnsetType = UNSET
+    planes: Score | UnsetType = UNSET
+    structure: Score | UnsetType = UNSET
 
 
 class ResultWarning(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,6 +38,11 @@ input [
   { name: "attempts" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
   { name: "detail" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
   { name: "size" data_type: TYPE_STRING dims: [ 1 ] optional: true },
+  { name: "min_quality" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_openings" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_lines" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_camera" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_planes" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
   { name: "latents" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] optional: true }
 ]
 output [
@@ -58,7 +63,8 @@ import triton_python_backend_utils as pb_utils
 MARKS = pathlib.Path(MARKS_FOLDER)
 OPTIONAL = ("negative_prompt", "seed", "steps", "solver", "guidance_scale", "strength", "control_scale", "keep_mask",
             "preview_every", "attempts", "detail", "latents", "palette", "max_strength", "palette_strength",
-            "reference", "reference_strength", "keep", "keep_boxes", "change", "change_boxes", "size")
+            "reference", "reference_strength", "keep", "keep_boxes", "change", "change_boxes", "size",
+            "min_quality", "min_openings", "min_lines", "min_camera", "min_planes")
 LISTS = ("palette", "keep", "change")
 
 

@@ -30,7 +30,9 @@ EVERYTHING: dict[str, Any] = {
     "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a grand piano",
     "quality": "draft", "negative_prompt": "cats", "seed": 2**63 - 1, "steps": 100, "strength": 1, "guidance_scale": 0,
     "structure": 1, "solver": "ddim", "palette_strength": 1, "reference_strength": 0, "room_type": "nursery",
-    "attempts": 2, "detail": 0.5, "preview_every": 5, "lossless": "png", "size": "models", "label": True,
+    "attempts": 2, "detail": 0.5, "preview_every": 5, "lossless": "png", "size": "models",
+    "min_quality": 0.7, "min_openings": 0.6, "min_lines": 0.5, "min_camera": 0.4, "min_planes": 0.3,
+    "label": True,
 }  # fmt: skip
 
 

@@ -139,6 +139,30 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "better picture.",
         ),
     ] = 1
+    min_quality: Annotated[
+        _Fraction | None,
+        Meta(
+            description="The least structure (the lowest of openings, lines, camera and planes) that the picture must "
+            "keep of the photo. While pictures fall below it, others are made, 3 in all, with other seeds and "
+            "stronger structure; then the job fails with structure_lost and is not charged."
+        ),
+    ] = None
+    min_openings: Annotated[
+        _Fraction | None,
+        Meta(description="As min_quality, for windows and doors alone; no effect where the models see none."),
+    ] = None
+    min_lines: Annotated[
+        _Fraction | None,
+        Meta(description="As min_quality, for straight lines alone."),
+    ] = None
+    min_camera: Annotated[
+        _Fraction | None,
+        Meta(description="As min_quality, for where the camera looks."),
+    ] = None
+    min_planes: Annotated[
+        _Fraction | None,
+        Meta(description="As min_quality, for floor, ceiling and walls alone."),
+    ] = None
     detail: Annotated[
         _Fraction | None,
         Meta(

@@ -114,6 +114,7 @@ def test_every_preference_is_an_option(service: Service, photos: list[Path], tmp
         "room_type": "nursery", "lossless": "png", "size": "photo",
         "negative_prompt": "plants", "seed": 2**63 - 1, "steps": 100, "strength": 0.01, "guidance_scale": 7.5,
         "structure": 0.5, "solver": "euler", "attempts": 2, "detail": 0.0, "preview_every": 1,
+        "min_quality": 0.5, "min_openings": 0.25, "min_lines": 0.0, "min_camera": 1.0, "min_planes": 0.75,
     }  # fmt: skip
     names = {field.name for field in msgspec.structs.fields(reroom.Preferences)}
     assert {option.name for option in main.commands["restyle"].params} >= names

@@ -68,6 +68,14 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A preview every so many steps; 0 = none."""
     attempts: int = 1
     """2 = once more, with stronger control, when the quality score is low."""
+    min_quality: float | None = None
+    """0 … 1, the least ``structure`` of the result's quality. While pictures fall below it, others are made, 3 in all,
+    with other seeds and stronger control; then the request fails with ``structure_lost``. The same goes for each
+    kind."""
+    min_openings: float | None = None
+    min_lines: float | None = None
+    min_camera: float | None = None
+    min_planes: float | None = None
     detail: float | None = None
     """0 … 1; above 0 the result has the photo's own size, and its edges and textures wherever the room is the same."""
     size: str | None = None
@@ -124,7 +132,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     image: NDArray[np.uint8]
     seed: int
     quality: dict[str, float]
-    """0..1: edge_agreement, depth_agreement, sharpness, contrast, exposure, cleanliness, changed, and one score."""
+    """0..1: edge_agreement, depth_agreement, sharpness, contrast, exposure, cleanliness, changed, and one score; beside
+    them openings, lines, camera and planes, as far as they could be measured, and structure, the lowest of these."""
     attempts: int
     prompt_truncated: bool
     """Whether a prompt was too long for the text encoder; the warnings say what was left out."""

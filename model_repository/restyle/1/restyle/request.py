@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from restyle.demands import DEMANDS
 from restyle.palette import Palette, choose_palette, measured, palette_of, with_palette
 from restyle.pictures.images import Floats, fit_photo
 from restyle.release import QUALITIES, Defaults, Release
@@ -82,11 +83,23 @@ class Request:
     """What the release has for it: how the steps are taken."""
     photo_id: str
     """Requests with the same photo and id share what the models find in it; "" = nothing of it is kept."""
+    demands: dict[str, float]
+    """{measure: the least that the picture must have}; see :mod:`restyle.demands`."""
+    words: tuple[str, ...]
+    """The prompt without the palette."""
+    palettes: tuple[Palette, ...]
+    """From which the seed has chosen; () = the palette was asked for, or is that of the reference."""
 
     @property
     def guided(self) -> bool:
         """Whether the negative prompt has an effect: at a guidance scale of at most 1 it has none."""
         return self.guidance_scale > 1.0
+
+    def with_seed(self, seed: int) -> "Request":
+        """The same request with another seed, and with its palette where the seed chooses one."""
+        palette = choose_palette(seed, self.words, self.palettes) if self.palettes else self.palette
+        prompt = with_palette(self.words, palette)
+        return replace(self, seed=seed, palette=palette, colours=measured(palette), prompt=prompt)
 
 
 def is_probe(values: Values) -> bool:
@@ -150,6 +163,9 @@ def parse_request(values: Values, release: Release) -> Request:
         quality=quality,
         tier=release.in_style(defaults, values["style"][0] if "style" in values else ""),
         photo_id=_photo_id(values),
+        demands=_demands(values),
+        words=prompt,
+        palettes=() if "palette" in values or reference is not None else release.palettes,
     )
     _check_mask(request)
     distilled = {defaults.solver} & DISTILLED
@@ -210,6 +226,18 @@ def _areas(values: Values, name: str) -> tuple[Area, ...]:
 def _box(box: NDArray[np.float32]) -> Box:
     left, top, right, bottom = map(float, box)
     return left, top, right, bottom
+
+
+def _demands(values: Values) -> dict[str, float]:
+    """Raises InvalidRequest."""
+    found = {}
+    for name, measure in DEMANDS.items():
+        least = _number(values, name, float, 0.0)
+        if not 0.0 <= least <= 1.0:
+            raise InvalidRequest(f"{name} must be 0 to 1, not {least:g}")
+        if least > 0.0:
+            found[measure] = least
+    return found
 
 
 def _photo_id(values: Values) -> str:
