@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
@@ -17,6 +16,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from orchestrator.domain.plans import Plans, PlansError, load_plans
 from orchestrator.domain.styles import STYLES, Style, StylesError, load_styles
 from orchestrator.domain.usage import Budget, Pricing
+from orchestrator.domain.webhooks import secret_bytes
+from orchestrator.egress.addresses import Network
 
 T = TypeVar("T", bound=BaseSettings)
 
@@ -201,6 +202,15 @@ class Settings(StoreSettings):
     """Where the usage of every job is posted at its end, for a billing system, as signed JSON (Standard Webhooks)."""
     events_secret: SecretStr | None = Field(None, validation_alias="REROOM_EVENTS_SECRET")
     """Signs both: ``whsec_`` and 24 to 64 random bytes in base64."""
+    egress_ports: Annotated[tuple[int, ...], NoDecode] = Field(
+        (80, 443, 8080, 8443), validation_alias="REROOM_EGRESS_PORTS"
+    )
+    """The ports of URLs that users name (webhooks, ``image_url``), separated by commas; ``*`` allows all."""
+    egress_allow_cidrs: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="REROOM_EGRESS_ALLOW_CIDRS"
+    )
+    """Networks beside the internet that such URLs may lead to, such as ``10.1.2.0/24``, separated by commas.
+    Whoever has a key can then call what is there."""
 
     provider: str = Field("", max_length=200, validation_alias="REROOM_PROVIDER")
     """Who runs the service, as pictures and their pages name it: a company, for instance."""
@@ -237,7 +247,14 @@ class Settings(StoreSettings):
     """Where events for product analytics go: the path of a file that gets JSON lines, or an http(s):// URL that takes
     them by POST; without it, nowhere."""
 
-    @field_validator("allowed_origins", "budget_alerts", "triton_urls", "trusted_proxies", mode="before")
+    @field_validator(
+        "allowed_origins",
+        "budget_alerts",
+        "egress_allow_cidrs",
+        "triton_urls",
+        "trusted_proxies",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -289,7 +306,29 @@ class Settings(StoreSettings):
     @classmethod
     def _a_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            signing_bytes(value.get_secret_value())
+            secret_bytes(value.get_secret_value())
+        return value
+
+    @field_validator("egress_ports", mode="before")
+    @classmethod
+    def _ports(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.strip() == "*":
+            return ()
+        ports = [part.strip() for part in value.split(",") if part.strip()]
+        if not ports or not all(port.isdecimal() and 1 <= int(port) <= 65535 for port in ports):
+            raise ValueError("must be ports separated by commas, such as 80,443, or *")
+        return tuple(map(int, ports))
+
+    @field_validator("egress_allow_cidrs")
+    @classmethod
+    def _cidrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ip_network(each)
+            except ValueError:
+                raise ValueError(f"{each!r} is not a network such as 10.1.2.0/24") from None
         return value
 
     @field_validator("trusted_proxies")
@@ -406,6 +445,10 @@ class Settings(StoreSettings):
         return (*self.allowed_origins, *sorted(names - {*self.allowed_origins}))
 
     @property
+    def egress_exceptions(self) -> list[Network]:
+        return [ip_network(each) for each in self.egress_allow_cidrs]
+
+    @property
     def warnings(self) -> list[str]:
         """Sentences for the operator about settings that are accepted but have no effect."""
         if self.cdn_domain is None:
@@ -417,19 +460,6 @@ class Settings(StoreSettings):
 
 def _styles_of(file: Path | None) -> Mapping[str, Style]:
     return STYLES if file is None else load_styles(file, STYLES)
-
-
-def signing_bytes(secret: str) -> bytes:
-    """The bytes of a ``whsec_…``. Raises ValueError."""
-    try:
-        found = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except ValueError:
-        found = b""
-    if not secret.startswith("whsec_") or not 24 <= len(found) <= 64:
-        raise ValueError(
-            "must be whsec_ and 24 to 64 random bytes in base64: echo whsec_$(openssl rand -base64 32)"
-        )
-    return found
 
 
 def is_loopback(host: str) -> bool:

@@ -7,8 +7,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, as
 from dataclasses import dataclass
 
 from orchestrator.adapters.redis import (
+    RedisEndpoints,
     RedisJobStore,
     RedisOnceStore,
+    RedisOutbox,
     RedisRates,
     RedisStyleStore,
     RedisUsage,
@@ -19,6 +21,7 @@ from orchestrator.adapters.storage.observed import observed
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import (
+    EndpointStore,
     Inference,
     JobStore,
     KeyStore,
@@ -44,6 +47,7 @@ class Adapters:
     rates: Rates
     usage: Usage
     outbox: Outbox
+    endpoints: EndpointStore
 
 
 @asynccontextmanager
@@ -57,6 +61,10 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             once = await entered(aclosing(RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)))
             rates = await entered(aclosing(RedisRates(settings.redis_url, prefix=settings.redis_prefix)))
             usage = await entered(aclosing(RedisUsage(settings.redis_url, prefix=settings.redis_prefix)))
+            outbox = await entered(aclosing(RedisOutbox(settings.redis_url, prefix=settings.redis_prefix)))
+            endpoints = await entered(
+                aclosing(RedisEndpoints(settings.redis_url, prefix=settings.redis_prefix))
+            )
             styles = await entered(
                 aclosing(RedisStyleStore(settings.redis_url, prefix=settings.redis_prefix))
             )
@@ -65,7 +73,9 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
         except ValueError as error:
             raise _wrong(error) from error
         storage = await entered(open_storage(settings))
-        yield Adapters(store, keys, styles, once, observed(storage), inference, rates, usage, usage)
+        yield Adapters(
+            store, keys, styles, once, observed(storage), inference, rates, usage, outbox, endpoints
+        )
 
 
 def page_links(settings: Settings) -> PageLinks:

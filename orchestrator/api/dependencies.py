@@ -25,6 +25,7 @@ from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
 from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submissions
+from orchestrator.services.webhooks import WebhookService
 from orchestrator.settings import Settings
 
 
@@ -51,6 +52,7 @@ class Dependencies(TypedDict):
     jobs: JobService
     analysis: AnalysisService
     usage: Usage
+    webhooks: WebhookService
     monthly_budget: MonthlyBudget
     presenter: Presenter
     page_links: PageLinks

@@ -9,7 +9,6 @@ from typing import Annotated, Literal, cast
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.job import Job, JobError, JobResult, JobState
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import PageLinks, Storage
@@ -43,8 +42,10 @@ Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339 in UTC."""
 
 
-Which = Literal["transformed", "thumbnail", "original", "labelled", "before_after", "contact_sheet"]
-"""A picture of a completed job, or of a parent; ``labelled`` is there only if it was asked for."""
+Which = Literal[
+    "transformed", "thumbnail", "original", "lossless", "labelled", "before_after", "contact_sheet"
+]
+"""A picture of a completed job, or of a parent; ``lossless`` and ``labelled`` are there only if they were asked for."""
 
 
 FAVOURITE_PAGE_SECONDS = 365 * 86400
@@ -63,6 +64,8 @@ class ResultData(msgspec.Struct, frozen=True, kw_only=True):
     """A page for everyone who has the link: it says that AI changed the picture, and shows it beside the photo. It
     lasts as long as the pictures do."""
     metadata: ResultMetadata
+    lossless_url: str | UnsetType = UNSET
+    """The result as PNG, without loss, where the job asked for it."""
 
 
 class ChildData(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +122,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 def public_error(error: JobError) -> JobError:
     """A failed job's error as clients may see it. A code of another version gets a general sentence."""
-    return JobError(code=error.code, detail=FailureCode.of(error.code).sentence or error.detail)
+    return error.public()
 
 
 class Presenter:
@@ -156,7 +159,7 @@ class Presenter:
 
     async def status(self, view: JobView) -> StatusData:
         job = view.job
-        result = await self._result(job, job.result) if job.result else UNSET
+        result = await self.result(job, job.result) if job.result else UNSET
         return StatusData(
             job_id=job.id,
             status=job.status,
@@ -181,7 +184,7 @@ class Presenter:
         records = {job.id: job for job in view.children}
         for child in view.job.children:
             job = records.get(child.id)
-            result = await self._result(job, job.result) if job and job.result else UNSET
+            result = await self.result(job, job.result) if job and job.result else UNSET
             made_with = job.result.metadata.get("seed") if job and job.result else None
             yield ChildData(
                 job_id=child.id,
@@ -209,6 +212,7 @@ class Presenter:
                 "transformed": job.result.transformed_key,
                 "thumbnail": job.result.thumbnail_key,
                 "original": job.original_key,
+                "lossless": job.result.lossless_key,
                 "labelled": job.result.labelled_key,
             }
             found = keys[which]
@@ -221,17 +225,22 @@ class Presenter:
         lasts = max(self._page_ttl, FAVOURITE_PAGE_SECONDS) if job.favourite else self._page_ttl
         return self._pages.page_url(job.id, int(job.updated_at) + lasts)
 
-    async def _result(self, job: Job, result: JobResult) -> ResultData:
+    async def result(self, job: Job, result: JobResult) -> ResultData:
+        """The result of a completed job, with links that are signed now."""
         keys = (result.transformed_key, result.thumbnail_key, job.original_key)
         transformed, thumbnail, original = [await self._storage.url(key, self._url_ttl) for key in keys]
+        labelled = result.labelled_key and await self._storage.url(result.labelled_key, self._url_ttl)
         return ResultData(
             transformed_url=transformed,
             thumbnail_url=thumbnail,
             original_url=original,
-            labelled_url=await self.picture(job, "labelled") or UNSET,
+            labelled_url=labelled or UNSET,
             page_url=self._page(job),
             # As stored, so that members from another version pass through.
             metadata=cast(ResultMetadata, result.metadata),
+            lossless_url=UNSET
+            if result.lossless_key is None
+            else await self._storage.url(result.lossless_key, self._url_ttl),
         )
 
 

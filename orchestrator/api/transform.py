@@ -35,6 +35,10 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
 
 
+_ASKED_BY = {"labelled": "label", "lossless": "lossless"}
+"""The preference that a picture of this name is made by."""
+
+
 class TransformController(Controller):
     path = "/transform"
     tags = ("transform",)
@@ -181,7 +185,7 @@ class TransformController(Controller):
         except NoCollage as error:
             raise Problem(ProblemCode.JOB_NOT_COMPLETED, str(error)) from None
         if url is None:
-            detail = "the job has no labelled picture: submit it with the preference label"
+            detail = f"the job has no {which} picture: submit it with the preference {_ASKED_BY[which]}"
             raise Problem(ProblemCode.OBJECT_NOT_FOUND, detail, field="which")
         return Response(None, status_code=307, headers={"Location": url})
 

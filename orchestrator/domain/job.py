@@ -69,8 +69,8 @@ MAX_OUTAGES = 10
 """How many outages may interrupt a job before it becomes a dead letter: the job itself may cause them."""
 
 
-KEEP_MASK, STYLE_WORDS, TREE = "keep_mask", "style_words", "tree"
-FEATURES = frozenset({KEEP_MASK, STYLE_WORDS, TREE})
+KEEP_MASK, REFERENCE, STYLE_WORDS, TREE = "keep_mask", "reference", "style_words", "tree"
+FEATURES = frozenset({KEEP_MASK, REFERENCE, STYLE_WORDS, TREE})
 """The abilities of this version's workers that a job's ``requires`` may name."""
 
 
@@ -90,9 +90,13 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
     """A FailureCode, or a code of another version of the workers."""
     detail: str
 
+    def public(self) -> JobError:
+        """As clients may see it. A code of another version gets a general sentence."""
+        return JobError(code=self.code, detail=FailureCode.of(self.code).sentence or self.detail)
+
 
 PICTURES = 2
-"""How many pictures a completed job has stored beside what was submitted, without a labelled one."""
+"""How many pictures every completed job has stored beside what was submitted, without those that may be asked for."""
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,11 +110,13 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """Of all pictures."""
     labelled_key: str | None = None
     """Of the picture with the visible label, if that was asked for."""
+    lossless_key: str | None = None
+    """Of the result without loss, if that was asked for."""
 
     @property
     def pictures(self) -> int:
         """How many pictures are stored."""
-        return PICTURES + (self.labelled_key is not None)
+        return PICTURES + sum(key is not None for key in (self.labelled_key, self.lossless_key))
 
 
 class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,6 +156,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     original_key: str
     mask_key: str | None = None
     """Where the keep mask is stored: its light pixels stay as photographed."""
+    reference_key: str | None = None
+    """Where the picture is stored whose colours are wanted."""
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
     price: int = 0

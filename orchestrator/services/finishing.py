@@ -14,7 +14,7 @@ from orchestrator.photos.credentials import Source
 from orchestrator.photos.label import labelled
 from orchestrator.photos.marking import Marker
 
-THUMBNAIL, TRANSFORMED, LABELLED = "thumbnail", "transformed", "labelled"
+THUMBNAIL, TRANSFORMED, LABELLED, LOSSLESS = "thumbnail", "transformed", "labelled", "lossless"
 
 
 class Marks(msgspec.Struct, frozen=True):
@@ -37,9 +37,12 @@ class Marks(msgspec.Struct, frozen=True):
         return [Source("photo.jpg", self.photo)]
 
 
-def finished(image: NDArray[np.uint8], marks: Marks, release: str, *, label: bool) -> dict[str, bytes]:
+def finished(
+    image: NDArray[np.uint8], marks: Marks, release: str, *, label: bool, lossless: bool = False
+) -> dict[str, bytes]:
     """The files of a result by name, JPEGs. ``image`` is RGB uint8 [H, W, 3]. With ``label`` there is one more, with a
-    visible badge, and so has the thumbnail, which is often seen first. It blocks while it computes."""
+    visible badge, and so has the thumbnail, which is often seen first; with ``lossless`` one is a PNG, whose pixels are
+    those of ``image``. It blocks while it computes."""
     # The badge is drawn at the thumbnail's own size: one that is scaled down cannot be read.
     files = {
         TRANSFORMED: pictures.jpeg(image),
@@ -47,6 +50,8 @@ def finished(image: NDArray[np.uint8], marks: Marks, release: str, *, label: boo
     }
     if label:
         files[LABELLED] = pictures.jpeg(labelled(image))
+    if lossless:
+        files[LOSSLESS] = pictures.lossless(image)
     return {name: marks.mark(picture, release, stamped=name != THUMBNAIL) for name, picture in files.items()}
 
 

@@ -126,16 +126,17 @@ class JobService:
         reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
         *,
+        reference: bytes | None = None,
         estimate: Estimate = Estimate(),  # noqa: B008 (it is frozen)
         pictures: Sequence[Picture] = (),
         job_id: str = "",
         cancel_after: float | None = None,
         words: StyleWords | None = None,
     ) -> JobView:
-        """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
-        reservation. ``preferences`` are those that :meth:`planned` gave; ``estimate`` is what they cost the models,
-        for estimates and for the caller's share of them. With ``pictures`` a child is queued for each of them, and the
-        job that is returned is their parent.
+        """Store the photo, the mask and the reference (JPEGs from the upload gate) and queue a job of the caller's,
+        which uses up the reservation. ``preferences`` are those that :meth:`planned` gave; ``estimate`` is what they
+        cost the models, for estimates and for the caller's share of them. With ``pictures`` a child is queued for
+        each of them, and the job that is returned is their parent.
 
         ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
         seconds the job is cancelled, unless it has ended. ``words`` are the style's; None: the worker has them.
@@ -159,7 +160,8 @@ class JobService:
             cancel_after=cancel_after,
             priority=Priority(plan.priority),
             weight=plan.weight,
-            requires=required(style, words, masked=keep_mask is not None),
+            reference_key=None if reference is None else f"{UPLOADS}{job_id}/reference.jpg",
+            requires=required(style, words, masked=keep_mask is not None, refers=reference is not None),
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             price=self._pricing.price,
             currency=self._pricing.currency if self._pricing.price else "",
@@ -171,9 +173,12 @@ class JobService:
         if pictures:
             job = parent_of(job, pictures, estimate)
         try:
-            await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
-            if job.mask_key is not None and keep_mask is not None:
-                await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
+            stored = (
+                (job.original_key, photo), (job.mask_key, keep_mask), (job.reference_key, reference),
+            )  # fmt: skip
+            for key, picture in stored:
+                if key is not None and picture is not None:
+                    await self._storage.put(key, picture, "image/jpeg", overwrite=False)
             with tracing.span("queue job", "PRODUCER", job__id=job_id, job__style=style):
                 job = msgspec.structs.replace(job, traceparent=tracing.traceparent())
                 children = children_of(job, pictures, estimate)
@@ -183,7 +188,9 @@ class JobService:
                     hold=estimate.hold,
                     max_waiting=self._max_queue,
                     reservation=reservation,
-                    admission=admission(plan, estimated_gpu_seconds(job.cost, stats), photo, keep_mask),
+                    admission=admission(
+                        plan, estimated_gpu_seconds(job.cost, stats), photo, keep_mask, reference
+                    ),
                 )
         except BaseException as error:
             await asyncio.shield(self._undo(job_id))

@@ -35,7 +35,15 @@ from orchestrator.ports import (
     Storage,
     Unavailable,
 )
-from orchestrator.services.finishing import LABELLED, THUMBNAIL, TRANSFORMED, Marks, finished, share_kept
+from orchestrator.services.finishing import (
+    LABELLED,
+    LOSSLESS,
+    THUMBNAIL,
+    TRANSFORMED,
+    Marks,
+    finished,
+    share_kept,
+)
 from orchestrator.services.photos_at_hand import Photo, PhotosAtHand
 from orchestrator.services.record_of_run import RecordOfRun
 from orchestrator.services.translation import ProgressTranslator, metadata, request
@@ -58,6 +66,9 @@ CANCEL_POLL = 0.25
 OUTAGE_DOUBLINGS = 5
 """How often the delay after an outage doubles at most. It grows at random, so that a job which crashes the server each
 time returns at another time than the jobs that ran beside it."""
+
+REFERENCE_SIDE = 512
+"""Pixels: colours and contrasts of a reference are the same at every size."""
 
 _RENEWALS_PER_LEASE = 5
 _log = logging.getLogger("reroom.runner")
@@ -218,24 +229,37 @@ class Runner:
         original, photo = await self._photo(job)
         mask = await self._keep_mask(job, photo)
         translator = ProgressTranslator()
-        asked = request(job, words, photo, mask, lease.photo_id)
+        reference = await self._reference(job)
+        asked = request(job, words, photo, mask, lease.photo_id, reference)
         marks = Marks(self._marker, job.id, original, share_kept(mask))
         with tracing.span("restyle"):
             result = await self._infer(lease, asked, translator, record, marks)
+        if result.selection is not None:
+            # What was named is known only now.
+            marks = msgspec.structs.replace(marks, kept=result.selection["share"])
+        wishes = job.preferences
         files = await asyncio.to_thread(
-            finished, result.image, marks, result.release, label=job.preferences.label
+            finished,
+            result.image,
+            marks,
+            result.release,
+            label=wishes.label,
+            lossless=wishes.lossless is not None,
         )
-        keys = {name: f"{RESULTS}{job.id}/{lease.attempt}/{name}.jpg" for name in files}
+        folder = f"{RESULTS}{job.id}/{lease.attempt}"
+        keys = {name: f"{folder}/{name}.{'png' if name == LOSSLESS else 'jpg'}" for name in files}
         for name, picture in files.items():
             # No other lease has this attempt number, so another picture under the key is a bug and must raise an error.
+            kind = "png" if name == LOSSLESS else "jpeg"
             await self._patiently(
-                partial(self._storage.put, keys[name], picture, "image/jpeg", overwrite=False)
+                partial(self._storage.put, keys[name], picture, f"image/{kind}", overwrite=False)
             )
         took = time.monotonic() - started
         return JobResult(
             transformed_key=keys[TRANSFORMED],
             thumbnail_key=keys[THUMBNAIL],
             labelled_key=keys.get(LABELLED),
+            lossless_key=keys.get(LOSSLESS),
             stored_bytes=sum(map(len, files.values())),
             metadata=msgspec.to_builtins(metadata(job, result, translator, took, marks.kept)),
         )
@@ -253,6 +277,13 @@ class Runner:
             return None
         stored = await self._patiently(lambda: self._storage.get(key))
         return await asyncio.to_thread(pictures.decode_mask, stored, *photo.shape[:2])
+
+    async def _reference(self, job: Job) -> NDArray[np.uint8] | None:
+        key = job.reference_key
+        if key is None:
+            return None
+        stored = await self._patiently(lambda: self._storage.get(key))
+        return await asyncio.to_thread(pictures.decode, stored, REFERENCE_SIDE)
 
     async def _infer(
         self,

@@ -19,6 +19,7 @@ from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
 from orchestrator.ports import ANEW, Begun, ObjectTooLarge, PortError, Reservation
 from orchestrator.services.costs import Costs
 from orchestrator.services.direct_uploads import DirectUploads
+from orchestrator.services.fetching import FIELD, PhotoFetcher
 from orchestrator.services.jobs import JobService, JobView
 from orchestrator.services.once import fingerprint_of
 from orchestrator.services.styles import StyleService
@@ -30,15 +31,23 @@ DISCARD_SECONDS = 1.0
 """Seconds that an answer waits until the upload is discarded."""
 
 
+class PhotoUrl(msgspec.Struct, frozen=True):
+    """Where a photo is to be fetched."""
+
+    url: str
+
+
 class Submission(msgspec.Struct, frozen=True):
     """A client's request to restyle a photo."""
 
-    photo: bytearray | str
-    """Its bytes, or the key of an upload."""
+    photo: bytearray | str | PhotoUrl
+    """Its bytes, the key of an upload, or where it is."""
     style: str
     preferences: Preferences
     keep_mask: bytes | bytearray | None = None
     """A picture of the photo's shape; its light pixels stay as photographed."""
+    reference: bytes | bytearray | None = None
+    """A picture whose colours and contrasts are wanted."""
     cancel_after: float | None = None
     """Seconds after which the job is cancelled, unless it has ended."""
     styles: tuple[str, ...] = ()
@@ -66,7 +75,8 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class Submissions:
-    """Accepts submissions. ``max_bytes`` limits photos that were uploaded by key; the API limits those in a form."""
+    """Accepts submissions. ``max_bytes`` limits photos that were uploaded by key or are fetched; the API limits those
+    in a form."""
 
     def __init__(
         self,
@@ -76,9 +86,10 @@ class Submissions:
         max_bytes: int,
         costs: Costs,
         styles: StyleService,
+        fetcher: PhotoFetcher,
     ) -> None:
         self._jobs, self._gate, self._uploads, self._max_bytes = jobs, gate, uploads, max_bytes
-        self._costs, self._styles = costs, styles
+        self._costs, self._styles, self._fetcher = costs, styles, fetcher
         self._discarding: set[asyncio.Task[None]] = set()
 
     async def check_capacity(self) -> None:
@@ -94,7 +105,7 @@ class Submissions:
         begun: Begun = ANEW,
     ) -> JobView:
         """Check the photo and queue a job of the caller's. ``client`` is their address; ``count_bytes`` counts the
-        bytes of a photo that was uploaded by key. A key whose photo the gate refuses is used up as well.
+        bytes of a photo that was uploaded by key or is fetched. A key whose photo the gate refuses is used up as well.
 
         Raises NotInPlan, UnknownStyle, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of
         ``count_bytes``, and for a photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge,
@@ -118,6 +129,7 @@ class Submissions:
         async def queue(photo: Photo, reservation: Reservation | None = None) -> JobView:
             # A refused mask leaves an upload where it is: the client may submit it again with another one.
             mask = await self._mask(submission.keep_mask, photo, client)
+            reference = await self._reference(submission.reference, client)
             return await self._jobs.submit(
                 photo.jpeg,
                 submission.style,
@@ -126,6 +138,7 @@ class Submissions:
                 reservation,
                 mask,
                 estimate=await self._costs.estimate(preferences, photo.height, photo.width, len(pictures)),
+                reference=reference,
                 job_id=job_id,
                 cancel_after=submission.cancel_after,
                 words=words[submission.style],
@@ -133,7 +146,7 @@ class Submissions:
             )
 
         if not isinstance(submission.photo, str):
-            return await queue(await self._gate.accept(submission.photo, client=client))
+            return await queue(await self._photo(submission.photo, client, count_bytes))
         key = submission.photo
         async with self._uploads.reserved(key, caller.owner, job_id) as reservation:
             try:
@@ -150,6 +163,17 @@ class Submissions:
         """Wait until all uploads are discarded."""
         await asyncio.gather(*self._discarding)
 
+    async def _photo(
+        self, given: bytearray | PhotoUrl, client: str | None, count_bytes: Callable[[int], None] | None
+    ) -> Photo:
+        if not isinstance(given, PhotoUrl):
+            return await self._gate.accept(given, client=client)
+        data = await self._fetcher.fetch(given.url, self._max_bytes, count_bytes)
+        try:
+            return await self._gate.accept(data, client=client)
+        except PhotoRejected as refused:
+            raise PhotoRejected(refused.code, refused.detail, FIELD) from None
+
     async def _mask(self, data: bytes | bytearray | None, photo: Photo, client: str | None) -> bytes | None:
         """The mask as a JPEG of the photo's shape. Raises PhotoRejected for the field keep_mask, and Unavailable."""
         if data is None:
@@ -163,6 +187,15 @@ class Submissions:
             detail = f"the photo is {photo.width}×{photo.height} and keep_mask {mask.width}×{mask.height}"
             raise PhotoRejected(ProblemCode.MASK_MISMATCH, detail, "keep_mask")
         return mask.jpeg
+
+    async def _reference(self, data: bytes | bytearray | None, client: str | None) -> bytes | None:
+        """The reference as a JPEG. Raises PhotoRejected for the field reference, and Unavailable."""
+        if data is None:
+            return None
+        try:
+            return (await self._gate.accept(data, client=client)).jpeg
+        except PhotoRejected as refused:
+            raise PhotoRejected(refused.code, refused.detail, "reference") from None
 
     async def _discard_soon(self, key: str, job_id: str, caller: Caller) -> None:
         """Discard the upload of a queued job: before the answer or, when the storage is slow, after it."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from orchestrator.domain.job import KEEP_MASK, STYLE_WORDS, TREE, Child, Job, child_id
+from orchestrator.domain.job import KEEP_MASK, REFERENCE, STYLE_WORDS, TREE, Child, Job, child_id
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES, StyleWords
 from orchestrator.services.costs import Estimate
@@ -22,11 +22,12 @@ class Picture(msgspec.Struct, frozen=True):
     """The style's; None: the worker has them."""
 
 
-def required(style: str, words: StyleWords | None, *, masked: bool) -> list[str]:
+def required(style: str, words: StyleWords | None, *, masked: bool, refers: bool = False) -> list[str]:
     """What a worker must be able to do for the job. Older ones have the styles of their version, and take no other
     words."""
     usual = words is None or (style in STYLES and words == STYLES[style].words)
-    return [*([KEEP_MASK] if masked else []), *([] if usual else [STYLE_WORDS])]
+    wanted = {KEEP_MASK: masked, REFERENCE: refers, STYLE_WORDS: not usual}
+    return [feature for feature, is_wanted in wanted.items() if is_wanted]
 
 
 def parent_of(job: Job, pictures: Sequence[Picture], estimate: Estimate) -> Job:
@@ -58,7 +59,15 @@ def children_of(parent: Job, pictures: Sequence[Picture], estimate: Estimate) ->
             style_words=picture.words,
             preferences=picture.preferences,
             # Scripts of older workers would not tell the parent how the child ended.
-            requires=[*required(picture.style, picture.words, masked=parent.mask_key is not None), TREE],
+            requires=[
+                *required(
+                    picture.style,
+                    picture.words,
+                    masked=parent.mask_key is not None,
+                    refers=parent.reference_key is not None,
+                ),
+                TREE,
+            ],
             cost=estimate.later if place else estimate.first,
             children=[],
             parent=parent.id,

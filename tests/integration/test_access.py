@@ -61,6 +61,7 @@ OTHER_SCOPES = {scope: [each for each in Scope if each is not scope] for scope i
 RESULT = JobResult(
     transformed_key="results/a/1/t.jpg", thumbnail_key="results/a/1/s.jpg", metadata={"seed": 1}
 )
+NOT_THERE = ("key_not_found", "dead_letter_not_found", "style_not_found", "webhook_not_found")
 UNKNOWN = "f" * 32
 CLOSED = {401: 4401, 403: 4403, 404: 4404, 200: 1000}
 """The close code of a WebSocket for an HTTP status."""
@@ -239,7 +240,7 @@ async def test_with_the_scope_and_without(
             address = path.replace("{job_id}", UNKNOWN).replace("{key_id}", "0" * 16)
             assert (await api.http.get(address, headers=headers)).headers["cache-control"] == "no-store"
         assert status not in (401, 403), body
-        assert status != 404 or body["code"] in ("key_not_found", "dead_letter_not_found", "style_not_found")
+        assert status != 404 or body["code"] in NOT_THERE
 
 
 @pytest.mark.parametrize(("method", "path", "handler"), OF_JOBS, ids=ids(OF_JOBS))

@@ -160,6 +160,7 @@ async def test_halt_releases_the_job(bench: Bench) -> None:
     ("line", "status", "code"),
     [
         (InferenceError("invalid_request", "steps must be 1", retryable=False), "failed", "invalid_request"),
+        (InferenceError("structure_lost", "openings 0.1", retryable=False), "failed", "structure_lost"),
         (InferenceError("unavailable", "connection lost", retryable=True), "queued", None),
         (RuntimeError("a bug"), "queued", None),
     ],

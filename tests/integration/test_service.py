@@ -14,7 +14,7 @@ from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from orchestrator.photos.decoder.picture import normalise
-from reroom import Client, Conflict, JobNotFinished, JobResult, JobStatus, NotFound, events
+from reroom import Client, Conflict, JobFailed, JobNotFinished, JobResult, JobStatus, NotFound, events
 from reroom.events import Event, seq_key
 from tests.support.generated_client import GeneratedClient
 from tests.support.releases import read_document
@@ -181,6 +181,58 @@ def test_what_a_mask_keeps_is_the_photos(client: Client, tmp_path: Path) -> None
     middle = result.shape[1] // 2
     assert change[: middle - 16].mean() < 6
     assert change[middle + 16 :].mean() > 20
+
+
+def test_an_object_of_an_analysis_can_be_kept_by_its_name(client: Client, tmp_path: Path) -> None:
+    """Over every hop: an analysis names what it sees, a job keeps one of it, and its metadata says so."""
+    upload = photo(480, 640, "JPEG")
+    seen = client.analyze(upload).objects[0]
+    assert seen.name == f"{seen.label}#1"
+    facts = result_of(
+        client.restyle(upload, "boho", {"steps": 2, "keep": [seen.name]}, timeout=SECONDS)
+    ).metadata
+    assert facts["selection"]["kept"] == [{"name": seen.name, "by": "box"}]
+    left, top, right, bottom = seen.box
+    assert facts["selection"]["share"] == pytest.approx((right - left) * (bottom - top), abs=0.02)
+    assert facts["objects"][0]["name"] == seen.name
+
+    # In the file without loss, a kept object is the photo itself.
+    wishes = {"steps": 2, "keep": [seen.name], "detail": 1, "lossless": "png"}
+    done = client.restyle(upload, "boho", wishes, out=tmp_path / "kept.png", timeout=SECONDS)
+    result, original = (
+        opened((tmp_path / "kept.png").read_bytes()),
+        opened(fetched(client, result_of(done).original_url, tmp_path)),
+    )
+    assert (result.format, result.size) == ("PNG", original.size)
+    same = (np.asarray(result) == np.asarray(original)).all(-1)
+    inner = np.s_[int(top * 480) + 1 : int(bottom * 480) - 1, int(left * 640) + 1 : int(right * 640) - 1]
+    assert same[inner].all()
+    assert same.mean() < facts["selection"]["share"] + 0.1
+    link = result_of(client.status(done)).lossless_url
+    assert opened(fetched(client, link, tmp_path)).format == "PNG"
+
+    with pytest.raises(JobFailed, match="'unicorn' is nothing that these models know"):
+        client.restyle(upload, "boho", {"steps": 2, "keep": ["unicorn"]}, timeout=SECONDS)
+
+
+def test_colours_come_from_words_and_from_another_picture(client: Client) -> None:
+    """Over every hop; the result says how near it came, and takes the user's word for the room."""
+    upload, warm = photo(480, 640, "JPEG"), io.BytesIO()
+    Image.new("RGB", (900, 700), (200, 120, 60)).save(warm, "JPEG")
+
+    def made(**wishes: object) -> dict[str, object]:
+        reference = warm.getvalue() if wishes.pop("lent", False) else None
+        preferences = {"steps": 2, "seed": 1, "room_type": "nursery", **wishes}
+        done = client.restyle(upload, "boho", preferences, reference=reference, timeout=SECONDS)
+        return result_of(done).metadata
+
+    words, moved = (made(color_palette=["navy", "#9caf94"], palette_strength=each) for each in (0, 1))
+    assert float(str(moved["palette_distance"])) < 0.9 * float(str(words["palette_distance"]))
+    assert (moved["room_type"], moved["room_confidence"]) == ("nursery", 1)
+    named, lent = (made(lent=True, reference_strength=each) for each in (0, 1))
+    assert float(str(lent["reference_distance"])) < 0.6 * float(str(named["reference_distance"]))
+    assert named["palette"] == lent["palette"] == ["orange"]
+    assert "reference_distance" not in moved
 
 
 def test_one_call_restyles_and_warns(client: Client, tmp_path: Path) -> None:

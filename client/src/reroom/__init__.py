@@ -8,15 +8,17 @@
         client.download(job, "result.jpg")
 
 :class:`AsyncClient` is the same for asyncio. :mod:`reroom.events` has a job's events, :mod:`reroom.errors` the
-exceptions. :mod:`reroom.triton` (extra ``triton``) calls the model server directly.
+exceptions; :mod:`reroom.webhooks` checks the events of webhooks. :mod:`reroom.triton` (extra ``triton``) calls the
+model server directly.
 """
 
-from reroom import errors, events
+from reroom import errors, events, webhooks
 from reroom._async import AsyncClient
 from reroom._http import RetryPolicy
 from reroom._sync import Client
 from reroom.errors import (
     ApiError,
+    BadWebhook,
     Conflict,
     ConnectionFailed,
     Forbidden,
@@ -39,6 +41,7 @@ from reroom.models import (
     JobError,
     JobResult,
     JobStatus,
+    PhotoUrl,
     Planned,
     Preferences,
     ResultWarning,
@@ -53,6 +56,7 @@ __all__ = [
     "Analysis",
     "ApiError",
     "AsyncClient",
+    "BadWebhook",
     "BatchItem",
     "ChildStatus",
     "Client",
@@ -68,6 +72,7 @@ __all__ = [
     "JobResult",
     "JobStatus",
     "NotFound",
+    "PhotoUrl",
     "Planned",
     "Preferences",
     "ProtocolError",
@@ -84,4 +89,5 @@ __all__ = [
     "Uploaded",
     "errors",
     "events",
+    "webhooks",
 ]

@@ -27,7 +27,9 @@ from reroom.models import (
     Health,
     JobError,
     JobRef,
+    JobResult,
     JobStatus,
+    PhotoUrl,
     PreferencesLike,
     Style,
     Submitted,
@@ -66,10 +68,11 @@ class _UploadOffer(msgspec.Struct):
 
 
 def submit(
-    photo: Photo | Uploaded,
+    photo: Photo | Uploaded | PhotoUrl,
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
+    reference: Photo | None,
     cancel_after: float | None,
     wait_seconds: float | None,
     styles: Sequence[str],
@@ -85,10 +88,14 @@ def submit(
     files: dict[str, bytes] = {}
     if isinstance(photo, Uploaded):
         form["key"] = photo.key
+    elif isinstance(photo, PhotoUrl):
+        form["image_url"] = photo.url
     else:
         files["file"] = yield Read(photo)
     if keep_mask is not None:
         files["keep_mask"] = yield Read(keep_mask)
+    if reference is not None:
+        files["reference"] = yield Read(reference)
     # The service does it once, however often it is sent.
     headers = {"idempotency-key": uuid.uuid4().hex}
     if cancel_after is not None:
@@ -218,15 +225,16 @@ def conclude(job: str, outcome: Outcome) -> JobStatus:
             raise JobCancelled(job)
         case JobStatus():
             if not (outcome.children and outcome.status == COMPLETED):
-                _result_url(outcome)
+                _result(outcome)
             return outcome
 
 
 def restyle(
-    photo: Photo | Uploaded,
+    photo: Photo | Uploaded | PhotoUrl,
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
+    reference: Photo | None,
     out: Output | None,
     timeout: float | None,
     styles: Sequence[str],
@@ -237,15 +245,17 @@ def restyle(
         wanted_format(out)  # an unknown extension is refused before the work, not after it
         if (len(styles) > 1 or variations > 1) and not is_folder(out):
             raise ValueError(f"{out}: several pictures need a folder; end its name with /")
-    job = yield from submit(photo, style, preferences, keep_mask, None, None, styles, variations, policy)
+    job = yield from submit(
+        photo, style, preferences, keep_mask, reference, None, None, styles, variations, policy
+    )
     done = yield from wait(job, "0", timeout, policy)
     if out is not None and done.children:
         for child in done.children:
             if child.result is not None:
-                found = yield from picture(child.result.transformed_url, TRANSFORMED, policy)
+                found = yield from _fetched(child.result.url_for(out), policy)
                 yield Save(found, out, f"{child.style}-{child.variation}")
     elif out is not None:
-        yield Save((yield from picture(_result_url(done), TRANSFORMED, policy)), out, done.job_id)
+        yield Save((yield from _fetched(_result(done).url_for(out), policy)), out, done.job_id)
     return done
 
 
@@ -254,9 +264,8 @@ def picture(source: JobRef, which: str, policy: RetryPolicy) -> Operation[bytes]
     if url is None and which != TRANSFORMED:
         url = yield from _link(source, which, policy)
     elif url is None:
-        url = _result_url((yield from status(source, policy)))
-    reply = yield from request(Send("GET", url), policy, if_transient)
-    return reply.body
+        url = _result((yield from status(source, policy))).transformed_url
+    return (yield from _fetched(url, policy))
 
 
 def _link(source: JobRef, which: str, policy: RetryPolicy) -> Operation[str]:
@@ -270,26 +279,34 @@ def _link(source: JobRef, which: str, policy: RetryPolicy) -> Operation[str]:
 
 def download(source: JobRef, output: Output, which: str, policy: RetryPolicy) -> Operation[Path]:
     wanted_format(output)
-    found = yield from picture(source, which, policy)
     url = _as_url(source)
     name = job_id(source) if which == TRANSFORMED else f"{job_id(source)}-{which}"
     stem = name if url is None else PurePosixPath(urlsplit(url).path).stem
-    path: Path = yield Save(found, output, stem)
+    if url is None and which == TRANSFORMED:
+        url = _result((yield from status(source, policy))).url_for(output)
+    elif url is None:
+        url = yield from _link(source, which, policy)
+    path: Path = yield Save((yield from _fetched(url, policy)), output, stem)
     return path
+
+
+def _fetched(url: str, policy: RetryPolicy) -> Operation[bytes]:
+    reply = yield from request(Send("GET", url), policy, if_transient)
+    return reply.body
 
 
 def _as_url(source: JobRef) -> str | None:
     return source if isinstance(source, str) and is_url(source) else None
 
 
-def _result_url(job: JobStatus) -> str:
+def _result(job: JobStatus) -> JobResult:
     if job.status == FAILED:
         raise _failed(job.job_id, job.error)
     if job.status == CANCELLED:
         raise JobCancelled(job.job_id)
     if job.result is None:
         raise JobNotFinished(job.job_id, job.status)
-    return job.result.transformed_url
+    return job.result
 
 
 def _failed(job: str, error: JobError | None) -> JobFailed:

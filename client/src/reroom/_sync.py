@@ -46,6 +46,7 @@ from reroom.models import (
     Health,
     JobRef,
     JobStatus,
+    PhotoUrl,
     PreferencesLike,
     Style,
     Submitted,
@@ -91,21 +92,23 @@ class Client:
 
     def submit(
         self,
-        photo: Photo | Uploaded,
+        photo: Photo | Uploaded | PhotoUrl,
         style: str = "modern",
         preferences: PreferencesLike | None = None,
         *,
         keep_mask: Photo | None = None,
+        reference: Photo | None = None,
         cancel_after: float | None = None,
         wait: float | None = None,
         styles: Sequence[str] = (),
         variations: int = 1,
     ) -> Submitted:
-        """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
+        """Submit a photo (path, bytes, open file, an upload, or where it is) to be restyled; returns the job's receipt.
 
-        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. The service
-        cancels the job unless it has ended within ``cancel_after`` seconds, rounded up. With ``wait`` it answers when
-        the job ends, after so many seconds at the latest; the receipt's ``job`` is the job then, if it has ended.
+        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. ``reference`` is one
+        whose colours and contrasts are wanted. The service cancels the job unless it has ended within ``cancel_after``
+        seconds, rounded up. With ``wait`` it answers when the job ends, after so many seconds at the latest; the
+        receipt's ``job`` is the job then, if it has ended.
 
         ``variations`` pictures are made of each of the ``styles``, which take the place of ``style``. When that is more
         than one picture, the job is their parent: its ``children`` are jobs as well, each with a result of its own.
@@ -115,7 +118,16 @@ class Client:
         """
         return self._call(
             operations.submit(
-                photo, style, preferences, keep_mask, cancel_after, wait, styles, variations, self._retry
+                photo,
+                style,
+                preferences,
+                keep_mask,
+                reference,
+                cancel_after,
+                wait,
+                styles,
+                variations,
+                self._retry,
             )
         )
 
@@ -261,11 +273,12 @@ class Client:
 
     def restyle(
         self,
-        photo: Photo | Uploaded,
+        photo: Photo | Uploaded | PhotoUrl,
         style: str = "modern",
         preferences: PreferencesLike | None = None,
         *,
         keep_mask: Photo | None = None,
+        reference: Photo | None = None,
         out: Output | None = None,
         timeout: float | None = None,
         on_event: OnEvent | None = None,
@@ -282,7 +295,7 @@ class Client:
         goes on; every event has its id. Raises what :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
         operation = operations.restyle(
-            photo, style, preferences, keep_mask, out, timeout, styles, variations, self._retry
+            photo, style, preferences, keep_mask, reference, out, timeout, styles, variations, self._retry
         )
         return self._call(operation, on_event)
 

@@ -36,7 +36,7 @@ class StatusChanged(_Event, frozen=True, kw_only=True, tag="status"):
 
 
 class Analysis(_Event, frozen=True, kw_only=True, tag="analysis"):
-    """What the detector found: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
+    """What the detector found: ``objects`` = [{label, name, score, box: [x0, y0, x1, y1] in 0..1}]."""
 
     objects: list[dict[str, Any]]
     room_type: str

@@ -20,7 +20,7 @@ from orchestrator.ports import Lease, Reservation
 from orchestrator.telemetry import metrics
 
 _FOLDER = Path(__file__).with_name("lua")
-_COMMON = ("turns", "quota", "common", "tree")
+_COMMON = ("clock", "post", "turns", "quota", "common", "tree")
 """The texts that precede every script."""
 PRIORITY_BONUS = 20
 """How far a job of high priority goes before others: by seconds within its owner's jobs, and before other owners by

@@ -41,7 +41,7 @@ function QUOTA.periods(owner, day)
 end
 
 function QUOTA.send(id, to, event)
-  redis.call('XADD', OUTBOX, 'MAXLEN', '~', 1000000, '*', 'id', id, 'to', to, 'event', cjson.encode(event))
+  POST.add(to, id, NOW_MS, {'kind', to, 'event', cjson.encode(event)})
 end
 
 -- Tells the budget's owner something once in a month, or again after the budget was changed.

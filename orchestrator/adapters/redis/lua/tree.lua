@@ -77,6 +77,11 @@ local function end_parent(parent)
   if error then
     redis.call('HSET', JOB .. parent, 'error', error)
   end
+  local children = {}
+  for _, child in ipairs(TREE.family(parent)) do
+    children[#children + 1] = {job_id = child, status = TREE.state(parent, child) or 'erased'}
+  end
+  POST.tell_of_job(parent, 'job.' .. status, children)
   redis.call('ZREM', TREES, parent)
   -- All records of a tree last equally long, except those of favourites, and of the parent of one.
   for _, child in ipairs(TREE.family(parent)) do
