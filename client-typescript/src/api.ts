@@ -537,6 +537,94 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/webhooks/{webhook_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An endpoint */
+        get: operations["show_webhook"];
+        put?: never;
+        post?: never;
+        /** Delete an endpoint, and what waits for it */
+        delete: operations["delete_webhook"];
+        options?: never;
+        head?: never;
+        /** Change an endpoint, disable it, or enable it again */
+        patch: operations["change_webhook"];
+        trace?: never;
+    };
+    "/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Your endpoints, the oldest first */
+        get: operations["list_webhooks"];
+        put?: never;
+        /** Make an endpoint that is told what happens to your jobs, and show its secret once */
+        post: operations["create_webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{webhook_id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What became of an endpoint's events, the newest first */
+        get: operations["list_deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{webhook_id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give an endpoint a new secret, shown once; the one before goes on signing for a while */
+        post: operations["rotate_webhook_secret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{webhook_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send an endpoint an event of the type webhook.test */
+        post: operations["test_webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -705,6 +793,39 @@ export interface components {
             type: "connected";
             job_id: string;
         };
+        /**
+         * DeliveryData
+         * @description What became of an event.
+         */
+        DeliveryData: {
+            id: string;
+            type: string;
+            job_id: string | null;
+            /** @enum {string} */
+            status: "delivered" | "given_up" | "waiting";
+            tries: number;
+            last_answer: string | null;
+            /** Format: date-time */
+            created_at: string;
+            next_try_at: string | null;
+            ended_at: string | null;
+        };
+        /** DeliveryList */
+        DeliveryList: {
+            success: boolean;
+            data: components["schemas"]["DeliveryData"][];
+        };
+        /**
+         * DisableReason
+         * @enum {string}
+         */
+        DisableReason: "by_owner" | "failing" | "gone" | "key_ended";
+        /** DisabledData */
+        DisabledData: {
+            reason: components["schemas"]["DisableReason"];
+            /** Format: date-time */
+            at: string;
+        };
         /** Erased */
         Erased: {
             success: boolean;
@@ -745,6 +866,12 @@ export interface components {
             timestamp: string;
             services: components["schemas"]["Services"];
         };
+        /**
+         * HookEvent
+         * @description What an endpoint may ask for.
+         * @enum {string}
+         */
+        HookEvent: "job.cancelled" | "job.completed" | "job.failed" | "job.started";
         /**
          * InUse
          * @description What one key has in use now, and what its plan allows.
@@ -866,10 +993,21 @@ export interface components {
             /** @default [] */
             colors?: string[];
         };
+        /**
+         * NewWebhook
+         * @description The body of ``POST /webhooks``.
+         */
+        NewWebhook: {
+            /** Format: uri */
+            url: string;
+            events?: components["schemas"]["HookEvent"][];
+            /** @default  */
+            description?: string;
+        };
         PhotoForm: {
             /**
              * Format: binary
-             * @description A JPEG, PNG or WebP photo of a room
+             * @description A JPEG, PNG, WebP, HEIC or AVIF photo of a room
              */
             file: string;
         };
@@ -923,8 +1061,21 @@ export interface components {
              * @default false
              */
             keep_furniture?: boolean | null;
+            /** @description What stays as photographed: labels of what the models see (window, sofa: all of them), names of single objects as POST /analyze tells them (couch#2), or boxes [x0, y0, x1, y1] in 0..1 of the photo */
+            keep?: (string | number[])[] | null;
+            /** @description Only this is restyled, named as for keep; everything else stays as photographed, and so does what keep names */
+            change?: (string | number[])[] | null;
             /** @description Colours in words; one string holds them separated by commas. When absent, models that know palettes take one by the seed */
             color_palette?: string[] | string | null;
+            /** @description How far the picture's colours are moved towards those of color_palette; 0 leaves it to the words. The models' own default when absent */
+            palette_strength?: number | null;
+            /** @description How far the picture's colours and contrasts are moved towards those of the file reference; 0 only names its colours. The models' own default when absent */
+            reference_strength?: number | null;
+            /**
+             * @description What room it is, such as kitchen or nursery, in place of what the models take it for; its words go into the prompt
+             * @default
+             */
+            room_type?: string | null;
             /**
              * @description How much work the picture is worth: draft is the quickest, best the slowest. The models' own default when absent; without effect where they make one kind of picture only
              * @enum {string|null}
@@ -960,8 +1111,28 @@ export interface components {
              * @default 1
              */
             attempts?: number | null;
+            /** @description The least structure (the lowest of openings, lines, camera and planes) that the picture must keep of the photo. While pictures fall below it, others are made, 3 in all, with other seeds and stronger structure; then the job fails with structure_lost and is not charged */
+            min_quality?: number | null;
+            /** @description As min_quality, for windows and doors alone; no effect where the models see none */
+            min_openings?: number | null;
+            /** @description As min_quality, for straight lines alone */
+            min_lines?: number | null;
+            /** @description As min_quality, for where the camera looks */
+            min_camera?: number | null;
+            /** @description As min_quality, for floor, ceiling and walls alone */
+            min_planes?: number | null;
             /** @description How much of the photo's own detail the result gets, at the photo's size; 0 = none, at the models' own size. The models' own default when absent */
             detail?: number | null;
+            /**
+             * @description The result's size: the photo's, enlarged where need be, or the models' own. The photo's when absent, but with a detail of 0 the models'; with detail above 0 it is the photo's in any case
+             * @enum {string|null}
+             */
+            size?: "models" | "photo" | null;
+            /**
+             * @description The result as a file without loss too, beside the JPEG: in it, kept pixels are exactly the photo's
+             * @enum {string|null}
+             */
+            lossless?: "png" | null;
             /**
              * @description The number of steps between previews over the WebSocket; 0 = none
              * @default 0
@@ -1014,6 +1185,10 @@ export interface components {
          *         at the photo's edges, contrast (a veil takes it), exposure (nothing burnt out or black that the photo shows),
          *         cleanliness (no blotches, no noise), and how much was changed (0: nothing was restyled). The score is their weighted
          *         geometric mean, so that one bad fault is enough for a bad picture.
+         *
+         *         Then what is left of the room, by kind: openings (windows and doors are where they were; absent where the models see
+         *         none), lines (straight edges are found again, and straight), camera (it looks where it looked), planes (floor,
+         *         ceiling and walls lie where they lay; absent where furniture hides them). The structure is the lowest of them.
          */
         Quality: {
             edge_agreement?: number;
@@ -1024,6 +1199,11 @@ export interface components {
             cleanliness?: number;
             changed?: number;
             score?: number;
+            openings?: number;
+            lines?: number;
+            camera?: number;
+            planes?: number;
+            structure?: number;
         };
         /** QueueStats */
         QueueStats: {
@@ -1051,6 +1231,7 @@ export interface components {
             labelled_url?: string;
             page_url: string;
             metadata: components["schemas"]["ResultMetadata"];
+            lossless_url?: string;
         };
         /**
          * ResultMetadata
@@ -1065,9 +1246,15 @@ export interface components {
             room_type?: string;
             room_confidence?: number | null;
             objects?: components["schemas"]["SeenObject"][];
+            /** @description What stayed as photographed; absent where the whole photo was restyled */
+            selection?: components["schemas"]["Selection"];
             /** @description Repeats the picture when given again */
             seed?: number;
             palette?: string[] | null;
+            /** @description How far the pixels that may change are from the palette's nearest colour, the mean in OKLab times 100: 2 is about the least that is seen. Absent where no colour is known */
+            palette_distance?: number;
+            /** @description How far the colours and contrasts are from the reference's, in the same unit */
+            reference_distance?: number;
             strength?: number | null;
             /** @description The quality by which it was made: draft, standard or best */
             tier?: string;
@@ -1084,6 +1271,8 @@ export interface components {
             cost?: number;
             /** @description Of the cost: three letters */
             currency?: string;
+            /** @description What brought the network's own pixels to the photo's size: an upscaler of the models, or lanczos; absent where nothing had to */
+            enlarged_by?: string;
             /** @description What was not computed, because a recent job of the same photo had it: depth, edges, … */
             reused?: string[];
             /** @description The share of the picture that the keep mask left as photographed */
@@ -1127,12 +1316,40 @@ export interface components {
          * @enum {string}
          */
         Scope: "admin" | "read" | "transform";
+        /**
+         * SecretRotation
+         * @description The body of ``POST /webhooks/{id}/rotate``.
+         */
+        SecretRotation: {
+            /** @default 86400 */
+            grace?: number;
+        };
         /** SeenObject */
         SeenObject: {
             label: string;
+            /** @description Its own, such as couch#2: what keep and change may name; absent from older models */
+            name?: string;
             score: number;
             /** @description [x0, y0, x1, y1] in 0..1 of the photo, from its top left */
             box: number[];
+        };
+        /** SelectedObject */
+        SelectedObject: {
+            /** @description An object's, a kind of thing such as wall, or box */
+            name: string;
+            /** @description What its part of the mask follows: its outline, or its box */
+            by: string;
+        };
+        /**
+         * Selection
+         * @description What stayed of the photo.
+         */
+        Selection: {
+            /** @description Of the photo's pixels */
+            share: number;
+            kept: components["schemas"]["SelectedObject"][];
+            /** @description All that was restyled, where change named it */
+            changed: components["schemas"]["SelectedObject"][];
         };
         /** ServiceHealth */
         ServiceHealth: {
@@ -1287,7 +1504,7 @@ export interface components {
         SubmitForm: {
             /**
              * Format: binary
-             * @description A JPEG, PNG or WebP photo of a room
+             * @description A JPEG, PNG, WebP, HEIC or AVIF photo of a room
              */
             file: string;
             /**
@@ -1339,10 +1556,20 @@ export interface components {
              * @description A picture of the photo's shape: what is light in it stays as photographed, what is dark is restyled
              */
             keep_mask?: string;
+            /**
+             * Format: binary
+             * @description A picture whose colours and contrasts are wanted: any room, fabric or painting
+             */
+            reference?: string;
         };
         SubmitUpload: {
             /** @description The key from POST /uploads, once the photo has been put by its link */
-            key: string;
+            key?: string;
+            /**
+             * Format: uri
+             * @description Where the photo is, on the internet. It is fetched now; at most 3 redirects are followed
+             */
+            image_url?: string;
             /**
              * Format: style
              * @description A name from GET /styles, which may change while the service runs. Case does not matter
@@ -1389,10 +1616,15 @@ export interface components {
             preferences?: components["schemas"]["Preferences"];
             /**
              * Format: byte
-             * @description A picture of the photo's shape: what is light in it stays as photographed, what is dark is restyled. A JPEG, PNG or WebP in base64
+             * @description A picture of the photo's shape: what is light in it stays as photographed, what is dark is restyled. A JPEG, PNG, WebP, HEIC or AVIF in base64
              */
             keep_mask?: string | null;
-        };
+            /**
+             * Format: byte
+             * @description A picture whose colours and contrasts are wanted: any room, fabric or painting. A JPEG, PNG or WebP in base64
+             */
+            reference?: string | null;
+        } & (unknown | unknown);
         /** Submitted */
         Submitted: {
             success: boolean;
@@ -1432,7 +1664,7 @@ export interface components {
         };
         UploadRequest: {
             /** @enum {string} */
-            content_type: "image/jpeg" | "image/png" | "image/webp";
+            content_type: "image/jpeg" | "image/png" | "image/webp" | "image/heic" | "image/heif" | "image/avif";
             /** @description Bytes of the file */
             size: number;
         };
@@ -1474,6 +1706,57 @@ export interface components {
             jobs: number;
             gpu_seconds: number;
             cost: number;
+        };
+        /** WebhookAnswer */
+        WebhookAnswer: {
+            success: boolean;
+            data: components["schemas"]["WebhookData"];
+        };
+        /**
+         * WebhookChange
+         * @description The body of ``PATCH /webhooks/{id}``; what is left out stays.
+         */
+        WebhookChange: {
+            /** Format: uri */
+            url?: string;
+            events?: components["schemas"]["HookEvent"][];
+            description?: string;
+            enabled?: boolean;
+        };
+        /**
+         * WebhookData
+         * @description An endpoint without its secrets.
+         */
+        WebhookData: {
+            id: string;
+            url: string;
+            events: components["schemas"]["HookEvent"][];
+            description: string;
+            /** Format: date-time */
+            created_at: string;
+            secrets: number;
+            disabled: components["schemas"]["DisabledData"] | null;
+        };
+        /** WebhookDeleted */
+        WebhookDeleted: {
+            success: boolean;
+            id: string;
+        };
+        /** WebhookList */
+        WebhookList: {
+            success: boolean;
+            data: components["schemas"]["WebhookData"][];
+        };
+        /** WebhookMade */
+        WebhookMade: {
+            success: boolean;
+            secret: string;
+            data: components["schemas"]["WebhookData"];
+        };
+        /** WebhookTested */
+        WebhookTested: {
+            success: boolean;
+            event_id: string;
         };
     };
     responses: never;
@@ -2221,7 +2504,7 @@ export interface operations {
     get_picture: {
         parameters: {
             query?: {
-                which?: "transformed" | "thumbnail" | "original" | "labelled" | "before_after" | "contact_sheet";
+                which?: "transformed" | "thumbnail" | "original" | "lossless" | "labelled" | "before_after" | "contact_sheet";
             };
             header?: never;
             path: {
@@ -5417,6 +5700,9 @@ export interface operations {
                 "image/jpeg": string;
                 "image/png": string;
                 "image/webp": string;
+                "image/heic": string;
+                "image/heif": string;
+                "image/avif": string;
             };
         };
         responses: {
@@ -7370,6 +7656,1327 @@ export interface operations {
             };
             /** @description Request Timeout */
             408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    show_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    delete_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookDeleted"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    change_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookChange"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    /** @description With unsupported_encoding: identity */
+                    "Accept-Encoding"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    list_webhooks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    create_webhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A name for this request, such as a UUID. For a day, the same request with the same key is not done again: it gets the first one's answer, with Idempotent-Replayed */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWebhook"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    /** @description true, when this is the answer of an earlier request with the same key */
+                    "Idempotent-Replayed"?: "true";
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookMade"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    /** @description With idempotency_key_in_use: seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    /** @description With unsupported_encoding: identity */
+                    "Accept-Encoding"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    list_deliveries: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    rotate_webhook_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecretRotation"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookMade"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    /** @description With unsupported_encoding: identity */
+                    "Accept-Encoding"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    test_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request accepted, processing continues off-line */
+            202: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookTested"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
                     [name: string]: unknown;

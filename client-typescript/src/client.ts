@@ -18,6 +18,7 @@ import {
   type JobState,
   type JobStatus,
   type NewStyle,
+  type PhotoUrl,
   type Preferences,
   type Style,
   type Submitted,
@@ -71,6 +72,8 @@ export interface SubmitOptions extends CallOptions {
   preferences?: Preferences | undefined;
   /** A picture of the photo's shape: what is light in it stays as photographed. */
   keepMask?: Photo | undefined;
+  /** A picture whose colours and contrasts are wanted. */
+  reference?: Photo | undefined;
   /** The service cancels the job unless it has ended within so many seconds, rounded up. */
   cancelAfterSeconds?: number | undefined;
   /** The service answers when the job ends, after so many seconds at the latest; then the receipt has the `job`. */
@@ -94,7 +97,7 @@ export interface JobFilter {
 
 /** A photo of a batch. */
 export interface BatchItem {
-  photo: Photo | Uploaded;
+  photo: Photo | Uploaded | PhotoUrl;
   style?: string | undefined;
   /** As of {@link SubmitOptions}. */
   styles?: readonly string[] | undefined;
@@ -103,10 +106,10 @@ export interface BatchItem {
 }
 
 /**
- * Which of a job's pictures. `labelled` is there where the preference `label` asked for it; `before_after` shows the photo
+ * Which of a job's pictures. `labelled` and `lossless` are there where the preferences of those names asked for them; `before_after` shows the photo
  * and the result side by side; `contact_sheet`, of a parent, the photo and the results of its children.
  */
-export type Which = "transformed" | "thumbnail" | "original" | "labelled" | "before_after" | "contact_sheet";
+export type Which = "transformed" | "thumbnail" | "original" | "labelled" | "lossless" | "before_after" | "contact_sheet";
 
 /**
  * A reroom service.
@@ -149,17 +152,17 @@ export class Client {
    * Submits a photo, waits for the job to complete and gives it. Rejects with what `submit` and `wait` reject with; the
    * job goes on when the wait ends early, and every event has its id.
    */
-  async restyle(photo: Photo | Uploaded, options: SubmitOptions & Omit<WaitOptions, "after"> = {}): Promise<JobStatus> {
+  async restyle(photo: Photo | Uploaded | PhotoUrl, options: SubmitOptions & Omit<WaitOptions, "after"> = {}): Promise<JobStatus> {
     const job = await this.submit(photo, options);
     return this.wait(job, { ...options, after: "0" });
   }
 
   /**
-   * Submits a photo, or an upload, to be restyled, and gives the job's receipt. It is sent again under the same
+   * Submits a photo, an upload, or where a photo is, to be restyled, and gives the job's receipt. It is sent again under the same
    * `Idempotency-Key` where its answer was lost, so that the service makes one job of it.
    */
-  async submit(photo: Photo | Uploaded, options: SubmitOptions = {}): Promise<Submitted> {
-    const { signal, style, preferences, keepMask, waitSeconds } = options;
+  async submit(photo: Photo | Uploaded | PhotoUrl, options: SubmitOptions = {}): Promise<Submitted> {
+    const { signal, style, preferences, keepMask, reference, waitSeconds } = options;
     const form = new FormData();
     let size: number | null = 0;
     if (style !== undefined) form.append("style", style);
@@ -167,8 +170,10 @@ export class Client {
     if (options.variations !== undefined) form.append("variations", String(options.variations));
     if (preferences !== undefined) form.append("preferences", JSON.stringify(preferences));
     if (isUploaded(photo)) form.append("key", photo.key);
+    else if (isUrl(photo)) form.append("image_url", photo.url);
     else size = plus(size, await appendPhoto(form, "file", photo, signal));
     if (keepMask !== undefined) size = plus(size, await appendPhoto(form, "keep_mask", keepMask, signal));
+    if (reference !== undefined) size = plus(size, await appendPhoto(form, "reference", reference, signal));
     const headers = { "Idempotency-Key": uniqueId(), ...cancelAfter(options.cancelAfterSeconds) };
     const reply = await this.#http.json<Schemas["Submitted"] | Schemas["Status"]>({
       method: "POST",
@@ -200,9 +205,9 @@ export class Client {
     for (let start = 0; start < items.length; start += AT_ONCE) {
       const bodies: Record<string, unknown>[] = [];
       for (const { photo, ...wishes } of items.slice(start, start + AT_ONCE)) {
-        const { key } = isUploaded(photo) ? photo : await this.upload(photo, { signal });
         // What is undefined is not sent.
-        bodies.push({ key, ...wishes });
+        if (isUrl(photo)) bodies.push({ image_url: photo.url, ...wishes });
+        else bodies.push({ key: (isUploaded(photo) ? photo : await this.upload(photo, { signal })).key, ...wishes });
       }
       const headers = { "Idempotency-Key": uniqueId(), ...cancelAfter(options.cancelAfterSeconds) };
       const { body } = await this.#json<Schemas["BatchAnswer"]>("POST", "transform/batch", { items: bodies }, {
@@ -347,7 +352,7 @@ export class Client {
   }
 
   /**
-   * A picture of a completed job, a JPEG. Rejects with JobNotFinished, JobFailed, JobCancelled; for pictures that are made
+   * A picture of a completed job, a JPEG (`lossless`: a PNG or a WebP). Rejects with JobNotFinished, JobFailed, JobCancelled; for pictures that are made
    * when they are asked for (`before_after`, `contact_sheet`), with the service's own ApiError.
    *
    * In a page a job's `result` has links for `<img>`; `URL.createObjectURL` makes one of what this gives.
@@ -475,7 +480,11 @@ function errorOf(problem: unknown): ApiError {
   return errorFromProblem(isRecord(problem) && typeof problem["status"] === "number" ? problem["status"] : 500, problem);
 }
 
-function isUploaded(photo: Photo | Uploaded): photo is Uploaded {
+function isUrl(photo: Photo | Uploaded | PhotoUrl): photo is PhotoUrl {
+  return typeof (photo as Partial<PhotoUrl>).url === "string";
+}
+
+function isUploaded(photo: Photo | Uploaded | PhotoUrl): photo is Uploaded {
   return typeof (photo as Partial<Uploaded>).key === "string";
 }
 

@@ -15,7 +15,7 @@
  *     ├── JobFailed             the job failed (jobId, code, detail)
  *     ├── JobCancelled          the job was cancelled (jobId)
  *     ├── JobNotFinished        there is no result yet (jobId, status)
- *     └── WebhookRejected       a delivery to a webhook is not what it pretends to be
+ *     └── BadWebhook            a delivery to a webhook is not what it pretends to be
  *
  * An aborted `signal` rejects with the signal's own reason, which is not one of these.
  */
@@ -143,8 +143,8 @@ export class JobNotFinished extends ReroomError {
 }
 
 /** A delivery to a webhook that is not signed by the service, or too old: do not act on it. */
-export class WebhookRejected extends ReroomError {
-  override readonly name = "WebhookRejected";
+export class BadWebhook extends ReroomError {
+  override readonly name = "BadWebhook";
 }
 
 const BY_STATUS: Readonly<Record<number, new (problem: ProblemLike) => ApiError>> = {

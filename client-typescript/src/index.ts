@@ -34,7 +34,7 @@ export {
   ReroomError,
   ServerError,
   Timeout,
-  WebhookRejected,
+  BadWebhook,
   type ProblemLike,
 } from "./errors.js";
 export type { EventsOptions, Way } from "./events.js";
@@ -58,6 +58,7 @@ export {
   type JobStatus,
   type NewStyle,
   type PlannedChild,
+  type PhotoUrl,
   type Preferences,
   type PreviewEvent,
   type ResultMetadata,
@@ -73,4 +74,4 @@ export {
   type UnknownEvent,
   type Uploaded,
 } from "./types.js";
-export { verifyWebhook, type HeadersLike, type VerifyOptions, type WebhookDelivery } from "./webhooks.js";
+export { verifyWebhook, type HeadersLike, type VerifyOptions, type WebhookEvent } from "./webhooks.js";

@@ -48,15 +48,17 @@ export async function toBlob(photo: Photo, signal?: AbortSignal): Promise<Blob> 
 export async function mediaTypeOf(blob: Blob): Promise<string> {
   // React Native's Blob knows its type, but not its bytes.
   if (typeof blob.slice(0, 0).arrayBuffer !== "function") return blob.type || "image/jpeg";
-  const bytes = new Uint8Array(await blob.slice(0, 12).arrayBuffer());
+  const bytes = new Uint8Array(await blob.slice(0, 64).arrayBuffer());
   return mediaType(bytes, blob.type);
 }
 
 function mediaType(bytes: Uint8Array, otherwise = ""): string {
-  const text = String.fromCharCode(...bytes.subarray(0, 12));
+  const text = String.fromCharCode(...bytes.subarray(0, 64));
   if (text.startsWith("\u0089PNG")) return "image/png";
-  if (text.startsWith("RIFF") && text.slice(8) === "WEBP") return "image/webp";
+  if (text.startsWith("RIFF") && text.slice(8, 12) === "WEBP") return "image/webp";
   if (text.startsWith("\u00ff\u00d8")) return "image/jpeg";
+  // The first brand may be one that HEIC and AVIF have in common.
+  if (text.slice(4, 8) === "ftyp") return text.slice(8).includes("avif") ? "image/avif" : "image/heic";
   return otherwise.startsWith("image/") ? otherwise : "image/jpeg";
 }
 

@@ -82,6 +82,11 @@ export interface Uploaded {
   expires_at: string;
 }
 
+/** Where a photo is on the internet. The service fetches it when it is submitted. */
+export interface PhotoUrl {
+  url: string;
+}
+
 /** The service's receipt for a job. */
 export interface Submitted {
   job_id: string;

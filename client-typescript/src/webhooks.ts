@@ -1,18 +1,20 @@
 /** Deliveries to a webhook, signed as Standard Webhooks demands (HMAC-SHA256 over id, time and body). */
 
-import { isRecord, WebhookRejected } from "./errors.js";
+import { isRecord, BadWebhook } from "./errors.js";
 
 /** Headers of a request: a `Headers`, or an object such as Node's `request.headers`. */
 export type HeadersLike = { get(name: string): string | null } | Record<string, string | readonly string[] | undefined>;
 
-/** A delivery that is genuine. */
-export interface WebhookDelivery {
-  /** The same for every attempt at delivering the same event: what was handled once need not be handled again. */
+/** What an endpoint is told. */
+export interface WebhookEvent {
+  /** The same for every delivery of this event: what was seen before need not be done again. */
   id: string;
-  /** When it was sent. */
-  sentAt: Date;
-  /** The body, which is JSON. */
-  payload: Record<string, unknown>;
+  /** `job.completed`, `job.failed`, `job.cancelled`, `job.started`, `webhook.test`, or one of a newer service. */
+  type: string;
+  /** When it happened (RFC 3339). */
+  timestamp: string;
+  /** The job, as its status shows it, or what else the type is about. */
+  data: Record<string, unknown>;
 }
 
 /** How to verify a delivery. */
@@ -22,25 +24,25 @@ export interface VerifyOptions {
 }
 
 /**
- * Verifies a delivery to a webhook, and gives its payload. Needs WebCrypto: Node, browsers, Deno, Bun, edge functions.
+ * The event of a request to an endpoint, once it is certain that the service sent it. Needs WebCrypto: Node, browsers, Deno, Bun, edge functions.
  *
  * @param body the body as it came, unparsed: another spelling of the same JSON has another signature.
  * @param headers the request's; `webhook-id`, `webhook-timestamp` and `webhook-signature` are read.
  * @param secret `whsec_…`; or several, while one replaces another.
- * @throws WebhookRejected for what the service did not sign, or not lately; TypeError for a secret that is none.
+ * @throws BadWebhook for what the service did not sign, or not lately; TypeError for a secret that is none.
  */
 export async function verifyWebhook(
   body: string | Uint8Array,
   headers: HeadersLike,
   secret: string | readonly string[],
   options: VerifyOptions = {},
-): Promise<WebhookDelivery> {
+): Promise<WebhookEvent> {
   const id = header(headers, "webhook-id");
   const time = header(headers, "webhook-timestamp");
   const signatures = header(headers, "webhook-signature").split(" ");
-  if (!/^\d{1,15}$/.test(time)) throw new WebhookRejected("webhook-timestamp is no time");
+  if (!/^\d{1,15}$/.test(time)) throw new BadWebhook("webhook-timestamp is no time");
   if (Math.abs(Date.now() / 1000 - Number(time)) > (options.toleranceSeconds ?? 300)) {
-    throw new WebhookRejected("it was sent too long ago, or the clocks differ");
+    throw new BadWebhook("it was sent too long ago, or the clocks differ");
   }
   const content = typeof body === "string" ? new TextEncoder().encode(body) : body;
   const head = new TextEncoder().encode(`${id}.${time}.`);
@@ -49,10 +51,12 @@ export async function verifyWebhook(
   signed.set(content, head.length);
   const secrets = typeof secret === "string" ? [secret] : secret;
   const right = await Promise.all(secrets.flatMap((each) => signatures.map((signature) => isSigned(signed, signature, each))));
-  if (!right.includes(true)) throw new WebhookRejected("none of its signatures is right");
-  const payload = parsed(new TextDecoder().decode(content));
-  if (payload === null) throw new WebhookRejected("its body is no JSON object");
-  return { id, sentAt: new Date(Number(time) * 1000), payload };
+  if (!right.includes(true)) throw new BadWebhook("none of its signatures is right");
+  const { type, timestamp, data } = parsed(new TextDecoder().decode(content)) ?? {};
+  if (typeof type !== "string" || typeof timestamp !== "string" || !isRecord(data)) {
+    throw new BadWebhook("its body was not understood");
+  }
+  return { id, type, timestamp, data };
 }
 
 async function isSigned(content: Uint8Array<ArrayBuffer>, signature: string, secret: string): Promise<boolean> {
@@ -78,7 +82,7 @@ function header(headers: HeadersLike, name: string): string {
   let value: unknown;
   if (typeof get === "function") value = (headers as { get(name: string): string | null }).get(name);
   else value = Object.entries(headers).find(([each]) => each.toLowerCase() === name)?.[1];
-  if (typeof value !== "string" || value === "") throw new WebhookRejected(`it has no header ${name}`);
+  if (typeof value !== "string" || value === "") throw new BadWebhook(`it has no header ${name}`);
   return value;
 }
 

@@ -190,11 +190,29 @@ test("answers that were lost: deleted and cancelled all the same", async (contex
   assert.equal(uploaded.requests[1].headers["content-type"], "image/jpeg");
 });
 
+test("media types and addresses of photos", async (context) => {
+  const offer = { success: true, key: "k", method: "PUT", url: "/put", headers: {}, expires_at: "x" };
+  for (const [head, type] of [
+    ["\u0089PNG\r\n", "image/png"], ["RIFF....WEBP", "image/webp"], ["\u00ff\u00d8", "image/jpeg"], ["what?", "image/jpeg"],
+    ["....ftypmif1....avif", "image/avif"], ["....ftypheic", "image/heic"],
+  ]) {
+    const { url, requests } = await service(context, json(201, offer), json(200, {}));
+    const bytes = Uint8Array.from(head, (character) => character.charCodeAt(0));
+    await new Client(url).upload(bytes);
+    assert.deepEqual(JSON.parse(requests[0].body), { content_type: type, size: bytes.length });
+  }
+  const { url, requests } = await service(context, json(202, SUBMITTED), json(202, { success: true, data: [{ job: SUBMITTED }] }));
+  await new Client(url).submit({ url: "https://rooms.example/a.jpg" }, { reference: { uri: "data:image/png;base64,AAAA" } });
+  assert.match(requests[0].body, /name="image_url"\r\n\r\nhttps:..rooms.example.a.jpg\r[^]*name="reference"; filename="photo"\r\nContent-Type: image.png\r\n\r\n\0\0\0/);
+  await new Client(url).submitBatch([{ photo: { url: "https://rooms.example/a.jpg" }, variations: 2 }]);
+  assert.deepEqual(JSON.parse(requests[1].body), { items: [{ image_url: "https://rooms.example/a.jpg", variations: 2 }] });
+});
+
 test("webhooks", async () => {
   const secret = randomBytes(24);
   const text = `whsec_${secret.toString("base64")}`;
   const other = `whsec_${randomBytes(24).toString("base64")}`;
-  const body = JSON.stringify({ type: "job.completed", data: { style: "japandi – ä" } });
+  const body = JSON.stringify({ type: "job.completed", timestamp: "2026-11-27T00:00:00Z", data: { style: "japandi – ä" } });
   const signed = (time = Math.floor(Date.now() / 1000)) => {
     const mac = createHmac("sha256", secret).update(`msg_1.${time}.${body}`).digest("base64");
     return { "Webhook-Id": "msg_1", "webhook-timestamp": String(time), "webhook-signature": `v1a,xx v1,AAAA v1,${mac}` };
@@ -202,8 +220,8 @@ test("webhooks", async () => {
   for (const headers of [signed(), new Headers(signed())]) {
     for (const content of [body, new TextEncoder().encode(body)]) {
       const delivery = await reroom.verifyWebhook(content, headers, [other, text]);
-      assert.equal(delivery.id, "msg_1");
-      assert.equal(delivery.payload.data.style, "japandi – ä");
+      assert.deepEqual([delivery.id, delivery.type, delivery.timestamp], ["msg_1", "job.completed", "2026-11-27T00:00:00Z"]);
+      assert.equal(delivery.data.style, "japandi – ä");
     }
   }
   const now = Date.now() / 1000;
@@ -212,7 +230,7 @@ test("webhooks", async () => {
     [body, { ...signed(), "Webhook-Id": "msg_2" }, text], [body, {}, text], [body, { ...signed(), "webhook-signature": "v1,ä v1" }, text],
     [body, { ...signed(), "webhook-timestamp": "1e9" }, text], [body, signed(), []],
   ]) {
-    await assert.rejects(reroom.verifyWebhook(content, headers, secrets), reroom.WebhookRejected);
+    await assert.rejects(reroom.verifyWebhook(content, headers, secrets), reroom.BadWebhook);
   }
   for (const wrong of ["", "whsec_", "whsec_ä"]) await assert.rejects(reroom.verifyWebhook(body, signed(), wrong), TypeError);
 });
