@@ -4,6 +4,8 @@
     python -m benchmarks.overhead          how much of that lies outside the denoiser, or in no model at all?
     python -m benchmarks.batching          what do several jobs at once gain?
     python -m benchmarks.reuse             how much sooner does the second style of a photo come?
+    python -m benchmarks.keep              does what is kept stay to the last bit; do palettes do what they say?
+    python -m benchmarks.drift             does a result's quality say what a restyle has rebuilt in a room?
     python -m benchmarks.tiers             what does a picture of each quality cost, in operations, seconds, quality?
     python -m benchmarks.profile           how long do the graphs take here, by size and batch? (into the release)
     python -m benchmarks.load              two Tritons under mixed load: what does cost-aware routing gain?

@@ -7,9 +7,9 @@ Three owners submit jobs through the public client, which sends an idempotency k
 faults strike in random order, each once a round. Most jobs run in a whole stack whose pictures are on an S3 server
 (moto's), with a relay before that and before Redis: workers, the API, Redis, Triton and single models' processes are
 killed with SIGKILL; workers are stopped for longer than a lease; answers of Redis and of S3 are lost after the call was
-done, of every kind of call; both are slow or cut off for longer than a lease; S3 answers with 503; Redis takes no
-writes, for each of three reasons. The others run in a stack that stores in a folder, and whose processes can write no
-byte to disk for a while. It needs no rights.
+done, at first of each kind of call; both are slow or cut off for longer than a lease; S3 answers with 503; Redis takes
+no writes, for each of three reasons. The others run in a stack that stores in a folder, and whose processes can write
+no byte to disk for a while. It needs no rights.
 
 ``recovery_…`` is the time from the beginning of a fault, most of which last 3 seconds, until a job that a fourth owner
 submits right then is completed. At the end every job is looked up in Redis and in the storage; then the clean-up runs

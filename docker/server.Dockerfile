@@ -11,7 +11,9 @@ COPY client client
 COPY orchestrator orchestrator
 # A package index of your own: docker build --secret id=pip.conf,src=…
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    /opt/venv/bin/python -m pip install -c requirements/constraints.txt './client[triton]' '.[otel,sentry]' \
+    /opt/venv/bin/python -m pip install -c requirements/constraints.txt './client[triton]' '.[c2pa,otel,sentry]' \
+    # For linking programs in Rust, 31 MB.
+    && find /opt/venv/lib -name libc2pa_c.rlib -delete \
     && /opt/venv/bin/python -m compileall -q /opt/venv/lib
 
 FROM ${PYTHON}

@@ -25,7 +25,7 @@ RESERVED = ("add", "plan")
 
 NETWORKS = ("unet", "controlnet_depth", "controlnet_canny", "vae", "text_encoder", "depth", "detector")
 """The networks of a bundle whose ControlNets are shown depth and edges; see ``Bundle.used``."""
-FURTHER = ("segments", "tiny_decoder")
+FURTHER = ("segments", "tiny_decoder", "upscaler")
 """Networks that only some bundles have."""
 KNOWN_NETWORKS = (*NETWORKS, *(name for name in SEATS if name not in NETWORKS), *FURTHER)
 """All that a bundle can name."""
@@ -232,8 +232,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def _used(hints: tuple[str, str], networks: Collection[str]) -> tuple[str, ...]:
     unet, *others = (name for name in NETWORKS if name not in SEATS)
     segments = ("segments",) if "segments" in hints else ()
-    decoder = ("tiny_decoder",) if "tiny_decoder" in networks else ()
-    return (unet, *(CONTROLNETS[hint] for hint in hints), *others, *segments, *decoder)
+    further = (name for name in ("tiny_decoder", "upscaler") if name in networks)
+    return (unet, *(CONTROLNETS[hint] for hint in hints), *others, *segments, *further)
 
 
 def load_bundle(name: str) -> Bundle:

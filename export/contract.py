@@ -36,6 +36,9 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_size: int
 
 
+TILE = 128
+"""Pixels along a side of what an upscaler takes; `restyle` cuts pictures into such squares."""
+
 CUDA_GRAPHS = 32
 """How many shapes of a denoiser's inputs may be recorded as CUDA graphs. It runs many times for each photo, in one
 shape. All of a release's shapes are a dozen buckets times the sizes of a batch, with and without guidance; a
@@ -134,6 +137,12 @@ def graph_specs(
             models[name] = models["denoiser"]
         elif name == "tiny_decoder":
             models[name] = models["vae_decoder"]
+        elif name == "upscaler":
+            up, across = (Axis(axis, 2 * TILE) for axis in ("up", "across"))
+            models[name] = (
+                (Tensor("image", "FP32", (3, TILE, TILE)),),
+                (Tensor("enlarged", "FP32", (3, up, across)),),
+            )
     if "segments" in hints:
         models["segments"] = ((photo,), (Tensor("segments", "UINT8", (height, width, 3), choice=True),))
     return {
@@ -208,6 +217,9 @@ def python_specs() -> dict[str, ModelSpec]:
                     for name, dtype, dims in (
                         ("negative_prompt", "STRING", (_any("negative_parts"),)),
                         ("palette", "STRING", (_any("colours"),)),
+                        ("palette_strength", "FP32", (1,)),
+                        ("reference", "UINT8", (_any("h"), _any("w"), 3)),
+                        ("reference_strength", "FP32", (1,)),
                         ("seed", "INT64", (1,)),
                         ("steps", "INT32", (1,)),
                         ("solver", "STRING", (1,)),
@@ -219,9 +231,19 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("control_scale", "FP32", (2,)),
                         ("structure", "FP32", (1,)),
                         ("keep_mask", "UINT8", (_any("H"), _any("W"))),
+                        ("keep", "STRING", (_any("kept"),)),
+                        ("keep_boxes", "FP32", (_any("kept_boxes"), 4)),
+                        ("change", "STRING", (_any("changed"),)),
+                        ("change_boxes", "FP32", (_any("changed_boxes"), 4)),
                         ("preview_every", "INT32", (1,)),
                         ("attempts", "INT32", (1,)),
+                        ("min_quality", "FP32", (1,)),
+                        ("min_openings", "FP32", (1,)),
+                        ("min_lines", "FP32", (1,)),
+                        ("min_camera", "FP32", (1,)),
+                        ("min_planes", "FP32", (1,)),
                         ("detail", "FP32", (1,)),
+                        ("size", "STRING", (1,)),
                         ("latents", "FP32", (_any("C"), _any("h"), _any("w"))),
                         ("photo_id", "STRING", (1,)),
                     )

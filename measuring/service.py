@@ -37,7 +37,7 @@ class Service:
     """A release behind ``address`` (host:port of Triton's gRPC endpoint). Use it as an async context manager."""
 
     def __init__(self, address: str, release: Release) -> None:
-        self._restyling, self._models = TritonClient(address), InferenceServerClient(address)
+        self.restyling, self._models = TritonClient(address), InferenceServerClient(address)
         self.release = release
 
     async def __aenter__(self) -> Self:
@@ -46,7 +46,7 @@ class Service:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._restyling.close()
+        await self.restyling.close()
         await self._models.close()
 
     async def restyle(
@@ -70,7 +70,7 @@ class Service:
         )
         room_type = ""
         async with aclosing(
-            self._restyling.restyle(request(job, words or STYLES[style], photo), deadline=DEADLINE)
+            self.restyling.restyle(request(job, words or STYLES[style], photo), deadline=DEADLINE)
         ) as events:
             async for event in events:
                 match event:
@@ -82,7 +82,7 @@ class Service:
 
     async def answer(self, asked: RestyleRequest) -> Result:
         """A request as internal tools send it; its last event. Raises RestyleError."""
-        async with aclosing(self._restyling.restyle(asked, deadline=DEADLINE)) as events:
+        async with aclosing(self.restyling.restyle(asked, deadline=DEADLINE)) as events:
             async for event in events:
                 if isinstance(event, Result):
                     return event

@@ -19,7 +19,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
-from orchestrator.adapters.opening import open_adapters, open_store, open_usage
+from orchestrator.adapters.opening import Adapters, open_adapters, open_store, open_usage, page_links
 from orchestrator.api.access import every_handler, has_caller
 from orchestrator.api.analyze import AnalyzeController
 from orchestrator.api.batch import BatchController
@@ -40,6 +40,7 @@ from orchestrator.api.limiting import Limiter, add_rate_headers, admit
 from orchestrator.api.listing import ListingController
 from orchestrator.api.observing import Observed
 from orchestrator.api.openapi import schema_controller
+from orchestrator.api.pages import PagesController
 from orchestrator.api.prefer import Waits
 from orchestrator.api.presenters import Presenter
 from orchestrator.api.reference import ReferenceController
@@ -52,11 +53,15 @@ from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
 from orchestrator.api.uploads import UploadsController
 from orchestrator.api.usage import UsageController
+from orchestrator.api.webhooks import WebhooksController
 from orchestrator.api.websocket import watch
+from orchestrator.domain.webhooks import secret_bytes
+from orchestrator.egress.guarded import Guarded
 from orchestrator.photos.gate import PROCESSES, PhotoGate
-from orchestrator.ports import Outbox, Receiver, SignedFiles
+from orchestrator.photos.marking import Marker
+from orchestrator.ports import Receiver, SignedFiles
 from orchestrator.programs.arguments import no_arguments
-from orchestrator.programs.observing import observed
+from orchestrator.programs.observing import observed, package_version
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.connections import BoundedProtocol, Limits
 from orchestrator.server.exporting import BudgetCollector, DiskCollector, StoreCollector, exporting
@@ -64,18 +69,23 @@ from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.budget import MonthlyBudget
+from orchestrator.services.collages import Collages
 from orchestrator.services.costs import Costs
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.deliveries import Deliveries
 from orchestrator.services.direct_uploads import DirectUploads
+from orchestrator.services.fetching import PhotoFetcher
+from orchestrator.services.hook_events import HookEvents
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
+from orchestrator.services.operator_events import OperatorEvents
 from orchestrator.services.style_book import StyleBook
 from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submissions
 from orchestrator.services.waiting import Waiting
-from orchestrator.settings import Settings, SettingsError, load_settings, signing_bytes, variables
+from orchestrator.services.webhooks import WebhookService
+from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.telemetry import CannotObserve, logs
 from orchestrator.telemetry.analytics import open_analytics
 from orchestrator.telemetry.metrics import REGISTRY
@@ -111,10 +121,12 @@ ROUTES = (
     StylesController,
     AnalyzeController,
     FilesController,
+    PagesController,
     DebugController,
     DeadLettersController,
     KeysController,
     UsageController,
+    WebhooksController,
     ReferenceController,
     StudioController,
 )
@@ -158,21 +170,34 @@ def _lifespan(settings: Settings) -> Any:
 async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]:
     processes = max(1, PROCESSES // settings.api_processes)
     gate = PhotoGate(settings.max_pixels, processes, sandbox=settings.sandbox)
-    async with open_analytics(settings.analytics) as analytics, open_adapters(settings) as adapters, gate:
+    guarded = Guarded(ports=settings.egress_ports, exceptions=settings.egress_exceptions)
+    async with (
+        open_analytics(settings.analytics) as analytics,
+        open_adapters(settings) as adapters,
+        gate,
+        guarded,
+    ):
         store, storage, inference = adapters.store, adapters.storage, adapters.inference
         clients = Clients(settings.trusted_proxies)
         plans, pricing = settings.plans, settings.pricing
+        links = page_links(settings)
         jobs = JobService(
             store, storage, max_queue=settings.max_queue, plans=plans, pricing=pricing, analytics=analytics
         )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
-        presenter = Presenter(storage, settings.api_base_url, settings.url_ttl)
-        waiting = Waiting(jobs, seconds=settings.wait_seconds, at_once=settings.waits_at_once)
         styles = StyleService(StyleBook(settings.styles_file), adapters.styles, plans)
-        submissions = Submissions(
-            jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference), styles
+        # Only workers have the certificate that signs pictures.
+        marker = Marker(version=package_version(), provider=settings.provider)
+        collages = Collages(store, storage, styles.title, marker)
+        presenter = Presenter(
+            storage, collages, settings.api_base_url, settings.url_ttl, links, settings.shown_seconds
         )
-        async with aclosing(submissions), _delivering(settings, adapters.outbox):
+        waiting = Waiting(jobs, seconds=settings.wait_seconds, at_once=settings.waits_at_once)
+        fetcher = PhotoFetcher(guarded)
+        submissions = Submissions(
+            jobs, gate, direct_uploads, settings.max_upload_bytes, Costs(inference), styles, fetcher
+        )
+        async with aclosing(submissions), _delivering(settings, adapters, guarded, presenter):
             yield Dependencies(
                 settings=settings,
                 plans=plans,
@@ -191,29 +216,32 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 gate=gate,
                 jobs=jobs,
                 usage=adapters.usage,
+                webhooks=WebhookService(adapters.endpoints, guarded),
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),
+                page_links=links,
                 presenter=presenter,
                 checks=HealthChecks(store, storage, inference),
             )
 
 
 @asynccontextmanager
-async def _delivering(settings: Settings, outbox: Outbox) -> AsyncGenerator[None]:
-    """Sends events to the operator's systems in the background, where there are any to send."""
+async def _delivering(
+    settings: Settings, adapters: Adapters, guarded: Guarded, presenter: Presenter
+) -> AsyncGenerator[None]:
+    """Sends events to the operator's systems and to users' endpoints in the background."""
     urls: dict[Receiver, str | None] = {"budget": settings.budget_webhook, "usage": settings.usage_webhook}
     receivers = {to: url for to, url in urls.items() if url is not None}
-    if not receivers and settings.monthly_budget is None:
-        yield
-        return
     secret = settings.events_secret
-    signing = b"" if secret is None else signing_bytes(secret.get_secret_value())
-    sending = asyncio.create_task(Deliveries(outbox, receivers, signing, settings.currency).run())
-    try:
-        yield
-    finally:
-        sending.cancel()
-        await asyncio.wait([sending])
+    signing = b"" if secret is None else secret_bytes(secret.get_secret_value())
+    hooks = HookEvents(guarded, adapters.keys, presenter.result, settings.api_base_url)
+    async with OperatorEvents(receivers, signing, settings.currency) as operator:
+        sending = asyncio.create_task(Deliveries(adapters.outbox, operator, hooks).run())
+        try:
+            yield
+        finally:
+            sending.cancel()
+            await asyncio.wait([sending])
 
 
 def upload_budget(settings: Settings) -> UploadBudget:

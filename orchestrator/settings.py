@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
@@ -17,6 +16,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from orchestrator.domain.plans import Plans, PlansError, load_plans
 from orchestrator.domain.styles import STYLES, Style, StylesError, load_styles
 from orchestrator.domain.usage import Budget, Pricing
+from orchestrator.domain.webhooks import secret_bytes
+from orchestrator.egress.addresses import Network
 
 T = TypeVar("T", bound=BaseSettings)
 
@@ -201,6 +202,26 @@ class Settings(StoreSettings):
     """Where the usage of every job is posted at its end, for a billing system, as signed JSON (Standard Webhooks)."""
     events_secret: SecretStr | None = Field(None, validation_alias="REROOM_EVENTS_SECRET")
     """Signs both: ``whsec_`` and 24 to 64 random bytes in base64."""
+    egress_ports: Annotated[tuple[int, ...], NoDecode] = Field(
+        (80, 443, 8080, 8443), validation_alias="REROOM_EGRESS_PORTS"
+    )
+    """The ports of URLs that users name (webhooks, ``image_url``), separated by commas; ``*`` allows all."""
+    egress_allow_cidrs: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="REROOM_EGRESS_ALLOW_CIDRS"
+    )
+    """Networks beside the internet that such URLs may lead to, such as ``10.1.2.0/24``, separated by commas.
+    Whoever has a key can then call what is there."""
+
+    provider: str = Field("", max_length=200, validation_alias="REROOM_PROVIDER")
+    """Who runs the service, as pictures and their pages name it: a company, for instance."""
+    c2pa_chain: Path | None = Field(None, validation_alias="REROOM_C2PA_CHAIN")
+    """A PEM file with the certificate that signs pictures by C2PA (docs/marks.md), then those above it. Without it
+    pictures say in XMP alone that AI made them."""
+    c2pa_key: Path | None = Field(None, validation_alias="REROOM_C2PA_KEY")
+    """The file of that certificate's key, PKCS #8 in PEM without a password. Only workers read both."""
+    c2pa_tsa: str | None = Field(None, validation_alias="REROOM_C2PA_TSA")
+    """The URL of an RFC 3161 time-stamping authority; with its stamp a signature outlives the certificate. It is sent
+    the signature's digest, never the picture."""
 
     heartbeat_file: Path | None = Field(None, validation_alias="REROOM_HEARTBEAT_FILE")
     """A worker touches it every few seconds while it lives; for a container's health check."""
@@ -226,7 +247,14 @@ class Settings(StoreSettings):
     """Where events for product analytics go: the path of a file that gets JSON lines, or an http(s):// URL that takes
     them by POST; without it, nowhere."""
 
-    @field_validator("allowed_origins", "budget_alerts", "triton_urls", "trusted_proxies", mode="before")
+    @field_validator(
+        "allowed_origins",
+        "budget_alerts",
+        "egress_allow_cidrs",
+        "triton_urls",
+        "trusted_proxies",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -267,7 +295,7 @@ class Settings(StoreSettings):
             raise ValueError("each must be a share of the budget above 0 and at most 1, such as 0.8")
         return tuple(sorted({*value}))
 
-    @field_validator("budget_webhook", "usage_webhook")
+    @field_validator("budget_webhook", "usage_webhook", "c2pa_tsa")
     @classmethod
     def _receiver(cls, value: str | None) -> str | None:
         if value is not None and origin_of(value) is None:
@@ -278,7 +306,29 @@ class Settings(StoreSettings):
     @classmethod
     def _a_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            signing_bytes(value.get_secret_value())
+            secret_bytes(value.get_secret_value())
+        return value
+
+    @field_validator("egress_ports", mode="before")
+    @classmethod
+    def _ports(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.strip() == "*":
+            return ()
+        ports = [part.strip() for part in value.split(",") if part.strip()]
+        if not ports or not all(port.isdecimal() and 1 <= int(port) <= 65535 for port in ports):
+            raise ValueError("must be ports separated by commas, such as 80,443, or *")
+        return tuple(map(int, ports))
+
+    @field_validator("egress_allow_cidrs")
+    @classmethod
+    def _cidrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ip_network(each)
+            except ValueError:
+                raise ValueError(f"{each!r} is not a network such as 10.1.2.0/24") from None
         return value
 
     @field_validator("trusted_proxies")
@@ -341,6 +391,16 @@ class Settings(StoreSettings):
         return self
 
     @model_validator(mode="after")
+    def _whole_credentials(self) -> Self:
+        if (self.c2pa_chain is None) != (self.c2pa_key is None):
+            raise ValueError("REROOM_C2PA_CHAIN and REROOM_C2PA_KEY belong together: set both, or neither")
+        if self.c2pa_tsa is not None and self.c2pa_chain is None:
+            raise ValueError(
+                "REROOM_C2PA_TSA needs REROOM_C2PA_CHAIN and REROOM_C2PA_KEY, which sign what it stamps"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _whole_billing(self) -> Self:
         if self.monthly_budget is not None and not self.gpu_hour_price:
             raise ValueError("REROOM_MONTHLY_BUDGET needs REROOM_GPU_HOUR_PRICE, by which costs are counted")
@@ -363,6 +423,11 @@ class Settings(StoreSettings):
         )
 
     @property
+    def shown_seconds(self) -> int:
+        """How long after its end a job has both its photo and its picture."""
+        return min(self.job_ttl, self.photo_ttl, self.result_ttl)
+
+    @property
     def administrator(self) -> str | None:
         """The administrator's token."""
         return None if self.admin_token is None else self.admin_token.get_secret_value()
@@ -380,6 +445,10 @@ class Settings(StoreSettings):
         return (*self.allowed_origins, *sorted(names - {*self.allowed_origins}))
 
     @property
+    def egress_exceptions(self) -> list[Network]:
+        return [ip_network(each) for each in self.egress_allow_cidrs]
+
+    @property
     def warnings(self) -> list[str]:
         """Sentences for the operator about settings that are accepted but have no effect."""
         if self.cdn_domain is None:
@@ -391,19 +460,6 @@ class Settings(StoreSettings):
 
 def _styles_of(file: Path | None) -> Mapping[str, Style]:
     return STYLES if file is None else load_styles(file, STYLES)
-
-
-def signing_bytes(secret: str) -> bytes:
-    """The bytes of a ``whsec_…``. Raises ValueError."""
-    try:
-        found = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except ValueError:
-        found = b""
-    if not secret.startswith("whsec_") or not 24 <= len(found) <= 64:
-        raise ValueError(
-            "must be whsec_ and 24 to 64 random bytes in base64: echo whsec_$(openssl rand -base64 32)"
-        )
-    return found
 
 
 def is_loopback(host: str) -> bool:

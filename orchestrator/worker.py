@@ -18,9 +18,11 @@ from pathlib import Path
 from orchestrator.adapters.opening import open_adapters
 from orchestrator.adapters.redis import AccessDenied
 from orchestrator.domain.styles import STYLES
+from orchestrator.photos.credentials import CredentialsError, open_credentials
+from orchestrator.photos.marking import Marker
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
 from orchestrator.programs.arguments import no_arguments
-from orchestrator.programs.observing import observed
+from orchestrator.programs.observing import observed, package_version
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.exporting import exporting
 from orchestrator.services.retention import Retention
@@ -193,6 +195,7 @@ class Worker:
 
 async def serve(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Raises SettingsError."""
+    marker = open_marker(settings)
     async with open_analytics(settings.analytics) as analytics, open_adapters(settings) as adapters:
         store = adapters.store
         runner = Runner(
@@ -203,6 +206,7 @@ async def serve(settings: Settings) -> None:
             lease_seconds=settings.lease_seconds,
             retry_delay=settings.retry_delay,
             analytics=analytics,
+            marker=marker,
         )
         worker = Worker(
             store,
@@ -224,6 +228,17 @@ async def serve(settings: Settings) -> None:
         )
         await _check_access(store)
         await worker.run(stop_on_signals())
+
+
+def open_marker(settings: Settings) -> Marker:
+    """What marks pictures, with the operator's certificate if there is one. Raises SettingsError."""
+    credentials = None
+    if settings.c2pa_chain is not None and settings.c2pa_key is not None:
+        try:
+            credentials = open_credentials(settings.c2pa_chain, settings.c2pa_key, settings.c2pa_tsa)
+        except CredentialsError as error:
+            raise SettingsError(str(error)) from None
+    return Marker(credentials, version=package_version(), provider=settings.provider)
 
 
 async def _check_access(store: JobStore) -> None:

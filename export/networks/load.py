@@ -22,6 +22,8 @@ from transformers import (
     PretrainedConfig,
     SegformerConfig,
     SegformerForSemanticSegmentation,
+    Swin2SRConfig,
+    Swin2SRForImageSuperResolution,
     UperNetConfig,
     UperNetForSemanticSegmentation,
     YolosConfig,
@@ -55,6 +57,7 @@ _DETECTORS: dict[str, tuple[Any, Any]] = {
     "yolos": (YolosConfig, YolosForObjectDetection),
     "centres": (CentresConfig, CentresForObjectDetection),
 }
+_UPSCALERS: dict[str, tuple[Any, Any]] = {"swin2sr": (Swin2SRConfig, Swin2SRForImageSuperResolution)}
 _SEGMENTS: dict[str, tuple[Any, Any]] = {
     "upernet": (UperNetConfig, UperNetForSemanticSegmentation),
     "segformer": (SegformerConfig, SegformerForSemanticSegmentation),
@@ -145,7 +148,7 @@ def _classes(name: str, config: dict[str, Any]) -> tuple[Any, Any]:
     """(configuration, network) of transformers for a network with this configuration."""
     if name in _TRANSFORMERS:
         return _TRANSFORMERS[name]
-    known = {"depth": _DEPTHS, "detector": _DETECTORS, "segments": _SEGMENTS}[name]
+    known = {"depth": _DEPTHS, "detector": _DETECTORS, "segments": _SEGMENTS, "upscaler": _UPSCALERS}[name]
     kind = config.get("model_type", next(iter(known)))
     if kind not in known:
         raise BundleError(f"networks.{name}: {kind} is none of {', '.join(known)}")

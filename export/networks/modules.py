@@ -17,6 +17,7 @@ from export.networks.pictures import (
     Detector,
     TextEncoder,
     TinyDecoder,
+    Upscaler,
     VaeDecoder,
     VaeEncoder,
 )
@@ -45,6 +46,7 @@ def graph_networks(bundle: Bundle) -> dict[str, tuple[str, ...]]:
         "vae_encoder": ("vae",),
         "vae_decoder": ("vae",),
         **({"tiny_decoder": ("tiny_decoder",)} if "tiny_decoder" in bundle.networks else {}),
+        **({"upscaler": ("upscaler",)} if "upscaler" in bundle.networks else {}),
         "denoiser": denoiser,
         **{f"{VARIANT}{name}": denoiser for name in bundle.variants},
     }
@@ -75,6 +77,8 @@ def graph_module(bundle: Bundle, name: str, networks: Mapping[str, Network]) -> 
             module = VaeDecoder(networks["vae"])
         case "tiny_decoder":
             module = TinyDecoder(networks["tiny_decoder"])
+        case "upscaler":
+            module = Upscaler(networks["upscaler"])
         case _:
             controlnets = {hint: networks[CONTROLNETS[hint]] for hint in bundle.seats}
             module = Denoiser(networks["unet"], controlnets)

@@ -64,6 +64,17 @@ DOUBLE = 0.5
 """Two boxes of one label that overlap more (intersection over union) are the same object."""
 
 
+class Upscaler(nn.Module):
+    """Tile FP32 [B,3,H,W] in 0..1 → the same, drawn larger by the network's factor, in about 0..1."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return widen(self.network(pixel_values=narrow(image, self.network)).reconstruction)
+
+
 class PhotoNetwork(nn.Module):
     """A network of fixed input size behind a picture of any size: resize (not antialiased: TensorRT cannot) and
     normalise."""

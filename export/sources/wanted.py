@@ -29,6 +29,7 @@ _NEEDED = {
     "depth": _TRANSFORMERS,
     "detector": _TRANSFORMERS,
     "segments": _TRANSFORMERS,
+    "upscaler": _TRANSFORMERS,
     "tokenizer": ("tokenizer_config.json",),
 }
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))

@@ -7,8 +7,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, as
 from dataclasses import dataclass
 
 from orchestrator.adapters.redis import (
+    RedisEndpoints,
     RedisJobStore,
     RedisOnceStore,
+    RedisOutbox,
     RedisRates,
     RedisStyleStore,
     RedisUsage,
@@ -19,11 +21,13 @@ from orchestrator.adapters.storage.observed import observed
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import (
+    EndpointStore,
     Inference,
     JobStore,
     KeyStore,
     OnceStore,
     Outbox,
+    PageLinks,
     Rates,
     Storage,
     StyleStore,
@@ -43,6 +47,7 @@ class Adapters:
     rates: Rates
     usage: Usage
     outbox: Outbox
+    endpoints: EndpointStore
 
 
 @asynccontextmanager
@@ -56,6 +61,10 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             once = await entered(aclosing(RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)))
             rates = await entered(aclosing(RedisRates(settings.redis_url, prefix=settings.redis_prefix)))
             usage = await entered(aclosing(RedisUsage(settings.redis_url, prefix=settings.redis_prefix)))
+            outbox = await entered(aclosing(RedisOutbox(settings.redis_url, prefix=settings.redis_prefix)))
+            endpoints = await entered(
+                aclosing(RedisEndpoints(settings.redis_url, prefix=settings.redis_prefix))
+            )
             styles = await entered(
                 aclosing(RedisStyleStore(settings.redis_url, prefix=settings.redis_prefix))
             )
@@ -64,7 +73,14 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
         except ValueError as error:
             raise _wrong(error) from error
         storage = await entered(open_storage(settings))
-        yield Adapters(store, keys, styles, once, observed(storage), inference, rates, usage, usage)
+        yield Adapters(
+            store, keys, styles, once, observed(storage), inference, rates, usage, outbox, endpoints
+        )
+
+
+def page_links(settings: Settings) -> PageLinks:
+    """What signs the links to pages of jobs."""
+    return _signer(settings)
 
 
 def open_jobs(settings: StoreSettings) -> AbstractAsyncContextManager[JobStore]:
@@ -89,6 +105,10 @@ def _wrong(error: ValueError) -> SettingsError:
     return SettingsError(f"wrong settings in the environment: {error}")
 
 
+def _signer(settings: Settings) -> UrlSigner:
+    return UrlSigner(settings.signing_key.get_secret_value().encode(), settings.api_base_url)
+
+
 def _store(settings: Settings) -> RedisJobStore:
     return RedisJobStore(
         settings.redis_url,
@@ -105,8 +125,7 @@ def _store(settings: Settings) -> RedisJobStore:
 async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
     """R2 (or another S3) when R2_BUCKET_NAME is set, local disk otherwise, which is also ``SignedFiles``."""
     if settings.r2_bucket_name is None:
-        key = settings.signing_key.get_secret_value().encode()
-        yield LocalStorage(settings.storage_dir, UrlSigner(key, settings.api_base_url))
+        yield LocalStorage(settings.storage_dir, _signer(settings))
         return
     # Settings takes all four or none.
     assert settings.r2_endpoint_url is not None

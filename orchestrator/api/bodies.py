@@ -10,11 +10,13 @@ import msgspec
 from litestar.openapi.spec import Operation, Parameter, RequestBody
 
 from orchestrator.api.preferences import PALETTE_TEXT
+from orchestrator.domain.job import MAX_STYLES, MAX_VARIATIONS
 from orchestrator.domain.preferences import PREFERENCES, Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE, STYLES
+from orchestrator.egress.urls import MAX_URL
 
 JsonSchema = dict[str, Any]
-ContentType = Literal["image/jpeg", "image/png", "image/webp"]
+ContentType = Literal["image/jpeg", "image/png", "image/webp", "image/heic", "image/heif", "image/avif"]
 """The media types of photos that are accepted."""
 
 MOST_SUBMITTED = 20
@@ -23,7 +25,7 @@ MOST_SUBMITTED = 20
 BINARY: JsonSchema = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 """Bytes, in OpenAPI 3.1's notation (contentMediaType) and in the older one that generators expect (format)."""
 
-PHOTO: JsonSchema = {**BINARY, "description": "A JPEG, PNG or WebP photo of a room"}
+PHOTO: JsonSchema = {**BINARY, "description": "A JPEG, PNG, WebP, HEIC or AVIF photo of a room"}
 
 
 def _preferences() -> JsonSchema:
@@ -62,7 +64,19 @@ _ENCODED_MASK: JsonSchema = {
     "type": ["string", "null"],
     "format": "byte",
     "contentEncoding": "base64",
-    "description": f"{_MASK_TEXT}. A JPEG, PNG or WebP in base64",
+    "description": f"{_MASK_TEXT}. A JPEG, PNG, WebP, HEIC or AVIF in base64",
+}
+_IMAGE_URL: JsonSchema = {
+    "type": "string",
+    "format": "uri",
+    "maxLength": MAX_URL,
+    "description": "Where the photo is, on the internet. It is fetched now; at most 3 redirects are followed",
+}
+_REFERENCE_TEXT = "A picture whose colours and contrasts are wanted: any room, fabric or painting"
+REFERENCE: JsonSchema = {**BINARY, "description": _REFERENCE_TEXT}
+_ENCODED_REFERENCE: JsonSchema = {
+    **_ENCODED_MASK,
+    "description": f"{_REFERENCE_TEXT}. A JPEG, PNG or WebP in base64",
 }
 _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
     "style": {
@@ -72,15 +86,35 @@ _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
         "examples": list(STYLES),
         "description": "A name from GET /styles, which may change while the service runs. Case does not matter",
     },
+    "styles": {
+        "type": "array",
+        "items": {"type": "string", "format": "style"},
+        "minItems": 1,
+        "maxItems": MAX_STYLES,
+        "description": "Several, in place of style: the job is the parent of a child for each picture",
+    },
+    "variations": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_VARIATIONS,
+        "default": 1,
+        "description": "Pictures of each style. The seed that was asked for is the first one's, the next number the "
+        "second one's, and so on. More than 1: the job is the parent of a child for each picture",
+    },
     "preferences": _ref("Preferences"),
 }
-_JSON_PART = {"preferences": {"contentType": "application/json"}}
+_JSON_PART = {name: {"contentType": "application/json"} for name in ("preferences", "styles")}
 
 _COMPONENTS: dict[str, JsonSchema] = {
     "Preferences": _preferences(),
     "SubmitForm": {
         "type": "object",
-        "properties": {"file": PHOTO, **_STYLE_AND_PREFERENCES, "keep_mask": KEEP_MASK},
+        "properties": {
+            "file": PHOTO,
+            **_STYLE_AND_PREFERENCES,
+            "keep_mask": KEEP_MASK,
+            "reference": REFERENCE,
+        },
         "required": ["file"],
         "additionalProperties": False,
     },
@@ -92,10 +126,12 @@ _COMPONENTS: dict[str, JsonSchema] = {
                 "maxLength": 100,
                 "description": "The key from POST /uploads, once the photo has been put by its link",
             },
+            "image_url": _IMAGE_URL,
             **_STYLE_AND_PREFERENCES,
             "keep_mask": _ENCODED_MASK,
+            "reference": _ENCODED_REFERENCE,
         },
-        "required": ["key"],
+        "oneOf": [{"required": ["key"]}, {"required": ["image_url"]}],
         "additionalProperties": False,
     },
     "SubmitBatch": {

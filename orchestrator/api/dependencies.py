@@ -15,7 +15,7 @@ from orchestrator.api.prefer import Waits
 from orchestrator.api.presenters import Presenter
 from orchestrator.domain.plans import Plans
 from orchestrator.photos.gate import PhotoGate
-from orchestrator.ports import JobStore, SignedFiles, Storage, Usage
+from orchestrator.ports import JobStore, PageLinks, SignedFiles, Storage, Usage
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.budget import MonthlyBudget
 from orchestrator.services.dead_letters import DeadLetters
@@ -25,6 +25,7 @@ from orchestrator.services.keys import KeyService
 from orchestrator.services.once import Once
 from orchestrator.services.styles import StyleService
 from orchestrator.services.submissions import Submissions
+from orchestrator.services.webhooks import WebhookService
 from orchestrator.settings import Settings
 
 
@@ -51,8 +52,10 @@ class Dependencies(TypedDict):
     jobs: JobService
     analysis: AnalysisService
     usage: Usage
+    webhooks: WebhookService
     monthly_budget: MonthlyBudget
     presenter: Presenter
+    page_links: PageLinks
     checks: HealthChecks
 
 

@@ -15,11 +15,16 @@ from litestar.types import Scope, Send
 from msgspec import Meta
 
 from orchestrator.domain.codes import FailureCode, ProblemCode
+from orchestrator.domain.webhooks import MOST_ENDPOINTS
+from orchestrator.egress.guarded import NotAllowed, Unreachable
+from orchestrator.egress.urls import BadUrl
 from orchestrator.photos.gate import PhotoRejected
 from orchestrator.ports import (
     AnotherRequest,
     BadSignature,
     DeadLetterNotFound,
+    EndpointDisabled,
+    EndpointNotFound,
     InferenceError,
     InFlight,
     JobFinished,
@@ -33,6 +38,7 @@ from orchestrator.ports import (
     ObjectTooLarge,
     ReservationLost,
     StyleNotFound,
+    TooManyEndpoints,
     TooManyStyles,
     Unavailable,
 )
@@ -163,6 +169,21 @@ def to_problem(error: Exception) -> Problem:
             return Problem(ProblemCode.JOB_NOT_FOUND, "no job of yours has this id; it may have been erased")
         case KeyNotFound():
             return Problem(ProblemCode.KEY_NOT_FOUND, "no API key has this id, or it was revoked")
+        case EndpointNotFound():
+            return Problem(ProblemCode.WEBHOOK_NOT_FOUND, "no webhook of yours has this id")
+        case EndpointDisabled():
+            disabled = "the webhook is disabled: enable it with PATCH first"
+            return Problem(ProblemCode.WEBHOOK_DISABLED, disabled)
+        case TooManyEndpoints():
+            most = f"a key may have {MOST_ENDPOINTS} webhooks: delete one, or change it with PATCH"
+            return Problem(ProblemCode.TOO_MANY_WEBHOOKS, most)
+        case BadUrl():
+            return Problem(ProblemCode.INVALID_URL, str(error), field="url")
+        case NotAllowed():
+            inside = "the URL leads to an address that is not on the internet; this service does not call it"
+            return Problem(ProblemCode.URL_NOT_ALLOWED, inside, field="url")
+        case Unreachable():
+            return Problem(ProblemCode.URL_UNREACHABLE, f"the URL cannot be called: {error}", field="url")
         case UnknownStyle(detail=detail):
             return Problem(ProblemCode.UNKNOWN_STYLE, detail, field="style")
         case StyleNotFound():

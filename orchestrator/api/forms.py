@@ -21,16 +21,25 @@ from orchestrator.api.budget import CountBytes
 from orchestrator.api.errors import Problem
 from orchestrator.api.preferences import decode_preferences
 from orchestrator.api.reading import pieces
+from orchestrator.api.several import STYLES_FIELD, VARIATIONS_FIELD, known_style, styles_text, variations_text
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.styles import DEFAULT_STYLE
+from orchestrator.egress.urls import MAX_URL
 from orchestrator.services.styles import StyleService
-from orchestrator.services.submissions import Submission
+from orchestrator.services.submissions import PhotoUrl, Submission
 
 FORM_OVERHEAD = 128 * 1024
 """Bytes that a form may have beside the file's own."""
 _PART_HEADER_BYTES = 16 * 1024
 """Bytes of a header line of a part. It contains the file's name, which is not used and may be in any charset."""
-_TEXT_LIMITS = {"key": 400, "style": 100, "preferences": 64 * 1024}
+_TEXT_LIMITS = {
+    "key": 400,
+    "image_url": 4 * MAX_URL,
+    "style": 100,
+    STYLES_FIELD: 1000,
+    VARIATIONS_FIELD: 20,
+    "preferences": 64 * 1024,
+}
 
 
 async def read_submit_form(
@@ -39,18 +48,32 @@ async def read_submit_form(
     """The checked submission of a form, whose bytes are counted with ``count_bytes``. Raises Problem, UnknownStyle."""
 
     def check_part(name: str, part: bytearray) -> None:
-        if name == "style":
-            known_style(_text(part), styles)
+        match name:
+            case "style":
+                known_style(_text(part), styles)
+            case "styles":
+                styles_text(part, styles)
+            case "variations":
+                variations_text(part)
 
     parts = await _read_parts(
         request,
-        {"file": max_file_bytes, "keep_mask": max_file_bytes, **_TEXT_LIMITS},
+        {"file": max_file_bytes, "keep_mask": max_file_bytes, "reference": max_file_bytes, **_TEXT_LIMITS},
         count_bytes,
         check_part,
     )
     preferences = decode_preferences(bytes(parts.get("preferences", b"")))
     style = known_style(_text(parts["style"]), styles) if "style" in parts else DEFAULT_STYLE
-    return Submission(_photo(parts), style, preferences, parts.get("keep_mask"))
+    several = styles_text(parts.get(STYLES_FIELD, b"null"), styles) or (style,)
+    return Submission(
+        _photo(parts),
+        several[0],
+        preferences,
+        parts.get("keep_mask"),
+        parts.get("reference"),
+        styles=several if len(several) > 1 else (),
+        variations=variations_text(parts[VARIATIONS_FIELD]) if VARIATIONS_FIELD in parts else 1,
+    )
 
 
 async def read_photo_form(
@@ -63,27 +86,37 @@ async def read_photo_form(
     return parts["file"]
 
 
-def _photo(parts: Mapping[str, bytearray]) -> bytearray | str:
-    match parts:
-        case {"file": _, "key": _}:
-            raise Problem(ProblemCode.FILE_AND_KEY, "send the photo as file or by key, not both", field="key")
-        case {"file": file}:
-            return file
-        case {"key": key}:
-            return key.decode("utf-8", "replace").strip()
-    detail = "the form has neither a field named file nor the key of an upload"
-    raise Problem(ProblemCode.MISSING_FILE, detail, field="file")
+def _photo(parts: Mapping[str, bytearray]) -> bytearray | str | PhotoUrl:
+    given = [name for name in ("file", "key", "image_url") if name in parts]
+    match given:
+        case ["file"]:
+            return parts["file"]
+        case [name]:
+            return named_photo(name, parts[name].decode("utf-8", "replace"))
+        case []:
+            detail = "the form has neither a field named file, nor the key of an upload, nor an image_url"
+            raise Problem(ProblemCode.MISSING_FILE, detail, field="file")
+    raise two_photos(given)
+
+
+def named_photo(name: str, text: str) -> str | PhotoUrl:
+    """A photo that is not sent along: ``key`` or ``image_url`` names it. Raises Problem."""
+    if name != "image_url":
+        return text.strip()
+    if len(text) > MAX_URL:
+        detail = f"the URL may have at most {MAX_URL} characters"
+        raise Problem(ProblemCode.INVALID_URL, detail, field="image_url")
+    return PhotoUrl(text.strip())
+
+
+def two_photos(names: list[str]) -> Problem:
+    """The Problem for a submission that gives its photo in several ways."""
+    detail = f"send the photo in one way, not as {' and '.join(names)}"
+    return Problem(ProblemCode.FILE_AND_KEY, detail, field=names[-1])
 
 
 def _text(part: bytearray) -> str:
     return part.decode("utf-8-sig", "replace")
-
-
-def known_style(text: str, styles: StyleService) -> str:
-    """The style's name; case and surrounding spaces are ignored. Raises UnknownStyle for one that no caller has."""
-    style = text.strip().lower()
-    styles.check_name(style)
-    return style
 
 
 def unknown_field(name: str, known: Iterable[str]) -> Problem:

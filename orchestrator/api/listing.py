@@ -23,7 +23,7 @@ from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.job import TERMINAL, JobState
 from orchestrator.domain.keys import Caller
 from orchestrator.ports import JobFinished, ListPlace, Wanted
-from orchestrator.services.jobs import JobService, JobView
+from orchestrator.services.jobs import JobService
 
 PAGE, MOST = 20, 100
 """How many jobs a page has unless asked otherwise, and at most."""
@@ -96,7 +96,7 @@ class ListingController(Controller):
         limit = whole_number(request, "limit", 1, MOST, PAGE)
         after = place_of(request.query_params.get("cursor"))
         page = await jobs.page(caller, wanted(request, STATES), after=after, limit=limit)
-        shown = [await presenter.status(JobView(job=job)) for job in page.jobs]
+        shown = [await presenter.status(view) for view in await jobs.views_of(page.jobs)]
         return JobList(data=shown, next=None if page.next is None else cursor_of(page.next))
 
     @delete(

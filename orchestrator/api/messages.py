@@ -6,6 +6,7 @@ and with each event's ``seq``.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, assert_never, cast
 
 import msgspec
@@ -15,6 +16,7 @@ from orchestrator.api.presenters import StatusData, public_error
 from orchestrator.domain import events
 from orchestrator.domain.job import JobError, JobState
 from orchestrator.domain.result import SeenObject
+from orchestrator.ports import JobNotFound
 
 Seq = Annotated[
     str,
@@ -99,6 +101,25 @@ class CancelledMessage(_Event, frozen=True, kw_only=True, tag="cancelled"):
     """The end: the job was cancelled."""
 
 
+ChildEvent = (
+    StatusMessage
+    | AnalysisMessage
+    | StepMessage
+    | PreviewMessage
+    | CompletedMessage
+    | FailedMessage
+    | CancelledMessage
+)
+
+
+class ChildMessage(_Event, frozen=True, kw_only=True, tag="child"):
+    """Something happened to a child of the job: ``event`` is what a watcher of that child gets."""
+
+    place: Annotated[int, Meta(ge=0, description="The child's, from 0")]
+    progress: Share
+    event: ChildEvent
+
+
 Message = (
     ConnectedMessage
     | SnapshotMessage
@@ -109,13 +130,33 @@ Message = (
     | CompletedMessage
     | FailedMessage
     | CancelledMessage
+    | ChildMessage
     | PongMessage
 )
 
 
-def event_message(job_id: str, record: events.EventRecord) -> Message:
-    """The message for an event, other than the one that a job is completed: that needs the job's status."""
-    event, place = record.event, {"job_id": job_id, "seq": record.seq}
+async def event_message(
+    job_id: str, record: events.EventRecord, status: Callable[[str], Awaitable[StatusData]]
+) -> Message | None:
+    """The message for an event; None where it happened to a child that was erased meanwhile. ``status`` gives the
+    status of the job, or of a child, once it is completed, and may raise JobNotFound."""
+    event, seq = record.event, record.seq
+    if isinstance(event, events.ChildChanged):
+        try:
+            inner = await _message(event.job_id, event.seq, event.event, status)
+        except JobNotFound:
+            return None
+        return ChildMessage(job_id=job_id, seq=seq, place=event.place, progress=event.progress, event=inner)
+    return await _message(job_id, seq, event, status)
+
+
+async def _message(
+    job_id: str,
+    seq: str,
+    event: events.Progress | events.Terminal,
+    status: Callable[[str], Awaitable[StatusData]],
+) -> ChildEvent:
+    place = {"job_id": job_id, "seq": seq}
     match event:
         case events.StatusChanged():
             return StatusMessage(**place, status=event.status, progress=event.progress, message=event.message)
@@ -137,6 +178,6 @@ def event_message(job_id: str, record: events.EventRecord) -> Message:
         case events.Cancelled():
             return CancelledMessage(**place)
         case events.Completed():
-            raise TypeError("a completed job is shown by its status")
+            return CompletedMessage(**place, progress=event.progress, data=await status(job_id))
         case _:
             assert_never(event)

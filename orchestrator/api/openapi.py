@@ -37,6 +37,17 @@ from orchestrator.api.tickets import TicketAnswer, TicketRequest
 from orchestrator.api.transform import Erased
 from orchestrator.api.uploads import UploadOffer
 from orchestrator.api.usage import UsageAnswer
+from orchestrator.api.webhook_data import (
+    DeliveryList,
+    NewWebhook,
+    SecretRotation,
+    WebhookAnswer,
+    WebhookChange,
+    WebhookDeleted,
+    WebhookList,
+    WebhookMade,
+    WebhookTested,
+)
 from orchestrator.api.websocket import CLOSE_CODES, PATH
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import QueueStats, StorageStats
@@ -59,11 +70,12 @@ new one. Name it when you report a problem.
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 
 _ANSWERS = (
-    Alive, Analyzed, BatchAnswer, CancelAnswer, Erased, Health, JobList, KeyAnswer, KeyList, KeyMade,
+    Alive, Analyzed, BatchAnswer, CancelAnswer, DeliveryList, Erased, Health, JobList, KeyAnswer, KeyList, KeyMade,
     LetterAnswer, LetterEnded, LetterList, Message, ProblemDetail, QueueStats, ResultMetadata, Root,
     Status, StorageStats, StyleAnswer, StyleDeleted, StyleList, Submitted, TicketAnswer, UploadOffer, UsageAnswer,
+    WebhookAnswer, WebhookDeleted, WebhookList, WebhookMade, WebhookTested,
 )  # fmt: skip
-_REQUESTS = (NewKey, NewStyle, Rotation, TicketRequest)
+_REQUESTS = (NewKey, NewStyle, NewWebhook, Rotation, SecretRotation, TicketRequest, WebhookChange)
 
 _RETRY_AFTER: dict[str, JsonSchema] = {
     "Retry-After": {"description": "Seconds until another try", "schema": {"type": "integer", "minimum": 0}}

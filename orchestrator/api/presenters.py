@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Annotated, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.job import Job, JobError, JobResult, JobState
 from orchestrator.domain.result import ResultMetadata
-from orchestrator.ports import Storage
+from orchestrator.ports import PageLinks, Storage
+from orchestrator.services.collages import Collages, NoCollage
 from orchestrator.services.jobs import JobView
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that will be made: a job of its own."""
+
+    job_id: str
+    style: str
+    variation: Annotated[int, Meta(ge=1)]
+    """Which one of its style."""
+    seed: Annotated[int, Meta(ge=0)] | None
+    """As it was asked for; null: the models choose one."""
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,14 +34,22 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from now until the job will be finished."""
     websocket_url: str
     status_url: str
+    children: list[Planned] | UnsetType = UNSET
+    """Of a submission of several pictures, whose job is their parent."""
 
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339 in UTC."""
 
 
-Which = Literal["transformed", "thumbnail", "original"]
-"""A picture of a completed job."""
+Which = Literal[
+    "transformed", "thumbnail", "original", "lossless", "labelled", "before_after", "contact_sheet"
+]
+"""A picture of a completed job, or of a parent; ``lossless`` and ``labelled`` are there only if they were asked for."""
+
+
+FAVOURITE_PAGE_SECONDS = 365 * 86400
+"""How long the page of a favourite is reached by one link: its pictures are kept until it is unmarked."""
 
 
 class ResultData(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +58,33 @@ class ResultData(msgspec.Struct, frozen=True, kw_only=True):
     transformed_url: str
     thumbnail_url: str
     original_url: str
+    labelled_url: str | UnsetType = UNSET
+    """Of the picture with a visible badge; only with the preference label."""
+    page_url: str
+    """A page for everyone who has the link: it says that AI changed the picture, and shows it beside the photo. It
+    lasts as long as the pictures do."""
     metadata: ResultMetadata
+    lossless_url: str | UnsetType = UNSET
+    """The result as PNG, without loss, where the job asked for it."""
+
+
+class ChildData(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of several that were submitted together: a job of its own, as of now."""
+
+    job_id: str
+    style: str
+    variation: Annotated[int, Meta(ge=1)]
+    """Which one of its style."""
+    seed: Annotated[int, Meta(ge=0)] | None
+    """That it was made with, or was asked for; null: the models have yet to choose one."""
+    status: JobState
+    progress: float
+    """0 to 1."""
+    error: JobError | None
+    result_url: str | None
+    """The same as result.transformed_url."""
+    result: ResultData | UnsetType = UNSET
+    """Only when it is completed, and its record has not expired."""
 
 
 class StatusData(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +109,10 @@ class StatusData(msgspec.Struct, frozen=True, kw_only=True):
     """The same as result.transformed_url."""
     result: ResultData | UnsetType = UNSET
     """Only when the job is completed."""
+    parent: str | UnsetType = UNSET
+    """Of a child: the id of its parent."""
+    children: list[ChildData] | UnsetType = UNSET
+    """Of a parent: its children, which have the results, by their places."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,14 +122,25 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 def public_error(error: JobError) -> JobError:
     """A failed job's error as clients may see it. A code of another version gets a general sentence."""
-    return JobError(code=error.code, detail=FailureCode.of(error.code).sentence or error.detail)
+    return error.public()
 
 
 class Presenter:
-    """``base_url`` is where clients reach the API; URLs work for ``url_ttl`` seconds."""
+    """``base_url`` is where clients reach the API; URLs work for ``url_ttl`` seconds, and those of pages for
+    ``page_ttl`` seconds after the job's end."""
 
-    def __init__(self, storage: Storage, base_url: str, url_ttl: int) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        collages: Collages,
+        base_url: str,
+        url_ttl: int,
+        pages: PageLinks,
+        page_ttl: int,
+    ) -> None:
         self._storage, self._base_url, self._url_ttl = storage, base_url, url_ttl
+        self._collages = collages
+        self._pages, self._page_ttl = pages, page_ttl
 
     def submitted(self, view: JobView) -> Submitted:
         job_id = view.job.id
@@ -89,11 +150,16 @@ class Presenter:
             # http → ws, https → wss
             websocket_url=f"ws{self._base_url.removeprefix('http')}/ws/transform/{job_id}",
             status_url=f"{self._base_url}/transform/status/{job_id}",
+            children=[
+                Planned(job_id=child.id, style=child.style, variation=child.variation, seed=child.seed)
+                for child in view.job.children
+            ]
+            or UNSET,
         )
 
     async def status(self, view: JobView) -> StatusData:
         job = view.job
-        result = await self._result(job.original_key, job.result) if job.result else UNSET
+        result = await self.result(job, job.result) if job.result else UNSET
         return StatusData(
             job_id=job.id,
             status=job.status,
@@ -110,28 +176,71 @@ class Presenter:
             favourite=job.favourite,
             result_url=result.transformed_url if isinstance(result, ResultData) else None,
             result=result,
+            parent=job.parent or UNSET,
+            children=[child async for child in self._children(view)] or UNSET,
         )
 
-    async def picture(self, job: Job, which: Which) -> str | None:
-        """A signed URL of a picture; None unless the job is completed."""
-        if job.result is None:
-            return None
-        keys: dict[Which, str] = {
-            "transformed": job.result.transformed_key,
-            "thumbnail": job.result.thumbnail_key,
-            "original": job.original_key,
-        }
-        return await self._storage.url(keys[which], self._url_ttl)
+    async def _children(self, view: JobView) -> AsyncGenerator[ChildData, None]:
+        records = {job.id: job for job in view.children}
+        for child in view.job.children:
+            job = records.get(child.id)
+            result = await self.result(job, job.result) if job and job.result else UNSET
+            made_with = job.result.metadata.get("seed") if job and job.result else None
+            yield ChildData(
+                job_id=child.id,
+                style=child.style,
+                variation=child.variation,
+                seed=child.seed if made_with is None else made_with,
+                status=job.status if job else child.status,
+                progress=job.progress if job else child.progress,
+                error=public_error(job.error) if job and job.error else None,
+                result_url=result.transformed_url if isinstance(result, ResultData) else None,
+                result=result,
+            )
 
-    async def _result(self, original_key: str, result: JobResult) -> ResultData:
-        keys = (result.transformed_key, result.thumbnail_key, original_key)
+    async def picture(self, job: Job, which: Which) -> str | None:
+        """A signed URL of a picture; None where a completed job lacks it. Raises NoCollage where there is none at all,
+        JobNotFound, Unavailable."""
+        if which == "before_after" or which == "contact_sheet":
+            key = await self._collages.key(job, which)
+        elif job.children:
+            raise NoCollage("its children have the pictures; its own is contact_sheet")
+        elif job.result is None:
+            raise NoCollage("the job has no picture, unless it is completed")
+        else:
+            keys: dict[Which, str | None] = {
+                "transformed": job.result.transformed_key,
+                "thumbnail": job.result.thumbnail_key,
+                "original": job.original_key,
+                "lossless": job.result.lossless_key,
+                "labelled": job.result.labelled_key,
+            }
+            found = keys[which]
+            if found is None:
+                return None
+            key = found
+        return await self._storage.url(key, self._url_ttl)
+
+    def _page(self, job: Job) -> str:
+        lasts = max(self._page_ttl, FAVOURITE_PAGE_SECONDS) if job.favourite else self._page_ttl
+        return self._pages.page_url(job.id, int(job.updated_at) + lasts)
+
+    async def result(self, job: Job, result: JobResult) -> ResultData:
+        """The result of a completed job, with links that are signed now."""
+        keys = (result.transformed_key, result.thumbnail_key, job.original_key)
         transformed, thumbnail, original = [await self._storage.url(key, self._url_ttl) for key in keys]
+        labelled = result.labelled_key and await self._storage.url(result.labelled_key, self._url_ttl)
         return ResultData(
             transformed_url=transformed,
             thumbnail_url=thumbnail,
             original_url=original,
+            labelled_url=labelled or UNSET,
+            page_url=self._page(job),
             # As stored, so that members from another version pass through.
             metadata=cast(ResultMetadata, result.metadata),
+            lossless_url=UNSET
+            if result.lossless_key is None
+            else await self._storage.url(result.lossless_key, self._url_ttl),
         )
 
 

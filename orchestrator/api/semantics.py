@@ -15,7 +15,7 @@ from orchestrator.api.errors import Problem
 from orchestrator.domain.codes import ProblemCode
 
 _HEAD = "reroom.head"
-METHODS_WITH_BODY = ("POST", "PUT")
+METHODS_WITH_BODY = ("PATCH", "POST", "PUT")
 
 
 class Methods:

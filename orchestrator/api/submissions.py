@@ -1,4 +1,4 @@
-"""The body of ``POST /transform/submit-upload``: JSON with the key of a photo that is in storage already."""
+"""The body of ``POST /transform/submit-upload``: JSON that names a photo, by the key of an upload or by its URL."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from litestar import Request
 
 from orchestrator.api.budget import CountBytes
 from orchestrator.api.errors import Problem
-from orchestrator.api.forms import known_style, unknown_field
+from orchestrator.api.forms import named_photo, two_photos, unknown_field
 from orchestrator.api.json_text import NotJson, decode_json
 from orchestrator.api.preferences import to_preferences
 from orchestrator.api.reading import read_body
+from orchestrator.api.several import STYLES_FIELD, VARIATIONS_FIELD, known_style, known_styles, variations
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import DEFAULT_STYLE
@@ -21,7 +22,16 @@ from orchestrator.services.submissions import Submission
 
 MAX_JSON_BYTES = 1024 * 1024
 """Bytes of the body. A mask may use nearly all of them: with two colours it is a small PNG at any size."""
-_MEMBERS = ("key", "style", "preferences", "keep_mask")
+_MEMBERS = (
+    "key",
+    "image_url",
+    "style",
+    STYLES_FIELD,
+    VARIATIONS_FIELD,
+    "preferences",
+    "keep_mask",
+    "reference",
+)
 
 
 async def read_upload_submission(
@@ -53,22 +63,36 @@ def from_members(members: Any, styles: StyleService) -> Submission:
     for name in members:
         if name not in _MEMBERS:
             raise unknown_field(name, _MEMBERS)
-    key, style = members.get("key"), members.get("style", DEFAULT_STYLE)
-    if not isinstance(key, str):
-        raise Problem(ProblemCode.MISSING_FILE, "key must be a string: the key of an upload", field="key")
+    given = [name for name in ("key", "image_url") if members.get(name) is not None]
+    if len(given) > 1:
+        raise two_photos(given)
+    name = given[0] if given else "key"
+    text, style = members.get(name), members.get("style", DEFAULT_STYLE)
+    if not isinstance(text, str):
+        meant = "the key of an upload" if name == "key" else "where the photo is"
+        raise Problem(ProblemCode.MISSING_FILE, f"{name} must be a string: {meant}", field=name)
     if not isinstance(style, str):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
     preferences = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
-    return Submission(key.strip(), known_style(style, styles), preferences, _mask(members.get("keep_mask")))
+    mask, reference = (_picture(members.get(name), name) for name in ("keep_mask", "reference"))
+    several = known_styles(members.get(STYLES_FIELD), styles) or (known_style(style, styles),)
+    return Submission(
+        named_photo(name, text),
+        several[0],
+        preferences,
+        mask,
+        reference,
+        styles=several if len(several) > 1 else (),
+        variations=variations(members.get(VARIATIONS_FIELD)),
+    )
 
 
-def _mask(text: Any) -> bytes | None:
+def _picture(text: Any, field: str) -> bytes | None:
     """The bytes of a picture in base64; None when there is none."""
     if text is None:
         return None
     try:
         return base64.b64decode(text, validate=True)
     except (TypeError, ValueError):
-        raise Problem(
-            ProblemCode.INVALID_MASK, "keep_mask must be a picture in base64", field="keep_mask"
-        ) from None
+        code = ProblemCode.INVALID_MASK if field == "keep_mask" else ProblemCode.INVALID_REFERENCE
+        raise Problem(code, f"{field} must be a picture in base64", field=field) from None

@@ -23,6 +23,7 @@ from orchestrator.api.submissions import MAX_JSON_BYTES, read_upload_submission
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import Caller
 from orchestrator.ports import Begun
+from orchestrator.services.collages import NoCollage
 from orchestrator.services.jobs import JobService
 from orchestrator.services.once import Once
 from orchestrator.services.styles import StyleService
@@ -32,6 +33,10 @@ from orchestrator.services.submissions import Submission, Submissions
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
     success: bool = True
     job_id: str
+
+
+_ASKED_BY = {"labelled": "label", "lossless": "lossless"}
+"""The preference that a picture of this name is made by."""
 
 
 class TransformController(Controller):
@@ -175,9 +180,13 @@ class TransformController(Controller):
         presenter: NamedDependency[Presenter],
         which: FromQuery[Which] = "transformed",
     ) -> Response[None]:
-        url = await presenter.picture(await jobs.find(job_id, caller), which)
+        try:
+            url = await presenter.picture(await jobs.find(job_id, caller), which)
+        except NoCollage as error:
+            raise Problem(ProblemCode.JOB_NOT_COMPLETED, str(error)) from None
         if url is None:
-            raise Problem(ProblemCode.JOB_NOT_COMPLETED, "the job has no picture, unless it is completed")
+            detail = f"the job has no {which} picture: submit it with the preference {_ASKED_BY[which]}"
+            raise Problem(ProblemCode.OBJECT_NOT_FOUND, detail, field="which")
         return Response(None, status_code=307, headers={"Location": url})
 
     @delete(

@@ -7,14 +7,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from orchestrator.api.messages import (
-    CompletedMessage,
     ConnectedMessage,
     Message,
     SnapshotMessage,
     event_message,
 )
-from orchestrator.api.presenters import Presenter
-from orchestrator.domain.events import Completed, EventRecord, seq_key
+from orchestrator.api.presenters import Presenter, StatusData
+from orchestrator.domain.events import EventRecord, seq_key
 from orchestrator.domain.job import TERMINAL
 from orchestrator.domain.keys import Caller
 from orchestrator.services.jobs import JobService
@@ -64,19 +63,18 @@ class Watch:
             return
         async with aclosing(jobs.events(view.job, start)) as events:
             async for record in events:
-                yield await self._message(record)
+                if message := await self._message(record):
+                    yield message
         # The events end after the terminal one, or because the job was erased, which raises JobNotFound here.
         await jobs.status(self._job_id, self._caller)
 
-    async def _message(self, record: EventRecord) -> Message:
-        if not isinstance(record.event, Completed):
-            return event_message(self._job_id, record)
-        # The links of this message outlive the connection.
-        await self.check_rights()
-        data = await self._presenter.status(await self._jobs.status(self._job_id, self._caller))
-        return CompletedMessage(
-            job_id=self._job_id, seq=record.seq, progress=record.event.progress, data=data
-        )
+    async def _message(self, record: EventRecord) -> Message | None:
+        async def status(job_id: str) -> StatusData:
+            # The links of this message outlive the connection.
+            await self.check_rights()
+            return await self._presenter.status(await self._jobs.status(job_id, self._caller))
+
+        return await event_message(self._job_id, record, status)
 
 
 def is_foreign(origin: str | None, origins: Sequence[str]) -> bool:

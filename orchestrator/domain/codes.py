@@ -37,20 +37,23 @@ class ProblemCode(StrEnum):
     IMAGE_TOO_NARROW = ("image_too_narrow", 422, "the picture is much longer than wide, or wider than long",
         "crop it")
     IMAGE_TOO_SMALL = ("image_too_small", 422, "the picture has too few pixels", "send a larger one")
-    UNSUPPORTED_IMAGE = ("unsupported_image", 415, "no JPEG, PNG or WebP, or a rare kind of one",
+    UNSUPPORTED_IMAGE = ("unsupported_image", 415, "no JPEG, PNG, WebP, HEIC or AVIF, or a rare kind of one",
         "save it as an ordinary JPEG")
     BODY_TOO_LARGE = ("body_too_large", 413, "the file, or the whole body, has too many bytes",
         "send a smaller file")
     INVALID_MASK = ("invalid_mask", 422, "the keep mask is not a picture in base64", "encode the file's bytes")
     MASK_MISMATCH = ("mask_mismatch", 422, "the keep mask has another shape than the photo",
         "make it as wide and high as the photo")
+    INVALID_REFERENCE = ("invalid_reference", 422, "the reference is not a picture in base64",
+        "encode the file's bytes")
     # The request
     UNKNOWN_STYLE = ("unknown_style", 422, "there is no such style", "take one that `detail` lists")
     INVALID_PREFERENCES = ("invalid_preferences", 422, "a preference is unknown, of a wrong type or out of its range",
         "see `field`, and [the list](api.md)")
-    MISSING_FILE = ("missing_file", 422, "neither a photo nor the key of one was sent",
+    MISSING_FILE = ("missing_file", 422, "neither a photo, nor the key or the URL of one, was sent",
         "send the photo as `file`")
-    FILE_AND_KEY = ("file_and_key", 422, "a file and a key were sent", "send one of them")
+    FILE_AND_KEY = ("file_and_key", 422, "the photo was sent in two ways: as a file, by key, by URL",
+        "send one of them")
     DUPLICATE_FIELD = ("duplicate_field", 422, "a form field came twice", "send it once")
     UNKNOWN_FIELD = ("unknown_field", 422, "there is no such form field", "see the names in `detail`")
     INVALID_UPLOAD = ("invalid_upload", (422, 400), "the body of `POST /uploads` is not as described",
@@ -108,6 +111,16 @@ class ProblemCode(StrEnum):
         "take a new key for each request")
     INVALID_CANCEL_AFTER = ("invalid_cancel_after", 400, "the header `Cancel-After` is no time",
         "send one such as `90s`")
+    # Webhooks, and URLs to call
+    WEBHOOK_NOT_FOUND = ("webhook_not_found", 404, "no webhook of yours has this id", "see `GET /webhooks`")
+    WEBHOOK_DISABLED = ("webhook_disabled", 409, "the webhook gets nothing now", "enable it with PATCH")
+    TOO_MANY_WEBHOOKS = ("too_many_webhooks", 409, "your key has as many webhooks as allowed", "delete one")
+    INVALID_URL = ("invalid_url", 422, "the URL is not one that the service calls: its scheme, its port or its form",
+        "see `detail`")
+    URL_NOT_ALLOWED = ("url_not_allowed", 422, "the URL leads into a private network",
+        "name an address on the internet, or ask the operator for `REROOM_EGRESS_ALLOW_CIDRS`")
+    URL_UNREACHABLE = ("url_unreachable", 422, "the URL could not be called, or did not answer with 200",
+        "open it yourself, and see `detail`")
     INVALID_AFTER = ("invalid_after", 400, "`after` or `Last-Event-ID` is no `seq`",
         "send the last `seq` that you have")
     INVALID_CURSOR = ("invalid_cursor", 400, "`cursor` is not the `next` of a page", "leave it out for the first page")
@@ -166,6 +179,8 @@ class FailureCode(StrEnum):
     ORIGINAL_MISSING = ("original_missing", "", "the stored photo is gone", "submit it again")
     INVALID_REQUEST = ("invalid_request", "", "the model refused a value, such as a solver that the release lacks",
         "change what `detail` names")
+    STRUCTURE_LOST = ("structure_lost", "", "no picture kept as much of the room as `min_quality` or one of its kinds "
+        "asks for; the job is not charged", "submit again with a higher `structure` or another `seed`, or ask for less")
     NOT_UNDERSTOOD = ("not_understood", "", "no worker understands the request, because all are older than the API",
         "submit again once all workers are upgraded")
     MODEL_ERROR = ("model_error", "The model failed on this photo.", "the model failed on this photo",

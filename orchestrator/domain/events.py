@@ -54,7 +54,8 @@ class Preview(_Event, frozen=True, kw_only=True, tag="preview"):
 
 
 class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
-    result: JobResult
+    result: JobResult | None = None
+    """None of a parent, whose children have the results."""
     progress: float = 1.0
 
 
@@ -68,7 +69,21 @@ class Cancelled(_Event, frozen=True, kw_only=True, tag="cancelled"):
 
 Progress = StatusChanged | Analysis | Step | Preview
 Terminal = Completed | Failed | Cancelled
-Event = Progress | Terminal
+
+
+class ChildChanged(_Event, frozen=True, kw_only=True, tag="child"):
+    """In the events of a parent: ``event`` happened to its child ``job_id``, as ``seq`` of that one's own events."""
+
+    job_id: str
+    place: int
+    """The child's, from 0."""
+    seq: str
+    progress: float
+    """The parent's: the mean of its children's."""
+    event: Progress | Terminal
+
+
+Event = Progress | Terminal | ChildChanged
 
 
 class EventRecord(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ Every comparison of states goes through the names in this file.
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -68,14 +69,18 @@ MAX_OUTAGES = 10
 """How many outages may interrupt a job before it becomes a dead letter: the job itself may cause them."""
 
 
-KEEP_MASK = "keep_mask"
-STYLE_WORDS = "style_words"
-FEATURES = frozenset({KEEP_MASK, STYLE_WORDS})
+KEEP_MASK, REFERENCE, STYLE_WORDS, TREE = "keep_mask", "reference", "style_words", "tree"
+FEATURES = frozenset({KEEP_MASK, REFERENCE, STYLE_WORDS, TREE})
 """The abilities of this version's workers that a job's ``requires`` may name."""
 
 
 DEFAULT_TIER = "default"
 """The tier, in counts and events, of a job that names no quality, when the release does not say which it took."""
+
+
+MAX_STYLES, MAX_VARIATIONS = 8, 4
+"""How many styles a submission may have, and how many pictures of each: 32 at most. One script adds them all, and Redis
+serves nobody else meanwhile; and they must be told apart on one contact sheet."""
 
 
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +90,13 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
     """A FailureCode, or a code of another version of the workers."""
     detail: str
 
+    def public(self) -> JobError:
+        """As clients may see it. A code of another version gets a general sentence."""
+        return JobError(code=self.code, detail=FailureCode.of(self.code).sentence or self.detail)
+
 
 PICTURES = 2
-"""How many pictures a completed job has stored beside what was submitted."""
+"""How many pictures every completed job has stored beside what was submitted, without those that may be asked for."""
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,11 +107,42 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     """ResultMetadata as the worker encoded it, so that members of another version pass through."""
     stored_bytes: int = 0
-    """Of both pictures."""
+    """Of all pictures."""
+    labelled_key: str | None = None
+    """Of the picture with the visible label, if that was asked for."""
+    lossless_key: str | None = None
+    """Of the result without loss, if that was asked for."""
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures are stored."""
+        return PICTURES + sum(key is not None for key in (self.labelled_key, self.lossless_key))
+
+
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored picture: its key, and how many bytes it has."""
+
+    key: str
+    bytes: int
+
+
+class Child(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a parent remembers of a child, even after the child's own record has expired."""
+
+    id: str
+    style: str
+    variation: int
+    """Which one of its style it is, from 1."""
+    seed: int | None = None
+    """As it was asked for; None: the models choose one."""
+    status: JobState = JobState.QUEUED
+    progress: float = 0.0
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One transformation, as stored. Times are UNIX seconds."""
+    """One transformation, as stored; or the *parent* of several of the same photo that were submitted together, its
+    children. A parent never waits or runs itself: what it has in common with its children, and its state, progress and
+    end follow from theirs, in the atomic steps that change those. Times are UNIX seconds."""
 
     id: str
     owner: str = ""
@@ -116,6 +156,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     original_key: str
     mask_key: str | None = None
     """Where the keep mask is stored: its light pixels stay as photographed."""
+    reference_key: str | None = None
+    """Where the picture is stored whose colours are wanted."""
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
     price: int = 0
@@ -152,3 +194,24 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The span that submitted it (W3C Trace Context), when traces are recorded."""
     last_seq: str = "0-0"
     """The ``seq`` of the newest event that this record includes."""
+    children: list[Child] = []
+    """By their places; only a parent has any. Those that were erased one by one are left out."""
+    parent: str | None = None
+    """The id of the job that this one is a child of."""
+    place: int | None = None
+    """A child's place among its parent's children, from 0."""
+    variation: int | None = None
+    """Which one of its style a child is, from 1."""
+    files: dict[str, StoredFile] = {}
+    """Pictures that were made of its pictures because somebody asked for them, by name."""
+
+
+def child_id(parent: str, place: int) -> str:
+    """The id of a child. It is always the same, so that a submission may be repeated."""
+    return hashlib.sha256(f"{parent} {place}".encode()).hexdigest()[:32]
+
+
+def variation_seed(seed: int | None, variation: int) -> int | None:
+    """The seed of a style's n-th variation, from 1: that which was asked for, the next number, and so on; 0 comes after
+    the largest. None: the models choose one."""
+    return None if seed is None else (seed + variation - 1) % 2**63

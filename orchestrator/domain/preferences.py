@@ -16,11 +16,22 @@ MAX_STEPS = 100
 MIN_STRENGTH = 1 / MAX_STEPS
 """One step of MAX_STEPS. The model always runs at least one, so less would change nothing."""
 MAX_COLOURS, MAX_COLOUR_LENGTH = 8, 40
+MAX_AREAS, MAX_NAME_LENGTH = 32, 60
 
 Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 """The solvers that ``restyle`` has tables for. A release may support fewer and refuses the others."""
 Quality = Literal["draft", "standard", "best"]
+Size = Literal["photo", "models"]
+Lossless = Literal["png"]
 Colour = Annotated[str, Meta(max_length=MAX_COLOUR_LENGTH)]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+Box = Annotated[
+    list[Annotated[float, Meta(ge=0, le=1)]],
+    Meta(min_length=4, max_length=4),
+]
+Area = Name | Box
+"""A part of the photo: the name of something that the models see in it, or a box [x0, y0, x1, y1] in 0..1 of the photo,
+from its top left."""
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,6 +48,22 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "effect where the models do so anyway"
         ),
     ] = False
+    keep: Annotated[
+        list[Area],
+        Meta(
+            max_length=MAX_AREAS,
+            description="What stays as photographed: labels of what the models see (window, sofa: all of them), names "
+            "of single objects as POST /analyze tells them (couch#2), or boxes [x0, y0, x1, y1] in 0..1 of the photo",
+        ),
+    ] = []
+    change: Annotated[
+        list[Area],
+        Meta(
+            max_length=MAX_AREAS,
+            description="Only this is restyled, named as for keep; everything else stays as photographed, and so does "
+            "what keep names",
+        ),
+    ] = []
     color_palette: Annotated[
         list[Colour],
         Meta(
@@ -45,6 +72,38 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "palettes take one by the seed",
         ),
     ] = []
+    palette_strength: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="How far the picture's colours are moved towards those of color_palette; 0 leaves it to "
+                "the words. The models' own default when absent",
+            ),
+        ]
+        | None
+    ) = None
+    reference_strength: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="How far the picture's colours and contrasts are moved towards those of the file "
+                "reference; 0 only names its colours. The models' own default when absent",
+            ),
+        ]
+        | None
+    ) = None
+    room_type: Annotated[
+        str,
+        Meta(
+            max_length=MAX_NAME_LENGTH,
+            description="What room it is, such as kitchen or nursery, in place of what the models take it for; "
+            "its words go into the prompt",
+        ),
+    ] = ""
     quality: (
         Annotated[
             Quality,
@@ -140,6 +199,63 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "better one is delivered",
         ),
     ] = 1
+    min_quality: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="The least structure (the lowest of openings, lines, camera and planes) that the picture "
+                "must keep of the photo. While pictures fall below it, others are made, 3 in all, with other seeds and "
+                "stronger structure; then the job fails with structure_lost and is not charged",
+            ),
+        ]
+        | None
+    ) = None
+    min_openings: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="As min_quality, for windows and doors alone; no effect where the models see none",
+            ),
+        ]
+        | None
+    ) = None
+    min_lines: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="As min_quality, for straight lines alone",
+            ),
+        ]
+        | None
+    ) = None
+    min_camera: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="As min_quality, for where the camera looks",
+            ),
+        ]
+        | None
+    ) = None
+    min_planes: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="As min_quality, for floor, ceiling and walls alone",
+            ),
+        ]
+        | None
+    ) = None
     detail: (
         Annotated[
             float,
@@ -152,6 +268,27 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         ]
         | None
     ) = None
+    size: (
+        Annotated[
+            Size,
+            Meta(
+                description="The result's size: the photo's, enlarged where need be, or the models' own. The "
+                "photo's when absent, but with a detail of 0 the models'; with detail above 0 it is the photo's in "
+                "any case"
+            ),
+        ]
+        | None
+    ) = None
+    lossless: (
+        Annotated[
+            Lossless,
+            Meta(
+                description="The result as a file without loss too, beside the JPEG: in it, kept pixels are exactly "
+                "the photo's"
+            ),
+        ]
+        | None
+    ) = None
     preview_every: Annotated[
         int,
         Meta(
@@ -160,6 +297,13 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             description="The number of steps between previews over the WebSocket; 0 = none",
         ),
     ] = 0
+    label: Annotated[
+        bool,
+        Meta(
+            description="Also make a picture with a visible badge AI at its top right, `labelled`; the thumbnail then "
+            "has the badge too"
+        ),
+    ] = False
 
 
 def _given(kind: Any) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-SAVE_AS = "save the photo as JPEG, PNG or WebP and send that"
+SAVE_AS = "save the photo as JPEG, PNG, WebP, HEIC or AVIF and send that"
 _BRANDS_AT = 8
-_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"miaf")
+_HEIF = frozenset((
+    b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"avif", b"avis",
+))  # fmt: skip
+"""Those of HEIC and AVIF."""
 _OTHERS = {
     b"GIF8": "a GIF",
     b"II*\0": "a TIFF or a camera's raw file",
@@ -20,22 +23,23 @@ _OTHERS = {
 
 
 def is_accepted(data: bytes | bytearray) -> bool:
-    """Whether the file begins like a JPEG, a PNG or a WebP."""
+    """Whether the file begins like a JPEG, a PNG, a WebP, a HEIC or an AVIF."""
     jpeg, png = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-    return data.startswith((jpeg, png)) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    return data.startswith((jpeg, png)) or webp or is_heif(data)
+
+
+def is_heif(data: bytes | bytearray) -> bool:
+    """Whether the file begins like a HEIC or an AVIF. Videos have other brands."""
+    if data[4:8] != b"ftyp":
+        return False
+    places = (_BRANDS_AT, *range(_BRANDS_AT + 8, _box_end(data) - 3, 4))
+    return not _HEIF.isdisjoint(bytes(data[start : start + 4]) for start in places)
 
 
 def refusal(data: bytes | bytearray) -> str:
     """A sentence for the sender of a file that is not accepted."""
     if data[4:8] == b"ftyp":
-        brands = {bytes(data[start : start + 4]) for start in range(_BRANDS_AT, _box_end(data), 4)}
-        if brands & {b"avif", b"avis"}:
-            return f"the file is an AVIF, which is not taken; {SAVE_AS}"
-        if brands.intersection(_HEIF):
-            return (
-                "the file is a HEIC photo, which is not taken; share or export it as JPEG "
-                "(an iPhone takes JPEG itself with Settings > Camera > Formats > Most Compatible)"
-            )
         return f"the file is a video, not a photo; {SAVE_AS}"
     start = bytes(data[:512]).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in start:
@@ -45,9 +49,9 @@ def refusal(data: bytes | bytearray) -> str:
     for beginning, name in _OTHERS.items():
         if data.startswith(beginning):
             return f"the file is {name}, which is not taken; {SAVE_AS}"
-    return f"the file is not a JPEG, PNG or WebP picture; {SAVE_AS}"
+    return f"the file is not a picture of a kind that is taken; {SAVE_AS}"
 
 
 def _box_end(data: bytes | bytearray) -> int:
-    """The end of the list of brands, at most byte 128."""
-    return min(int.from_bytes(data[:4], "big"), len(data), 128)
+    """The end of the list of brands, at most byte 512."""
+    return min(int.from_bytes(data[:4], "big"), len(data), 512)

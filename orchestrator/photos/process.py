@@ -92,8 +92,9 @@ class Decoder:
     @classmethod
     async def start(cls, limits: Limits) -> Decoder:
         """Start a decoder; returns when it is warm. Raises Unavailable."""
-        # It gets a new environment, because it needs no keys and passwords.
-        environment = {"PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1"}
+        # It gets a new environment, because it needs no keys and passwords. Arenas of the threads of libraries would
+        # use up its address space.
+        environment = {"PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         arguments = (str(value) for value in msgspec.structs.astuple(limits))

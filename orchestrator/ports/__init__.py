@@ -5,6 +5,8 @@ from orchestrator.ports.errors import (
     AnotherRequest,
     BadSignature,
     DeadLetterNotFound,
+    EndpointDisabled,
+    EndpointNotFound,
     InferenceError,
     InFlight,
     JobFinished,
@@ -22,6 +24,7 @@ from orchestrator.ports.errors import (
     QuotaExceeded,
     ReservationLost,
     StyleNotFound,
+    TooManyEndpoints,
     TooManyStyles,
     Unavailable,
 )
@@ -41,10 +44,13 @@ from orchestrator.ports.jobs import (
 )
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
+from orchestrator.ports.outbox import Outbox, Outcome, Outgoing, Receiver, Settled
+from orchestrator.ports.pages import PageLinks
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 from orchestrator.ports.styles import StyleStore
-from orchestrator.ports.usage import Outbox, Outgoing, Receiver, Usage
+from orchestrator.ports.usage import Usage
+from orchestrator.ports.webhooks import Delivery, EndpointStore
 
 __all__ = [
     "ANEW",
@@ -57,6 +63,10 @@ __all__ = [
     "Begun",
     "DeadLetter",
     "DeadLetterNotFound",
+    "Delivery",
+    "EndpointDisabled",
+    "EndpointNotFound",
+    "EndpointStore",
     "InFlight",
     "Inference",
     "InferenceError",
@@ -78,7 +88,9 @@ __all__ = [
     "ObjectTooLarge",
     "OnceStore",
     "Outbox",
+    "Outcome",
     "Outgoing",
+    "PageLinks",
     "Place",
     "PortError",
     "QueueFull",
@@ -90,12 +102,14 @@ __all__ = [
     "Receiver",
     "Reservation",
     "ReservationLost",
+    "Settled",
     "SignedFiles",
     "Storage",
     "StorageStats",
     "StyleNotFound",
     "StyleStore",
     "Ticket",
+    "TooManyEndpoints",
     "TooManyStyles",
     "Unavailable",
     "UploadLink",

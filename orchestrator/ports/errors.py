@@ -9,6 +9,9 @@ PortError
 ├── QuotaExceeded      the job would go beyond a limit of its owner's plan, or beyond the service's budget
 ├── ReservationLost    another submission has reserved the upload, or used it
 ├── KeyNotFound        no API key has that id
+├── EndpointNotFound   the owner has no endpoint with that id
+├── EndpointDisabled   the endpoint gets nothing now
+├── TooManyEndpoints   the owner has as many endpoints as allowed
 ├── StyleNotFound      the owner has no style of that name
 ├── TooManyStyles      the owner has as many styles as it may
 ├── InFlight           another request with this idempotency key is being done
@@ -85,6 +88,18 @@ class TooManyStyles(PortError):
 
 class KeyNotFound(PortError):
     """No API key has that id."""
+
+
+class EndpointNotFound(PortError):
+    """The owner has no endpoint with that id."""
+
+
+class EndpointDisabled(PortError):
+    """The endpoint gets nothing now."""
+
+
+class TooManyEndpoints(PortError):
+    """The owner has as many endpoints as allowed."""
 
 
 class InFlight(PortError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
 from orchestrator.domain.events import EventRecord, Progress, Terminal
-from orchestrator.domain.job import Job, JobError, JobState
+from orchestrator.domain.job import Job, JobError, JobState, StoredFile
 from orchestrator.domain.usage import Admission
 
 PHOTO_ID_SECONDS = 3600
@@ -142,6 +142,8 @@ class JobStore(ABC):
         self,
         job: Job,
         *,
+        children: Sequence[Job] = (),
+        hold: bool = False,
         max_waiting: int | None = None,
         reservation: Reservation | None = None,
         admission: Admission | None = None,
@@ -154,6 +156,10 @@ class JobStore(ABC):
         limit of ``admission``. What is admitted stays reserved for the job's owner until the job ends, in the same
         atomic step as its end: then a completed job has used the GPU time that its result says, and others none.
         Without an admission the usage of the job is not counted.
+
+        With ``children``, the job is their parent: they are queued in its place, all or none, and the limits are those
+        of all of them together. With ``hold``, those after the first wait until it has ended or was given back; they
+        keep their places in the order of submissions.
         """
 
     @abstractmethod
@@ -170,8 +176,19 @@ class JobStore(ABC):
         """The job as of now; raises JobNotFound."""
 
     @abstractmethod
+    async def get_all(self, job_ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that there are, in that order, each as of now."""
+
+    @abstractmethod
+    async def add_file(self, job: Job, name: str, file: StoredFile) -> bool:
+        """Record a picture that was made of the pictures of a job that has ended; one of the same name is replaced. It
+        counts for the job's owner as what else is stored for the job does. Returns False, and records nothing, when
+        the job is gone or its children are not those of ``job`` any more: then the picture must not be kept."""
+
+    @abstractmethod
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a job: a queued one becomes cancelled at once; a running one is flagged, and its worker stops it.
+        """Cancel a job: a queued one becomes cancelled at once; a running one is flagged, and its worker stops it. A
+        parent is cancelled with all of its children that have not ended.
 
         Returns the job after the call. Raises JobNotFound, and JobFinished (also for a job that is cancelled already).
         """
@@ -179,7 +196,9 @@ class JobStore(ABC):
     @abstractmethod
     async def erase(self, job_id: str) -> None:
         """Delete a *finished* job, its events and the id of its photo (:attr:`Lease.photo_id`), which later leases of
-        other jobs do not get any more. Raises JobNotFound, and ValueError while it is not finished."""
+        other jobs do not get any more. A parent is erased with its children. A child is erased from its parent, which
+        goes with the last one; files of the parent are forgotten, since they show it. Raises JobNotFound, and
+        ValueError while it is not finished."""
 
     @abstractmethod
     async def place(self, job_id: str) -> Place | None:
@@ -259,6 +278,7 @@ class JobStore(ABC):
     @abstractmethod
     def events(self, job_id: str, after: str) -> AsyncGenerator[EventRecord, None]:
         """Every event with seq > ``after`` ("0-0" = all), once and in order, then live ones, until the terminal event.
+        Those of a parent include what happens to its children.
 
         It leaves out previews that a later preview replaced, and events of types that this version does not know. It
         survives a restart of the store. It ends without a terminal event when the job is erased.

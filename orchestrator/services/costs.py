@@ -6,6 +6,8 @@ import asyncio
 import time
 from contextlib import suppress
 
+import msgspec
+
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import Inference, Unavailable
 from orchestrator.services.translation import max_strength
@@ -20,6 +22,21 @@ USUAL = 1.0
 """The cost of a picture of the default quality, and of every job as long as nothing is known."""
 
 
+NEARLY_FREE = 1.1
+"""How much longer the steps of a batch may take than those of one picture for all to begin at once."""
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """What pictures of one photo that are submitted together cost."""
+
+    first: float = USUAL
+    later: float = USUAL
+    """Each further one, which is spared what the models find in the photo."""
+    hold: bool = True
+    """Whether the later ones wait for the first: where a batch takes longer than a single picture, the first would come
+    later beside them."""
+
+
 class Costs:
     """Costs by what the models say; ``/health`` asks them, and so does a submission that nothing is known for."""
 
@@ -27,8 +44,11 @@ class Costs:
         self._inference = inference
         self._ask_at = 0.0
 
-    async def cost(self, preferences: Preferences, height: int, width: int) -> float:
-        """For a photo of that size; 1 = a picture of the default quality, also where the models do not say."""
+    async def estimate(
+        self, preferences: Preferences, height: int, width: int, pictures: int = 1
+    ) -> Estimate:
+        """Of so many pictures of a photo of that size; 1 = one of the default quality, also where the models do not
+        say."""
         if self._inference.work_table() is None and time.monotonic() >= self._ask_at:
             self._ask_at = time.monotonic() + PAUSE_SECONDS
             with suppress(Unavailable, TimeoutError):
@@ -36,7 +56,7 @@ class Costs:
                     await self._inference.ping()
         table = self._inference.work_table()
         if table is None:
-            return USUAL
+            return Estimate()
         work = table.work(
             height,
             width,
@@ -46,4 +66,9 @@ class Costs:
             max_strength=max_strength(preferences),
             guidance_scale=preferences.guidance_scale,
         )
-        return round(work.cost, 4)
+        batch = 1.0 + (min(pictures, work.most) - 1) * (1.0 - work.shared)
+        return Estimate(
+            first=round(work.cost, 4),
+            later=round(work.cost - work.seen, 4),
+            hold=batch > NEARLY_FREE or pictures > work.most,
+        )

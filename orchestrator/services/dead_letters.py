@@ -54,7 +54,7 @@ class DeadLetters:
             job = await self._store.get(job_id)
         except JobNotFound:
             raise NotReplayed("its record has expired: submit the photo again") from None
-        for key in (job.original_key, job.mask_key):
+        for key in (job.original_key, job.mask_key, job.reference_key):
             try:
                 if key is not None:
                     await self._storage.get(key)

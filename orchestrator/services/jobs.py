@@ -10,15 +10,14 @@ import math
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
 from orchestrator.domain.events import EventRecord
 from orchestrator.domain.job import (
     DEFAULT_TIER,
-    KEEP_MASK,
-    STYLE_WORDS,
+    RESULTS,
     TERMINAL,
     UPLOADS,
     Job,
@@ -28,7 +27,7 @@ from orchestrator.domain.job import (
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.plans import Plans
 from orchestrator.domain.preferences import Preferences
-from orchestrator.domain.styles import STYLES, StyleWords, counted_as
+from orchestrator.domain.styles import StyleWords, counted_as
 from orchestrator.domain.usage import Pricing
 from orchestrator.ports import (
     JobNotFound,
@@ -45,8 +44,10 @@ from orchestrator.ports import (
     Wanted,
 )
 from orchestrator.services.cleaning import clean, delete_pictures
+from orchestrator.services.costs import Estimate
 from orchestrator.services.estimates import estimated_gpu_seconds
 from orchestrator.services.quotas import admission, check_plan, over_limit, within_plan
+from orchestrator.services.trees import Picture, children_of, parent_of, required
 from orchestrator.telemetry import context, tracing
 from orchestrator.telemetry.analytics import NO_ANALYTICS, Analytics, since
 
@@ -77,6 +78,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job as its owner sees it now. Times are in seconds; all three estimates are None once it is finished."""
 
     job: Job
+    children: list[Job] = []
+    """The records of a parent's children, in the order of ``job.children``, as far as they have not expired."""
     queue_position: int | None = None
     estimated_time: float | None = None
     """From its submission to its end."""
@@ -123,14 +126,17 @@ class JobService:
         reservation: Reservation | None = None,
         keep_mask: bytes | None = None,
         *,
-        cost: float = 1.0,
+        reference: bytes | None = None,
+        estimate: Estimate = Estimate(),  # noqa: B008 (it is frozen)
+        pictures: Sequence[Picture] = (),
         job_id: str = "",
         cancel_after: float | None = None,
         words: StyleWords | None = None,
     ) -> JobView:
-        """Store the photo and the mask (JPEGs from the upload gate) and queue a job of the caller's, which uses up the
-        reservation. ``preferences`` are those that :meth:`planned` gave; ``cost`` is what they cost the models, for
-        estimates and for the caller's share of them.
+        """Store the photo, the mask and the reference (JPEGs from the upload gate) and queue a job of the caller's,
+        which uses up the reservation. ``preferences`` are those that :meth:`planned` gave; ``estimate`` is what they
+        cost the models, for estimates and for the caller's share of them. With ``pictures`` a child is queued for
+        each of them, and the job that is returned is their parent.
 
         ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
         seconds the job is cancelled, unless it has ended. ``words`` are the style's; None: the worker has them.
@@ -154,26 +160,37 @@ class JobService:
             cancel_after=cancel_after,
             priority=Priority(plan.priority),
             weight=plan.weight,
-            requires=required(style, words, keep_mask),
+            reference_key=None if reference is None else f"{UPLOADS}{job_id}/reference.jpg",
+            requires=required(style, words, masked=keep_mask is not None, refers=reference is not None),
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             price=self._pricing.price,
             currency=self._pricing.currency if self._pricing.price else "",
-            cost=cost,
+            cost=estimate.first,
             created_at=now,
             updated_at=now,
             request_id=context.request_id.get() or None,
         )
+        if pictures:
+            job = parent_of(job, pictures, estimate)
         try:
-            await self._storage.put(job.original_key, photo, "image/jpeg", overwrite=False)
-            if job.mask_key is not None and keep_mask is not None:
-                await self._storage.put(job.mask_key, keep_mask, "image/jpeg", overwrite=False)
+            stored = (
+                (job.original_key, photo), (job.mask_key, keep_mask), (job.reference_key, reference),
+            )  # fmt: skip
+            for key, picture in stored:
+                if key is not None and picture is not None:
+                    await self._storage.put(key, picture, "image/jpeg", overwrite=False)
             with tracing.span("queue job", "PRODUCER", job__id=job_id, job__style=style):
                 job = msgspec.structs.replace(job, traceparent=tracing.traceparent())
+                children = children_of(job, pictures, estimate)
                 position = await self._store.submit(
                     job,
+                    children=children,
+                    hold=estimate.hold,
                     max_waiting=self._max_queue,
                     reservation=reservation,
-                    admission=admission(plan, estimated_gpu_seconds(cost, stats), photo, keep_mask),
+                    admission=admission(
+                        plan, estimated_gpu_seconds(job.cost, stats), photo, keep_mask, reference
+                    ),
                 )
         except BaseException as error:
             await asyncio.shield(self._undo(job_id))
@@ -182,9 +199,14 @@ class JobService:
             if isinstance(error, QuotaExceeded):
                 raise over_limit(error, plan, now, job_seconds(stats)) from error
             raise
-        self._analytics.emit("submitted", style=counted_as(style), tier=preferences.quality or DEFAULT_TIER)
+        for each in children or [job]:
+            tier = preferences.quality or DEFAULT_TIER
+            self._analytics.emit("submitted", style=counted_as(each.style), tier=tier)
         before = (position or 0) * stats.waiting_cost / max(1, stats.waiting)
-        return self._estimated(job, position, before, stats)
+        # The last of several begins when those before it have ended, as far as the models do not run them together.
+        last = children[-1] if children else job
+        remaining = seconds_remaining(last, before + job.cost - last.cost, stats)
+        return self._estimated(JobView(job=job, children=children, queue_position=position), remaining)
 
     async def made_before(self, job_id: str, caller: Caller) -> tuple[JobView | None, str]:
         """The job that an earlier try of a submission made, or None, and the id for one that is to be made now.
@@ -217,7 +239,8 @@ class JobService:
         return await self._view(await self.find(job_id, caller))
 
     async def cancel(self, job_id: str, caller: Caller) -> JobView:
-        """Cancel a job; the photo of one that was waiting is deleted. Raises JobNotFound, JobFinished, Unavailable."""
+        """Cancel a job, a parent with its children; the photo of one that was waiting is deleted. Raises JobNotFound,
+        JobFinished, Unavailable."""
         await self.find(job_id, caller)
         job = await self._store.cancel(job_id)
         if job.status in TERMINAL:
@@ -229,11 +252,12 @@ class JobService:
             )
             # If this fails, a worker deletes the photo soon, as it does for jobs that end while they run.
             with contextlib.suppress(Unavailable):
-                await clean(self._store, self._storage, [job_id])
+                if not any(child.status is JobState.COMPLETED for child in job.children):
+                    await clean(self._store, self._storage, [job_id])
         return await self._view(job)
 
     async def erase(self, job_id: str, caller: Caller) -> None:
-        """Delete a finished job's pictures, then its record.
+        """Delete a finished job's pictures, then its record; those of a parent with all of its children's.
 
         Callers without a key may also delete the pictures of a job whose record has expired: nobody knows its owner
         any more, and retention deletes them soon. Raises JobNotFound, JobNotFinished, Unavailable.
@@ -246,14 +270,27 @@ class JobService:
             return
         if job.status not in TERMINAL:
             raise JobNotFinished(job_id)
+        for child in job.children:
+            await delete_pictures(self._storage, child.id)
         await delete_pictures(self._storage, job_id)
         await self._store.erase(job_id)
+        if job.parent is not None:
+            await self._child_erased(job.parent)
 
     async def page(
         self, caller: Caller, wanted: Wanted, *, after: ListPlace | None = None, limit: int
     ) -> JobPage:
         """Some of the caller's jobs, the newest first. Raises Unavailable."""
         return await self._store.list_jobs(caller.owner, wanted, after=after, limit=limit)
+
+    async def views_of(self, listed: Sequence[Job]) -> list[JobView]:
+        """Jobs of a page as their records say, without estimates; parents with their children. Raises Unavailable."""
+        ids = [child.id for job in listed for child in job.children]
+        children = await self._store.get_all(ids) if ids else []
+        return [
+            JobView(job=job, children=[child for child in children if child.parent == job.id])
+            for job in listed
+        ]
 
     async def set_favourite(self, job_id: str, favourite: bool, caller: Caller) -> JobView:
         """Mark a job as one to keep, or unmark it. Raises JobNotFound, NothingToKeep, Unavailable."""
@@ -263,6 +300,15 @@ class JobService:
     def events(self, job: Job, after: str) -> AsyncGenerator[EventRecord, None]:
         """The events of a job that the caller was shown; see :meth:`orchestrator.ports.JobStore.events`."""
         return self._store.events(job.id, after)
+
+    async def _child_erased(self, parent: str) -> None:
+        """Delete the pictures of a parent that show the child; all of them, and the photo, with the last child."""
+        try:
+            await self._store.get(parent)
+        except JobNotFound:
+            await delete_pictures(self._storage, parent)
+        else:
+            await self._storage.delete_prefix(f"{RESULTS}{parent}/")
 
     async def _delete_forgotten(self, job_id: str, caller: Caller) -> bool:
         """Delete the pictures of a job without a record; whether there were any."""
@@ -275,18 +321,27 @@ class JobService:
         return False
 
     async def _view(self, job: Job) -> JobView:
+        children = await self._store.get_all([child.id for child in job.children]) if job.children else []
+        view = JobView(job=job, children=children)
         if job.status in TERMINAL:
-            return JobView(job=job)
-        place = await self._store.place(job.id) if job.status is JobState.QUEUED else None
-        position, before = (None, None) if place is None else (place.position, place.cost_before)
-        return self._estimated(job, position, before, await self._store.stats())
+            return view
+        running = [each for each in children or [job] if each.status not in TERMINAL | {JobState.QUEUED}]
+        waiting = [each for each in children or [job] if each.status is JobState.QUEUED]
+        stats = await self._store.stats()
+        ends = [seconds_remaining(each, None, stats) for each in running]
+        if waiting:
+            # The last one ends last.
+            last = await self._store.place(waiting[-1].id)
+            ends.append(seconds_remaining(waiting[-1], last.cost_before if last else None, stats))
+            first = last if len(waiting) == 1 or running else await self._store.place(waiting[0].id)
+            if first and not running:
+                view = msgspec.structs.replace(view, queue_position=first.position)
+        return self._estimated(view, max(ends, default=0.0))
 
-    def _estimated(self, job: Job, position: int | None, before: float | None, stats: QueueStats) -> JobView:
-        remaining = seconds_remaining(job, before, stats)
-        elapsed = max(0.0, self._clock() - job.created_at)
-        return JobView(
-            job=job,
-            queue_position=position,
+    def _estimated(self, view: JobView, remaining: float) -> JobView:
+        elapsed = max(0.0, self._clock() - view.job.created_at)
+        return msgspec.structs.replace(
+            view,
             estimated_time=round(elapsed + remaining, 1),
             estimated_time_remaining=round(remaining, 1),
         )
@@ -300,13 +355,6 @@ class JobService:
             log.warning(
                 "job %s: it is not known whether it was queued, so its photo stays: %s", job_id, error
             )
-
-
-def required(style: str, words: StyleWords | None, keep_mask: bytes | None) -> list[str]:
-    """What a worker must be able to do for the job. Older ones have the styles of their version, and take no other
-    words."""
-    usual = words is None or (style in STYLES and words == STYLES[style].words)
-    return [*([] if keep_mask is None else [KEEP_MASK]), *([] if usual else [STYLE_WORDS])]
 
 
 def photo_digest(photo: bytes, owner: str = "") -> str:

@@ -48,13 +48,13 @@ def within_plan(plan: Plan, preferences: Preferences) -> Preferences:
     return preferences
 
 
-def admission(plan: Plan, estimated_seconds: float, photo: bytes, keep_mask: bytes | None) -> Admission:
-    """What a job asks for."""
+def admission(plan: Plan, estimated_seconds: float, *pictures: bytes | None) -> Admission:
+    """What a job asks for. ``pictures``: its photo, and those that go with it, None where it has none."""
     return Admission(
         plan=plan,
         estimated_seconds=estimated_seconds,
-        stored_bytes=len(photo) + len(keep_mask or b""),
-        stored_objects=1 if keep_mask is None else 2,
+        stored_bytes=sum(len(each or b"") for each in pictures),
+        stored_objects=sum(each is not None for each in pictures),
     )
 
 

@@ -67,6 +67,7 @@ class RecordOfRun:
         total, style = since(self._job.created_at), self._style
         match outcome:
             case Completed(result=result):
+                assert result is not None, "a parent does not run"
                 tier = str(result.metadata.get("tier") or self.asked_tier)
                 timings = result.metadata.get("timings") or {}
                 metrics.JOB_RUN.labels(tier).observe(time.monotonic() - self._began)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from orchestrator.domain.job import RESULTS, UPLOADS, JobState
+from orchestrator.domain.job import RESULTS, TERMINAL, UPLOADS, JobState
 from orchestrator.ports import JobNotFound, JobStore, Storage
 from orchestrator.services.cleaning import clean
 from orchestrator.services.direct_uploads import INCOMING
@@ -64,14 +64,18 @@ class Retention:
         return count
 
     async def _is_due(self, job_id: str, kept: float) -> bool:
-        """Whether there is no such job, or it was completed more than ``kept`` seconds ago and is no favourite."""
+        """Whether there is no such job, or it was completed more than ``kept`` seconds ago and is no favourite; or a
+        parent has ended then, of whose children one may have been completed, and none is a favourite."""
         try:
             job = await self._store.get(job_id)
         except JobNotFound:
             return True
         # Those of jobs that failed or were cancelled are deleted by :meth:`clean`.
-        completed = job.status is JobState.COMPLETED and not job.favourite
-        return completed and job.updated_at < time.time() - kept
+        ended = job.status in (TERMINAL if job.children else {JobState.COMPLETED})
+        if not ended or job.favourite or job.updated_at >= time.time() - kept:
+            return False
+        children = await self._store.get_all([child.id for child in job.children]) if job.children else []
+        return not any(child.favourite for child in children)
 
 
 def _folder(key: str) -> str:

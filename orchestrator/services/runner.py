@@ -22,6 +22,7 @@ from orchestrator.domain.job import FEATURES, MAX_OUTAGES, RESULTS, Job, JobErro
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import Style, StyleWords
 from orchestrator.photos import pictures
+from orchestrator.photos.marking import Marker
 from orchestrator.ports import (
     UNAVAILABLE,
     Inference,
@@ -34,6 +35,16 @@ from orchestrator.ports import (
     Storage,
     Unavailable,
 )
+from orchestrator.services.finishing import (
+    LABELLED,
+    LOSSLESS,
+    THUMBNAIL,
+    TRANSFORMED,
+    Marks,
+    finished,
+    share_kept,
+)
+from orchestrator.services.photos_at_hand import Photo, PhotosAtHand
 from orchestrator.services.record_of_run import RecordOfRun
 from orchestrator.services.translation import ProgressTranslator, metadata, request
 from orchestrator.telemetry import context, metrics, tracing
@@ -56,6 +67,9 @@ OUTAGE_DOUBLINGS = 5
 """How often the delay after an outage doubles at most. It grows at random, so that a job which crashes the server each
 time returns at another time than the jobs that ran beside it."""
 
+REFERENCE_SIDE = 512
+"""Pixels: colours and contrasts of a reference are the same at every size."""
+
 _RENEWALS_PER_LEASE = 5
 _log = logging.getLogger("reroom.runner")
 T = TypeVar("T")
@@ -74,11 +88,14 @@ class Runner:
         lease_seconds: float,
         retry_delay: float,
         analytics: Analytics = NO_ANALYTICS,
+        marker: Marker | None = None,
     ) -> None:
         self._store, self._storage, self._inference = store, storage, inference
+        self._marker = marker or Marker()
         self._styles = styles
         self._renew_every = lease_seconds / _RENEWALS_PER_LEASE
         self._retry_delay, self._analytics = retry_delay, analytics
+        self._photos = PhotosAtHand()
         self.kind = kind_of_worker(styles)
 
     async def run(self, lease: Lease, halt: asyncio.Event) -> None:
@@ -209,25 +226,50 @@ class Runner:
     async def _restyle(self, lease: Lease, words: StyleWords, record: RecordOfRun) -> JobResult:
         started = time.monotonic()
         job = lease.job
-        original = await self._patiently(lambda: self._storage.get(job.original_key))
-        photo = await asyncio.to_thread(pictures.decode, original)
+        original, photo = await self._photo(job)
         mask = await self._keep_mask(job, photo)
         translator = ProgressTranslator()
-        asked = request(job, words, photo, mask, lease.photo_id)
+        reference = await self._reference(job)
+        asked = request(job, words, photo, mask, lease.photo_id, reference)
+        marks = Marks(self._marker, job.id, original, share_kept(mask))
         with tracing.span("restyle"):
-            result = await self._infer(lease, asked, translator, record)
-        full, thumbnail = await asyncio.to_thread(pictures.encode, result.image)
-        folder = f"{RESULTS}{job.id}/{lease.attempt}"
-        transformed_key, thumbnail_key = f"{folder}/transformed.jpg", f"{folder}/thumbnail.jpg"
-        for key, picture in ((transformed_key, full), (thumbnail_key, thumbnail)):
-            # No other lease has this attempt number, so another picture under the key is a bug and must raise an error.
-            await self._patiently(partial(self._storage.put, key, picture, "image/jpeg", overwrite=False))
-        return JobResult(
-            transformed_key=transformed_key,
-            thumbnail_key=thumbnail_key,
-            stored_bytes=len(full) + len(thumbnail),
-            metadata=msgspec.to_builtins(metadata(job, result, translator, time.monotonic() - started)),
+            result = await self._infer(lease, asked, translator, record, marks)
+        if result.selection is not None:
+            # What was named is known only now.
+            marks = msgspec.structs.replace(marks, kept=result.selection["share"])
+        wishes = job.preferences
+        files = await asyncio.to_thread(
+            finished,
+            result.image,
+            marks,
+            result.release,
+            label=wishes.label,
+            lossless=wishes.lossless is not None,
         )
+        folder = f"{RESULTS}{job.id}/{lease.attempt}"
+        keys = {name: f"{folder}/{name}.{'png' if name == LOSSLESS else 'jpg'}" for name in files}
+        for name, picture in files.items():
+            # No other lease has this attempt number, so another picture under the key is a bug and must raise an error.
+            kind = "png" if name == LOSSLESS else "jpeg"
+            await self._patiently(
+                partial(self._storage.put, keys[name], picture, f"image/{kind}", overwrite=False)
+            )
+        took = time.monotonic() - started
+        return JobResult(
+            transformed_key=keys[TRANSFORMED],
+            thumbnail_key=keys[THUMBNAIL],
+            labelled_key=keys.get(LABELLED),
+            lossless_key=keys.get(LOSSLESS),
+            stored_bytes=sum(map(len, files.values())),
+            metadata=msgspec.to_builtins(metadata(job, result, translator, took, marks.kept)),
+        )
+
+    async def _photo(self, job: Job) -> Photo:
+        async def read() -> Photo:
+            original = await self._patiently(lambda: self._storage.get(job.original_key))
+            return original, await asyncio.to_thread(pictures.decode, original)
+
+        return await read() if job.parent is None else await self._photos.get(job.original_key, read)
 
     async def _keep_mask(self, job: Job, photo: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         key = job.mask_key
@@ -236,14 +278,22 @@ class Runner:
         stored = await self._patiently(lambda: self._storage.get(key))
         return await asyncio.to_thread(pictures.decode_mask, stored, *photo.shape[:2])
 
+    async def _reference(self, job: Job) -> NDArray[np.uint8] | None:
+        key = job.reference_key
+        if key is None:
+            return None
+        stored = await self._patiently(lambda: self._storage.get(key))
+        return await asyncio.to_thread(pictures.decode, stored, REFERENCE_SIDE)
+
     async def _infer(
         self,
         lease: Lease,
         asked: triton.RestyleRequest,
         translator: ProgressTranslator,
         record: RecordOfRun,
+        marks: Marks,
     ) -> triton.Result:
-        """Run the model and publish its events. Returns its result; raises InferenceError."""
+        """Run the model and publish its events, previews marked. Returns its result; raises InferenceError."""
         number = 0
         try:
             async with (
@@ -252,6 +302,9 @@ class Runner:
             ):
                 async for event in stream:
                     record.saw(event)
+                    if isinstance(event, triton.Preview):
+                        marked = await asyncio.to_thread(marks.mark, event.jpeg)
+                        event = msgspec.structs.replace(event, jpeg=marked)
                     if translated := translator.translate(event):
                         number += 1
                         await self._patiently(partial(self._store.publish, lease, number, translated))

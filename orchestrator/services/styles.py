@@ -32,6 +32,11 @@ class StyleService:
         """The service's styles."""
         return self._book.now()
 
+    def title(self, name: str) -> str:
+        """Of a style of the service's; of any other its name."""
+        found = self.now().by_name.get(name)
+        return found.title if found else name
+
     def picture(self, name: str) -> StylePicture | None:
         """The picture of a style of the service's, if it has one."""
         now = self.now()

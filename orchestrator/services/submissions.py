@@ -6,21 +6,24 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from orchestrator.domain.codes import ProblemCode
+from orchestrator.domain.job import variation_seed
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.styles import StyleWords
 from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
-from orchestrator.ports import ANEW, Begun, ObjectTooLarge, PortError
+from orchestrator.ports import ANEW, Begun, ObjectTooLarge, PortError, Reservation
 from orchestrator.services.costs import Costs
 from orchestrator.services.direct_uploads import DirectUploads
+from orchestrator.services.fetching import FIELD, PhotoFetcher
 from orchestrator.services.jobs import JobService, JobView
 from orchestrator.services.once import fingerprint_of
 from orchestrator.services.styles import StyleService
+from orchestrator.services.trees import Picture
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +31,52 @@ DISCARD_SECONDS = 1.0
 """Seconds that an answer waits until the upload is discarded."""
 
 
+class PhotoUrl(msgspec.Struct, frozen=True):
+    """Where a photo is to be fetched."""
+
+    url: str
+
+
 class Submission(msgspec.Struct, frozen=True):
     """A client's request to restyle a photo."""
 
-    photo: bytearray | str
-    """Its bytes, or the key of an upload."""
+    photo: bytearray | str | PhotoUrl
+    """Its bytes, the key of an upload, or where it is."""
     style: str
     preferences: Preferences
     keep_mask: bytes | bytearray | None = None
     """A picture of the photo's shape; its light pixels stay as photographed."""
+    reference: bytes | bytearray | None = None
+    """A picture whose colours and contrasts are wanted."""
     cancel_after: float | None = None
     """Seconds after which the job is cancelled, unless it has ended."""
+    styles: tuple[str, ...] = ()
+    """All of the styles, ``style`` first, when there are several."""
+    variations: int = 1
+    """Pictures of each style."""
+
+    def pictures(self, words: Mapping[str, StyleWords]) -> list[Picture]:
+        """By their places: all variations of the first style, then those of the next. ``words`` are the styles'."""
+        return [
+            Picture(style, variation, _varied(self.preferences, variation), words.get(style))
+            for style in self.styles or (self.style,)
+            for variation in range(1, self.variations + 1)
+        ]
 
     def fingerprint(self) -> str:
         """See :func:`orchestrator.services.once.fingerprint_of`. It reads the whole photo."""
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        # As an API of a version before these would say it.
+        for name, single in (("styles", ()), ("variations", 1)):
+            if fields[name] == single:
+                del fields[name]
         large = {name: _digest(each) for name, each in fields.items() if isinstance(each, bytes | bytearray)}
         return fingerprint_of("submit", fields | large)
 
 
 class Submissions:
-    """Accepts submissions. ``max_bytes`` limits photos that were uploaded by key; the API limits those in a form."""
+    """Accepts submissions. ``max_bytes`` limits photos that were uploaded by key or are fetched; the API limits those
+    in a form."""
 
     def __init__(
         self,
@@ -58,9 +86,10 @@ class Submissions:
         max_bytes: int,
         costs: Costs,
         styles: StyleService,
+        fetcher: PhotoFetcher,
     ) -> None:
         self._jobs, self._gate, self._uploads, self._max_bytes = jobs, gate, uploads, max_bytes
-        self._costs, self._styles = costs, styles
+        self._costs, self._styles, self._fetcher = costs, styles, fetcher
         self._discarding: set[asyncio.Task[None]] = set()
 
     async def check_capacity(self) -> None:
@@ -76,7 +105,7 @@ class Submissions:
         begun: Begun = ANEW,
     ) -> JobView:
         """Check the photo and queue a job of the caller's. ``client`` is their address; ``count_bytes`` counts the
-        bytes of a photo that was uploaded by key. A key whose photo the gate refuses is used up as well.
+        bytes of a photo that was uploaded by key or is fetched. A key whose photo the gate refuses is used up as well.
 
         Raises NotInPlan, UnknownStyle, PhotoRejected, TooManyJobs, OverLimit, Unavailable, the errors of
         ``count_bytes``, and for a photo that was uploaded by key also NoSuchUpload, UploadUsed, ObjectTooLarge,
@@ -90,22 +119,34 @@ class Submissions:
             if made is not None:
                 return made
         # What a job costs depends on the quality that the plan gives it.
-        preferences = self._jobs.planned(submission.style, submission.preferences, caller)
-        words = await self._styles.words(caller, submission.style)
-        queue = partial(
-            self._jobs.submit,
-            style=submission.style,
-            words=words,
-            preferences=preferences,
-            caller=caller,
-            job_id=job_id,
-            cancel_after=submission.cancel_after,
-        )
-        if not isinstance(submission.photo, str):
-            photo = await self._gate.accept(submission.photo, client=client)
+        preferences, words = submission.preferences, {}
+        for style in submission.styles or (submission.style,):
+            preferences = self._jobs.planned(style, submission.preferences, caller)
+            words[style] = await self._styles.words(caller, style)
+        submission = msgspec.structs.replace(submission, preferences=preferences)
+        pictures = submission.pictures(words)
+
+        async def queue(photo: Photo, reservation: Reservation | None = None) -> JobView:
+            # A refused mask leaves an upload where it is: the client may submit it again with another one.
             mask = await self._mask(submission.keep_mask, photo, client)
-            cost = await self._costs.cost(preferences, photo.height, photo.width)
-            return await queue(photo.jpeg, keep_mask=mask, cost=cost)
+            reference = await self._reference(submission.reference, client)
+            return await self._jobs.submit(
+                photo.jpeg,
+                submission.style,
+                preferences,
+                caller,
+                reservation,
+                mask,
+                estimate=await self._costs.estimate(preferences, photo.height, photo.width, len(pictures)),
+                reference=reference,
+                job_id=job_id,
+                cancel_after=submission.cancel_after,
+                words=words[submission.style],
+                pictures=pictures if len(pictures) > 1 else (),
+            )
+
+        if not isinstance(submission.photo, str):
+            return await queue(await self._photo(submission.photo, client, count_bytes))
         key = submission.photo
         async with self._uploads.reserved(key, caller.owner, job_id) as reservation:
             try:
@@ -114,16 +155,24 @@ class Submissions:
             except (PhotoRejected, ObjectTooLarge):
                 await self._discard(key)
                 raise
-            # A refused mask leaves the photo where it is: the client may submit it again with another one.
-            mask = await self._mask(submission.keep_mask, photo, client)
-            cost = await self._costs.cost(preferences, photo.height, photo.width)
-            view = await queue(photo.jpeg, reservation=reservation, keep_mask=mask, cost=cost)
+            view = await queue(photo, reservation)
         await self._discard_soon(key, view.job.id, caller)
         return view
 
     async def aclose(self) -> None:
         """Wait until all uploads are discarded."""
         await asyncio.gather(*self._discarding)
+
+    async def _photo(
+        self, given: bytearray | PhotoUrl, client: str | None, count_bytes: Callable[[int], None] | None
+    ) -> Photo:
+        if not isinstance(given, PhotoUrl):
+            return await self._gate.accept(given, client=client)
+        data = await self._fetcher.fetch(given.url, self._max_bytes, count_bytes)
+        try:
+            return await self._gate.accept(data, client=client)
+        except PhotoRejected as refused:
+            raise PhotoRejected(refused.code, refused.detail, FIELD) from None
 
     async def _mask(self, data: bytes | bytearray | None, photo: Photo, client: str | None) -> bytes | None:
         """The mask as a JPEG of the photo's shape. Raises PhotoRejected for the field keep_mask, and Unavailable."""
@@ -138,6 +187,15 @@ class Submissions:
             detail = f"the photo is {photo.width}×{photo.height} and keep_mask {mask.width}×{mask.height}"
             raise PhotoRejected(ProblemCode.MASK_MISMATCH, detail, "keep_mask")
         return mask.jpeg
+
+    async def _reference(self, data: bytes | bytearray | None, client: str | None) -> bytes | None:
+        """The reference as a JPEG. Raises PhotoRejected for the field reference, and Unavailable."""
+        if data is None:
+            return None
+        try:
+            return (await self._gate.accept(data, client=client)).jpeg
+        except PhotoRejected as refused:
+            raise PhotoRejected(refused.code, refused.detail, "reference") from None
 
     async def _discard_soon(self, key: str, job_id: str, caller: Caller) -> None:
         """Discard the upload of a queued job: before the answer or, when the storage is slow, after it."""
@@ -158,6 +216,11 @@ class Submissions:
             await self._uploads.discard(key)
         except PortError as error:
             log.warning("%s was not deleted; retention deletes it later: %s", key, error)
+
+
+def _varied(preferences: Preferences, variation: int) -> Preferences:
+    seed = variation_seed(preferences.seed, variation)
+    return msgspec.structs.replace(preferences, seed=seed)
 
 
 def _digest(data: bytes | bytearray) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
 import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
 from orchestrator.domain import events
 from orchestrator.domain.job import MESSAGES, TERMINAL, Job, JobState
-from orchestrator.domain.preferences import Preferences
-from orchestrator.domain.result import Quality, ResultMetadata, ResultWarning, SeenObject
+from orchestrator.domain.preferences import Area, Preferences
+from orchestrator.domain.result import Quality, ResultMetadata, ResultWarning, SeenObject, Selection
 from orchestrator.domain.styles import OWN, StyleWords, counted_as
 from orchestrator.domain.usage import MICROS, cost_micros
 from reroom import triton
@@ -32,17 +33,22 @@ def request(
     photo: NDArray[np.uint8],
     keep_mask: NDArray[np.uint8] | None = None,
     photo_id: str | None = None,
+    reference: NDArray[np.uint8] | None = None,
 ) -> triton.RestyleRequest:
-    """The request to the model. ``keep_mask`` is uint8 [H, W] of the photo's size, ``photo_id`` the lease's.
+    """The request to the model. ``keep_mask`` is uint8 [H, W] of the photo's size, ``photo_id`` the lease's,
+    ``reference`` a picture of any size.
 
     The user's words come before the style's; each part keeps a share of the tokens that a text encoder reads.
     """
     preferences = job.preferences
     return triton.RestyleRequest(
         image=photo,
-        prompt=_parts(preferences.prompt, style.prompt),
+        prompt=_parts(preferences.prompt, preferences.room_type, style.prompt),
         negative_prompt=_parts(preferences.negative_prompt, style.negative_prompt),
         palette=tuple(preferences.color_palette) or None,
+        palette_strength=preferences.palette_strength,
+        reference=reference,
+        reference_strength=preferences.reference_strength,
         quality=preferences.quality,
         style=None if counted_as(job.style) == OWN else job.style,
         seed=preferences.seed,
@@ -53,8 +59,18 @@ def request(
         strength=preferences.strength,
         max_strength=max_strength(preferences),
         attempts=preferences.attempts,
+        min_quality=preferences.min_quality,
+        min_openings=preferences.min_openings,
+        min_lines=preferences.min_lines,
+        min_camera=preferences.min_camera,
+        min_planes=preferences.min_planes,
         detail=preferences.detail,
+        size=_size(preferences),
         keep_mask=keep_mask,
+        keep=_names(preferences.keep),
+        keep_boxes=_boxes(preferences.keep),
+        change=_names(preferences.change),
+        change_boxes=_boxes(preferences.change),
         preview_every=preferences.preview_every,
         photo_id=photo_id,
     )
@@ -68,6 +84,22 @@ def max_strength(preferences: Preferences) -> float | None:
 def _is_bounded(preferences: Preferences) -> bool:
     """Whether keep_furniture limits the strength: the user set it and gave no strength."""
     return preferences.keep_furniture and preferences.strength is None
+
+
+def _size(preferences: Preferences) -> str | None:
+    """The photo's, so that nobody gets a large photo back small; but who says that there is to be no detail gets the
+    network's own pixels, as ever."""
+    if preferences.size is None and preferences.detail == 0:
+        return None
+    return preferences.size or "photo"
+
+
+def _names(areas: list[Area]) -> tuple[str, ...]:
+    return tuple(area for area in areas if isinstance(area, str))
+
+
+def _boxes(areas: list[Area]) -> tuple[tuple[float, float, float, float], ...]:
+    return tuple((area[0], area[1], area[2], area[3]) for area in areas if not isinstance(area, str))
 
 
 def _parts(*parts: str) -> tuple[str, ...]:
@@ -148,11 +180,16 @@ def _cost(job: Job, timings: dict[str, float]) -> dict[str, Any]:
 
 
 def metadata(
-    job: Job, result: triton.Result, progress: ProgressTranslator, processing_time: float
+    job: Job,
+    result: triton.Result,
+    progress: ProgressTranslator,
+    processing_time: float,
+    kept: float | None = None,
 ) -> ResultMetadata:
     """What a finished job's user reads of how its picture was made.
 
-    ``processing_time`` are the seconds of this attempt, without the wait in the queue.
+    ``processing_time`` are the seconds of this attempt, without the wait in the queue; ``kept`` is the share of the
+    picture that a mask kept.
     """
     height, width = result.image.shape[:2]
     measures = Quality.__struct_fields__
@@ -161,11 +198,18 @@ def metadata(
         processing_time=round(processing_time, 3),
         quality_score=result.quality.get("score"),
         quality=Quality(**{name: result.quality[name] for name in measures if name in result.quality}),
-        room_type=progress.room_type,
-        room_confidence=progress.room_confidence,
-        objects=[SeenObject(label=o["label"], score=o["score"], box=o["box"]) for o in progress.objects],
+        # Who says what room it is knows.
+        room_type=job.preferences.room_type.strip() or progress.room_type,
+        room_confidence=1.0 if job.preferences.room_type.strip() else progress.room_confidence,
+        objects=[
+            SeenObject(label=o["label"], name=o.get("name", UNSET), score=o["score"], box=o["box"])
+            for o in progress.objects
+        ],
+        selection=UNSET if result.selection is None else msgspec.convert(result.selection, Selection),
         seed=result.seed,
         palette=result.palette,
+        palette_distance=UNSET if result.palette_distance is None else result.palette_distance,
+        reference_distance=UNSET if result.reference_distance is None else result.reference_distance,
         strength=result.strength,
         tier=UNSET if result.tier is None else result.tier,
         attempts=result.attempts,
@@ -173,7 +217,9 @@ def metadata(
         warnings=_warnings(job.preferences, result),
         timings=result.timings,
         **_cost(job, result.timings),
+        enlarged_by=UNSET if result.enlarged_by is None else result.enlarged_by,
         reused=result.reused,
+        kept=UNSET if kept is None else round(kept, 4),
         release=result.release,
         width=width,
         height=height,

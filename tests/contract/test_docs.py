@@ -111,9 +111,10 @@ def test_the_page_on_models_has_every_model_and_every_input_of_restyle() -> None
     models = {config.parent.name for config in configs}
     rows = dict(re.findall(r"^\| `(\w+)` \| (\w+ \[[^\]]+\]|`|a guided step)", page, re.MULTILINE))
     inputs = tensor_types(read_config(ROOT / "model_repository" / "restyle" / "config.pbtxt").input)
-    # No committed release has ControlNets that are shown segments. A variant's name is its bundle's own.
+    # No committed release has ControlNets that are shown segments, or an upscaler.
+    # A variant's name is its bundle's own.
     models.remove("denoiser_few_step")
-    assert set(rows) == models - {"restyle"} | {"segments"} | set(inputs)
+    assert set(rows) == models - {"restyle"} | {"segments", "upscaler"} | set(inputs)
     assert {name: rows[name].split(" ")[0] for name in inputs} == inputs
 
 

@@ -159,6 +159,18 @@ def test_bad_values_get_a_sentence() -> None:
         assert sentence in answers[name].refusal, name
 
 
+def test_only_workers_get_the_key_that_signs_pictures() -> None:
+    chart = render(CHART, {"": {"worker": {"credentialsSecret": "signer"}}})[""]
+    assert chart.refusal == ""
+    settings = Settings.model_validate(environment(chart, "worker"))
+    assert settings.c2pa_chain is not None
+    assert settings.c2pa_key is not None
+    mounts = {each["name"]: each["mountPath"] for each in container(chart, "worker")["volumeMounts"]}
+    assert {str(settings.c2pa_chain.parent), str(settings.c2pa_key.parent)} == {mounts["credentials"]}
+    assert "credentials" not in {each["name"] for each in container(chart, "api")["volumeMounts"]}
+    assert Settings.model_validate(environment(chart, "api")).c2pa_key is None
+
+
 def test_metrics_are_read_where_they_are(charts: dict[str, Rendered]) -> None:
     chart = charts["gpu-values"]
     monitors = chart.kind("PodMonitor")

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from orchestrator import ports
-from orchestrator.adapters.redis import RedisJobStore, RedisUsage
+from orchestrator.adapters.redis import RedisJobStore, RedisOutbox
 from orchestrator.domain.events import Completed
 from orchestrator.domain.job import JobResult
 from orchestrator.domain.plans import Plan
 from orchestrator.domain.usage import Admission, Budget, Pricing
+from orchestrator.ports import Outcome
 from orchestrator.services.deliveries import Deliveries
+from orchestrator.services.operator_events import OperatorEvents
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
 from tests.support.billing import KEY, BillingSystem, billing_system
@@ -26,11 +28,11 @@ PATIENCE = 0.05
 
 
 @pytest.fixture
-async def billed(server: RedisServer) -> AsyncIterator[tuple[RedisJobStore, RedisUsage]]:
+async def billed(server: RedisServer) -> AsyncIterator[tuple[RedisJobStore, RedisOutbox]]:
     prefix = next(prefixes)
     store, outbox = (
         RedisJobStore(server.url, prefix=prefix, pricing=PRICING),
-        RedisUsage(server.url, prefix=prefix),
+        RedisOutbox(server.url, prefix=prefix),
     )
     yield store, outbox
     await store.aclose()
@@ -45,17 +47,18 @@ async def delivering(
         "budget": f"{receiver.url}/budget",
         "usage": f"{receiver.url}/usage",
     }
-    senders = [
-        Deliveries(
-            outbox, urls, KEY, "EUR", patience=PATIENCE, pause=0.01, on_alert=lambda share, _: alerts.append(share)
-        )
-        for _ in range(processes)
-    ]  # fmt: skip
-    tasks = [asyncio.create_task(sender.run()) for sender in senders]
-    yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
+    opened = OperatorEvents(urls, KEY, "EUR", on_alert=lambda share, _: alerts.append(share))
+    async with opened as operator:
+        senders = [
+            Deliveries(outbox, operator, operator, patience=PATIENCE, pause=0.01) for _ in range(processes)
+        ]
+        tasks = [asyncio.create_task(sender.run()) for sender in senders]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
 
 async def complete(store: RedisJobStore, seconds: float) -> str:
@@ -68,7 +71,7 @@ async def complete(store: RedisJobStore, seconds: float) -> str:
     return job.id
 
 
-async def test_events_are_sent_until_they_are_taken(billed: tuple[RedisJobStore, RedisUsage]) -> None:
+async def test_events_are_sent_until_they_are_taken(billed: tuple[RedisJobStore, RedisOutbox]) -> None:
     store, outbox = billed
     alerts: list[float | None] = []
     async with billing_system() as receiver:
@@ -78,7 +81,7 @@ async def test_events_are_sent_until_they_are_taken(billed: tuple[RedisJobStore,
             events = await receiver.events_about("usage", 3)
             await receiver.events_about("budget")
             async with asyncio.timeout(5):
-                while await store._client.xlen(store._keys.outbox):  # noqa: ASYNC110
+                while await store._client.exists(store._keys.lanes):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         # On a slow machine one is sent again while its receiver still thinks.
         assert {event["data"]["job_id"] for event in events} == {*jobs}
@@ -93,19 +96,52 @@ async def test_events_are_sent_until_they_are_taken(billed: tuple[RedisJobStore,
 
 
 async def test_an_event_is_not_lost_with_the_process_that_took_it(
-    billed: tuple[RedisJobStore, RedisUsage],
+    billed: tuple[RedisJobStore, RedisOutbox],
 ) -> None:
     store, outbox = billed
     job_id = await complete(store, 0.25)
-    (taken,) = await outbox.take("killed", 0.05)
-    assert (taken.id, taken.tries) == (f"usage_{job_id}", 1)
-    assert await outbox.take("other", 0.05) == []
-    await asyncio.sleep(0.06)
-    (again,) = await outbox.take("other", 0.05)
-    assert (again.id, again.event, again.tries) == (taken.id, taken.event, 2)
-    await asyncio.sleep(0.06)
-    assert await outbox.take("third", 0.05) == [], "the pause doubles"
-    await outbox.sent(again)
-    await outbox.sent(again)
-    await asyncio.sleep(0.1)
-    assert await outbox.take("third", 0.05) == []
+    (taken,) = await outbox.take(10, 0.2)
+    assert (taken.id, taken.tries, taken.receiver) == (f"usage_{job_id}", 1, "usage")
+    assert await outbox.take(10, 0.2) == []
+    await asyncio.sleep(0.21)
+    (again,) = await outbox.take(10, 60)
+    assert (again.id, again.fields, again.tries) == (taken.id, taken.fields, 2)
+    failed, taken_now = (
+        Outcome(delivered=False, answer="status 500"),
+        Outcome(delivered=True, answer="status 200"),
+    )
+    assert await outbox.settle(taken, failed, delay=0, give_up=None) == "over", "another process has it now"
+    assert await outbox.settle(again, failed, delay=0, give_up=None) == "retried"
+    (third,) = await outbox.take(10, 60)
+    assert [await outbox.settle(third, taken_now, delay=0, give_up=None) for _ in range(2)] == [
+        "delivered",
+        "over",
+    ]
+    assert await outbox.take(10, 60) == []
+
+
+async def test_what_an_older_version_wrote_is_sent(billed: tuple[RedisJobStore, RedisOutbox]) -> None:
+    store, outbox = billed
+    await store._client.xadd(store._keys.outbox, {"id": "usage_old", "to": "usage", "event": '{"job":"old"}'})
+    (taken,) = await outbox.take(10, 60)
+    assert (taken.id, taken.receiver, taken.fields) == ("usage_old", "usage", {"event": '{"job":"old"}'})
+    assert await store._client.xlen(store._keys.outbox) == 0
+
+
+async def test_a_receiver_that_hangs_holds_up_no_other(billed: tuple[RedisJobStore, RedisOutbox]) -> None:
+    store, outbox = billed
+    alerts: list[float | None] = []
+    async with billing_system() as receiver:
+        receiver.hanging.add("usage")
+        async with delivering(outbox, receiver, 1, alerts):
+            for _ in range(6):
+                await complete(store, 0.1)
+            await receiver.hung(4)
+            await complete(store, 1.0)
+            (alert,) = await receiver.events_about("budget")
+            assert alert["data"]["share"] == 0.5
+            assert receiver.at_once == 4, "a receiver gets no more at once"
+            receiver.hanging.clear()
+            receiver.go_on.set()
+            events = await receiver.events_about("usage", 7)
+    assert len({event["data"]["job_id"] for event in events}) == 7

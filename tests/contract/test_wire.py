@@ -138,5 +138,8 @@ def test_the_client_knows_every_message_and_every_member_of_it() -> None:
 def test_the_clients_types_are_the_described_ones(ours: Any, theirs: str) -> None:
     schema = SCHEMAS[theirs]
     fields = {field.encode_name: field.required for field in msgspec.structs.fields(ours)}
+    if ours is reroom.Submitted:
+        # The client's own: the job of an answer 200, which is a status, to a submission that waited.
+        assert not fields.pop("job")
     assert set(fields) <= set(schema["properties"])
     assert {name for name, required in fields.items() if required} <= set(schema["required"])

@@ -24,6 +24,10 @@ schemathesis.openapi.format("style", st.sampled_from(["modern", "boho", "art-dec
 schemathesis.openapi.format("binary", st.sampled_from(PHOTOS))
 schemathesis.openapi.format("byte", st.sampled_from([base64.b64encode(photo).decode() for photo in PHOTOS]))
 
+URLS = ["http://127.0.0.1:9/hook", "http://127.0.0.1:9/?a=b"]
+"""Where the service may call, and nobody listens."""
+schemathesis.openapi.format("uri", st.sampled_from(URLS))
+
 
 @schemathesis.hook
 def filter_body(context: schemathesis.HookContext, body: object) -> bool:

@@ -61,6 +61,7 @@ OTHER_SCOPES = {scope: [each for each in Scope if each is not scope] for scope i
 RESULT = JobResult(
     transformed_key="results/a/1/t.jpg", thumbnail_key="results/a/1/s.jpg", metadata={"seed": 1}
 )
+NOT_THERE = ("key_not_found", "dead_letter_not_found", "style_not_found", "webhook_not_found")
 UNKNOWN = "f" * 32
 CLOSED = {401: 4401, 403: 4403, 404: 4404, 200: 1000}
 """The close code of a WebSocket for an HTTP status."""
@@ -199,7 +200,10 @@ async def test_the_matrix_is_not_empty() -> None:
         "/", "/health", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/docs", "/docs/{name}",
         "/styles", "/styles/{style}/picture", "/studio", "/studio/{of}/{name}",
     }  # fmt: skip
-    assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.SIGNED} == {"/files/{key}"}
+    assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.SIGNED} == {
+        "/files/{key}",
+        "/pages/{job_id}",
+    }
 
 
 @pytest.mark.parametrize(("method", "path", "handler"), ASKING, ids=ids(ASKING))
@@ -237,7 +241,7 @@ async def test_with_the_scope_and_without(
             address = path.replace("{job_id}", UNKNOWN).replace("{key_id}", "0" * 16)
             assert (await api.http.get(address, headers=headers)).headers["cache-control"] == "no-store"
         assert status not in (401, 403), body
-        assert status != 404 or body["code"] in ("key_not_found", "dead_letter_not_found", "style_not_found")
+        assert status != 404 or body["code"] in NOT_THERE
 
 
 @pytest.mark.parametrize(("method", "path", "handler"), OF_JOBS, ids=ids(OF_JOBS))
@@ -263,6 +267,10 @@ async def test_public_and_signed(api: Api, keyring: Keyring, method: str, path: 
         assert {(await ask(api, method, path, headers))[0] for headers in sent} <= {200, 503}
     elif rule_of(handler) is Rule.SIGNED:
         for headers in sent:
+            if path == "/pages/{job_id}":  # for people: its refusals are pages too
+                page = await api.http.get(f"/pages/{UNKNOWN}", headers=headers)
+                assert (page.status_code, "not complete" in page.text) == (403, True)
+                continue
             status, body = await ask(api, method, path, headers)
             assert (status, body["code"]) == (403, "bad_signature")
 

@@ -128,14 +128,21 @@ async def test_every_field_arrives(client: TritonClient) -> None:
     whole = request(
         negative_prompt="dark", seed=2**63 - 1, steps=2, solver="ddim", guidance_scale=0.0, strength=0.5,
         control_scale=(0.0, 1.0), keep_mask=mask, preview_every=2, attempts=2, detail=0.0, latents=latents,
-        palette=("sage green", "oak"), max_strength=0.25,
+        palette=("sage green", "oak"), max_strength=0.25, palette_strength=0.5, reference_strength=1.0,
+        reference=PHOTO[:2, :2], keep=("sofa", "window#2"), keep_boxes=((0, 0, 0.5, 1),), change=("wall",),
+        change_boxes=((0, 0, 1, 0.25), (0, 0, 0.25, 1)), size="photo", min_quality=0.5, min_openings=0.25,
+        min_lines=0.75, min_camera=1.0, min_planes=0.125,
     )  # fmt: skip
     result = await result_of(client, whole)
     assert json.loads(result.release) == {
         "negative_prompt": "dark", "seed": [2**63 - 1], "steps": [2], "solver": "ddim", "guidance_scale": [0.0],
         "strength": [0.5], "control_scale": [0.0, 1.0], "keep_mask": mask.tolist(), "preview_every": [2],
         "attempts": [2], "detail": [0.0], "latents": latents.tolist(), "palette": ["sage green", "oak"],
-        "max_strength": [0.25],
+        "max_strength": [0.25], "palette_strength": [0.5], "reference_strength": [1.0],
+        "reference": PHOTO[:2, :2].tolist(), "keep": ["sofa", "window#2"], "keep_boxes": [[0, 0, 0.5, 1]],
+        "size": "photo", "change": ["wall"], "change_boxes": [[0, 0, 1, 0.25], [0, 0, 0.25, 1]],
+        "min_quality": [0.5], "min_openings": [0.25], "min_lines": [0.75], "min_camera": [1.0],
+        "min_planes": [0.125],
     }  # fmt: skip
 
 

@@ -16,14 +16,12 @@ from orchestrator.domain.events import Completed
 from orchestrator.domain.job import Job, JobResult, JobState
 from orchestrator.domain.keys import OPEN
 from orchestrator.domain.preferences import Preferences
-from orchestrator.domain.usage import Admission
 from orchestrator.ports import (
     JobFinished,
     JobNotFound,
     Lease,
     ObjectNotFound,
     QueueStats,
-    Reservation,
     Unavailable,
 )
 from orchestrator.services.jobs import (
@@ -94,18 +92,10 @@ class Submitting(RedisJobStore):
     async def submit(
         self,
         job: Job,
-        *,
-        max_waiting: int | None = None,
-        reservation: Reservation | None = None,
-        admission: Admission | None = None,
+        **others: Any,
     ) -> None:
         if self.outage == "after":
-            limits: dict[str, Any] = {
-                "max_waiting": max_waiting,
-                "reservation": reservation,
-                "admission": admission,
-            }
-            await super().submit(job, **limits)
+            await super().submit(job, **others)
         raise Unavailable("no answer in time")
 
     async def cancel(self, job_id: str) -> Job:

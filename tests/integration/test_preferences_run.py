@@ -13,7 +13,8 @@ from orchestrator.domain.job import Job
 from orchestrator.domain.preferences import PREFERENCES, Solver
 from orchestrator.domain.styles import STYLES
 from orchestrator.services.translation import request as request_of
-from reroom.triton import Result, Step, TritonClient
+from reroom.triton import RestyleError, Result, Step, TritonClient
+from restyle.demands import DEMANDS
 from tests.support.pictures import room
 from tests.support.restyles import events_of
 
@@ -39,14 +40,33 @@ async def steps_of(client: TritonClient, preferences: dict[str, Any]) -> int:
 
 
 def test_every_number_has_ends() -> None:
-    counts, shares = {"seed", "steps", "attempts", "preview_every"}, {"strength", "structure", "detail"}
+    counts, shares = {"seed", "steps", "attempts", "preview_every"}, {
+        "strength", "structure", "detail", "palette_strength", "reference_strength", *DEMANDS,
+    }  # fmt: skip
     assert set(NUMBERS) == {*counts, *shares, "guidance_scale"}
 
 
-@pytest.mark.parametrize(("name", "end"), [(name, end) for name, ends in NUMBERS.items() for end in ends])
+ENDS = [(name, end) for name, ends in NUMBERS.items() for end in ends if not (name in DEMANDS and end == 1)]
+
+
+@pytest.mark.parametrize(("name", "end"), ENDS)
 async def test_the_ends_of_each_range_run(client: TritonClient, name: str, end: float) -> None:
     expected = {"steps": end, "attempts": 2 * end, "strength": 2 if end == 1 else 1}
     assert await steps_of(client, {name: end}) == expected.get(name, 2)
+
+
+@pytest.mark.parametrize("name", DEMANDS)
+async def test_who_demands_everything_gets_it_or_one_sentence(client: TritonClient, name: str) -> None:
+    """These networks are random: whether their picture keeps the room is not known here."""
+    refused = None
+    try:
+        assert await steps_of(client, {name: 1}) in (2, 4, 6)
+    except RestyleError as error:
+        refused = error
+    if refused is not None:
+        assert (refused.code, refused.retryable) == ("structure_lost", False)
+        assert "The best of 3 pictures keeps too little of the room: " in refused.detail
+        assert f"asked for was at least {DEMANDS[name]} 1.00" in refused.detail
 
 
 @pytest.mark.parametrize("solver", get_args(Solver))

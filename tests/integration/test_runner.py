@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import time
 from collections.abc import AsyncIterator
@@ -93,7 +94,9 @@ async def test_a_job_is_published_and_stored(bench: Bench) -> None:
     states = [event.status for event in published if isinstance(event, events.StatusChanged)]
     assert states == ["queued", "analyzing", "generating", "transforming", "finalizing"]
     assert [event.step for event in published if isinstance(event, events.Step)] == [1, 2, 3, 4]
-    assert any(isinstance(event, events.Preview) and event.jpeg == "/9hqcGVn" for event in published)
+    # As the model sent it, with its mark after the first two bytes.
+    (preview,) = [base64.b64decode(event.jpeg) for event in published if isinstance(event, events.Preview)]
+    assert (preview[:2], preview[-4:], b"DigitalSourceType" in preview) == (b"\xff\xd8", b"jpeg", True)
     progress = [e.progress for e in published if not isinstance(e, events.Failed | events.Cancelled)]
     assert progress == sorted(progress)
     assert progress[-2] <= 0.95
@@ -157,6 +160,7 @@ async def test_halt_releases_the_job(bench: Bench) -> None:
     ("line", "status", "code"),
     [
         (InferenceError("invalid_request", "steps must be 1", retryable=False), "failed", "invalid_request"),
+        (InferenceError("structure_lost", "openings 0.1", retryable=False), "failed", "structure_lost"),
         (InferenceError("unavailable", "connection lost", retryable=True), "queued", None),
         (RuntimeError("a bug"), "queued", None),
     ],

@@ -14,7 +14,7 @@ from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from orchestrator.photos.decoder.picture import normalise
-from reroom import Client, JobResult, JobStatus, NotFound, events
+from reroom import Client, Conflict, JobFailed, JobNotFinished, JobResult, JobStatus, NotFound, events
 from reroom.events import Event, seq_key
 from tests.support.generated_client import GeneratedClient
 from tests.support.releases import read_document
@@ -183,6 +183,58 @@ def test_what_a_mask_keeps_is_the_photos(client: Client, tmp_path: Path) -> None
     assert change[middle + 16 :].mean() > 20
 
 
+def test_an_object_of_an_analysis_can_be_kept_by_its_name(client: Client, tmp_path: Path) -> None:
+    """Over every hop: an analysis names what it sees, a job keeps one of it, and its metadata says so."""
+    upload = photo(480, 640, "JPEG")
+    seen = client.analyze(upload).objects[0]
+    assert seen.name == f"{seen.label}#1"
+    facts = result_of(
+        client.restyle(upload, "boho", {"steps": 2, "keep": [seen.name]}, timeout=SECONDS)
+    ).metadata
+    assert facts["selection"]["kept"] == [{"name": seen.name, "by": "box"}]
+    left, top, right, bottom = seen.box
+    assert facts["selection"]["share"] == pytest.approx((right - left) * (bottom - top), abs=0.02)
+    assert facts["objects"][0]["name"] == seen.name
+
+    # In the file without loss, a kept object is the photo itself.
+    wishes = {"steps": 2, "keep": [seen.name], "detail": 1, "lossless": "png"}
+    done = client.restyle(upload, "boho", wishes, out=tmp_path / "kept.png", timeout=SECONDS)
+    result, original = (
+        opened((tmp_path / "kept.png").read_bytes()),
+        opened(fetched(client, result_of(done).original_url, tmp_path)),
+    )
+    assert (result.format, result.size) == ("PNG", original.size)
+    same = (np.asarray(result) == np.asarray(original)).all(-1)
+    inner = np.s_[int(top * 480) + 1 : int(bottom * 480) - 1, int(left * 640) + 1 : int(right * 640) - 1]
+    assert same[inner].all()
+    assert same.mean() < facts["selection"]["share"] + 0.1
+    link = result_of(client.status(done)).lossless_url
+    assert opened(fetched(client, link, tmp_path)).format == "PNG"
+
+    with pytest.raises(JobFailed, match="'unicorn' is nothing that these models know"):
+        client.restyle(upload, "boho", {"steps": 2, "keep": ["unicorn"]}, timeout=SECONDS)
+
+
+def test_colours_come_from_words_and_from_another_picture(client: Client) -> None:
+    """Over every hop; the result says how near it came, and takes the user's word for the room."""
+    upload, warm = photo(480, 640, "JPEG"), io.BytesIO()
+    Image.new("RGB", (900, 700), (200, 120, 60)).save(warm, "JPEG")
+
+    def made(**wishes: object) -> dict[str, object]:
+        reference = warm.getvalue() if wishes.pop("lent", False) else None
+        preferences = {"steps": 2, "seed": 1, "room_type": "nursery", **wishes}
+        done = client.restyle(upload, "boho", preferences, reference=reference, timeout=SECONDS)
+        return result_of(done).metadata
+
+    words, moved = (made(color_palette=["navy", "#9caf94"], palette_strength=each) for each in (0, 1))
+    assert float(str(moved["palette_distance"])) < 0.9 * float(str(words["palette_distance"]))
+    assert (moved["room_type"], moved["room_confidence"]) == ("nursery", 1)
+    named, lent = (made(lent=True, reference_strength=each) for each in (0, 1))
+    assert float(str(lent["reference_distance"])) < 0.6 * float(str(named["reference_distance"]))
+    assert named["palette"] == lent["palette"] == ["orange"]
+    assert "reference_distance" not in moved
+
+
 def test_one_call_restyles_and_warns(client: Client, tmp_path: Path) -> None:
     seen: list[Event] = []
     wishes = {"steps": 2, "prompt": "a tall window " * 60, "negative_prompt": "dark", "guidance_scale": 1}
@@ -194,6 +246,60 @@ def test_one_call_restyles_and_warns(client: Client, tmp_path: Path) -> None:
     assert warned == ["prompt_truncated", "negative_prompt_unused"]
     assert isinstance(seen[-1], events.Completed)
     assert [warning.code for warning in result_of(seen[-1].data).warnings] == warned
+
+
+def test_several_pictures_of_one_photo(client: Client, stack: RunningStack, tmp_path: Path) -> None:
+    seen: list[Event] = []
+    styles, wishes = ("industrial", "boho"), {"steps": STEPS, "seed": 2**63 - 1}
+    done = client.restyle(
+        photo(), styles=styles, variations=2, preferences=wishes, out=f"{tmp_path}/out/", on_event=seen.append
+    )
+    assert (done.status, done.progress, done.result, done.style) == (
+        "completed",
+        1.0,
+        None,
+        "industrial, boho",
+    )
+    made = [(child.style, child.variation, child.seed) for child in done.children]
+    assert made == [(style, number, seed) for style in styles for number, seed in ((1, 2**63 - 1), (2, 0))]
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        f"{style}-{number}.jpg" for style in styles for number in (1, 2)
+    }
+    assert len({file.read_bytes() for file in (tmp_path / "out").iterdir()}) == 4
+    for child in done.children[1:]:
+        assert child.result is not None
+        assert {"depth", "edges"} <= {*child.result.metadata["reused"]}
+    ends = [
+        event.event for event in seen
+        if isinstance(event, events.ChildChanged) and isinstance(event.event, events.Completed)
+    ]  # fmt: skip
+    assert ends[0].job_id == done.children[0].job_id, "the first goes ahead"
+    assert {end.job_id for end in ends} == {child.job_id for child in done.children}
+    assert all(end.data.result is not None and end.data.parent == done.job_id for end in ends)
+    progress = [event.progress for event in seen if isinstance(event, events.ChildChanged)]
+    assert progress == sorted(progress)
+    assert isinstance(seen[-1], events.Completed)
+
+    sheet = opened(client.picture(done, "contact_sheet"))
+    assert sheet.width > sheet.height, "five pictures in three columns"
+    pair = opened(client.picture(done.children[0].job_id, "before_after"))
+    assert pair.width > 2 * 640
+    for job, which in ((done, "before_after"), (done, "original"), (ends[0].data, "contact_sheet")):
+        with pytest.raises(Conflict):
+            client.picture(job, which)
+    with pytest.raises(JobNotFinished):
+        client.picture(done)
+    keys = [key for key in stack.stored() if done.job_id in key]
+    assert [key.split("/")[2].split("-")[0] for key in keys] == ["contact_sheet", "original.jpg"]
+    client.erase(done.children[3].job_id)
+    assert len(client.status(done).children) == 3
+    assert len([key for key in stack.stored() if done.job_id in key]) == 1, "the sheet showed it"
+    client.erase(done)
+    ids = {done.job_id, *(child.job_id for child in done.children)}
+    assert not [key for key in stack.stored() if key.split("/")[1] in ids]
+    for child in done.children:
+        with pytest.raises(NotFound):
+            client.status(child.job_id)
 
 
 def test_an_erased_job_leaves_neither_record_nor_picture(

@@ -68,6 +68,7 @@ END = f"--{BOUNDARY}--\r\n".encode()
         (part("file", photo(), filename="a\r\nb") + END, 400, "malformed_form", "body"),
         (part("file", photo(), filename="x" * 20_000) + END, 400, "malformed_form", "body"),
         (FILE + part("keep_mask", b"hello", filename="m") + END, 415, "unsupported_image", "keep_mask"),
+        (FILE + part("reference", b"hello", filename="r") + END, 415, "unsupported_image", "reference"),
         (FILE + part("keep_mask", photo((64, 200)), filename="m") + END, 422, "mask_mismatch", "keep_mask"),
         (FILE, 400, "malformed_form", "body"),
         (b"", 400, "malformed_form", "body"),

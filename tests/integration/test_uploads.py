@@ -224,11 +224,20 @@ async def test_a_refused_mask_leaves_the_photo_for_another_try(place: Place) -> 
 async def test_submitted_as_json(place: Place) -> None:
     key = await place.upload(photo())
     mask = base64.b64encode(photo()).decode()
-    wishes = {"key": key, "style": " Boho", "preferences": {"seed": 3.0}, "keep_mask": mask}
+    wishes = {
+        "key": key,
+        "style": " Boho",
+        "preferences": {"seed": 3.0},
+        "keep_mask": mask,
+        "reference": mask,
+    }
     answer = await place.api.http.post("/transform/submit-upload", json=wishes)
     job = await place.api.take_back(answer)
     assert (job.style, job.preferences.seed) == ("boho", 3)
-    assert (job.mask_key, job.requires) == (f"uploads/{job.id}/keep_mask.jpg", ["keep_mask"])
+    assert (job.mask_key, job.reference_key) == tuple(
+        f"uploads/{job.id}/{name}.jpg" for name in ("keep_mask", "reference")
+    )
+    assert job.requires == ["keep_mask", "reference"]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +256,7 @@ async def test_submitted_as_json(place: Place) -> None:
         (b'{"key": "x"}', 409, "no_such_upload", "key"),
         (b'{"key": "x", "keep_mask": "x"}', 422, "invalid_mask", "keep_mask"),
         (b'{"key": "x", "keep_mask": 1}', 422, "invalid_mask", "keep_mask"),
+        (b'{"key": "x", "reference": "x"}', 422, "invalid_reference", "reference"),
         (b'{"key": "' + b"x" * 2**20 + b'"}', 413, "body_too_large", "file"),
     ],
 )

@@ -31,6 +31,12 @@ class BillingSystem:
         self.answers: list[int] = []
         self.events: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.ids: list[str] = []
+        self.hanging: set[str] = set()
+        """Topics that are not answered until ``go_on``."""
+        self.go_on = asyncio.Event()
+        self.at_once = 0
+        """The most requests that hung at the same time."""
+        self._hanging_now = 0
         self._came = asyncio.Condition()
 
     async def events_about(self, topic: str, count: int = 1) -> list[dict[str, Any]]:
@@ -39,6 +45,19 @@ class BillingSystem:
             await self._came.wait_for(lambda: len(self.events[topic]) >= count)
         return self.events[topic]
 
+    async def hung(self, count: int) -> None:
+        """Returns once so many requests hang."""
+        async with asyncio.timeout(PATIENCE), self._came:
+            await self._came.wait_for(lambda: self._hanging_now >= count)
+
+    async def _hang(self) -> None:
+        async with self._came:
+            self._hanging_now += 1
+            self.at_once = max(self.at_once, self._hanging_now)
+            self._came.notify_all()
+        await self.go_on.wait()
+        self._hanging_now -= 1
+
     async def take(self, request: Request[Any, Any, Any], topic: str) -> int:
         body, headers = await request.body(), request.headers
         signed = b".".join([headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), body])
@@ -46,6 +65,8 @@ class BillingSystem:
         assert headers["webhook-signature"] == f"v1,{expected}"
         assert abs(time.time() - int(headers["webhook-timestamp"])) < 60
         self.ids.append(headers["webhook-id"])
+        if topic in self.hanging:
+            await self._hang()
         status = self.answers.pop(0) if self.answers else 200
         if status == 200:
             async with self._came:

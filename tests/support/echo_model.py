@@ -19,6 +19,9 @@ input [
   { name: "prompt" data_type: TYPE_STRING dims: [ 1 ] },
   { name: "negative_prompt" data_type: TYPE_STRING dims: [ 1 ] optional: true },
   { name: "palette" data_type: TYPE_STRING dims: [ -1 ] optional: true },
+  { name: "palette_strength" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "reference" data_type: TYPE_UINT8 dims: [ -1, -1, 3 ] optional: true },
+  { name: "reference_strength" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
   { name: "seed" data_type: TYPE_INT64 dims: [ 1 ] optional: true },
   { name: "steps" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
   { name: "solver" data_type: TYPE_STRING dims: [ 1 ] optional: true },
@@ -27,9 +30,19 @@ input [
   { name: "max_strength" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
   { name: "control_scale" data_type: TYPE_FP32 dims: [ 2 ] optional: true },
   { name: "keep_mask" data_type: TYPE_UINT8 dims: [ -1, -1 ] optional: true },
+  { name: "keep" data_type: TYPE_STRING dims: [ -1 ] optional: true },
+  { name: "keep_boxes" data_type: TYPE_FP32 dims: [ -1, 4 ] optional: true },
+  { name: "change" data_type: TYPE_STRING dims: [ -1 ] optional: true },
+  { name: "change_boxes" data_type: TYPE_FP32 dims: [ -1, 4 ] optional: true },
   { name: "preview_every" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
   { name: "attempts" data_type: TYPE_INT32 dims: [ 1 ] optional: true },
   { name: "detail" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "size" data_type: TYPE_STRING dims: [ 1 ] optional: true },
+  { name: "min_quality" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_openings" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_lines" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_camera" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
+  { name: "min_planes" data_type: TYPE_FP32 dims: [ 1 ] optional: true },
   { name: "latents" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] optional: true }
 ]
 output [
@@ -49,7 +62,10 @@ import triton_python_backend_utils as pb_utils
 
 MARKS = pathlib.Path(MARKS_FOLDER)
 OPTIONAL = ("negative_prompt", "seed", "steps", "solver", "guidance_scale", "strength", "control_scale", "keep_mask",
-            "preview_every", "attempts", "detail", "latents", "palette", "max_strength")
+            "preview_every", "attempts", "detail", "latents", "palette", "max_strength", "palette_strength",
+            "reference", "reference_strength", "keep", "keep_boxes", "change", "change_boxes", "size",
+            "min_quality", "min_openings", "min_lines", "min_camera", "min_planes")
+LISTS = ("palette", "keep", "change")
 
 
 class TritonPythonModel:
@@ -84,7 +100,7 @@ class TritonPythonModel:
             if tensor is not None:
                 array = tensor.as_numpy()
                 words = [text.decode() for text in array] if array.dtype == object else None
-                given[name] = array.tolist() if words is None else words if name == "palette" else words[0]
+                given[name] = array.tolist() if words is None else words if name in LISTS else words[0]
         image = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()
         prompt = pb_utils.get_input_tensor_by_name(request, "prompt").as_numpy()[0].decode()
         if prompt.startswith("error "):

@@ -33,6 +33,7 @@ class GeneratedClient:
         assert set(re.findall(r"WARNING parsing (\S+ \S+)", said)) <= {
             "GET /files/{key}",
             "PUT /files/{key}",
+            "GET /styles/{style}/picture",
         }, said
 
     def submit(self, url: str, data: bytes, style: str, preferences: dict[str, Any]) -> Any:
@@ -40,7 +41,7 @@ class GeneratedClient:
         models, types = self._module("models"), self._module("types")
         form = models.SubmitForm(
             file=types.File(payload=io.BytesIO(data), file_name="Küche.jpg"),
-            style=models.SubmitFormStyle(style),
+            style=style,
             preferences=models.Preferences(**preferences),
         )
         with self._module("client").Client(base_url=url) as client:

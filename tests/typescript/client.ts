@@ -27,8 +27,6 @@ export const uploaded: Uploaded = { key: "", preferences: { color_palette: "oak,
 export const seed = (status: Status): number | undefined => status.data.result?.metadata.seed;
 export const field = (problem: Problem): string | null | undefined => problem.field;
 
-// @ts-expect-error there is no such style
-export const wrongStyle: Form = { file: "", style: "gothic" };
 // @ts-expect-error a seed is a number
 export const wrongSeed: Form = { file: "", preferences: { seed: "7" } };
 // @ts-expect-error the photo is missing

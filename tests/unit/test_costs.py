@@ -31,13 +31,13 @@ class Telling(FakeInference):
 async def test_the_models_are_asked_once_and_preferences_count() -> None:
     inference = Telling()
     costs = Costs(inference)
-    assert await costs.cost(Preferences(), 64, 64) == 1.0
-    bounded = await costs.cost(Preferences(keep_furniture=True), 64, 64)
+    assert (await costs.estimate(Preferences(), 64, 64)).first == 1.0
+    bounded = (await costs.estimate(Preferences(keep_furniture=True), 64, 64)).first
     assert bounded == pytest.approx(
         TABLE.work(64, 64, steps=20, strength=KEEP_FURNITURE_STRENGTH).cost, abs=1e-4
     )
-    assert await costs.cost(Preferences(steps=40), 64, 64) > 1.8
-    assert await costs.cost(Preferences(guidance_scale=1.0), 64, 64) < 0.6
+    assert (await costs.estimate(Preferences(steps=40), 64, 64)).first > 1.8
+    assert (await costs.estimate(Preferences(guidance_scale=1.0), 64, 64)).first < 0.6
     assert inference.asked == 1
 
 
@@ -48,5 +48,5 @@ async def test_as_long_as_nothing_is_known_a_job_is_a_usual_one(monkeypatch: pyt
     for inference in (slow, away):
         costs = Costs(inference)
         for _ in range(3):
-            assert await costs.cost(Preferences(steps=40), 64, 64) == USUAL
+            assert (await costs.estimate(Preferences(steps=40), 64, 64)).first == USUAL
         assert inference.asked == 1, "not for every submission"

@@ -26,9 +26,13 @@ def test_nothing_said_means_the_defaults() -> None:
 
 
 EVERYTHING: dict[str, Any] = {
+    "keep": ["sofa", [0.1, 0, 0.5, 1]], "change": ["wall"],
     "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a grand piano",
     "quality": "draft", "negative_prompt": "cats", "seed": 2**63 - 1, "steps": 100, "strength": 1, "guidance_scale": 0,
-    "structure": 1, "solver": "ddim", "attempts": 2, "detail": 0.5, "preview_every": 5,
+    "structure": 1, "solver": "ddim", "palette_strength": 1, "reference_strength": 0, "room_type": "nursery",
+    "attempts": 2, "detail": 0.5, "preview_every": 5, "lossless": "png", "size": "models",
+    "min_quality": 0.7, "min_openings": 0.6, "min_lines": 0.5, "min_camera": 0.4, "min_planes": 0.3,
+    "label": True,
 }  # fmt: skip
 
 
@@ -37,7 +41,8 @@ def test_everything_said() -> None:
     assert decode_preferences(json.dumps(EVERYTHING).encode()) == Preferences(**EVERYTHING)
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
+# What is the worker's own work.
+@pytest.mark.parametrize("name", sorted(EVERYTHING.keys() - {"label", "lossless"}))
 def test_every_preference_changes_the_request_to_the_model(name: str) -> None:
     def sent(preferences: Preferences) -> RestyleRequest:
         job = Job(
@@ -84,6 +89,17 @@ def test_too_large_a_number_is_called_so() -> None:
 
 REFUSED = {
     "keep_furniture": ['"yes"', "1", "1.0"],
+    "keep": [
+        '"sofa"',
+        "[7]",
+        '[""]',
+        "[[0,0,1]]",
+        "[[0,0,1,1.01]]",
+        '[["a",0,1,1]]',
+        "[" + '"x",' * 32 + '"x"]',
+    ],
+    "change": ["[[0,0,1,-0.1]]"],
+    "lossless": ['"gif"', "true"],
     "color_palette": ["7", "[7]", '["a","a","a","a","a","a","a","a","a"]', '"' + "x" * 41 + '"'],
     "prompt": ['"' + "x" * 1001 + '"', "[]"],
     "negative_prompt": ["{}"],
@@ -93,6 +109,7 @@ REFUSED = {
     "guidance_scale": ["30.1", "-0.1", "1e400"],
     "detail": ["1.01", "-0.01"],
     "preview_every": ["101"],
+    "label": [],
     "Seed": ["1"],
     "": ["1"],
 }

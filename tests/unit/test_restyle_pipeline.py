@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from restyle.analysis import analyse
+from restyle.demands import DEMANDS, StructureLost
 from restyle.events import Analysis, Event, Preview, Result, Stage, Step
 from restyle.models import BrokenPicture
 from restyle.pictures.images import fit_photo, from_bucket, to_bucket
@@ -143,6 +144,67 @@ async def test_no_second_attempt(release: Release, changes: dict[str, Any], why:
 async def test_a_good_picture_is_not_tried_again(release: Release) -> None:
     events = await run(replace(release, quality_threshold=0.6), ScriptedModels([RESTYLED]), attempts=2)
     assert result(events).attempts == 1
+
+
+DRIFTED = RESTYLED[:, ::-1].copy()
+"""The room in a mirror: nothing is where it was."""
+
+
+async def test_a_picture_that_lost_the_room_is_made_again_with_another_seed_and_stronger_control(
+    release: Release,
+) -> None:
+    models = ScriptedModels([DRIFTED, RESTYLED])
+    events = await run(release, models, min_quality=0.5)
+    made = result(events)
+    np.testing.assert_allclose(made.pixels, RESTYLED, atol=1e-3)
+    assert (made.attempts, made.seed) == (2, 3), "the seed repeats all of it"
+    assert made.quality["structure"] >= 0.5
+    first, second = models.steps[0], models.steps[2]
+    assert np.abs(first["latents"] - second["latents"]).max() > 1.0
+    np.testing.assert_allclose(second["control_scale"], first["control_scale"] * STRONGER, rtol=1e-6)
+    progress = [event.progress for event in events if not isinstance(event, Result)]
+    assert progress == sorted(progress)
+
+
+@pytest.mark.parametrize("demand", ["min_quality", "min_camera", "min_planes"])
+async def test_a_room_that_stays_lost_is_not_delivered(release: Release, demand: str) -> None:
+    with pytest.raises(StructureLost) as caught:
+        await run(release, ScriptedModels([DRIFTED, BLACK, DRIFTED]), **{demand: 0.6})
+    measure = DEMANDS[demand]
+    assert str(caught.value).startswith("The best of 3 pictures keeps too little of the room: ")
+    assert str(caught.value).endswith(f"; asked for was at least {measure} 0.60.")
+    assert f"{measure} 0." in str(caught.value)
+
+
+async def test_what_cannot_be_measured_meets_every_demand(release: Release) -> None:
+    """The scripted detector sees no windows."""
+    made = result(await run(release, ScriptedModels([RESTYLED]), min_openings=1.0))
+    assert "openings" not in made.quality
+    assert made.attempts == 1
+
+
+async def test_what_keeps_the_room_goes_before_what_scores_well(release: Release) -> None:
+    events = await run(
+        replace(release, quality_threshold=2.0), ScriptedModels([PHOTO, DRIFTED]), attempts=2, min_quality=0.5
+    )
+    np.testing.assert_allclose(result(events).pixels, PHOTO, atol=1e-3)
+
+
+async def test_another_seed_is_another_palette_where_the_seed_chooses_it(release: Release) -> None:
+    palettes = (("sage",), ("rust",), ("teal",), ("plum",))
+    made = result(
+        await run(replace(release, palettes=palettes), ScriptedModels([DRIFTED, RESTYLED]), min_quality=0.5)
+    )
+    assert (made.seed, made.palette) == (3, ("sage",)), "the palette of seed 4"
+
+
+async def test_nothing_else_to_try_ends_the_tries(release: Release) -> None:
+    """With its own start noise and the strongest control every further picture would be the same."""
+    models = ScriptedModels([DRIFTED, DRIFTED, DRIFTED])
+    noise = np.zeros((4, 14, 18), np.float32)
+    with pytest.raises(StructureLost, match="The picture that was made keeps too little"):
+        await run(release, models, min_quality=0.6, control_scale=(2.0, 2.0), latents=noise, solver="ddim")
+    assert len(models.pictures) == 2
 
 
 async def test_a_picture_that_is_not_finite_is_no_result(release: Release) -> None:

@@ -8,15 +8,17 @@
         client.download(job, "result.jpg")
 
 :class:`AsyncClient` is the same for asyncio. :mod:`reroom.events` has a job's events, :mod:`reroom.errors` the
-exceptions. :mod:`reroom.triton` (extra ``triton``) calls the model server directly.
+exceptions; :mod:`reroom.webhooks` checks the events of webhooks. :mod:`reroom.triton` (extra ``triton``) calls the
+model server directly.
 """
 
-from reroom import errors, events
+from reroom import errors, events, webhooks
 from reroom._async import AsyncClient
 from reroom._http import RetryPolicy
 from reroom._sync import Client
 from reroom.errors import (
     ApiError,
+    BadWebhook,
     Conflict,
     ConnectionFailed,
     Forbidden,
@@ -34,10 +36,13 @@ from reroom.errors import (
 from reroom.models import (
     Analysis,
     BatchItem,
+    ChildStatus,
     Health,
     JobError,
     JobResult,
     JobStatus,
+    PhotoUrl,
+    Planned,
     Preferences,
     ResultWarning,
     SeenObject,
@@ -51,7 +56,9 @@ __all__ = [
     "Analysis",
     "ApiError",
     "AsyncClient",
+    "BadWebhook",
     "BatchItem",
+    "ChildStatus",
     "Client",
     "Conflict",
     "ConnectionFailed",
@@ -65,6 +72,8 @@ __all__ = [
     "JobResult",
     "JobStatus",
     "NotFound",
+    "PhotoUrl",
+    "Planned",
     "Preferences",
     "ProtocolError",
     "RateLimited",
@@ -80,4 +89,5 @@ __all__ = [
     "Uploaded",
     "errors",
     "events",
+    "webhooks",
 ]

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from reroom._pictures import FORMATS, converted, extension, format_of
 
 Photo = str | os.PathLike[str] | bytes | BinaryIO
-"""A photo: a path, the bytes of a JPEG, PNG or WebP file, or a file opened for reading such bytes."""
+"""A photo: a path, the bytes of a JPEG, PNG, WebP, HEIC or AVIF file, or a file opened for reading such bytes."""
 
 Output = str | os.PathLike[str]
 """Where a picture is written: a file, whose extension chooses the format, or a folder."""
@@ -36,6 +36,9 @@ def read_photo(photo: Photo) -> bytes:
 
 def content_type(photo: bytes) -> str:
     """A photo's media type, by its first bytes; JPEG for what the service will refuse."""
+    if photo[4:8] == b"ftyp":
+        # The first brand may be one that HEIC and AVIF have in common.
+        return "image/avif" if b"avif" in photo[8:64] else "image/heic"
     return f"image/{format_of(photo).lower()}"
 
 

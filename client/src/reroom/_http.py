@@ -137,9 +137,10 @@ def unless_too_slow(cause: Failure | ApiError) -> bool:
 
 
 def request(
-    effect: Send, policy: RetryPolicy, retry: Callable[[Failure | ApiError], bool]
+    effect: Send, policy: RetryPolicy, retry: Callable[[Failure | ApiError], bool], *, redirect: bool = False
 ) -> Operation[Reply]:
-    """Send until it succeeds, ``retry`` says no or the policy gives up; raises the last error."""
+    """Send until it succeeds, ``retry`` says no or the policy gives up; raises the last error. With ``redirect`` an
+    answer that leads elsewhere is a success as well."""
     failures = 0
     while True:
         cause: Failure | ApiError
@@ -148,7 +149,7 @@ def request(
         except Failure as failure:
             cause, error, wait = failure, error_from_failure(failure), None
         else:
-            if reply.status < 300:
+            if reply.status < 300 or (redirect and reply.status < 400):
                 return reply
             cause = error = error_from_reply(reply)
             wait = error.retry_after

@@ -15,7 +15,7 @@ from reroom._effects import Operation, Reply, Send
 from reroom._http import RetryPolicy, decode, error_from_problem, if_repeatable, if_transient, request
 from reroom._operations import upload
 from reroom.errors import ApiError
-from reroom.models import BatchItem, JobRef, JobStatus, Submitted, Uploaded, job_id
+from reroom.models import BatchItem, JobRef, JobStatus, PhotoUrl, Submitted, Uploaded, job_id
 
 AT_ONCE = 20
 """Submissions of one request."""
@@ -93,10 +93,13 @@ def submit_batch(
     for start in range(0, len(given), AT_ONCE):
         members = []
         for item in given[start : start + AT_ONCE]:
-            photo = (
-                item.photo if isinstance(item.photo, Uploaded) else (yield from upload(item.photo, policy))
-            )
-            wish = {"key": photo.key, "style": item.style}
+            if isinstance(item.photo, PhotoUrl):
+                wish = {"image_url": item.photo.url, "style": item.style}
+            else:
+                photo = item.photo
+                if not isinstance(photo, Uploaded):
+                    photo = yield from upload(photo, policy)
+                wish = {"key": photo.key, "style": item.style}
             members.append(wish if item.preferences is None else wish | {"preferences": item.preferences})
         body = msgspec.json.encode({"items": members})
         # The service does each item once, however often the request is sent.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,25 +14,30 @@ import msgspec
 
 from reroom import events
 from reroom._effects import ConnectFailed, Failure, Operation, Read, Save, Send
-from reroom._files import Output, Photo, content_type, wanted_format
+from reroom._files import Output, Photo, content_type, is_folder, wanted_format
 from reroom._http import RetryPolicy, decode, if_repeatable, if_transient, request, unless_too_slow
 from reroom._transport import is_url
 from reroom._watch import Outcome, Way, watch
-from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound
+from reroom.errors import ApiError, Conflict, JobCancelled, JobFailed, JobNotFinished, NotFound, ProtocolError
 from reroom.models import (
     CANCELLED,
+    COMPLETED,
     FAILED,
     Analysis,
     Health,
     JobError,
     JobRef,
+    JobResult,
     JobStatus,
+    PhotoUrl,
     PreferencesLike,
     Style,
     Submitted,
     Uploaded,
     job_id,
 )
+
+TRANSFORMED = "transformed"
 
 
 class _Status(msgspec.Struct):
@@ -63,24 +68,34 @@ class _UploadOffer(msgspec.Struct):
 
 
 def submit(
-    photo: Photo | Uploaded,
+    photo: Photo | Uploaded | PhotoUrl,
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
+    reference: Photo | None,
     cancel_after: float | None,
     wait_seconds: float | None,
+    styles: Sequence[str],
+    variations: int,
     policy: RetryPolicy,
 ) -> Operation[Submitted]:
-    form = {"style": style}
+    # Services before several pictures know neither of the two.
+    form = {"styles": msgspec.json.encode(styles).decode()} if styles else {"style": style}
+    if variations != 1:
+        form["variations"] = str(variations)
     if preferences is not None:
         form["preferences"] = msgspec.json.encode(preferences).decode()
     files: dict[str, bytes] = {}
     if isinstance(photo, Uploaded):
         form["key"] = photo.key
+    elif isinstance(photo, PhotoUrl):
+        form["image_url"] = photo.url
     else:
         files["file"] = yield Read(photo)
     if keep_mask is not None:
         files["keep_mask"] = yield Read(keep_mask)
+    if reference is not None:
+        files["reference"] = yield Read(reference)
     # The service does it once, however often it is sent.
     headers = {"idempotency-key": uuid.uuid4().hex}
     if cancel_after is not None:
@@ -209,55 +224,89 @@ def conclude(job: str, outcome: Outcome) -> JobStatus:
         case events.Cancelled():
             raise JobCancelled(job)
         case JobStatus():
-            _result_url(outcome)
+            if not (outcome.children and outcome.status == COMPLETED):
+                _result(outcome)
             return outcome
 
 
 def restyle(
-    photo: Photo | Uploaded,
+    photo: Photo | Uploaded | PhotoUrl,
     style: str,
     preferences: PreferencesLike | None,
     keep_mask: Photo | None,
+    reference: Photo | None,
     out: Output | None,
     timeout: float | None,
+    styles: Sequence[str],
+    variations: int,
     policy: RetryPolicy,
 ) -> Operation[JobStatus]:
     if out is not None:
         wanted_format(out)  # an unknown extension is refused before the work, not after it
-    job = yield from submit(photo, style, preferences, keep_mask, None, None, policy)
+        if (len(styles) > 1 or variations > 1) and not is_folder(out):
+            raise ValueError(f"{out}: several pictures need a folder; end its name with /")
+    job = yield from submit(
+        photo, style, preferences, keep_mask, reference, None, None, styles, variations, policy
+    )
     done = yield from wait(job, "0", timeout, policy)
-    if out is not None:
-        yield Save((yield from picture(_result_url(done), policy)), out, done.job_id)
+    if out is not None and done.children:
+        for child in done.children:
+            if child.result is not None:
+                found = yield from _fetched(child.result.url_for(out), policy)
+                yield Save(found, out, f"{child.style}-{child.variation}")
+    elif out is not None:
+        yield Save((yield from _fetched(_result(done).url_for(out), policy)), out, done.job_id)
     return done
 
 
-def picture(source: JobRef, policy: RetryPolicy) -> Operation[bytes]:
-    url = _as_url(source) or _result_url((yield from status(source, policy)))
+def picture(source: JobRef, which: str, policy: RetryPolicy) -> Operation[bytes]:
+    url = _as_url(source)
+    if url is None and which != TRANSFORMED:
+        url = yield from _link(source, which, policy)
+    elif url is None:
+        url = _result((yield from status(source, policy))).transformed_url
+    return (yield from _fetched(url, policy))
+
+
+def _link(source: JobRef, which: str, policy: RetryPolicy) -> Operation[str]:
+    """Where a picture is that the service makes when it is asked for."""
+    path = f"transform/{_segment(source)}/picture?which={quote(which, safe='')}"
+    reply = yield from request(Send("GET", path), policy, if_transient, redirect=True)
+    if "location" not in reply.headers:
+        raise ProtocolError(f"the service answered {reply.status} in place of a link to the picture")
+    return reply.headers["location"]
+
+
+def download(source: JobRef, output: Output, which: str, policy: RetryPolicy) -> Operation[Path]:
+    wanted_format(output)
+    url = _as_url(source)
+    name = job_id(source) if which == TRANSFORMED else f"{job_id(source)}-{which}"
+    stem = name if url is None else PurePosixPath(urlsplit(url).path).stem
+    if url is None and which == TRANSFORMED:
+        url = _result((yield from status(source, policy))).url_for(output)
+    elif url is None:
+        url = yield from _link(source, which, policy)
+    path: Path = yield Save((yield from _fetched(url, policy)), output, stem)
+    return path
+
+
+def _fetched(url: str, policy: RetryPolicy) -> Operation[bytes]:
     reply = yield from request(Send("GET", url), policy, if_transient)
     return reply.body
-
-
-def download(source: JobRef, output: Output, policy: RetryPolicy) -> Operation[Path]:
-    wanted_format(output)
-    found = yield from picture(source, policy)
-    url = _as_url(source)
-    stem = job_id(source) if url is None else PurePosixPath(urlsplit(url).path).stem
-    path: Path = yield Save(found, output, stem)
-    return path
 
 
 def _as_url(source: JobRef) -> str | None:
     return source if isinstance(source, str) and is_url(source) else None
 
 
-def _result_url(job: JobStatus) -> str:
+def _result(job: JobStatus) -> JobResult:
     if job.status == FAILED:
         raise _failed(job.job_id, job.error)
     if job.status == CANCELLED:
         raise JobCancelled(job.job_id)
     if job.result is None:
         raise JobNotFinished(job.job_id, job.status)
-    return job.result.transformed_url
+    return job.result
 
 
 def _failed(job: str, error: JobError | None) -> JobFailed:

@@ -46,6 +46,7 @@ from reroom.models import (
     Health,
     JobRef,
     JobStatus,
+    PhotoUrl,
     PreferencesLike,
     Style,
     Submitted,
@@ -91,25 +92,43 @@ class Client:
 
     def submit(
         self,
-        photo: Photo | Uploaded,
+        photo: Photo | Uploaded | PhotoUrl,
         style: str = "modern",
         preferences: PreferencesLike | None = None,
         *,
         keep_mask: Photo | None = None,
+        reference: Photo | None = None,
         cancel_after: float | None = None,
         wait: float | None = None,
+        styles: Sequence[str] = (),
+        variations: int = 1,
     ) -> Submitted:
-        """Submit a photo (path, bytes, open file, or an upload) to be restyled; returns the job's receipt.
+        """Submit a photo (path, bytes, open file, an upload, or where it is) to be restyled; returns the job's receipt.
 
-        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. The service
-        cancels the job unless it has ended within ``cancel_after`` seconds, rounded up. With ``wait`` it answers when
-        the job ends, after so many seconds at the latest; the receipt's ``job`` is the job then, if it has ended.
+        ``keep_mask`` is a picture of the photo's shape: what is light in it stays as photographed. ``reference`` is one
+        whose colours and contrasts are wanted. The service cancels the job unless it has ended within ``cancel_after``
+        seconds, rounded up. With ``wait`` it answers when the job ends, after so many seconds at the latest; the
+        receipt's ``job`` is the job then, if it has ended.
+
+        ``variations`` pictures are made of each of the ``styles``, which take the place of ``style``. When that is more
+        than one picture, the job is their parent: its ``children`` are jobs as well, each with a result of its own.
 
         An upload can be submitted once. A submission is retried under the same ``Idempotency-Key``, so that the service
         makes one job of it. Raises also OSError when the photo cannot be read.
         """
         return self._call(
-            operations.submit(photo, style, preferences, keep_mask, cancel_after, wait, self._retry)
+            operations.submit(
+                photo,
+                style,
+                preferences,
+                keep_mask,
+                reference,
+                cancel_after,
+                wait,
+                styles,
+                variations,
+                self._retry,
+            )
         )
 
     def analyze(self, photo: Photo) -> Analysis:
@@ -254,40 +273,49 @@ class Client:
 
     def restyle(
         self,
-        photo: Photo | Uploaded,
+        photo: Photo | Uploaded | PhotoUrl,
         style: str = "modern",
         preferences: PreferencesLike | None = None,
         *,
         keep_mask: Photo | None = None,
+        reference: Photo | None = None,
         out: Output | None = None,
         timeout: float | None = None,
         on_event: OnEvent | None = None,
+        styles: Sequence[str] = (),
+        variations: int = 1,
     ) -> JobStatus:
         """Submit a photo, wait for the result and save it to ``out``, if given; returns the completed job.
 
-        ``out`` is a file or a folder as for :meth:`download`; ``on_event`` is called with every event of the job. After
-        a timeout, Ctrl-C or an error of ``on_event`` the job goes on; every event has its id. Raises what
-        :meth:`submit`, :meth:`wait` and :meth:`download` raise.
+        With several ``styles`` or ``variations`` (see :meth:`submit`), that is the parent, whose ``children`` have the
+        results; at least one of them is completed. ``out`` must be a folder then, in which the files are named after
+        the style and the variation. Otherwise ``out`` is a file or a folder as for :meth:`download`.
+
+        ``on_event`` is called with every event of the job. After a timeout, Ctrl-C or an error of ``on_event`` the job
+        goes on; every event has its id. Raises what :meth:`submit`, :meth:`wait` and :meth:`download` raise.
         """
-        operation = operations.restyle(photo, style, preferences, keep_mask, out, timeout, self._retry)
+        operation = operations.restyle(
+            photo, style, preferences, keep_mask, reference, out, timeout, styles, variations, self._retry
+        )
         return self._call(operation, on_event)
 
-    def picture(self, source: JobRef) -> bytes:
+    def picture(self, source: JobRef, which: str = "transformed") -> bytes:
         """The bytes of a picture as the service stores it, a JPEG file; ``source`` is a job or a URL of its result.
 
-        Raises JobNotFinished, JobFailed, JobCancelled.
+        ``which`` picture of a job: "transformed", "thumbnail", "original", "before_after" (the photo beside the result)
+        or, of the parent of several, "contact_sheet". Raises JobNotFinished, JobFailed, JobCancelled.
         """
-        return self._call(operations.picture(source, self._retry))
+        return self._call(operations.picture(source, which, self._retry))
 
-    def download(self, source: JobRef, file: Output) -> Path:
-        """Save a picture; ``source`` is a job or a URL of its result. Returns the path of the file.
+    def download(self, source: JobRef, file: Output, which: str = "transformed") -> Path:
+        """Save a picture; ``source`` and ``which`` are as for :meth:`picture`. Returns the path of the file.
 
         The extension of ``file`` chooses the format: .jpg, .jpeg, .png or .webp; without one it is JPEG, as the service
         stores it. In a folder the file is named after the job. A plain file is written whole or not at all; symbolic
         links are followed; pipes and devices are written to. Raises JobNotFinished, JobFailed, JobCancelled, OSError
         when the file cannot be written, and ValueError for another extension.
         """
-        return self._call(operations.download(source, file, self._retry))
+        return self._call(operations.download(source, file, which, self._retry))
 
     def styles(self) -> list[Style]:
         """The styles to choose from, with the key's own at the end. A service before ``GET /styles`` says only their

@@ -14,6 +14,7 @@ ReroomError
 ├── JobFailed             the job failed (job_id, code, detail)
 ├── JobCancelled          the job was cancelled (job_id)
 ├── JobNotFinished        there is no result yet (job_id, status)
+├── BadWebhook            a webhook's event was not sent by the service, or too long ago
 └── RestyleError          of reroom.triton: the model or its server (code, detail, retryable)
 """
 
@@ -103,3 +104,7 @@ class JobNotFinished(ReroomError):
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(f"job {job_id} has no result yet: it is {status}")
         self.job_id, self.status = job_id, status
+
+
+class BadWebhook(ReroomError):
+    """A webhook's event was not sent by the service with this secret, or too long ago."""

@@ -36,7 +36,7 @@ class StatusChanged(_Event, frozen=True, kw_only=True, tag="status"):
 
 
 class Analysis(_Event, frozen=True, kw_only=True, tag="analysis"):
-    """What the detector found: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
+    """What the detector found: ``objects`` = [{label, name, score, box: [x0, y0, x1, y1] in 0..1}]."""
 
     objects: list[dict[str, Any]]
     room_type: str
@@ -77,6 +77,17 @@ class Cancelled(_Event, frozen=True, kw_only=True, tag="cancelled"):
     """The last event: the job was cancelled."""
 
 
+class ChildChanged(_Event, frozen=True, kw_only=True, tag="child"):
+    """In the events of the parent of several pictures: ``event`` happened to one of those, a child, as the event says
+    that its own watchers get. So its ``job_id`` and ``seq`` are the child's."""
+
+    place: int
+    """The child's, from 0."""
+    progress: float
+    """The parent's: the mean of its children's."""
+    event: StatusChanged | Analysis | Step | Preview | Completed | Failed | Cancelled
+
+
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
     """An event of a type that this version does not know, with all its fields."""
 
@@ -86,7 +97,7 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Terminal = Completed | Failed | Cancelled
-Event = Snapshot | StatusChanged | Analysis | Step | Preview | Terminal | Unknown
+Event = Snapshot | StatusChanged | Analysis | Step | Preview | Terminal | ChildChanged | Unknown
 
 
 class _Head(msgspec.Struct):
@@ -94,10 +105,14 @@ class _Head(msgspec.Struct):
     seq: str | None = None
 
 
-_KNOWN = frozenset({"snapshot", "status", "analysis", "step", "preview", "completed", "failed", "cancelled"})
+_KNOWN = frozenset(
+    {"snapshot", "status", "analysis", "step", "preview", "completed", "failed", "cancelled", "child"}
+)
 _SEQ = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 _head = msgspec.json.Decoder(_Head).decode
-_event = msgspec.json.Decoder(Snapshot | StatusChanged | Analysis | Step | Preview | Terminal).decode
+_event = msgspec.json.Decoder(
+    Snapshot | StatusChanged | Analysis | Step | Preview | Terminal | ChildChanged
+).decode
 _fields = msgspec.json.Decoder(dict[str, Any]).decode
 
 

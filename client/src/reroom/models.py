@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from reroom._files import Photo, write
+from reroom._files import Output, Photo, wanted_format, write
 
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
@@ -23,10 +23,15 @@ TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED})
 
 
 _Fraction = Annotated[float, Meta(ge=0, le=1)]
+_Box = Annotated[list[_Fraction], Meta(min_length=4, max_length=4)]
+_Area = Annotated[str, Meta(min_length=1, max_length=60)] | _Box
+_Areas = Annotated[list[_Area], Meta(max_length=32)]
 _Guidance = Annotated[float, Meta(ge=0, le=30)]
 _Prompt = Annotated[str, Meta(max_length=1000)]
 _Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Quality = Literal["draft", "standard", "best"]
+_Size = Literal["photo", "models"]
+_Lossless = Literal["png"]
 _Solver = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras"]
 _Steps = Annotated[int, Meta(ge=1, le=100)]
 _Strength = Annotated[float, Meta(ge=0.01, le=1)]
@@ -47,6 +52,16 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "its colour; no effect where the service does so anyway."
         ),
     ] = False
+    keep: Annotated[
+        _Areas,
+        Meta(
+            description="What stays as photographed: things that the detector sees (window, sofa: all of them), one "
+            "of its objects (couch#2, as analyze names them), or a box (left,top,right,bottom in shares of the photo)."
+        ),
+    ] = []
+    change: Annotated[
+        _Areas, Meta(description="Only this is restyled, named as for keep; everything else stays.")
+    ] = []
     color_palette: Annotated[
         list[Annotated[str, Meta(max_length=40)]],
         Meta(
@@ -54,6 +69,24 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             description="Colours in words. Without them the seed chooses a palette, or the style has its own.",
         ),
     ] = []
+    palette_strength: Annotated[
+        _Fraction | None,
+        Meta(
+            description="How far the picture's colours are moved towards those of the palette; 0 leaves it to the "
+            "words."
+        ),
+    ] = None
+    reference_strength: Annotated[
+        _Fraction | None,
+        Meta(description="How far the picture's colours are moved towards those of the reference picture."),
+    ] = None
+    room_type: Annotated[
+        str,
+        Meta(
+            max_length=60,
+            description="What room it is, such as kitchen, in place of what the service takes it for.",
+        ),
+    ] = ""
     quality: Annotated[
         _Quality | None,
         Meta(
@@ -106,6 +139,30 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "better picture.",
         ),
     ] = 1
+    min_quality: Annotated[
+        _Fraction | None,
+        Meta(
+            description="The least structure (the lowest of openings, lines, camera and planes) that the picture must "
+            "keep of the photo. While pictures fall below it, others are made, 3 in all, with other seeds and "
+            "stronger structure; then the job fails with structure_lost and is not charged."
+        ),
+    ] = None
+    min_openings: Annotated[
+        _Fraction | None,
+        Meta(description="As min_quality, for windows and doors alone; no effect where the models see none."),
+    ] = None
+    min_lines: Annotated[
+        _Fraction | None,
+        Meta(description="As min_quality, for straight lines alone."),
+    ] = None
+    min_camera: Annotated[
+        _Fraction | None,
+        Meta(description="As min_quality, for where the camera looks."),
+    ] = None
+    min_planes: Annotated[
+        _Fraction | None,
+        Meta(description="As min_quality, for floor, ceiling and walls alone."),
+    ] = None
     detail: Annotated[
         _Fraction | None,
         Meta(
@@ -113,9 +170,29 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "models' size."
         ),
     ] = None
+    size: Annotated[
+        _Size | None,
+        Meta(
+            description="The result's size: the photo's, enlarged where need be, or the models' own. With detail "
+            "above 0 it is the photo's in any case."
+        ),
+    ] = None
+    lossless: Annotated[
+        _Lossless | None,
+        Meta(
+            description="Make the result as a file without loss too: in it, what is kept is exactly the photo's. It is "
+            "what a .png or .webp output gets."
+        ),
+    ] = None
     preview_every: Annotated[
         int, Meta(ge=0, le=100, description="Send a preview event every so many steps; 0: never.")
     ] = 0
+    label: Annotated[
+        bool,
+        Meta(
+            description='Also make a picture with a visible badge "AI"; the thumbnail then has the badge too.'
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         for name, value in msgspec.structs.asdict(self).items():
@@ -130,6 +207,23 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
+class PhotoUrl(msgspec.Struct, frozen=True):
+    """Where a photo is on the internet. The service fetches it when it is submitted."""
+
+    url: str
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of several that will be made of one photo: a job of its own, a child."""
+
+    job_id: str
+    style: str
+    variation: int = 1
+    """Which one of its style, from 1."""
+    seed: int | None = None
+    """As it was asked for; None: the models choose one."""
+
+
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """The service's receipt for a job."""
 
@@ -138,6 +232,8 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until the result, estimated by the service."""
     websocket_url: str = ""
     status_url: str = ""
+    children: list[Planned] = []
+    """Of a submission of several pictures, whose job is their parent."""
     job: JobStatus | None = None
     """The job, if it was waited for (``wait``) and has ended meanwhile: completed, failed or cancelled."""
 
@@ -162,8 +258,20 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     transformed_url: str
     thumbnail_url: str | None = None
     original_url: str | None = None
+    lossless_url: str | None = None
+    """The result as PNG, without loss; None unless the job asked for it."""
+    labelled_url: str | None = None
+    """The picture with the badge "AI"; only with the preference label."""
+    page_url: str | None = None
+    """A page for everyone who has the link: it says that AI changed the picture, and shows it beside the photo."""
     metadata: dict[str, Any] = {}
     """style, processing_time (s), quality_score, room_type, room_confidence, seed, palette, prompt_truncated, …"""
+
+    def url_for(self, output: Output) -> str:
+        """The URL of the picture to save in a file of that name: the one without loss for .png and .webp, if the job
+        made it. Raises ValueError for an extension that is no picture's."""
+        lossless = wanted_format(output) in ("PNG", "WEBP") and self.lossless_url
+        return lossless or self.transformed_url
 
     @property
     def warnings(self) -> list[ResultWarning]:
@@ -172,6 +280,24 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
             return msgspec.convert(self.metadata.get("warnings") or [], list[ResultWarning])
         except msgspec.ValidationError:
             return []
+
+
+class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several pictures of a photo at one moment: a job of its own."""
+
+    job_id: str
+    style: str
+    variation: int = 1
+    """Which one of its style, from 1."""
+    seed: int | None = None
+    """That it was made with, or was asked for; None: the models have yet to choose one."""
+    status: str
+    progress: float = 0.0
+    """0 … 1."""
+    error: JobError | None = None
+    result_url: str | None = None
+    result: JobResult | None = None
+    """Only of a completed one."""
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,7 +323,11 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is kept until it is unmarked or erased."""
     result_url: str | None = None
     result: JobResult | None = None
-    """Only of a completed job."""
+    """Only of a completed job; of a parent its children have the results."""
+    parent: str | None = None
+    """Of a child: its parent's id."""
+    children: list[ChildStatus] = []
+    """Of the parent of several pictures: those, by their places."""
 
     @property
     def finished(self) -> bool:
@@ -205,7 +335,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in TERMINAL
 
 
-class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
+class SeenObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An object that the detector found in a photo."""
 
     label: str
@@ -213,6 +343,8 @@ class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
     """0 … 1."""
     box: tuple[float, float, float, float]
     """x0, y0, x1, y1 in 0 … 1 of the photo, from its top left."""
+    name: str = ""
+    """Its own, such as ``couch#2``, for ``keep`` and ``change``; "" from services that do not name objects."""
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
@@ -293,9 +425,10 @@ JobRef = str | Submitted | JobStatus
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One of several submissions: a photo (path, bytes, open file, or an upload) and how to restyle it."""
+    """One of several submissions: a photo (path, bytes, open file, an upload, or where it is) and how to
+    restyle it."""
 
-    photo: Photo | Uploaded
+    photo: Photo | Uploaded | PhotoUrl
     style: str = "modern"
     preferences: PreferencesLike | None = None
 

@@ -14,12 +14,12 @@ longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 16
+_PREFIXES = 22
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last sixteen are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last twenty-two are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -54,9 +54,13 @@ class Keys(NamedTuple):
     stored: str
     """Hash: job id -> {owner, bytes, objects} of the pictures that count for the owner, as JSON."""
     outbox: str
-    """Stream: {id, to, event} that is to be sent to the operator's systems."""
+    """Stream: {id, to, event} that older versions wrote for the operator's systems; it is moved to lanes."""
+    lanes: str
+    """Sorted set: receivers for whom something waits to be sent, by when (ms) to look at them (lua/post.lua)."""
     expiring: str
     """Sorted set: id and owner of each job whose record expires, by when (ms) it does."""
+    trees: str
+    """Sorted set: ids of parents that have not ended, by when (ms) they were last compared with their children."""
     ready: str
     """+ owner: sorted set, ids of its waiting jobs that were never begun, in their order."""
     job: str
@@ -89,6 +93,19 @@ class Keys(NamedTuple):
     """+ owner: sorted set, ids of its jobs that are part of no other, by when (microseconds) they were made."""
     favourites: str
     """+ owner: sorted set, ids of its favourites among all jobs, by the same."""
+    lane: str
+    """+ receiver: sorted set, ids of what waits to be sent to it, by when (ms) it is to be tried."""
+    busy: str
+    """+ receiver: sorted set, ids of what is being sent to it now, by when (ms) its sender counts as dead."""
+    delivery: str
+    """+ receiver and id: hash, what is to be sent and how often it was tried."""
+    sent: str
+    """+ receiver: list, what was sent last or given up, the newest first, as JSON."""
+    endpoint: str
+    """+ receiver: hash, an endpoint: its members, each as JSON; and, of every receiver, ``failing`` (since when, ms),
+    ``succeeded`` (last, ms) and ``pause_until`` (ms)."""
+    endpoints: str
+    """+ owner: hash, the owner's endpoints: id -> the events that it wants, separated by spaces; none if disabled."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:

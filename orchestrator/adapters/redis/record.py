@@ -6,6 +6,7 @@ Older and newer versions read the same records. Unknown members are left out, mi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from orchestrator.domain.job import (
     DEFAULT_TIER,
     FEATURES,
     MESSAGES,
-    PICTURES,
+    Child,
     Job,
     JobError,
     JobResult,
@@ -34,7 +35,9 @@ from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import StyleWords, counted_as
 
 _TIER, _COUNTED = "tier", "counted_as"
-_JSON = {"preferences", "style_words", "requires", "error", "result"}
+_CHILD = "child:"
+"""+ id: the field of a parent that has a child's state and progress; none of a child that was erased."""
+_JSON = {"preferences", "style_words", "requires", "error", "result", "children", "files"}
 _PREFERENCES = {field.name: field.type for field in msgspec.structs.fields(Preferences)}
 """With null, which the first version wrote for what was not given."""
 _text = msgspec.json.Encoder().encode
@@ -55,7 +58,7 @@ def to_fields(job: Job) -> list[str]:
     fields: list[str] = []
     for name in job.__struct_fields__:
         value = getattr(job, name)
-        if value in (None, []) or name == "last_seq":
+        if value in (None, [], {}) or name == "last_seq":
             continue
         fields += [name, _text(value).decode() if name in _JSON else _plain(value)]
     # The scripts count jobs by it.
@@ -83,7 +86,18 @@ def from_hash(fields: dict[str, str]) -> Reading:
         values["style_words"] = None
         unknown.append("style_words")
     unknown += [feature for feature in values["requires"] if feature not in FEATURES]
-    return Reading(msgspec.convert(values, Job, strict=False), unknown, "; ".join(damage))
+    job = msgspec.convert(values, Job, strict=False)
+    if job.children:
+        job = msgspec.structs.replace(job, children=list(_children(job.children, fields)))
+    return Reading(job, unknown, "; ".join(damage))
+
+
+def _children(children: list[Child], fields: dict[str, str]) -> Iterator[Child]:
+    """Those that were not erased, as of now."""
+    for child in children:
+        if found := fields.get(_CHILD + child.id):
+            status, progress = found.split(" ")
+            yield msgspec.structs.replace(child, status=JobState(status), progress=float(progress))
 
 
 def _understood(asked: dict[str, Any]) -> tuple[Preferences, list[str]]:
@@ -119,6 +133,7 @@ def terminal_change(outcome: Terminal) -> dict[str, Any]:
     measured: dict[str, Any] = {}
     match outcome:
         case Completed(result=result, progress=progress):
+            assert result is not None, "only the scripts complete a parent"
             state = JobState.COMPLETED
             fields = {
                 "progress": _plain(progress),
@@ -140,7 +155,7 @@ def _measured(result: JobResult) -> dict[str, Any]:
     """What a completed job has used, for the scripts; a worker of an older version does not say its GPU time."""
     said = result.metadata
     measured = {
-        "ms": round(said.get("gpu_seconds", 0) * 1000), "bytes": result.stored_bytes, "objects": PICTURES
+        "ms": round(said.get("gpu_seconds", 0) * 1000), "bytes": result.stored_bytes, "objects": result.pictures
     }  # fmt: skip
     return measured | ({"tier": tier} if isinstance(tier := said.get("tier"), str) else {})
 

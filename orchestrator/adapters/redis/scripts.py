@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import redis.asyncio as redis
 
 from orchestrator.adapters.redis.connection import redis_calls
 from orchestrator.adapters.redis.keys import GROUP, PARKED, Keys
-from orchestrator.domain.job import DEFAULT_TIER, TERMINAL, Job, JobState, Priority
+from orchestrator.domain.job import DEFAULT_TIER, MESSAGES, TERMINAL, Job, JobState, Priority
 from orchestrator.domain.plans import day_of
 from orchestrator.domain.styles import counted_as
 from orchestrator.domain.usage import Admission
@@ -20,7 +20,7 @@ from orchestrator.ports import Lease, Reservation
 from orchestrator.telemetry import metrics
 
 _FOLDER = Path(__file__).with_name("lua")
-_COMMON = ("turns", "quota", "common")
+_COMMON = ("clock", "post", "turns", "quota", "common", "tree")
 """The texts that precede every script."""
 PRIORITY_BONUS = 20
 """How far a job of high priority goes before others: by seconds within its owner's jobs, and before other owners by
@@ -67,11 +67,13 @@ def constants() -> str:
     keys = ", ".join(field.upper() for field in Keys._fields)
     states = "".join(f"local {state.name} = '{state}'\n" for state in JobState)
     terminal = ", ".join(f"[{state.name}] = true" for state in JobState if state in TERMINAL)
+    messages = ", ".join(f"[{state.name}] = '{message}'" for state, message in MESSAGES.items())
     return (
         f"local {keys} = unpack(KEYS)\n"
         f"local GROUP, PARKED, DEFAULT_TIER = '{GROUP}', '{PARKED}', '{DEFAULT_TIER}'\n"
         f"local HIGH, BONUS = '{Priority.HIGH}', {PRIORITY_BONUS}\n"
         f"{states}local TERMINAL = {{{terminal}}}\n"
+        f"local MESSAGES = {{{messages}}}\n"
     )
 
 
@@ -85,8 +87,10 @@ def reservation_args(reservation: Reservation, seconds: float) -> dict[str, Any]
     return {"name": reservation.name, "owner": reservation.owner, "ms": int(seconds * 1000)}
 
 
-def admission_args(admission: Admission, job: Job) -> dict[str, Any]:
-    """What a submission asks for as an argument of the scripts, which count GPU time in whole milliseconds."""
+def admission_args(admission: Admission, job: Job, jobs: Sequence[Job]) -> dict[str, Any]:
+    """What a submission asks for as an argument of the scripts, which count GPU time in whole milliseconds; each of its
+    ``jobs`` reserves a part by its cost."""
+    total = sum(each.cost for each in jobs) or 1.0
     plan = admission.plan
     limits = {
         "concurrent_jobs": plan.concurrent_jobs,
@@ -103,8 +107,15 @@ def admission_args(admission: Admission, job: Job) -> dict[str, Any]:
         "ms": _milliseconds(admission.estimated_seconds),
         "bytes": admission.stored_bytes,
         "objects": admission.stored_objects,
-        "style": counted_as(job.style),
-        "tier": job.preferences.quality or DEFAULT_TIER,
+        "jobs": [
+            {
+                "job": each.id,
+                "ms": _milliseconds(admission.estimated_seconds * each.cost / total),
+                "style": counted_as(each.style),
+                "tier": each.preferences.quality or DEFAULT_TIER,
+            }
+            for each in jobs
+        ],
     }
 
 

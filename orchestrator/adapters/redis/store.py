@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from orchestrator.adapters.redis.keys import PARKED, Keys
 from orchestrator.adapters.redis.scripts import Scripts, admission_args, lease_args, pairs, reservation_args
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, EventRecord, Failed, Preview, Progress, Terminal
-from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState
+from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobError, JobState, StoredFile
 from orchestrator.domain.usage import Admission, Pricing
 from orchestrator.ports import (
     PHOTO_ID_SECONDS,
@@ -133,6 +133,8 @@ class RedisJobStore(JobStore):
         self,
         job: Job,
         *,
+        children: Sequence[Job] = (),
+        hold: bool = False,
         max_waiting: int | None = None,
         reservation: Reservation | None = None,
         admission: Admission | None = None,
@@ -146,8 +148,13 @@ class RedisJobStore(JobStore):
             cancel_after_ms=None if job.cancel_after is None else int(job.cancel_after * 1000),
             max_waiting=max_waiting,
             reservation=reservation_args(reservation, reservation.seconds) if reservation else None,
-            admission=admission_args(admission, job) if admission else None,
+            admission=admission_args(admission, job, children or [job]) if admission else None,
             pricing=self._pricing,
+            children=[
+                {"job": child.id, "record": record.to_fields(child), "cost": child.cost} for child in children
+            ]
+            or None,
+            hold=hold or None,
         )
         match reply:
             case ["full", waiting]:
@@ -173,6 +180,21 @@ class RedisJobStore(JobStore):
             raise JobNotFound(job_id)
         return record.from_hash(fields).job
 
+    async def get_all(self, job_ids: Sequence[str]) -> list[Job]:
+        with redis_calls():
+            async with self._client.pipeline(transaction=False) as together:
+                for job_id in job_ids:
+                    together.hgetall(self._keys.job + job_id)
+                found: list[dict[str, str]] = await together.execute()
+        return [record.from_hash(fields).job for fields in found if fields]
+
+    async def add_file(self, job: Job, name: str, file: StoredFile) -> bool:
+        seen = {child.id: child.status for child in job.children}
+        return bool(
+            await self._call("add_file", job=job.id, name=name, key=file.key, bytes=file.bytes, seen=seen)
+            == "added"
+        )
+
     async def cancel(self, job_id: str) -> Job:
         reply = await self._call("cancel", job=job_id, nonce=uuid.uuid4().hex, **self._ending)
         if reply == "missing":
@@ -182,7 +204,7 @@ class RedisJobStore(JobStore):
         return record.from_hash(pairs(reply)).job
 
     async def erase(self, job_id: str) -> None:
-        reply = await self._call("erase", job=job_id, nonce=uuid.uuid4().hex)
+        reply = await self._call("erase", job=job_id, nonce=uuid.uuid4().hex, ttl=self._ending["ttl"])
         if reply == "missing":
             raise JobNotFound(job_id)
         if reply == "running":

@@ -1,4 +1,4 @@
-"""Usage and the outbox in Redis. The scripts write both when jobs are submitted and end (lua/quota.lua)."""
+"""Usage in Redis. The scripts write it when jobs are submitted and end (lua/quota.lua)."""
 
 from __future__ import annotations
 
@@ -6,23 +6,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-from redis.exceptions import ResponseError
-
 from orchestrator.adapters.redis.connection import connect, redis_calls
 from orchestrator.adapters.redis.keys import Keys
 from orchestrator.domain.usage import Account, UsageRow
-from orchestrator.ports import Outbox, Outgoing, Usage
+from orchestrator.ports import Usage
 
 _CONNECTIONS = 8
-_SENDERS = "senders"
-"""The outbox's consumer group."""
-_AT_ONCE = 20
-_LONGEST = 3600.0
-"""Seconds between two tries, at most."""
 
 
-class RedisUsage(Usage, Outbox):
+class RedisUsage(Usage):
     """Belongs to one event loop; call :meth:`aclose` at the end."""
 
     def __init__(self, url: str, *, prefix: str = "reroom:") -> None:
@@ -94,68 +86,6 @@ class RedisUsage(Usage, Outbox):
         with redis_calls():
             sums: Any = await self._client.hmget(f"{self._keys.account}service:{month}", ["used", "reserved"])
         return sum(map(_number, sums))
-
-    async def take(self, taker: str, patience: float) -> list[Outgoing]:
-        try:
-            return await self._take(taker, patience)
-        except ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
-        # The first time, or after everything in Redis was lost.
-        await self._make_group()
-        return await self._take(taker, patience)
-
-    async def _take(self, taker: str, patience: float) -> list[Outgoing]:
-        outbox = self._keys.outbox
-        with redis_calls():
-            due = await self._due(patience)
-            tries = {str(each["message_id"]): int(each["times_delivered"]) + 1 for each in due}
-            taken: Any = []
-            if due:
-                # An entry that another process has taken meanwhile is not idle any more, and stays with it.
-                least = min(_pause(each, patience) for each in due)
-                taken = await self._client.xclaim(outbox, _SENDERS, taker, int(least * 1000), list(tries))
-            new: Any = await self._client.xreadgroup(_SENDERS, taker, {outbox: ">"}, count=_AT_ONCE)
-        entries = [*taken, *(entry for _, found in new for entry in found)]
-        return [
-            Outgoing(
-                entry=entry,
-                id=fields["id"],
-                to=fields["to"],
-                written=int(entry.partition("-")[0]) / 1000,
-                event=msgspec.json.decode(fields["event"]),
-                tries=tries.get(entry, 1),
-            )
-            for entry, fields in entries
-            if fields
-        ]
-
-    async def _due(self, patience: float) -> list[dict[str, Any]]:
-        pending: Any = await self._client.xpending_range(
-            self._keys.outbox, _SENDERS, min="-", max="+", count=1000, idle=int(patience * 1000)
-        )
-        due = [each for each in pending if each["time_since_delivered"] >= 1000 * _pause(each, patience)]
-        return due[:_AT_ONCE]
-
-    async def _make_group(self) -> None:
-        with redis_calls():
-            try:
-                await self._client.xgroup_create(self._keys.outbox, _SENDERS, id="0", mkstream=True)
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
-
-    async def sent(self, event: Outgoing) -> None:
-        with redis_calls():
-            async with self._client.pipeline(transaction=False) as together:
-                together.xack(self._keys.outbox, _SENDERS, event.entry)
-                together.xdel(self._keys.outbox, event.entry)
-                await together.execute()
-
-
-def _pause(pending: dict[str, Any], patience: float) -> float:
-    """Seconds between the last try and the next."""
-    return min(_LONGEST, patience * 2.0 ** min(20, int(pending["times_delivered"]) - 1))
 
 
 def _number(text: str | None) -> int:

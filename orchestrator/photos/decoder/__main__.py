@@ -22,10 +22,12 @@ import warnings
 from typing import BinaryIO
 
 import numpy
-from PIL import Image, ImageCms
+import pi_heif
+from PIL import AvifImagePlugin, Image, ImageCms
 
 from orchestrator.photos.decoder import picture, sandbox
 from orchestrator.photos.decoder.limits import MIN_SIDE, Rejected
+from orchestrator.photos.decoder.small_heic import SMALL_HEIC
 
 RECEIVED = b"\1"
 
@@ -66,11 +68,14 @@ def warm_up(max_pixels: int) -> None:
     with contextlib.suppress(MemoryError):
         numpy.empty(2**60, numpy.uint8)
     profile = ImageCms.ImageCmsProfile(picture.SRGB).tobytes()
-    for format in ("JPEG", "PNG", "WEBP"):
+    files = [SMALL_HEIC]
+    for format in ("JPEG", "PNG", "WEBP", "AVIF"):
         out = io.BytesIO()
         Image.new("RGB", (MIN_SIDE, MIN_SIDE)).save(out, format, icc_profile=profile)
-        answer(out.getvalue(), max_pixels)
-        answer(out.getvalue()[:-20], max_pixels)
+        files.append(out.getvalue())
+    for file in files:
+        answer(file, max_pixels)
+        answer(file[:-20], max_pixels)
 
 
 def confine(memory: int, required: bool) -> str:
@@ -89,6 +94,9 @@ def confine(memory: int, required: bool) -> str:
             missing = str(error)
     if missing and required:
         raise sandbox.SandboxMissing(missing)
+    if missing:
+        sandbox.forbid_processes()
+        picture.without_threads = True
     return missing
 
 
@@ -111,6 +119,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     Image.MAX_IMAGE_PIXELS = given.max_pixels
+    # One thread each: further ones would only take turns with other decoders.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pi_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     warm_up(given.max_pixels)

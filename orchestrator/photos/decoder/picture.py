@@ -29,6 +29,8 @@ _INPUT_CLASSES = ("scnr", "mntr", "prtr", "spac")
 """Classes of profiles that describe a device or a space; the others describe conversions and names."""
 _BAND = 2**20
 """Pixels that are converted and scaled at a time."""
+without_threads = False
+"""Whether this process may start no threads, which the decoder of HEIC needs."""
 
 
 def normalise(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
@@ -52,11 +54,18 @@ def normalise(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
     return out.getvalue(), *picture.size
 
 
+def _stored_size(width: int, height: int) -> tuple[int, int]:
+    """Scaled down to STORED_SIDE, where a side is longer."""
+    longest = max(width, height, STORED_SIDE)
+    return max(1, round(width * STORED_SIDE / longest)), max(1, round(height * STORED_SIDE / longest))
+
+
 def _decoded(parts: Parts) -> Image.Image:
     """The pixels in a mode that colour management accepts, with sides of at most STORED_SIDE."""
+    if parts.format in ("HEIF", "AVIF"):
+        return _decoded_heif(parts)
     width, height = parts.width, parts.height
-    longest = max(width, height, STORED_SIDE)
-    size = (max(1, round(width * STORED_SIDE / longest)), max(1, round(height * STORED_SIDE / longest)))
+    longest, size = max(width, height, STORED_SIDE), _stored_size(width, height)
     if parts.format == "JPEG":
         picture = decode_jpeg(parts, *size)
         # The sides are eighths rounded up, so that the last column and row may be covered in part.
@@ -72,6 +81,35 @@ def _decoded(parts: Parts) -> Image.Image:
             raise broken()
         factor = longest // STORED_SIDE
         return _scaled(_reduced(image, factor), (width / factor, height / factor), size)
+
+
+def _decoded_heif(parts: Parts) -> Image.Image:
+    """The pixels of a HEIC or AVIF. Their library has cropped a HEIC and turned it upright."""
+    if parts.format == "HEIF" and without_threads:
+        detail = "this service cannot read HEIC photos on this machine; save the photo as JPEG and send that"
+        raise Rejected("unsupported_image", detail)
+    with Image.open(io.BytesIO(parts.stream), formats=(parts.format,)) as image:
+        if parts.format == "AVIF":
+            if getattr(image, "is_animated", False):
+                raise animated()
+            # From the file's own transformations: what else its metadata say of the orientation does not count.
+            parts.note_exif(image.info.get("exif", b""))
+        _check_within(image, parts)
+        image.load()
+        _check_within(image, parts)
+        parts.profile = image.info.get("icc_profile") or parts.profile
+        parts.grey = image.mode in ("L", "LA", "I;16")
+        factor, size = max(1, max(image.size) // STORED_SIDE), _stored_size(*image.size)
+        return _scaled(_reduced(image, factor), (image.width / factor, image.height / factor), size)
+
+
+def _check_within(image: Image.Image, parts: Parts) -> None:
+    """Raises Rejected if there are more pixels than the file's header states, for which no memory was planned, or if it
+    is cropped too much."""
+    stated = parts.width * parts.height
+    if image.width * image.height > stated:
+        raise broken("the picture states two sizes")
+    check_size(*image.size, stated)
 
 
 def _may_lack_rows(image: Image.Image) -> bool:

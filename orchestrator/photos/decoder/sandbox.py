@@ -3,10 +3,12 @@ process can reach nothing.
 
 Each layer by itself stops most attacks; the last one also works as root:
 
-- limits: no further descriptor, not even in place of a closed one; memory; no files, no core, no processes;
+- limits: no further descriptor, not even in place of a closed one; memory; no files, no core; where there is no filter,
+  no processes either;
 - identity: as root, where it may, it becomes the user ``nobody`` without groups; it drops every capability for good;
 - no new privileges by programs, and other processes of the same user cannot inspect it;
-- a filter of system calls (seccomp) that allows memory, waiting and the three pipes. All others fail with EPERM.
+- a filter of system calls (seccomp) that allows memory, waiting, the three pipes, and threads, because HEIC is not
+  decoded without them. All others fail with EPERM.
 
 Code that has taken over the process can still read the pictures that it gets from then on, and answer for them.
 """
@@ -30,8 +32,13 @@ _ALLOWED = (
     "brk", "munmap", "mremap", "madvise", "futex", "sched_yield", "restart_syscall",
     "rt_sigreturn", "rt_sigprocmask", "setitimer", "exit", "exit_group",
     "clock_gettime", "clock_getres", "gettimeofday", "getpid", "gettid", "sysinfo",
+    "set_robust_list", "rseq", "sched_getaffinity",
 )  # fmt: skip
 """The allowed system calls for memory, time and the end of the process. Those with conditions are added below."""
+
+
+_THREAD_FLAGS = (0x3D0F00, 0x7D0F00)
+"""What glibc and musl give clone() for a thread: it shares everything with the others. No process is made so."""
 
 
 class SandboxMissing(Exception):
@@ -54,11 +61,15 @@ def confine(memory: int) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 0),
-        (resource.RLIMIT_NPROC, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def forbid_processes() -> None:
+    """For a process without the filter. It forbids threads too, and does nothing as root."""
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def filter_system_calls() -> None:
@@ -74,6 +85,10 @@ def filter_system_calls() -> None:
     # Memory for data only: no new code.
     for name in ("mmap", "mprotect"):
         calls.add_rule(seccomp.ALLOW, name, seccomp.Arg(2, seccomp.MASKED_EQ, mmap.PROT_EXEC, 0))
+    for flags in _THREAD_FLAGS:
+        calls.add_rule(seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.EQ, flags))
+    # Its flags are in memory, where a filter cannot see them. The C library then calls clone.
+    calls.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
     # Signals only to itself, so that abort() ends it with its own signal.
     calls.add_rule(seccomp.ALLOW, "tgkill", seccomp.Arg(0, seccomp.EQ, os.getpid()))
     try:

@@ -109,14 +109,18 @@ def test_ctrl_c_while_the_service_takes_the_photo(
 
 def test_every_preference_is_an_option(service: Service, photos: list[Path], tmp_path: Path) -> None:
     sent = {
-        "keep_furniture": True, "color_palette": ["sage green", "oak"], "prompt": "a piano",
+        "keep_furniture": True, "color_palette": ["sage green", "oak"], "keep": ["sofa", [0.1, 0, 0.5, 1]],
+        "change": ["wall"], "prompt": "a piano", "palette_strength": 0.25, "reference_strength": 0.75,
+        "room_type": "nursery", "lossless": "png", "size": "photo",
         "negative_prompt": "plants", "seed": 2**63 - 1, "steps": 100, "strength": 0.01, "guidance_scale": 7.5,
         "structure": 0.5, "solver": "euler", "attempts": 2, "detail": 0.0, "preview_every": 1,
+        "min_quality": 0.5, "min_openings": 0.25, "min_lines": 0.0, "min_camera": 1.0, "min_planes": 0.75,
     }  # fmt: skip
     names = {field.name for field in msgspec.structs.fields(reroom.Preferences)}
     assert {option.name for option in main.commands["restyle"].params} >= names
     options = ["--keep-furniture", "--palette", "sage green", "--palette", "oak"]
-    for name in list(sent)[2:]:
+    options += ["--keep", "sofa", "--keep", "0.1,0,0.5,1", "--change", "wall"]
+    for name in list(sent)[4:]:
         options += ["--" + name.replace("_", "-"), str(sent[name])]
     code, _, err = run(service.url, "restyle", photos[0], "-o", tmp_path, *options)
     assert code == 0, err

@@ -96,14 +96,16 @@ def test_analyze_sends_the_photo_alone(client: Any, service: Service, tmp_path: 
     assert {"depth_png": seen.depth_png, "edges_png": seen.edges_png} == PNGS
 
 
-def test_a_mask_goes_with_the_photo(client: Any, service: Service, tmp_path: Path) -> None:
+def test_a_mask_and_a_reference_go_with_the_photo(client: Any, service: Service, tmp_path: Path) -> None:
     mask = tmp_path / "mask.png"
     mask.write_bytes(b"MASK-BYTES")
-    client.submit(b"JPEG-BYTES", keep_mask=mask)
-    client.submit(reroom.Uploaded(key="k"), keep_mask=b"MASK-BYTES")
+    client.submit(b"JPEG-BYTES", keep_mask=mask, reference=b"OTHER-BYTES")
+    client.submit(reroom.Uploaded(key="k"), keep_mask=b"MASK-BYTES", reference=b"OTHER-BYTES")
     for body in service.bodies:
         assert b'name="keep_mask"' in body
         assert b"MASK-BYTES" in body
+        assert b'name="reference"' in body
+        assert b"OTHER-BYTES" in body
 
 
 def test_an_analysis_is_saved_whole(client: Any, tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ SEEDS = [
     encoded(noise((80, 64)), "WEBP", exif=exif(7), icc_profile=bytes(128)),
     encoded(noise((80, 64)).convert("RGBA"), "WEBP", lossless=True),
     encoded(noise((80, 64)), "PNG", save_all=True, append_images=[noise((80, 64))]),
+    encoded(noise((80, 64)), "HEIF", exif=exif(6)),
+    encoded(noise((80, 64)), "AVIF", exif=exif(6)),
 ]
 
 

@@ -16,7 +16,7 @@ from orchestrator.photos import process
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.ports import Unavailable
 from tests.support.gate.breaking_out import DOORS
-from tests.support.gate.files import encoded, picture, refused
+from tests.support.gate.files import encoded, noise, picture, refused
 from tests.support.gate.processes import decoders
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,14 +25,12 @@ USERS = [0, NOBODY] if os.getuid() == 0 else [os.getuid()]
 REFUSALS = {"EPERM", "EACCES", "EMFILE", "EAGAIN", "ENOSYS"}
 
 
-@pytest.fixture(scope="module", params=USERS, ids=lambda user: f"uid {user}")
-def broken_into(request: pytest.FixtureRequest) -> dict[str, str]:
-    """What hostile code found in a decoder that this user started."""
+def answer_of(data: bytes, user: int) -> tuple[dict[str, Any], bytes]:
+    """What a decoder that this user started answers to a file."""
     command = [
         sys.executable, "-m", "tests.support.gate.breaking_out", "1000000", str(2**30), "20", "require",
     ]  # fmt: skip
-    environment = {"PYTHONPATH": str(ROOT), "BREAK_OUT_AS": str(request.param), "OPENBLAS_NUM_THREADS": "1"}
-    data = b"doors"
+    environment = {"PYTHONPATH": str(ROOT), "BREAK_OUT_AS": str(user), "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.run(
         command, input=struct.pack(">II", 2**32 - 1, len(data)) + data, capture_output=True, cwd="/",
         env=environment, timeout=60,
@@ -41,7 +39,21 @@ def broken_into(request: pytest.FixtureRequest) -> dict[str, str]:
     assert answers, process.stderr.decode()
     first = 1 + 4 + int.from_bytes(answers[1:5], "big") + 4  # that it is warm
     head = first + 1 + 4 + int.from_bytes(answers[first + 1 : first + 5], "big")
-    return dict(json.loads(answers[head + 4 :]))
+    return json.loads(answers[first + 5 : head]), answers[head + 4 :]
+
+
+@pytest.fixture(scope="module", params=USERS, ids=lambda user: f"uid {user}")
+def broken_into(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What hostile code found in a decoder that this user started."""
+    return dict(json.loads(answer_of(b"doors", request.param)[1]))
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("format", ["HEIF", "AVIF"])
+def test_photos_whose_libraries_want_threads(user: int, format: str) -> None:
+    head, jpeg = answer_of(encoded(noise((640, 480)), format), user)
+    assert (head.get("ok"), head.get("width")) == (True, 640), head
+    assert jpeg.startswith(b"\xff\xd8")
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -76,6 +88,8 @@ async def test_without_libseccomp(
         return
     async with PhotoGate(40_000_000, processes=1, sandbox=sandbox) as gate:
         assert (await gate.accept(encoded(picture()))).width == 160
+        assert (await gate.accept(encoded(picture(), "AVIF"))).width == 160
+        assert "cannot read HEIC" in (await refused(gate, encoded(picture(), "HEIF"))).detail
     assert [record.message for record in caplog.records] == [
         "the decoders' sandbox has no filter of system calls: Unable to find libseccomp; install libseccomp "
         "(Debian's libseccomp2)"

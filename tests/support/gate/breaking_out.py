@@ -23,9 +23,24 @@ from orchestrator.photos.decoder import picture
 _libc = ctypes.CDLL(None, use_errno=True)
 _PARENT = os.getppid()
 _SYSCALLS = {
-    "x86_64": {"io_uring_setup": 425, "pidfd_open": 434, "clone3": 435, "bpf": 321, "keyctl": 250},
-    "aarch64": {"io_uring_setup": 425, "pidfd_open": 434, "clone3": 435, "bpf": 280, "keyctl": 219},
+    "x86_64": {
+        "clone": 56,
+        "io_uring_setup": 425,
+        "pidfd_open": 434,
+        "clone3": 435,
+        "bpf": 321,
+        "keyctl": 250,
+    },
+    "aarch64": {
+        "clone": 220,
+        "io_uring_setup": 425,
+        "pidfd_open": 434,
+        "clone3": 435,
+        "bpf": 280,
+        "keyctl": 219,
+    },
 }[platform.machine()]
+_THREAD = 0x3D0F00
 _PTRACE_SEIZE, _CLONE_NEWUSER, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 0x4206, 0x10000000, 4, 8
 
 
@@ -92,7 +107,9 @@ DOORS: dict[str, Callable[[], object]] = {
     "another descriptor": lambda: os.dup(1),
     "fork": _fork,
     "clone3": lambda: _system_call("clone3", 0, 0),
-    "a thread": lambda: __import__("_thread").start_new_thread(lambda: None, ()),
+    "spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
+    "a namespace of its own": lambda: _system_call("clone", _CLONE_NEWUSER | signal.SIGCHLD, 0, 0, 0, 0),
+    "a thread that is not one": lambda: _system_call("clone", _THREAD | _CLONE_NEWUSER, 0, 0, 0, 0),
     "signal the parent": lambda: os.kill(_PARENT, 0),
     "signal its group": lambda: os.killpg(os.getpgid(_PARENT), 0),
     "pidfd of the parent": lambda: _system_call("pidfd_open", _PARENT, 0),

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from orchestrator.photos.gate import Photo, PhotoGate, PhotoRejected
 
+register_heif_opener()  # as "HEIF", and with an encoder, which the product does not have
 MAX_PIXELS = 5_000_000
 PNG = b"\x89PNG\r\n\x1a\n"
 RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 180, 40), (30, 40, 210), (230, 220, 40)

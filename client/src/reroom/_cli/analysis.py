@@ -24,8 +24,8 @@ from reroom.models import Analysis, SeenObject
 def analyze(client: Client, photo: Path, output: Path | None, as_json: bool) -> None:
     """Show what is in PHOTO: type of room, objects, depth and edges.
 
-    PHOTO is a JPEG, PNG or WebP file. With --json, boxes are [x0, y0, x1, y1] in 0..1 of the photo, and the pictures
-    are PNG files in base64, or their paths with --output.
+    PHOTO is a JPEG, PNG, WebP, HEIC or AVIF file. With --json, boxes are [x0, y0, x1, y1] in 0..1 of the photo, and
+    the pictures are PNG files in base64, or their paths with --output.
     """
     if output and not output.parent.is_dir():
         raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
@@ -52,9 +52,10 @@ def print_analysis(found: Analysis) -> None:
         click.echo(f"{found.room_type.replace('_', ' ')}, {found.room_confidence:.0%} sure")
     else:
         click.echo("no kind of room in particular")
-    widest = max((len(each.label) for each in found.objects), default=0)
+    # Names of objects can be given to `restyle --keep`; an older service has labels only.
+    widest = max((len(each.name or each.label) for each in found.objects), default=0)
     for each in found.objects:
-        click.echo(f"{each.label:<{widest}}  {each.score:4.0%}  {position(each)}")
+        click.echo(f"{each.name or each.label:<{widest}}  {each.score:4.0%}  {position(each)}")
 
 
 def position(found: SeenObject) -> str:

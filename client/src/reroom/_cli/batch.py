@@ -85,6 +85,7 @@ class Batch:
         preferences: Preferences,
         *,
         keep_mask: Path | None = None,
+        reference: Path | None = None,
         timeout: float | None,
         at_once: int,
         display_for: Callable[[str], Display],
@@ -92,7 +93,7 @@ class Batch:
     ) -> None:
         self._url, self._api_key = url, api_key
         self._style, self._preferences, self._timeout = style, preferences, timeout
-        self._keep_mask = keep_mask
+        self._keep_mask, self._reference = keep_mask, reference
         self._slots = asyncio.Semaphore(at_once)
         self._display_for, self._quiet = display_for, quiet
 
@@ -132,7 +133,13 @@ class Batch:
 
     async def _submit(self, client: AsyncClient, photo: Path) -> Submitted:
         submitting = asyncio.ensure_future(
-            client.submit(photo, self._style, self._preferences, keep_mask=self._keep_mask)
+            client.submit(
+                photo,
+                self._style,
+                self._preferences,
+                keep_mask=self._keep_mask,
+                reference=self._reference,
+            )
         )
         try:
             return await asyncio.shield(submitting)
@@ -145,11 +152,10 @@ class Batch:
 
     async def _save(self, client: AsyncClient, done: JobStatus, output: str) -> None:
         assert done.result is not None, "a completed job has a result"
-        url = done.result.transformed_url
         if output == STDOUT:
-            write_stdout(await client.picture(url))
+            write_stdout(await client.picture(done.result.transformed_url))
         else:
-            await client.download(url, output)
+            await client.download(done.result.url_for(output), output)
             if not is_stdout(output):
                 self._print(output)
 

@@ -35,6 +35,9 @@ def description(event: events.Event) -> str | None:
             return f"step {step} of {of}"
         case events.Completed():
             return "completed"
+        case events.ChildChanged(place=place, event=happened):
+            said = "failed" if isinstance(happened, events.Failed) else description(happened)
+            return said and f"picture {place + 1}: {said}"
         case _:
             return None
 
@@ -44,7 +47,13 @@ def progress(event: events.Event) -> float | None:
     match event:
         case events.Snapshot(data=job):
             return job.progress
-        case events.StatusChanged() | events.Analysis() | events.Step() | events.Preview():
+        case (
+            events.StatusChanged()
+            | events.Analysis()
+            | events.Step()
+            | events.Preview()
+            | events.ChildChanged()
+        ):
             return event.progress
         case events.Completed():
             return 1.0

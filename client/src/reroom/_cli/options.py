@@ -23,6 +23,26 @@ class Finite(click.FloatRange):
         return number
 
 
+class AreaOfPhoto(click.ParamType[Any]):
+    """A word for things in the photo, or a box as four numbers with commas."""
+
+    name = "word or box"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "THING|X0,Y0,X1,Y1"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str) or "," not in value:
+            return value
+        try:
+            box = [float(side) for side in value.split(",")]
+        except ValueError:
+            box = []
+        if len(box) != 4:
+            self.fail(f"{value!r} is neither a word nor a box as in 0.1,0.2,0.5,0.9.", param, ctx)
+        return box
+
+
 class FieldOption(click.Option):
     """An option that was made from a field."""
 
@@ -99,5 +119,7 @@ def _param_type(kind: inspect.Type) -> click.ParamType[Any]:
             return click.Choice(values)
         case inspect.StrType():
             return click.STRING
+        case inspect.UnionType(types=(inspect.Metadata(type=inspect.StrType()) | inspect.StrType(), _)):
+            return AreaOfPhoto()
         case _:
             raise TypeError(f"no option can be made for {kind}")

@@ -29,6 +29,8 @@ Examples:
   reroom restyle room.jpg --style boho -o result.png
   reroom restyle kitchen.jpg hall.jpg --style boho -o results/
   reroom restyle *.jpg -o 'results/{name}-{style}.webp'
+  reroom restyle room.jpg --keep window --keep sofa#2 --lossless png -o room.png
+  reroom restyle room.jpg --palette 'sage green' --reference hotel.jpg -o result.jpg
   reroom restyle room.jpg -o - | display
   reroom watch $(reroom restyle room.jpg --detach)
 
@@ -53,6 +55,11 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A picture of the photo's shape: what is light in it stays as photographed. For one PHOTO.",
 )
+@click.option(
+    "--reference",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A picture whose colours and contrasts are wanted.",
+)
 @timeout_option
 @click.option("--detach", is_flag=True, help="Only submit: print the jobs' ids and do not wait.")
 @click.option(
@@ -69,6 +76,7 @@ def restyle(
     style: str,
     output: str | None,
     keep_mask: Path | None,
+    reference: Path | None,
     timeout: float | None,
     detach: bool,
     at_once: int,
@@ -79,8 +87,8 @@ def restyle(
 ) -> None:
     """Restyle each PHOTO and save the result.
 
-    PHOTO is a JPEG, PNG or WebP file. Progress and warnings go to stderr. Ctrl-C cancels the jobs. After --timeout a
-    job goes on: `reroom status`, `watch` and `download` take its id.
+    PHOTO is a JPEG, PNG, WebP, HEIC or AVIF file. Progress and warnings go to stderr. Ctrl-C cancels the jobs. After
+    --timeout a job goes on: `reroom status`, `watch` and `download` take its id.
     """
     if keep_mask is not None and len(photos) > 1:
         raise click.UsageError("--keep-mask goes with one PHOTO.")
@@ -93,6 +101,7 @@ def restyle(
             style,
             Preferences(**preferences),
             keep_mask=keep_mask,
+            reference=reference,
             timeout=timeout,
             at_once=at_once,
             display_for=display_for,

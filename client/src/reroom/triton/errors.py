@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 
 from reroom.errors import ReroomError
 
-FINAL = frozenset({"invalid_request", "cancelled"})
+FINAL = frozenset({"invalid_request", "cancelled", "structure_lost"})
 """Codes after which a retry does not help."""
 
 _MODEL = re.compile(r"(?:.*\bmessage: )?([a-z][a-z0-9_]*): (.+)", re.DOTALL)
@@ -30,8 +30,9 @@ _DEAD = re.compile(r"\b[Ss]tub process\b.*(is not healthy|is unhealthy|exited|re
 class RestyleError(ReroomError):
     """The request failed. ``retryable`` says whether a retry may succeed.
 
-    Codes: ``invalid_request``, ``model_error``, ``cancelled`` and others from the model; ``unavailable`` when the
-    server or the model cannot be reached, or a model's process has died; ``deadline_exceeded`` after the deadline.
+    Codes: ``invalid_request``, ``structure_lost`` (no picture met ``min_quality``), ``model_error``, ``cancelled`` and
+    others from the model; ``unavailable`` when the server or the model cannot be reached, or a model's process has
+    died; ``deadline_exceeded`` after the deadline.
     """
 
     def __init__(self, code: str, detail: str, *, retryable: bool) -> None:

@@ -24,6 +24,13 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     palette: tuple[str, ...] | None = None
     """Colours in words, at most 8, which the server puts into the prompt before its last part; () = the style's own
     colours. None = the server's choice: a release with palettes takes one of them by the seed."""
+    palette_strength: float | None = None
+    """0 … 1: how far the picture's colours are moved towards those of ``palette``; 0 = words alone."""
+    reference: NDArray[np.uint8] | None = None
+    """Another picture, RGB [h, w, 3], whose colours and contrasts are wanted; its main colours are named in the prompt
+    where ``palette`` is None."""
+    reference_strength: float | None = None
+    """0 … 1: how far the picture's colours are moved towards those of ``reference``."""
     quality: str | None = None
     """draft, standard or best: which of the server's tiers; its settings stand for those that are left out here."""
     style: str | None = None
@@ -48,12 +55,32 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """0 … 1, in place of ``control_scale``: multiplies the server's default weights by 0 … 2."""
     keep_mask: NDArray[np.uint8] | None = None
     """[H, W] like the photo; pixels > 127 stay as photographed."""
+    keep: tuple[str, ...] = ()
+    """What stays as photographed: labels of what the detector sees (``couch``, ``windows``; all of them), or names of
+    single objects (``couch#2``), as analyses tell them."""
+    keep_boxes: tuple[tuple[float, float, float, float], ...] = ()
+    """Boxes that stay: x0, y0, x1, y1 in 0 … 1 of the photo, from its top left."""
+    change: tuple[str, ...] = ()
+    """Only this is restyled, named as in ``keep``; what ``keep`` names stays within it too."""
+    change_boxes: tuple[tuple[float, float, float, float], ...] = ()
+    """Boxes that are restyled, as ``change``."""
     preview_every: int = 0
     """A preview every so many steps; 0 = none."""
     attempts: int = 1
     """2 = once more, with stronger control, when the quality score is low."""
+    min_quality: float | None = None
+    """0 … 1, the least ``structure`` of the result's quality. While pictures fall below it, others are made, 3 in all,
+    with other seeds and stronger control; then the request fails with ``structure_lost``. The same goes for each
+    kind."""
+    min_openings: float | None = None
+    min_lines: float | None = None
+    min_camera: float | None = None
+    min_planes: float | None = None
     detail: float | None = None
     """0 … 1; above 0 the result has the photo's own size, and its edges and textures wherever the room is the same."""
+    size: str | None = None
+    """``photo``: the result has the photo's size, enlarged where ``detail`` is 0; ``models``: the models' own, except
+    with detail, which needs the photo's."""
     latents: NDArray[np.float32] | None = None
     """Start noise [4, h, w] in place of the seed's, for exact comparisons; no effect where a release starts from the
     photo alone."""
@@ -72,7 +99,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="st
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="analysis"):
-    """What was found in the photo of a restyle: ``objects`` = [{label, score, box: [x0, y0, x1, y1] in 0..1}]."""
+    """What was found in the photo of a restyle: ``objects`` = [{label, name, score, box: [x0, y0, x1, y1] in 0..1}].
+    Models of older versions send no ``name``."""
 
     objects: list[dict[str, Any]]
     room_type: str
@@ -104,7 +132,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     image: NDArray[np.uint8]
     seed: int
     quality: dict[str, float]
-    """0..1: edge_agreement, depth_agreement, sharpness, contrast, exposure, cleanliness, changed, and one score."""
+    """0..1: edge_agreement, depth_agreement, sharpness, contrast, exposure, cleanliness, changed, and one score; beside
+    them openings, lines, camera and planes, as far as they could be measured, and structure, the lowest of these."""
     attempts: int
     prompt_truncated: bool
     """Whether a prompt was too long for the text encoder; the warnings say what was left out."""
@@ -116,10 +145,21 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     palette: list[str] | None = None
     """The colours in the prompt, the request's or those that the seed chose; [] = none. None from models that do not
     send it."""
+    palette_distance: float | None = None
+    """How far, in OKLab times 100, the picture's pixels are in the mean from the nearest colour of the palette: 2 is
+    about the least that is seen. None where no colour is known, and from models that do not send it."""
+    reference_distance: float | None = None
+    """How far its colours, means and contrasts, are from the reference's; None without one."""
     strength: float | None = None
     """The strength that was used; None from models that do not send it."""
     tier: str | None = None
     """The quality by which it was made: draft, standard or best. None from models that make one kind of picture."""
+    selection: dict[str, Any] | None = None
+    """What was kept of the photo: {share: of its pixels, kept, changed: [{name, by}]}, where ``by`` says what the mask
+    of an object follows: its outline or its box. None where nothing was kept, and from models that do not send it."""
+    enlarged_by: str | None = None
+    """What brought the picture to the photo's size: the release's ``upscaler``, or ``lanczos``; None where nothing
+    did."""
     reused: list[str] = []
     """What was not computed, because the server had it of an earlier request with the same photo and ``photo_id``:
     depth, edges, objects, text, …"""
@@ -133,7 +173,7 @@ class PhotoAnalysis(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     edges: NDArray[np.uint8]
     """[H, W], 0 or 255."""
     objects: list[dict[str, Any]]
-    """[{label, score, box}], score 0 … 1, box = [x0, y0, x1, y1] in 0 … 1 of the photo."""
+    """[{label, name, score, box}], score 0 … 1, box = [x0, y0, x1, y1] in 0 … 1 of the photo."""
     room_type: str
     """"unknown" when the photo does not show clearly enough what room it is."""
     room_confidence: float

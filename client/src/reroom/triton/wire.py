@@ -31,6 +31,9 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("prompt", np.object_, "BYTES"),
     ("negative_prompt", np.object_, "BYTES"),
     ("palette", np.object_, "BYTES"),
+    ("palette_strength", np.float32, "FP32"),
+    ("reference", np.uint8, "UINT8"),
+    ("reference_strength", np.float32, "FP32"),
     ("quality", np.object_, "BYTES"),
     ("style", np.object_, "BYTES"),
     ("seed", np.int64, "INT64"),
@@ -42,9 +45,19 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("control_scale", np.float32, "FP32"),
     ("structure", np.float32, "FP32"),
     ("keep_mask", np.uint8, "UINT8"),
+    ("keep", np.object_, "BYTES"),
+    ("keep_boxes", np.float32, "FP32"),
+    ("change", np.object_, "BYTES"),
+    ("change_boxes", np.float32, "FP32"),
     ("preview_every", np.int32, "INT32"),
     ("attempts", np.int32, "INT32"),
+    ("min_quality", np.float32, "FP32"),
+    ("min_openings", np.float32, "FP32"),
+    ("min_lines", np.float32, "FP32"),
+    ("min_camera", np.float32, "FP32"),
+    ("min_planes", np.float32, "FP32"),
     ("detail", np.float32, "FP32"),
+    ("size", np.object_, "BYTES"),
     ("latents", np.float32, "FP32"),
     ("photo_id", np.object_, "BYTES"),
 )
@@ -64,8 +77,12 @@ class _Result(msgspec.Struct, tag_field="type", tag="result"):
     release: str
     warnings: list[ResultWarning] = []
     palette: list[str] | None = None
+    palette_distance: float | None = None
+    reference_distance: float | None = None
     strength: float | None = None
     tier: str | None = None
+    selection: dict[str, Any] | None = None
+    enlarged_by: str | None = None
     reused: list[str] = []
 
 
@@ -125,6 +142,8 @@ def _check(request: RestyleRequest) -> None:
     _check_image(image)
     if mask is not None:
         _is("keep_mask", mask, np.uint8, mask.shape == image.shape[:2], str(list(image.shape[:2])))
+    if (reference := request.reference) is not None:
+        _is("reference", reference, np.uint8, reference.ndim == 3 and reference.shape[2] == 3, "[h, w, 3]")
     if latents is not None:
         _is("latents", latents, np.float32, latents.ndim == 3 and latents.shape[0] == 4, "[4, h, w]")
     if request.control_scale is not None and len(request.control_scale) != 2:

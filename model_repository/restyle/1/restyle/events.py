@@ -16,7 +16,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is in the photo: objects [{label, score, box}], box = [x0, y0, x1, y1] in 0..1 of the photo."""
+    """What is in the photo: objects [{label, name, score, box}], box = [x0, y0, x1, y1] in 0..1 of the
+    photo."""
 
     objects: list[dict[str, Any]]
     room_type: str
@@ -75,8 +76,20 @@ class Result:
     strength: float
     palette: tuple[str, ...]
     """The colours that were put into the prompt, the request's or those of its seed."""
+    palette_distance: float | None
+    """How far the picture is from the palette's colours; see :func:`restyle.pictures.grading.palette_distance`. None
+    where no colour of the palette is known."""
+    reference_distance: float | None
+    """How far its colours are from the reference's: :func:`restyle.pictures.grading.picture_distance`; None without
+    one."""
     tier: str | None
     """The quality by which it was made, draft, standard or best; None where the release knows one kind only."""
+    selection: dict[str, Any] | None
+    """{share, kept, changed} of what the request kept of the photo: the share of its pixels, 0..1, and the objects,
+    each {name, by}; None where it kept nothing. See :mod:`restyle.stages.select`."""
+    enlarged_by: str | None
+    """What brought the network's own pixels to the photo's size: the release's upscaler, or lanczos; None where nothing
+    did."""
     reused: list[str]
     """What was not computed, because an earlier request of the same photo had it; see :mod:`restyle.reuse`."""
 

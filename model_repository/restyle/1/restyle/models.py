@@ -14,7 +14,7 @@ EDGES = "edges"
 """The only one of them that is code and no graph of a release."""
 
 SEGMENTS = "segments"
-"""A graph that only the releases have whose ControlNets are shown it."""
+"""A graph that only the releases have whose ControlNets are shown it. What is kept follows its outlines."""
 
 
 class ModelFailed(Exception):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from restyle.names import name_objects
 from restyle.pictures.images import Fit
 
 VISIBLE = 0.5
@@ -100,7 +101,7 @@ def objects_in_photo(
     boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, names: list[str], fit: Fit
 ) -> list[dict[str, Any]]:
     """The detector's boxes FP32 [K,4] (xyxy, 0..1 of the bucket), scores [K] and labels [K] (−1 = none) as
-    [{label, score, box}], box in 0..1 of the photo."""
+    [{label, name, score, box}], box in 0..1 of the photo; for names see :mod:`restyle.names`."""
     (top, left), (rows, columns), inner = fit.offset, fit.bucket, fit.inner
     in_pixels = boxes * np.array([columns, rows, columns, rows], np.float32)
     shift, size = (
@@ -109,7 +110,7 @@ def objects_in_photo(
     )
     in_photo = np.clip((in_pixels - shift) / size, 0.0, 1.0)
     visible = _areas(in_photo * size) >= VISIBLE * _areas(in_pixels)
-    return [
+    found = [
         {
             "label": names[label],
             "score": round(float(score), 4),
@@ -118,6 +119,8 @@ def objects_in_photo(
         for box, score, label, seen in zip(in_photo, scores, labels, visible, strict=True)
         if label >= 0 and seen
     ]
+    own = name_objects(each["label"] for each in found)
+    return [each | {"name": name} for each, name in zip(found, own, strict=True)]
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

@@ -4,12 +4,14 @@ It knows neither Triton nor who listens: models are called through ``Models``, a
 the work.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from restyle.clock import Clock
+from restyle.demands import TRIES, StructureLost, lost_sentence, shortfall
 from restyle.events import Event, Preview, Result, Stage, Step
 from restyle.kept import Kept
 from restyle.models import Models
@@ -19,7 +21,7 @@ from restyle.release import Release
 from restyle.request import MAX_CONTROL, Request
 from restyle.result_warnings import result_warnings
 from restyle.reuse import Reusing
-from restyle.solver import Table
+from restyle.solver import Column, Table
 from restyle.stages.condition import Conditioning, condition
 from restyle.stages.decode import decode
 from restyle.stages.denoise import denoise
@@ -27,6 +29,7 @@ from restyle.stages.finish import deliver, finish
 from restyle.stages.measure import MeasuredPicture, measure
 from restyle.stages.preview import preview
 from restyle.stages.see import SeenPhoto, analysis_of, see
+from restyle.stages.select import Selection, select
 
 STRONGER = 1.4
 """Factor on the control scales of a second attempt."""
@@ -42,33 +45,52 @@ class Restyler:
         self.release, self.prompts, self.models, self.kept = release, prompts, models, kept
 
     async def restyle(self, request: Request) -> AsyncGenerator[Event, None]:
-        """Everything that happens, ending with one Result. Raises ModelFailed."""
+        """Everything that happens, ending with one Result. Raises ModelFailed, and StructureLost where no picture meets
+        the request's demands."""
         clock = Clock()
         clock.enter("analyzing")
         yield Stage("analyzing", 0.0)
         sparing = Reusing(self.models, self.kept, request.photo_id, self.release.name)
         seen = await see(request.image, self.release, sparing)
         yield await analysis_of(seen, self.release, GENERATING)
+        selection = await select(request, seen, self.release, sparing)
+        request = replace(request, keep_mask=selection.keep_mask)
         clock.enter("generating")
         yield Stage("generating", GENERATING)
         conditioning = await condition(request, seen, self.release, self.prompts, sparing)
         table = self.release.table(request.solver, request.steps, request.strength, request.tier)
-        best: MeasuredPicture | None = None
-        for attempt in range(1, request.attempts + 1):
-            async for event in self._attempt(request, seen, conditioning, table, attempt, clock):
-                if not isinstance(event, MeasuredPicture):
+        tries = max(request.attempts, TRIES if request.demands else 1)
+        best, asked = None, request
+        for attempt in range(1, tries + 1):
+            span = _span(attempt, tries)
+            async for event in self._attempt(asked, seen, conditioning, table, attempt, span, clock):
+                if isinstance(event, MeasuredPicture):
+                    made = _Made(asked, conditioning, event)
+                    best = made if best is None or made.rank > best.rank else best
+                else:
                     yield event
-                elif best is None or event.score > best.score:
-                    best = event
-            if best and best.score >= self.release.quality_threshold:
+            assert best is not None
+            if best.short <= 0 and (
+                best.measured.score >= self.release.quality_threshold or attempt >= request.attempts
+            ):
                 break
-            if (_control_scale(request, attempt + 1) == _control_scale(request, attempt)).all():
-                break  # the same picture again
+            again = request.with_seed(next_seed(request.seed, attempt)) if request.demands else request
+            if _same_picture(asked, again, attempt, table):
+                break
+            if again.prompt != asked.prompt:
+                clock.enter("generating")
+                conditioning = await condition(again, seen, self.release, self.prompts, sparing)
+            asked = again
         assert best is not None
+        if best.short > 0:
+            raise StructureLost(lost_sentence(best.measured.quality, request.demands, attempt))
         clock.enter("finishing")
-        pixels = await asyncio.to_thread(deliver, request, seen, best.picture)
+        pixels, enlarged_by = await deliver(request, seen, best.measured.picture, self.release, self.models)
         clock.enter("")
-        yield self._result(request, conditioning, table, pixels, best.quality, attempt, sparing.reused, clock)
+        # The seed of the request, by which all of this happens again.
+        yield self._result(
+            best, request.seed, selection, table, pixels, enlarged_by, attempt, sparing.reused, clock
+        )
 
     async def _attempt(
         self,
@@ -77,10 +99,12 @@ class Restyler:
         conditioning: Conditioning,
         table: Table,
         attempt: int,
+        span: tuple[float, float],
         clock: Clock,
     ) -> AsyncIterator[Event | MeasuredPicture]:
-        """From the first step to the measured picture, which is the last item."""
-        first, last = _span(attempt, request.attempts)
+        """From the first step to the measured picture, which is the last item. ``span``: where its steps lie in the
+        progress."""
+        first, last = span
         clock.enter("transforming")
         yield Stage("transforming", first)
         latents = conditioning.photo_latents
@@ -98,36 +122,84 @@ class Restyler:
         clock.enter("finishing")
         picture = await finish(request, seen, pixels)
         clock.enter("finalizing")
-        yield await measure(seen, picture, self.models)
+        yield await measure(seen, picture, self.release.labels, self.models)
 
     def _result(
         self,
-        request: Request,
-        conditioning: Conditioning,
+        best: "_Made",
+        seed: int,
+        selection: Selection,
         table: Table,
         pixels: Floats,
-        quality: dict[str, float],
+        enlarged_by: str | None,
         attempts: int,
         reused: list[str],
         clock: Clock,
     ) -> Result:
-        cuts, negative_cuts = conditioning.prompt_cuts, conditioning.negative_prompt_cuts
+        request = best.request
+        cuts, negative_cuts = best.conditioning.prompt_cuts, best.conditioning.negative_prompt_cuts
         return Result(
             pixels=pixels,
-            seed=request.seed,
-            quality=quality,
+            seed=seed,
+            quality=best.measured.quality,
             attempts=attempts,
             prompt_truncated=bool(cuts or negative_cuts),
-            warnings=result_warnings(request, cuts, negative_cuts, table),
+            warnings=result_warnings(request, cuts, negative_cuts, table, selection.unseen),
             timings=clock.timings,
             release=self.release.name,
             solver=request.solver,
             steps=request.steps,
             strength=round(request.strength, 6),
             palette=request.palette,
+            palette_distance=best.measured.picture.palette_distance,
+            reference_distance=best.measured.picture.reference_distance,
             tier=request.tier.quality,
+            selection=_described(selection),
+            enlarged_by=enlarged_by,
             reused=reused,
         )
+
+
+def _described(selection: Selection) -> dict[str, Any] | None:
+    """For the result; see :class:`restyle.events.Result`."""
+    if selection.keep_mask is None:
+        return None
+    kept, changed = ([asdict(each) for each in objects] for objects in (selection.kept, selection.changed))
+    return {"share": selection.share, "kept": kept, "changed": changed}
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A picture, and what it was made by."""
+
+    request: Request
+    conditioning: Conditioning
+    measured: MeasuredPicture
+
+    @property
+    def short(self) -> float:
+        """What the request's demands miss in it; at most 0 = nothing."""
+        return shortfall(self.measured.quality, self.request.demands)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The higher, the better: first what meets the demands, then what looks best."""
+        return -max(0.0, self.short), self.measured.score
+
+
+def next_seed(seed: int, attempt: int) -> int:
+    """That of the attempt after ``attempt``, of a request with demands: neighbours, so that palettes differ too."""
+    return (seed + attempt) % 2**63
+
+
+def _same_picture(before: Request, after: Request, attempt: int, table: Table) -> bool:
+    """Whether the attempt after ``attempt`` would only repeat it."""
+    noise = (table.start[1] and before.latents is None) or table.rows[:, Column.NOISE].any()
+    return bool(
+        (_control_scale(after, attempt + 1) == _control_scale(before, attempt)).all()
+        and after.prompt == before.prompt
+        and (after.seed == before.seed or not noise)
+    )
 
 
 def _span(attempt: int, attempts: int) -> tuple[float, float]:

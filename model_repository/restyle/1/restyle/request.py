@@ -4,13 +4,14 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from restyle.palette import Palette, choose_palette, with_palette
-from restyle.pictures.images import fit_photo
+from restyle.demands import DEMANDS
+from restyle.palette import Palette, choose_palette, measured, palette_of, with_palette
+from restyle.pictures.images import Floats, fit_photo
 from restyle.release import QUALITIES, Defaults, Release
 from restyle.solver import DISTILLED, LCM_STEPS, MAX_STEPS
 
@@ -19,11 +20,21 @@ MAX_LATENT = 1e4
 MAX_PARTS, MAX_PROMPT = 8, 4000
 MAX_COLOURS, MAX_PALETTE = 8, 400
 MAX_PHOTO_ID = 100
+MAX_AREAS, MAX_NAME = 32, 2000
+PALETTE_STRENGTH, REFERENCE_STRENGTH = 0.5, 0.6
+"""How far a picture's colours are moved towards the colours of the request, where it does not say."""
 MAX_GUIDANCE, MAX_CONTROL = 50.0, 2.0
+SIZES = ("models", "photo")
 
 Number = TypeVar("Number", int, float, bool)
 Values = dict[str, Any]
 """The tensors of a request by name: arrays, and tuples of str for strings. Optional ones may be missing."""
+
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in 0..1 of the photo, from its top left."""
+Area: TypeAlias = str | Box
+"""A part of the photo: the name of something in it (see :mod:`restyle.names`), or a box."""
 
 
 class InvalidRequest(ValueError):
@@ -39,6 +50,14 @@ class Request:
     """Its parts, the palette's words among them; see :mod:`restyle.prompt`."""
     palette: Palette
     """() = the style's own colours, or those that ``prompt`` names."""
+    colours: Floats | None
+    """Those of the palette that are known, OKLab [N,3]; None where none is."""
+    palette_strength: float
+    """How far, 0..1, the picture's colours are moved towards them; 0 where the request names none itself."""
+    reference: NDArray[np.uint8] | None
+    """[h,w,3]: a picture whose colours are wanted."""
+    reference_strength: float
+    """How far, 0..1, the picture's colours are moved towards those."""
     negative_prompt: tuple[str, ...]
     seed: int
     steps: int
@@ -47,10 +66,16 @@ class Request:
     strength: float
     control_scale: tuple[float, float]
     keep_mask: NDArray[np.uint8] | None
+    keep: tuple[Area, ...]
+    """What stays as photographed beside what ``keep_mask`` keeps."""
+    change: tuple[Area, ...]
+    """() = everything that is not kept is restyled; otherwise only this."""
     preview_every: int
     attempts: int
     detail: float
     """How much of the photo's own detail the result gets; 0 = the network's pixels, at their size."""
+    size: str
+    """Of SIZES: that of the photo, or the models' own; a result in the photo's detail has the photo's in any case."""
     latents: NDArray[np.float32] | None
     quality: str | None
     """What was asked for, of QUALITIES."""
@@ -58,11 +83,23 @@ class Request:
     """What the release has for it: how the steps are taken."""
     photo_id: str
     """Requests with the same photo and id share what the models find in it; "" = nothing of it is kept."""
+    demands: dict[str, float]
+    """{measure: the least that the picture must have}; see :mod:`restyle.demands`."""
+    words: tuple[str, ...]
+    """The prompt without the palette."""
+    palettes: tuple[Palette, ...]
+    """From which the seed has chosen; () = the palette was asked for, or is that of the reference."""
 
     @property
     def guided(self) -> bool:
         """Whether the negative prompt has an effect: at a guidance scale of at most 1 it has none."""
         return self.guidance_scale > 1.0
+
+    def with_seed(self, seed: int) -> "Request":
+        """The same request with another seed, and with its palette where the seed chooses one."""
+        palette = choose_palette(seed, self.words, self.palettes) if self.palettes else self.palette
+        prompt = with_palette(self.words, palette)
+        return replace(self, seed=seed, palette=palette, colours=measured(palette), prompt=prompt)
 
 
 def is_probe(values: Values) -> bool:
@@ -94,12 +131,20 @@ def parse_request(values: Values, release: Release) -> Request:
     seed = int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53)
     prompt = _words(values, "prompt", MAX_PARTS, MAX_PROMPT)
     palette = tuple(filter(None, map(str.strip, _words(values, "palette", MAX_COLOURS, MAX_PALETTE))))
+    reference = _reference(values)
+    asked_for = bool(palette)
     if "palette" not in values:
-        palette = choose_palette(seed, prompt, release.palettes)
+        palette = (
+            choose_palette(seed, prompt, release.palettes) if reference is None else palette_of(reference)
+        )
     request = Request(
         image=image,
         prompt=with_palette(prompt, palette),
         palette=palette,
+        colours=measured(palette),
+        palette_strength=_number(values, "palette_strength", float, PALETTE_STRENGTH) if asked_for else 0.0,
+        reference=reference,
+        reference_strength=_number(values, "reference_strength", float, REFERENCE_STRENGTH),
         negative_prompt=_words(values, "negative_prompt", MAX_PARTS, MAX_PROMPT),
         seed=seed,
         steps=_number(values, "steps", int, defaults.steps),
@@ -108,13 +153,19 @@ def parse_request(values: Values, release: Release) -> Request:
         strength=_strength(values, defaults.strength),
         control_scale=_control_scale(values, defaults.control_scale),
         keep_mask=values.get("keep_mask"),
+        keep=_areas(values, "keep"),
+        change=_areas(values, "change"),
         preview_every=_number(values, "preview_every", int, 0),
         attempts=_number(values, "attempts", int, 1),
         detail=_number(values, "detail", float, defaults.detail),
+        size=_size(values),
         latents=values.get("latents"),
         quality=quality,
         tier=release.in_style(defaults, values["style"][0] if "style" in values else ""),
         photo_id=_photo_id(values),
+        demands=_demands(values),
+        words=prompt,
+        palettes=() if "palette" in values or reference is not None else release.palettes,
     )
     _check_mask(request)
     distilled = {defaults.solver} & DISTILLED
@@ -141,6 +192,52 @@ def _words(values: Values, name: str, most: int, longest: int) -> tuple[str, ...
     if length > longest:
         raise InvalidRequest(f"{name} must be at most {longest} characters, not {length}")
     return words
+
+
+def _size(values: Values) -> str:
+    """Raises InvalidRequest."""
+    size: str = values["size"][0] if "size" in values else SIZES[0]
+    if size not in SIZES:
+        raise InvalidRequest(f"size must be one of {', '.join(SIZES)}, not {size[:40]!r}")
+    return size
+
+
+def _reference(values: Values) -> NDArray[np.uint8] | None:
+    """The picture whose colours are wanted. Raises InvalidRequest."""
+    reference: NDArray[np.uint8] | None = values.get("reference")
+    if reference is not None and not (reference.ndim == 3 and reference.shape[2] == 3 and reference.size):
+        raise InvalidRequest(f"reference must be a picture [h,w,3], not {list(reference.shape)}")
+    return reference
+
+
+def _areas(values: Values, name: str) -> tuple[Area, ...]:
+    """The names in the input ``name`` and the boxes in ``name``_boxes. Raises InvalidRequest."""
+    words = tuple(filter(None, map(str.strip, _words(values, name, MAX_AREAS, MAX_NAME))))
+    boxes = values.get(f"{name}_boxes", np.zeros((0, 4), np.float32))
+    if len(boxes) > MAX_AREAS:
+        raise InvalidRequest(f"{name}_boxes must be at most {MAX_AREAS} boxes, not {len(boxes)}")
+    if not ((boxes >= 0.0) & (boxes <= 1.0)).all():  # also false for NaN
+        raise InvalidRequest(
+            f"{name}_boxes must be 0 to 1: left, top, right and bottom in shares of the photo"
+        )
+    return (*words, *(_box(box) for box in boxes))
+
+
+def _box(box: NDArray[np.float32]) -> Box:
+    left, top, right, bottom = map(float, box)
+    return left, top, right, bottom
+
+
+def _demands(values: Values) -> dict[str, float]:
+    """Raises InvalidRequest."""
+    found = {}
+    for name, measure in DEMANDS.items():
+        least = _number(values, name, float, 0.0)
+        if not 0.0 <= least <= 1.0:
+            raise InvalidRequest(f"{name} must be 0 to 1, not {least:g}")
+        if least > 0.0:
+            found[measure] = least
+    return found
 
 
 def _photo_id(values: Values) -> str:
@@ -209,6 +306,8 @@ def _check_numbers(request: Request, solvers: tuple[str, ...]) -> None:
     within("preview_every", request.preview_every, 0, MAX_STEPS)
     within("attempts", request.attempts, 1, 2)
     within("detail", request.detail, 0.0, 1.0)
+    within("palette_strength", request.palette_strength, 0.0, 1.0)
+    within("reference_strength", request.reference_strength, 0.0, 1.0)
     _check_strength("strength", request.strength)
 
 

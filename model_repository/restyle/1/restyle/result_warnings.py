@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from restyle.colours import colour_of
 from restyle.events import ResultWarning
 from restyle.prompt import ROOM, Cut
 from restyle.request import Request
@@ -12,13 +13,27 @@ QUOTED = 40
 
 
 def result_warnings(
-    request: Request, prompt: Sequence[Cut], negative_prompt: Sequence[Cut], table: Table
+    request: Request,
+    prompt: Sequence[Cut],
+    negative_prompt: Sequence[Cut],
+    table: Table,
+    unseen: Sequence[str] = (),
 ) -> list[ResultWarning]:
-    """The warnings for a finished request: cuts of its prompts, and inputs that did not do what they say."""
+    """The warnings for a finished request: cuts of its prompts, and inputs that did not do what they say. ``unseen``:
+    words of ``keep`` for things that are not in the photo."""
     found = []
     for name, cuts in (("prompt", prompt), ("negative_prompt", negative_prompt)):
         if cuts:
             found.append(ResultWarning(f"{name}_truncated", _left_out(name, cuts)))
+    if unseen:
+        words = ", ".join(f"“{_quoted(word)}”" for word in unseen)
+        detail = f"keep has no effect for {words}: the models do not see it in the photo"
+        found.append(ResultWarning("keep_unseen", detail))
+    unmeasured = [word for word in request.palette if colour_of(word) is None]
+    if unmeasured and request.palette_strength > 0:
+        words = ", ".join(f"“{_quoted(word)}”" for word in unmeasured)
+        detail = f"{words} is in the prompt only: give #rrggbb, or a plain name, for what the picture is to be near"
+        found.append(ResultWarning("palette_unmeasured", detail))
     if any(part.strip() for part in request.negative_prompt) and not request.guided:
         found.append(
             ResultWarning(

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
+from restyle.demands import StructureLost
 from restyle.devices import read_devices
 from restyle.events import Alive, Analysis, Event, Preview, Result, Stage, Step
 from restyle.models import ModelFailed
@@ -44,6 +45,8 @@ async def answer(
         responses.close()
     except InvalidRequest as error:
         responses.fail("invalid_request", str(error))
+    except StructureLost as error:
+        responses.fail("structure_lost", str(error))
     except ModelFailed as error:
         responses.fail("model_error", str(error))
     except Exception as error:

@@ -1,18 +1,32 @@
--- args: job, nonce, cancelled, ttl. Returns 'missing', 'finished' or the job's record.
+-- args: job, nonce, cancelled, ttl. Returns 'missing', 'finished' or the job's record. A parent is cancelled with all of its
+-- children that have not ended.
 even_when_full()
 local id = args.job
-local job = redis.call('HMGET', JOB .. id, 'status', 'entry')
-if not job[1] then
+local status = redis.call('HGET', JOB .. id, 'status')
+if not status then
   return 'missing'
 end
+
+local function cancel(job_id)
+  local job = redis.call('HMGET', JOB .. job_id, 'status', 'entry')
+  if job[1] and not TERMINAL[job[1]] then
+    redis.call('HSET', JOB .. job_id, 'cancel_requested', '1', 'updated_at', NOW)
+    if job[1] == QUEUED and job[2] then
+      terminate(job_id, job[2], args.cancelled)
+    end
+  end
+end
+
 if redis.call('EXISTS', DONE .. args.nonce) == 0 then
-  if TERMINAL[job[1]] then
+  if TERMINAL[status] then
     return 'finished'
   end
   redis.call('SET', DONE .. args.nonce, id, 'EX', 60)
-  redis.call('HSET', JOB .. id, 'cancel_requested', '1', 'updated_at', NOW)
-  if job[1] == QUEUED then
-    terminate(id, job[2], args.cancelled)
+  -- First, so that the end of the first child does not let the others begin.
+  redis.call('HDEL', JOB .. id, 'holds')
+  cancel(id)
+  for _, child in ipairs(TREE.family(id)) do
+    cancel(child)
   end
 end
 return redis.call('HGETALL', JOB .. id)

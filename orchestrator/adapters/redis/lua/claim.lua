@@ -24,8 +24,11 @@ local function begin(id, entry)
   redis.call('ZREM', DELAYED, id)
   redis.call('ZREM', DECLINED, id)
   redis.call('HINCRBY', JOB .. id, 'attempts', 1)
-  redis.call('HINCRBY', JOB .. id, 'begun', 1)
+  local first = redis.call('HINCRBY', JOB .. id, 'begun', 1) == 1
   apply(id, args.begin, 'number', '0', 'begun_at', NOW)
+  if first then
+    POST.tell_of_job(id, 'job.started')
+  end
   redis.call('SET', DONE .. args.nonce, id, 'PX', args.lease_ms)
   if idle then
     redis.call('HSET', STATS, 'since', NOW)

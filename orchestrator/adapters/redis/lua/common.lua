@@ -1,12 +1,9 @@
 -- This text precedes every script. scripts.py puts constants before it: the keys (QUEUE, JOB ...), GROUP, PARKED, every
--- state of a job (QUEUED ...), TERMINAL, HIGH and BONUS; turns.lua and quota.lua. ARGV[1] is a JSON object. Scripts that
--- end jobs get 'pricing'.
-local args = cjson.decode(ARGV[1])
+-- state of a job (QUEUED ...), TERMINAL, HIGH and BONUS; clock.lua, post.lua, turns.lua and quota.lua. Scripts that end
+-- jobs get 'pricing'.
 
--- All times come from the Redis server, because the clocks of workers may differ. Only tests pass a clock.
-local clock = args.clock or redis.call('TIME')
-local NOW = clock[1] .. '.' .. string.format('%06d', clock[2])
-local NOW_MS = clock[1] * 1000 + math.floor(clock[2] / 1000)
+-- What tree.lua defines.
+local TREE = {}
 
 -- A full Redis (6.2 to 7) refuses a script whose first write may need memory, and accepts every write after the first.
 -- Jobs that are stored already must be able to run and to end, or memory would never come free. Their scripts therefore
@@ -73,6 +70,7 @@ local function apply(id, change, ...)
   if select('#', ...) > 0 then
     redis.call('HSET', JOB .. id, ...)
   end
+  TREE.tell(id, seq, change.event)
 end
 
 local function forget_entry(id, entry)
@@ -125,6 +123,7 @@ local function terminate(id, entry, change, ...)
   local job = redis.call('HMGET', JOB .. id, 'status', 'letter', 'owner', 'favourite')
   QUOTA.settle(job[3] or '', id, job[1], change.measured or {}, args.pricing)
   count(job[1], id)
+  POST.tell_of_job(id, 'job.' .. job[1])
   if job[1] ~= COMPLETED then
     -- A dead letter may be replayed for a while, so it keeps its photo.
     redis.call('ZADD', CLEANUP, job[2] and NOW_MS + args.keep_letters_ms or NOW_MS, id)

@@ -1,25 +1,41 @@
--- args: job, nonce. Returns 'erased', 'missing' or 'running'.
+-- args: job, nonce, ttl. Returns 'erased', 'missing' or 'running'. A parent is erased with its children, and with the last of
+-- them.
 even_when_full()
 if redis.call('EXISTS', DONE .. args.nonce) == 1 then
   return 'erased'
 end
 local status = redis.call('HGET', JOB .. args.job, 'status')
-local letter = redis.call('HGET', JOB .. args.job, 'letter')
 if not status then
   return 'missing'
 elseif not TERMINAL[status] then
   return 'running'
 end
-local digest = redis.call('HGET', JOB .. args.job, 'photo_digest')
-if digest then
-  redis.call('DEL', PHOTO .. digest)
+
+local function erase(id)
+  local job = redis.call('HMGET', JOB .. id, 'photo_digest', 'letter')
+  if job[1] then
+    redis.call('DEL', PHOTO .. job[1])
+  end
+  QUOTA.unstore(id)
+  if job[2] then
+    redis.call('XDEL', DEAD, job[2])
+  end
+  redis.call('ZREM', CLEANUP, id)
+  unlist(id, redis.call('HGET', JOB .. id, 'owner') or '')
+  redis.call('DEL', JOB .. id, EVENTS .. id)
 end
-QUOTA.unstore(args.job)
-if letter then
-  redis.call('XDEL', DEAD, letter)
+
+for _, child in ipairs(TREE.family(args.job)) do
+  erase(child)
 end
-redis.call('ZREM', CLEANUP, args.job)
-unlist(args.job, redis.call('HGET', JOB .. args.job, 'owner') or '')
-redis.call('DEL', JOB .. args.job, EVENTS .. args.job)
+local parent = redis.call('HGET', JOB .. args.job, 'parent')
+erase(args.job)
+if parent and TREE.forget(args.job, parent) then
+  redis.call('ZREM', TREES, parent)
+  erase(parent)
+elseif parent and redis.call('PTTL', JOB .. parent) == -1 then
+  -- It may have lasted because this child was a favourite.
+  TREE.let_expire(parent, args.ttl)
+end
 redis.call('SET', DONE .. args.nonce, '1', 'EX', 60)
 return 'erased'

@@ -41,7 +41,7 @@ function QUOTA.periods(owner, day)
 end
 
 function QUOTA.send(id, to, event)
-  redis.call('XADD', OUTBOX, 'MAXLEN', '~', 1000000, '*', 'id', id, 'to', to, 'event', cjson.encode(event))
+  POST.add(to, id, NOW_MS, {'kind', to, 'event', cjson.encode(event)})
 end
 
 -- Tells the budget's owner something once in a month, or again after the budget was changed.
@@ -77,7 +77,7 @@ function QUOTA.waiting(owner)
   return count
 end
 
--- The first limit that refuses the job, and what of it is taken; nil when none does.
+-- The first limit that refuses the jobs that are asked for together, and what of it is taken; nil when none does.
 function QUOTA.refusal(owner, asked, pricing)
   local plan = asked.plan
   local day, month, service = QUOTA.periods(owner, asked.day)
@@ -89,9 +89,9 @@ function QUOTA.refusal(owner, asked, pricing)
     return QUOTA.number(account, 'used') + QUOTA.number(account, 'reserved')
   end
   local unfinished = redis.call('HLEN', RESERVED .. owner)
-  if over(plan.concurrent_jobs, unfinished, 1) then
+  if over(plan.concurrent_jobs, unfinished, #asked.jobs) then
     return 'concurrent_jobs', unfinished
-  elseif over(plan.waiting_jobs, unfinished, 1) and over(plan.waiting_jobs, QUOTA.waiting(owner), 1) then
+  elseif over(plan.waiting_jobs, unfinished, #asked.jobs) and over(plan.waiting_jobs, QUOTA.waiting(owner), #asked.jobs) then
     return 'waiting_jobs', plan.waiting_jobs
   elseif over(plan.gpu_ms_per_day, time(day), asked.ms) then
     return 'gpu_seconds_per_day', time(day)
@@ -138,10 +138,14 @@ function QUOTA.enter(owner, id, held)
   return service
 end
 
+-- 'id' is that of the only job, or of the parent of them all, whose photo it is.
 function QUOTA.reserve(owner, id, asked, pricing)
-  local held = {day = asked.day, ms = asked.ms, price = pricing.price, style = asked.style, tier = asked.tier}
-  local service = QUOTA.enter(owner, id, held)
-  redis.call('HSET', JOB .. id, 'quota', cjson.encode(held))
+  local service
+  for _, job in ipairs(asked.jobs) do
+    local held = {day = asked.day, ms = job.ms, price = pricing.price, style = job.style, tier = job.tier}
+    service = QUOTA.enter(owner, job.job, held)
+    redis.call('HSET', JOB .. job.job, 'quota', cjson.encode(held))
+  end
   QUOTA.store(owner, id, asked.bytes, asked.objects)
   QUOTA.alert(pricing, service, string.sub(asked.day, 1, 7))
 end
@@ -200,7 +204,8 @@ function QUOTA.settle_old(owner, pricing)
   end
 end
 
--- Reserves what a job asks for: all of it, or nothing when a limit refuses it. Returns that limit, and what of it is taken.
+-- Reserves what jobs ask for together: all of it, or nothing when a limit refuses it. Returns that limit, and what of it is
+-- taken.
 function QUOTA.admit(owner, id, asked, pricing)
   local limit, taken = QUOTA.refusal(owner, asked, pricing)
   if limit then

@@ -18,7 +18,8 @@ end
 redis.call('HSET', JOB .. id, 'queued_at', NOW)
 -- Who watches the job from its beginning must not be told its earlier end.
 redis.call('DEL', EVENTS .. id)
-redis.call('HDEL', JOB .. id, 'error', 'letter', 'preview_seq', 'declined_at')
+redis.call('HDEL', JOB .. id, 'error', 'letter', 'preview_seq', 'declined_at', 'moment', 'parent_preview')
+TREE.reopen(id)
 redis.call('PERSIST', JOB .. id)
 redis.call('ZREM', EXPIRING, expiring_name(id, redis.call('HGET', JOB .. id, 'owner') or ''))
 redis.call('ZREM', CLEANUP, id)

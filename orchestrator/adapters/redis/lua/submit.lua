@@ -1,16 +1,19 @@
 -- args: job, record = {name, value, ...}, cost, change, max_waiting (or null), cancel_after_ms (or null), reservation = {name,
--- owner, ms} (or null), admission = {owner, plan, day, ms, bytes, objects, style, tier} (or null), pricing.
+-- owner, ms} (or null), admission = {owner, plan, day, ms, bytes, objects, jobs = {{job, ms, style, tier}, ...}} (or null),
+-- pricing, children = {{job, record, cost}, ...} (or null: it is no parent), hold (whether those after the first wait until it
+-- has ended or was given back).
 -- Returns {'ok', position in the queue (or nil)}, {'full', number of waiting jobs}, {'reserved'} (by another owner) or
--- {'quota', limit, what is taken}.
+-- {'quota', limit, what is taken}. All of it is done, or nothing.
+local jobs = args.children or {args}
 if redis.call('EXISTS', JOB .. args.job) == 1 then
-  return {'ok', position_of(args.job)}
+  return {'ok', position_of(jobs[1].job)}
 end
 local reservation = args.reservation
 if reservation and redis.call('GET', RESERVATION .. reservation.name) ~= reservation.owner then
   return {'reserved'}
 end
 local waiting = redis.call('ZCARD', WAITING)
-if args.max_waiting and waiting >= args.max_waiting then
+if args.max_waiting and waiting + #jobs > args.max_waiting then
   return {'full', waiting}
 end
 if args.admission then
@@ -19,10 +22,28 @@ if args.admission then
     return {'quota', limit, taken}
   end
 end
-redis.call('HSET', JOB .. args.job, 'begun', '0')
-enqueue(args.job, args.cost, args.cancel_after_ms, args.change, args.record)
+if args.children then
+  local family = {}
+  for i, child in ipairs(args.children) do
+    family[i] = child.job
+  end
+  redis.call('HSET', JOB .. args.job, 'begun', '0', 'family', table.concat(family, ' '), unpack(args.record))
+  for i, child in ipairs(args.children) do
+    redis.call('HSET', JOB .. args.job, 'child:' .. child.job, QUEUED .. ' 0')
+    if args.hold and i > 1 then
+      redis.call('HSET', JOB .. args.job, 'holds', '1')
+      redis.call('HSET', JOB .. child.job, 'held', '1')
+    end
+  end
+  apply(args.job, args.change)
+  redis.call('ZADD', TREES, NOW_MS, args.job)
+end
+for _, job in ipairs(jobs) do
+  redis.call('HSET', JOB .. job.job, 'begun', '0')
+  enqueue(job.job, job.cost, args.cancel_after_ms, args.change, job.record)
+end
 enlist(args.job)
 if reservation then
   redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
 end
-return {'ok', position_of(args.job)}
+return {'ok', position_of(jobs[1].job)}

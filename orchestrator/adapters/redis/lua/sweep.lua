@@ -30,6 +30,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', NOW_MS)) do
     redis.call('HSET', JOB .. id, 'cancel_requested', '1', 'updated_at', NOW)
   end
 end
+TREE.keep_up()
 -- Records that have expired leave the lists of their owners.
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', NOW_MS, 'LIMIT', 0, 1000)) do
   local id, owner = string.match(name, '^(%S+) (.*)$')

@@ -52,13 +52,20 @@ local function place(owner, tag)
   end
 end
 
--- Lines up a job that was never begun. 'moment' (ms) rises with every job, so that no two share a place.
+-- Lines up a job that was never begun. 'moment' (ms) rises with every job, so that no two share a place. One that is held
+-- back (tree.lua) is not lined up, and remembers its moment for when it is.
 local function line_up(id, now_ms)
-  local job = redis.call('HMGET', JOB .. id, 'owner', 'priority')
+  local job = redis.call('HMGET', JOB .. id, 'owner', 'priority', 'moment', 'held')
   local owner = job[1] or ''
-  local last = tonumber(redis.call('HGET', STATS, 'moment')) or 0
-  local moment = math.max(now_ms, last + 1 / 1024)
-  redis.call('HSET', STATS, 'moment', moment)
+  local moment = tonumber(job[3])
+  if not moment then
+    moment = math.max(now_ms, (tonumber(redis.call('HGET', STATS, 'moment')) or 0) + 1 / 1024)
+    redis.call('HSET', STATS, 'moment', moment)
+  end
+  if job[4] then
+    redis.call('HSET', JOB .. id, 'moment', moment)
+    return
+  end
   local tag = tag_of(owner)
   local place_of = job[2] == HIGH and moment - BONUS * 1000 or moment
   if redis.call('ZADD', READY .. owner, 'NX', place_of, id) == 1 then

@@ -21,20 +21,24 @@ class SeenPhoto:
     hints: Hints
     """In the bucket's frame."""
     objects: list[dict[str, Any]]
-    """[{label, score, box}], box = [x0, y0, x1, y1] in 0..1 of the photo."""
+    """[{label, name, score, box}], box = [x0, y0, x1, y1] in 0..1 of the photo."""
 
 
 async def see(image: Bytes, release: Release, models: Models) -> SeenPhoto:
     """Look at a photo UINT8 [H,W,3] of any size. Raises ModelFailed."""
     fit = fit_photo(*image.shape[:2], release.buckets)
     photo = await asyncio.to_thread(to_bucket, image, fit)
-    hints, objects = await asyncio.gather(hints_of(photo, models), _objects(photo, fit, release, models))
+    hints, objects = await asyncio.gather(
+        hints_of(photo, models), objects_of(photo, fit, release.labels, models)
+    )
     return SeenPhoto(fit, photo, hints, objects)
 
 
-async def _objects(photo: Bytes, fit: Fit, release: Release, models: Models) -> list[dict[str, Any]]:
-    boxes, scores, labels = await models(DETECTOR, ("boxes", "scores", "labels"), image=photo[None])
-    return objects_in_photo(boxes[0], scores[0], labels[0], release.labels, fit)
+async def objects_of(picture: Bytes, fit: Fit, names: list[str], models: Models) -> list[dict[str, Any]]:
+    """What the detector sees in a picture UINT8 [H,W,3] in the bucket's frame: [{label, score, box}], box in 0..1 of
+    the part that is photo. Raises ModelFailed."""
+    boxes, scores, labels = await models(DETECTOR, ("boxes", "scores", "labels"), image=picture[None])
+    return objects_in_photo(boxes[0], scores[0], labels[0], names, fit)
 
 
 async def analysis_of(seen: SeenPhoto, release: Release, progress: float) -> Analysis:

@@ -1,0 +1,262 @@
+"""Marks of results after their download, through both storages, and the page that shows a picture beside its photo."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from orchestrator.adapters.storage.local import LocalStorage
+from orchestrator.adapters.storage.signing import UrlSigner
+from orchestrator.domain import events
+from orchestrator.domain.job import JobState
+from orchestrator.domain.styles import STYLES
+from orchestrator.photos.credentials import open_credentials
+from orchestrator.photos.marking import Marker
+from orchestrator.ports import Storage
+from orchestrator.services.runner import Runner
+from reroom.triton import Preview
+from stack.redis import RedisServer
+from tests.support.api_server import SIGNING_KEY, Api, photo, problem, running_api
+from tests.support.certificates import Signer, a_signer
+from tests.support.fakes import FakeInference, Line, a_script
+from tests.support.jobs import collect
+from tests.support.marks import COMPOSITE, DC, IPTC, active, assertion, manifests_of, xmp_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    return a_signer(tmp_path_factory.mktemp("signer"))
+
+
+@dataclass
+class House:
+    """An API over a storage, and a worker with a scripted model."""
+
+    api: Api
+    storage: Storage
+    marker: Marker
+
+    async def finished(self, **form: str) -> dict[str, Any]:
+        """The status of a job that ran."""
+        return await self.run(await self.api.submit(**form))
+
+    async def run(self, job_id: str) -> dict[str, Any]:
+        """The status of the job after a worker has run it."""
+        lease = await self.api.claim(job_id)
+        script: list[Line] = [line for line in a_script() if not isinstance(line, Preview)]
+        script.insert(-2, Preview(step=4, jpeg=photo((64, 48)), progress=0.9))
+        inference = FakeInference(script)
+        runner = Runner(
+            self.api.store,
+            self.storage,
+            inference,
+            STYLES,
+            lease_seconds=10,
+            retry_delay=0,
+            marker=self.marker,
+        )
+        await runner.run(lease, asyncio.Event())
+        data: dict[str, Any] = (await self.api.http.get(f"/transform/status/{job_id}")).json()["data"]
+        assert data["status"] == JobState.COMPLETED, data["error"]
+        return data
+
+    async def download(self, url: str) -> bytes:
+        answer = await self.api.http.get(url)
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["local", "s3"])
+async def house(
+    request: pytest.FixtureRequest,
+    redis: RedisServer,
+    signer: Signer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    marker = Marker(open_credentials(signer.chain, signer.key, None), version="1.2.3", provider="Rooms & Co")
+    async with AsyncExitStack() as stack:
+        settings = {"REROOM_PROVIDER": "Rooms & Co"}
+        if request.param == "s3":
+            server = request.getfixturevalue("s3")
+            bucket = server.bucket()
+            settings |= server.environment(bucket)
+            storage: Storage = await stack.enter_async_context(server.open(bucket))
+        api = await stack.enter_async_context(running_api(redis.url, folder, **settings))
+        if request.param == "local":
+            storage = LocalStorage(api.storage_dir, UrlSigner(SIGNING_KEY.encode(), api.base_url))
+        yield House(api, storage, marker)
+
+
+async def test_the_marks_of_every_picture_hold_after_its_download(house: House, signer: Signer) -> None:
+    data = await house.finished(preferences='{"label": true}')
+    result = data["result"]
+    for name in ("transformed", "thumbnail", "labelled"):
+        picture = await house.download(result[f"{name}_url"])
+        state, found = manifests_of(picture, signer.anchor)
+        assert state == "Trusted", name
+        assert active(found)["ingredients"][0]["relationship"] == "parentOf"
+        said = {"job": data["job_id"], "release": "tiny-1", "provider": "Rooms & Co"}
+        assert assertion(active(found), "org.reroom.job") == said
+        xmp = xmp_of(picture)
+        assert xmp[f"{IPTC}DigitalSourceType"] == COMPOSITE
+        assert xmp[f"{IPTC}AISystemVersionUsed"] == "1.2.3, models tiny-1"
+        assert xmp[f"{DC}identifier"] == data["job_id"]
+        with Image.open(io.BytesIO(picture)) as opened:
+            corner = np.asarray(opened)[:16, 32:].astype(int)
+        # The scripted result is even grey, so that only a badge gives it an edge.
+        assert (np.ptp(corner) > 100) == (name != "transformed"), name
+        redirect = await house.api.http.get(f"/transform/{data['job_id']}/picture", params={"which": name})
+        assert redirect.status_code == 307
+        assert await house.download(redirect.headers["location"]) == picture
+
+
+async def test_previews_are_marked(house: House, signer: Signer) -> None:
+    data = await house.finished()
+    (preview,) = [
+        record.event
+        for record in await collect(house.api.store, data["job_id"])
+        if isinstance(record.event, events.Preview)
+    ]
+    picture = base64.b64decode(preview.jpeg)
+    assert manifests_of(picture, signer.anchor)[0] == "Trusted"
+    assert xmp_of(picture)[f"{IPTC}DigitalSourceType"] == COMPOSITE
+
+
+async def test_a_picture_without_a_label_has_no_labelled_one(house: House) -> None:
+    data = await house.finished()
+    assert "labelled_url" not in data["result"]
+    answer = await house.api.http.get(f"/transform/{data['job_id']}/picture", params={"which": "labelled"})
+    problem(answer, 404, "object_not_found", "which")
+
+
+async def test_a_kept_mask_is_named_after_download(house: House, signer: Signer) -> None:
+    mask = np.zeros((64, 96), np.uint8)
+    mask[:, :24] = 255
+    out = io.BytesIO()
+    Image.fromarray(mask).save(out, "PNG")
+    answer = await house.api.http.post(
+        "/transform/submit",
+        files={"file": ("a.jpg", photo()), "keep_mask": ("m.png", out.getvalue())},
+    )
+    assert answer.status_code == 202, answer.text
+    result = (await house.run(answer.json()["job_id"]))["result"]
+    assert result["metadata"]["kept"] == pytest.approx(0.25, abs=0.02)
+    for name in ("transformed", "thumbnail"):
+        picture = await house.download(result[f"{name}_url"])
+        state, found = manifests_of(picture, signer.anchor)
+        assert state == "Trusted"
+        said = "A mask kept 25 % of it as photographed; the AI made the rest."
+        assert assertion(active(found), "c2pa.actions")["actions"][1]["description"].endswith(said)
+        assert assertion(active(found), "org.reroom.job")["kept"]["source"] == "the ingredient"
+        assert active(found)["ingredients"][0]["title"] == "photo.jpg"
+        assert xmp_of(picture)[f"{DC}description"].endswith(said)
+    page = await house.api.http.get(result["page_url"])
+    assert "25 % of it was kept as photographed." in page.text
+
+
+class _Page(HTMLParser):
+    """What a browser would load, by the name of the tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: dict[str, list[dict[str, str | None]]] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.setdefault(tag, []).append(dict(attrs))
+
+
+async def test_the_page_shows_the_picture_beside_its_photo(house: House) -> None:
+    data = await house.finished(style="boho", preferences='{"label": true}')
+    url = data["result"]["page_url"]
+    assert (
+        url
+        == (await house.api.http.get(f"/transform/status/{data['job_id']}")).json()["data"]["result"][
+            "page_url"
+        ]
+    )
+    answer = await house.api.http.get(url)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "This picture was changed by AI" in answer.text
+    assert "Rooms &amp; Co" in answer.text
+    assert data["job_id"] in answer.text
+    page = _Page(answer.text)
+    shown = [str(each["src"]) for each in page.found["img"]]
+    assert all(each["alt"] for each in page.found["img"])
+    labelled, original = [await house.download(each) for each in shown]
+    assert labelled == await house.download(data["result"]["labelled_url"])
+    assert original == await house.download(data["result"]["original_url"])
+    assert not {"script", "iframe", "form", "link", "a"} & page.found.keys()
+    assert answer.headers["x-robots-tag"].startswith("noindex")
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cache-control"] == "no-store"
+    policy = dict(each.strip().split(" ", 1) for each in answer.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    assert set(policy["img-src"].split()) == {
+        "{0.scheme}://{0.netloc}".format(urlsplit(each)) for each in shown
+    }
+    style = re.search("<style>(.*)</style>", answer.text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert policy["style-src"] == f"'sha256-{digest}'"
+
+
+async def test_the_page_is_erased_with_its_job(house: House) -> None:
+    data = await house.finished()
+    url = data["result"]["page_url"]
+    assert (await house.api.http.get(url)).status_code == 200
+    await house.api.http.delete(f"/transform/{data['job_id']}/files")
+    gone = await house.api.http.get(url)
+    assert (gone.status_code, "were erased" in gone.text) == (404, True)
+    assert "<img" not in gone.text
+
+
+async def test_only_its_own_link_opens_a_page(house: House) -> None:
+    mine, other = await house.finished(), await house.finished()
+    url = mine["result"]["page_url"]
+    end = int(urlsplit(url).query.split("expires=")[1].split("&")[0])
+    assert 6 * 86400 < end - time.time() < 8 * 86400, "it lasts as long as the pictures are kept"
+    links = UrlSigner(SIGNING_KEY.encode(), house.api.base_url)
+    expired = links.page_url(mine["job_id"], int(time.time()) - 1)
+    picture = links.url(f"results/{mine['job_id']}/1/transformed.jpg", 60)
+    wrong = [
+        url.replace(mine["job_id"], other["job_id"]),
+        url.replace(str(end), str(end + 1)),
+        url[:-1] + ("0" if url[-1] != "0" else "1"),
+        url.split("?")[0],
+        f"{url.split('?')[0]}?{picture.split('?')[1]}",
+    ]
+    for each in wrong:
+        answer = await house.api.http.get(each)
+        assert (answer.status_code, "not complete" in answer.text, "<img" in answer.text) == (
+            403,
+            True,
+            False,
+        )
+    answer = await house.api.http.get(expired)
+    assert (answer.status_code, "expired" in answer.text) == (403, True)
+    # A page's signature opens no file, and tells nothing apart.
+    as_file = await house.api.http.get(f"/files/PAGE%0A{mine['job_id']}?{urlsplit(url).query}")
+    if isinstance(house.storage, LocalStorage):
+        problem(as_file, 403, "bad_signature")
+    else:
+        assert as_file.status_code == 404
