@@ -26,13 +26,14 @@ CUDA := $(or $(filter cuda,$(DEVICE)),$(and $(filter auto,$(DEVICE)),$(wildcard 
 TRITON := .triton/$(if $(CUDA),.cuda-installed,.installed)
 PERF := .perf/.installed
 TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
+STUDIO := tests/studio/node_modules/.package-lock.json
 # The release of a bundle whose file is there, as long as the release is not. Files in releases/ are in the repository, so
 # their times mean nothing, and one that is there is never made again.
 RELEASE := $(if $(wildcard export/bundles/$(BUNDLE).toml),$(if $(wildcard releases/$(BUNDLE)/live),,releases/$(BUNDLE)/live))
 INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
 .PHONY: help driver setup demo up test check gate lint docs export dollhouse bench bench-gpu gpu-benches clean .venv .triton \
-	.perf typescript
+	.perf typescript studio
 .DELETE_ON_ERROR:
 
 help:  ## print this
@@ -81,8 +82,8 @@ up: driver $(SERVER) $(TRITON) $(RELEASE)
 		--triton-port '$(TRITON_PORT)' --workers '$(WORKERS)' --tritons '$(TRITONS)' --apis '$(APIS)' \
 		--device '$(DEVICE)'
 
-test: $(TESTS) $(TRITON) $(PERF) typescript
-	@setup/system.sh redis-server libseccomp2 promtool amtool
+test: $(TESTS) $(TRITON) $(PERF) typescript studio
+	@setup/system.sh redis-server libseccomp2 promtool amtool chromium
 	$(VENV) -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 check: lint test
@@ -132,7 +133,7 @@ gpu-benches: driver $(TESTS) $(TRITON)
 	$(VENV) -m benchmarks.gpu --device '$(DEVICE)' --bundle '$(BUNDLE)'
 
 clean:
-	rm -rf .venv .triton .perf .run build tests/typescript/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .triton .perf .run build tests/typescript/node_modules tests/studio/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .venv: $(SERVER)
 .triton: $(TRITON)
@@ -187,6 +188,16 @@ typescript:
 $(TYPESCRIPT): tests/typescript/package-lock.json
 	@echo 'installing openapi-typescript into tests/typescript …'
 	@npm ci --prefix tests/typescript --no-audit --no-fund --silent
+	@touch $@
+
+studio:
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+		{ echo 'there is no node with npm on PATH: the tests of the page in a browser are skipped'; exit 0; }; \
+	$(MAKE) --silent $(STUDIO) || echo 'playwright-core could not be installed: the tests of the page in a browser are skipped'
+
+$(STUDIO): tests/studio/package-lock.json
+	@echo 'installing playwright-core into tests/studio …'
+	@npm ci --prefix tests/studio --no-audit --no-fund --silent
 	@touch $@
 
 define need_python
