@@ -25,7 +25,7 @@ DOCS := .venv/.docs-installed
 CUDA := $(or $(filter cuda,$(DEVICE)),$(and $(filter auto,$(DEVICE)),$(wildcard .triton/.cuda-installed)))
 TRITON := .triton/$(if $(CUDA),.cuda-installed,.installed)
 PERF := .perf/.installed
-TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
+TYPESCRIPT := client-typescript/node_modules/.package-lock.json tests/typescript/node_modules/.package-lock.json
 STUDIO := tests/studio/node_modules/.package-lock.json
 # The release of a bundle whose file is there, as long as the release is not. Files in releases/ are in the repository, so
 # their times mean nothing, and one that is there is never made again.
@@ -133,7 +133,9 @@ gpu-benches: driver $(TESTS) $(TRITON)
 	$(VENV) -m benchmarks.gpu --device '$(DEVICE)' --bundle '$(BUNDLE)'
 
 clean:
-	rm -rf .venv .triton .perf .run build tests/typescript/node_modules tests/studio/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .triton .perf .run build tests/typescript/node_modules tests/studio/node_modules \
+		client-typescript/node_modules client-typescript/dist client-typescript/build .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache
 
 .venv: $(SERVER)
 .triton: $(TRITON)
@@ -182,23 +184,18 @@ $(PERF): requirements/perf_analyzer.txt | $(SERVER)
 
 typescript:
 	@command -v node >/dev/null && command -v npm >/dev/null || \
-		{ echo 'there is no node with npm on PATH: the test of a TypeScript client is skipped'; exit 0; }; \
-	$(MAKE) --silent $(TYPESCRIPT) || echo 'openapi-typescript could not be installed: its test is skipped'
+		{ echo 'there is no node with npm on PATH: the tests of the TypeScript client are skipped'; exit 0; }; \
+	$(MAKE) --silent $(TYPESCRIPT) || echo 'what the TypeScript client is made with could not be installed: its tests are skipped'
 
-$(TYPESCRIPT): tests/typescript/package-lock.json
-	@echo 'installing openapi-typescript into tests/typescript …'
-	@npm ci --prefix tests/typescript --no-audit --no-fund --silent
+%/node_modules/.package-lock.json: %/package-lock.json
+	@echo 'installing what $* needs of npm …'
+	@npm ci --prefix $* --no-audit --no-fund --silent
 	@touch $@
 
 studio:
 	@command -v node >/dev/null && command -v npm >/dev/null || \
 		{ echo 'there is no node with npm on PATH: the tests of the page in a browser are skipped'; exit 0; }; \
 	$(MAKE) --silent $(STUDIO) || echo 'playwright-core could not be installed: the tests of the page in a browser are skipped'
-
-$(STUDIO): tests/studio/package-lock.json
-	@echo 'installing playwright-core into tests/studio …'
-	@npm ci --prefix tests/studio --no-audit --no-fund --silent
-	@touch $@
 
 define need_python
 test -n '$(PYTHON)' || { echo 'reroom needs Python 3.11 or 3.12 with venv, and there is none on PATH: install one \

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs packages of the distribution as root where apt is there; elsewhere prints what is missing. Never fails.
 #
-#     setup/system.sh redis-server libseccomp2 promtool amtool
+#     setup/system.sh redis-server libseccomp2 promtool amtool chromium
 #
 # promtool and amtool are taken out of their packages: installed whole, those start servers and bring 100 MB more.
 set -u
@@ -10,7 +10,7 @@ there() {
 	case $1 in
 		redis-server) command -v redis-server ;;
 		promtool | amtool) command -v "$1" ;;
-		chromium) command -v chromium ;;
+		chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
 		libseccomp2) PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -F 'libseccomp.so.2' ;;
 	esac >/dev/null 2>&1
 }
@@ -22,6 +22,7 @@ without() {
 		libseccomp2) echo 'there is no libseccomp.so.2, which confines the processes that decode photos: install it (Debian: apt install libseccomp2)' ;;
 		promtool) echo 'there is no promtool on PATH: the tests of the alert rules are skipped (Debian: apt install prometheus)' ;;
 		amtool) echo 'there is no amtool on PATH: the test of the Alertmanager example is skipped (Debian: apt install prometheus-alertmanager)' ;;
+		chromium) echo 'there is no chromium on PATH: the test of the TypeScript client in a browser is skipped (Debian: apt install chromium)' ;;
 	esac
 }
 
