@@ -26,13 +26,14 @@ CUDA := $(or $(filter cuda,$(DEVICE)),$(and $(filter auto,$(DEVICE)),$(wildcard 
 TRITON := .triton/$(if $(CUDA),.cuda-installed,.installed)
 PERF := .perf/.installed
 TYPESCRIPT := client-typescript/node_modules/.package-lock.json tests/typescript/node_modules/.package-lock.json
+STUDIO := tests/studio/node_modules/.package-lock.json
 # The release of a bundle whose file is there, as long as the release is not. Files in releases/ are in the repository, so
 # their times mean nothing, and one that is there is never made again.
 RELEASE := $(if $(wildcard export/bundles/$(BUNDLE).toml),$(if $(wildcard releases/$(BUNDLE)/live),,releases/$(BUNDLE)/live))
 INSTALL = $(need_python) && echo 'installing $(1) …' && $(PYTHON) setup/environment.py
 
 .PHONY: help driver setup demo up test check gate lint docs export dollhouse bench bench-gpu gpu-benches clean .venv .triton \
-	.perf typescript
+	.perf typescript studio
 .DELETE_ON_ERROR:
 
 help:  ## print this
@@ -81,7 +82,7 @@ up: driver $(SERVER) $(TRITON) $(RELEASE)
 		--triton-port '$(TRITON_PORT)' --workers '$(WORKERS)' --tritons '$(TRITONS)' --apis '$(APIS)' \
 		--device '$(DEVICE)'
 
-test: $(TESTS) $(TRITON) $(PERF) typescript
+test: $(TESTS) $(TRITON) $(PERF) typescript studio
 	@setup/system.sh redis-server libseccomp2 promtool amtool chromium
 	$(VENV) -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
@@ -132,8 +133,9 @@ gpu-benches: driver $(TESTS) $(TRITON)
 	$(VENV) -m benchmarks.gpu --device '$(DEVICE)' --bundle '$(BUNDLE)'
 
 clean:
-	rm -rf .venv .triton .perf .run build tests/typescript/node_modules client-typescript/node_modules client-typescript/dist \
-		client-typescript/build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .triton .perf .run build tests/typescript/node_modules tests/studio/node_modules \
+		client-typescript/node_modules client-typescript/dist client-typescript/build .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache
 
 .venv: $(SERVER)
 .triton: $(TRITON)
@@ -189,6 +191,11 @@ typescript:
 	@echo 'installing what $* needs of npm …'
 	@npm ci --prefix $* --no-audit --no-fund --silent
 	@touch $@
+
+studio:
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+		{ echo 'there is no node with npm on PATH: the tests of the page in a browser are skipped'; exit 0; }; \
+	$(MAKE) --silent $(STUDIO) || echo 'playwright-core could not be installed: the tests of the page in a browser are skipped'
 
 define need_python
 test -n '$(PYTHON)' || { echo 'reroom needs Python 3.11 or 3.12 with venv, and there is none on PATH: install one \

@@ -47,6 +47,7 @@ from orchestrator.api.reference import ReferenceController
 from orchestrator.api.root import RootController
 from orchestrator.api.semantics import Methods, refuse_coded_body
 from orchestrator.api.server_events import ServerEventsController
+from orchestrator.api.studio import StudioController
 from orchestrator.api.styles import StylesController
 from orchestrator.api.tickets import TicketsController
 from orchestrator.api.transform import TransformController
@@ -127,6 +128,7 @@ ROUTES = (
     UsageController,
     WebhooksController,
     ReferenceController,
+    StudioController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
 

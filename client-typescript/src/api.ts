@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What this service is and offers */
+        /** What this service is and offers; browsers are led to /studio */
         get: operations["get_service"];
         put?: never;
         post?: never;
@@ -1543,8 +1543,11 @@ export interface components {
              * @example alpine
              */
             style?: string;
-            /** @description Several, in place of style: the job is the parent of a child for each picture */
-            styles?: string[];
+            /**
+             * Format: style
+             * @description Several, separated by commas
+             */
+            styles?: string;
             /**
              * @description Pictures of each style. The seed that was asked for is the first one's, the next number the second one's, and so on. More than 1: the job is the parent of a child for each picture
              * @default 1
@@ -1798,6 +1801,24 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Root"];
                 };
+            };
+            /** @description To the page, for who takes HTML */
+            303: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Bad Request */
             400: {

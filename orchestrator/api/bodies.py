@@ -103,7 +103,7 @@ _STYLE_AND_PREFERENCES: dict[str, JsonSchema] = {
     },
     "preferences": _ref("Preferences"),
 }
-_JSON_PART = {name: {"contentType": "application/json"} for name in ("preferences", "styles")}
+_JSON_PART = {"preferences": {"contentType": "application/json"}}
 
 _COMPONENTS: dict[str, JsonSchema] = {
     "Preferences": _preferences(),
@@ -112,6 +112,8 @@ _COMPONENTS: dict[str, JsonSchema] = {
         "properties": {
             "file": PHOTO,
             **_STYLE_AND_PREFERENCES,
+            # A form's arrays are repeated fields for some tools, and JSON for others.
+            "styles": {"type": "string", "format": "style", "description": "Several, separated by commas"},
             "keep_mask": KEEP_MASK,
             "reference": REFERENCE,
         },

@@ -64,7 +64,7 @@ async def read_submit_form(
     )
     preferences = decode_preferences(bytes(parts.get("preferences", b"")))
     style = known_style(_text(parts["style"]), styles) if "style" in parts else DEFAULT_STYLE
-    several = styles_text(parts.get(STYLES_FIELD, b"null"), styles) or (style,)
+    several = styles_text(parts[STYLES_FIELD], styles) if STYLES_FIELD in parts else (style,)
     return Submission(
         _photo(parts),
         several[0],

@@ -21,7 +21,7 @@ def known_style(text: str, styles: StyleService) -> str:
 
 
 def styles_text(text: bytes | bytearray, styles: StyleService) -> tuple[str, ...]:
-    """The styles in a field of a form: a JSON array, or names separated by commas; none of null. Raises Problem."""
+    """The styles in a field of a form: a JSON array, or names separated by commas. Raises Problem."""
     try:
         return known_styles(decode_json(bytes(text)), styles)
     except NotJson:
@@ -29,9 +29,7 @@ def styles_text(text: bytes | bytearray, styles: StyleService) -> tuple[str, ...
 
 
 def known_styles(names: Any, styles: StyleService) -> tuple[str, ...]:
-    """The styles of a list, each once; none of null. Raises Problem."""
-    if names is None:
-        return ()
+    """The styles of a list, each once. Raises Problem."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Problem(ProblemCode.UNKNOWN_STYLE, "styles must be a list of names", field=STYLES_FIELD)
     if not 1 <= len(names) <= MAX_STYLES:
@@ -52,9 +50,7 @@ def variations_text(text: bytes | bytearray) -> int:
 
 
 def variations(number: Any) -> int:
-    """The number of pictures of each style; 1 for null. Raises Problem."""
-    if number is None:
-        return 1
+    """The number of pictures of each style. Raises Problem."""
     if isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= MAX_VARIATIONS:
         return number
     detail = f"variations must be a whole number from 1 to {MAX_VARIATIONS}"

@@ -75,7 +75,9 @@ def from_members(members: Any, styles: StyleService) -> Submission:
         raise Problem(ProblemCode.UNKNOWN_STYLE, "style must be a string", field="style")
     preferences = to_preferences(members["preferences"]) if "preferences" in members else Preferences()
     mask, reference = (_picture(members.get(name), name) for name in ("keep_mask", "reference"))
-    several = known_styles(members.get(STYLES_FIELD), styles) or (known_style(style, styles),)
+    several: tuple[str, ...] = (known_style(style, styles),)
+    if STYLES_FIELD in members:
+        several = known_styles(members[STYLES_FIELD], styles)
     return Submission(
         named_photo(name, text),
         several[0],
@@ -83,7 +85,7 @@ def from_members(members: Any, styles: StyleService) -> Submission:
         mask,
         reference,
         styles=several if len(several) > 1 else (),
-        variations=variations(members.get(VARIATIONS_FIELD)),
+        variations=variations(members.get(VARIATIONS_FIELD, 1)),
     )
 
 

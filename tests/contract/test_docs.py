@@ -24,7 +24,7 @@ from tests.support.triton_configs import read_config, tensor_types
 
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/**/*.md", "examples/*.md", "client/*.md", "docker/*.md", "releases/*/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/*.md", "client*/*.md", "docker/*.md", "releases/*/*.md")
     for page in ROOT.glob(pattern)
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")

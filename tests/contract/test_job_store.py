@@ -18,7 +18,7 @@ from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, JobError, JobSt
 from orchestrator.ports import JobFinished, JobNotFound, Lease, LeaseLost, Unavailable
 from stack.redis import RedisServer
 from tests.contract.conftest import LEASE, prefixes
-from tests.support.jobs import a_job, claim, collect, position, result
+from tests.support.jobs import a_job, claim, collect, position, result, take_over
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 
@@ -163,15 +163,6 @@ async def test_repeating_ones_own_commit_is_no_error(store: RedisJobStore) -> No
         await store.renew(lease)
     with pytest.raises(LeaseLost):
         await store.retry(lease, BROKEN, 0)
-
-
-async def take_over(store: RedisJobStore, worker: str) -> Lease:
-    """The lease of the first job whose worker has been silent for long enough, to one that goes on asking."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        if lease := await store.claim(worker, 0.05):
-            return lease
-    raise AssertionError("a silent worker's job was not taken over")
 
 
 async def test_a_silent_worker_is_fenced(store: RedisJobStore) -> None:

@@ -143,6 +143,7 @@ async def ask(
         "{job_id}": job_id,
         "{key_id}": "0" * 16,
         "{key}": "a/b",
+        "{of}/{name}": "0/app.mjs",
         "{name}": "start.js",
         "{style}": "modern",
     }
@@ -197,7 +198,7 @@ async def test_the_matrix_is_not_empty() -> None:
     assert {rule_of(handler) for _, _, handler in ENDPOINTS} == set(Rule)
     assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.PUBLIC} == {
         "/", "/health", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/docs", "/docs/{name}",
-        "/styles", "/styles/{style}/picture",
+        "/styles", "/styles/{style}/picture", "/studio", "/studio/{of}/{name}",
     }  # fmt: skip
     assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.SIGNED} == {
         "/files/{key}",

@@ -86,7 +86,7 @@ async def test_tritons_statistics_tell_what_a_restyle_did(triton: TritonServer) 
         await service.answer(sample_request(TINY, steps=5))
         done = difference(await service.counters(), before)
     assert {name: done[name].requests for name in done} == {
-        "restyle": 1, "depth": 2, "edges": 2, "detector": 1, "text_encoder": 1, "denoiser": 5,
+        "restyle": 1, "depth": 2, "edges": 2, "detector": 2, "text_encoder": 1, "denoiser": 5,
         "vae_decoder": 1,
     }  # fmt: skip
     assert done["denoiser"].batch == 1.0

@@ -18,7 +18,7 @@ from tests.support.pictures import room
 from tests.support.restyles import events_of, result_of
 
 SEEN = {"depth": 1, "edges": 1, "detector": 1, "vae_encoder": 1}
-MEASURED = {"depth": 1, "edges": 1}
+MEASURED = {"depth": 1, "edges": 1, "detector": 1}
 """Of the picture that was made, which is another one in every job."""
 ALL = ["depth", "edges", "objects", "photo_latents"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from orchestrator.domain.events import Completed, Failed
 from orchestrator.domain.job import JobError, JobResult
 from tests.support.api_server import Api, photo, problem
+from tests.support.client_command import run
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,7 +35,6 @@ async def test_one_picture_is_answered_as_ever(api: Api) -> None:
         {"variations": "1"},
         {"styles": '["boho"]'},
         {"styles": "boho", "style": "modern"},
-        {"styles": "null"},
     ):
         answer = await submit(api, **data)
         assert set(answer) == {"success", "job_id", "estimated_time", "websocket_url", "status_url"}
@@ -47,6 +49,8 @@ async def test_one_picture_is_answered_as_ever(api: Api) -> None:
     [
         ({"variations": "5"}, 422, "invalid_body", "variations"),
         ({"variations": "0"}, 422, "invalid_body", "variations"),
+        ({"variations": "null"}, 422, "invalid_body", "variations"),
+        ({"styles": "null"}, 422, "unknown_style", "styles"),
         ({"variations": "two"}, 422, "invalid_body", "variations"),
         ({"variations": "1.5"}, 422, "invalid_body", "variations"),
         ({"variations": "true"}, 422, "invalid_body", "variations"),
@@ -106,6 +110,44 @@ async def test_a_tree_as_it_is_answered_and_shown(api: Api) -> None:
     assert not [file for file in api.stored() if answer["job_id"] in str(file)]
 
 
+async def test_the_command_saves_each_picture_and_says_which_is_missing(api: Api, tmp_path: Path) -> None:
+    room, folder = tmp_path / "room.jpg", tmp_path / "results"
+    room.write_bytes(photo())
+    arguments = ("restyle", room, "--style", "Boho, modern", "--variations", "2", "-o", folder)
+    command = asyncio.create_task(asyncio.to_thread(run, api.base_url, *arguments))
+    for number in range(4):
+        async with asyncio.timeout(20):
+            while (lease := await api.store.claim("a-test", 1.0)) is None:
+                assert not command.done(), command.result()
+        if number == 2:
+            error = JobError(code="model_error", detail="the model broke")
+            await api.store.finish(lease, Failed(error=error))
+            continue
+        key = f"results/{lease.job.id}/1/transformed.jpg"
+        file = api.storage_dir / "objects" / key
+        file.parent.mkdir(parents=True)
+        file.write_bytes(f"{lease.job.style} {lease.job.variation}".encode())
+        made = JobResult(transformed_key=key, thumbnail_key="t", metadata={})
+        await api.store.finish(lease, Completed(result=made))
+    code, out, err = await command
+    found = {file.name: file.read_text() for file in folder.iterdir()}
+    assert found == {
+        "room-boho-1.jpg": "boho 1",
+        "room-boho-2.jpg": "boho 2",
+        "room-modern-2.jpg": "modern 2",
+    }
+    assert sorted(out.split()) == sorted(str(folder / name) for name in found)
+    assert code == 1, err
+    assert "modern, variation 1: job" in err
+
+    for output, words in (
+        ("{name}.jpg", "for several styles the file's name must contain {style}"),
+        (str(room), "several pictures need a folder"),
+    ):
+        code, _, err = await asyncio.to_thread(run, api.base_url, *arguments[:-1], output)
+        assert (code, words in " ".join(err.split())) == (2, True), err
+
+
 async def test_a_submission_may_be_repeated_and_cancelled_as_one(api: Api) -> None:
     key = {"Idempotency-Key": "several"}
     answers = []
@@ -134,7 +176,7 @@ async def test_an_uploaded_photo_may_become_several_too(api: Api) -> None:
     for wrong in ({"variations": "2"}, {"styles": "boho"}, {"variations": 9}):
         answer = await api.http.post("/transform/submit-upload", json={"key": offer["key"], **wrong})
         assert (answer.status_code, answer.json()["field"]) == (422, next(iter(wrong)))
-    asked = {"key": offer["key"], "styles": ["boho", "modern"], "variations": None}
+    asked = {"key": offer["key"], "styles": ["boho", "modern"]}
     answer = await api.http.post("/transform/submit-upload", json=asked)
     assert [child["style"] for child in answer.json()["children"]] == ["boho", "modern"]
     await api.take_back(answer)

@@ -48,7 +48,7 @@ def test_every_block_is_run() -> None:
         "A solver": 2,
         "A bundle: your own checkpoint": 2,
         "A network of another class": 3,
-        "Other eyes": 5,
+        "Other eyes": 6,
     }
 
 
@@ -145,7 +145,7 @@ def test_other_eyes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks("Other eyes"):
         (tmp_path / "mine.toml").write_text(f'name = "mine"\nbase = "tiny"\n{block}')
         found.append(load_bundle("mine"))
-    anything, other, detector, lines, segments = found
+    anything, other, detector, upscaler, lines, segments = found
     for bundle in found:
         for name in bundle.used:
             weights = bundle.networks[name]
@@ -156,5 +156,6 @@ def test_other_eyes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (518, 518),
     )
     assert modules.graph_precision(msgspec.structs.replace(detector, precision="fp16"), "detector") == "fp32"
+    assert upscaler.networks["upscaler"].path is not None
     assert (lines.seats, segments.seats) == (("depth", "lines"), ("depth", "segments"))
     assert modules.graph_networks(segments)["segments"] == ("segments",)

@@ -17,14 +17,18 @@ class Relay:
     """
 
     def __init__(self, target: str) -> None:
-        parts = urlsplit(target)
-        self._target = (parts.hostname, parts.port)
+        self.lead_to(target)
         self._writers: set[asyncio.StreamWriter] = set()
         self._cut = asyncio.Event()
         self.accepted = self.lose_answers = 0
         self.delay, self.slow = 0.0, b""
         self.sent = bytearray()
         self.url = ""
+
+    def lead_to(self, target: str) -> None:
+        """Of the connections that are yet to come."""
+        parts = urlsplit(target)
+        self._target = (parts.hostname, parts.port)
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1

@@ -416,7 +416,7 @@ def test_the_gallery_shows_rooms_of_every_type_that_nothing_was_chosen_or_measur
 
 def test_pictures_without_a_mark_are_named(tmp_path: Path) -> None:
     names = unmarked(None, "some-1")
-    assert len(names) == (len(ROOMS_SHOWN) + len(PHOTOS)) * len(SERVED)
+    assert len(names) == (len(ROOMS_SHOWN) + len(PHOTOS)) * len(STYLES)
     marks = 'release = "some-1"\n' + "".join(f'{name} = "fair: soft"\n' for name in names)
     file = tmp_path / "marks.toml"
     file.write_text(marks)

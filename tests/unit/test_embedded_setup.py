@@ -132,7 +132,7 @@ def test_a_release_of_before_versions_is_found_all_the_same(
     ("arguments", "sentence"),
     [
         (["--style", "nordic"], "there is no style 'nordic'; there are: modern, scandinavian, boho,"),
-        (["--photo", __file__], "the file is not a JPEG, PNG or WebP picture; save the photo as JPEG"),
+        (["--photo", __file__], "the file is not a picture of a kind that is taken; save the photo as JPEG"),
         (["--out", f"{__file__}/out"], "cannot write to .*/out: Not a directory"),
     ],
 )

@@ -95,9 +95,7 @@ def test_photos_are_bytes_to_every_generator() -> None:
 def test_a_submission_is_typed() -> None:
     content = PATHS["/transform/submit"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert content["schema"] == {"$ref": "#/components/schemas/SubmitForm"}
-    assert content["encoding"] == {
-        name: {"contentType": "application/json"} for name in ("preferences", "styles")
-    }
+    assert content["encoding"] == {"preferences": {"contentType": "application/json"}}
     form = SCHEMAS["SubmitForm"]["properties"]
     assert form["preferences"] == {"$ref": "#/components/schemas/Preferences"}
     assert "enum" not in form["style"], "an operator, and each caller, may add styles while the service runs"

@@ -28,7 +28,7 @@ from reroom._cli.common import (
 from reroom._cli.display import Display
 from reroom._cli.outputs import STDOUT, is_stdout, write_stdout
 from reroom._http import RetryPolicy
-from reroom.models import JobStatus, Preferences, Submitted
+from reroom.models import JobResult, JobStatus, Preferences, Submitted
 
 CANCEL_SECONDS, ANSWER_SECONDS = 5.0, 2.0
 """Limits after Ctrl-C: for cancelling a job, and for the answer to a submission that was under way."""
@@ -36,10 +36,19 @@ CANCEL_SECONDS, ANSWER_SECONDS = 5.0, 2.0
 
 @dataclass(frozen=True)
 class PhotoJob:
-    """A photo to restyle, and where to save its result; None = do not wait for it."""
+    """A photo to restyle ``variations`` times in each of ``styles``, and where to save the results, by style and
+    then by variation; None = do not wait for them."""
 
     photo: Path
-    output: str | None
+    styles: tuple[str, ...]
+    variations: int
+    outputs: tuple[str, ...] | None
+
+    @property
+    def files(self) -> dict[tuple[str, int], str]:
+        """The outputs by style and variation."""
+        pictures = [(style, number) for style in self.styles for number in range(1, self.variations + 1)]
+        return dict(zip(pictures, self.outputs or (), strict=True))
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,9 @@ class Outcome:
         data: dict[str, Any] = {"photo": str(self.photo_job.photo)}
         if self.error is not None:
             return error_data(error_message(self.error), self.code, self.error) | data
-        if self.photo_job.output is not None:
-            data["output"] = self.photo_job.output
+        outputs = self.photo_job.outputs
+        if outputs is not None:
+            data |= {"output": outputs[0]} if len(outputs) == 1 else {"outputs": outputs}
         return {"success": True, **data, "data": self.job}
 
 
@@ -81,7 +91,6 @@ class Batch:
         self,
         url: str,
         api_key: str | None,
-        style: str,
         preferences: Preferences,
         *,
         keep_mask: Path | None = None,
@@ -92,7 +101,7 @@ class Batch:
         quiet: bool,
     ) -> None:
         self._url, self._api_key = url, api_key
-        self._style, self._preferences, self._timeout = style, preferences, timeout
+        self._preferences, self._timeout = preferences, timeout
         self._keep_mask, self._reference = keep_mask, reference
         self._slots = asyncio.Semaphore(at_once)
         self._display_for, self._quiet = display_for, quiet
@@ -116,8 +125,8 @@ class Batch:
                 return Outcome(photo_job, error=error)
 
     async def _restyle(self, client: AsyncClient, photo_job: PhotoJob, label: str) -> Submitted | JobStatus:
-        job = await self._submit(client, photo_job.photo)
-        if photo_job.output is None:
+        job = await self._submit(client, photo_job)
+        if photo_job.outputs is None:
             self._print(job.job_id)
             return job
         print_stderr(f"{label}job {job.job_id}")
@@ -128,17 +137,23 @@ class Batch:
             await cancel_after_interrupt(self._url, self._api_key, job.job_id)
             raise
         print_warnings(done, label)
-        await self._save(client, done, photo_job.output)
+        if done.children:
+            await self._save_children(client, done, photo_job, label)
+        else:
+            assert done.result is not None, "a completed job has a result"
+            await self._save(client, done.result, photo_job.outputs[0])
         return done
 
-    async def _submit(self, client: AsyncClient, photo: Path) -> Submitted:
+    async def _submit(self, client: AsyncClient, photo_job: PhotoJob) -> Submitted:
         submitting = asyncio.ensure_future(
             client.submit(
-                photo,
-                self._style,
+                photo_job.photo,
+                photo_job.styles[0],
                 self._preferences,
                 keep_mask=self._keep_mask,
                 reference=self._reference,
+                styles=photo_job.styles if len(photo_job.styles) > 1 else (),
+                variations=photo_job.variations,
             )
         )
         try:
@@ -150,12 +165,31 @@ class Batch:
                 await cancel_after_interrupt(self._url, self._api_key, job.job_id)
             raise
 
-    async def _save(self, client: AsyncClient, done: JobStatus, output: str) -> None:
-        assert done.result is not None, "a completed job has a result"
+    async def _save_children(
+        self, client: AsyncClient, done: JobStatus, photo_job: PhotoJob, label: str
+    ) -> None:
+        """Save what was completed. Raises the first error when something was not, or could not be saved."""
+        broken: list[errors.ReroomError | OSError] = []
+        for child in done.children:
+            try:
+                if child.error is not None:
+                    raise errors.JobFailed(child.job_id, child.error.code, child.error.detail)
+                if child.result is None:
+                    raise errors.JobCancelled(child.job_id)
+                await self._save(client, child.result, photo_job.files[child.style, child.variation])
+            except (errors.ReroomError, OSError) as error:
+                print_stderr(
+                    f"reroom: {label}{child.style}, variation {child.variation}: {error_message(error)}"
+                )
+                broken.append(error)
+        if broken:
+            raise broken[0]
+
+    async def _save(self, client: AsyncClient, result: JobResult, output: str) -> None:
         if output == STDOUT:
-            write_stdout(await client.picture(done.result.transformed_url))
+            write_stdout(await client.picture(result.transformed_url))
         else:
-            await client.download(done.result.url_for(output), output)
+            await client.download(result.url_for(output), output)
             if not is_stdout(output):
                 self._print(output)
 

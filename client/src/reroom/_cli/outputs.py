@@ -27,7 +27,7 @@ output_option = click.option(
     "-o",
     metavar="FILE|FOLDER|-",
     help="Where to save the result: .jpg, .png or .webp. In a folder it is named after the photo and the style; "
-    "{name} and {style} in a file's name stand for these. - is stdout.",
+    "{name}, {style} and {variation} in a file's name stand for these. - is stdout.",
 )
 
 
@@ -42,27 +42,41 @@ def write_stdout(picture: bytes) -> None:
     write_descriptor(sys.stdout.fileno(), picture)
 
 
-def outputs_for(photos: Sequence[Path], style: str, output: str) -> list[str]:
-    """The file for each photo's result, or STDOUT; a folder is made if it is missing.
+def outputs_for(
+    photos: Sequence[Path], styles: Sequence[str], variations: int, output: str
+) -> list[list[str]]:
+    """The files for each photo's results, by style and then by variation, or STDOUT; a folder is made if it is missing.
 
     Raises click.BadParameter when one cannot be written.
     """
-    several = len(photos) > 1
-    if "{name}" in output or "{style}" in output:
-        if several and "{name}" not in output:
-            _reject("for several photos the file's name must contain {name}")
-        files = [output.replace("{name}", photo.stem).replace("{style}", style) for photo in photos]
-    elif is_folder(output) or several:
-        _make_folder(output)
-        files = [os.path.join(output, f"{photo.stem}-{style}.jpg") for photo in photos]
-    else:
-        files = [output]
-    files = list(_distinct(files))
-    for photo, file in zip(photos, files, strict=True):
-        check_output(file)
-        if file != STDOUT and os.path.exists(file) and os.path.samefile(photo, file):
-            _reject(f"{file} is the photo itself")
-    return files
+    several = {"{name}": len(photos) > 1, "{style}": len(styles) > 1, "{variation}": variations > 1}
+    template = output
+    if any(field in output for field in several):
+        for field, is_needed in several.items():
+            if is_needed and field not in output:
+                what = "photos" if field == "{name}" else f"{field.strip('{}')}s"
+                _reject(f"for several {what} the file's name must contain {field}")
+    elif is_folder(output) or any(several.values()):
+        _make_folder(output, "photos" if several["{name}"] else "pictures")
+        template = os.path.join(
+            output, "{name}-{style}" + ("-{variation}" if variations > 1 else "") + ".jpg"
+        )
+    files = [
+        template.replace("{name}", photo.stem)
+        .replace("{style}", style)
+        .replace("{variation}", str(variation))
+        for photo in photos
+        for style in styles
+        for variation in range(1, variations + 1)
+    ]
+    files, each = list(_distinct(files)), len(styles) * variations
+    by_photo = [files[start : start + each] for start in range(0, len(files), each)]
+    for photo, own in zip(photos, by_photo, strict=True):
+        for file in own:
+            check_output(file)
+            if file != STDOUT and os.path.exists(file) and os.path.samefile(photo, file):
+                _reject(f"{file} is the photo itself")
+    return by_photo
 
 
 def check_output(output: str) -> None:
@@ -88,10 +102,11 @@ def check_output(output: str) -> None:
         _reject(f"{output} cannot be written: permission denied")
 
 
-def _make_folder(output: str) -> None:
+def _make_folder(output: str, what: str) -> None:
     path = Path(output)
     if output == STDOUT or path.suffix.lower() in FORMATS or (path.exists() and not path.is_dir()):
-        _reject(f"several photos need a folder, or a file's name with {{name}}, not {output}")
+        field = "{name}" if what == "photos" else "{style} or {variation}"
+        _reject(f"several {what} need a folder, or a file's name with {field}, not {output}")
     if not path.parent.is_dir():
         _reject(f"there is no folder {path.parent}")
     try:

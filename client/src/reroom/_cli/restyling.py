@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,16 @@ from reroom._cli.options import CommandWithFields, options_from
 from reroom._cli.outputs import is_stdout, output_option, outputs_for
 from reroom.models import Preferences
 
+STYLES_AT_ONCE = 8
+"""How many styles a service takes in one submission."""
+
 EXAMPLES = """\b
 Examples:
   reroom restyle room.jpg --style boho -o result.png
   reroom restyle kitchen.jpg hall.jpg --style boho -o results/
   reroom restyle *.jpg -o 'results/{name}-{style}.webp'
+  reroom restyle room.jpg --style boho,japandi --variations 2 -o results/
+  reroom restyle room.jpg --style all -o results/
   reroom restyle room.jpg --keep window --keep sofa#2 --lossless png -o room.png
   reroom restyle room.jpg --palette 'sage green' --reference hotel.jpg -o result.jpg
   reroom restyle room.jpg -o - | display
@@ -46,7 +53,19 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @click.option(
-    "--style", default="modern", show_default=True, help="The new style; `reroom styles` lists them."
+    "--style",
+    default="modern",
+    show_default=True,
+    metavar="STYLE[,STYLE...]|all",
+    help="The new style, or several; `reroom styles` lists them.",
+)
+@click.option(
+    "--variations",
+    type=click.IntRange(1, 4),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many pictures to make of each style. With --seed, they have it and those that follow.",
 )
 @output_option
 @options_from(Preferences, {"color_palette": "--palette"})
@@ -74,6 +93,7 @@ Examples:
 def restyle(
     photos: tuple[Path, ...],
     style: str,
+    variations: int,
     output: str | None,
     keep_mask: Path | None,
     reference: Path | None,
@@ -93,12 +113,12 @@ def restyle(
     if keep_mask is not None and len(photos) > 1:
         raise click.UsageError("--keep-mask goes with one PHOTO.")
     client_at(url, api_key).close()  # refuses what is not a URL
-    photo_jobs = _photo_jobs(photos, style, output, timeout, detach=detach, as_json=as_json)
     with reporting_errors(as_json=as_json), display(stderr) as display_for:
+        styles = _styles(style, url, api_key)
+        photo_jobs = _photo_jobs(photos, styles, variations, output, timeout, detach=detach, as_json=as_json)
         batch = Batch(
             url,
             api_key,
-            style,
             Preferences(**preferences),
             keep_mask=keep_mask,
             reference=reference,
@@ -115,9 +135,21 @@ def restyle(
     raise SystemExit(code)
 
 
+def _styles(text: str, url: str, api_key: str | None) -> list[str]:
+    """The names in ``--style``, each once. Raises click.UsageError, and ReroomError when the service is asked."""
+    if text.strip().lower() == "all":
+        with client_at(url, api_key) as client:
+            return [style.name for style in client.styles() if style.in_plan]
+    found = list(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
+    if not found:
+        raise click.UsageError("--style has no name in it.")
+    return found
+
+
 def _photo_jobs(
     photos: tuple[Path, ...],
-    style: str,
+    styles: list[str],
+    variations: int,
     output: str | None,
     timeout: float | None,
     *,
@@ -128,9 +160,23 @@ def _photo_jobs(
     if detach:
         if output is not None or timeout is not None:
             raise click.UsageError("--detach does not wait: give --output to `reroom download` instead.")
-        return [PhotoJob(photo, None) for photo in photos]
+        return [
+            PhotoJob(photo, tuple(some), variations, None) for photo in photos for some in _at_once(styles)
+        ]
     if output is None:
         raise click.UsageError("Missing option '--output' / '-o' (or --detach).")
     if as_json and is_stdout(output):
         raise click.UsageError("--json and the picture cannot both go to stdout.")
-    return [PhotoJob(*pair) for pair in zip(photos, outputs_for(photos, style, output), strict=True)]
+    jobs = []
+    for photo, files in zip(photos, outputs_for(photos, styles, variations, output), strict=True):
+        left = iter(files)
+        for some in _at_once(styles):
+            own = tuple(islice(left, len(some) * variations))
+            jobs.append(PhotoJob(photo, tuple(some), variations, own))
+    return jobs
+
+
+def _at_once(styles: list[str]) -> Iterator[list[str]]:
+    """The styles, as many together as one submission may have."""
+    for start in range(0, len(styles), STYLES_AT_ONCE):
+        yield styles[start : start + STYLES_AT_ONCE]

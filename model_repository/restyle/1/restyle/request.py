@@ -133,6 +133,7 @@ def parse_request(values: Values, release: Release) -> Request:
     palette = tuple(filter(None, map(str.strip, _words(values, "palette", MAX_COLOURS, MAX_PALETTE))))
     reference = _reference(values)
     asked_for = bool(palette)
+    palette_strength = _number(values, "palette_strength", float, PALETTE_STRENGTH)
     if "palette" not in values:
         palette = (
             choose_palette(seed, prompt, release.palettes) if reference is None else palette_of(reference)
@@ -142,7 +143,7 @@ def parse_request(values: Values, release: Release) -> Request:
         prompt=with_palette(prompt, palette),
         palette=palette,
         colours=measured(palette),
-        palette_strength=_number(values, "palette_strength", float, PALETTE_STRENGTH) if asked_for else 0.0,
+        palette_strength=palette_strength if asked_for else 0.0,
         reference=reference,
         reference_strength=_number(values, "reference_strength", float, REFERENCE_STRENGTH),
         negative_prompt=_words(values, "negative_prompt", MAX_PARTS, MAX_PROMPT),

@@ -1,0 +1,91 @@
+/** Requests to the service. What is refused comes as Trouble, whose code `words/` explains. */
+import { IS_OPEN, ROOT } from "./page.mjs";
+
+const KEY = "reroom.key";
+const TRIES = 3;
+
+/** `code` is one of the service's (docs/errors.md), or `offline`, `bad_answer`, … of this page; `detail` its own words. */
+export class Trouble extends Error {
+  constructor(code, { detail = "", field = null, retryAfter = null } = {}) {
+    super(detail || code);
+    Object.assign(this, { code, detail, field, retryAfter });
+  }
+}
+
+export const key = () => sessionStorage.getItem(KEY) ?? "";
+export const needsKey = () => !IS_OPEN && !key();
+
+export function setKey(text) {
+  if (text) sessionStorage.setItem(KEY, text);
+  else sessionStorage.removeItem(KEY);
+}
+
+/** The JSON of an answer. Raises Trouble. */
+export async function ask(method, path, { body, headers = {}, signal } = {}) {
+  const sent = { ...headers };
+  if (key()) sent.Authorization = `Bearer ${key()}`;
+  let answer;
+  try {
+    answer = await fetch(new URL(path, ROOT), { method, body, headers: sent, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Trouble("offline");
+  }
+  const content = await answer.json().catch(() => null);
+  if (answer.ok && content) return content;
+  const retryAfter = Number(answer.headers.get("retry-after")) || null;
+  if (content?.code) throw new Trouble(content.code, { detail: content.detail, field: content.field, retryAfter });
+  throw new Trouble("bad_answer", { detail: `${answer.status}`, retryAfter });
+}
+
+export const styles = () => ask("GET", "styles");
+export const status = async (id) => (await ask("GET", `transform/status/${id}`)).data;
+export const cancel = async (id) => (await ask("DELETE", `transform/${id}`)).data;
+export const setFavourite = async (id, on) => (await ask(on ? "PUT" : "DELETE", `transform/${id}/favourite`)).data;
+
+/** Submits a photo; the job's id. Asked again when the answer is lost: the service makes one job of it all the same. */
+export async function submit(photo, style, preferences) {
+  const body = new FormData();
+  body.append("style", style);
+  body.append("preferences", JSON.stringify(preferences));
+  body.append("file", photo, "photo");
+  const headers = { "Idempotency-Key": `"${unique()}"` };
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return (await ask("POST", "transform/submit", { body, headers })).job_id;
+    } catch (error) {
+      if (error.code !== "offline" || tried === TRIES) throw error;
+      await new Promise((go) => setTimeout(go, 700 * tried));
+    }
+  }
+}
+
+/** Erases a job and its pictures from the service. One that is gone already is no trouble. */
+export async function erase(id) {
+  for (let tried = 1; ; tried += 1) {
+    try {
+      await ask("DELETE", `transform/${id}/files`);
+      return;
+    } catch (error) {
+      if (error.code === "job_not_found") return;
+      if (error.code !== "job_not_finished" || tried === 20) throw error;
+      if (tried === 1) await cancel(id).catch(() => {});
+      await new Promise((go) => setTimeout(go, 250));
+    }
+  }
+}
+
+/** For one request without a header; "" where none is needed. */
+export async function ticket(id) {
+  if (!key()) return "";
+  return (await ask("POST", "tickets", { body: JSON.stringify({ job_id: id }) })).ticket;
+}
+
+/** 128 random bits. `crypto.randomUUID` is not there for pages over plain HTTP, such as at home. */
+function unique() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (each) => each.toString(16).padStart(2, "0")).join("");
+}
+
+/** A seed that every number in JavaScript can hold. */
+export const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];

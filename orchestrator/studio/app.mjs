@@ -1,0 +1,75 @@
+/** The page: which view is shown, and what is round it. */
+import { key, needsKey, setKey } from "./api.mjs";
+import { Compose } from "./compose.mjs";
+import { Heading } from "./parts.mjs";
+import { Room } from "./room.mjs";
+import { Rooms } from "./rooms.mjs";
+import { html, render, useEffect, useState } from "./ui.mjs";
+import { LANGUAGES, chooseLanguage, language, loadWords, t } from "./words.mjs";
+
+function Studio() {
+  const [hash, setHash] = useState(location.hash);
+  const [, redraw] = useState(0);
+  useEffect(() => {
+    const changed = () => {
+      setHash(location.hash);
+      scrollTo(0, 0);
+    };
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
+  const speak = async (event) => {
+    await chooseLanguage(event.target.value);
+    redraw((n) => n + 1);
+  };
+  const [, view, id] = hash.match(/^#\/(\w+)(?:\/([\w-]+))?$/) ?? [];
+  const leave = () => {
+    setKey("");
+    redraw((n) => n + 1);
+  };
+  const current = (each) => (each === (view ?? "") ? "page" : undefined);
+  return html`
+    <header>
+      <a class="wordmark" href="#/" aria-label=${t("home")}>reroom</a>
+      <nav aria-label=${t("views")}>
+        <a href="#/" aria-current=${current("")}>${t("newRoom")}</a>
+        <a href="#/rooms" aria-current=${current("rooms")}>${t("rooms")}</a>
+        ${key() && html`<button class="link" onClick=${leave}>${t("forgetKey")}</button>`}
+      </nav>
+    </header>
+    <main key=${language}>
+      ${needsKey() ? html`<${AskKey} done=${() => redraw((n) => n + 1)} />` : html`<${View} view=${view} id=${id} />`}
+    </main>
+    <footer>
+      <p>${t("remembers")}</p>
+      <label>${t("language")} <select value=${language} onChange=${speak}>
+        ${Object.entries(LANGUAGES).map(([code, name]) => html`<option key=${code} value=${code} lang=${code}>${name}</option>`)}
+      </select></label>
+    </footer>`;
+}
+
+function View({ view, id }) {
+  if (view === "room" && id) return html`<${Room} key=${id} id=${id} />`;
+  if (view === "rooms") return html`<${Rooms} />`;
+  return html`<${Compose} />`;
+}
+
+function AskKey({ done }) {
+  const enter = (event) => {
+    event.preventDefault();
+    const text = new FormData(event.target).get("key").trim();
+    if (!text) return;
+    setKey(text);
+    done();
+  };
+  return html`<form class="ask" onSubmit=${enter}>
+    <${Heading}>${t("keyTitle")}<//>
+    <p>${t("keyText")}</p>
+    <div class="field"><label for="key">${t("key")}</label>
+      <input id="key" name="key" type="password" autocomplete="off" required spellcheck="false" /></div>
+    <button class="main">${t("enter")}</button>
+  </form>`;
+}
+
+await loadWords();
+render(html`<${Studio} />`, document.getElementById("studio"));

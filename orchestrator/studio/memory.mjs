@@ -1,0 +1,41 @@
+/** What this device remembers: the ids of its jobs, the newest first; and for this visit how they were asked for. */
+const JOBS = "reroom.jobs";
+const ASKED = "reroom.asked.";
+const MOST = 200;
+
+function read() {
+  try {
+    const ids = JSON.parse(localStorage.getItem(JOBS) ?? "[]");
+    return Array.isArray(ids) ? ids.filter((id) => /^[0-9a-f-]{8,64}$/.test(id)) : [];
+  } catch {
+    return [];
+  }
+}
+
+const write = (ids) => localStorage.setItem(JOBS, JSON.stringify(ids.slice(0, MOST)));
+
+export const jobs = read;
+
+/** Remembers a job; what it was asked for lasts as long as the tab. */
+export function remember(id, asked) {
+  write([id, ...read().filter((each) => each !== id)]);
+  sessionStorage.setItem(ASKED + id, JSON.stringify(asked));
+}
+
+export function forget(id) {
+  write(read().filter((each) => each !== id));
+  sessionStorage.removeItem(ASKED + id);
+}
+
+/** `{style, preferences}` of a job of this visit, or null. */
+export function asked(id) {
+  const text = sessionStorage.getItem(ASKED + id);
+  return text === null ? null : JSON.parse(text);
+}
+
+/** Calls back when another tab changes the list. Returns the function that ends it. */
+export function onChange(changed) {
+  const heard = (event) => event.key === JOBS && changed();
+  addEventListener("storage", heard);
+  return () => removeEventListener("storage", heard);
+}

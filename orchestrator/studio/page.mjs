@@ -1,0 +1,16 @@
+/** What the service wrote into the page, and where it is reached from here. */
+const { open, api, maxBytes, maxPixels } = document.body.dataset;
+
+/** The service's own root: this file is at studio/VERSION/ below it. */
+export const ROOT = new URL("../../", import.meta.url);
+export const IS_OPEN = open === "true";
+export const MAX_BYTES = Number(maxBytes);
+export const MAX_PIXELS = Number(maxPixels);
+
+export const file = (name) => new URL(name, import.meta.url);
+
+/** A link of the service's as it is reached from this page, which may know the service under another name. */
+export function here(link) {
+  const own = `${api.replace(/\/$/, "")}/`;
+  return link.startsWith(own) ? new URL(link.slice(own.length), ROOT).href : link;
+}

@@ -1,0 +1,56 @@
+/** A photo as it is sent: no larger than the service makes use of. Made on the device, so that little travels. */
+import { Trouble } from "./api.mjs";
+import { MAX_BYTES, MAX_PIXELS, file } from "./page.mjs";
+
+/** Pixels of the longer side. No picture that comes back has more. */
+const LONGEST = 2048;
+const AS_IT_IS = new Set(["image/jpeg", "image/png", "image/webp"]);
+const QUALITIES = [0.92, 0.82, 0.7];
+
+/** `{blob, width, height}` of a file. Raises Trouble for what is no picture that this browser can read. */
+export async function prepare(chosen) {
+  if (chosen.size === 0) throw new Trouble("empty_file");
+  let bitmap;
+  try {
+    // Turned upright, as the camera noted it.
+    bitmap = await createImageBitmap(chosen, { imageOrientation: "from-image" });
+  } catch {
+    throw new Trouble("unreadable_photo");
+  }
+  const { width, height } = bitmap;
+  const scale = Math.min(1, LONGEST / Math.max(width, height), Math.sqrt(MAX_PIXELS / (width * height)));
+  try {
+    if (scale === 1 && AS_IT_IS.has(chosen.type) && chosen.size <= MAX_BYTES) return { blob: chosen, width, height };
+    const size = { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
+    return { blob: await drawn(bitmap, size), ...size };
+  } finally {
+    bitmap.close();
+  }
+}
+
+async function drawn(bitmap, { width, height }) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const pen = canvas.getContext("2d");
+  // What is transparent would be black in a JPEG.
+  pen.fillStyle = "#fff";
+  pen.fillRect(0, 0, width, height);
+  pen.imageSmoothingQuality = "high";
+  pen.drawImage(bitmap, 0, 0, width, height);
+  for (const quality of QUALITIES) {
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
+    if (!blob) throw new Trouble("unreadable_photo");
+    if (blob.size <= MAX_BYTES) return blob;
+  }
+  throw new Trouble("body_too_large");
+}
+
+/** The room that comes with the page. */
+export async function sample() {
+  const answer = await fetch(file("room.webp")).catch(() => null);
+  if (!answer?.ok) throw new Trouble("offline");
+  return answer.blob();
+}
+
+/** The first picture among what was dropped or pasted; null where there is none. */
+export const pictureOf = (transfer) =>
+  [...(transfer?.files ?? [])].find((each) => each.type.startsWith("image/")) ?? transfer?.files?.[0] ?? null;

@@ -1,0 +1,86 @@
+/** The view of what this device remembers: its rooms, and the favourites among them. */
+import { erase, status } from "./api.mjs";
+import { photos } from "./draft.mjs";
+import { forget, jobs, onChange } from "./memory.mjs";
+import { here } from "./page.mjs";
+import { Heading, Question, TroubleBox } from "./parts.mjs";
+import { html, useEffect, useState } from "./ui.mjs";
+import { named, styleTitle, t, when } from "./words.mjs";
+
+/** Jobs that are asked for at once. */
+const AT_ONCE = 6;
+
+export function Rooms() {
+  const [found, setFound] = useState(null);
+  const [only, setOnly] = useState(false);
+  const [trouble, setTrouble] = useState(null);
+  const [question, setQuestion] = useState(null);
+  const load = async () => {
+    try {
+      setFound(await all(jobs()));
+    } catch (error) {
+      setTrouble(error);
+      setFound([]);
+    }
+  };
+  useEffect(() => {
+    load();
+    return onChange(load);
+  }, []);
+
+  const eraseAll = async () => {
+    setTrouble(null);
+    try {
+      for (const id of jobs()) {
+        await erase(id);
+        forget(id);
+        photos.delete(id);
+      }
+    } catch (error) {
+      setTrouble(error);
+    }
+    await load();
+  };
+  const ask = () => setQuestion({ title: t("eraseAllTitle"), text: t("eraseAllText"), yes: t("eraseAll"), act: eraseAll });
+  const shown = (found ?? []).filter((each) => !only || each.favourite);
+
+  return html`<section class="rooms">
+    <${Heading}>${t("rooms")}<//>
+    <p class="hint">${t("roomsHint")}</p>
+    <${TroubleBox} trouble=${trouble} />
+    ${found?.length > 0 && html`<div class="row">
+      <label class="switch"><input type="checkbox" checked=${only} onChange=${(event) => setOnly(event.target.checked)} />${t("onlyFavourites")}</label>
+      <button class="link" onClick=${ask}>${t("eraseAll")}</button>
+    </div>`}
+    <p role="status" class="lead">${found === null ? t("opening") : shown.length ? "" : t(only ? "noFavourites" : "noRooms")}</p>
+    <ul class="cards">${shown.map((job) => html`<${Card} key=${job.job_id} job=${job} />`)}</ul>
+    ${found !== null && shown.length === 0 && html`<a class="button" href="#/">${t("newRoom")}</a>`}
+    <${Question} question=${question} close=${() => setQuestion(null)} />
+  </section>`;
+}
+
+function Card({ job }) {
+  const style = styleTitle(job.style);
+  const picture = job.result?.thumbnail_url;
+  return html`<li><a class="card" href="#/room/${job.job_id}">
+    ${picture ? html`<img src=${here(picture)} alt="" width="320" height="240" loading="lazy" />` : html`<span class="state">${named("states", job.status)}</span>`}
+    <span class="name">${style}${job.favourite && html` <span role="img" aria-label=${t("favourite")}>★</span>`}</span>
+    <time datetime=${job.created_at}>${when(job.created_at)}</time>
+  </a></li>`;
+}
+
+/** The jobs of these ids, as of now. What the service does not have any more is forgotten here too. */
+async function all(ids) {
+  const found = [];
+  for (let at = 0; at < ids.length; at += AT_ONCE) {
+    const some = ids.slice(at, at + AT_ONCE).map((id) =>
+      status(id).catch((error) => {
+        if (error.code !== "job_not_found") throw error;
+        forget(id);
+        return null;
+      }),
+    );
+    found.push(...(await Promise.all(some)).filter(Boolean));
+  }
+  return found;
+}

@@ -1,0 +1,65 @@
+/** The texts of the page, in the language of whoever reads it. `words/` has a file for each language. */
+import { file } from "./page.mjs";
+
+export const LANGUAGES = { en: "English", de: "Deutsch" };
+const CHOSEN = "reroom.language";
+
+let words = {};
+export let language = "en";
+
+function preferred() {
+  const wanted = [localStorage.getItem(CHOSEN), ...navigator.languages].filter(Boolean);
+  return wanted.map((each) => each.slice(0, 2).toLowerCase()).find((each) => each in LANGUAGES) ?? "en";
+}
+
+export async function loadWords(of = preferred()) {
+  const answer = await fetch(file(`words/${of}.json`));
+  if (!answer.ok) throw new Error(`words/${of}.json: ${answer.status}`);
+  words = await answer.json();
+  language = of;
+  document.documentElement.lang = of;
+}
+
+export async function chooseLanguage(of) {
+  await loadWords(of);
+  localStorage.setItem(CHOSEN, of);
+}
+
+/** The text of this name, with `{name}` filled in. A name that has no text is shown as it is. */
+export function t(name, values = {}) {
+  const text = words.texts[name] ?? name;
+  return text.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
+}
+
+const titles = new Map();
+
+/** Remembers what the service calls its styles. */
+export function learnTitles(styles) {
+  for (const { name, title } of styles) titles.set(name, title);
+}
+
+export function styleTitle(name) {
+  const plain = name.replace(/^my-/, "").replaceAll("-", " ");
+  return named("styles", name, titles.get(name) ?? plain.charAt(0).toUpperCase() + plain.slice(1));
+}
+
+/** What went wrong, and what to do: `{title, advice}` for a code of the service's or of this page's. */
+export function problemWords(code) {
+  const [title, advice] = words.problems[words.same[code] ?? code] ?? words.problems.internal_error;
+  return { title, advice };
+}
+
+/** A style's, an object's or a colour's name in this language, where there is one. */
+export const named = (kind, name, otherwise = name) => words[kind]?.[name] ?? otherwise;
+
+export const percent = (share) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 }).format(share);
+
+/** Seconds, as one would say them. */
+export function duration(seconds) {
+  if (seconds < 90) return t("seconds", { n: Math.max(1, Math.round(seconds)) });
+  return t("minutes", { n: Math.round(seconds / 60) });
+}
+
+/** In the reader's own way of writing dates, as far as it is of the page's language. */
+export const when = (time) =>
+  new Intl.DateTimeFormat(navigator.languages.find((each) => each.startsWith(language)) ?? language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time));

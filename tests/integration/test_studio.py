@@ -1,0 +1,245 @@
+"""The page for people, ``/studio``: what is served, and walks through it in a real browser (tests/studio/walk.mjs)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from orchestrator.api import studio
+from orchestrator.domain.codes import FailureCode, ProblemCode
+from orchestrator.domain.keys import Scope
+from orchestrator.domain.styles import STYLES
+from orchestrator.settings import Settings
+from stack.redis import RedisServer
+from tests.support import drawing_worker
+from tests.support.api_server import Api, running_api
+from tests.support.relay import Relay, relaying
+from tests.support.servers import free_port
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FOLDER = Path(__file__).resolve().parents[1] / "studio"
+WORKER = Path(drawing_worker.__file__)
+NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
+MOST_BYTES = 120_000
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+WALKS = re.findall(r'^  "([^"]+)": ', (FOLDER / "walk.mjs").read_text(), re.M)
+WALK_SECONDS = 240.0
+
+
+def words(language: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((studio.FOLDER / "words" / f"{language}.json").read_text())
+    return found
+
+
+async def test_browsers_are_led_to_the_page_and_programs_get_json(api: Api) -> None:
+    led = await api.http.get("/", headers=BROWSER)
+    assert (led.status_code, led.headers["location"]) == (303, "studio")
+    for accept in ("*/*", "application/json", "text/htmlish", ""):
+        answer = await api.http.get("/", headers={"Accept": accept})
+        assert answer.json()["name"] == "reroom", accept
+        assert "Accept" in answer.headers["vary"]
+
+
+async def test_the_page_and_all_that_it_loads_come_from_here(api: Api) -> None:
+    page = await api.http.get("/studio")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert (page.headers["cache-control"], "{{" in page.text) == ("private, no-cache", False)
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    parts = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
+    assert {Path(part).name for part in parts} >= {
+        "app.mjs",
+        "style.css",
+        "preact.mjs",
+        "hooks.mjs",
+        "htm.mjs",
+    }
+    for part in parts:
+        loaded = await api.http.get(f"/{part}")
+        assert (loaded.status_code, loaded.headers["cache-control"]) == (200, studio.FOR_EVER), part
+        assert loaded.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_what_is_known_is_not_sent_again_and_head_is_answered(api: Api) -> None:
+    for path in ("/studio", f"/studio/{studio.version()}/app.mjs"):
+        first = await api.http.get(path)
+        assert first.headers["content-encoding"] == "gzip"
+        again = await api.http.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        head = await api.http.head(path)
+        assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", first.headers["etag"])
+        assert head.headers["content-length"] == first.headers["content-length"]
+        plain = await api.http.get(path, headers={"Accept-Encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        assert (plain.headers["etag"] != first.headers["etag"], plain.content) == (True, first.content)
+
+
+async def test_a_file_of_another_version_is_not_kept(api: Api) -> None:
+    older = await api.http.get("/studio/0000/style.css")
+    assert (older.status_code, older.headers["cache-control"]) == (200, "private, no-cache")
+    for name in (
+        "vendor/preact.LICENSE",
+        "vendor/README.md",
+        "index.html",
+        "..%2f..%2fapp.py",
+        "%2e%2e/app.py",
+        "no.mjs",
+    ):
+        assert (await api.http.get(f"/studio/{studio.version()}/{name}")).status_code == 404, name
+
+
+async def test_who_needs_a_key_is_told() -> None:
+    settings = Settings.model_validate({"signing_key": "a signing key for the tests"})
+    assert b'data-open="true"' in studio.page(settings, True)
+    assert b'data-open="false"' in studio.page(settings, False)
+    quoted = settings.model_copy(update={"api_base_url": 'http://a.example/"><script>'})
+    assert b"<script>" not in studio.page(quoted, False)
+
+
+async def test_pictures_of_a_bucket_may_be_shown() -> None:
+    bucket = Settings.model_validate({"signing_key": "a signing key for the tests"}).model_copy(
+        update={"r2_endpoint_url": "https://id.r2.example/path"}
+    )
+    assert "img-src 'self' https://id.r2.example blob: data:;" in studio.policy(bucket)
+
+
+async def test_it_is_small_and_needs_no_one_else() -> None:
+    sizes = [len(file.small or file.content) for file in studio.files().values()]
+    assert sum(sizes) + len(gzip.compress((studio.FOLDER / studio.PAGE).read_bytes())) < MOST_BYTES
+    for path in studio.FOLDER.rglob("*"):
+        if path.suffix in (".mjs", ".css", ".html") and path.parent.name != "vendor":
+            addresses = set(re.findall(r"https?://[^\s\"'`)]+", path.read_text()))
+            assert not addresses, path
+            assert not re.search(r"innerHTML|eval\(|<script>|\son\w+=\"", path.read_text()), path
+    for name in ("preact", "htm"):
+        assert (studio.FOLDER / "vendor" / f"{name}.LICENSE").stat().st_size > 1000
+
+
+async def test_every_text_is_there_in_both_languages() -> None:
+    english, german = words("en"), words("de")
+    for kind in ("texts", "problems", "same", "states"):
+        assert english[kind].keys() == german[kind].keys(), kind
+    for kind in ("texts", "states"):
+        for name, text in english[kind].items():
+            assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", german[kind][name])), name
+    assert german["styles"].keys() == STYLES.keys()
+    code = "".join(path.read_text() for path in studio.FOLDER.glob("*.mjs"))
+    assert set(re.findall(r'\bt\("(\w+)"', code)) <= english["texts"].keys()
+    for name in english["texts"]:
+        assert f'"{name}"' in code, f"nothing shows {name}"
+
+
+@pytest.mark.parametrize("code", sorted({*ProblemCode, *FailureCode}))
+async def test_every_code_has_its_words(code: str) -> None:
+    for language in ("en", "de"):
+        found = words(language)
+        title, advice = found["problems"][found["same"].get(code, code)]
+        assert title.endswith(".")
+        assert advice.endswith(".")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def walked(
+    redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, Any]]:
+    """What became of each walk. The browser takes them one after the other, over services of this fixture's own."""
+    if NODE is None or not (FOLDER / "node_modules").exists():
+        pytest.skip("not installed: npm ci --prefix tests/studio")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on PATH (Debian: apt install chromium)")
+    folders = [tmp_path_factory.mktemp(name) for name in ("open", "keyed")]
+    photo = folders[0] / "on-its-side.jpg"
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (5000, 4000), (150, 130, 110)).save(photo, exif=turned)
+    async with relaying("http://127.0.0.1:1") as relay, contextlib.AsyncExitStack() as services:
+        running = [
+            await services.enter_async_context(
+                _service(redis.url, folder, REROOM_OPEN=is_open, ALLOWED_ORIGINS=relay.url)
+            )
+            for folder, is_open in zip(folders, ("true", "false"), strict=True)
+        ]
+        relay.lead_to(running[0].base_url)
+        key = await running[1].keys.create("a browser", [Scope.TRANSFORM, Scope.READ])
+        given = {
+            "chromium": CHROMIUM, "base": running[0].base_url, "relay": relay.url, "keyed": running[1].base_url,
+            "key": key.text, "photo": str(photo), "only": os.environ.get("STUDIO_WALK"),
+        }  # fmt: skip
+        yield await _walks(given, relay)
+
+
+@contextlib.asynccontextmanager
+async def _service(redis_url: str, folder: Path, **environment: str) -> AsyncIterator[Api]:
+    """An API with a worker that draws."""
+    async with running_api(redis_url, folder, **environment) as api:
+        settings = {
+            "REDIS_URL": redis_url, "REROOM_REDIS_PREFIX": f"test-{api.base_url.rpartition(':')[2]}:",
+            "REROOM_STORAGE_DIR": str(api.storage_dir), "API_BASE_URL": api.base_url,
+            "REROOM_SIGNING_KEY": "a signing key for the tests", "REROOM_TRITON_URL": f"127.0.0.1:{free_port()}",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }  # fmt: skip
+        log = folder / "worker.log"
+        with open(log, "wb") as output:  # noqa: ASYNC230  (the log of a process that is yet to be started)
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable, WORKER, env=os.environ | settings, stdout=output, stderr=output
+            )
+        try:
+            yield api
+        finally:
+            if worker.returncode is None:
+                worker.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(worker.wait(), 30)
+        assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
+
+
+async def _walks(given: dict[str, Any], relay: Relay) -> dict[str, Any]:
+    assert NODE is not None
+    process = await asyncio.create_subprocess_exec(
+        NODE,
+        "walk.mjs",
+        json.dumps(given),
+        cwd=FOLDER,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    found: dict[str, Any] = {}
+    try:
+        async with asyncio.timeout(WALK_SECONDS):
+            async for line in process.stdout:
+                said = json.loads(line)
+                if said.get("do") == "cut":
+                    relay.cut()
+                else:
+                    found[said["walk"]] = said
+            errors = await process.stderr.read()
+            assert await process.wait() == 0, errors.decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return found
+
+
+@pytest.mark.parametrize("walk", WALKS)
+async def test_the_walk(walked: dict[str, Any], walk: str) -> None:
+    assert walked[walk]["error"] is None, walked[walk]["error"]

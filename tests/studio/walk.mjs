@@ -1,0 +1,274 @@
+/**
+ * The walks through /studio in a real browser: `node walk.mjs '{"chromium": …, "base": …, "relay": …, "keyed": …, "key": …,
+ * "photo": …}'`. Prints a line of JSON for each walk, `{"walk", "error"}`, and `{"do": "cut"}` where whoever started this
+ * shall cut the relay's connections.
+ */
+import assert from "node:assert/strict";
+import { AxeBuilder } from "@axe-core/playwright";
+import { DESKTOP, PHONE, heading, launched, opened } from "./browser.mjs";
+
+const given = JSON.parse(process.argv[2]);
+const REFUSED = "1";
+const HANGS = "4";
+const SLOW = "99";
+const AT_ONCE = 3;
+const browser = await launched(given.chromium);
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+
+async function axe(page) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((each) => each.html).join(" ")}`), []);
+}
+
+const option = (page, name) => page.getByText(name, { exact: true });
+const press = (page, name) => page.getByRole("button", { name }).click();
+const jobOf = (page) => page.url().split("/").pop();
+
+async function withSample(page, base) {
+  await page.goto(`${base}/studio`);
+  await press(page, /sample room/);
+  await page.getByAltText("Your photo").waitFor();
+}
+
+async function withSeed(page, seed) {
+  await page.getByText("More wishes").click();
+  await page.getByLabel("Seed").fill(seed);
+  await press(page, "Restyle this room");
+}
+
+async function wholeWalk(device) {
+  const { context, page, complaints } = await opened(browser, device);
+  await page.goto(given.base);
+  assert.equal(new URL(page.url()).pathname, "/studio");
+  await heading(page, "See your room").waitFor();
+  await page.getByRole("radio").first().waitFor();
+  await axe(page);
+  assert.ok(await page.getByRole("button", { name: "Restyle this room" }).isDisabled());
+  await press(page, /sample room/);
+  await page.getByAltText("Your photo").waitFor();
+  await press(page, /Show all \d+ styles/);
+  await page.getByRole("radio", { name: "Boho" }).check();
+  await page.getByLabel("Anything special?").fill("a lot of plants");
+  await page.getByText("More wishes").click();
+  await page.getByRole("checkbox", { name: "sage green" }).check();
+  await page.getByLabel("Seed").fill(SLOW);
+  await axe(page);
+  await press(page, "Restyle this room");
+  await heading(page, "Your room becomes Boho").waitFor();
+  await page.getByRole("img", { name: "The picture so far" }).waitFor();
+  assert.ok(await page.getByRole("progressbar").isVisible());
+  await axe(page);
+  await heading(page, "Your room in Boho").waitFor();
+  const first = jobOf(page);
+  await page.waitForFunction(() => [...document.querySelectorAll(".compare img")].every((each) => each.naturalWidth > 0));
+  assert.equal(await page.evaluate(() => document.activeElement.tagName), "H1");
+  await axe(page);
+  const slider = page.getByRole("slider", { name: "Compare before and after" });
+  await slider.focus();
+  await page.keyboard.press("ArrowRight");
+  assert.equal(await slider.getAttribute("aria-valuetext"), "51% before");
+  const box = await slider.boundingBox();
+  await page.mouse.click(box.x + box.width * 0.2, box.y + box.height / 2);
+  assert.ok(Number(await slider.inputValue()) < 35);
+  const downloading = page.waitForEvent("download");
+  await page.getByRole("link", { name: "Download" }).click();
+  assert.match((await downloading).suggestedFilename(), /^reroom-boho-\w+\.jpg$/);
+  await press(page, "Favourite");
+  await page.getByRole("button", { name: "Favourite", pressed: true }).waitFor();
+  const known = (await (await fetch(`${given.base}/transform/status/${first}`)).json()).data;
+  assert.ok(known.favourite);
+  assert.deepEqual(known.result.metadata.seed, Number(SLOW));
+
+  await press(page, "Try another version");
+  await page.waitForURL((url) => !url.href.includes(first));
+  await heading(page, "Your room in Boho").waitFor();
+  const second = jobOf(page);
+  await page.goBack();
+  await page.getByRole("button", { name: "Favourite", pressed: true }).waitFor();
+  assert.equal(jobOf(page), first);
+
+  await page.getByRole("link", { name: "Your rooms" }).click();
+  await heading(page, "Your rooms").waitFor();
+  await page.locator(".card").nth(1).waitFor();
+  await page.waitForFunction(() => [...document.querySelectorAll(".card img")].every((each) => each.naturalWidth > 0));
+  await axe(page);
+  await page.getByLabel("Favourites only").check();
+  await page.locator(".card").nth(1).waitFor({ state: "detached" });
+  await page.locator(".card").click();
+  await press(page, "Erase");
+  await axe(page);
+  await press(page, "Keep it");
+  await press(page, "Erase");
+  await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
+  await heading(page, "Your rooms").waitFor();
+  assert.equal((await fetch(`${given.base}/transform/status/${first}`)).status, 404);
+  await page.locator(".card").waitFor();
+  assert.deepEqual(await page.evaluate(() => JSON.parse(localStorage.getItem("reroom.jobs"))), [second]);
+  await press(page, "Erase all");
+  await page.getByRole("dialog").getByRole("button", { name: "Erase all" }).click();
+  await page.getByText("Nothing here yet").waitFor();
+  assert.equal((await fetch(`${given.base}/transform/status/${second}`)).status, 404);
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it can be scrolled sideways");
+  await context.close();
+  return complaints;
+}
+
+async function tabTo(page, wanted) {
+  for (let n = 0; n < 90; n += 1) {
+    await page.keyboard.press("Tab");
+    if (await page.evaluate((text) => (document.activeElement.getAttribute("aria-label") ?? document.activeElement.labels?.[0]?.textContent ?? document.activeElement.textContent).includes(text), wanted)) return;
+  }
+  assert.fail(`the Tab key does not come to ${wanted}`);
+}
+
+const WALKS = {
+  "on a phone": () => wholeWalk(PHONE),
+  "on a desktop, in the dark": () => wholeWalk({ ...DESKTOP, colorScheme: "dark" }),
+
+  "with the keyboard alone": async () => {
+    const { context, page, complaints } = await opened(browser, DESKTOP);
+    await page.goto(`${given.base}/studio`);
+    await page.getByRole("radio").first().waitFor();
+    await tabTo(page, "sample room");
+    await page.keyboard.press("Enter");
+    await page.getByAltText("Your photo").waitFor();
+    await tabTo(page, "Modern");
+    await page.keyboard.press("ArrowRight");
+    const chosen = await page.locator("input[name=style]:checked").inputValue();
+    assert.notEqual(chosen, "modern");
+    await tabTo(page, "Restyle this room");
+    await page.keyboard.press("Enter");
+    await heading(page, /Your room in/).waitFor();
+    await tabTo(page, "Compare before and after");
+    await page.keyboard.press("Home");
+    await tabTo(page, "Erase");
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    await context.close();
+    return complaints;
+  },
+
+  "when the connection is lost": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE, /net::|WebSocket/);
+    await withSample(page, given.relay);
+    await withSeed(page, SLOW);
+    await page.getByRole("img", { name: "The picture so far" }).waitFor();
+    const noticed = page.getByText("Reconnecting").waitFor();
+    say({ do: "cut" });
+    await noticed;
+    await heading(page, /Your room in/).waitFor();
+    // Links of the service's own name lead to where the page was loaded from.
+    assert.ok((await page.getByRole("link", { name: "Download" }).getAttribute("href")).startsWith(given.relay));
+    await context.close();
+    return complaints;
+  },
+
+  "where no WebSocket comes through": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE, /WebSocket/);
+    await page.routeWebSocket(/\/ws\//, (socket) => socket.close({ code: 1011 }));
+    await withSample(page, given.base);
+    await press(page, "Restyle this room");
+    await heading(page, /Your room in/).waitFor();
+    await context.close();
+    return complaints;
+  },
+
+  "with what goes wrong": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE, /Failed to load resource/);
+    await page.goto(`${given.base}/studio`);
+    const input = page.locator("input[type=file]").first();
+    await input.setInputFiles({ name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("a note") });
+    await page.getByRole("alert").getByText("cannot read that file").waitFor();
+    await axe(page);
+    await withSample(page, given.base);
+    await page.route("**/transform/submit", (route) =>
+      route.fulfill({ status: 503, contentType: "application/problem+json", headers: { "Retry-After": "20" }, body: JSON.stringify({ code: "queue_full", detail: "the queue is full" }) }),
+    );
+    await press(page, "Restyle this room");
+    await page.getByRole("alert").getByText("In about 20 s").waitFor();
+    await page.unroute("**/transform/submit");
+    await withSeed(page, REFUSED);
+    await heading(page, "This did not work").waitFor();
+    await page.getByText("One of the wishes cannot be fulfilled.").waitFor();
+    await axe(page);
+    await page.getByRole("link", { name: "Change photo or wishes" }).click();
+    await page.getByAltText("Your photo").waitFor();
+    await withSeed(page, HANGS);
+    await press(page, "Cancel");
+    await heading(page, "Cancelled").waitFor();
+    await axe(page);
+    await page.goto(`${given.base}/studio#/room/${"f".repeat(32)}`);
+    await page.getByText("This room is not there any more").waitFor();
+    await axe(page);
+    await context.close();
+    return complaints;
+  },
+
+  "with a large photo that lies on its side, in German": async () => {
+    const { context, page, complaints } = await opened(browser, { ...PHONE, locale: "de-DE" });
+    await page.goto(`${given.base}/studio`);
+    await page.locator("input[type=file]").first().setInputFiles(given.photo);
+    await page.getByAltText("Ihr Foto").waitFor();
+    await press(page, "Zimmer verwandeln");
+    await heading(page, /^Ihr Zimmer: Modern/).waitFor();
+    assert.equal(await page.locator("html").getAttribute("lang"), "de");
+    const before = page.locator(".compare .before");
+    await page.waitForFunction(() => document.querySelector(".compare .before").naturalWidth > 0);
+    assert.deepEqual(await before.evaluate((each) => [each.naturalWidth, each.naturalHeight]), [1638, 2048]);
+    await context.close();
+    return complaints;
+  },
+
+  "in two tabs": async () => {
+    const { context, page, complaints } = await opened(browser, DESKTOP);
+    const other = await context.newPage();
+    await other.goto(`${given.base}/studio#/rooms`);
+    await other.getByText("Nothing here yet").waitFor();
+    await withSample(page, given.base);
+    await press(page, "Restyle this room");
+    await other.locator(".card").waitFor();
+    await context.close();
+    return complaints;
+  },
+
+  "with a key": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE);
+    await page.goto(`${given.keyed}/studio`);
+    await heading(page, "This service asks for a key").waitFor();
+    await axe(page);
+    await page.getByLabel("Key").fill(given.key);
+    await press(page, "Continue");
+    await press(page, /sample room/);
+    await page.getByAltText("Your photo").waitFor();
+    await press(page, "Restyle this room");
+    await heading(page, /Your room in/).waitFor();
+    await page.waitForFunction(() => [...document.querySelectorAll(".compare img")].every((each) => each.naturalWidth > 0));
+    await page.getByRole("link", { name: "Your rooms" }).click();
+    await page.locator(".card img").waitFor();
+    await press(page, "Forget the key");
+    await heading(page, "This service asks for a key").waitFor();
+    await context.close();
+    return complaints;
+  },
+};
+
+async function taken(walk) {
+  const began = Date.now();
+  let error = null;
+  try {
+    assert.deepEqual(await WALKS[walk](), []);
+  } catch (found) {
+    error = String(found.stack ?? found);
+  }
+  say({ walk, error, seconds: (Date.now() - began) / 1000 });
+}
+
+// Much of a walk is waiting, and each has a context of its own.
+const waiting = Object.keys(WALKS).filter((walk) => (given.only ?? walk) === walk);
+const walker = async () => {
+  while (waiting.length) await taken(waiting.shift());
+};
+await Promise.all(Array.from({ length: AT_ONCE }, walker));
+await browser.close();
