@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -63,19 +64,11 @@ class TransformController(Controller):
         styles: NamedDependency[StyleService],
         waits: NamedDependency[Waits],
     ) -> Response[Submitted]:
-        key = await self._ready(request, caller, submissions, once)
-        with uploads.hold(request) as intake:
-            # The submission is in no variable here, so that a request that waits does not hold its photo.
-            submitted = await self._submit(
-                request,
-                await read_submit_form(request, intake.max_bytes, intake.count_bytes, styles),
-                caller,
-                submissions,
-                intake,
-                presenter,
-                once,
-                key,
-            )
+
+        def read(intake: Intake) -> Awaitable[Submission]:
+            return read_submit_form(request, intake.max_bytes, intake.count_bytes, styles)
+
+        submitted = await self._queued(request, read, caller, submissions, uploads, presenter, once)
         return await waits.answer(request, submitted, caller)
 
     @post(
@@ -99,20 +92,29 @@ class TransformController(Controller):
         styles: NamedDependency[StyleService],
         waits: NamedDependency[Waits],
     ) -> Response[Submitted]:
+
+        def read(intake: Intake) -> Awaitable[Submission]:
+            return read_upload_submission(request, intake.count_bytes, styles)
+
+        submitted = await self._queued(request, read, caller, submissions, uploads, presenter, once)
+        return await waits.answer(request, submitted, caller)
+
+    async def _queued(
+        self,
+        request: Request[Any, Any, Any],
+        read: Callable[[Intake], Awaitable[Submission]],
+        caller: Caller,
+        submissions: Submissions,
+        uploads: Uploads,
+        presenter: Presenter,
+        once: Once,
+    ) -> Response[Submitted]:
+        """The answer to a submission that ``read`` reads. When this returns, nothing holds the photo any more: the
+        request may go on waiting for its job."""
         key = await self._ready(request, caller, submissions, once)
         with uploads.hold(request) as intake:
-            # The submission is in no variable here, so that a request that waits does not hold its photo.
-            submitted = await self._submit(
-                request,
-                await read_upload_submission(request, intake.count_bytes, styles),
-                caller,
-                submissions,
-                intake,
-                presenter,
-                once,
-                key,
-            )
-        return await waits.answer(request, submitted, caller)
+            submission = await read(intake)
+            return await self._submit(request, submission, caller, submissions, intake, presenter, once, key)
 
     async def _ready(
         self, request: Request[Any, Any, Any], caller: Caller, submissions: Submissions, once: Once
