@@ -30,9 +30,9 @@ from orchestrator.adapters.redis.keys import Keys
 from orchestrator.domain.job import RESULTS, UPLOADS
 from orchestrator.domain.keys import Scope
 from orchestrator.ports import Storage
-from orchestrator.services.direct_uploads import INCOMING
 from orchestrator.services.keys import KeyService
 from orchestrator.services.retention import Retention
+from orchestrator.services.submitting.direct_uploads import INCOMING
 from reroom import AsyncClient, Conflict, ReroomError, RetryPolicy
 from stack.supervisor import Supervisor
 

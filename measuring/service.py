@@ -18,7 +18,7 @@ from measuring.releases import Release
 from orchestrator.domain.job import Job
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES, StyleWords
-from orchestrator.services.translation import request
+from orchestrator.services.running.translation import request
 from reroom.triton import Analysis, RestyleRequest, Result, TritonClient, wire
 
 DEADLINE = 600.0

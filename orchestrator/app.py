@@ -20,41 +20,41 @@ from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
 from orchestrator.adapters.opening import Adapters, open_adapters, open_store, open_usage, page_links
-from orchestrator.api.access import every_handler, has_caller
-from orchestrator.api.analyze import AnalyzeController
-from orchestrator.api.batch import BatchController
-from orchestrator.api.budget import UploadBudget
-from orchestrator.api.clients import Clients
-from orchestrator.api.cross_origin import CrossOrigin
-from orchestrator.api.dead_letters import DeadLettersController
-from orchestrator.api.deadline import AnswerWithin
-from orchestrator.api.debug import DebugController
 from orchestrator.api.dependencies import Dependencies, providers
-from orchestrator.api.errors import handle_error
-from orchestrator.api.files import FilesController
-from orchestrator.api.forms import FORM_OVERHEAD
-from orchestrator.api.health import HealthChecks, HealthController
-from orchestrator.api.intake import Uploads
-from orchestrator.api.keys import KeysController
-from orchestrator.api.limiting import Limiter, add_rate_headers, admit
-from orchestrator.api.listing import ListingController
-from orchestrator.api.observing import Observed
+from orchestrator.api.middleware.access import every_handler, has_caller
+from orchestrator.api.middleware.clients import Clients
+from orchestrator.api.middleware.cross_origin import CrossOrigin
+from orchestrator.api.middleware.deadline import AnswerWithin
+from orchestrator.api.middleware.limiting import Limiter, add_rate_headers, admit
+from orchestrator.api.middleware.observing import Observed
+from orchestrator.api.middleware.semantics import Methods, refuse_coded_body
 from orchestrator.api.openapi import schema_controller
-from orchestrator.api.pages import PagesController
-from orchestrator.api.prefer import Waits
-from orchestrator.api.presenters import Presenter
-from orchestrator.api.reference import ReferenceController
-from orchestrator.api.root import RootController
-from orchestrator.api.semantics import Methods, refuse_coded_body
-from orchestrator.api.server_events import ServerEventsController
-from orchestrator.api.studio import StudioController
-from orchestrator.api.styles import StylesController
-from orchestrator.api.tickets import TicketsController
-from orchestrator.api.transform import TransformController
-from orchestrator.api.uploads import UploadsController
-from orchestrator.api.usage import UsageController
-from orchestrator.api.webhooks import WebhooksController
-from orchestrator.api.websocket import watch
+from orchestrator.api.requests.budget import UploadBudget
+from orchestrator.api.requests.forms import FORM_OVERHEAD
+from orchestrator.api.requests.intake import Uploads
+from orchestrator.api.requests.prefer import Waits
+from orchestrator.api.responses.errors import handle_error
+from orchestrator.api.responses.presenters import Presenter
+from orchestrator.api.routes.analyze import AnalyzeController
+from orchestrator.api.routes.batch import BatchController
+from orchestrator.api.routes.dead_letters import DeadLettersController
+from orchestrator.api.routes.debug import DebugController
+from orchestrator.api.routes.files import FilesController
+from orchestrator.api.routes.health import HealthChecks, HealthController
+from orchestrator.api.routes.keys import KeysController
+from orchestrator.api.routes.listing import ListingController
+from orchestrator.api.routes.pages import PagesController
+from orchestrator.api.routes.reference import ReferenceController
+from orchestrator.api.routes.root import RootController
+from orchestrator.api.routes.server_events import ServerEventsController
+from orchestrator.api.routes.studio import StudioController
+from orchestrator.api.routes.styles import StylesController
+from orchestrator.api.routes.tickets import TicketsController
+from orchestrator.api.routes.transform import TransformController
+from orchestrator.api.routes.uploads import UploadsController
+from orchestrator.api.routes.usage import UsageController
+from orchestrator.api.routes.webhooks import WebhooksController
+from orchestrator.api.routes.websocket import watch
 from orchestrator.domain.webhooks import secret_bytes
 from orchestrator.egress.guarded import Guarded
 from orchestrator.photos.gate import PROCESSES, PhotoGate
@@ -68,23 +68,23 @@ from orchestrator.server.exporting import BudgetCollector, DiskCollector, StoreC
 from orchestrator.server.listening import bound
 from orchestrator.server.processes import serve_in_processes
 from orchestrator.services.analysis import AnalysisService
-from orchestrator.services.budget import MonthlyBudget
 from orchestrator.services.collages import Collages
-from orchestrator.services.costs import Costs
 from orchestrator.services.dead_letters import DeadLetters
-from orchestrator.services.deliveries import Deliveries
-from orchestrator.services.direct_uploads import DirectUploads
-from orchestrator.services.fetching import PhotoFetcher
-from orchestrator.services.hook_events import HookEvents
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
-from orchestrator.services.once import Once
-from orchestrator.services.operator_events import OperatorEvents
+from orchestrator.services.notifying.deliveries import Deliveries
+from orchestrator.services.notifying.hook_events import HookEvents
+from orchestrator.services.notifying.operator_events import OperatorEvents
+from orchestrator.services.notifying.webhooks import WebhookService
 from orchestrator.services.style_book import StyleBook
 from orchestrator.services.styles import StyleService
-from orchestrator.services.submissions import Submissions
-from orchestrator.services.waiting import Waiting
-from orchestrator.services.webhooks import WebhookService
+from orchestrator.services.submitting.budget import MonthlyBudget
+from orchestrator.services.submitting.costs import Costs
+from orchestrator.services.submitting.direct_uploads import DirectUploads
+from orchestrator.services.submitting.fetching import PhotoFetcher
+from orchestrator.services.submitting.once import Once
+from orchestrator.services.submitting.submissions import Submissions
+from orchestrator.services.submitting.waiting import Waiting
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.telemetry import CannotObserve, logs
 from orchestrator.telemetry.analytics import open_analytics

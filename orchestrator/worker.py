@@ -26,7 +26,7 @@ from orchestrator.programs.observing import observed, package_version
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.exporting import exporting
 from orchestrator.services.retention import Retention
-from orchestrator.services.runner import Runner
+from orchestrator.services.running.runner import Runner
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.telemetry import CannotObserve, logs
 from orchestrator.telemetry.analytics import open_analytics

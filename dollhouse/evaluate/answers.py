@@ -28,7 +28,7 @@ from reroom.triton import Result
 CACHE = ROOT / ".run" / "benchmarks"
 ASKED = (
     "orchestrator/domain/styles.toml",
-    "orchestrator/services/translation.py",
+    "orchestrator/services/running/translation.py",
     "model_repository/*/1/**/*.py",
 )
 """Files that a result depends on besides the release."""

@@ -7,25 +7,25 @@ from typing import Any, TypedDict
 from litestar.datastructures import State
 from litestar.di import Provide
 
-from orchestrator.api.access import caller_provider
-from orchestrator.api.health import HealthChecks
-from orchestrator.api.intake import Uploads
-from orchestrator.api.limiting import Limiter
-from orchestrator.api.prefer import Waits
-from orchestrator.api.presenters import Presenter
+from orchestrator.api.middleware.access import caller_provider
+from orchestrator.api.middleware.limiting import Limiter
+from orchestrator.api.requests.intake import Uploads
+from orchestrator.api.requests.prefer import Waits
+from orchestrator.api.responses.presenters import Presenter
+from orchestrator.api.routes.health import HealthChecks
 from orchestrator.domain.plans import Plans
 from orchestrator.photos.gate import PhotoGate
 from orchestrator.ports import JobStore, PageLinks, SignedFiles, Storage, Usage
 from orchestrator.services.analysis import AnalysisService
-from orchestrator.services.budget import MonthlyBudget
 from orchestrator.services.dead_letters import DeadLetters
-from orchestrator.services.direct_uploads import DirectUploads
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
-from orchestrator.services.once import Once
+from orchestrator.services.notifying.webhooks import WebhookService
 from orchestrator.services.styles import StyleService
-from orchestrator.services.submissions import Submissions
-from orchestrator.services.webhooks import WebhookService
+from orchestrator.services.submitting.budget import MonthlyBudget
+from orchestrator.services.submitting.direct_uploads import DirectUploads
+from orchestrator.services.submitting.once import Once
+from orchestrator.services.submitting.submissions import Submissions
 from orchestrator.settings import Settings
 
 

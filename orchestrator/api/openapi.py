@@ -14,30 +14,18 @@ from litestar.openapi import OpenAPIConfig
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
-from orchestrator.api.access import Rule, access, rule_of, takes_ticket
-from orchestrator.api.analyze import Analyzed
-from orchestrator.api.batch import BatchAnswer
-from orchestrator.api.bodies import BINARY, JsonSchema, components
-from orchestrator.api.dead_letters import LetterEnded
 from orchestrator.api.dependencies import providers
-from orchestrator.api.errors import MEDIA_TYPE, ProblemDetail
-from orchestrator.api.health import Alive, Health
-from orchestrator.api.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
-from orchestrator.api.letter_data import LetterAnswer, LetterList
-from orchestrator.api.limiting import UNCOUNTED
-from orchestrator.api.listing import CancelAnswer, JobList
-from orchestrator.api.messages import Message
-from orchestrator.api.observing import STREAM
-from orchestrator.api.once import IDEMPOTENCY_KEY, REPLAYED
-from orchestrator.api.prefer import APPLIED, PREFER
-from orchestrator.api.presenters import Status, Submitted
-from orchestrator.api.root import Root
-from orchestrator.api.styles import NewStyle, StyleAnswer, StyleDeleted, StyleList
-from orchestrator.api.tickets import TicketAnswer, TicketRequest
-from orchestrator.api.transform import Erased
-from orchestrator.api.uploads import UploadOffer
-from orchestrator.api.usage import UsageAnswer
-from orchestrator.api.webhook_data import (
+from orchestrator.api.middleware.access import Rule, access, rule_of, takes_ticket
+from orchestrator.api.middleware.limiting import UNCOUNTED
+from orchestrator.api.middleware.observing import STREAM
+from orchestrator.api.requests.bodies import BINARY, JsonSchema, components
+from orchestrator.api.requests.once import IDEMPOTENCY_KEY, REPLAYED
+from orchestrator.api.requests.prefer import APPLIED, PREFER
+from orchestrator.api.responses.errors import MEDIA_TYPE, ProblemDetail
+from orchestrator.api.responses.letter_data import LetterAnswer, LetterList
+from orchestrator.api.responses.messages import Message
+from orchestrator.api.responses.presenters import Status, Submitted
+from orchestrator.api.responses.webhook_data import (
     DeliveryList,
     NewWebhook,
     SecretRotation,
@@ -48,7 +36,19 @@ from orchestrator.api.webhook_data import (
     WebhookMade,
     WebhookTested,
 )
-from orchestrator.api.websocket import CLOSE_CODES, PATH
+from orchestrator.api.routes.analyze import Analyzed
+from orchestrator.api.routes.batch import BatchAnswer
+from orchestrator.api.routes.dead_letters import LetterEnded
+from orchestrator.api.routes.health import Alive, Health
+from orchestrator.api.routes.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
+from orchestrator.api.routes.listing import CancelAnswer, JobList
+from orchestrator.api.routes.root import Root
+from orchestrator.api.routes.styles import NewStyle, StyleAnswer, StyleDeleted, StyleList
+from orchestrator.api.routes.tickets import TicketAnswer, TicketRequest
+from orchestrator.api.routes.transform import Erased
+from orchestrator.api.routes.uploads import UploadOffer
+from orchestrator.api.routes.usage import UsageAnswer
+from orchestrator.api.routes.websocket import CLOSE_CODES, PATH
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import QueueStats, StorageStats
 from orchestrator.programs.observing import package_version

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.adapters.opening import open_jobs, open_storage
-from orchestrator.api.letter_data import letter_answer, letter_data
+from orchestrator.api.responses.letter_data import letter_answer, letter_data
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.settings import load_settings, load_store_settings
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.adapters.redis import open_keys
-from orchestrator.api.key_data import key_data
+from orchestrator.api.responses.key_data import key_data
 from orchestrator.domain.keys import DEFAULT_PLAN, PLAN, Key, Scope
 from orchestrator.domain.plans import PlansError
 from orchestrator.services.keys import GRACE_SECONDS, KeyService, MadeKey

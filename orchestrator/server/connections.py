@@ -18,9 +18,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from orchestrator.api.clients import Clients
-from orchestrator.api.errors import RETRY_AFTER, Problem, encode_problem
-from orchestrator.api.stopping import tell_stopping
+from orchestrator.api.middleware.clients import Clients
+from orchestrator.api.middleware.stopping import tell_stopping
+from orchestrator.api.responses.errors import RETRY_AFTER, Problem, encode_problem
 from orchestrator.domain.codes import ProblemCode
 from orchestrator.server.parsing import MAX_HEADER_BYTES, MAX_HEADERS, BoundedParser
 from orchestrator.telemetry import metrics

@@ -44,10 +44,10 @@ from orchestrator.ports import (
     Wanted,
 )
 from orchestrator.services.cleaning import clean, delete_pictures
-from orchestrator.services.costs import Estimate
-from orchestrator.services.estimates import estimated_gpu_seconds
-from orchestrator.services.quotas import admission, check_plan, over_limit, within_plan
-from orchestrator.services.trees import Picture, children_of, parent_of, required
+from orchestrator.services.submitting.costs import Estimate
+from orchestrator.services.submitting.estimates import estimated_gpu_seconds
+from orchestrator.services.submitting.quotas import admission, check_plan, over_limit, within_plan
+from orchestrator.services.submitting.trees import Picture, children_of, parent_of, required
 from orchestrator.telemetry import context, tracing
 from orchestrator.telemetry.analytics import NO_ANALYTICS, Analytics, since
 

@@ -7,7 +7,7 @@ import time
 from orchestrator.domain.job import RESULTS, TERMINAL, UPLOADS, JobState
 from orchestrator.ports import JobNotFound, JobStore, Storage
 from orchestrator.services.cleaning import clean
-from orchestrator.services.direct_uploads import INCOMING
+from orchestrator.services.submitting.direct_uploads import INCOMING
 
 
 class Retention:

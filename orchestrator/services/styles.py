@@ -10,8 +10,8 @@ from orchestrator.domain.plans import MAX_OWN_STYLES, Plans
 from orchestrator.domain.style_pictures import StylePicture
 from orchestrator.domain.styles import OWN, OWN_NAME, OWN_PREFIX, Style, StyleWords
 from orchestrator.ports import StyleStore
-from orchestrator.services.quotas import NotInPlan
 from orchestrator.services.style_book import StyleBook, Styles
+from orchestrator.services.submitting.quotas import NotInPlan
 
 
 class UnknownStyle(Exception):

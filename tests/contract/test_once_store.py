@@ -17,7 +17,7 @@ from orchestrator.domain.keys import OPEN
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import Answered, Begun, InFlight, Unavailable
 from orchestrator.services.jobs import JobService
-from orchestrator.services.once import Once
+from orchestrator.services.submitting.once import Once
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
 from tests.support.clock import Clock

@@ -15,8 +15,8 @@ from orchestrator.domain.job import JobResult
 from orchestrator.domain.plans import Plan
 from orchestrator.domain.usage import Admission, Budget, Pricing
 from orchestrator.ports import Outcome
-from orchestrator.services.deliveries import Deliveries
-from orchestrator.services.operator_events import OperatorEvents
+from orchestrator.services.notifying.deliveries import Deliveries
+from orchestrator.services.notifying.operator_events import OperatorEvents
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
 from tests.support.billing import KEY, BillingSystem, billing_system

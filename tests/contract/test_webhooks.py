@@ -13,7 +13,7 @@ import pytest
 from orchestrator.adapters.redis import RedisEndpoints, RedisJobStore, RedisKeyStore, RedisOutbox
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
-from orchestrator.api.presenters import Presenter
+from orchestrator.api.responses.presenters import Presenter
 from orchestrator.domain.events import Cancelled, Completed, Failed
 from orchestrator.domain.job import JobError, JobResult
 from orchestrator.domain.keys import ADMINISTRATOR, Caller, Scope, caller_of
@@ -22,11 +22,11 @@ from orchestrator.egress.guarded import Guarded
 from orchestrator.photos.marking import Marker
 from orchestrator.ports import Delivery, EndpointDisabled, EndpointNotFound, Outcome, TooManyEndpoints
 from orchestrator.services.collages import Collages
-from orchestrator.services.deliveries import Deliveries, retry_after
-from orchestrator.services.hook_events import HookEvents
 from orchestrator.services.keys import KeyService
-from orchestrator.services.operator_events import OperatorEvents
-from orchestrator.services.webhooks import WebhookService
+from orchestrator.services.notifying.deliveries import Deliveries, retry_after
+from orchestrator.services.notifying.hook_events import HookEvents
+from orchestrator.services.notifying.operator_events import OperatorEvents
+from orchestrator.services.notifying.webhooks import WebhookService
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
 from tests.support.hook_receiver import CLOSE, DRIP, HANG, OK, HookReceiver, hook_receiver, status

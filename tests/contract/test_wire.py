@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import reroom
-from orchestrator.api.messages import ConnectedMessage, Message, PongMessage
+from orchestrator.api.responses.messages import ConnectedMessage, Message, PongMessage
 from orchestrator.domain.preferences import Solver
 from reroom import events
 from reroom.triton import messages, wire

@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from orchestrator.adapters.storage.signing import UrlSigner
-from orchestrator.api.access import Rule, every_handler, rule_of, takes_ticket
+from orchestrator.api.middleware.access import Rule, every_handler, rule_of, takes_ticket
 from orchestrator.app import create_app
 from orchestrator.domain.events import Completed
 from orchestrator.domain.job import JobResult, JobState

@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from orchestrator.api.budget import UploadBudget
-from orchestrator.api.clients import Clients
-from orchestrator.api.intake import Uploads
+from orchestrator.api.middleware.clients import Clients
+from orchestrator.api.requests.budget import UploadBudget
+from orchestrator.api.requests.intake import Uploads
 from orchestrator.app import create_app
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.settings import Settings

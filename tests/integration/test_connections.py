@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from orchestrator.api.clients import Clients
+from orchestrator.api.middleware.clients import Clients
 from orchestrator.server.connections import BoundedProtocol, Limits
 from tests.support.running_stack import until
 

@@ -16,7 +16,7 @@ import pytest
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.styles import STYLES
 from orchestrator.services.retention import Retention
-from orchestrator.services.runner import Runner
+from orchestrator.services.running.runner import Runner
 from orchestrator.worker import Worker
 from stack.redis import RedisServer
 from tests.conftest import ROOT

@@ -16,7 +16,7 @@ import pytest_asyncio
 import reroom
 from orchestrator.egress.guarded import Guarded
 from orchestrator.photos.gate import PhotoRejected
-from orchestrator.services.fetching import PhotoFetcher
+from orchestrator.services.submitting.fetching import PhotoFetcher
 from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem, running_api
 from tests.support.gate.files import encoded, picture

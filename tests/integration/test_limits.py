@@ -20,7 +20,7 @@ from orchestrator.domain.job import JobResult
 from orchestrator.domain.keys import Scope, caller_of
 from orchestrator.domain.styles import STYLES
 from orchestrator.ports import InferenceError
-from orchestrator.services.runner import Runner
+from orchestrator.services.running.runner import Runner
 from orchestrator.settings import Settings
 from stack.redis import RedisServer
 from tests.support.api_server import ADMIN_TOKEN, SIGNING_KEY, Api, photo, problem, running_api

@@ -28,7 +28,7 @@ from orchestrator.domain.styles import STYLES
 from orchestrator.photos.credentials import open_credentials
 from orchestrator.photos.marking import Marker
 from orchestrator.ports import Storage
-from orchestrator.services.runner import Runner
+from orchestrator.services.running.runner import Runner
 from reroom.triton import Preview
 from stack.redis import RedisServer
 from tests.support.api_server import SIGNING_KEY, Api, photo, problem, running_api

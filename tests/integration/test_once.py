@@ -12,8 +12,8 @@ import pytest
 from orchestrator.adapters.redis import RedisOnceStore
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import Begun
-from orchestrator.services import once
-from orchestrator.services.submissions import Submission
+from orchestrator.services.submitting import once
+from orchestrator.services.submitting.submissions import Submission
 from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem
 from tests.support.jobs import a_job, position

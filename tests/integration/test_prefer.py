@@ -17,8 +17,8 @@ import pytest_asyncio
 from litestar import Request
 
 from orchestrator.adapters.redis import RedisJobStore
-from orchestrator.api.deadline import AnswerWithin, unhurried, unhurried_seconds
-from orchestrator.api.prefer import Preferred, preferred
+from orchestrator.api.middleware.deadline import AnswerWithin, unhurried, unhurried_seconds
+from orchestrator.api.requests.prefer import Preferred, preferred
 from orchestrator.app import create_app
 from orchestrator.domain.events import Cancelled, Completed, Failed
 from orchestrator.domain.job import JobError, JobResult, JobState

@@ -8,11 +8,11 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from orchestrator.api.preferences import decode_preferences
+from orchestrator.api.requests.preferences import decode_preferences
 from orchestrator.domain.job import Job
 from orchestrator.domain.preferences import PREFERENCES, Solver
 from orchestrator.domain.styles import STYLES
-from orchestrator.services.translation import request as request_of
+from orchestrator.services.running.translation import request as request_of
 from reroom.triton import RestyleError, Result, Step, TritonClient
 from restyle.demands import DEMANDS
 from tests.support.pictures import room

@@ -10,7 +10,7 @@ import numpy as np
 
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES
-from orchestrator.services.translation import request
+from orchestrator.services.running.translation import request
 from reroom.triton import TritonClient
 from tests.support.jobs import a_job
 from tests.support.pictures import room

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from orchestrator.api.reference import FOLDER, VERSION
+from orchestrator.api.routes.reference import FOLDER, VERSION
 from tests.support.api_server import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -21,7 +21,7 @@ from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES, StyleWords
 from orchestrator.ports import InferenceError, Lease
 from orchestrator.services.retention import Retention
-from orchestrator.services.runner import Runner
+from orchestrator.services.running.runner import Runner
 from orchestrator.worker import Worker
 from reroom.triton import Step
 from stack.redis import RedisServer

@@ -10,8 +10,8 @@ import pytest
 import sentry_sdk
 from litestar import Litestar, Request, post
 
-from orchestrator.api.errors import handle_error
-from orchestrator.api.observing import Observed
+from orchestrator.api.middleware.observing import Observed
+from orchestrator.api.responses.errors import handle_error
 from orchestrator.telemetry import sentry
 from tests.support.api_server import serving
 from tests.support.receiver import Receiver, receiving

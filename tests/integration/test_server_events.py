@@ -15,9 +15,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from orchestrator.api import server_events
-from orchestrator.api.messages import ConnectedMessage, Message
-from orchestrator.api.watching import Watch
+from orchestrator.api.responses.messages import ConnectedMessage, Message
+from orchestrator.api.responses.watching import Watch
+from orchestrator.api.routes import server_events
 from orchestrator.domain.events import Completed, Preview, StatusChanged, Step
 from orchestrator.domain.job import JobResult, JobState
 from orchestrator.ports import Lease

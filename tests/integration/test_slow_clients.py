@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from orchestrator.api import reading
+from orchestrator.api.requests import reading
 from orchestrator.app import create_app
 from orchestrator.settings import Settings
 from stack.redis import RedisServer

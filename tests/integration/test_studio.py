@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from orchestrator.api import studio
+from orchestrator.api.routes import studio
 from orchestrator.domain.codes import FailureCode, ProblemCode
 from orchestrator.domain.keys import Scope
 from orchestrator.domain.styles import STYLES

@@ -17,7 +17,7 @@ from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.domain.styles import STYLES
 from orchestrator.ports import Storage
 from orchestrator.services.retention import Retention
-from orchestrator.services.runner import Runner
+from orchestrator.services.running.runner import Runner
 from orchestrator.worker import Worker, process_name, stop_on_signals
 from tests.support.fakes import FakeInference, a_script
 from tests.support.s3_server import S3Server

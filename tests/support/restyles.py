@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES
-from orchestrator.services.translation import ProgressTranslator, metadata, request
+from orchestrator.services.running.translation import ProgressTranslator, metadata, request
 from reroom.triton import RestyleEvent, RestyleRequest, Result, Step, TritonClient
 from tests.support.jobs import a_job
 

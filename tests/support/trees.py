@@ -8,8 +8,8 @@ import msgspec
 
 from orchestrator.domain.job import Job
 from orchestrator.ports import JobStore
-from orchestrator.services.costs import Estimate
-from orchestrator.services.trees import Picture, children_of, parent_of
+from orchestrator.services.submitting.costs import Estimate
+from orchestrator.services.submitting.trees import Picture, children_of, parent_of
 from tests.support.jobs import a_job
 
 

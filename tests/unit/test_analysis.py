@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.api.errors import to_problem
+from orchestrator.api.responses.errors import to_problem
 from orchestrator.domain import events
 from orchestrator.ports import InferenceError
 from orchestrator.services.analysis import MODEL_SECONDS, WAIT_SECONDS, AnalysisService, TooBusy, TooSlow

@@ -8,9 +8,9 @@ import pytest
 
 from orchestrator.domain.cost import Kind, WorkTable
 from orchestrator.domain.preferences import Preferences
-from orchestrator.services import costs as costs_module
-from orchestrator.services.costs import USUAL, Costs
-from orchestrator.services.translation import KEEP_FURNITURE_STRENGTH
+from orchestrator.services.running.translation import KEEP_FURNITURE_STRENGTH
+from orchestrator.services.submitting import costs as costs_module
+from orchestrator.services.submitting.costs import USUAL, Costs
 from tests.support.fakes import FakeInference
 
 TABLE = WorkTable(buckets=[(64, 64)], side=64, kinds={"": Kind(steps=20, run=20, guided=20)})

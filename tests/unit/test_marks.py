@@ -22,7 +22,7 @@ from orchestrator.photos import credentials
 from orchestrator.photos.credentials import Source, open_credentials
 from orchestrator.photos.label import MIN_HEIGHT, labelled
 from orchestrator.photos.marking import Marker
-from orchestrator.services.finishing import Marks, finished
+from orchestrator.services.running.finishing import Marks, finished
 from orchestrator.settings import Settings, SettingsError
 from orchestrator.worker import open_marker
 from tests.support.certificates import CLAIMS, DOCUMENTS, EMAIL, SERVERS, Key, Signer, a_signer

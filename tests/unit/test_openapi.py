@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from jsonschema import ValidationError
 
-from orchestrator.api.bodies import ContentType
-from orchestrator.api.errors import Problem
-from orchestrator.api.messages import Message
-from orchestrator.api.preferences import decode_preferences
-from orchestrator.api.websocket import CLOSE_CODES
+from orchestrator.api.requests.bodies import ContentType
+from orchestrator.api.requests.preferences import decode_preferences
+from orchestrator.api.responses.errors import Problem
+from orchestrator.api.responses.messages import Message
+from orchestrator.api.routes.websocket import CLOSE_CODES
 from orchestrator.domain.preferences import PREFERENCES, Preferences
 from orchestrator.domain.styles import STYLES
 from tests.support.api_schema import check, described

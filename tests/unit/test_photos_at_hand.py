@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
-from orchestrator.services.photos_at_hand import MOST, Photo, PhotosAtHand
+from orchestrator.services.running.photos_at_hand import MOST, Photo, PhotosAtHand
 
 
 class Reading:

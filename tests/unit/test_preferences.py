@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.api.errors import Problem
-from orchestrator.api.preferences import decode_preferences
+from orchestrator.api.requests.preferences import decode_preferences
+from orchestrator.api.responses.errors import Problem
 from orchestrator.domain.job import Job
 from orchestrator.domain.preferences import PREFERENCES, Preferences
 from orchestrator.domain.styles import STYLES
-from orchestrator.services.translation import request
+from orchestrator.services.running.translation import request
 from reroom.triton import RestyleRequest
 
 PHOTO = np.zeros((64, 64, 3), np.uint8)

@@ -14,7 +14,7 @@ from orchestrator.domain.job import TERMINAL, JobState
 LUA = Path(scripts.__file__).with_name("lua")
 
 
-@pytest.mark.parametrize("path", sorted(LUA.glob("*.lua")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(LUA.glob("*/*.lua")), ids=lambda path: path.stem)
 def test_scripts_take_shared_names_from_python(path: Path) -> None:
     quoted = set(re.findall(r"'([^'\n]*)'", re.sub(r"--.*", "", path.read_text())))
     assert not quoted & {*JobState, GROUP, PARKED}

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.api.budget import UploadBudget
-from orchestrator.api.clients import Clients
-from orchestrator.api.errors import Problem
-from orchestrator.api.forms import FORM_OVERHEAD
+from orchestrator.api.middleware.clients import Clients
+from orchestrator.api.requests.budget import UploadBudget
+from orchestrator.api.requests.forms import FORM_OVERHEAD
+from orchestrator.api.responses.errors import Problem
 from orchestrator.app import UPLOADS_AT_ONCE, upload_budget
 from orchestrator.settings import Settings
 

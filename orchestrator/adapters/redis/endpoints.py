@@ -1,4 +1,4 @@
-"""Users' endpoints in Redis: a hash for each, whose fields are its members as JSON (lua/post.lua)."""
+"""Users' endpoints in Redis: a hash for each, whose fields are its members as JSON (lua/shared/post.lua)."""
 
 from __future__ import annotations
 

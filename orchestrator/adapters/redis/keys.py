@@ -56,7 +56,7 @@ class Keys(NamedTuple):
     outbox: str
     """Stream: {id, to, event} that older versions wrote for the operator's systems; it is moved to lanes."""
     lanes: str
-    """Sorted set: receivers for whom something waits to be sent, by when (ms) to look at them (lua/post.lua)."""
+    """Sorted set: receivers for whom something waits to be sent, by when (ms) to look at them (lua/shared/post.lua)."""
     expiring: str
     """Sorted set: id and owner of each job whose record expires, by when (ms) it does."""
     trees: str
@@ -80,9 +80,9 @@ class Keys(NamedTuple):
     ticket: str
     """+ SHA-256 of its text: a ticket, as JSON."""
     rate: str
-    """+ whose and which: hash, the requests of a rate limit by the time slot (lua/take_rates.lua)."""
+    """+ whose and which: hash, the requests of a rate limit by the time slot (lua/callers/take_rates.lua)."""
     reserved: str
-    """+ owner: hash, job id -> what an unfinished job has reserved, as JSON (lua/quota.lua)."""
+    """+ owner: hash, job id -> what an unfinished job has reserved, as JSON (lua/shared/quota.lua)."""
     account: str
     """+ owner and day or month, or ``storage``: hash, what is used and reserved; + ``service`` and month: of all."""
     usage: str

@@ -1,4 +1,4 @@
-"""The outbox in Redis (lua/post.lua)."""
+"""The outbox in Redis (lua/shared/post.lua)."""
 
 from __future__ import annotations
 

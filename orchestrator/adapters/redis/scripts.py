@@ -20,6 +20,7 @@ from orchestrator.ports import Lease, Reservation
 from orchestrator.telemetry import metrics
 
 _FOLDER = Path(__file__).with_name("lua")
+_SHARED = _FOLDER / "shared"
 _COMMON = ("clock", "post", "turns", "quota", "common", "tree")
 """The texts that precede every script."""
 PRIORITY_BONUS = 20
@@ -29,8 +30,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Scripts:
-    """Calls ``lua/<name>.lua`` with named arguments; those that are None are left out. A call raises Unavailable when
-    Redis is unavailable.
+    """Calls ``lua/<folder>/<name>.lua`` with named arguments; those that are None are left out. A call raises
+    Unavailable when Redis is unavailable.
 
     ``clock`` replaces the Redis server's clock in tests: seconds since 1970.
     """
@@ -51,10 +52,9 @@ class Scripts:
 
 def texts() -> dict[str, str]:
     """The whole text of each script by its name."""
-    common = constants() + "".join((_FOLDER / f"{name}.lua").read_text() for name in _COMMON)
-    return {
-        path.stem: common + path.read_text() for path in _FOLDER.glob("*.lua") if path.stem not in _COMMON
-    }
+    common = constants() + "".join((_SHARED / f"{name}.lua").read_text() for name in _COMMON)
+    paths = (path for path in _FOLDER.glob("*/*.lua") if path.parent != _SHARED)
+    return {path.stem: common + path.read_text() for path in paths}
 
 
 def script_names() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Usage in Redis. The scripts write it when jobs are submitted and end (lua/quota.lua)."""
+"""Usage in Redis. The scripts write it when jobs are submitted and end (lua/shared/quota.lua)."""
 
 from __future__ import annotations
 

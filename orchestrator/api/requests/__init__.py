@@ -1,0 +1,1 @@
+"""Reading what callers send: bodies, forms, headers and queries, within limits."""

@@ -1,0 +1,142 @@
+"""``GET /studio``: the page for people. Its files are in ``orchestrator/studio/``, and are served as they are.
+
+The page itself is asked for again each time, and names the version of all other files in their address, so that those
+may be cached for ever. ``{{name}}`` in the page is what :func:`page` fills in.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import html
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from litestar import Controller, Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from orchestrator.api.middleware.access import Rule, access, recognised
+from orchestrator.api.responses.errors import Problem
+from orchestrator.api.routes.files import etag, known
+from orchestrator.domain.codes import ProblemCode
+from orchestrator.settings import Settings
+
+FOLDER = Path(__file__).parents[2] / "studio"
+PAGE = "index.html"
+MEDIA_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".mjs": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+}
+"""By the ending of the name. Others in the folder, such as licences, are not served."""
+
+FOR_EVER = "public, max-age=31536000, immutable"
+ASK_AGAIN = "private, no-cache"
+_AS_IT_IS = frozenset({".webp"})
+
+
+class StudioFile(msgspec.Struct, frozen=True, kw_only=True):
+    content: bytes
+    media_type: str
+    small: bytes | None
+    """The content by gzip; None where that is no smaller."""
+
+
+class StudioController(Controller):
+    path = "/studio"
+    include_in_schema = False
+    opt = access(Rule.PUBLIC)
+
+    @get("/")
+    async def page(
+        self, request: Request[Any, Any, Any], settings: NamedDependency[Settings]
+    ) -> Response[bytes]:
+        is_open = await recognised(request) is not None
+        headers = {"Content-Security-Policy": policy(settings), "Cache-Control": ASK_AGAIN}
+        return answer(request, _file(page(settings, is_open), ".html"), headers)
+
+    @get("/{of:str}/{name:path}")
+    async def file(
+        self, request: Request[Any, Any, Any], of: FromPath[str], name: FromPath[str]
+    ) -> Response[bytes]:
+        found = files().get(name.removeprefix("/"))
+        if found is None:
+            raise Problem(ProblemCode.NOT_FOUND, "there is nothing at this address")
+        # While processes of two versions answer, what one has must not be kept for ever as the other's.
+        return answer(request, found, {"Cache-Control": FOR_EVER if of == version() else ASK_AGAIN})
+
+
+@cache
+def files() -> Mapping[str, StudioFile]:
+    """What is served beside the page, by its path in the folder."""
+    paths = (path for path in sorted(FOLDER.rglob("*")) if path.suffix in MEDIA_TYPES and path.name != PAGE)
+    return MappingProxyType(
+        {path.relative_to(FOLDER).as_posix(): _file(path.read_bytes(), path.suffix) for path in paths}
+    )
+
+
+@cache
+def version() -> str:
+    """Changes with any of the files."""
+    return hashlib.sha256(b"\0".join(file.content for file in files().values())).hexdigest()[:16]
+
+
+def page(settings: Settings, is_open: bool) -> bytes:
+    """``is_open``: whether the one who asks may use the service without a key."""
+    modules = [name for name in files() if name.endswith(".mjs")]
+    filled = {
+        "files": f"studio/{version()}",
+        "open": "true" if is_open else "false",
+        "api": html.escape(settings.api_base_url),
+        "max_bytes": str(settings.max_upload_bytes),
+        "max_pixels": str(settings.max_pixels),
+    }
+    # Modules that are only found by reading others would come one after the other.
+    filled["modules"] = "\n".join(
+        f'<link rel="modulepreload" href="{filled["files"]}/{name}">' for name in modules
+    )
+    text = (FOLDER / PAGE).read_text()
+    for name, value in filled.items():
+        text = text.replace("{{" + name + "}}", value)
+    return text.encode()
+
+
+def policy(settings: Settings) -> str:
+    """Everything comes from this service, but for pictures that are read from a bucket."""
+    stored = "'self'"
+    if settings.r2_endpoint_url:
+        parts = urlsplit(settings.r2_endpoint_url)
+        stored += f" {parts.scheme}://{parts.netloc}"
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {stored} blob: data:; "
+        f"connect-src {stored}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'"
+    )
+
+
+def answer(request: Request[Any, Any, Any], file: StudioFile, headers: dict[str, str]) -> Response[bytes]:
+    """The file, smaller where the client takes that, or 304 where it has it."""
+    content = file.content
+    headers = {**headers, "Vary": "Accept-Encoding"}
+    if file.small is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        content, headers["Content-Encoding"] = file.small, "gzip"
+    headers["ETag"] = etag(content)
+    if known(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return Response(b"", status_code=304, headers=headers, media_type=file.media_type)
+    return Response(content, headers=headers, media_type=file.media_type)
+
+
+def _file(content: bytes, suffix: str) -> StudioFile:
+    small = None if suffix in _AS_IT_IS else gzip.compress(content, mtime=0)
+    if small is not None and len(small) >= len(content):
+        small = None
+    return StudioFile(content=content, media_type=MEDIA_TYPES[suffix], small=small)

@@ -1,0 +1,1 @@
+"""Telling other systems what happened: users' endpoints and the operator's own, from one outbox."""

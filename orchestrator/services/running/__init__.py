@@ -1,0 +1,1 @@
+"""From a lease to stored pictures: what workers do with a job."""
