@@ -88,6 +88,9 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """At most 100 characters. For some minutes the server keeps what it finds in the photo, for later requests with the
     same photo and this id. Use an id that others cannot guess, and forget it to have nothing reused. None = nothing of
     the photo is kept."""
+    release: int | None = None
+    """The version of the release that is to make the picture; where the server does not have it, the request fails with
+    ``release_not_here``. None = the live one."""
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="stage"):
