@@ -67,9 +67,7 @@ async def place(
     async with open_rollouts(prefix=f"test-{uuid.uuid4().hex}/rooms/", **where) as rollouts:
         yield on_objects(rollouts)
         for name in await rollouts._names(""):
-            await rollouts._client.delete_object(
-                Bucket=rollouts._bucket, Key=f"{rollouts._prefix}{name}"
-            )
+            await rollouts._client.delete_object(Bucket=rollouts._bucket, Key=f"{rollouts._prefix}{name}")
 
 
 def a_folder(root: Path) -> Place:
@@ -199,7 +197,7 @@ async def test_a_folder_without_an_agent_says_itself_what_is_live(tmp_path: Path
         fcntl.flock(held, fcntl.LOCK_EX)
         await place.rollouts.write(Rollout(revision=2, live=6))
         assert await place.get("live") == b"5\n", "the agent says so when its Triton is ready"
-    assert {each.name for each in tmp_path.iterdir()} == {
+    assert {*os.listdir(tmp_path)} == {
         "live", "rollout.json", "rollout.lock", AGENT_LOCK
     }  # fmt: skip
 
