@@ -34,9 +34,9 @@ class Stack(Supervisor):
 
     ``run`` is a folder for logs, stored pictures and Redis's data; ``port`` is the API's; ``triton_port`` is the first
     Triton's for gRPC, those of the others follow it; 0 = free ones. ``apis`` are the processes of the part api;
-    ``device`` is what the networks are to run on, as in :func:`triton_part`. ``release`` is followed, not changed: what
-    of it is served stands in ``run``; with ``agent`` a part of that name loads what shall be live while the rest serves,
-    otherwise a restart of Triton does. ``env`` is added to the environment of the
+    ``device`` is what the networks are to run on, as in :func:`triton_part`. ``release`` is followed, not changed:
+    what of it is served stands in ``run``; with ``agent`` a part of that name loads what shall be live while the rest
+    serves, otherwise a restart of Triton does. ``env`` is added to the environment of the
     API and the workers. Where other machines reach ``host``, the service asks for keys; else it is open, unless
     REROOM_OPEN of the environment says false. ``triton_exit_seconds`` is how long a Triton may take to stop by itself.
     Once started, every part is ready, ``devices`` is what the networks run on, ``url`` is the API's and ``triton_urls``
