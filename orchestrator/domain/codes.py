@@ -103,6 +103,13 @@ class ProblemCode(StrEnum):
         "see `GET /admin/dead-letters`")
     NOT_REPLAYED = ("not_replayed", 409, "the photo of a job that was given up is gone, or it waits again already",
         "see `detail`")
+    NO_RELEASES = ("no_releases", 409, "the service does not know where its releases lie", "set `REROOM_RELEASES_AT`")
+    RELEASE_NOT_FOUND = ("release_not_found", 404, "no release of this number was published, or none was on trial",
+        "see `GET /admin/releases`")
+    RELEASE_REFUSED = ("release_refused", 409, "the release is not verified, is withdrawn, or another is on trial",
+        "see `detail`")
+    ROLLOUT_CHANGED = ("rollout_changed", 409, "somebody else changed what is live at the same time; nothing was done",
+        "see `GET /admin/releases`, and ask again if it is still what you want")
     INVALID_IDEMPOTENCY_KEY = ("invalid_idempotency_key", 400, "the header `Idempotency-Key` is too long or no text",
         "send a UUID")
     IDEMPOTENCY_KEY_IN_USE = ("idempotency_key_in_use", 409, "a request with this key is being done",

@@ -1,8 +1,10 @@
 """The contracts between the services and what they run on, one file each. The adapters implement them."""
 
+from orchestrator.ports.canaries import CanaryStore, Judged, Noted, Pair, Trial
 from orchestrator.ports.errors import (
     UNAVAILABLE,
     AnotherRequest,
+    AnotherWriter,
     BadSignature,
     DeadLetterNotFound,
     EndpointDisabled,
@@ -47,6 +49,7 @@ from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.outbox import Outbox, Outcome, Outgoing, Receiver, Settled
 from orchestrator.ports.pages import PageLinks
 from orchestrator.ports.rates import RateLimit, Rates, RateState
+from orchestrator.ports.rollouts import HostState, Rollouts
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 from orchestrator.ports.styles import StyleStore
 from orchestrator.ports.usage import Usage
@@ -58,15 +61,18 @@ __all__ = [
     "PHOTO_ID_SECONDS",
     "UNAVAILABLE",
     "AnotherRequest",
+    "AnotherWriter",
     "Answered",
     "BadSignature",
     "Begun",
+    "CanaryStore",
     "DeadLetter",
     "DeadLetterNotFound",
     "Delivery",
     "EndpointDisabled",
     "EndpointNotFound",
     "EndpointStore",
+    "HostState",
     "InFlight",
     "Inference",
     "InferenceError",
@@ -75,6 +81,7 @@ __all__ = [
     "JobNotFound",
     "JobPage",
     "JobStore",
+    "Judged",
     "KeyNotFound",
     "KeyStore",
     "Lease",
@@ -82,6 +89,7 @@ __all__ = [
     "LinkExpired",
     "ListPlace",
     "NotReplayed",
+    "Noted",
     "NothingToKeep",
     "ObjectExists",
     "ObjectNotFound",
@@ -91,6 +99,7 @@ __all__ = [
     "Outcome",
     "Outgoing",
     "PageLinks",
+    "Pair",
     "Place",
     "PortError",
     "QueueFull",
@@ -102,6 +111,7 @@ __all__ = [
     "Receiver",
     "Reservation",
     "ReservationLost",
+    "Rollouts",
     "Settled",
     "SignedFiles",
     "Storage",
@@ -111,6 +121,7 @@ __all__ = [
     "Ticket",
     "TooManyEndpoints",
     "TooManyStyles",
+    "Trial",
     "Unavailable",
     "UploadLink",
     "Usage",

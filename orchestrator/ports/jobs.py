@@ -322,6 +322,10 @@ class JobStore(ABC):
         without."""
 
     @abstractmethod
+    async def releases_in_use(self) -> list[int]:
+        """The versions that jobs which wait or run are pinned to, in order: those must not be removed."""
+
+    @abstractmethod
     async def ping(self) -> None:
         """Raises Unavailable when the store does not answer."""
 

@@ -8,6 +8,7 @@ idempotent.
 Needs Redis ≥ 6.2 with ``appendonly yes``, ``appendfsync always`` and ``maxmemory-policy noeviction``.
 """
 
+from orchestrator.adapters.redis.canary_store import RedisCanaryStore
 from orchestrator.adapters.redis.connection import AccessDenied
 from orchestrator.adapters.redis.endpoints import RedisEndpoints
 from orchestrator.adapters.redis.key_store import RedisKeyStore, open_keys
@@ -19,7 +20,8 @@ from orchestrator.adapters.redis.style_store import RedisStyleStore
 from orchestrator.adapters.redis.usage import RedisUsage
 
 __all__ = [
-    "AccessDenied", "RedisEndpoints", "RedisJobStore", "RedisKeyStore", "RedisOnceStore", "RedisOutbox", "RedisRates",
+    "AccessDenied", "RedisCanaryStore", "RedisEndpoints", "RedisJobStore", "RedisKeyStore",
+    "RedisOnceStore", "RedisOutbox", "RedisRates",
     "RedisStyleStore",
     "RedisUsage", "open_keys",
 ]  # fmt: skip

@@ -132,12 +132,19 @@ class ProgressTranslator:
         self._status = JobState.ANALYZING
         """Every attempt begins in this state; the store has published it already."""
         self._progress = 0.0
+        self.published = 0
+        """How many events there were for the watchers, of all tries."""
         self.objects: list[dict[str, Any]] = []
         self.room_type = ""
         self.room_confidence: float | None = None
 
     def translate(self, event: triton.RestyleEvent) -> events.Progress | None:
         """The job's event for the model's event; None when nothing changes for watchers."""
+        translated = self._translate(event)
+        self.published += translated is not None
+        return translated
+
+    def _translate(self, event: triton.RestyleEvent) -> events.Progress | None:
         match event:
             case triton.Stage(name=name, progress=progress):
                 status = _STAGES.get(name, self._status)
