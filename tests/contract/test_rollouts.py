@@ -214,7 +214,7 @@ def test_what_is_refused() -> None:
     unverified = ReleaseVersion(version=6, release="x-6", verified=False)
     second = ReleaseVersion(version=2, release="x-2", verified=True)
     trying = tried(live, FIFTH, "share", 0.1, "me", 1.0)
-    for sentence, call in {
+    refusals: dict[str, Callable[[], Rollout]] = {
         "not verified": lambda: promoted(live, unverified, "me", 1.0),
         "is withdrawn": lambda: promoted(live, second, "me", 1.0),
         "is live already": lambda: tried(promoted(live, FIFTH, "me", 1.0), FIFTH, "share", 0.1, "me", 1.0),
@@ -227,7 +227,8 @@ def test_what_is_refused() -> None:
         "live before, is withdrawn": lambda: taken_back(
             msgspec.structs.replace(live, withdrawn=[3]), "me", 1.0
         ),
-    }.items():
+    }
+    for sentence, call in refusals.items():
         with pytest.raises(NotPossible, match=sentence):
             call()
 

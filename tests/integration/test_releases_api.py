@@ -118,7 +118,7 @@ async def test_a_trial_begins_and_is_taken_back(service: Service) -> None:
 
 
 async def test_what_is_refused_in_one_sentence(service: Service) -> None:
-    refusals = [
+    refusals: list[tuple[str, Any, int, str, str]] = [
         ("6/promote", None, 409, "release_refused", "version 6 is not verified"),
         ("6/canary", {}, 409, "release_refused", "version 6 is not verified"),
         ("4/canary", {}, 409, "release_refused", "live already"),
