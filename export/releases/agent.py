@@ -74,6 +74,9 @@ CRASHED_LOOKS = 8
 """Of 0.25 s: how long the process of a model that loads may be dead until the load counts as failed. Triton itself
 waits for it for ever."""
 
+MOST_LETTERS = 400
+"""Of a reason: a library's may be a page."""
+
 QUIET_SECONDS, PATIENCE_SECONDS = 3.0, 120.0
 """Before a restart that memory asks for: how long nothing may have run, and how long that is waited for where another
 Triton serves meanwhile."""
@@ -343,7 +346,9 @@ class Agent:
             return True
         return False
 
-    def _refuse(self, version: int, why: str, name: str) -> None:
+    def _refuse(self, version: int, reason: str, name: str) -> None:
+        why = " ".join(reason.split())
+        why = why if len(why) <= MOST_LETTERS else f"{why[:MOST_LETTERS]} …"
         with self._lock:
             self._state.loading = None
             self._state.problems[str(version)] = why

@@ -59,6 +59,7 @@ def test_restyle_is_sent_what_its_configuration_lists_and_its_parser_reads(
     assert sent | {"probe": "BOOL"} == inputs
     assert set(sent) == set(messages.RestyleRequest.__struct_fields__)
     assert not is_probe(values)
+    assert named_release(values) == 0
     parse_request(values, load_release())
     values["structure"] = np.array([1.5], np.float32)
     with pytest.raises(InvalidRequest, match="structure must be 0 to 1"):

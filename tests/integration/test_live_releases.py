@@ -38,7 +38,8 @@ class HostUnderTest:
         self.agent: Process | None = None
 
     def start_agent(self) -> None:
-        command = [sys.executable, "-m", "export.releases.agent", self.release, "--triton", self.triton.grpc]
+        module = [sys.executable, "-m", "export.releases.agent"]
+        command = [*module, str(self.release), "--triton", self.triton.grpc]
         part = Part(name="agent", command=command, ready=lambda: agent_runs(self.release))
         self.agent = Process(part, self._log)
         self.agent.wait_ready()
