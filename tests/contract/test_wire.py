@@ -16,7 +16,7 @@ from orchestrator.domain.preferences import Solver
 from reroom import events
 from reroom.triton import messages, wire
 from restyle.release import load_release
-from restyle.request import InvalidRequest, is_probe, parse_photo, parse_request
+from restyle.request import InvalidRequest, is_probe, named_release, parse_photo, parse_request
 from restyle.solver import DISTILLED, SPACINGS
 from tests.conftest import RELEASE, ROOT
 from tests.support.triton_configs import read_config, tensor_types
