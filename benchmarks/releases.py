@@ -3,8 +3,8 @@
     python -m benchmarks.releases                     # into results/releases.json, under ``live``
     python -m benchmarks.releases --times 3 --tritons 1 --out few.json
 
-The whole embedded stack, with one Triton and with two, serves the bundle `tiny`; clients submit one job after the
-other, all of the same photo and seed. Another version of the bundle, which has other weights, is promoted and rolled
+The whole embedded stack, with one Triton and with two, serves the bundle `tiny`; a job is submitted
+every so often, all of the same photo and seed. Another version of the bundle, which has other weights, is promoted and rolled
 back. A version makes one picture, so a picture tells which version made it, and one that is neither's was mixed.
 
 - ``failed_jobs``: that did not complete; ``mixed_results``: whose picture is not that of the version that they name
@@ -24,7 +24,7 @@ import io
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,8 +50,8 @@ from stack.stack import Stack
 from stack.triton import ROOT
 
 BUNDLE = "tiny"
-CLIENTS = 3
-"""Jobs at a time."""
+EVERY_SECONDS = 0.6
+"""A job is submitted that often, whatever became of those before: about half of what two cores can do."""
 BEFORE_SECONDS = 30.0
 """How long jobs run before the first switch."""
 HELD_SECONDS = 2.0
@@ -105,17 +105,23 @@ async def one_job(client: AsyncClient, photo: bytes) -> Ran:
 async def jobs_running(url: str, photo: bytes) -> AsyncIterator[Load]:
     load, done = Load(), asyncio.Event()
 
-    async def go_on() -> None:
-        async with AsyncClient(url) as client:
-            while not done.is_set():
-                load.ran.append(await one_job(client, photo))
+    async def submit_on(client: AsyncClient) -> None:
+        async def run() -> None:
+            load.ran.append(await one_job(client, photo))
 
-    tasks = [asyncio.create_task(go_on()) for _ in range(CLIENTS)]
-    try:
-        yield load
-    finally:
-        done.set()
-        await asyncio.gather(*tasks)
+        async with asyncio.TaskGroup() as jobs:
+            while not done.is_set():
+                jobs.create_task(run())
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(done.wait(), EVERY_SECONDS)
+
+    async with AsyncClient(url) as client:
+        submitting = asyncio.create_task(submit_on(client))
+        try:
+            yield load
+        finally:
+            done.set()
+            await submitting
 
 
 async def until(condition: Callable[[], bool], what: Callable[[], object]) -> float:
@@ -173,7 +179,7 @@ async def measure(stack: Stack, photo: bytes, times: int, before_seconds: float)
             rollbacks.append(back - asked)
             switches.append((asked, back))
             await asyncio.sleep(HELD_SECONDS)
-            await until(lambda: state().ready == [1], state)
+            await until(lambda: state().ready == [1] and state().leaving is None, state)
             late += sum(
                 each.submitted > back and each.release != f"{BUNDLE}-1" for each in load.ran if not each.error
             )
