@@ -111,7 +111,8 @@ def triton_part(
         command = [server, f"--backend-directory={backends}"]
     http, grpc, metrics = ports
     checked: list[str | Path] = [sys.executable, "-I", "-S", CHECK, release.resolve()] if release else []
-    command = [*checked, *prepare, sys.executable, "-I", "-S", WATCH, *command]
+    # What prepares a release for an agent checks it too, once it is there.
+    command = [*(prepare or checked), sys.executable, "-I", "-S", WATCH, *command]
     command += [
         *(f"--model-repository={folder.resolve()}" for folder in repositories),
         *("--http-address=127.0.0.1", f"--http-port={http}"),

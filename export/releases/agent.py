@@ -74,6 +74,9 @@ CRASHED_LOOKS = 8
 """Of 0.25 s: how long the process of a model that loads may be dead until the load counts as failed. Triton itself
 waits for it for ever."""
 
+MOST_LETTERS = 400
+"""Of a reason: a library's may be a page."""
+
 QUIET_SECONDS, PATIENCE_SECONDS = 3.0, 120.0
 """Before a restart that memory asks for: how long nothing may have run, and how long that is waited for where another
 Triton serves meanwhile."""
@@ -119,6 +122,8 @@ class Agent:
         self._restart_since = 0.0
         self._growth = Growth()
         self._said = ""
+        self._answered = False
+        """Whether a Triton has ever answered: at the start of everything it is not there yet."""
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -343,7 +348,9 @@ class Agent:
             return True
         return False
 
-    def _refuse(self, version: int, why: str, name: str) -> None:
+    def _refuse(self, version: int, reason: str, name: str) -> None:
+        why = " ".join(reason.split())
+        why = why if len(why) <= MOST_LETTERS else f"{why[:MOST_LETTERS]} …"
         with self._lock:
             self._state.loading = None
             self._state.problems[str(version)] = why
@@ -357,28 +364,33 @@ class Agent:
         """No new requests for ``version``; when those that run have ended, unload it."""
         with self._lock:
             self._state.ready = [other for other in self._state.ready if other != version]
+            self._state.leaving = version
         self._save()
         began = time.monotonic()
         try:
             while self._running(version):
                 if self._is_wanted(version) or self._has_work() or self.stopping.wait(LOOK_SECONDS):
                     # Everything of it is loaded still, and what is wanted does not wait for requests that hang.
-                    self._retry_at[-version] = time.monotonic() + RETRY_SECONDS
-                    with self._lock:
-                        self._state.ready = sorted({*self._state.ready, version})
+                    self._stay(version)
                     return
             self._unload(version)
         except ServerError as error:
-            with self._lock:
-                self._state.ready = sorted({*self._state.ready, version})
-                self._retry_at[-version] = time.monotonic() + RETRY_SECONDS
+            self._stay(version)
             self._say(f"{self.release.name}-{version} is not unloaded yet: {error}")
-        else:
-            self._report(
-                f"{self.release.name}-{version} is unloaded, {time.monotonic() - began:.1f} s after it got its last "
-                "request"
-            )
-            self._note_memory("after")
+            return
+        with self._lock:
+            self._state.leaving = None
+        self._report(
+            f"{self.release.name}-{version} is unloaded, {time.monotonic() - began:.1f} s after it got its last request"
+        )
+        self._note_memory("after")
+        self._save()
+
+    def _stay(self, version: int) -> None:
+        with self._lock:
+            self._state.ready = sorted({*self._state.ready, version})
+            self._state.leaving = None
+            self._retry_at[-version] = time.monotonic() + RETRY_SECONDS
         self._save()
 
     def _running(self, version: int) -> int:
@@ -420,8 +432,10 @@ class Agent:
             try:
                 states = server.states()
             except ServerError as error:
-                self._say(str(error))
+                if self._answered:
+                    self._say(str(error))
                 return
+            self._answered = True
             for version in ready:
                 with suppress(OSError, ValueError, KeyError):
                     if not all(is_ready(states, place) for place in self._served.wanted([version])):

@@ -187,12 +187,11 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m export.releases.served", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("release", type=Path)
-    parser.add_argument(
-        "--source", type=Path, help="the release folder to follow, where RELEASE is the host's own"
-    )
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="after --")
-    given = parser.parse_args(arguments)
-    command = given.command[1:] if given.command[:1] == ["--"] else given.command
+    parser.add_argument("--source", help="the release folder to follow, where RELEASE is the host's own")
+    parser.epilog = "After --, a command that takes this one's place."
+    words = sys.argv[1:] if arguments is None else arguments
+    own = words.index("--") if "--" in words else len(words)
+    given, command = parser.parse_args(words[:own]), words[own + 1 :]
     try:
         if given.source is not None:
             follow(given.release, given.source)

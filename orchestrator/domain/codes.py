@@ -192,6 +192,9 @@ class FailureCode(StrEnum):
         "submit again once all workers are upgraded")
     MODEL_ERROR = ("model_error", "The model failed on this photo.", "the model failed on this photo",
         "try another photo")
+    RELEASE_NOT_HERE = ("release_not_here", "The models that the job began with are not served any more.",
+        "no Triton serves the release that the job began with; a job goes on with the live one instead",
+        "submit it again")
     STALLED = ("stalled", "", "the model stopped answering", "submit it again")
     TOO_MANY_ATTEMPTS = ("too_many_attempts", "", "the job stopped its worker too often", "try another photo")
     TOO_MANY_OUTAGES = ("too_many_outages", "", "a part of the service failed many times while the job ran",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.other_releases import add_version, copy_release, force_live
 from export.releases.changes import promote, roll_back
 from export.releases.folder import agent_runs, live_version
 from export.releases.host import Host, read_host
@@ -24,7 +25,6 @@ from tests.conftest import RELEASE
 from tests.support.pictures import room
 from tests.support.restyles import result_of
 from tests.support.steady import picture_of, steady
-from tests.support.two_releases import add_version, copy_release, force_live
 
 PATIENCE = 60.0
 REQUEST = RestyleRequest(image=room(64, 64), prompt="a boho room", seed=3, steps=2)
@@ -38,7 +38,8 @@ class HostUnderTest:
         self.agent: Process | None = None
 
     def start_agent(self) -> None:
-        command = [sys.executable, "-m", "export.releases.agent", self.release, "--triton", self.triton.grpc]
+        module = [sys.executable, "-m", "export.releases.agent"]
+        command = [*module, str(self.release), "--triton", self.triton.grpc]
         part = Part(name="agent", command=command, ready=lambda: agent_runs(self.release))
         self.agent = Process(part, self._log)
         self.agent.wait_ready()

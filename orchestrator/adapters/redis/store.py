@@ -309,8 +309,8 @@ class RedisJobStore(JobStore):
             raise LeaseLost(lease.job.id)
         return bool(reply)
 
-    async def publish(self, lease: Lease, number: int, event: Progress) -> None:
-        change = record.progress_change(event)
+    async def publish(self, lease: Lease, number: int, event: Progress, release: int | None = None) -> None:
+        change = record.progress_change(event, release)
         preview = isinstance(event, Preview)
         if not await self._call(
             "publish",

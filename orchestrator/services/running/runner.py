@@ -123,7 +123,7 @@ class Runner:
             await self._run(lease, halt, words, RecordOfRun(lease, self._analytics))
 
     async def _run(self, lease: Lease, halt: asyncio.Event, words: StyleWords, record: RecordOfRun) -> None:
-        trial = await self._trials.begin(lease.job, None)
+        trial = await self._trials.begin(lease.job, lease.job.release)
         work = asyncio.create_task(self._work(lease, words, record, trial))
         watch = asyncio.create_task(self._watch(lease))
         halted = asyncio.create_task(halt.wait())
@@ -337,7 +337,13 @@ class Runner:
                         event = msgspec.structs.replace(event, jpeg=marked)
                     if translated := translator.translate(event):
                         await self._patiently(
-                            partial(self._store.publish, lease, translator.published, translated)
+                            partial(
+                                self._store.publish,
+                                lease,
+                                translator.published,
+                                translated,
+                                translator.release,
+                            )
                         )
                     if isinstance(event, triton.Result):
                         return event

@@ -23,7 +23,7 @@ OTHER = ("denoiser", "vae_decoder", "vae_encoder", "text_encoder")
 
 
 def copy_release(source: Path, place: Path) -> Path:
-    """A release folder of a test's own."""
+    """A release folder of its own."""
     shutil.copytree(source, place)
     return place
 
@@ -60,7 +60,7 @@ def add_version(
         (folder / "release.json").write_text(json.dumps(document))
         publish(staging, release, version, live=False)
     write_manifest(release, release, version)
-    verdict = verify_version(release, version, "a test")
+    verdict = verify_version(release, version, "a benchmark")
     assert not verdict.problems, verdict.problems
 
 
@@ -83,6 +83,7 @@ def force_live(release: Path, version: int, *, previous: int | None = None) -> N
     follow(
         release,
         rollouts.write(
-            type(before)(live=version, previous=previous or before.live or None, by="a test"), before.revision
+            type(before)(live=version, previous=previous or before.live or None, by="a benchmark"),
+            before.revision,
         ),
     )
