@@ -12,7 +12,7 @@ import { Made } from "./save.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { named, styleTitle, t } from "./words.mjs";
 
-const isDone = (child) => child.status === "completed" && child.result;
+export const isDone = (child) => child.status === "completed" && child.result;
 /** One that was erased alone is done, and has no picture. */
 const isErased = (child) => child.status === "completed" && !child.result;
 
@@ -61,7 +61,7 @@ export function Film({ job, previews, linked, attempt, refresh, setJob }) {
   const photo = sent.get(job.job_id)?.photo;
   const strip = html`<${Strip} shown=${shown} previews=${previews} photo=${photo} now=${now} choose=${setChosen} />
     ${goes(job) && html`<${Meter} job=${job} linked=${linked} attempt=${attempt} said=${job.progress > 0 ? ready : undefined} />`}`;
-  return html`<${Heading}>${goes(job) ? t("becomingSeveral", { n: shown.length }) : t("readySeveral", { n: done.length })}<//>
+  return html`<${Heading}>${headingOf(job, shown, done)}<//>
     ${isDone(now) && html`<${Done} key=${now.job_id} job=${now} attempt=${attempt} refresh=${look} update=${favoured} erased=${removed}>${strip}<//>`}
     ${now.status === "failed" && html`<${Why} error=${now.error} />`}
     ${!isDone(now) && now.status !== "failed" && html`<${Frame} photo=${photo} preview=${previews[now.place]} progress=${now.progress} />`}
@@ -71,6 +71,11 @@ export function Film({ job, previews, linked, attempt, refresh, setJob }) {
         <button type="button" class="link" onClick=${ask}>${t("eraseSet")}</button></div>
       <p class="visually-hidden" role="status">${ready}</p>`}
     <${Question} question=${question} close=${() => setQuestion(null)} />`;
+}
+
+function headingOf(job, shown, done) {
+  if (goes(job)) return t("becomingSeveral", { n: shown.length });
+  return done.length === 1 ? t("ready", { style: styleTitle(done[0].style) }) : t("readySeveral", { n: done.length });
 }
 
 function Strip({ shown, previews, photo, now, choose }) {

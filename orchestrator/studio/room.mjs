@@ -3,7 +3,7 @@ import { Trouble, status } from "./api.mjs";
 import { Frame, Meter } from "./becoming.mjs";
 import { Done } from "./done.mjs";
 import { sent } from "./draft.mjs";
-import { Film } from "./film.mjs";
+import { Film, isDone } from "./film.mjs";
 import { forget } from "./memory.mjs";
 import { Cancelled, Failed } from "./next.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
@@ -72,11 +72,12 @@ export function Room({ id }) {
 
 /** Each of the ways that a job can be. */
 function Now({ id, job, previews, linked, attempt, refresh, update, setJob }) {
-  if (job.children && (goes(job) || job.children.some((each) => each.status === "completed"))) {
+  if (job.children && (goes(job) || job.children.some(isDone))) {
     return html`<${Film} ...${{ job, previews, linked, attempt, refresh, setJob }} />`;
   }
   if (job.status === "failed") return html`<${Failed} key="failed" job=${job} attempt=${attempt} />`;
   if (job.status === "cancelled") return html`<${Cancelled} key="cancelled" job=${job} attempt=${attempt} />`;
+  if (job.status === "completed" && !job.result) return html`<${Empty} trouble=${new Trouble("job_not_found")} />`;
   if (job.status === "completed") {
     const erased = () => {
       forget(id);

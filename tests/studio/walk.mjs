@@ -10,6 +10,7 @@ import { keeping } from "./walks/keeping.mjs";
 import { sharing } from "./walks/sharing.mjs";
 import { several } from "./walks/several.mjs";
 import { taking } from "./walks/taking.mjs";
+import { waiting } from "./walks/waiting.mjs";
 
 const given = JSON.parse(process.argv[2]);
 const AT_ONCE = 3;
@@ -98,6 +99,7 @@ const WALKS = {
   ...several(browser, given),
   ...sharing(browser, given),
   ...taking(browser, given),
+  ...waiting(browser, given),
 
   "on a phone": () => wholeWalk(PHONE),
   "on a desktop, in the dark": () => wholeWalk({ ...DESKTOP, colorScheme: "dark" }),
@@ -109,6 +111,10 @@ const WALKS = {
     await tabTo(page, "sample room");
     await page.keyboard.press("Enter");
     await page.getByAltText("Your photo").waitFor();
+    await page.locator(".names").waitFor();
+    await tabTo(page, "sofa");
+    await page.keyboard.press("Space");
+    await page.getByText("Stays: sofa.").waitFor();
     await tabTo(page, "Modern");
     await page.keyboard.press("ArrowRight");
     const chosen = await page.locator("input[name=style]:checked").inputValue();
@@ -243,9 +249,9 @@ async function taken(walk) {
 }
 
 // Much of a walk is waiting, and each has a context of its own.
-const waiting = Object.keys(WALKS).filter((walk) => (given.only ?? walk) === walk);
+const left = Object.keys(WALKS).filter((walk) => (given.only ?? walk) === walk);
 const walker = async () => {
-  while (waiting.length) await taken(waiting.shift());
+  while (left.length) await taken(left.shift());
 };
 await Promise.all(Array.from({ length: AT_ONCE }, walker));
 await browser.close();

@@ -6,6 +6,8 @@ import { axe, jobOf, press, withSample, withSeed } from "../steps.mjs";
 /** The one after it is the models' slow one. */
 const QUICK_THEN_SLOW = "98";
 
+const DONE_THEN_REFUSED = "0";
+
 const gone = async (given, id) => (await fetch(`${given.base}/transform/status/${id}`)).status === 404;
 
 export const several = (browser, given) => ({
@@ -65,6 +67,21 @@ export const several = (browser, given) => ({
     await page.getByRole("dialog").getByRole("button", { name: "Erase them all" }).click();
     await page.getByText("Nothing here yet").waitFor();
     assert.deepEqual(await Promise.all([parent, children[0].job_id, children[1].job_id].map((id) => gone(given, id))), [true, true, true]);
+    await context.close();
+    return complaints;
+  },
+
+  "to two pictures, one of which is refused": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE);
+    await withSample(page, given.base);
+    await page.getByRole("radio", { name: "2", exact: true }).check();
+    await withSeed(page, DONE_THEN_REFUSED, "Make 2 pictures");
+    await heading(page, "Your room in Modern").waitFor();
+    await page.getByRole("radio", { name: /^Modern 2/ }).check();
+    await page.getByText("One of the wishes cannot be fulfilled.").waitFor();
+    await axe(page);
+    await page.getByRole("radio", { name: /^Modern 1/ }).check();
+    await page.locator(".compare").waitFor();
     await context.close();
     return complaints;
   },
