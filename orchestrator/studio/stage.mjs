@@ -5,8 +5,8 @@ import { sample } from "./photo.mjs";
 import { html, useEffect, useRef } from "./ui.mjs";
 import { t } from "./words.mjs";
 
-/** Some systems do not know HEIC as a picture. */
-const PICTURES = "image/*,.heic,.heif,.avif";
+/** Some computers do not know HEIC as a picture. Phones do, and iPhones make a JPEG of it for who does not name it. */
+const PICTURES = matchMedia("(pointer: coarse)").matches ? "image/*" : "image/*,.heic,.heif,.avif";
 
 /** `take` gets a function that gives the file. */
 export function Stage({ dragging, busy, take, change }) {
@@ -45,6 +45,6 @@ export function FileButton({ label, take, plain, camera, small }) {
     event.target.value = "";
   };
   return html`<label class="button ${plain ? "plain" : ""} ${camera ? "camera" : ""} ${small ? "small" : ""}">${label}
-    <input type="file" class="visually-hidden" accept=${camera ? "image/*" : PICTURES} capture=${camera ? "environment" : undefined} onChange=${chosen} />
+    <input type="file" class="visually-hidden" accept=${PICTURES} capture=${camera ? "environment" : undefined} onChange=${chosen} />
   </label>`;
 }

@@ -152,8 +152,9 @@ const WALKS = {
     const { context, page, complaints } = await opened(browser, PHONE, /WebSocket/);
     await page.routeWebSocket(/\/ws\//, (socket) => socket.close({ code: 1011 }));
     await withSample(page, given.base);
-    await press(page, "Restyle this room");
-    await heading(page, /Your room in/).waitFor();
+    await page.getByRole("radio", { name: "2", exact: true }).check();
+    await press(page, "Make 2 pictures");
+    await heading(page, "Your room in 2 pictures").waitFor();
     await context.close();
     return complaints;
   },

@@ -1,6 +1,7 @@
 """The worker's own program, with a model in the place of Triton that draws: ``python drawing_worker.py``, settings as
 usual. Its pictures are the photo in other colours, those of the reference if there is one, but for what is to be kept.
-Its previews are real JPEGs, so that a browser can show them. What it sees in every photo is what is in the page's sample room.
+Its previews are real JPEGs, so that a browser can show them. What it sees in every photo is what is in the page's
+sample room.
 
 What becomes of a job is chosen by its seed, one of :mod:`tests.support.scripted_worker`'s, or ``SLOW``."""
 
