@@ -1,7 +1,7 @@
 /** The view of one job, or of several that were submitted together: how they become, and what they are. */
 import { Trouble, status } from "./api.mjs";
 import { Frame, Meter } from "./becoming.mjs";
-import { Done } from "./done.mjs";
+import { Acts, Result } from "./done.mjs";
 import { sent } from "./draft.mjs";
 import { Film, isDone } from "./film.mjs";
 import { forget } from "./memory.mjs";
@@ -87,7 +87,8 @@ function Now({ id, job, previews, linked, attempt, refresh, update, setJob }) {
     return html`<${Heading} key="done">${t("ready", { style: styleTitle(job.style) })}<//>
       <p class="visually-hidden" role="status">${t("readySaid")}</p>
       ${job.parent && html`<p><a href="#/room/${job.parent}">${t("itsOthers")}</a></p>`}
-      <${Done} job=${job} attempt=${attempt} refresh=${refresh} update=${update} erased=${erased} />`;
+      <${Result} job=${job} attempt=${attempt} refresh=${refresh} />
+      <${Acts} job=${job} attempt=${attempt} update=${update} erased=${erased} />`;
   }
   return html`<${Heading} key="becoming">${t("becoming", { style: styleTitle(job.style) })}<//>
     <${Frame} photo=${sent.get(id)?.photo} preview=${previews[0]} progress=${job.progress} />

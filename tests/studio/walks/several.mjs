@@ -34,8 +34,10 @@ export const several = (browser, given) => ({
     await shots.first().check();
     await shots.first().focus();
     const first = await shown();
-    await page.keyboard.press("ArrowRight");
-    await page.getByRole("radio", { name: /^Modern 2/, checked: true }).waitFor();
+    for (const name of [/^Modern 2/, /^Boho 1/]) {
+      await page.keyboard.press("ArrowRight");
+      await page.getByRole("radio", { name, checked: true }).waitFor();
+    }
     await page.waitForFunction((before) => document.querySelector(".compare img").src !== before, first);
 
     const sheet = page.waitForEvent("download");
@@ -53,20 +55,20 @@ export const several = (browser, given) => ({
     await page.getByLabel("Favourites only").check();
     await page.locator(".card").nth(1).waitFor({ state: "detached" });
     await page.locator(".card").click();
-    await heading(page, "Your room in Modern").waitFor();
+    await heading(page, "Your room in Boho").waitFor();
     await page.getByRole("link", { name: "The others of this photo" }).click();
 
     await heading(page, "Your room in 4 pictures").waitFor();
-    await page.getByRole("radio", { name: /^Boho 1/ }).check();
+    await page.getByRole("radio", { name: /^Modern 2/ }).check();
     await page.getByRole("button", { name: "Erase", exact: true }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
     await heading(page, "Your room in 3 pictures").waitFor();
-    assert.ok(await gone(given, children[2].job_id));
+    assert.ok(await gone(given, children[1].job_id));
     await press(page, "Erase them all");
     await axe(page);
     await page.getByRole("dialog").getByRole("button", { name: "Erase them all" }).click();
     await page.getByText("Nothing here yet").waitFor();
-    assert.deepEqual(await Promise.all([parent, children[0].job_id, children[1].job_id].map((id) => gone(given, id))), [true, true, true]);
+    assert.deepEqual(await Promise.all([parent, children[0].job_id, children[2].job_id].map((id) => gone(given, id))), [true, true, true]);
     await context.close();
     return complaints;
   },
