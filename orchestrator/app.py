@@ -169,7 +169,9 @@ def _lifespan(settings: Settings) -> Any:
 @asynccontextmanager
 async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]:
     processes = max(1, PROCESSES // settings.api_processes)
-    gate = PhotoGate(settings.max_pixels, processes, sandbox=settings.sandbox)
+    gate = PhotoGate(
+        settings.max_pixels, processes, sandbox=settings.sandbox, manifests=settings.keep_manifests
+    )
     guarded = Guarded(ports=settings.egress_ports, exceptions=settings.egress_exceptions)
     async with (
         open_analytics(settings.analytics) as analytics,

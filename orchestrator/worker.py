@@ -18,7 +18,8 @@ from pathlib import Path
 from orchestrator.adapters.opening import open_adapters
 from orchestrator.adapters.redis import AccessDenied
 from orchestrator.domain.styles import STYLES
-from orchestrator.photos.credentials import CredentialsError, open_credentials
+from orchestrator.photos.certificate import CredentialsError
+from orchestrator.photos.credentials import open_credentials
 from orchestrator.photos.marking import Marker
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
 from orchestrator.programs.arguments import no_arguments

@@ -158,6 +158,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where the keep mask is stored: its light pixels stay as photographed."""
     reference_key: str | None = None
     """Where the picture is stored whose colours are wanted."""
+    manifests_key: str | None = None
+    """Where the C2PA manifests are stored that the upload carried: they go on in signed results."""
+    photo_type: str = ""
+    """What the upload said of where it comes from; see :attr:`orchestrator.domain.marks.Facts.photo_type`."""
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
     price: int = 0

@@ -27,7 +27,7 @@ from orchestrator.domain.job import JobState
 from orchestrator.domain.styles import STYLES
 from orchestrator.photos.credentials import open_credentials
 from orchestrator.photos.marking import Marker
-from orchestrator.ports import Storage
+from orchestrator.ports import ObjectNotFound, Storage
 from orchestrator.services.running.runner import Runner
 from reroom.triton import Preview
 from stack.redis import RedisServer
@@ -35,7 +35,18 @@ from tests.support.api_server import SIGNING_KEY, Api, photo, problem, running_a
 from tests.support.certificates import Signer, a_signer
 from tests.support.fakes import FakeInference, Line, a_script
 from tests.support.jobs import collect
-from tests.support.marks import COMPOSITE, DC, IPTC, active, assertion, manifests_of, xmp_of
+from tests.support.marks import (
+    COMPOSITE,
+    DC,
+    GENERATED,
+    IPTC,
+    active,
+    as_camera,
+    assertion,
+    codes,
+    manifests_of,
+    xmp_of,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -126,6 +137,76 @@ async def test_the_marks_of_every_picture_hold_after_its_download(house: House, 
         redirect = await house.api.http.get(f"/transform/{data['job_id']}/picture", params={"which": name})
         assert redirect.status_code == 307
         assert await house.download(redirect.headers["location"]) == picture
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    return a_signer(tmp_path_factory.mktemp("camera"), name="camera")
+
+
+async def test_what_a_camera_signed_goes_on(house: House, signer: Signer, camera: Signer) -> None:
+    """The photo's manifests are in the result's, checked against the file that the camera wrote."""
+    upload = as_camera(photo(), camera)
+    answer = await house.api.http.post(
+        "/transform/submit",
+        files={"file": ("a.jpg", upload)},
+        data={"preferences": '{"label": true, "lossless": "png", "preview_every": 1}'},
+    )
+    assert answer.status_code == 202, answer.text
+    job_id = answer.json()["job_id"]
+    kept = (await house.api.store.get(job_id)).manifests_key
+    assert kept is not None
+    result = (await house.run(job_id))["result"]
+    for name in ("transformed", "labelled", "lossless", "thumbnail"):
+        state, found = manifests_of(await house.download(result[f"{name}_url"]), signer.anchor)
+        assert state == "Trusted", name
+        (ingredient,) = active(found)["ingredients"]
+        assert (ingredient["title"], ingredient["relationship"]) == ("photo.jpg", "parentOf")
+        assert {"claimSignature.validated", "assertion.dataHash.match"} < codes(ingredient)
+        original = found["manifests"][ingredient["active_manifest"]]
+        assert original["claim_generator_info"][0]["name"] == "A camera"
+        made = assertion(original, "c2pa.actions")["actions"][0]["digitalSourceType"]
+        assert made.endswith("/digitalCapture")
+        opened, _ = assertion(active(found), "c2pa.actions")["actions"]
+        assert opened["action"] == "c2pa.opened"
+    preview = next(
+        record.event
+        for record in await collect(house.api.store, job_id)
+        if isinstance(record.event, events.Preview)
+    )
+    assert len(manifests_of(base64.b64decode(preview.jpeg))[1]["manifests"]) == 1, "previews stay small"
+    await house.api.http.delete(f"/transform/{job_id}/files")
+    with pytest.raises(ObjectNotFound):
+        await house.storage.get(kept)
+
+
+@pytest.mark.parametrize("how", ["gone", "garbage"])
+async def test_a_job_does_without_manifests_that_are_lost(
+    house: House, signer: Signer, camera: Signer, how: str
+) -> None:
+    answer = await house.api.http.post(
+        "/transform/submit", files={"file": ("a.jpg", as_camera(photo(), camera))}
+    )
+    job_id = answer.json()["job_id"]
+    key = (await house.api.store.get(job_id)).manifests_key
+    assert key is not None
+    if how == "garbage":
+        await house.storage.put(key, b"\0\0\0\x20jumb" + bytes(100), "application/c2pa")
+    else:
+        original = await house.storage.get(key.replace("manifests.c2pa", "original.jpg"))
+        await house.storage.delete_prefix(key.removesuffix("manifests.c2pa"))
+        await house.storage.put(key.replace("manifests.c2pa", "original.jpg"), original, "image/jpeg")
+    result = (await house.run(job_id))["result"]
+    state, found = manifests_of(await house.download(result["transformed_url"]), signer.anchor)
+    assert (state, len(found["manifests"])) == ("Trusted", 1)
+
+
+async def test_a_picture_that_ai_made_stays_one(house: House, camera: Signer) -> None:
+    upload = as_camera(photo(), camera, source="trainedAlgorithmicMedia")
+    answer = await house.api.http.post("/transform/submit", files={"file": ("a.jpg", upload)})
+    result = (await house.run(answer.json()["job_id"]))["result"]
+    picture = await house.download(result["transformed_url"])
+    assert xmp_of(picture)[f"{IPTC}DigitalSourceType"] == GENERATED
 
 
 async def test_previews_are_marked(house: House, signer: Signer) -> None:

@@ -32,7 +32,7 @@ _ALLOWED = (
     "brk", "munmap", "mremap", "madvise", "futex", "sched_yield", "restart_syscall",
     "rt_sigreturn", "rt_sigprocmask", "setitimer", "exit", "exit_group",
     "clock_gettime", "clock_getres", "gettimeofday", "getpid", "gettid", "sysinfo",
-    "set_robust_list", "rseq", "sched_getaffinity",
+    "set_robust_list", "rseq", "sched_getaffinity", "getrandom",
 )  # fmt: skip
 """The allowed system calls for memory, time and the end of the process. Those with conditions are added below."""
 
