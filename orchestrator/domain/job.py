@@ -99,6 +99,12 @@ PICTURES = 2
 """How many pictures every completed job has stored beside what was submitted, without those that may be asked for."""
 
 
+def pictures_of(preferences: Preferences) -> int:
+    """How many pictures are stored for a job with these preferences when it is completed, beside what was submitted and
+    those that may be asked for later."""
+    return PICTURES + preferences.label + (preferences.lossless is not None)
+
+
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """The storage keys of a finished job's pictures, and how they were made. URLs are signed only when requested."""
 

@@ -26,7 +26,7 @@ from orchestrator.domain.job import (
 )
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.plans import Plans
-from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.preferences import Preferences, most_pictures
 from orchestrator.domain.styles import StyleWords, counted_as
 from orchestrator.domain.usage import Pricing
 from orchestrator.ports import (
@@ -198,7 +198,7 @@ class JobService:
                     reservation=reservation,
                     admission=admission(
                         plan,
-                        estimated_gpu_seconds(job.cost, stats),
+                        estimated_gpu_seconds(job.cost * most_pictures(preferences), stats),
                         photo,
                         keep_mask,
                         reference,
