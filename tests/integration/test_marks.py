@@ -220,6 +220,9 @@ async def test_a_picture_that_ai_made_stays_one(house: House, camera: Signer) ->
     result = (await house.run(answer.json()["job_id"]))["result"]
     picture = await house.download(result["transformed_url"])
     assert xmp_of(picture)[f"{IPTC}DigitalSourceType"] == GENERATED
+    page = (await house.api.http.get(result["page_url"])).text
+    assert "a picture of a room that AI had made" in page
+    assert "photo" not in re.sub("<style>.*</style>|<img[^>]*>", "", page, flags=re.DOTALL)
 
 
 async def test_previews_are_marked(house: House, signer: Signer) -> None:
