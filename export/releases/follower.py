@@ -6,8 +6,10 @@ folder: while the storage is away, and after a restart without it, the host goes
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from export.releases.durable import write_whole
@@ -16,6 +18,9 @@ from export.releases.places.opening import open_place
 from export.releases.places.port import NO_DOCUMENT, Place, PlaceError
 from export.releases.rollout import LOCK, ROLLOUT, Rollout, RolloutError, encode, locked, read_rollout
 from export.releases.transfer import Moved, Report, fetch
+
+LOOK_SECONDS = 0.5
+"""Between two looks at the document."""
 
 REST_SECONDS = 2.0
 """After an answer that did not come the place is not asked for so long."""
@@ -102,3 +107,46 @@ class Follower:
         except OSError as error:
             # It counts all the same, only not after a restart without the storage.
             self.problem = f"{folder / ROLLOUT} cannot be written: {error.strerror}"
+
+
+class PlaceSource:
+    """What an agent follows (:class:`export.releases.sources.Source`): a place that several hosts share.
+
+    Arguments as of :class:`Follower`. Its methods may be called from several threads.
+    """
+
+    def __init__(
+        self,
+        release: Path,
+        source: str,
+        environment: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._follower = Follower(release, source, environment, clock)
+        self._telling = open_place(source, environment, hasty=True)
+        self._clock, self._lock = clock, threading.Lock()
+        self._rollout: Rollout | None = None
+        self._look_at, self._told = 0.0, b""
+
+    def rollout(self) -> Rollout:
+        """See Source. It is looked at every half second; between that, and while the place is away, it is the one that
+        is known. Raises RolloutError while none is."""
+        with self._lock:
+            if self._clock() >= self._look_at:
+                self._look_at = self._clock() + LOOK_SECONDS
+                self._rollout = self._follower.wanted() or self._rollout
+            if self._rollout is None:
+                raise RolloutError(self._follower.problem or "nothing says yet what shall be live")
+            return self._rollout
+
+    def bring(self, version: int) -> None:
+        """See Source."""
+        self._follower.fetch(version)
+
+    def tell(self, name: str, document: bytes) -> None:
+        """See Source. What could not be told is told with the next call."""
+        if document == self._told:
+            return
+        with suppress(PlaceError, OSError):
+            self._telling.tell(name, document)
+            self._told = document

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from export.releases.checksums import MANIFEST, served, write_checked
+from export.releases.checksums import MANIFEST
 from export.releases.places.folder import FolderPlace
 from export.releases.places.parts import bundle_of, parts_of
 from export.releases.places.port import DamagedError, Part, Place, PlaceError, UnreachableError
+from export.releases.rollout import this_user
 
 FILES_AT_ONCE = 4
 FAILURES = 6
@@ -62,7 +63,7 @@ def push(source: FolderPlace, place: Place, version: int, report: Report = lambd
             report(f"pushing {part.path}, {_megabytes(part.bytes)}")
             place.store(part, source.release / part.path)
             sent.append(part)
-    place.commit(version, manifest, release)
+    place.commit(version, manifest, release, f"a push by {this_user()}")
     return Moved(version, len(sent), sum(part.bytes for part in sent))
 
 
@@ -94,10 +95,7 @@ def fetch(
         host.check_room(sum(part.bytes for part in missing))
         _receive(place, host, missing, tries)
         release = next(part for part in parts if part.path == f"versions/{version}/release.json")
-        host.commit(version, manifest, host.content(release))
-        # So that a start of Triton need not read all of it again.
-        paths = served([part.path for part in parts], version)
-        write_checked(host.release, version, paths, f"a fetch from {place.name}")
+        host.commit(version, manifest, host.content(release), f"a fetch from {place.name}")
     return Moved(version, len(missing), sum(part.bytes for part in missing))
 
 

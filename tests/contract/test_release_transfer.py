@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import json
 import os
@@ -13,16 +14,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from export.releases import transfer_commands
 from export.releases.checksums import MANIFEST, check_served
+from export.releases.commands import main as release_command
 from export.releases.folder import live_version
-from export.releases.follower import Follower
+from export.releases.follower import Follower, PlaceSource
 from export.releases.places.folder import FolderPlace
 from export.releases.places.opening import open_place
 from export.releases.places.parts import parts_of
@@ -35,8 +39,9 @@ from export.releases.places.port import (
     VersionTakenError,
 )
 from export.releases.places.s3 import S3Place
-from export.releases.rollout import Rollout
+from export.releases.rollout import Rollout, read_rollout
 from export.releases.transfer import FAILURES, fetch, push
+from export.releases.verifying import unverified
 from tests.support.places import damages, make_version, two_versions
 from tests.support.relay import relaying
 from tests.support.s3_server import S3Server
@@ -336,7 +341,9 @@ def test_a_killed_fetch_does_no_harm(source: FolderPlace, bucket: Bucket, tmp_pa
     with killable(bucket) as process:
         for place, at_operations, between in ((str(source.release), 44, 4), (bucket.url, 8, 4)):
 
-            def killed_fetch(kill_at: int, kill_after: float | None = None, place: str = place) -> tuple[int, int]:
+            def killed_fetch(
+                kill_at: int, kill_after: float | None = None, place: str = place
+            ) -> tuple[int, int]:
                 """Status of a fetch into a host that has version 1, and its operations. The host is well after it."""
                 host = next(hosts)
                 shutil.copytree(template.release, host.release)
@@ -432,3 +439,130 @@ async def test_three_hosts_agree_also_after_one_was_cut_off(
         assert len(contents) == 1
         assert [FolderPlace(release).versions() for release in releases] == [[1, 2]] * 3
         assert [damages(release) for release in releases] == [[]] * 3
+
+
+@pytest.fixture
+def command(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs ``python -m export release …``; returns its status and what it printed."""
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run_command(*arguments: object) -> tuple[int, str]:
+        status = release_command([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return run_command
+
+
+def test_the_commands_publish_to_a_bucket_and_serve_from_it(
+    source: FolderPlace, bucket: Bucket, host: FolderPlace, command: Callable[..., tuple[int, str]]
+) -> None:
+    host.release.parent.mkdir(parents=True)
+    made, here = source.release, host.release
+    status, printed = command("push", made, 1, "--to", bucket.url)
+    assert (status, printed.splitlines()[-1]) == (0, "pushing versions/1/tokenizer.json, 0.0 MB")
+    assert "room-1 is in s3://" in printed
+    assert "9 files, 0.3 MB, travelled" in printed
+    assert command("push", made, "--to", bucket.url)[0] == 0
+    assert "says of no version that it shall be live" in command("fetch", here, "--from", bucket.url)[1]
+    bucket.open().rollouts.write(Rollout(live=1), after=0)
+
+    status, printed = command("fetch", here, "--from", bucket.url)
+    assert status == 0
+    assert "room-1 is here; 9 files" in printed
+    assert live_version(here) == 0
+    assert unverified(here, 1) is None
+    assert command("fetch", here, "--from", bucket.url, "--make-live") == (
+        0,
+        "room-1 is here, and live from Triton's next start; nothing was missing\n",
+    )
+    assert live_version(here) == 1
+    assert read_rollout(here) == bucket.open().rollouts.read()
+
+    bucket.open().rollouts.write(Rollout(live=2, previous=1), after=1)
+    assert command("fetch", here, "--from", bucket.url, "--make-live")[0] == 0
+    assert live_version(here) == 2
+    status, printed = command("rollback", made, "--at", bucket.url)
+    assert (status, printed) == (0, "room-1 is live, room-2 is withdrawn\n")
+    assert bucket.open().rollouts.read().live == 1
+
+
+def test_a_host_whose_place_is_away_serves_on(
+    source: FolderPlace, bucket: Bucket, host: FolderPlace, command: Callable[..., tuple[int, str]]
+) -> None:
+    push(source, bucket.open(), 1)
+    fetch(bucket.open(), host, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("R2_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+        patch.setattr(transfer_commands, "open_place", partial(open_place, hasty=True))
+        status, printed = command("fetch", host.release, "--from", bucket.url, "--make-live")
+        assert status == 1
+        assert "cannot be reached" in printed
+        (host.release / "live").write_text("1\n")
+        status, printed = command("fetch", host.release, "--from", bucket.url, "--make-live")
+        assert status == 0
+        assert printed.endswith("this host goes on with room-1\n")
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("s3://", "names no place in a bucket"),
+        ("https://bucket/prefix", "names no place in a bucket"),
+        ("s3://none-such-bucket/room", "there is no such bucket"),
+    ],
+)
+def test_a_wrong_place_is_one_sentence(
+    place: str, sentence: str, source: FolderPlace, command: Callable[..., tuple[int, str]]
+) -> None:
+    status, printed = command("push", source.release, 1, "--to", place)
+    assert status == 1
+    assert sentence in printed
+    assert printed.count("\n") == 1
+
+
+def test_without_keys_it_says_which(
+    source: FolderPlace, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    status, printed = command("push", source.release, 1, "--to", "s3://bucket/room")
+    assert status == 1
+    assert "set R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY" in printed
+
+
+def test_what_is_sent_carries_digests_that_servers_check(source: FolderPlace, bucket: Bucket) -> None:
+    """moto checks neither: R2 and S3 do, and R2 refuses botocore's own checksums."""
+    place = bucket.open()
+    sent: list[Any] = []
+    place._client.meta.events.register("before-send.s3", lambda request, **_: sent.append(request))
+    push(source, place, 1)
+    puts = [request for request in sent if request.method == "PUT"]
+    assert len(puts) == 9 + 3
+    for request in puts:
+        body = request.body if isinstance(request.body, bytes) else request.body.read()
+        assert request.headers["Content-MD5"]
+        assert request.headers["X-Amz-Content-SHA256"].decode() == hashlib.sha256(body).hexdigest()
+        assert not [
+            name for name in request.headers if "checksum" in name.lower() or "trailer" in name.lower()
+        ]
+
+
+def test_an_agents_source(source: FolderPlace, bucket: Bucket, host: FolderPlace) -> None:
+    push(source, bucket.open(), 1)
+    now = [0.0]
+    followed = PlaceSource(host.release, bucket.url, bucket.environment, clock=lambda: now[0])
+    assert followed.rollout() == Rollout()
+    written = bucket.open().rollouts.write(Rollout(live=1), after=0)
+    assert followed.rollout() == Rollout()  # It was looked at just now.
+    now[0] += 0.5
+    assert followed.rollout() == followed.rollout() == written
+    followed.bring(1)
+    assert host.versions() == [1]
+    followed.tell("gpu-1", b'{"live": 1}')
+    assert bucket.open().get("hosts/gpu-1.json") == b'{"live": 1}'

@@ -5,6 +5,8 @@
     <prefix>/rollout.json                  what the operator wants; changed only by conditional writes
     <prefix>/versions/<n>/files.json       the manifest of version n, and last
     <prefix>/versions/<n>/release.json     its parts: the same bytes as in a release folder
+    <prefix>/versions/<n>/checked.json     who compared all of it with the manifest, when it was pushed
+    <prefix>/hosts/<name>.json             what the agent of each host says of it
     <prefix>/files/<sha256>                every other file of every version, under the digest of its bytes
 
 Files have the names of their contents. So a graph that several versions share is stored once, two publishers cannot
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -30,7 +33,10 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.session import Session
 from urllib3.exceptions import HTTPError
 
+from export.releases.checksums import CHECKED, MANIFEST
+from export.releases.device import this_device
 from export.releases.places.port import (
+    HOSTS,
     NO_DOCUMENT,
     DamagedError,
     Part,
@@ -48,6 +54,7 @@ from export.releases.rollout import (
     check_revision,
     decode,
     encode,
+    now,
 )
 
 SCHEME = "s3"
@@ -99,7 +106,7 @@ class S3Place:
 
     def manifest(self, version: int) -> bytes:
         """See Place."""
-        if (found := self.get(f"versions/{version}/files.json")) is None:
+        if (found := self.get(f"versions/{version}/{MANIFEST}")) is None:
             raise VersionMissingError(f"{self.name} has no version {version}: push it there first")
         return found
 
@@ -145,15 +152,16 @@ class S3Place:
         with self._calls():
             yield from body.iter_chunks(PIECE_BYTES)
 
-    def commit(self, version: int, manifest: bytes, release: bytes) -> None:
+    def commit(self, version: int, manifest: bytes, release: bytes, by: str) -> None:
         """See Place."""
-        for name, content in (("files.json", manifest), ("release.json", release)):
-            path = f"versions/{version}/{name}"
-            if not self._put(path, content, IfNoneMatch="*") and self.get(path) != content:
-                raise VersionTakenError(
-                    f"{self.name} has a version {version} already, with other files: a published version is never "
-                    "changed, so give yours another number"
-                )
+        folder = f"versions/{version}"
+        self._put_once(f"{folder}/{MANIFEST}", manifest, version)
+        self._put(f"{folder}/{CHECKED}", _checked(manifest, by))
+        self._put_once(f"{folder}/release.json", release, version)
+
+    def tell(self, host: str, document: bytes) -> None:
+        """See Place."""
+        self._put(f"{HOSTS}/{host}.json", document)
 
     def poll(self, tag: str) -> tuple[Rollout, str] | None:
         """See Place."""
@@ -245,6 +253,14 @@ class S3Place:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def _put_once(self, path: str, content: bytes, version: int) -> None:
+        """Write one object of a version that is not there. Raises VersionTakenError when another one is."""
+        if not self._put(path, content, IfNoneMatch="*") and self.get(path) != content:
+            raise VersionTakenError(
+                f"{self.name} has a version {version} already, with other files: a published version is never changed, "
+                "so give yours another number"
+            )
+
     def _put(self, path: str, content: bytes, **condition: str) -> str | None:
         """Write one object; returns its ETag, None when the condition does not hold."""
         with self._calls():
@@ -333,6 +349,8 @@ class S3Rollouts:
         """See Rollouts."""
         found, tag = self._read()
         check_revision(found, after)
+        for version in {new.live, new.canary.version if new.canary else 0} - {0, found.live}:
+            self._check_there(version)
         written = msgspec.structs.replace(new, format=FORMAT, revision=after + 1)
         with _rollout_errors():
             if not self._place.swap(ROLLOUT, encode(written), tag):
@@ -342,6 +360,10 @@ class S3Rollouts:
                     f"{self._place.name}: another change came first, and nothing was done"
                 )
         return written
+
+    def _check_there(self, version: int) -> None:
+        with _rollout_errors():
+            self._place.manifest(version)
 
     def _read(self) -> tuple[Rollout, str]:
         with _rollout_errors():
@@ -419,6 +441,20 @@ def open_s3(
 
 def _file(part: Part) -> str:
     return f"files/{part.sha256}"
+
+
+def _checked(manifest: bytes, by: str) -> bytes:
+    """A checked.json. It names no files' stamps, which are a host's own."""
+    document = {
+        "format": FORMAT,
+        "release": json.loads(manifest)["release"],
+        "when": now(),
+        "by": by,
+        "device": this_device(),
+        "manifest": hashlib.sha256(manifest).hexdigest(),
+        "stamps": {},
+    }
+    return (json.dumps(document, indent=1) + "\n").encode()
 
 
 def _md5(content: bytes) -> str:
