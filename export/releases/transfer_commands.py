@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from export.releases.durable import write_whole
-from export.releases.folder import agent_runs, documents, live_version, make_live
+from export.releases.folder import agent_runs, live_version, make_live, versions
 from export.releases.places.folder import FolderPlace
 from export.releases.places.opening import open_place
 from export.releases.places.port import PlaceError, UnreachableError
@@ -20,7 +20,7 @@ PLACE_VARIABLE = "REROOM_RELEASES_AT"
 
 def push_command(options: argparse.Namespace, release: Path) -> int:
     """Bring ``options.version``, None = the newest, to ``options.place``."""
-    version = options.version or max(documents(release), default=0)
+    version = options.version or max(versions(release), default=0)
     if not version:
         raise PlaceError(f"there is no version in {release}: export it first")
     moved = push(FolderPlace(release), open_place(options.place), version, _say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import itertools
 import json
@@ -42,6 +43,7 @@ from export.releases.places.s3 import S3Place
 from export.releases.rollout import Rollout, read_rollout
 from export.releases.transfer import FAILURES, fetch, push
 from export.releases.verifying import unverified
+from tests.support.made_releases import publish_made
 from tests.support.places import damages, make_version, two_versions
 from tests.support.relay import relaying
 from tests.support.s3_server import S3Server
@@ -458,21 +460,23 @@ def command(
 
 
 def test_the_commands_publish_to_a_bucket_and_serve_from_it(
-    source: FolderPlace, bucket: Bucket, host: FolderPlace, command: Callable[..., tuple[int, str]]
+    tmp_path: Path, bucket: Bucket, host: FolderPlace, command: Callable[..., tuple[int, str]]
 ) -> None:
-    host.release.parent.mkdir(parents=True)
-    made, here = source.release, host.release
+    made, here, at = tmp_path / "made" / "room", host.release, ("--at", bucket.url)
+    made.parent.mkdir()
+    publish_made(made, 1, live=True)
+    publish_made(made, 2, seed={"denoiser": 2})
     status, printed = command("push", made, 1, "--to", bucket.url)
-    assert (status, printed.splitlines()[-1]) == (0, "pushing versions/1/tokenizer.json, 0.0 MB")
-    assert "room-1 is in s3://" in printed
-    assert "9 files, 0.3 MB, travelled" in printed
-    assert command("push", made, "--to", bucket.url)[0] == 0
+    assert status == 0
+    assert f"room-1 is in {bucket.url}; " in printed
     assert "says of no version that it shall be live" in command("fetch", here, "--from", bucket.url)[1]
-    bucket.open().rollouts.write(Rollout(live=1), after=0)
+    refused = command("promote", made, 2, *at)
+    assert refused == (1, f"{bucket.url} has no version 2: push it there first\n")
+    assert command("promote", made, 1, *at) == (0, "room-1 is live\n")
 
     status, printed = command("fetch", here, "--from", bucket.url)
     assert status == 0
-    assert "room-1 is here; 9 files" in printed
+    assert "room-1 is here; " in printed
     assert live_version(here) == 0
     assert unverified(here, 1) is None
     assert command("fetch", here, "--from", bucket.url, "--make-live") == (
@@ -482,11 +486,12 @@ def test_the_commands_publish_to_a_bucket_and_serve_from_it(
     assert live_version(here) == 1
     assert read_rollout(here) == bucket.open().rollouts.read()
 
-    bucket.open().rollouts.write(Rollout(live=2, previous=1), after=1)
+    assert command("push", made, "--to", bucket.url)[0] == 0
+    assert command("promote", made, 2, *at) == (0, "room-2 is live, before room-1\n")
     assert command("fetch", here, "--from", bucket.url, "--make-live")[0] == 0
     assert live_version(here) == 2
-    status, printed = command("rollback", made, "--at", bucket.url)
-    assert (status, printed) == (0, "room-1 is live, room-2 is withdrawn\n")
+    assert command("verify", here)[0] == 0
+    assert command("rollback", made, *at) == (0, "room-1 is live, room-2 is withdrawn\n")
     assert bucket.open().rollouts.read().live == 1
 
 
@@ -540,17 +545,19 @@ def test_what_is_sent_carries_digests_that_servers_check(source: FolderPlace, bu
     """moto checks neither: R2 and S3 do, and R2 refuses botocore's own checksums."""
     place = bucket.open()
     sent: list[Any] = []
-    place._client.meta.events.register("before-send.s3", lambda request, **_: sent.append(request))
+
+    def look(request: Any, **_: object) -> None:
+        if request.method == "PUT":
+            body = request.body if isinstance(request.body, bytes) else request.body.getvalue()
+            sent.append((request.headers, body))
+
+    place._client.meta.events.register("before-send.s3", look)
     push(source, place, 1)
-    puts = [request for request in sent if request.method == "PUT"]
-    assert len(puts) == 9 + 3
-    for request in puts:
-        body = request.body if isinstance(request.body, bytes) else request.body.read()
-        assert request.headers["Content-MD5"]
-        assert request.headers["X-Amz-Content-SHA256"].decode() == hashlib.sha256(body).hexdigest()
-        assert not [
-            name for name in request.headers if "checksum" in name.lower() or "trailer" in name.lower()
-        ]
+    assert len(sent) == 9 + 3
+    for headers, body in sent:
+        assert base64.b64decode(headers["Content-MD5"]) == hashlib.md5(body, usedforsecurity=False).digest()
+        assert headers["X-Amz-Content-SHA256"].decode() == hashlib.sha256(body).hexdigest()
+        assert not [name for name in headers if "checksum" in name.lower() or "trailer" in name.lower()]
 
 
 def test_an_agents_source(source: FolderPlace, bucket: Bucket, host: FolderPlace) -> None:

@@ -20,7 +20,7 @@ from export.digests import sha256
 from export.releases.checksums import MANIFEST, ReleaseDamaged, read_manifest, write_checked
 from export.releases.device import this_device
 from export.releases.durable import flush_folder, move, write_whole
-from export.releases.folder import documents, named_places, version_folder
+from export.releases.folder import named_places, version_folder, versions
 from export.releases.places.parts import parts_of
 from export.releases.places.port import (
     HOSTS,
@@ -74,7 +74,7 @@ class FolderPlace:
 
     def versions(self) -> list[int]:
         """See Place."""
-        return sorted(documents(self.release))
+        return sorted(versions(self.release))
 
     def manifest(self, version: int) -> bytes:
         """See Place."""

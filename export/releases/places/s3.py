@@ -23,6 +23,7 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from urllib.parse import urlsplit
 import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.loaders import create_loader
 from botocore.session import Session
 from urllib3.exceptions import HTTPError
 
@@ -409,6 +411,7 @@ def open_s3(
     given = {name: value for name, value in environment.items() if value}
     endpoint = given.get("R2_ENDPOINT_URL")
     session = Session()
+    session.register_component("data_loader", _descriptions())
     region = given.get("REROOM_S3_REGION") or ("auto" if endpoint else session.get_config_variable("region"))
     try:
         client = session.create_client(
@@ -437,6 +440,12 @@ def open_s3(
     except (BotoCoreError, ValueError) as error:
         raise PlaceError(f"{url} cannot be opened: {error}") from error
     return S3Place(client, parts.netloc, prefix, part_bytes)
+
+
+@cache
+def _descriptions() -> Any:
+    """botocore's descriptions of services: reading them is most of what opening a place takes."""
+    return create_loader()
 
 
 def _file(part: Part) -> str:
