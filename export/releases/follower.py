@@ -6,7 +6,6 @@ folder: while the storage is away, and after a restart without it, the host goes
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,8 +18,8 @@ from export.releases.places.port import NO_DOCUMENT, Place, PlaceError
 from export.releases.rollout import LOCK, ROLLOUT, Rollout, RolloutError, encode, locked, read_rollout
 from export.releases.transfer import Moved, Report, fetch
 
-LOOK_SECONDS = 0.5
-"""Between two looks at the document."""
+TELL_SECONDS = 2.0
+"""Between two things that a host tells."""
 
 REST_SECONDS = 2.0
 """After an answer that did not come the place is not asked for so long."""
@@ -44,6 +43,7 @@ class Follower:
         self._environment = environment
         self._asked: Place = open_place(source, environment, hasty=True) if source else self._host
         self._tag, self._given, self._rest_until = "", False, 0.0
+        self._told, self._tell_at = b"", 0.0
         self.problem: str | None = None
         """Why the document could not be read the last time, in one sentence; None = it could."""
 
@@ -88,6 +88,16 @@ class Follower:
             )
         return Moved(version, 0, 0)
 
+    def tell(self, host: str, document: bytes) -> None:
+        """Leave a host's host.json where operators look for it, in the place that is followed. Nothing is raised: what
+        could not be told, or was told in the same second, is told by the next call."""
+        if self._source and document != self._told and self._clock() >= self._tell_at:
+            # R2 takes one write a second to a key.
+            self._tell_at = self._clock() + TELL_SECONDS
+            with suppress(PlaceError, OSError):
+                self._asked.tell(host, document)
+                self._told = document
+
     def _known(self) -> Rollout | None:
         """What this host knew last; asked once."""
         try:
@@ -107,46 +117,3 @@ class Follower:
         except OSError as error:
             # It counts all the same, only not after a restart without the storage.
             self.problem = f"{folder / ROLLOUT} cannot be written: {error.strerror}"
-
-
-class PlaceSource:
-    """What an agent follows (:class:`export.releases.sources.Source`): a place that several hosts share.
-
-    Arguments as of :class:`Follower`. Its methods may be called from several threads.
-    """
-
-    def __init__(
-        self,
-        release: Path,
-        source: str,
-        environment: Mapping[str, str] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._follower = Follower(release, source, environment, clock)
-        self._telling = open_place(source, environment, hasty=True)
-        self._clock, self._lock = clock, threading.Lock()
-        self._rollout: Rollout | None = None
-        self._look_at, self._told = 0.0, b""
-
-    def rollout(self) -> Rollout:
-        """See Source. It is looked at every half second; between that, and while the place is away, it is the one that
-        is known. Raises RolloutError while none is."""
-        with self._lock:
-            if self._clock() >= self._look_at:
-                self._look_at = self._clock() + LOOK_SECONDS
-                self._rollout = self._follower.wanted() or self._rollout
-            if self._rollout is None:
-                raise RolloutError(self._follower.problem or "nothing says yet what shall be live")
-            return self._rollout
-
-    def bring(self, version: int) -> None:
-        """See Source."""
-        self._follower.fetch(version)
-
-    def tell(self, name: str, document: bytes) -> None:
-        """See Source. What could not be told is told with the next call."""
-        if document == self._told:
-            return
-        with suppress(PlaceError, OSError):
-            self._telling.tell(name, document)
-            self._told = document

@@ -27,7 +27,7 @@ from export.releases import transfer_commands
 from export.releases.checksums import MANIFEST, check_served
 from export.releases.commands import main as release_command
 from export.releases.folder import live_version
-from export.releases.follower import Follower, PlaceSource
+from export.releases.follower import Follower
 from export.releases.places.folder import FolderPlace
 from export.releases.places.opening import open_place
 from export.releases.places.parts import parts_of
@@ -560,16 +560,17 @@ def test_what_is_sent_carries_digests_that_servers_check(source: FolderPlace, bu
         assert not [name for name in headers if "checksum" in name.lower() or "trailer" in name.lower()]
 
 
-def test_an_agents_source(source: FolderPlace, bucket: Bucket, host: FolderPlace) -> None:
-    push(source, bucket.open(), 1)
+def test_a_host_tells_how_it_is(bucket: Bucket, host: FolderPlace) -> None:
     now = [0.0]
-    followed = PlaceSource(host.release, bucket.url, bucket.environment, clock=lambda: now[0])
-    assert followed.rollout() == Rollout()
-    written = bucket.open().rollouts.write(Rollout(live=1), after=0)
-    assert followed.rollout() == Rollout()  # It was looked at just now.
-    now[0] += 0.5
-    assert followed.rollout() == followed.rollout() == written
-    followed.bring(1)
-    assert host.versions() == [1]
-    followed.tell("gpu-1", b'{"live": 1}')
-    assert bucket.open().get("hosts/gpu-1.json") == b'{"live": 1}'
+    follower = Follower(host.release, bucket.url, bucket.environment, clock=lambda: now[0])
+    sent: list[object] = []
+    place = bucket.open()
+    for document in (b"one", b"one", b"two", b"two"):
+        follower.tell("gpu-1", document)
+        sent.append(place.get("hosts/gpu-1.json"))
+        now[0] += 1.0
+    assert sent == [b"one", b"one", b"two", b"two"]
+    follower.tell("gpu-1", b"three")
+    assert place.get("hosts/gpu-1.json") == b"three"
+    follower.tell("gpu-1", b"four")
+    assert place.get("hosts/gpu-1.json") == b"three"
