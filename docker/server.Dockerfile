@@ -1,4 +1,4 @@
-# The API and the worker: one image, two commands.
+# The API, the worker, and what fetches releases for a Triton: one image, several commands.
 ARG PYTHON=python:3.12.13-slim-bookworm
 
 FROM ${PYTHON} AS build
@@ -9,6 +9,8 @@ COPY pyproject.toml ./
 COPY requirements/constraints.txt requirements/
 COPY client client
 COPY orchestrator orchestrator
+# For containers beside Triton: export/releases fetches releases and follows what is live.
+COPY export export
 # A package index of your own: docker build --secret id=pip.conf,src=…
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     /opt/venv/bin/python -m pip install -c requirements/constraints.txt './client[triton]' '.[c2pa,otel,sentry]' \
