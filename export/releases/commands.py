@@ -155,8 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     each.add_argument(
         "--make-live",
         action="store_true",
-        help="then serve it here from Triton's next start, on a host without an agent; while the place does not answer "
-        "what is live here goes on",
+        help="and live, on a host without an agent, before its Triton starts; while the place does not answer, what is "
+        "live here stays so",
     )
     each = add("prune", _prune, "Remove versions that nothing needs any more.")
     each.add_argument("versions", type=_number, nargs="*", help="these; all but the newest, if left out")

@@ -46,7 +46,7 @@ def fetch_command(options: argparse.Namespace, release: Path) -> int:
         make_live(release, moved.version)
     print(
         f"{release.name}-{moved.version} is here"
-        + (", and live from Triton's next start" if options.make_live else "")
+        + (", and live when Triton starts" if options.make_live else "")
         + f"; {_travelled(moved)}"
     )
     return 0

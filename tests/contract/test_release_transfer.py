@@ -481,7 +481,7 @@ def test_the_commands_publish_to_a_bucket_and_serve_from_it(
     assert unverified(here, 1) is None
     assert command("fetch", here, "--from", bucket.url, "--make-live") == (
         0,
-        "room-1 is here, and live from Triton's next start; nothing was missing\n",
+        "room-1 is here, and live when Triton starts; nothing was missing\n",
     )
     assert live_version(here) == 1
     assert read_rollout(here) == bucket.open().rollouts.read()
