@@ -37,6 +37,8 @@ from export.releases.rollout import (
     read_rollout,
 )
 from export.releases.verifying import unverified, verify_rest, verify_version
+from stack.process import StackError
+from stack.triton import TritonServer
 from tests.conftest import ROOT
 from tests.support.made_releases import SIZES, publish_made
 from tests.support.programs import ran
@@ -240,6 +242,17 @@ def test_a_damaged_file_is_refused_by_its_name_before_a_server_loads_it(path: st
     assert err.count("\n") == 1
     (release / path).unlink()
     assert f"{path} is missing" in started(release)[2]
+
+
+def test_the_stack_names_a_damaged_file(tmp_path: Path) -> None:
+    release = tmp_path / "tiny"
+    shutil.copytree(ROOT / "releases" / "tiny", release)
+    spoil(release / "models/denoiser/1/model.onnx")
+    server = TritonServer([ROOT / "model_repository", release / "models"], tmp_path / "run", release=release)
+    with pytest.raises(
+        StackError, match=r"tiny-1 is not loaded: .*/models/denoiser/1/model.onnx is not the file"
+    ):
+        server.start()
 
 
 def test_what_is_for_people_stops_no_server(release: Path) -> None:
@@ -459,7 +472,7 @@ def test_a_rollback_leaves_a_version_whose_document_is_damaged(
 ) -> None:
     promote(release, 2)
     spoil(release / "versions/2/release.json")
-    (release / "versions/3/release.json").write_text("{")
+    spoil(release / "versions/3/release.json")
     assert "made-2 is live" in say(capsys, "list", release)[1]
     assert say(capsys, "rollback", release)[1] == "made-1 is live, made-2 is withdrawn\n"
     status, _, err = say(capsys, "show", release, 3)
