@@ -160,6 +160,26 @@ def test_another_bundle_is_not_pushed_there(tmp_path: Path, source: FolderPlace,
         push(other, bucket.open(), 2)
 
 
+def test_another_bundle_is_not_fetched_there(source: FolderPlace, tmp_path: Path) -> None:
+    with pytest.raises(PlaceError, match="holds versions of room: fetch them into a folder of that name"):
+        fetch(source, FolderPlace(tmp_path / "kitchen"), 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_that_hosts_share_is_a_place_too(source: FolderPlace, tmp_path: Path) -> None:
+    shared = FolderPlace(tmp_path / "shared" / "room")
+    assert push(source, shared, 1).files == 9
+    assert push(source, shared, 2).bytes < push(source, FolderPlace(tmp_path / "other" / "room"), 2).bytes
+    assert [path.name for path in shared.release.parent.iterdir()] == ["room"]
+    follower = Follower(tmp_path / "host" / "room", str(shared.release))
+    shared.rollouts.write(Rollout(live=2), after=0)
+    wanted = follower.wanted()
+    assert wanted is not None
+    assert wanted.live == 2
+    follower.fetch(2)
+    assert damages(tmp_path / "host" / "room") == []
+
+
 def test_of_two_publishers_of_one_number_one_wins(
     tmp_path: Path, source: FolderPlace, bucket: Bucket
 ) -> None:
