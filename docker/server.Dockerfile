@@ -9,6 +9,8 @@ COPY pyproject.toml ./
 COPY requirements/constraints.txt requirements/
 COPY client client
 COPY orchestrator orchestrator
+# The agent beside Triton: releases.yml.
+COPY export export
 # A package index of your own: docker build --secret id=pip.conf,src=…
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     /opt/venv/bin/python -m pip install -c requirements/constraints.txt './client[triton]' '.[c2pa,otel,sentry]' \
