@@ -13,7 +13,8 @@ if [ -d "${REROOM_PLANS:-}" ]; then
 fi
 # What a host serves of the releases in a folder stands in one of its own, where an agent may change it while Triton runs
 # (docs/live-releases.md). Plans are made for one release, and are served as they are.
-prepare=
+# A file that is not what was published is named here, and no server loads it (docs/releases.md).
+prepare="python3 -I -S $here/checksums.py $REROOM_RELEASE"
 if [ -n "${REROOM_SERVED:-}" ] && [ "$models" = "--model-repository=$REROOM_RELEASE/models" ]; then
     prepare="env PYTHONPATH=$here python3 -m export.releases.served $REROOM_SERVED --source ${REROOM_FOLLOW:-$REROOM_RELEASE} --"
     models="--model-repository=$REROOM_SERVED/served"

@@ -9,10 +9,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from export.releases.changes import ReleaseError, end_canary, known_version, promote, roll_back, start_canary
+from export.releases.changes import (
+    ReleaseError,
+    check_known,
+    end_canary,
+    known_version,
+    promote,
+    roll_back,
+    start_canary,
+)
 from export.releases.checksums import ReleaseDamaged
 from export.releases.device import this_device
-from export.releases.folder import agent_runs, documents, live_version
+from export.releases.folder import agent_runs, live_version, versions
 from export.releases.rollout import FolderRollouts, Rollout, RolloutError, read_rollout, this_user
 
 ROOT = Path(__file__).parents[2]
@@ -186,10 +194,10 @@ def _diff(options: argparse.Namespace, release: Path) -> int:
 def _verify(options: argparse.Namespace, release: Path) -> int:
     from export.releases.verifying import has_manifest, seal, verify_rest, verify_version
 
-    versions = sorted(documents(release)) if options.version is None else [options.version]
+    chosen = sorted(versions(release)) if options.version is None else [options.version]
     problems = []
-    for version in versions:
-        known_version(release, version)
+    for version in chosen:
+        check_known(release, version)
         if options.seal and not has_manifest(release, version):
             seal(release, version)
         verdict = verify_version(release, version, options.by if "by" in options else this_user())
@@ -215,7 +223,7 @@ def _verify(options: argparse.Namespace, release: Path) -> int:
 def _publish(options: argparse.Namespace, release: Path) -> int:
     from export.releases.importing import publish_copy
 
-    found = documents(options.source)
+    found = versions(options.source)
     if not found:
         raise ReleaseError(
             f"there is no release in {options.source}: name the folder of one bundle, with versions/"
