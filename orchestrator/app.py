@@ -219,7 +219,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 gate=gate,
                 jobs=jobs,
                 usage=adapters.usage,
-                releases=ReleaseControl(adapters.rollouts, adapters.canaries, store, storage),
+                releases=ReleaseControl(adapters.rollouts, adapters.canaries, store, storage, inference),
                 webhooks=WebhookService(adapters.endpoints, guarded),
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),

@@ -112,6 +112,7 @@ def triton_part(
         command = [server, f"--backend-directory={backends}"]
     http, grpc, metrics = ports
     checked: list[str | Path] = [sys.executable, "-I", "-S", CHECK, release.resolve()] if release else []
+    # What prepares a release for an agent checks it too, once it is there.
     command = [*(prepare or checked), sys.executable, "-I", "-S", WATCH, *command]
     command += [
         *(f"--model-repository={folder.resolve()}" for folder in repositories),

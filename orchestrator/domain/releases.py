@@ -17,6 +17,8 @@ from typing import Literal
 import msgspec
 
 FORMAT = 1
+CPU, CUDA = "cpu", "cuda"
+"""What networks run on, as the models say it."""
 
 Mode = Literal["share", "shadow"]
 
@@ -60,14 +62,28 @@ class ReleaseVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Its name, such as dollhouse-5."""
     verified: bool
     """Whether ``verify`` has passed it."""
+    targets: list[str] = []
+    """The hardware that it was made for: ``cpu``, ``gpu``, or names of GPUs; [] = any."""
     budgets: dict[str, dict[str, float]] = {}
-    """The most seconds of the models that a picture may take, by tier and by device (``cpu``, ``cuda``, or ``any``)."""
+    """By hardware, as in ``targets``, and by tier ("" where there are none): the most seconds of the models that a
+    picture may take."""
+
+    def fits(self, devices: frozenset[str]) -> bool:
+        """Whether it was made for hosts whose networks run on these, cpu or cuda; no device: it is not known."""
+        if not self.targets or not devices:
+            return True
+        return any(target != CPU for target in self.targets) if CUDA in devices else CPU in self.targets
 
     def budget(self, tier: str, devices: frozenset[str]) -> float | None:
-        """The budget of a tier on hosts with these devices, the largest of several; None without one."""
-        of_tier = self.budgets.get(tier, {})
-        found = [of_tier[device] for device in devices if device in of_tier]
-        return max(found) if found else of_tier.get("any")
+        """The budget of a tier on hosts whose networks run on these, the largest of several; None without one."""
+        found = [
+            seconds
+            for hardware, tiers in self.budgets.items()
+            if not devices or (CPU if hardware == CPU else CUDA) in devices
+            for seconds in [tiers.get(tier, tiers.get(""))]
+            if seconds is not None
+        ]
+        return max(found, default=None)
 
 
 class NotPossible(Exception):
@@ -75,9 +91,10 @@ class NotPossible(Exception):
 
 
 def promoted(now: Rollout, version: ReleaseVersion, by: str, at: float) -> Rollout:
-    """The version goes live; a trial of it ends. ``at`` is UNIX seconds, here and below. Raises NotPossible."""
+    """The version goes live, unless it is; a trial of it ends. ``at`` is UNIX seconds, here and below. Raises
+    NotPossible."""
     if version.version == now.live:
-        raise NotPossible(f"version {version.version} is live already")
+        return now
     _check(now, version)
     if now.canary is not None and now.canary.version != version.version:
         raise NotPossible(

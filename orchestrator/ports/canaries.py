@@ -74,8 +74,8 @@ class CanaryStore(ABC):
         """Add to the sums of the trial, which begins with its first note."""
 
     @abstractmethod
-    async def trial(self, canary_id: str) -> Trial | None:
-        """None for one of which nothing was noted."""
+    async def trial(self, canary: Canary, live: int) -> Trial | None:
+        """None for one of which nothing was noted. Beside another live version it is another trial."""
 
     @abstractmethod
     async def last(self) -> Trial | None:

@@ -138,6 +138,9 @@ CANARY_DECISIONS = Counter(
     ("decision",),
     registry=REGISTRY,
 )
+for _decision in ("promote", "roll_back", "undecided"):
+    # From 0 on: of a series that begins with 1, Prometheus sees no increase.
+    CANARY_DECISIONS.labels(_decision)
 
 # --- what both call ---------------------------------------------------------------------------------------------------
 

@@ -42,22 +42,23 @@ def a_pair(number: int, gain: float = 0.0) -> Pair:
 
 
 async def test_sums_grow_and_each_note_counts_once(canaries: RedisCanaryStore) -> None:
-    assert (await canaries.trial("c-1"), await canaries.last()) == (None, None)
+    assert (await canaries.trial(CANARY, 4), await canaries.last()) == (None, None)
     for number in (1, 2, 2, 3):
         sums = {"pair:score:n": 1.0, "pair:score:s": -0.125 * number}
         await canaries.note(CANARY, 4, Noted(id=str(number), sums=sums, unit=f"key-{number % 2}"))
-    trial = await canaries.trial("c-1")
+    trial = await canaries.trial(CANARY, 4)
     assert trial is not None
     assert (trial.canary, trial.live, trial.units, trial.judged) == (CANARY, 4, 2, None)
     assert trial.sums == {"pair:score:n": 3.0, "pair:score:s": -0.75}
     assert await canaries.last() == trial
+    assert await canaries.trial(CANARY, 3) is None, "beside another live version it is another trial"
 
 
 async def test_the_newest_and_the_worst_pairs_are_kept(canaries: RedisCanaryStore) -> None:
     gains = [0.01 * ((7 * number) % 40 - 20) for number in range(40)]
     for number, gain in enumerate(gains):
         await canaries.note(CANARY, 4, Noted(id=str(number), sums={"a": 1.0}, pair=a_pair(number, gain)))
-    trial = await canaries.trial("c-1")
+    trial = await canaries.trial(CANARY, 4)
     assert trial is not None
     assert [pair.job_id for pair in trial.newest] == [f"job-{number}" for number in range(39, 39 - PAIRS, -1)]
     assert [pair.gain for pair in trial.worst] == pytest.approx(sorted(gains)[:PAIRS])

@@ -163,10 +163,9 @@ async def test_a_document_that_cannot_be_understood_is_left_alone(place: Place, 
 async def test_the_versions_that_were_published(place: Place) -> None:
     for number in (10, 9):
         await place.put(f"versions/{number}/release.json", b'{"release": "rooms-%d"}' % number)
-    budgets = {"standard": {"cpu": 4.0, "any": 9.0}, "draft": {"any": 2.0}}
-    await place.put(
-        "versions/11/release.json", json.dumps({"release": "rooms-11", "budgets": budgets}).encode()
-    )
+    budgets = {"cpu": {"draft": 2.0, "standard": 4.0}, "gpu": {"": 0.5}, "Tesla T4": {"": 0.8}}
+    said = {"release": "rooms-11", "targets": ["gpu"], "budgets": budgets, "more": 1}
+    await place.put("versions/11/release.json", json.dumps(said).encode())
     await place.put("versions/11/checked.json", b"{}")
     await place.put("versions/12/release.json", b"not JSON")
     await place.put("versions/draft/release.json", b"{}")
@@ -175,9 +174,11 @@ async def test_the_versions_that_were_published(place: Place) -> None:
         (9, "rooms-9", False), (10, "rooms-10", False), (11, "rooms-11", True)
     ]  # fmt: skip
     last = versions[-1]
-    assert last.budget("standard", frozenset({"cpu"})) == 4.0
-    assert last.budget("standard", frozenset({"cuda"})) == 9.0
-    assert (last.budget("draft", frozenset()), last.budget("best", frozenset({"cpu"}))) == (2.0, None)
+    cpu, cuda = frozenset({"cpu"}), frozenset({"cuda", "cpu"})
+    assert [last.budget("standard", each) for each in (cpu, cuda, frozenset[str]())] == [4.0, 4.0, 4.0]
+    assert [last.budget("best", each) for each in (cpu, frozenset({"cuda"}))] == [None, 0.8]
+    assert [last.fits(each) for each in (cpu, cuda, frozenset[str]())] == [False, True, True]
+    assert versions[0].fits(cpu)
 
 
 async def test_what_a_host_says(place: Place) -> None:
@@ -213,10 +214,10 @@ def test_what_is_refused() -> None:
     unverified = ReleaseVersion(version=6, release="x-6", verified=False)
     second = ReleaseVersion(version=2, release="x-2", verified=True)
     trying = tried(live, FIFTH, "share", 0.1, "me", 1.0)
-    for sentence, call in {
+    refusals: dict[str, Callable[[], Rollout]] = {
         "not verified": lambda: promoted(live, unverified, "me", 1.0),
         "is withdrawn": lambda: promoted(live, second, "me", 1.0),
-        "is live already": lambda: promoted(promoted(live, FIFTH, "me", 1.0), FIFTH, "me", 1.0),
+        "is live already": lambda: tried(promoted(live, FIFTH, "me", 1.0), FIFTH, "share", 0.1, "me", 1.0),
         "version 5 is on trial already": lambda: tried(trying, FIFTH, "share", 0.1, "me", 1.0),
         "version 5 is on trial: promote": lambda: promoted(
             trying, msgspec.structs.replace(unverified, verified=True), "me", 1.0
@@ -226,7 +227,8 @@ def test_what_is_refused() -> None:
         "live before, is withdrawn": lambda: taken_back(
             msgspec.structs.replace(live, withdrawn=[3]), "me", 1.0
         ),
-    }.items():
+    }
+    for sentence, call in refusals.items():
         with pytest.raises(NotPossible, match=sentence):
             call()
 
@@ -236,6 +238,7 @@ def test_a_rollback_takes_back_the_newest_change() -> None:
     after_trial = taken_back(tried(live, FIFTH, "shadow", 1.0, "me", 1.0), "me", 1.0)
     assert (after_trial.live, after_trial.canary, after_trial.withdrawn) == (4, None, [5])
     after_promotion = taken_back(promoted(live, FIFTH, "me", 1.0), "me", 1.0)
+    assert promoted(live, msgspec.structs.replace(FIFTH, version=4), "me", 1.0) == live
     assert (after_promotion.live, after_promotion.previous, after_promotion.withdrawn) == (4, None, [5])
 
 

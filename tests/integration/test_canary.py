@@ -78,7 +78,7 @@ class Bench:
             retry_delay=0.01,
             trials=self.trials,
         )
-        self.control = ReleaseControl(self.rollouts, self.canaries, self.store, self.storage)
+        self.control = ReleaseControl(self.rollouts, self.canaries, self.store, self.storage, inference)
         self.jobs = 0
 
     async def start(self, mode: str, share: float = 1.0) -> Canary:
@@ -182,9 +182,10 @@ async def test_a_bad_release_in_the_shadow_is_rolled_back(bench: Bench, fault: A
 
 
 async def test_over_its_latency_budget(bench: Bench, tmp_path: Path) -> None:
-    said = {"release": "rooms-5", "budgets": {"default": {"any": 2.5}}}
+    said = {"release": "rooms-5", "budgets": {"cpu": {"": 2.5}, "gpu": {"": 0.1}}}
     (tmp_path / "versions" / "5" / "release.json").write_text(json.dumps(said))
     bench.inference.abilities[5] = Ability(slower=1.5)
+    bench.inference.run_on = frozenset({"cpu"})
     await bench.start("shadow")
     await bench.run_pairs(20)
     _, trial = await bench.end()

@@ -11,11 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from orchestrator.domain import judging
-from orchestrator.domain.comparing import FAILED, Measured, arm_sums, pair_sums, tried_sums
+from orchestrator.domain.comparing import FAILED, KINDS, Measured, arm_sums, pair_sums, tried_sums
 from orchestrator.domain.judging import (
     BURN_IN,
     FALSE_ROLLBACK,
-    KINDS,
     LEAST_PAIRS,
     LEAST_UNITS,
     LIMITS,

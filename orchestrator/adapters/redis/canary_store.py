@@ -43,7 +43,7 @@ class RedisCanaryStore(CanaryStore):
         pair = noted.pair
         await self._call(
             "note_trial",
-            trial=canary.id,
+            trial=_id(canary, live),
             begun=_text(_Begun(canary, live)),
             nonce=noted.id,
             sums=noted.sums,
@@ -55,8 +55,11 @@ class RedisCanaryStore(CanaryStore):
             seen=SEEN,
         )
 
-    async def trial(self, canary_id: str) -> Trial | None:
-        key = f"{self._keys.canary}{canary_id}"
+    async def trial(self, canary: Canary, live: int) -> Trial | None:
+        return await self._trial(_id(canary, live))
+
+    async def _trial(self, trial_id: str) -> Trial | None:
+        key = f"{self._keys.canary}{trial_id}"
         with redis_calls():
             async with self._client.pipeline(transaction=True) as together:
                 together.hgetall(key)
@@ -81,7 +84,7 @@ class RedisCanaryStore(CanaryStore):
     async def last(self) -> Trial | None:
         with redis_calls():
             found: Any = await self._client.zrange(self._keys.canaries, -1, -1)
-        return await self.trial(found[0]) if found else None
+        return await self._trial(found[0]) if found else None
 
     async def judged(self, canary: Canary, live: int, judged: Judged) -> bool:
         event = {
@@ -93,7 +96,7 @@ class RedisCanaryStore(CanaryStore):
         return bool(
             await self._call(
                 "judge_trial",
-                trial=canary.id,
+                trial=_id(canary, live),
                 begun=_text(_Begun(canary, live)),
                 decision=judged.decision,
                 judged=_text(judged),
@@ -113,6 +116,10 @@ class RedisCanaryStore(CanaryStore):
         with redis_calls():
             if await self._client.get(key) == worker:
                 await self._client.delete(key)
+
+
+def _id(canary: Canary, live: int) -> str:
+    return f"{canary.id}:{live}"
 
 
 def _text(value: object) -> str:

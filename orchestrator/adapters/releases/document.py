@@ -21,6 +21,7 @@ class _Release(msgspec.Struct):
     """What is read of a release.json."""
 
     release: str = ""
+    targets: list[str] = []
     budgets: dict[str, dict[str, float]] = {}
 
 
@@ -60,7 +61,9 @@ def version(number: int, release: bytes | None, checked: bool) -> ReleaseVersion
     except msgspec.DecodeError as error:
         _log.warning("version %d is left out: its %s cannot be read: %s", number, RELEASE, error)
         return None
-    return ReleaseVersion(version=number, release=said.release, verified=checked, budgets=said.budgets)
+    return ReleaseVersion(
+        version=number, release=said.release, verified=checked, targets=said.targets, budgets=said.budgets
+    )
 
 
 def host(name: str, content: bytes) -> HostState | None:

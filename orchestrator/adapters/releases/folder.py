@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.adapters.releases import document
-from orchestrator.adapters.releases.document import CHECKED, HOST, LIVE, LOCK, RELEASE, ROLLOUT, VERSIONS
+from orchestrator.adapters.releases.document import (
+    CHECKED,
+    HOST,
+    HOSTS,
+    LIVE,
+    LOCK,
+    RELEASE,
+    ROLLOUT,
+    VERSIONS,
+)
 from orchestrator.domain.releases import ReleaseVersion, Rollout
 from orchestrator.ports.errors import Unavailable
 from orchestrator.ports.rollouts import HostState, Rollouts
@@ -39,12 +48,16 @@ class FolderRollouts(Rollouts):
         return await self._run(self._versions)
 
     async def hosts(self) -> list[HostState]:
-        def said() -> list[HostState]:
-            content = self._content(HOST)
-            found = None if content is None else document.host("here", content)
-            return [] if found is None else [found]
+        return await self._run(self._hosts)
 
-        return await self._run(said)
+    def _hosts(self) -> list[HostState]:
+        """Several that share this folder tell it there; the agent of this host's own folder, in one file."""
+        files = sorted((self._root / HOSTS).glob("*.json"))
+        said = {file.stem: self._content(f"{HOSTS}/{file.name}") for file in files} or {
+            "here": self._content(HOST)
+        }
+        found = [document.host(name, content) for name, content in said.items() if content is not None]
+        return [each for each in found if each is not None]
 
     def _content(self, name: str) -> bytes | None:
         try:

@@ -27,8 +27,10 @@ class VersionData(msgspec.Struct, frozen=True, kw_only=True):
     """Whether ``python -m export release verify`` has passed it: others cannot go live."""
     in_use: bool
     """Whether a job that waits or runs is pinned to it, so that it must not be removed."""
+    targets: list[str]
+    """The hardware that it was made for; none: any."""
     budgets: dict[str, dict[str, float]]
-    """The most seconds of a picture by tier and device."""
+    """The most seconds of a picture, by hardware and quality."""
 
 
 class FindingData(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +141,7 @@ def _version(version: ReleaseVersion, rollout: Rollout, in_use: list[int]) -> Ve
         state=state,
         verified=version.verified,
         in_use=number in in_use,
+        targets=version.targets,
         budgets=version.budgets,
     )
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
 from orchestrator.domain.judging import Judgement, judge
-from orchestrator.domain.releases import Mode, ReleaseVersion, Rollout, promoted, taken_back, tried
+from orchestrator.domain.releases import (
+    Mode,
+    NotPossible,
+    ReleaseVersion,
+    Rollout,
+    promoted,
+    taken_back,
+    tried,
+)
 from orchestrator.ports import (
     CanaryStore,
     HostState,
+    Inference,
     JobStore,
     ObjectNotFound,
     Pair,
     Rollouts,
     Storage,
     Trial,
+    Unavailable,
 )
 
 MOST_PICTURE_BYTES = 512 * 1024
@@ -64,10 +75,11 @@ class ReleaseControl:
         canaries: CanaryStore,
         store: JobStore,
         storage: Storage,
+        inference: Inference,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._rollouts, self._canaries, self._store, self._storage = rollouts, canaries, store, storage
-        self._clock = clock
+        self._inference, self._clock = inference, clock
 
     async def overview(self) -> Overview:
         rollouts = self._place()
@@ -116,20 +128,34 @@ class ReleaseControl:
             return await self._canaries.last()
         # One that has just begun has measured nothing.
         begun = Trial(canary=rollout.canary, live=rollout.live)
-        return await self._canaries.trial(rollout.canary.id) or begun
+        return await self._canaries.trial(rollout.canary, rollout.live) or begun
 
     async def _version(self, number: int) -> ReleaseVersion:
         versions = await self._place().versions()
         for version in versions:
             if version.version == number:
+                await self._check_hardware(version)
                 return version
         there = ", ".join(str(each.version) for each in versions) or "none"
         raise ReleaseNotFound(f"there is no version {number}; published are: {there}")
 
+    async def _check_hardware(self, version: ReleaseVersion) -> None:
+        """Raises NotPossible for a release of other hardware than the models run on, as far as they say."""
+        with suppress(Unavailable):
+            await self._inference.ping()
+        devices = self._inference.devices()
+        if not version.fits(devices):
+            raise NotPossible(
+                f"version {version.version} was made for {', '.join(version.targets)}, and the models run on "
+                f"{', '.join(sorted(devices))}: export it for that"
+            )
+
     async def _change(self, change: Callable[[Rollout], Rollout]) -> Rollout:
         rollouts = self._place()
-        following = change(await rollouts.read())
-        await rollouts.write(following)
+        now = await rollouts.read()
+        following = change(now)
+        if following != now:
+            await rollouts.write(following)
         return following
 
     async def _picture(self, key: str) -> bytes | None:

@@ -39,7 +39,7 @@ class Judge:
             _log.exception("the trial of version %d could not be judged", canary.version)
 
     async def _look(self, canary: Canary, live: int) -> None:
-        trial = await self._canaries.trial(canary.id)
+        trial = await self._canaries.trial(canary, live)
         if trial is None or (trial.judged is not None and trial.judged.decision != "undecided"):
             return
         judgement = judge(trial.sums, trial.units)
