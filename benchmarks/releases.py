@@ -3,8 +3,8 @@
     python -m benchmarks.releases                     # into results/releases.json, under ``live``
     python -m benchmarks.releases --times 3 --tritons 1 --out few.json
 
-The whole embedded stack, with one Triton and with two, serves the bundle `tiny`; a job is submitted
-every so often, all of the same photo and seed. Another version of the bundle, which has other weights, is promoted and rolled
+The whole embedded stack, with one Triton and with two, serves the bundle `tiny`; a job is submitted every
+so often, all of the same photo and seed. Another version of the bundle, which has other weights, is promoted and rolled
 back. A version makes one picture, so a picture tells which version made it, and one that is neither's was mixed.
 
 - ``failed_jobs``: that did not complete; ``mixed_results``: whose picture is not that of the version that they name

@@ -80,7 +80,8 @@ def triton_part(
 
     ``run`` is a folder for its own files. ``release`` reaches the models as REROOM_RELEASE, ``options`` are appended
     to the command line, ``exit_seconds`` is how long requests and models may take to end at its stop; ``prepare`` is a
-    command that gets the server's as arguments and becomes it, at every start. The server is the
+    command that gets the server's as arguments and becomes it, at every start, in place of the check of the release's
+    files. The server is the
     tritonserver of PATH with its own backends, else that of the nvidia-pytriton wheel in ``environment``. It ends when
     the process of a Python model has died.
 

@@ -77,6 +77,10 @@ waits for it for ever."""
 MOST_LETTERS = 400
 """Of a reason: a library's may be a page."""
 
+LINGER_SECONDS = 5.0
+"""How long a version stays loaded at least when nobody may ask for it any more. Whoever checks the server's models does
+so by what it heard up to two seconds ago."""
+
 QUIET_SECONDS, PATIENCE_SECONDS = 3.0, 120.0
 """Before a restart that memory asks for: how long nothing may have run, and how long that is waited for where another
 Triton serves meanwhile."""
@@ -368,7 +372,7 @@ class Agent:
         self._save()
         began = time.monotonic()
         try:
-            while self._running(version):
+            while self._running(version) or time.monotonic() < began + LINGER_SECONDS:
                 if self._is_wanted(version) or self._has_work() or self.stopping.wait(LOOK_SECONDS):
                     # Everything of it is loaded still, and what is wanted does not wait for requests that hang.
                     self._stay(version)

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,38 @@ async def test_an_agent_that_is_killed_while_it_loads_a_release_goes_on_when_it_
     assert not made.failed
     assert {each.release for each in made.made} >= {"tiny-1"}
     assert host.state.ready == [1, 4]
+
+
+@pytest.mark.timeout(180)
+async def test_a_graph_that_kills_its_process_is_refused_and_triton_restarts_when_nothing_runs(
+    host: HostUnderTest, client: TritonClient
+) -> None:
+    add_version(host.release, 5, graphs=("vae_decoder",))
+    async with steady([client], REQUEST, 1) as made:
+        force_live(host.release, 5)
+        killed = await asyncio.to_thread(kill_process_of, "vae_decoder/5")
+        await host.until(lambda: host.state.problems.get("5"), "refused")
+        served = len(made.made)
+        await host.until(lambda: len(made.made) > served + 2, "served on")
+        force_live(host.release, 4)
+    assert "the process of vae_decoder died" in host.state.problems["5"]
+    assert killed
+    assert not made.failed
+    assert host.state.restart
+    await host.until(lambda: host.triton.process and host.triton.process.exit_status is not None, "ended")
+    assert "which is to be restarted" in host.triton.log
+
+
+def kill_process_of(graph: str) -> bool:
+    """Kill the process that loads a graph, as soon as it is there."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for folder in Path("/proc").iterdir():
+            with suppress(OSError):
+                if (
+                    folder.name.isdecimal()
+                    and f"/served/{graph}/".encode() in (folder / "cmdline").read_bytes()
+                ):
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    return True
+    return False
