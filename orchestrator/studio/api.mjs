@@ -1,4 +1,6 @@
 /** Requests to the service. What is refused comes as Trouble, whose code `words/` explains. */
+import { dropAll } from "./kept.mjs";
+import { noteReached } from "./offline.mjs";
 import { IS_OPEN, ROOT } from "./page.mjs";
 
 const KEY = "reroom.key";
@@ -15,7 +17,9 @@ export class Trouble extends Error {
 export const key = () => sessionStorage.getItem(KEY) ?? "";
 export const needsKey = () => !IS_OPEN && !key();
 
+/** What this device keeps was seen with another key, or with none: it goes. */
 export function setKey(text) {
+  dropAll();
   if (text) sessionStorage.setItem(KEY, text);
   else sessionStorage.removeItem(KEY);
 }
@@ -31,6 +35,7 @@ export async function ask(method, path, { body, headers = {}, signal } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Trouble("offline");
   }
+  noteReached(true);
   const content = await answer.json().catch(() => null);
   if (answer.ok && content) return content;
   const retryAfter = Number(answer.headers.get("retry-after")) || null;

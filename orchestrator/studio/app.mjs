@@ -1,6 +1,7 @@
 /** The page: which view is shown, and what is round it. */
 import { key, needsKey, setKey } from "./api.mjs";
 import { Compose } from "./compose.mjs";
+import { isReached, onReached } from "./offline.mjs";
 import { Heading } from "./parts.mjs";
 import { Room } from "./room.mjs";
 import { Rooms } from "./rooms.mjs";
@@ -18,6 +19,8 @@ function Studio() {
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);
   }, []);
+  const [reached, setReached] = useState(isReached());
+  useEffect(() => onReached(setReached), []);
   const speak = async (event) => {
     await chooseLanguage(event.target.value);
     redraw((n) => n + 1);
@@ -37,6 +40,7 @@ function Studio() {
         ${key() && html`<button class="link" onClick=${leave}>${t("forgetKey")}</button>`}
       </nav>
     </header>
+    <p class="offline" role="status">${reached ? "" : t("notReached")}</p>
     <main key=${language}>
       ${needsKey() ? html`<${AskKey} done=${() => redraw((n) => n + 1)} />` : html`<${View} view=${view} id=${id} />`}
     </main>

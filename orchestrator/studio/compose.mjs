@@ -1,6 +1,7 @@
 /** The first view: a photo, a style, wishes, and the button. */
 import { Trouble, styles as askStyles } from "./api.mjs";
 import { draft, preferences, restyle, setPhoto } from "./draft.mjs";
+import { keepStyles, keptStyles, takeShared } from "./kept.mjs";
 import { here } from "./page.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
 import { pictureOf, prepare, sample } from "./photo.mjs";
@@ -44,6 +45,7 @@ export function Compose() {
   const takeFile = (file) => file && take(() => file);
 
   useEffect(() => {
+    takeShared().then(takeFile);
     const pasted = (event) => {
       const file = pictureOf(event.clipboardData);
       if (file) takeFile(file);
@@ -124,10 +126,12 @@ function Photo({ dragging, busy, take, takeFile }) {
 function Styles({ change, setTrouble }) {
   const [offered, setOffered] = useState(null);
   const [all, setAll] = useState(false);
+  const kept = useRef(null);
   const again = async () => {
     setTrouble(null);
     try {
-      const answer = await askStyles();
+      const answer = await askedOrKept();
+      kept.current = answer;
       learnTitles(answer.data);
       const usable = answer.data.filter((each) => each.in_plan);
       setOffered(usable);
@@ -138,8 +142,11 @@ function Styles({ change, setTrouble }) {
     }
   };
   useEffect(() => void again(), []);
+  const shown = (offered ?? []).filter((each, place) => all || place < FIRST || each.name === draft.style);
+  useEffect(() => {
+    if (shown.length) keepStyles(kept.current, shown);
+  }, [offered, all]);
   if (offered === null) return html`<div class="styles loading" aria-hidden="true"></div>`;
-  const shown = offered.filter((each, place) => all || place < FIRST || each.name === draft.style);
   return html`<fieldset class="styles">
     <legend>${t("style")}</legend>
     <div class="gallery">
@@ -152,6 +159,17 @@ function Styles({ change, setTrouble }) {
     ${offered.length > shown.length && html`<button type="button" class="link" onClick=${() => setAll(true)}>${t("allStyles", { n: offered.length })}</button>`}
     ${offered.length === 0 && html`<button type="button" class="link" onClick=${again}>${t("again")}</button>`}
   </fieldset>`;
+}
+
+/** The styles; without a network those that this device kept. Raises Trouble. */
+async function askedOrKept() {
+  try {
+    return await askStyles();
+  } catch (error) {
+    const found = error.code === "offline" ? await keptStyles() : null;
+    if (!found) throw error;
+    return found;
+  }
 }
 
 const Swatches = ({ colours }) => html`<span class="swatches" aria-hidden="true">

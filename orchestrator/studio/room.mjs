@@ -2,7 +2,8 @@
 import { Trouble, cancel, erase, randomSeed, setFavourite, status } from "./api.mjs";
 import { Compare } from "./compare.mjs";
 import { draft, photos, restyle } from "./draft.mjs";
-import { asked, forget } from "./memory.mjs";
+import { dropRoom, keptRoom } from "./kept.mjs";
+import { asked, forget, keep } from "./memory.mjs";
 import { here } from "./page.mjs";
 import { Heading, Question, TroubleBox } from "./parts.mjs";
 import { prepare } from "./photo.mjs";
@@ -38,6 +39,15 @@ export function Room({ id }) {
       ),
     [id],
   );
+
+  // Without a network, what this device kept of it is shown until the service answers.
+  useEffect(() => {
+    if (linked || job !== null) return;
+    keptRoom(id, true).then((found) => found && setJob((now) => now ?? found));
+  }, [id, linked]);
+  useEffect(() => {
+    if (job !== null) keep(job, true);
+  }, [job?.status, job?.favourite]);
 
   // Places in the queue and the time that is left are in no event.
   useEffect(() => {
@@ -135,8 +145,9 @@ function Done({ id, job, attempt, setJob, refresh }) {
     setQuestion({
       title: t("eraseTitle"), text: t("eraseText"), yes: t("erase"),
       act: () => attempt(async () => {
+        await dropRoom(id); // at once, even if the service cannot be reached
         await erase(id);
-        forget(id);
+        await forget(id);
         photos.delete(id);
         location.hash = "#/rooms";
       }),
@@ -206,7 +217,7 @@ const Cancelled = ({ id, job, attempt }) => html`<${Heading}>${t("cancelledTitle
 function Next({ id, job, attempt }) {
   const remove = () => attempt(async () => {
     await erase(id);
-    forget(id);
+    await forget(id);
     location.hash = "#/";
   });
   return html`<div class="row">

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gzip
 import json
 import os
@@ -11,7 +12,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -170,20 +171,36 @@ async def walked(
     turned = Image.Exif()
     turned[0x0112] = 6
     Image.new("RGB", (5000, 4000), (150, 130, 110)).save(photo, exif=turned)
-    async with relaying("http://127.0.0.1:1") as relay, contextlib.AsyncExitStack() as services:
+    async with contextlib.AsyncExitStack() as services:
+        relay, renewed = [
+            await services.enter_async_context(relaying("http://127.0.0.1:1")) for _ in range(2)
+        ]
+        origins = f"{relay.url},{renewed.url}"
         running = [
             await services.enter_async_context(
-                _service(redis.url, folder, REROOM_OPEN=is_open, ALLOWED_ORIGINS=relay.url)
+                _service(redis.url, folder, REROOM_OPEN=is_open, ALLOWED_ORIGINS=origins)
             )
             for folder, is_open in zip(folders, ("true", "false"), strict=True)
         ]
-        relay.lead_to(running[0].base_url)
+        for each in (relay, renewed):
+            each.lead_to(running[0].base_url)
+        # Compressed, its answers could not be changed on the way.
+        renewed.asked = {b"gzip": b"none"}
         key = await running[1].keys.create("a browser", [Scope.TRANSFORM, Scope.READ])
         given = {
             "chromium": CHROMIUM, "base": running[0].base_url, "relay": relay.url, "keyed": running[1].base_url,
-            "key": key.text, "photo": str(photo), "only": os.environ.get("STUDIO_WALK"),
+            "renewed": renewed.url, "key": key.text, "photo": str(photo), "only": os.environ.get("STUDIO_WALK"),
         }  # fmt: skip
-        yield await _walks(given, relay)
+        acts = {"cut": relay.cut, "renew": functools.partial(_renew, renewed)}
+        yield await _walks(given, acts)
+
+
+def _renew(relay: Relay) -> None:
+    """From now on the service behind it seems to have another version of the page."""
+    now = studio.version().encode()
+    other = now[::-1]
+    relay.asked |= {other: now, b"If-None-Match": b"If-None-Known"}
+    relay.answered[now] = other
 
 
 @contextlib.asynccontextmanager
@@ -210,7 +227,7 @@ async def _service(redis_url: str, folder: Path, **environment: str) -> AsyncIte
         assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
 
 
-async def _walks(given: dict[str, Any], relay: Relay) -> dict[str, Any]:
+async def _walks(given: dict[str, Any], acts: dict[str, Callable[[], None]]) -> dict[str, Any]:
     assert NODE is not None
     process = await asyncio.create_subprocess_exec(
         NODE,
@@ -227,8 +244,8 @@ async def _walks(given: dict[str, Any], relay: Relay) -> dict[str, Any]:
         async with asyncio.timeout(WALK_SECONDS):
             async for line in process.stdout:
                 said = json.loads(line)
-                if said.get("do") == "cut":
-                    relay.cut()
+                if "do" in said:
+                    acts[said["do"]]()
                 else:
                     found[said["walk"]] = said
             errors = await process.stderr.read()

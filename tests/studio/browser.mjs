@@ -23,3 +23,11 @@ export async function opened(browser, options, expected = null) {
 }
 
 export const heading = (page, name) => page.getByRole("heading", { level: 1, name });
+
+/** Waits until what the page finds out is true. Unlike `waitForFunction`, it waits for promises. */
+export async function until(page, ask, argument) {
+  for (const end = Date.now() + PATIENCE; !(await page.evaluate(ask, argument)); ) {
+    if (Date.now() > end) throw new Error(`it never became true: ${ask}`);
+    await new Promise((go) => setTimeout(go, 50));
+  }
+}

@@ -29,19 +29,27 @@ from orchestrator.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "studio"
 PAGE = "index.html"
+WORKER = "worker.js"
+"""The service worker, at an address that stays: browsers look there for newer ones."""
 MEDIA_TYPES = {
     ".css": "text/css",
     ".html": "text/html",
+    ".js": "text/javascript",
     ".json": "application/json",
     ".mjs": "text/javascript",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
     ".webp": "image/webp",
 }
 """By the ending of the name. Others in the folder, such as licences, are not served."""
 
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "private, no-cache"
-_AS_IT_IS = frozenset({".webp"})
+KEPT_OFFLINE = frozenset({".css", ".json", ".mjs", ".svg"})
+"""What the page needs to open without a network, by the ending of the name."""
+_FILLED_IN = frozenset({PAGE, WORKER})
+_AS_IT_IS = frozenset({".png", ".webp"})
 
 
 class StudioFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +72,16 @@ class StudioController(Controller):
         headers = {"Content-Security-Policy": policy(settings), "Cache-Control": ASK_AGAIN}
         return answer(request, _file(page(settings, is_open), ".html"), headers)
 
+    @get(f"/{WORKER}")
+    async def worker(self, request: Request[Any, Any, Any]) -> Response[bytes]:
+        headers = {
+            "Content-Security-Policy": "default-src 'none'; connect-src 'self'",
+            "Cache-Control": ASK_AGAIN,
+            # It is for the page above its own folder, and for nothing else.
+            "Service-Worker-Allowed": "../studio",
+        }
+        return answer(request, worker(), headers)
+
     @get("/{of:str}/{name:path}")
     async def file(
         self, request: Request[Any, Any, Any], of: FromPath[str], name: FromPath[str]
@@ -78,7 +96,11 @@ class StudioController(Controller):
 @cache
 def files() -> Mapping[str, StudioFile]:
     """What is served beside the page, by its path in the folder."""
-    paths = (path for path in sorted(FOLDER.rglob("*")) if path.suffix in MEDIA_TYPES and path.name != PAGE)
+    paths = (
+        path
+        for path in sorted(FOLDER.rglob("*"))
+        if path.suffix in MEDIA_TYPES and path.name not in _FILLED_IN
+    )
     return MappingProxyType(
         {path.relative_to(FOLDER).as_posix(): _file(path.read_bytes(), path.suffix) for path in paths}
     )
@@ -87,7 +109,17 @@ def files() -> Mapping[str, StudioFile]:
 @cache
 def version() -> str:
     """Changes with any of the files."""
-    return hashlib.sha256(b"\0".join(file.content for file in files().values())).hexdigest()[:16]
+    contents = [file.content for file in files().values()] + [
+        (FOLDER / name).read_bytes() for name in sorted(_FILLED_IN)
+    ]
+    return hashlib.sha256(b"\0".join(contents)).hexdigest()[:16]
+
+
+@cache
+def worker() -> StudioFile:
+    """The service worker, which knows the version and the files that are to be kept."""
+    names = [name for name in files() if Path(name).suffix in KEPT_OFFLINE]
+    return _file(_filled(WORKER, {"version": version(), "names": " ".join(names)}), ".js")
 
 
 def page(settings: Settings, is_open: bool) -> bytes:
@@ -104,10 +136,7 @@ def page(settings: Settings, is_open: bool) -> bytes:
     filled["modules"] = "\n".join(
         f'<link rel="modulepreload" href="{filled["files"]}/{name}">' for name in modules
     )
-    text = (FOLDER / PAGE).read_text()
-    for name, value in filled.items():
-        text = text.replace("{{" + name + "}}", value)
-    return text.encode()
+    return _filled(PAGE, filled)
 
 
 def policy(settings: Settings) -> str:
@@ -118,8 +147,8 @@ def policy(settings: Settings) -> str:
         stored += f" {parts.scheme}://{parts.netloc}"
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {stored} blob: data:; "
-        f"connect-src {stored}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        "require-trusted-types-for 'script'"
+        f"connect-src {stored}; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types reroom"
     )
 
 
@@ -133,6 +162,14 @@ def answer(request: Request[Any, Any, Any], file: StudioFile, headers: dict[str,
     if known(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(b"", status_code=304, headers=headers, media_type=file.media_type)
     return Response(content, headers=headers, media_type=file.media_type)
+
+
+def _filled(name: str, values: Mapping[str, str]) -> bytes:
+    """The file with a value in the place of each ``{{name}}``."""
+    text = (FOLDER / name).read_text()
+    for each, value in values.items():
+        text = text.replace("{{" + each + "}}", value)
+    return text.encode()
 
 
 def _file(content: bytes, suffix: str) -> StudioFile:

@@ -1,0 +1,17 @@
+import { PHONE, launched, opened } from "./browser.mjs";
+import fs from "node:fs";
+const given = JSON.parse(fs.readFileSync("/tmp/h-pwa/given.json"));
+const b = await launched(given.chromium);
+const { context, page, complaints } = await opened(b, PHONE);
+page.on("console", m => console.log("C", m.text()));
+await page.goto(`${given.base}/studio`);
+await page.getByRole("radio").first().waitFor();
+await page.evaluate(() => navigator.serviceWorker.ready.then(() => 1));
+console.log(await page.evaluate(async () => { const f = {}; for (const n of await caches.keys()) f[n] = (await (await caches.open(n)).keys()).map(e => new URL(e.url).pathname); return f; }));
+await context.setOffline(true);
+console.log("sw", context.serviceWorkers().map(w => w.url()));
+await page.reload().catch(e => console.log(String(e)));
+await new Promise(r => setTimeout(r, 2000));
+console.log(await page.evaluate(() => [navigator.onLine, document.body.innerText.slice(0, 300), navigator.serviceWorker.controller?.scriptURL]));
+await page.screenshot({ path: "/tmp/h-pwa/dbg.png" });
+await b.close();
