@@ -1,10 +1,9 @@
 /** The page: which view is shown, and what is round it. */
-import { key, needsKey, setKey } from "./api.mjs";
+import { Trouble, key, needsKey, setKey } from "./api.mjs";
 import { Compose } from "./compose.mjs";
 import { isReached, onReached } from "./offline.mjs";
-import { Heading } from "./parts.mjs";
-import { Room } from "./room.mjs";
-import { Rooms } from "./rooms.mjs";
+import { takeOver } from "./page.mjs";
+import { Heading, TroubleBox } from "./parts.mjs";
 import { html, render, useEffect, useState } from "./ui.mjs";
 import { LANGUAGES, chooseLanguage, language, loadWords, t } from "./words.mjs";
 
@@ -52,10 +51,21 @@ function Studio() {
     </footer>`;
 }
 
+/** Views that are loaded after the first one. */
+const LATER = { room: () => import("./room.mjs"), rooms: () => import("./rooms.mjs") };
+
 function View({ view, id }) {
-  if (view === "room" && id) return html`<${Room} key=${id} id=${id} />`;
-  if (view === "rooms") return html`<${Rooms} />`;
+  if (view === "room" && id) return html`<${Later} key=${id} load=${LATER.room} name="Room" id=${id} />`;
+  if (view === "rooms") return html`<${Later} key="rooms" load=${LATER.rooms} name="Rooms" />`;
   return html`<${Compose} />`;
+}
+
+function Later({ load, name, ...given }) {
+  const [found, setFound] = useState(null);
+  const [trouble, setTrouble] = useState(null);
+  useEffect(() => void load().then(setFound, () => setTrouble(new Trouble("offline"))), []);
+  if (found) return html`<${found[name]} ...${given} />`;
+  return html`<${TroubleBox} trouble=${trouble} />`;
 }
 
 function AskKey({ done }) {
@@ -76,4 +86,12 @@ function AskKey({ done }) {
 }
 
 await loadWords();
+takeOver();
 render(html`<${Studio} />`, document.getElementById("studio"));
+if (document.readyState === "complete") loadLater();
+else addEventListener("load", loadLater, { once: true });
+
+/** So that they are there when they are wanted. */
+function loadLater() {
+  for (const load of Object.values(LATER)) load().catch(() => {});
+}

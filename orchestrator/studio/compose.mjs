@@ -2,7 +2,7 @@
 import { Trouble, styles as askStyles } from "./api.mjs";
 import { draft, preferences, restyle, setPhoto } from "./draft.mjs";
 import { keepStyles, keptStyles, takeShared } from "./kept.mjs";
-import { here } from "./page.mjs";
+import { here, takeEarly } from "./page.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
 import { pictureOf, prepare, sample } from "./photo.mjs";
 import { html, useEffect, useRef, useState } from "./ui.mjs";
@@ -45,6 +45,9 @@ export function Compose() {
   const takeFile = (file) => file && take(() => file);
 
   useEffect(() => {
+    const early = takeEarly();
+    if (early === "sample") take(sample);
+    else takeFile(early);
     takeShared().then(takeFile);
     const pasted = (event) => {
       const file = pictureOf(event.clipboardData);

@@ -6,9 +6,12 @@ may be cached for ever. ``{{name}}`` in the page is what :func:`page` fills in.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import html
+import posixpath
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -29,6 +32,10 @@ from orchestrator.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "studio"
 PAGE = "index.html"
+FIRST = "first.html"
+"""The first view, as compose.mjs makes it: it is seen before the modules are there."""
+APP = "app.mjs"
+DEFAULT_LANGUAGE = "en"
 WORKER = "worker.js"
 """The service worker, at an address that stays: browsers look there for newer ones."""
 MEDIA_TYPES = {
@@ -46,9 +53,9 @@ MEDIA_TYPES = {
 
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "private, no-cache"
-KEPT_OFFLINE = frozenset({".css", ".json", ".mjs", ".svg"})
+KEPT_OFFLINE = frozenset({".css", ".js", ".json", ".mjs", ".svg"})
 """What the page needs to open without a network, by the ending of the name."""
-_FILLED_IN = frozenset({PAGE, WORKER})
+_FILLED_IN = frozenset({PAGE, FIRST, WORKER})
 _AS_IT_IS = frozenset({".png", ".webp"})
 
 
@@ -69,8 +76,13 @@ class StudioController(Controller):
         self, request: Request[Any, Any, Any], settings: NamedDependency[Settings]
     ) -> Response[bytes]:
         is_open = await recognised(request) is not None
-        headers = {"Content-Security-Policy": policy(settings), "Cache-Control": ASK_AGAIN}
-        return answer(request, _file(page(settings, is_open), ".html"), headers)
+        language = language_of(request.headers.get("accept-language", ""))
+        headers = {
+            "Content-Security-Policy": policy(settings),
+            "Cache-Control": ASK_AGAIN,
+            "Vary": "Accept-Language",
+        }
+        return answer(request, _file(page(settings, is_open, language), ".html"), headers)
 
     @get(f"/{WORKER}")
     async def worker(self, request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -122,10 +134,45 @@ def worker() -> StudioFile:
     return _file(_filled(WORKER, {"version": version(), "names": " ".join(names)}), ".js")
 
 
-def page(settings: Settings, is_open: bool) -> bytes:
+@cache
+def modules() -> tuple[str, ...]:
+    """What the app imports before it can run, itself included; other views are loaded after it (``import()``)."""
+    found = {APP: None}
+    for name in (queue := [APP]):
+        text = files()[name].content.decode()
+        for path in re.findall(r'^(?:import|export)\b[^"]*"(\.[^"]+)";$', text, re.M):
+            needed = posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
+            if needed not in found:
+                found[needed] = None
+                queue.append(needed)
+    return tuple(found)
+
+
+@cache
+def texts(language: str) -> Mapping[str, str]:
+    """The page's texts by their names, as HTML."""
+    words = msgspec.json.decode(files()[f"words/{language}.json"].content)
+    return MappingProxyType({name: html.escape(text) for name, text in words["texts"].items()})
+
+
+def language_of(accept_language: str) -> str:
+    """The language of the page's that the header Accept-Language (RFC 9110, 12.5.4) likes best."""
+    wanted: list[tuple[float, str]] = []
+    for each in accept_language.split(","):
+        name, _, weight = each.strip().partition(";q=")
+        with contextlib.suppress(ValueError):
+            wanted.append((float(weight or 1), name[:2].lower()))
+    for _, name in sorted(wanted, key=lambda pair: -pair[0]):
+        if f"words/{name}.json" in files():
+            return name
+    return DEFAULT_LANGUAGE
+
+
+def page(settings: Settings, is_open: bool, language: str = DEFAULT_LANGUAGE) -> bytes:
     """``is_open``: whether the one who asks may use the service without a key."""
-    modules = [name for name in files() if name.endswith(".mjs")]
     filled = {
+        "first": (FOLDER / FIRST).read_text().strip() if is_open else "",
+        "language": language,
         "files": f"studio/{version()}",
         "open": "true" if is_open else "false",
         "api": html.escape(settings.api_base_url),
@@ -134,8 +181,9 @@ def page(settings: Settings, is_open: bool) -> bytes:
     }
     # Modules that are only found by reading others would come one after the other.
     filled["modules"] = "\n".join(
-        f'<link rel="modulepreload" href="{filled["files"]}/{name}">' for name in modules
+        f'<link rel="modulepreload" href="{filled["files"]}/{name}">' for name in modules()
     )
+    filled |= {f"text:{name}": text for name, text in texts(language).items()}
     return _filled(PAGE, filled)
 
 
@@ -155,7 +203,7 @@ def policy(settings: Settings) -> str:
 def answer(request: Request[Any, Any, Any], file: StudioFile, headers: dict[str, str]) -> Response[bytes]:
     """The file, smaller where the client takes that, or 304 where it has it."""
     content = file.content
-    headers = {**headers, "Vary": "Accept-Encoding"}
+    headers = {**headers, "Vary": ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))}
     if file.small is not None and "gzip" in request.headers.get("accept-encoding", ""):
         content, headers["Content-Encoding"] = file.small, "gzip"
     headers["ETag"] = etag(content)
