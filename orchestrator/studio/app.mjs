@@ -1,5 +1,5 @@
 /** The page: which view is shown, and what is round it. */
-import { Trouble, key, needsKey, setKey } from "./api.mjs";
+import { Trouble, askEarly, key, needsKey, setKey } from "./api.mjs";
 import { Compose } from "./compose.mjs";
 import { isReached, onReached } from "./offline.mjs";
 import { takeOver } from "./page.mjs";
@@ -85,6 +85,7 @@ function AskKey({ done }) {
   </form>`;
 }
 
+if (!needsKey() && location.hash.length < 3) askEarly();
 await loadWords();
 takeOver();
 render(html`<${Studio} />`, document.getElementById("studio"));

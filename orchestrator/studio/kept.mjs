@@ -10,14 +10,8 @@ const CACHE = "reroom.kept";
 const SHARED = "reroom.shared";
 const MOST_ROOMS = 40;
 const MOST_BYTES = 40 * 2 ** 20;
-/** The pictures of a room, by the member of its result that links to each. */
-const LINKS = { thumbnail: "thumbnail_url", before: "original_url", after: "transformed_url" };
-const CARD = ["thumbnail"];
-const WHOLE = Object.keys(LINKS);
-
 const KEEPS = "caches" in globalThis && "locks" in navigator;
 const address = (name) => new URL(`studio/kept/${name}`, ROOT).href;
-const pictureName = (id, kind) => `rooms/${id}/${kind}`;
 
 /** Counts up when everything is erased: what was being kept then is not. */
 let era = 0;
@@ -68,63 +62,89 @@ async function shown(cache, name) {
 
 const putPicture = (cache, name, blob) => cache.put(address(name), new Response(blob, { headers: { "Content-Type": blob.type } }));
 
-async function dropPicture(cache, name) {
-  await cache.delete(address(name));
-  URL.revokeObjectURL(urls.get(name));
-  urls.delete(name);
+async function drop(cache, prefix) {
+  const start = address(prefix);
+  await Promise.all((await cache.keys()).filter((each) => each.url.startsWith(start)).map((each) => cache.delete(each)));
+  for (const [name, url] of urls) {
+    if (!name.startsWith(prefix)) continue;
+    URL.revokeObjectURL(url);
+    urls.delete(name);
+  }
 }
 
-// Rooms: a list of {job, sizes}, the sizes in bytes by the kind of picture.
+// Rooms: a list of {job, sizes}, the sizes in bytes by the names of the pictures that were kept.
 
-const rank = (a, b) => Number(b.job.favourite) - Number(a.job.favourite) || Date.parse(b.job.created_at) - Date.parse(a.job.created_at);
+const ENDS = new Set(["completed", "failed", "cancelled"]);
+const rank = (a, b) => Number(b.job.favourite ?? false) - Number(a.job.favourite ?? false) || Date.parse(b.job.created_at) - Date.parse(a.job.created_at);
 const total = (rooms) => rooms.flatMap(({ sizes }) => Object.values(sizes)).reduce((sum, size) => sum + size, 0);
+const without = (rooms, id) => rooms.filter((each) => each.job.job_id !== id);
+const entryOf = (rooms, id) => rooms.find((each) => each.job.job_id === id);
 
-/** Keeps a finished job: its small picture, or all of it if `whole`. `isKnown` says whether it is still on this device's list. */
+/**
+ * The pictures of a job and of its children, `{result, member, name, small}`: the member of the result that links to the picture,
+ * and the name that it is kept by. All have one photo.
+ */
+function picturesOf(job) {
+  const made = [{ result: job.result, at: "" }, ...(job.children ?? []).map((each) => ({ result: each.result, at: `${each.job_id}/` }))];
+  return made.filter(({ result }) => result?.transformed_url).flatMap(({ result, at }) => [
+    { result, member: "thumbnail_url", name: `rooms/${job.job_id}/${at}thumbnail`, small: true },
+    { result, member: "transformed_url", name: `rooms/${job.job_id}/${at}after` },
+    { result, member: "original_url", name: `rooms/${job.job_id}/before` },
+  ]);
+}
+
+/** Keeps a finished job: its small pictures, or all of it if `whole`. `isKnown` says whether it is still on this device's list. */
 export const keepRoom = (job, whole, isKnown) =>
   quietly(async () => {
-    if (job.status !== "completed" || !job.result?.[LINKS.after] || job.kept) return;
+    if (job.kept || !ENDS.has(job.status)) return;
     const began = era;
     const before = await readJson(await caches.open(CACHE), "rooms", []);
-    const had = before.find((each) => each.job.job_id === job.job_id);
-    const wanted = (whole ? WHOLE : CARD).filter((kind) => job.result[LINKS[kind]] && !had?.sizes[kind]);
+    const had = entryOf(before, job.job_id);
+    const names = new Set(Object.keys(had?.sizes ?? {}));
+    const wanted = [];
+    for (const each of picturesOf(job)) {
+      if (!(whole || each.small) || !each.result[each.member] || names.has(each.name)) continue;
+      names.add(each.name);
+      wanted.push(each);
+    }
+    if (!names.size) return;
     const last = before[MOST_ROOMS - 1];
     if (had ? !wanted.length && had.job.favourite === job.favourite : last && rank({ job }, last) > 0) return;
-    const blobs = await Promise.all(wanted.map((kind) => fetched(job.result[LINKS[kind]])));
+    const blobs = await Promise.all(wanted.map(({ result, member }) => fetched(result[member])));
     await alone(async (cache) => {
       if (began !== era || !isKnown()) return;
       const rooms = await readJson(cache, "rooms", []);
-      const entry = { job, sizes: rooms.find((each) => each.job.job_id === job.job_id)?.sizes ?? {} };
-      for (const [place, kind] of wanted.entries()) {
+      const entry = { job, sizes: entryOf(rooms, job.job_id)?.sizes ?? {} };
+      for (const [place, { name }] of wanted.entries()) {
         if (!blobs[place]) continue;
-        await putPicture(cache, pictureName(job.job_id, kind), blobs[place]);
-        entry.sizes[kind] = blobs[place].size;
+        await putPicture(cache, name, blobs[place]);
+        entry.sizes[name] = blobs[place].size;
       }
-      const all = [entry, ...rooms.filter((each) => each.job.job_id !== job.job_id)].sort(rank);
-      while (all.length > MOST_ROOMS || (all.length > 1 && total(all) > MOST_BYTES)) await dropPictures(cache, all.pop().job.job_id);
+      const all = [entry, ...without(rooms, job.job_id)].sort(rank);
+      while (all.length > MOST_ROOMS || (all.length > 1 && total(all) > MOST_BYTES)) await drop(cache, `rooms/${all.pop().job.job_id}/`);
       await writeJson(cache, "rooms", all);
     });
   });
-
-const dropPictures = (cache, id) => Promise.all(WHOLE.map((kind) => dropPicture(cache, pictureName(id, kind))));
 
 /** The job as it was seen last, with pictures of this device; null where not all that the view needs was kept. */
 export const keptRoom = (id, whole) =>
   quietly(async () => {
     const cache = await caches.open(CACHE);
-    const entry = (await readJson(cache, "rooms", [])).find((each) => each.job.job_id === id);
-    if (!entry || (whole && !entry.sizes.after)) return null;
+    const entry = entryOf(await readJson(cache, "rooms", []), id);
+    if (!entry) return null;
+    const pictures = picturesOf(entry.job);
+    if (whole && !pictures.every(({ name }) => name in entry.sizes)) return null;
+    for (const { result, member, name } of pictures) result[member] = await shown(cache, name);
     noteReached(false);
-    const result = { ...entry.job.result };
-    for (const [kind, link] of Object.entries(LINKS)) result[link] = await shown(cache, pictureName(id, kind));
-    return { ...entry.job, result, kept: true };
+    return { ...entry.job, kept: true };
   });
 
 /** Erases what this device keeps of a room. */
 export async function dropRoom(id) {
   if (!KEEPS) return;
   await alone(async (cache) => {
-    await dropPictures(cache, id);
-    await writeJson(cache, "rooms", (await readJson(cache, "rooms", [])).filter((each) => each.job.job_id !== id));
+    await drop(cache, `rooms/${id}/`);
+    await writeJson(cache, "rooms", without(await readJson(cache, "rooms", []), id));
   });
 }
 

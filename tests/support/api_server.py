@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,11 @@ def problem(response: httpx2.Response, status: int, code: str, field: str | None
 
 
 @contextlib.asynccontextmanager
-async def running_api(redis_url: str, folder: Path, **environment: str) -> AsyncIterator[Api]:
-    """The API on a free port, without Triton and in open mode; ended, and its log checked, afterwards."""
+async def running_api(
+    redis_url: str, folder: Path, *, program: Sequence[str] = ("-m", "orchestrator.app"), **environment: str
+) -> AsyncIterator[Api]:
+    """The API on a free port, without Triton and in open mode; ended, and its log checked, afterwards. ``program`` is
+    what Python runs."""
     port = free_port()
     base_url = f"http://127.0.0.1:{port}"
     settings: dict[str, Any] = {
@@ -110,7 +113,7 @@ async def running_api(redis_url: str, folder: Path, **environment: str) -> Async
     log = folder / "api.log"
     with open(log, "wb") as output:  # noqa: ASYNC230  (the log of a process that is yet to be started)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "orchestrator.app", env=os.environ | settings, stdout=output, stderr=output
+            sys.executable, *program, env=os.environ | settings, stdout=output, stderr=output
         )
     store = RedisJobStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
     keys = RedisKeyStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
