@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import gzip
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pillow_heif
 import pytest
@@ -70,14 +72,11 @@ async def test_the_page_and_all_that_it_loads_come_from_here(api: Api) -> None:
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
-    parts = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
-    assert {Path(part).name for part in parts} >= {
-        "app.mjs",
-        "style.css",
-        "preact.mjs",
-        "hooks.mjs",
-        "htm.mjs",
-    }
+    parts = set(re.findall(r'(?:src|href)="([^"#]+)"', page.text))
+    named = {part.removeprefix(f"studio/{studio.version()}/") for part in parts}
+    assert named >= {"app.mjs", "style.css", "vendor/preact.mjs", "words/en.json", "icons/180.png"}
+    # Views that come later are loaded later.
+    assert "room.mjs" not in named
     for part in parts:
         loaded = await api.http.get(f"/{part}")
         assert (loaded.status_code, loaded.headers["cache-control"]) == (200, studio.FOR_EVER), part
@@ -112,10 +111,52 @@ async def test_a_file_of_another_version_is_not_kept(api: Api) -> None:
         assert (await api.http.get(f"/studio/{studio.version()}/{name}")).status_code == 404, name
 
 
+async def test_the_first_view_is_in_the_page_in_the_readers_language(api: Api) -> None:
+    for sent, language in (
+        ("", "en"), ("de-DE,de;q=0.9,en;q=0.8", "de"), ("fr,en;q=0.3,DE;q=0.5", "de"), ("x;q=a, *", "en")
+    ):  # fmt: skip
+        page = await api.http.get("/studio", headers={"Accept-Language": sent})
+        assert f'<html lang="{language}">' in page.text, sent
+        assert f'<h1 tabindex="-1">{words(language)["texts"]["title"]}</h1>' in page.text
+        assert f"words/{language}.json" in page.text
+        assert "Accept-Language" in page.headers["vary"]
+
+
+async def test_the_service_worker_is_for_the_page_alone(api: Api) -> None:
+    worker = await api.http.get("/studio/worker.js")
+    assert worker.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert worker.headers["cache-control"] == "private, no-cache"
+    assert worker.headers["service-worker-allowed"] == "../studio"
+    assert worker.headers["content-security-policy"] == "default-src 'none'; connect-src 'self'"
+    assert f'"{studio.version()}"' in worker.text
+    kept = set(re.findall(r'NAMES = "([^"]+)"', worker.text)[0].split())
+    assert kept > {*studio.modules(), "style.css", "first.js", "words/de.json"}
+    for name in kept:
+        assert (await api.http.get(f"/studio/{studio.version()}/{name}")).status_code == 200, name
+
+
+async def test_the_page_can_be_installed(api: Api) -> None:
+    at = f"/studio/{studio.version()}/"
+    answer = await api.http.get(f"{at}manifest.webmanifest")
+    assert answer.headers["content-type"].startswith("application/manifest+json")
+    manifest = answer.json()
+    for name in ("id", "start_url", "scope"):
+        assert urljoin(at, manifest[name]) == "/studio", name
+    assert urljoin(at, manifest["share_target"]["action"]) == "/studio/share"
+    for icon in manifest["icons"]:
+        found = await api.http.get(urljoin(at, icon["src"]))
+        assert found.headers["content-type"].split(";")[0] == icon["type"]
+        if icon["type"] == "image/png":
+            with Image.open(io.BytesIO(found.content)) as picture:
+                assert f"{picture.width}x{picture.height}" == icon["sizes"]
+
+
 async def test_who_needs_a_key_is_told() -> None:
     settings = Settings.model_validate({"signing_key": "a signing key for the tests"})
     assert b'data-open="true"' in studio.page(settings, True)
-    assert b'data-open="false"' in studio.page(settings, False)
+    closed = studio.page(settings, False)
+    assert b'data-open="false"' in closed
+    assert b"<form" not in closed
     quoted = settings.model_copy(update={"api_base_url": 'http://a.example/"><script>'})
     assert b"<script>" not in studio.page(quoted, False)
 
