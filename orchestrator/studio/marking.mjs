@@ -2,7 +2,7 @@
 import { Brush } from "./brush.mjs";
 import { draft, marked } from "./draft.mjs";
 import { Segments, Slider } from "./parts.mjs";
-import { Things, titleOf, useThings } from "./things.mjs";
+import { Boxes, Names, titleOf, useThings } from "./things.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { listed, percent, problemWords, t } from "./words.mjs";
 
@@ -13,6 +13,7 @@ export function Marking({ photo, busy, change }) {
   const [tool, setTool] = useState("keep");
   const [size, setSize] = useState(0.06);
   const [erase, setErase] = useState(false);
+  const [near, setNear] = useState(null);
   const [failed, again] = useThings(photo, busy === "sending", change);
   const { things, strokes } = draft;
   const painting = tool === "paint";
@@ -38,9 +39,10 @@ export function Marking({ photo, busy, change }) {
         : html`<p class="blind">${t("notShown")}</p>`}
       ${photo.url && html`<${Brush} photo=${photo} strokes=${strokes} active=${painting} size=${size} erase=${erase}
         onStroke=${(stroke) => change({ strokes: [...draft.strokes, stroke] })} />`}
-      ${things && !painting && photo.url && html`<${Things} mark=${tool} change=${change} />`}
+      ${things && !painting && photo.url && html`<${Boxes} mark=${tool} near=${near} change=${change} />`}
     </div>
     <${Segments} label=${t("whatStays")} name="tool" value=${tool} choose=${setTool} options=${tools.map(([each, [name]]) => [each, t(name)])} />
+    <p class="hint">${hint(tool, things, failed)} ${failed && !painting && html`<button type="button" class="link" onClick=${again}>${t("again")}</button>`}</p>
     ${painting && html`<div class="tools">
       <${Slider} id="brush" label=${t("brushSize")} value=${size} min="0.01" max="0.2" step="0.01" shown=${percent(size)} onChange=${setSize} />
       <div class="row">
@@ -49,7 +51,7 @@ export function Marking({ photo, busy, change }) {
         <button type="button" class="plain small" disabled=${!strokes.length} onClick=${() => change({ strokes: [] })}>${t("clearPaint")}</button>
       </div>
     </div>`}
-    <p class="hint">${hint(tool, things, failed)} ${failed && !painting && html`<button type="button" class="link" onClick=${again}>${t("again")}</button>`}</p>
+    ${things?.length > 0 && !painting && html`<${Names} mark=${tool} point=${setNear} change=${change} />`}
     <${Said} change=${change} />`;
 }
 

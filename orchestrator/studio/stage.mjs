@@ -12,8 +12,8 @@ const PICTURES = "image/*,.heic,.heif,.avif";
 export function Stage({ dragging, busy, take, change }) {
   const { photo } = draft;
   const choices = html`
-    <${FileButton} plain=${photo} label=${photo ? t("otherPhoto") : t("choosePhoto")} take=${take} />
-    <${FileButton} plain camera label=${t("takePhoto")} take=${take} />`;
+    <${FileButton} plain=${photo} small=${photo} label=${photo ? t("otherPhoto") : t("choosePhoto")} take=${take} />
+    <${FileButton} plain camera small=${photo} label=${t("takePhoto")} take=${take} />`;
   if (photo) {
     return html`<div class="photo">
       <${Marking} key=${photo.blob} photo=${photo} busy=${busy} change=${change} />

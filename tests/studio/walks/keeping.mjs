@@ -11,7 +11,8 @@ const WALL = [0.6, 0.3];
 const CEILING = [0.3, 0.12];
 
 const tool = (page, name) => page.getByRole("radio", { name, exact: true }).check();
-const thing = (page, name) => page.locator(".things").getByRole("button", { name });
+const thing = (page, name) => page.locator(".names").getByRole("button", { name });
+const box = (page, name) => page.locator(".thing", { hasText: name });
 const said = (page, text) => page.locator(".said", { hasText: text }).waitFor();
 /** The share of the photo that is painted. */
 const strokes = (page) => page.locator(".brush canvas").evaluate((each) => {
@@ -54,7 +55,7 @@ export const keeping = (browser, given) => ({
     await thing(page, "sofa").waitFor();
     await axe(page);
     // A cushion lies on it: its edge is free.
-    await thing(page, "sofa").click({ position: { x: 8, y: 60 } });
+    await box(page, "sofa").click({ position: { x: 8, y: 60 } });
     await said(page, "Stays: sofa.");
     await thing(page, "picture 1").focus();
     await page.keyboard.press("Space");
@@ -70,7 +71,7 @@ export const keeping = (browser, given) => ({
     await said(page, "Stays: sofa and picture 1.");
     await press(page, "Start over");
     await tool(page, "Change only");
-    await thing(page, "shelf").click();
+    await box(page, "shelf").click();
     await said(page, "Changes alone: shelf.");
     await press(page, "Restyle this room");
     await becomes(page);

@@ -54,7 +54,7 @@ export const taking = (browser, { base, heic }) => ({
     look();
     // The models have seen it: its outlines, and what is in it.
     await photo(page).waitFor();
-    await page.getByRole("button", { name: "sofa" }).click({ position: { x: 8, y: 60 } });
+    await press(page, "sofa");
     await press(page, "Restyle this room");
     await becomes(page);
     await context.close();
