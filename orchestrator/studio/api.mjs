@@ -1,7 +1,6 @@
 /** Requests to the service. What is refused comes as Trouble, whose code `words/` explains. */
-import { dropAll } from "./kept.mjs";
-import { noteReached } from "./offline.mjs";
 import { IS_OPEN, ROOT } from "./page.mjs";
+import { noteReached } from "./reached.mjs";
 
 const KEY = "reroom.key";
 const TRIES = 3;
@@ -17,9 +16,7 @@ export class Trouble extends Error {
 export const key = () => sessionStorage.getItem(KEY) ?? "";
 export const needsKey = () => !IS_OPEN && !key();
 
-/** What this device keeps was seen with another key, or with none: it goes. */
 export function setKey(text) {
-  dropAll();
   if (text) sessionStorage.setItem(KEY, text);
   else sessionStorage.removeItem(KEY);
 }

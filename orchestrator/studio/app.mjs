@@ -1,9 +1,11 @@
 /** The page: which view is shown, and what is round it. */
 import { Trouble, askEarly, key, needsKey, setKey } from "./api.mjs";
 import { Compose } from "./compose.mjs";
-import { isReached, onReached } from "./offline.mjs";
+import { dropAll } from "./kept.mjs";
+import { keepPage } from "./offline.mjs";
 import { takeOver } from "./page.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
+import { isReached, onReached } from "./reached.mjs";
 import { html, render, useEffect, useState } from "./ui.mjs";
 import { LANGUAGES, chooseLanguage, language, loadWords, t } from "./words.mjs";
 
@@ -26,7 +28,7 @@ function Studio() {
   };
   const [, view, id] = hash.match(/^#\/(\w+)(?:\/([\w-]+))?$/) ?? [];
   const leave = () => {
-    setKey("");
+    enterKey("");
     redraw((n) => n + 1);
   };
   const current = (each) => (each === (view ?? "") ? "page" : undefined);
@@ -68,12 +70,18 @@ function Later({ load, name, ...given }) {
   return html`<${TroubleBox} trouble=${trouble} />`;
 }
 
+/** What this device keeps was seen with another key, or with none: it goes. */
+function enterKey(text) {
+  dropAll();
+  setKey(text);
+}
+
 function AskKey({ done }) {
   const enter = (event) => {
     event.preventDefault();
     const text = new FormData(event.target).get("key").trim();
     if (!text) return;
-    setKey(text);
+    enterKey(text);
     done();
   };
   return html`<form class="ask" onSubmit=${enter}>
@@ -88,6 +96,7 @@ function AskKey({ done }) {
 if (!needsKey() && location.hash.length < 3) askEarly();
 await loadWords();
 takeOver();
+keepPage();
 render(html`<${Studio} />`, document.getElementById("studio"));
 if (document.readyState === "complete") loadLater();
 else addEventListener("load", loadLater, { once: true });

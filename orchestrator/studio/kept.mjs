@@ -4,7 +4,8 @@
  * or forgotten. Where a browser keeps nothing (no secure page, a private window), nothing is found.
  */
 import { ROOT, here } from "./page.mjs";
-import { noteReached, ready } from "./offline.mjs";
+import { ready } from "./offline.mjs";
+import { noteReached } from "./reached.mjs";
 
 const CACHE = "reroom.kept";
 const SHARED = "reroom.shared";

@@ -3,9 +3,9 @@ import { erase, status } from "./api.mjs";
 import { sent } from "./draft.mjs";
 import { dropRoom, keptRoom } from "./kept.mjs";
 import { forget, jobs, keep, onChange } from "./memory.mjs";
-import { onReached } from "./offline.mjs";
 import { here } from "./page.mjs";
 import { Heading, Question, TroubleBox } from "./parts.mjs";
+import { onReached } from "./reached.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { listed, named, styleTitle, t, when } from "./words.mjs";
 

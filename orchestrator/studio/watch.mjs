@@ -1,6 +1,6 @@
 /** Follows a job over its WebSocket, or by server-sent events where WebSockets do not come through; resumes by itself. */
 import { Trouble, status, ticket } from "./api.mjs";
-import { noteReached } from "./offline.mjs";
+import { noteReached } from "./reached.mjs";
 import { ROOT } from "./page.mjs";
 
 const LAST = new Set(["completed", "failed", "cancelled"]);

@@ -130,7 +130,7 @@ async def test_the_service_worker_is_for_the_page_alone(api: Api) -> None:
     assert worker.headers["content-security-policy"] == "default-src 'none'; connect-src 'self'"
     assert f'"{studio.version()}"' in worker.text
     kept = set(re.findall(r'NAMES = "([^"]+)"', worker.text)[0].split())
-    assert kept > {*studio.modules(), "style.css", "first.js", "words/de.json"}
+    assert kept > {*studio.modules_of(studio.START), "style.css", "first.js", "words/de.json"}
     for name in kept:
         assert (await api.http.get(f"/studio/{studio.version()}/{name}")).status_code == 200, name
 

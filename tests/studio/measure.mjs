@@ -1,11 +1,13 @@
 /**
- * How fast the page shows itself on a slow phone: `node measure.mjs '{"chromium": …, "base": …, "visits": …, "profile": …}'`. Prints
- * a line of JSON. benchmarks/page.py starts it, and says what the figures mean.
+ * The figures of the page: `node measure.mjs '{"chromium": …, "base": …, "token": …, "visits": …, "profile": …}'`. Prints a line of
+ * JSON. benchmarks/page.py starts it over a service that is open and has real models, and says what the figures mean.
  *
  * `profile` is `{"latency", "down", "up", "cpu"}`: milliseconds that each request waits, bytes a second, and how many times slower
- * the processor is.
+ * the processor is. `token` is the administrator's, or null where there is no page for administrators.
  */
-import { PHONE, launched, opened } from "./browser.mjs";
+import { AxeBuilder } from "@axe-core/playwright";
+import { DESKTOP, PHONE, launched, opened } from "./browser.mjs";
+import { everyAdminView, everyView } from "./views.mjs";
 
 const given = JSON.parse(process.argv[2]);
 const { latency, down, up, cpu } = given.profile;
@@ -56,17 +58,40 @@ async function visit(page) {
   return { ...found, transfer_kb: bytes / 1000, requests };
 }
 
-const browser = await launched(given.chromium);
-const first = [];
-const again = [];
-for (let n = 0; n < given.visits; n += 1) {
-  const { context, page, complaints } = await opened(browser, PHONE);
-  first.push(await visit(page));
-  await page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
-  const next = await context.newPage();
-  again.push(await visit(next));
-  if (complaints.length) throw new Error(complaints.join("\n"));
-  await context.close();
+/** Several visits of someone who never was here, each followed by another of the same reader. */
+async function visits(browser) {
+  const [first, again] = [[], []];
+  for (let n = 0; n < given.visits; n += 1) {
+    const { context, page } = await opened(browser, PHONE);
+    first.push(await visit(page));
+    await page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
+    again.push(await visit(await context.newPage()));
+    await context.close();
+  }
+  return { first, again };
 }
+
+/** What axe, the policy of the page and the console complain of in every view. */
+async function complaints(browser) {
+  const [views, axe, policy, errors] = [[], [], [], []];
+  for (const [name, device] of [["phone", PHONE], ["desktop, dark", { ...DESKTOP, colorScheme: "dark" }]]) {
+    // Without a network, requests fail.
+    const { context, page, complaints: found } = await opened(browser, device, /net::ERR_INTERNET_DISCONNECTED/);
+    const at = async (view) => {
+      views.push(`${view}, ${name}`);
+      const { violations } = await new AxeBuilder({ page }).analyze();
+      axe.push(...violations.map(({ id, nodes }) => `${view}, ${name}: ${id}: ${nodes.map((each) => each.html).join(" ")}`));
+    };
+    // A job that is not there is answered with 404, which the console mentions: that view is there to show it.
+    await everyView(page, given.base, at, "Industrial");
+    if (given.token) await everyAdminView(page, given.base, given.token, at);
+    await context.close();
+    for (const each of found.filter((text) => !/status of 404/.test(text))) (each.startsWith("CSP:") ? policy : errors).push(each);
+  }
+  return { views, axe, policy, errors };
+}
+
+const browser = await launched(given.chromium);
+const found = { ...(await visits(browser)), ...(await complaints(browser)) };
 await browser.close();
-process.stdout.write(`${JSON.stringify({ first, again })}\n`);
+process.stdout.write(`${JSON.stringify(found)}\n`);

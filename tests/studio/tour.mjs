@@ -57,7 +57,7 @@ await tap(page.getByRole("button", { name: /sample room/ }));
 await page.getByAltText("Your photo").waitFor();
 await loaded();
 await frame(SHORT);
-const sofa = page.locator(".things").getByRole("button", { name: /sofa/ }).first();
+const sofa = page.locator(".names").getByRole("button", { name: /sofa/ }).first();
 await sofa.waitFor();
 await frame(LONG);
 await tap(sofa);

@@ -17,7 +17,7 @@ export async function everyView(page, base, at, style = "Scandinavian") {
   await at("start");
   await press(page, /sample room/);
   await page.getByAltText("Your photo").waitFor();
-  const sofa = page.locator(".things").getByRole("button", { name: /sofa/ }).first();
+  const sofa = page.locator(".names").getByRole("button", { name: /sofa/ }).first();
   await sofa.waitFor();
   await sofa.click();
   await page.locator(".said", { hasText: "sofa" }).waitFor();
@@ -79,4 +79,20 @@ export async function everyView(page, base, at, style = "Scandinavian") {
   await loaded(page);
   await at("offline");
   await page.context().setOffline(false);
+}
+
+/** The same of the administrators' page. */
+export async function everyAdminView(page, base, token, at) {
+  await page.goto(`${base}/admin`);
+  await heading(page, /./).waitFor();
+  await at("admin sign-in");
+  await page.getByLabel("Administrator’s key").fill(token);
+  await press(page, "Sign in");
+  await page.locator("nav a").first().waitFor();
+  for (const link of await page.locator("nav a").evaluateAll((all) => all.map((each) => each.hash))) {
+    await page.evaluate((hash) => (location.hash = hash), link);
+    await heading(page, /./).waitFor();
+    await page.waitForFunction(() => !document.querySelector("main [role=status]")?.textContent.includes("…"));
+    await at(`admin ${link.replace(/\W/g, "") || "overview"}`);
+  }
 }

@@ -34,7 +34,8 @@ FOLDER = Path(__file__).parents[2] / "studio"
 PAGE = "index.html"
 FIRST = "first.html"
 """The first view, as compose.mjs makes it: it is seen before the modules are there."""
-APP = "app.mjs"
+START = "app.mjs"
+"""The module that the page begins with. It loads other views than the first later."""
 DEFAULT_LANGUAGE = "en"
 WORKER = "worker.js"
 """The service worker, at an address that stays: browsers look there for newer ones."""
@@ -53,6 +54,7 @@ MEDIA_TYPES = {
 
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "private, no-cache"
+ADMINISTRATORS = "admin/"
 KEPT_OFFLINE = frozenset({".css", ".js", ".json", ".mjs", ".svg"})
 """What the page needs to open without a network, by the ending of the name."""
 _FILLED_IN = frozenset({PAGE, FIRST, WORKER})
@@ -82,7 +84,7 @@ class StudioController(Controller):
             "Cache-Control": ASK_AGAIN,
             "Vary": "Accept-Language",
         }
-        return answer(request, _file(page(settings, is_open, language), ".html"), headers)
+        return answer(request, packed(page(settings, is_open, language), ".html"), headers)
 
     @get(f"/{WORKER}")
     async def worker(self, request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -114,7 +116,7 @@ def files() -> Mapping[str, StudioFile]:
         if path.suffix in MEDIA_TYPES and path.name not in _FILLED_IN
     )
     return MappingProxyType(
-        {path.relative_to(FOLDER).as_posix(): _file(path.read_bytes(), path.suffix) for path in paths}
+        {path.relative_to(FOLDER).as_posix(): packed(path.read_bytes(), path.suffix) for path in paths}
     )
 
 
@@ -130,22 +132,11 @@ def version() -> str:
 @cache
 def worker() -> StudioFile:
     """The service worker, which knows the version and the files that are to be kept."""
-    names = [name for name in files() if Path(name).suffix in KEPT_OFFLINE]
-    return _file(_filled(WORKER, {"version": version(), "names": " ".join(names)}), ".js")
-
-
-@cache
-def modules() -> tuple[str, ...]:
-    """What the app imports before it can run, itself included; other views are loaded after it (``import()``)."""
-    found = {APP: None}
-    for name in (queue := [APP]):
-        text = files()[name].content.decode()
-        for path in re.findall(r'^(?:import|export)\b[^"]*"(\.[^"]+)";$', text, re.M):
-            needed = posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
-            if needed not in found:
-                found[needed] = None
-                queue.append(needed)
-    return tuple(found)
+    names = [
+        name for name in files() if Path(name).suffix in KEPT_OFFLINE and not name.startswith(ADMINISTRATORS)
+    ]
+    filled = {"version": version(), "names": " ".join(names)}
+    return packed(fill((FOLDER / WORKER).read_text(), filled), ".js")
 
 
 @cache
@@ -178,13 +169,33 @@ def page(settings: Settings, is_open: bool, language: str = DEFAULT_LANGUAGE) ->
         "api": html.escape(settings.api_base_url),
         "max_bytes": str(settings.max_upload_bytes),
         "max_pixels": str(settings.max_pixels),
+        "modules": preloading(START),
     }
-    # Modules that are only found by reading others would come one after the other.
-    filled["modules"] = "\n".join(
-        f'<link rel="modulepreload" href="{filled["files"]}/{name}">' for name in modules()
-    )
     filled |= {f"text:{name}": text for name, text in texts(language).items()}
-    return _filled(PAGE, filled)
+    return fill((FOLDER / PAGE).read_text(), filled)
+
+
+def preloading(start: str) -> str:
+    """What has a browser load all modules of a page at once: those that are only found by reading others would come one
+    after the other."""
+    links = (f'<link rel="modulepreload" href="studio/{version()}/{name}">' for name in modules_of(start))
+    return "\n".join(links)
+
+
+@cache
+def modules_of(start: str) -> tuple[str, ...]:
+    """The module, and all that it imports before it runs."""
+    found, waiting = set[str](), [start]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            text = files()[name].content.decode()
+            imported = re.findall(r'^(?:import|export)\b[^;]*?from\s*"(\.[^"]+)"', text, re.M)
+            found.add(name)
+            waiting += [
+                posixpath.normpath(posixpath.join(posixpath.dirname(name), each)) for each in imported
+            ]
+    return tuple(sorted(found))
 
 
 def policy(settings: Settings) -> str:
@@ -212,15 +223,15 @@ def answer(request: Request[Any, Any, Any], file: StudioFile, headers: dict[str,
     return Response(content, headers=headers, media_type=file.media_type)
 
 
-def _filled(name: str, values: Mapping[str, str]) -> bytes:
-    """The file with a value in the place of each ``{{name}}``."""
-    text = (FOLDER / name).read_text()
-    for each, value in values.items():
-        text = text.replace("{{" + each + "}}", value)
+def fill(text: str, values: Mapping[str, str]) -> bytes:
+    """A page with its ``{{name}}``s filled in."""
+    for name, value in values.items():
+        text = text.replace("{{" + name + "}}", value)
     return text.encode()
 
 
-def _file(content: bytes, suffix: str) -> StudioFile:
+def packed(content: bytes, suffix: str) -> StudioFile:
+    """The content, and the same by gzip where that is smaller."""
     small = None if suffix in _AS_IT_IS else gzip.compress(content, mtime=0)
     if small is not None and len(small) >= len(content):
         small = None
