@@ -45,7 +45,7 @@ from stack.stack import Stack
 
 BROWSER = ROOT / "tests" / "studio"
 PROFILE = {"latency": 150, "down": 204_800, "up": 93_750, "cpu": 4}
-"""Lighthouse's slow phone: 150 ms until an answer begins, 1.6 Mbit/s down, 0.75 Mbit/s up, a processor four times slower."""
+"""Lighthouse's slow phone: 150 ms until an answer begins, 1.6 and 0.75 Mbit/s, a processor four times slower."""
 GOAL = Gate(at_most=1000)
 FIGURES = (
     "first_paint_ms",

@@ -1,5 +1,5 @@
-"""Makes what the docs show of the page: ``python docs/studio.py``. It starts the stack without containers, walks through
-``/studio`` in Chromium, and keeps small WebP files in docs/studio: a picture of every view (tests/studio/pictures.mjs)
+"""Makes what the docs show of the page: ``python docs/studio.py``. It starts the stack without containers, walks
+through ``/studio`` in Chromium, and keeps small WebP files in docs/studio: every view (tests/studio/pictures.mjs)
 and an animated walk (tests/studio/tour.mjs). ``--only icons`` draws the icons of the installed page instead."""
 
 from __future__ import annotations

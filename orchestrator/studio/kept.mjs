@@ -136,6 +136,7 @@ export const keptRoom = (id, whole) =>
     const pictures = picturesOf(entry.job);
     if (whole && !pictures.every(({ name }) => name in entry.sizes)) return null;
     for (const { result, member, name } of pictures) result[member] = await shown(cache, name);
+    for (const { result } of pictures) result.labelled_url = null; // it was not kept
     noteReached(false);
     return { ...entry.job, kept: true };
   });

@@ -44,7 +44,6 @@ async function visit(page) {
   });
   await page.addInitScript(observe);
   await page.goto(`${given.base}/studio`);
-  await page.getByRole("radio").first().waitFor();
   await page.waitForFunction(() => globalThis.seen.working && [...document.images].every((each) => each.loading !== "lazy" || each.complete || each.getBoundingClientRect().top > innerHeight));
   await page.waitForLoadState("networkidle");
   const found = await page.evaluate(() => ({

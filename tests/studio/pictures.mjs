@@ -9,6 +9,8 @@ const given = JSON.parse(process.argv[2]);
 const browser = await launched(given.chromium);
 /** Longer than a screen. */
 const WHOLE = new Set(["wishes", "several"]);
+/** In the dark. */
+const DARK = new Set(["start", "keep", "result"]);
 
 for (const [name, device, style] of [
   ["phone", PHONE, "Scandinavian"],
@@ -16,8 +18,12 @@ for (const [name, device, style] of [
   ["desktop", DESKTOP, "Scandinavian"],
   ["desktop-dark", { ...DESKTOP, colorScheme: "dark" }, "Japandi"],
 ].filter(([each]) => (given.only ?? each) === each)) {
-  const { context, page } = await opened(browser, device);
-  await everyView(page, given.base, (view) => page.screenshot({ path: `${given.out}/${name}-${view}.png`, animations: "disabled", fullPage: WHOLE.has(view) }), style);
+  const { context, page } = await opened(browser, device, /net::ERR_INTERNET_DISCONNECTED/);
+  const at = async (view) => {
+    if (device.colorScheme === "dark" && !DARK.has(view)) return;
+    await page.screenshot({ path: `${given.out}/${name}-${view}.png`, animations: "disabled", fullPage: WHOLE.has(view) });
+  };
+  await everyView(page, given.base, at, style);
   await context.close();
 }
 await browser.close();

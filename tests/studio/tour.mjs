@@ -50,7 +50,7 @@ const scrollBy = async (to) => scrollTo(await to.evaluate((each) => each.getBoun
 const loaded = () => page.waitForFunction(() => [...document.images].every((each) => each.loading === "lazy" || (each.complete && each.naturalWidth)));
 
 await page.goto(`${given.base}/studio`);
-await page.getByRole("radio").first().waitFor();
+await page.locator("input[name=style]").first().waitFor();
 await loaded();
 await frame(LONG);
 await tap(page.getByRole("button", { name: /sample room/ }));
@@ -90,7 +90,6 @@ await frame(SHORT);
 await tap(page.getByRole("button", { name: "Favourite" }));
 await page.getByRole("button", { name: "Favourite", pressed: true }).waitFor();
 await frame(900);
-await scrollTo(0, 3);
 await tap(page.getByRole("link", { name: "Your rooms" }));
 await page.locator(".card img").first().waitFor();
 await loaded();

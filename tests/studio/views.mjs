@@ -12,7 +12,7 @@ const loaded = (page) => page.waitForFunction(() => [...document.images].every((
 export async function everyView(page, base, at, style = "Scandinavian") {
   page.setDefaultTimeout(AT_ONCE_PATIENCE);
   await page.goto(`${base}/studio`);
-  await page.getByRole("radio").first().waitFor();
+  await page.locator("input[name=style]").first().waitFor();
   await loaded(page);
   await at("start");
   await press(page, /sample room/);

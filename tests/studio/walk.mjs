@@ -10,6 +10,7 @@ import { keeping } from "./walks/keeping.mjs";
 import { offline } from "./walks/offline.mjs";
 import { sharing } from "./walks/sharing.mjs";
 import { several } from "./walks/several.mjs";
+import { telling } from "./walks/telling.mjs";
 import { taking } from "./walks/taking.mjs";
 
 const given = JSON.parse(process.argv[2]);
@@ -100,6 +101,7 @@ const WALKS = {
   ...several(browser, given),
   ...sharing(browser, given),
   ...taking(browser, given),
+  ...telling(browser, given),
 
   "on a phone": () => wholeWalk(PHONE),
   "on a desktop, in the dark": () => wholeWalk({ ...DESKTOP, colorScheme: "dark" }),
