@@ -13,20 +13,23 @@ import { duration, listed, named, percent, styleTitle, t } from "./words.mjs";
 /** Milliseconds. Links expire: new ones are asked for, but not again and again for a picture that is gone. */
 const REFRESHED = 30000;
 
-/**
- * `refresh` asks for the job again, `update` takes what is new of it, `erased` is called when it was. `children` come
- * between the picture and what one can do with it.
- */
-export function Done({ job, attempt, refresh, update, erased, children }) {
-  const [question, setQuestion] = useState(null);
-  const [sharing, setSharing] = useState(false);
-  const refreshed = useRef(0);
-  const { metadata, transformed_url: made, original_url: photo, labelled_url: labelled } = job.result;
+/** Before and after. `refresh` asks for the job again. The slider stays where it is when another job is shown. */
+export function Result({ job, attempt, refresh }) {
+  const refreshed = useRef({});
+  const { metadata, transformed_url: made, original_url: photo } = job.result;
   const broken = () => {
-    if (Date.now() - refreshed.current < REFRESHED) return;
-    refreshed.current = Date.now();
+    if (Date.now() - (refreshed.current[job.job_id] ?? 0) < REFRESHED) return;
+    refreshed.current[job.job_id] = Date.now();
     attempt(refresh);
   };
+  return html`<${Compare} before=${here(photo)} after=${here(made)} width=${metadata.width} height=${metadata.height} onBroken=${broken} />`;
+}
+
+/** What one can do with it. `update` takes what is new of the job, `erased` is called when it was. */
+export function Acts({ job, attempt, update, erased }) {
+  const [question, setQuestion] = useState(null);
+  const [sharing, setSharing] = useState(false);
+  const { metadata, transformed_url: made, labelled_url: labelled } = job.result;
   const favour = () => attempt(async () => update(await setFavourite(job.job_id, !job.favourite)));
   const remove = () => attempt(async () => {
     // At once, even if the service cannot be reached.
@@ -36,8 +39,6 @@ export function Done({ job, attempt, refresh, update, erased, children }) {
   });
   const ask = () => setQuestion({ title: t("eraseTitle"), text: t(job.parent ? "eraseOneText" : "eraseText"), yes: t("erase"), act: remove });
   return html`
-    <${Compare} before=${here(photo)} after=${here(made)} width=${metadata.width} height=${metadata.height} onBroken=${broken} />
-    ${children}
     <div class="row actions">
       <${Download} url=${made} name=${nameOf(job)} label=${t("download")} />
       <button type="button" class="plain" onClick=${() => setSharing(true)}>${t("share")}</button>

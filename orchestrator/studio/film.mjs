@@ -1,7 +1,7 @@
 /** Several pictures of one photo, side by side: each as it is done, one of them large. */
 import { erase, status } from "./api.mjs";
 import { Frame, Meter, stageOf } from "./becoming.mjs";
-import { Done } from "./done.mjs";
+import { Acts, Result } from "./done.mjs";
 import { sent } from "./draft.mjs";
 import { forget, remember } from "./memory.mjs";
 import { Why } from "./next.mjs";
@@ -12,7 +12,7 @@ import { Made } from "./save.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { named, styleTitle, t } from "./words.mjs";
 
-const isDone = (child) => child.status === "completed" && child.result;
+export const isDone = (child) => child.status === "completed" && child.result;
 /** One that was erased alone is done, and has no picture. */
 const isErased = (child) => child.status === "completed" && !child.result;
 
@@ -59,18 +59,28 @@ export function Film({ job, previews, linked, attempt, refresh, setJob }) {
   };
   const ready = t("someReady", { n: done.length, of: shown.length });
   const photo = sent.get(job.job_id)?.photo;
-  const strip = html`<${Strip} shown=${shown} previews=${previews} photo=${photo} now=${now} choose=${setChosen} />
-    ${goes(job) && html`<${Meter} job=${job} linked=${linked} attempt=${attempt} said=${job.progress > 0 ? ready : undefined} />`}`;
-  return html`<${Heading}>${goes(job) ? t("becomingSeveral", { n: shown.length }) : t("readySeveral", { n: done.length })}<//>
-    ${isDone(now) && html`<${Done} key=${now.job_id} job=${now} attempt=${attempt} refresh=${look} update=${favoured} erased=${removed}>${strip}<//>`}
-    ${now.status === "failed" && html`<${Why} error=${now.error} />`}
-    ${!isDone(now) && now.status !== "failed" && html`<${Frame} photo=${photo} preview=${previews[now.place]} progress=${now.progress} />`}
-    ${!isDone(now) && strip}
+  return html`<${Heading}>${headingOf(job, shown, done)}<//>
+    <${Large} child=${now} photo=${photo} preview=${previews[now.place]} attempt=${attempt} refresh=${look} />
+    <${Strip} shown=${shown} previews=${previews} photo=${photo} now=${now} choose=${setChosen} />
+    ${goes(job) && html`<${Meter} job=${job} linked=${linked} attempt=${attempt} said=${job.progress > 0 ? ready : undefined} />`}
+    ${isDone(now) && html`<${Acts} job=${now} attempt=${attempt} update=${favoured} erased=${removed} />`}
     ${!goes(job) && html`<div class="row also"><span>${t("allTogether")}</span>
         <${Made} job=${job} which="contact_sheet" label=${t("contactSheet")} attempt=${attempt} />
         <button type="button" class="link" onClick=${ask}>${t("eraseSet")}</button></div>
       <p class="visually-hidden" role="status">${ready}</p>`}
     <${Question} question=${question} close=${() => setQuestion(null)} />`;
+}
+
+function headingOf(job, shown, done) {
+  if (goes(job)) return t("becomingSeveral", { n: shown.length });
+  return done.length === 1 ? t("ready", { style: styleTitle(done[0].style) }) : t("readySeveral", { n: done.length });
+}
+
+/** The one that is chosen: as far as it is. */
+function Large({ child, photo, preview, attempt, refresh }) {
+  if (isDone(child)) return html`<${Result} job=${child} attempt=${attempt} refresh=${refresh} />`;
+  if (child.status === "failed") return html`<${Why} error=${child.error} />`;
+  return html`<${Frame} photo=${photo} preview=${preview} progress=${child.progress} />`;
 }
 
 function Strip({ shown, previews, photo, now, choose }) {

@@ -1,9 +1,9 @@
 /** The view of one job, or of several that were submitted together: how they become, and what they are. */
 import { Trouble, status } from "./api.mjs";
 import { Frame, Meter } from "./becoming.mjs";
-import { Done } from "./done.mjs";
+import { Acts, Result } from "./done.mjs";
 import { sent } from "./draft.mjs";
-import { Film } from "./film.mjs";
+import { Film, isDone } from "./film.mjs";
 import { keptRoom } from "./kept.mjs";
 import { forget, keep } from "./memory.mjs";
 import { Cancelled, Failed } from "./next.mjs";
@@ -82,11 +82,12 @@ export function Room({ id }) {
 
 /** Each of the ways that a job can be. */
 function Now({ id, job, previews, linked, attempt, refresh, update, setJob }) {
-  if (job.children && (goes(job) || job.children.some((each) => each.status === "completed"))) {
+  if (job.children && (goes(job) || job.children.some(isDone))) {
     return html`<${Film} ...${{ job, previews, linked, attempt, refresh, setJob }} />`;
   }
   if (job.status === "failed") return html`<${Failed} key="failed" job=${job} attempt=${attempt} />`;
   if (job.status === "cancelled") return html`<${Cancelled} key="cancelled" job=${job} attempt=${attempt} />`;
+  if (job.status === "completed" && !job.result) return html`<${Empty} trouble=${new Trouble("job_not_found")} />`;
   if (job.status === "completed") {
     const erased = async () => {
       await forget(id);
@@ -96,7 +97,8 @@ function Now({ id, job, previews, linked, attempt, refresh, update, setJob }) {
     return html`<${Heading} key="done">${t("ready", { style: styleTitle(job.style) })}<//>
       <p class="visually-hidden" role="status">${t("readySaid")}</p>
       ${job.parent && html`<p><a href="#/room/${job.parent}">${t("itsOthers")}</a></p>`}
-      <${Done} job=${job} attempt=${attempt} refresh=${refresh} update=${update} erased=${erased} />`;
+      <${Result} job=${job} attempt=${attempt} refresh=${refresh} />
+      <${Acts} job=${job} attempt=${attempt} update=${update} erased=${erased} />`;
   }
   return html`<${Heading} key="becoming">${t("becoming", { style: styleTitle(job.style) })}<//>
     <${Frame} photo=${sent.get(id)?.photo} preview=${previews[0]} progress=${job.progress} />

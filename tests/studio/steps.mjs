@@ -42,14 +42,19 @@ export async function becomes(page, wanted = /^Your room in/) {
   await page.waitForFunction(() => [...document.querySelectorAll(".compare img")].every((each) => each.naturalWidth > 0));
 }
 
-/** Whether each of the places, [x, y] in 0..1, is as photographed in the picture that is shown. */
-export const asPhotographed = (page, ...places) =>
-  page.evaluate((all) => {
-    const [after, before] = [...document.querySelectorAll(".compare img")].map((each) => {
-      const canvas = Object.assign(document.createElement("canvas"), { width: each.naturalWidth, height: each.naturalHeight });
-      const pen = canvas.getContext("2d", { willReadFrequently: true });
+/** The colours, [red, green, blue, …], at a place, [x, y] in 0..1: in the picture that is shown, and in the photo. */
+export const colours = (page, place) =>
+  page.evaluate(([x, y]) =>
+    [...document.querySelectorAll(".compare img")].map((each) => {
+      const { naturalWidth: width, naturalHeight: height } = each;
+      const pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
       pen.drawImage(each, 0, 0);
-      return ([x, y]) => pen.getImageData(Math.round(x * canvas.width), Math.round(y * canvas.height), 1, 1).data;
-    });
-    return all.map((place) => [...after(place)].every((value, at) => Math.abs(value - before(place)[at]) < 24));
-  }, places);
+      return [...pen.getImageData(Math.round(x * width), Math.round(y * height), 1, 1).data];
+    }), place);
+
+/** Whether each of the places is as photographed in the picture that is shown. */
+export const asPhotographed = (page, ...places) =>
+  Promise.all(places.map(async (place) => {
+    const [after, before] = await colours(page, place);
+    return after.every((value, at) => Math.abs(value - before[at]) < 24);
+  }));

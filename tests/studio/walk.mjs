@@ -12,6 +12,7 @@ import { sharing } from "./walks/sharing.mjs";
 import { several } from "./walks/several.mjs";
 import { telling } from "./walks/telling.mjs";
 import { taking } from "./walks/taking.mjs";
+import { waiting } from "./walks/waiting.mjs";
 
 const given = JSON.parse(process.argv[2]);
 const AT_ONCE = 3;
@@ -102,6 +103,7 @@ const WALKS = {
   ...sharing(browser, given),
   ...taking(browser, given),
   ...telling(browser, given),
+  ...waiting(browser, given),
 
   "on a phone": () => wholeWalk(PHONE),
   "on a desktop, in the dark": () => wholeWalk({ ...DESKTOP, colorScheme: "dark" }),
@@ -113,6 +115,10 @@ const WALKS = {
     await tabTo(page, "sample room");
     await page.keyboard.press("Enter");
     await page.getByAltText("Your photo").waitFor();
+    await page.locator(".names").waitFor();
+    await tabTo(page, "sofa");
+    await page.keyboard.press("Space");
+    await page.getByText("Stays: sofa.").waitFor();
     await tabTo(page, "Modern");
     await page.keyboard.press("ArrowRight");
     const chosen = await page.locator("input[name=style]:checked").inputValue();
@@ -150,8 +156,9 @@ const WALKS = {
     const { context, page, complaints } = await opened(browser, PHONE, /WebSocket/);
     await page.routeWebSocket(/\/ws\//, (socket) => socket.close({ code: 1011 }));
     await withSample(page, given.base);
-    await press(page, "Restyle this room");
-    await heading(page, /Your room in/).waitFor();
+    await page.getByRole("radio", { name: "2", exact: true }).check();
+    await press(page, "Make 2 pictures");
+    await heading(page, "Your room in 2 pictures").waitFor();
     await context.close();
     return complaints;
   },
@@ -249,9 +256,9 @@ async function taken(walk) {
 }
 
 // Much of a walk is waiting, and each has a context of its own.
-const waiting = Object.keys(WALKS).filter((walk) => (given.only ?? walk) === walk);
+const left = Object.keys(WALKS).filter((walk) => (given.only ?? walk) === walk);
 const walker = async () => {
-  while (waiting.length) await taken(waiting.shift());
+  while (left.length) await taken(left.shift());
 };
 await Promise.all(Array.from({ length: AT_ONCE }, walker));
 await browser.close();

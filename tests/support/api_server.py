@@ -19,7 +19,7 @@ import uvicorn
 from litestar import Litestar
 from PIL import Image
 
-from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore, RedisStyleStore
+from orchestrator.adapters.redis import RedisErrands, RedisJobStore, RedisKeyStore, RedisStyleStore
 from orchestrator.domain.job import Job
 from orchestrator.ports import Lease
 from orchestrator.services.keys import KeyService
@@ -40,6 +40,7 @@ class Api:
     store: RedisJobStore
     keys: KeyService
     styles: RedisStyleStore
+    errands: RedisErrands
     log: Path
 
     @property
@@ -118,14 +119,18 @@ async def running_api(
     store = RedisJobStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
     keys = RedisKeyStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
     styles = RedisStyleStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
+    errands = RedisErrands(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
     try:
         async with httpx2.AsyncClient(base_url=base_url, timeout=30.0) as http:
             await _wait_until_alive(http, process, log)
-            yield Api(base_url, folder / "storage", process, http, store, KeyService(keys), styles, log)
+            yield Api(
+                base_url, folder / "storage", process, http, store, KeyService(keys), styles, errands, log
+            )
     finally:
         await store.aclose()
         await keys.aclose()
         await styles.aclose()
+        await errands.aclose()
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 20)

@@ -1,6 +1,7 @@
 """The worker's own program, with a model in the place of Triton that draws: ``python drawing_worker.py``, settings as
-usual. Its pictures are the photo in other colours, but for what is to be kept, and its previews real JPEGs, so that a
-browser can show them. What it sees in every photo is what is in the page's sample room.
+usual. Its pictures are the photo in other colours, those of the reference if there is one, but for what is to be kept.
+Its previews are real JPEGs, so that a browser can show them. What it sees in every photo is what is in the page's
+sample room.
 
 What becomes of a job is chosen by its seed, one of :mod:`tests.support.scripted_worker`'s, or ``SLOW``."""
 
@@ -46,7 +47,8 @@ class DrawingModel(ScriptedModel):
                 if not isinstance(event, Preview):
                     yield event
             return
-        target = np.where(kept(request)[..., None], request.image, (request.image * TINT).astype(np.uint8))
+        tint = TINT if request.reference is None else request.reference.mean((0, 1)) / 255
+        target = np.where(kept(request)[..., None], request.image, (request.image * tint).astype(np.uint8))
         pause = PAUSE * (10 if request.seed == SLOW else 1)
         for line in a_script(STEPS):
             match line:

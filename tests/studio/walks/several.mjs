@@ -6,6 +6,8 @@ import { axe, jobOf, press, withSample, withSeed } from "../steps.mjs";
 /** The one after it is the models' slow one. */
 const QUICK_THEN_SLOW = "98";
 
+const DONE_THEN_REFUSED = "0";
+
 const gone = async (given, id) => (await fetch(`${given.base}/transform/status/${id}`)).status === 404;
 
 export const several = (browser, given) => ({
@@ -32,8 +34,10 @@ export const several = (browser, given) => ({
     await shots.first().check();
     await shots.first().focus();
     const first = await shown();
-    await page.keyboard.press("ArrowRight");
-    await page.getByRole("radio", { name: /^Modern 2/, checked: true }).waitFor();
+    for (const name of [/^Modern 2/, /^Boho 1/]) {
+      await page.keyboard.press("ArrowRight");
+      await page.getByRole("radio", { name, checked: true }).waitFor();
+    }
     await page.waitForFunction((before) => document.querySelector(".compare img").src !== before, first);
 
     const sheet = page.waitForEvent("download");
@@ -51,20 +55,35 @@ export const several = (browser, given) => ({
     await page.getByLabel("Favourites only").check();
     await page.locator(".card").nth(1).waitFor({ state: "detached" });
     await page.locator(".card").click();
-    await heading(page, "Your room in Modern").waitFor();
+    await heading(page, "Your room in Boho").waitFor();
     await page.getByRole("link", { name: "The others of this photo" }).click();
 
     await heading(page, "Your room in 4 pictures").waitFor();
-    await page.getByRole("radio", { name: /^Boho 1/ }).check();
+    await page.getByRole("radio", { name: /^Modern 2/ }).check();
     await page.getByRole("button", { name: "Erase", exact: true }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
     await heading(page, "Your room in 3 pictures").waitFor();
-    assert.ok(await gone(given, children[2].job_id));
+    assert.ok(await gone(given, children[1].job_id));
     await press(page, "Erase them all");
     await axe(page);
     await page.getByRole("dialog").getByRole("button", { name: "Erase them all" }).click();
     await page.getByText("Nothing here yet").waitFor();
-    assert.deepEqual(await Promise.all([parent, children[0].job_id, children[1].job_id].map((id) => gone(given, id))), [true, true, true]);
+    assert.deepEqual(await Promise.all([parent, children[0].job_id, children[2].job_id].map((id) => gone(given, id))), [true, true, true]);
+    await context.close();
+    return complaints;
+  },
+
+  "to two pictures, one of which is refused": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE);
+    await withSample(page, given.base);
+    await page.getByRole("radio", { name: "2", exact: true }).check();
+    await withSeed(page, DONE_THEN_REFUSED, "Make 2 pictures");
+    await heading(page, "Your room in Modern").waitFor();
+    await page.getByRole("radio", { name: /^Modern 2/ }).check();
+    await page.getByText("One of the wishes cannot be fulfilled.").waitFor();
+    await axe(page);
+    await page.getByRole("radio", { name: /^Modern 1/ }).check();
+    await page.locator(".compare").waitFor();
     await context.close();
     return complaints;
   },

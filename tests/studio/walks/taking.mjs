@@ -1,7 +1,8 @@
 /** Walks with a photo that comes in other ways than the sample room. */
+import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import { DESKTOP, PHONE, opened } from "../browser.mjs";
-import { axe, becomes, press } from "../steps.mjs";
+import { axe, becomes, colours, press } from "../steps.mjs";
 
 const photo = (page) => page.getByAltText("Your photo");
 
@@ -19,6 +20,16 @@ async function given(page, type) {
   await photo(page).waitFor();
 }
 
+/** A red picture's bytes. */
+const red = async (page) =>
+  Buffer.from(await page.evaluate(async () => {
+    const canvas = new OffscreenCanvas(320, 240);
+    const pen = canvas.getContext("2d");
+    pen.fillStyle = "#f00";
+    pen.fillRect(0, 0, 320, 240);
+    return [...new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer())];
+  }));
+
 export const taking = (browser, { base, heic }) => ({
   "with a photo that is dropped, pasted or taken": async () => {
     const { context, page, complaints } = await opened(browser, PHONE);
@@ -33,8 +44,13 @@ export const taking = (browser, { base, heic }) => ({
     const chooser = await taken;
     await chooser.setFiles({ name: "a.webp", mimeType: "image/webp", buffer: await fs.readFile(new URL("../../../orchestrator/studio/room.webp", import.meta.url)) });
     await photo(page).waitFor();
+    await page.getByText("More wishes").click();
+    await page.getByRole("group", { name: "Colours of a picture" }).locator("input").setInputFiles({ name: "red.png", mimeType: "image/png", buffer: await red(page) });
+    await page.getByAltText("The picture whose colours are wanted").waitFor();
     await press(page, "Restyle this room");
     await becomes(page);
+    const [after] = await colours(page, [0.3, 0.12]);
+    assert.ok(after[0] > 150 && after[2] < 60, `${after}`);
     await context.close();
     return complaints;
   },
