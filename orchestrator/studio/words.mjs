@@ -63,6 +63,12 @@ export function duration(seconds) {
   return t("minutes", { n: Math.round(seconds / 60) });
 }
 
-/** In the reader's own way of writing dates, as far as it is of the page's language. */
-export const when = (time) =>
-  new Intl.DateTimeFormat(navigator.languages.find((each) => each.startsWith(language)) ?? language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time));
+/** In the reader's own way of writing dates, as far as it is of the page's language; the last two days by their names. */
+export function when(time) {
+  const at = new Date(time);
+  const locale = navigator.languages.find((each) => each.startsWith(language)) ?? language;
+  const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(time).setHours(0, 0, 0, 0)) / 86400000);
+  if (days !== 0 && days !== 1) return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }).format(at);
+  const day = new Intl.RelativeTimeFormat(locale, { numeric: "auto" }).format(-days, "day");
+  return `${day.charAt(0).toUpperCase()}${day.slice(1)}, ${new Intl.DateTimeFormat(locale, { timeStyle: "short" }).format(at)}`;
+}

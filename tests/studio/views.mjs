@@ -29,6 +29,7 @@ export async function everyView(page, base, at, style = "Scandinavian") {
   await page.getByRole("checkbox", { name: "sage green" }).check();
   await page.getByLabel("Anything special?").fill("a lot of plants");
   await loaded(page);
+  await page.getByLabel("Anything special?").evaluate((each) => each.closest(".field").scrollIntoView());
   await at("wishes");
   await press(page, "Restyle this room");
   // Small models are done before a look at their work can be taken.

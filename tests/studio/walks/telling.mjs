@@ -14,7 +14,7 @@ const tidy = (tree) =>
   tree
     .split("\n")
     .filter((line) => !/^ *- (\/url|text|\/placeholder):/.test(line))
-    .map((line) => line.replace(/\d+ \w+ 20\d\d, \d\d:\d\d/g, "DATE").replace(/https?:\S+/g, "LINK"))
+    .map((line) => line.replace(/(Today|Yesterday), \d\d:\d\d/g, "DATE").replace(/https?:\S+/g, "LINK"))
     .join("\n");
 
 export const telling = (browser, given) => ({
