@@ -240,7 +240,7 @@ async def walked(
             "renewed": renewed.url, "key": key.text, "photo": str(photo), "heic": str(heic),
             "only": os.environ.get("STUDIO_WALK"),
         }  # fmt: skip
-        acts = {"cut": relay.cut, "renew": functools.partial(_renew, renewed)}
+        acts: dict[str, Callable[[], None]] = {"cut": relay.cut, "renew": functools.partial(_renew, renewed)}
         yield await _walks(given, acts)
 
 
