@@ -28,7 +28,7 @@ from dollhouse.stages import (
 )
 from dollhouse.train.processes import run_lanes
 from export.bundle import NETWORKS, PERCEPTION
-from export.publish import live_version
+from export.releases.folder import live_version
 from measuring.machine import usable_cores
 from stack.process import StackError
 from stack.terminal import Report, ending_on_signals, only_one

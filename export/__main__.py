@@ -194,8 +194,8 @@ def _export(arguments: list[str]) -> int:
         from export.bundle import BundleError, load_bundle
         from export.proofs.parity import ParityError
         from export.proofs.rehearsal import RehearsalError
-        from export.publish import live_document, live_version
         from export.release import build_release, check_parts, write_python_configs
+        from export.releases.folder import live_document, live_version
         from export.sources.announcing import fetch_with_progress
     except ModuleNotFoundError as error:
         return _needs(error)

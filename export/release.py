@@ -23,17 +23,16 @@ from export.proofs.checks import check_bundle
 from export.proofs.inspection import inspect_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
 from export.proofs.whole import prove_whole
-from export.publish import (
+from export.releases.folder import (
     BUNDLE_FILE,
-    check_unpublished,
     documents,
     live_document,
     live_version,
     make_live,
     next_version,
-    publish,
-    staging_folder,
 )
+from export.releases.publishing import check_unpublished, publish
+from export.releases.staging import staging_folder
 from export.report import Proof, Took, write_report
 from export.sampling import VARIANT
 from export.seats import DEFAULT_HINTS

@@ -13,7 +13,7 @@ import msgspec
 from export.contract import Sizes
 from export.graphs.triton_config import PLAN_CONFIG, PLAN_FILE, config_text, tensorrt_config_text
 from export.plans.key import Machine, PlanKey
-from export.publish import graph_file
+from export.releases.specs import graph_file
 from export.spec import ModelSpec
 
 CURRENT = "current"

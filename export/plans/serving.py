@@ -16,7 +16,8 @@ from export.graphs.triton_config import PLAN_CONFIG
 from export.plans.engines import PlanError
 from export.plans.folder import CURRENT, ONNX_LINK, configs, plan_is_whole, read_plans
 from export.plans.key import Machine, difference, plan_key
-from export.publish import graph_file, live_document, release_sizes, release_specs
+from export.releases.folder import live_document
+from export.releases.specs import graph_file, release_sizes, release_specs
 
 
 class StalePlansError(PlanError):

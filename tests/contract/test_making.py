@@ -23,8 +23,9 @@ from export.graphs.making import Made, Order, fingerprint, make_graph
 from export.networks.load import skeleton
 from export.networks.modules import graph_networks
 from export.proofs.parity import ParityError
-from export.publish import documents, live_version, staging_folder
 from export.release import build_release, sizes_of
+from export.releases.folder import documents, live_version
+from export.releases.staging import staging_folder
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document
 from tests.support.reproduction import committed_graph

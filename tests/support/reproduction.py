@@ -8,7 +8,7 @@ from typing import Any
 from export.contract import Sizes, graph_specs
 from export.digests import sha256
 from export.graphs.making import Made
-from export.publish import LIVE, PROFILE, REPORTS, live_document
+from export.releases.folder import LIVE, PROFILE, REPORTS, live_document
 from tests.support.releases import read_document
 
 TINY = Path(__file__).parents[2] / "releases" / "tiny"
