@@ -81,9 +81,9 @@ def answer(graph: onnx.GraphProto, name: str, make: Callable[[str, str], Sequenc
     graph.node.extend(make(made, name))
 
 
-def constant(graph: onnx.GraphProto, name: str, value: NDArray[Any]) -> str:
+def constant(graph: onnx.GraphProto, name: str, value: NDArray[Any] | np.generic) -> str:
     """Add it to the graph's initialisers; returns its name."""
-    graph.initializer.append(numpy_helper.from_array(value, name))
+    graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
     return name
 
 
