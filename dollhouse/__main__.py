@@ -116,7 +116,11 @@ def make(options: TrainingOptions, report: Report) -> None:
     version = live_version(RELEASE)
     if facts.released_weights(RELEASE) != weights.digests(options.run / "networks"):
         version = facts.next_version(RELEASE)
-        run_lanes([[part(options, "export", ["export", "dollhouse", "--version", str(version)])]], {}, report)
+        run_lanes(
+            [[part(options, "export", ["export", "dollhouse", "--version", str(version), "--promote"])]],
+            {},
+            report,
+        )
     run_lanes([[part(options, "pack", ["export.sources.weights_from_graphs", "dollhouse"])]], {}, report)
     run_lanes(
         [[part(options, "card", module("evaluate.card", run=options.run, data=options.data))]], {}, report

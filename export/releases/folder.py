@@ -19,6 +19,9 @@ AGENT_LOCK = "agent.lock"
 BUNDLE_FILE = "bundle.toml"
 """Beside release.json: the bundle's file as it was, so that a later change of it is noticed."""
 
+BUNDLE_RENEWED = "bundle.renewed.toml"
+"""Beside it: the bundle's file of a later export that found nothing changed but its words."""
+
 REPORTS = ("proof.json", "report.md", "report.html")
 """Names of a version's files that say what the exporting machine measured."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from export.contract import Sizes, graph_specs
+from export.graphs.triton_config import config_text, contract_lines
 from export.releases.folder import graph_places
 from export.seats import DEFAULT_HINTS
 from export.spec import ModelSpec
@@ -31,3 +32,13 @@ def release_specs(document: Mapping[str, Any]) -> dict[str, ModelSpec]:
     specs = graph_specs(release_sizes(document), document.get("hints", DEFAULT_HINTS), document["models"])
     places = graph_places(document)
     return {graph: replace(spec, name=places[graph][0]) for graph, spec in specs.items()}
+
+
+def other_tensors(release: Path, document: Mapping[str, Any]) -> str | None:
+    """The first config.pbtxt in ``release`` with other tensors than the version of ``document`` has under that model's
+    name; None = there is none."""
+    for spec in release_specs(document).values():
+        file = release / "models" / spec.name / "config.pbtxt"
+        if file.is_file() and contract_lines(file.read_text()) != contract_lines(config_text(spec)):
+            return str(file.relative_to(release))
+    return None
