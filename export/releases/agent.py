@@ -32,15 +32,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from export.releases.device import CPU, this_device
+from export.releases.durable import write_whole
 from export.releases.folder import AGENT_LOCK, live_version, make_live, version_folder
 from export.releases.host import Host, host_bytes, read_host, write_host
 from export.releases.memory import Growth, Usage, dead_processes, usage_of
 from export.releases.rollout import ROLLOUT, Rollout, RolloutError, encode
-from export.releases.durable import write_whole
-from export.releases.served import Place, Served, follow_folder, prepare
+from export.releases.served import Place, Served, follow_folder
 from export.releases.server import (
     CALL_SECONDS,
     SERVING,

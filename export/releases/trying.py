@@ -45,6 +45,12 @@ SHARE = 0.5
 Stopped = Callable[[], bool]
 
 
+def packaged_room() -> NDArray[np.uint8]:
+    """The photo UINT8 [H,W,3]."""
+    with Image.open(ROOM) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
 class UnfitError(Exception):
     """The version must not serve; the message is one sentence."""
 
@@ -101,8 +107,7 @@ def try_picture(
     server: Server, release: Path, document: dict[str, Any], version: int, seconds: float
 ) -> Picture:
     """The picture of the packaged room. Raises UnfitError, ServerError."""
-    with Image.open(ROOM) as opened:
-        photo = np.asarray(opened.convert("RGB"))
+    photo = packaged_room()
     inputs = {
         "image": photo,
         "prompt": np.array([PROMPT.encode()], np.object_),

@@ -336,7 +336,9 @@ def test_a_killed_fetch_does_no_harm(source: FolderPlace, bucket: Bucket, tmp_pa
     with killable(bucket) as process:
         for place, at_operations, between in ((str(source.release), 44, 4), (bucket.url, 8, 4)):
 
-            def killed_fetch(kill_at: int, kill_after: float | None = None, place: str = place) -> tuple[int, int]:
+            def killed_fetch(
+                kill_at: int, kill_after: float | None = None, place: str = place
+            ) -> tuple[int, int]:
                 """Status of a fetch into a host that has version 1, and its operations. The host is well after it."""
                 host = next(hosts)
                 shutil.copytree(template.release, host.release)

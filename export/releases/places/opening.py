@@ -32,4 +32,6 @@ def open_place(
         raise PlaceError(
             f"{name} needs {error.name}: run `make setup`, or pip install '.[export]'"
         ) from error
-    return open_s3(name, os.environ if environment is None else environment, **{**(HASTY if hasty else {}), **options})
+    return open_s3(
+        name, os.environ if environment is None else environment, **{**(HASTY if hasty else {}), **options}
+    )
