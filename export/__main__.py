@@ -213,6 +213,7 @@ def _export(arguments: list[str]) -> int:
         from export.proofs.rehearsal import RehearsalError
         from export.release import build_release, check_parts, write_python_configs
         from export.releases.changes import ReleaseError
+        from export.releases.checksums import ReleaseDamaged
         from export.releases.commands import how_to_promote
         from export.releases.folder import documents, live_version, version_folder
         from export.releases.rollout import RolloutError
@@ -232,7 +233,7 @@ def _export(arguments: list[str]) -> int:
         release = build_release(
             bundle, options.releases, options.version, work, report, promoted=options.promote
         )
-    except (BundleError, OSError, ReleaseError, RolloutError) as error:
+    except (BundleError, OSError, ReleaseDamaged, ReleaseError, RolloutError) as error:
         print(error, file=sys.stderr)
         return 2
     except (ParityError, RehearsalError) as error:

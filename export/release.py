@@ -42,7 +42,7 @@ from export.releases.folder import (
 from export.releases.publishing import check_unpublished, publish
 from export.releases.rollout import FolderRollouts, read_rollout
 from export.releases.staging import staging_folder
-from export.releases.verifying import Verdict, verify_version, write_manifest
+from export.releases.verifying import Verdict, unverified, verify_version, write_manifest
 from export.report import Proof, Took, write_report
 from export.sampling import VARIANT
 from export.seats import DEFAULT_HINTS
@@ -122,9 +122,8 @@ def _finish(target: Path, version: int, new: bool, promoted: bool, report: Repor
     if not new:
         stays = "which stays live" if version == live else "which is published and not live"
         report(f"nothing has changed since version {version}, {stays}")
-    verdict = (
-        verify_version(target, version, "the export") if new or (promoted and version != live) else Verdict()
-    )
+    # Also when an attempt was killed before it had read everything.
+    verdict = verify_version(target, version, "the export") if unverified(target, version) else Verdict()
     if verdict.problems:
         raise OSError(f"the disk does not give back what was written: {'; '.join(verdict.problems)}")
     if not live:

@@ -45,6 +45,7 @@ from orchestrator.api.routes.keys import KeysController
 from orchestrator.api.routes.listing import ListingController
 from orchestrator.api.routes.pages import PagesController
 from orchestrator.api.routes.reference import ReferenceController
+from orchestrator.api.routes.releases import ReleasesController
 from orchestrator.api.routes.root import RootController
 from orchestrator.api.routes.server_events import ServerEventsController
 from orchestrator.api.routes.studio import StudioController
@@ -58,10 +59,9 @@ from orchestrator.api.routes.websocket import watch
 from orchestrator.domain.webhooks import secret_bytes
 from orchestrator.egress.guarded import Guarded
 from orchestrator.photos.gate import PROCESSES, PhotoGate
-from orchestrator.photos.marking import Marker
 from orchestrator.ports import Receiver, SignedFiles
 from orchestrator.programs.arguments import no_arguments
-from orchestrator.programs.observing import observed, package_version
+from orchestrator.programs.observing import observed
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.connections import BoundedProtocol, Limits
 from orchestrator.server.exporting import BudgetCollector, DiskCollector, StoreCollector, exporting
@@ -76,6 +76,7 @@ from orchestrator.services.notifying.deliveries import Deliveries
 from orchestrator.services.notifying.hook_events import HookEvents
 from orchestrator.services.notifying.operator_events import OperatorEvents
 from orchestrator.services.notifying.webhooks import WebhookService
+from orchestrator.services.releases.control import ReleaseControl
 from orchestrator.services.style_book import StyleBook
 from orchestrator.services.styles import StyleService
 from orchestrator.services.submitting.budget import MonthlyBudget
@@ -125,6 +126,7 @@ ROUTES = (
     DebugController,
     DeadLettersController,
     KeysController,
+    ReleasesController,
     UsageController,
     WebhooksController,
     ReferenceController,
@@ -169,7 +171,9 @@ def _lifespan(settings: Settings) -> Any:
 @asynccontextmanager
 async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]:
     processes = max(1, PROCESSES // settings.api_processes)
-    gate = PhotoGate(settings.max_pixels, processes, sandbox=settings.sandbox)
+    gate = PhotoGate(
+        settings.max_pixels, processes, sandbox=settings.sandbox, manifests=settings.keep_manifests
+    )
     guarded = Guarded(ports=settings.egress_ports, exceptions=settings.egress_exceptions)
     async with (
         open_analytics(settings.analytics) as analytics,
@@ -186,9 +190,8 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
         styles = StyleService(StyleBook(settings.styles_file), adapters.styles, plans)
-        # Only workers have the certificate that signs pictures.
-        marker = Marker(version=package_version(), provider=settings.provider)
-        collages = Collages(store, storage, styles.title, marker)
+        # Workers make them: they have the certificate that signs pictures.
+        collages = Collages(store, adapters.errands, styles.title)
         presenter = Presenter(
             storage, collages, settings.api_base_url, settings.url_ttl, links, settings.shown_seconds
         )
@@ -216,6 +219,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 gate=gate,
                 jobs=jobs,
                 usage=adapters.usage,
+                releases=ReleaseControl(adapters.rollouts, adapters.canaries, store, storage, inference),
                 webhooks=WebhookService(adapters.endpoints, guarded),
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),
@@ -230,7 +234,11 @@ async def _delivering(
     settings: Settings, adapters: Adapters, guarded: Guarded, presenter: Presenter
 ) -> AsyncGenerator[None]:
     """Sends events to the operator's systems and to users' endpoints in the background."""
-    urls: dict[Receiver, str | None] = {"budget": settings.budget_webhook, "usage": settings.usage_webhook}
+    urls: dict[Receiver, str | None] = {
+        "budget": settings.budget_webhook,
+        "usage": settings.usage_webhook,
+        "releases": settings.releases_webhook,
+    }
     receivers = {to: url for to, url in urls.items() if url is not None}
     secret = settings.events_secret
     signing = b"" if secret is None else secret_bytes(secret.get_secret_value())

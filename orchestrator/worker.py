@@ -15,17 +15,23 @@ import sys
 import uuid
 from pathlib import Path
 
-from orchestrator.adapters.opening import open_adapters
+from orchestrator.adapters.opening import Adapters, open_adapters
 from orchestrator.adapters.redis import AccessDenied
 from orchestrator.domain.styles import STYLES
-from orchestrator.photos.credentials import CredentialsError, open_credentials
+from orchestrator.photos.certificate import CredentialsError
+from orchestrator.photos.credentials import open_credentials
 from orchestrator.photos.marking import Marker
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
 from orchestrator.programs.arguments import no_arguments
 from orchestrator.programs.observing import observed, package_version
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.exporting import exporting
+from orchestrator.services.releases.following import FollowedRollouts
+from orchestrator.services.releases.judges import Judge
+from orchestrator.services.releases.shadows import Shadows
+from orchestrator.services.releases.trials import Trials
 from orchestrator.services.retention import Retention
+from orchestrator.services.running.collage_maker import CollageMaker
 from orchestrator.services.running.runner import Runner
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.telemetry import CannotObserve, logs
@@ -40,6 +46,9 @@ HALT_SECONDS = 30.0
 
 BEAT_SECONDS = 10.0
 """The greatest age in seconds of a living worker's heartbeat file."""
+
+ERRAND_SECONDS = 2.0
+"""Seconds that one look for an errand of the API waits for it."""
 
 CLEAN_SECONDS = 5.0
 """The longest time in seconds between two clean-ups of failed and cancelled jobs."""
@@ -69,12 +78,14 @@ class Worker:
         lease_seconds: float,
         drain_seconds: float,
         heartbeat: Path | None = None,
+        collages: CollageMaker | None = None,
+        shadows: Shadows | None = None,
     ) -> None:
         self._store, self._inference, self._runner = store, inference, runner
         self._retention = retention
         self._name, self._jobs = name, jobs
         self._lease_seconds, self._drain_seconds = lease_seconds, drain_seconds
-        self._heartbeat = heartbeat
+        self._heartbeat, self._collages, self._shadows = heartbeat, collages, shadows
         self._running: set[asyncio.Task[None]] = set()
         self._halt = asyncio.Event()
         self._outage = ""
@@ -82,7 +93,12 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set and the running jobs have ended or were released."""
-        keepers = {asyncio.create_task(keep()) for keep in (self._sweep, self._clean, self._retain)}
+        keepers = {
+            asyncio.create_task(keep())
+            for keep in (self._sweep, self._clean, self._retain, self._make_collages)
+        }
+        if self._shadows is not None:
+            keepers.add(asyncio.create_task(self._shadows.run()))
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -151,6 +167,18 @@ class Worker:
         if self._running:
             await asyncio.wait(self._running, timeout=HALT_SECONDS)
 
+    async def _make_collages(self) -> None:
+        """Beside the jobs, since a request waits for each."""
+        while self._collages:
+            try:
+                await self._collages.run_one(ERRAND_SECONDS)
+            except Unavailable:
+                # The claim loop has the same outage and logs it.
+                await asyncio.sleep(CLAIM_SECONDS)
+            except Exception:
+                _log.exception("a picture of pictures failed; going on")
+                await asyncio.sleep(CLAIM_SECONDS)
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(min(self._lease_seconds / 4, BEAT_SECONDS))
@@ -197,7 +225,8 @@ async def serve(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Raises SettingsError."""
     marker = open_marker(settings)
     async with open_analytics(settings.analytics) as analytics, open_adapters(settings) as adapters:
-        store = adapters.store
+        store, name = adapters.store, process_name()
+        trials, shadows = open_trials(adapters, name)
         runner = Runner(
             store,
             adapters.storage,
@@ -207,6 +236,7 @@ async def serve(settings: Settings) -> None:
             retry_delay=settings.retry_delay,
             analytics=analytics,
             marker=marker,
+            trials=trials,
         )
         worker = Worker(
             store,
@@ -220,14 +250,36 @@ async def serve(settings: Settings) -> None:
                 photo_ttl=settings.photo_ttl,
                 result_ttl=settings.result_ttl,
             ),
-            name=process_name(),
+            name=name,
             jobs=settings.worker_jobs,
             lease_seconds=settings.lease_seconds,
             drain_seconds=settings.drain_seconds,
             heartbeat=settings.heartbeat_file,
+            collages=CollageMaker(store, adapters.storage, adapters.errands, marker),
+            shadows=shadows,
         )
         await _check_access(store)
         await worker.run(stop_on_signals())
+
+
+def open_trials(adapters: Adapters, name: str) -> tuple[Trials, Shadows | None]:
+    """What chooses and compares releases, where this service knows of them. ``name`` is the worker's."""
+    rollouts = adapters.rollouts
+    if rollouts is None:
+        return Trials(), None
+    following = FollowedRollouts(rollouts)
+    judge = Judge(rollouts, following, adapters.canaries)
+    shadows = Shadows(
+        adapters.store,
+        adapters.storage,
+        adapters.inference,
+        rollouts,
+        following,
+        adapters.canaries,
+        judge,
+        name=name,
+    )
+    return Trials(following, judge, shadows), shadows
 
 
 def open_marker(settings: Settings) -> Marker:

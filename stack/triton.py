@@ -39,6 +39,8 @@ OPTIONS = [
 """Shared with the container's Triton."""
 WATCH = ROOT / "stack" / "watch_triton.py"
 """Starts tritonserver, in the container too, and ends it when a model's process has died."""
+CHECK = ROOT / "export" / "releases" / "checksums.py"
+"""Compares a release's files with what was published, before Triton loads them; the container runs it too."""
 EXIT_SECONDS = next(
     int(option.removeprefix("--exit-timeout-secs="))
     for option in OPTIONS
@@ -78,7 +80,8 @@ def triton_part(
 
     ``run`` is a folder for its own files. ``release`` reaches the models as REROOM_RELEASE, ``options`` are appended
     to the command line, ``exit_seconds`` is how long requests and models may take to end at its stop; ``prepare`` is a
-    command that gets the server's as arguments and becomes it, at every start. The server is the
+    command that gets the server's as arguments and becomes it, at every start, in place of the check of the release's
+    files. The server is the
     tritonserver of PATH with its own backends, else that of the nvidia-pytriton wheel in ``environment``. It ends when
     the process of a Python model has died.
 
@@ -108,7 +111,9 @@ def triton_part(
         shutil.rmtree(devices_of(run), ignore_errors=True)
         command = [server, f"--backend-directory={backends}"]
     http, grpc, metrics = ports
-    command = [*prepare, sys.executable, "-I", "-S", WATCH, *command]
+    checked: list[str | Path] = [sys.executable, "-I", "-S", CHECK, release.resolve()] if release else []
+    # What prepares a release for an agent checks it too, once it is there.
+    command = [*(prepare or checked), sys.executable, "-I", "-S", WATCH, *command]
     command += [
         *(f"--model-repository={folder.resolve()}" for folder in repositories),
         *("--http-address=127.0.0.1", f"--http-port={http}"),

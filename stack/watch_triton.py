@@ -12,8 +12,8 @@ process, and Triton logs the reason. A process that died meanwhile is found at t
 models (--model-control-mode) ends their processes too, and reaps them; there, only one that stays a zombie is dead, and
 only if Triton serves its model: one that died while it loaded has never served, and what it was to replace goes on.
 
-Who wants Triton restarted makes the file restart-PORT in the folder REROOM_RELEASE, PORT being that of gRPC. Triton then
-ends as at SIGTERM.
+Who wants Triton restarted makes the file restart-PORT in the folder REROOM_RELEASE, PORT being that of gRPC. Triton
+then ends as at SIGTERM.
 
 It shares no code with the rest of the stack: it is a script on the bare standard library, which
 docker/triton.Dockerfile copies alone into NVIDIA's container.

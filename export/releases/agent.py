@@ -38,8 +38,9 @@ from export.releases.durable import write_whole
 from export.releases.folder import AGENT_LOCK, live_version, make_live, version_folder
 from export.releases.host import Host, host_bytes, read_host, write_host
 from export.releases.memory import Growth, Usage, dead_processes, usage_of
+from export.releases.places.port import PlaceError
 from export.releases.rollout import ROLLOUT, Rollout, RolloutError, encode
-from export.releases.served import Place, Served, follow_folder
+from export.releases.served import Place, Served, ServedError
 from export.releases.server import (
     CALL_SECONDS,
     SERVING,
@@ -50,8 +51,9 @@ from export.releases.server import (
     is_gone,
     is_ready,
 )
-from export.releases.sources import FolderSource, Source
+from export.releases.sources import FolderSource, Source, SourceError, open_source
 from export.releases.trying import UnfitError, try_picture, warm
+from export.releases.verifying import verify_version
 
 LOOK_SECONDS = 0.1
 """How often the rollout is looked at."""
@@ -69,8 +71,15 @@ LOAD_SECONDS, RUN_SECONDS = 900.0, 600.0
 """How long a model may load, and how long a graph may run, or a picture take."""
 
 CRASHED_LOOKS = 8
-"""Of 0.25 s: how long the process of a model that loads may be dead until the load counts as failed. Triton itself waits
-for it for ever."""
+"""Of 0.25 s: how long the process of a model that loads may be dead until the load counts as failed. Triton itself
+waits for it for ever."""
+
+MOST_LETTERS = 400
+"""Of a reason: a library's may be a page."""
+
+LINGER_SECONDS = 5.0
+"""How long a version stays loaded at least when nobody may ask for it any more. Whoever checks the server's models does
+so by what it heard up to two seconds ago."""
 
 QUIET_SECONDS, PATIENCE_SECONDS = 3.0, 120.0
 """Before a restart that memory asks for: how long nothing may have run, and how long that is waited for where another
@@ -117,6 +126,8 @@ class Agent:
         self._restart_since = 0.0
         self._growth = Growth()
         self._said = ""
+        self._answered = False
+        """Whether a Triton has ever answered: at the start of everything it is not there yet."""
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -164,13 +175,9 @@ class Agent:
                 if version == rollout.live or version not in rollout.withdrawn
             ]
         self._retry_at = {}
-        if (self.release / ROLLOUT).resolve() != self._mirrored():
+        if isinstance(self._source, FolderSource) and self._source.folder != self.release:
             # For restyle, which refuses what was withdrawn.
             write_whole(self.release / ROLLOUT, encode(rollout))
-
-    def _mirrored(self) -> Path | None:
-        source = self._source
-        return (source.folder / ROLLOUT).resolve() if isinstance(source, FolderSource) else None
 
     def _is_wanted(self, version: int) -> bool:
         with self._lock:
@@ -185,6 +192,11 @@ class Agent:
         wanted = self._rollout.live
         with self._lock:
             ready = wanted in self._state.ready
+            live, served = live_version(self.release), self._state.live
+            early = live not in self._state.ready and served in self._state.ready
+        if early and served != live:
+            # Somebody wrote it while no agent ran. Triton serves what it served, and loads that again if it restarts.
+            make_live(self.release, served)
         if wanted and ready and live_version(self.release) != wanted:
             before = live_version(self.release)
             make_live(self.release, wanted)
@@ -205,7 +217,7 @@ class Agent:
                 and self._retry_at.get(version, 0.0) <= now
             ):
                 return lambda: self._bring(version)
-        for version in ready:
+        for version in ready if live in ready else ():
             # What is live stays until another one is, even if nobody wants it.
             if version not in wanted and version != live and self._retry_at.get(-version, 0.0) <= now:
                 return lambda: self._let_go(version)
@@ -248,7 +260,12 @@ class Agent:
                 f"room has the score {score}; {time.monotonic() - began:.1f} s in all"
             )
         except Interrupted:
-            self._abandon(version, name)
+            self._abandon(version, name, "it is not wanted any more")
+        except SourceError as error:
+            if error.passing:
+                self._abandon(version, name, str(error))
+            else:
+                self._refuse(version, str(error), name)
         except UnreachableError as error:
             # What is not ready is left out when Triton starts again, so a version that ends it does so once.
             self._refuse(
@@ -274,10 +291,6 @@ class Agent:
 
     def _verify(self, version: int) -> None:
         """Compare every file with its digest. Raises Refused."""
-        try:
-            from export.releases.verifying import verify_version
-        except ImportError:
-            return
         problems = verify_version(self.release, version, "the agent").problems
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -323,10 +336,11 @@ class Agent:
                 alone.close()
             loading.result()
 
-    def _abandon(self, version: int, name: str) -> None:
+    def _abandon(self, version: int, name: str, why: str) -> None:
         with self._lock:
             self._state.loading = None
-        self._report(f"{name} is not loaded further, since it is not wanted any more")
+            self._retry_at[version] = time.monotonic() + RETRY_SECONDS
+        self._say(f"{name} is not loaded now: {why}")
         with suppress(ServerError):
             self._unload(version)
         self._save()
@@ -338,7 +352,9 @@ class Agent:
             return True
         return False
 
-    def _refuse(self, version: int, why: str, name: str) -> None:
+    def _refuse(self, version: int, reason: str, name: str) -> None:
+        why = " ".join(reason.split())
+        why = why if len(why) <= MOST_LETTERS else f"{why[:MOST_LETTERS]} …"
         with self._lock:
             self._state.loading = None
             self._state.problems[str(version)] = why
@@ -352,27 +368,33 @@ class Agent:
         """No new requests for ``version``; when those that run have ended, unload it."""
         with self._lock:
             self._state.ready = [other for other in self._state.ready if other != version]
+            self._state.leaving = version
         self._save()
         began = time.monotonic()
         try:
-            while self._running(version):
+            while self._running(version) or time.monotonic() < began + LINGER_SECONDS:
                 if self._is_wanted(version) or self._has_work() or self.stopping.wait(LOOK_SECONDS):
                     # Everything of it is loaded still, and what is wanted does not wait for requests that hang.
-                    self._retry_at[-version] = time.monotonic() + RETRY_SECONDS
-                    with self._lock:
-                        self._state.ready = sorted({*self._state.ready, version})
+                    self._stay(version)
                     return
             self._unload(version)
         except ServerError as error:
-            with self._lock:
-                self._state.ready = sorted({*self._state.ready, version})
-                self._retry_at[-version] = time.monotonic() + RETRY_SECONDS
+            self._stay(version)
             self._say(f"{self.release.name}-{version} is not unloaded yet: {error}")
-        else:
-            self._report(
-                f"{self.release.name}-{version} is unloaded, {time.monotonic() - began:.1f} s after its last new request"
-            )
-            self._note_memory("after")
+            return
+        with self._lock:
+            self._state.leaving = None
+        self._report(
+            f"{self.release.name}-{version} is unloaded, {time.monotonic() - began:.1f} s after it got its last request"
+        )
+        self._note_memory("after")
+        self._save()
+
+    def _stay(self, version: int) -> None:
+        with self._lock:
+            self._state.ready = sorted({*self._state.ready, version})
+            self._state.leaving = None
+            self._retry_at[-version] = time.monotonic() + RETRY_SECONDS
         self._save()
 
     def _running(self, version: int) -> int:
@@ -414,8 +436,10 @@ class Agent:
             try:
                 states = server.states()
             except ServerError as error:
-                self._say(str(error))
+                if self._answered:
+                    self._say(str(error))
                 return
+            self._answered = True
             for version in ready:
                 with suppress(OSError, ValueError, KeyError):
                     if not all(is_ready(states, place) for place in self._served.wanted([version])):
@@ -507,7 +531,8 @@ class Agent:
 
     def _save(self) -> None:
         with self._lock:
-            self._state.live = live_version(self.release)
+            if live_version(self.release) in self._state.ready:
+                self._state.live = live_version(self.release)
             self._state.at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             self._told_at = time.monotonic()
             try:
@@ -540,14 +565,6 @@ def only_agent(release: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def open_source(release: Path, source: str | None) -> Source:
-    """What an agent of the folder ``release`` follows; ``source``: a folder, or None = ``release`` itself."""
-    if source is None:
-        return FolderSource(release, shared=False)
-    follow_folder(release, Path(source))
-    return FolderSource(Path(source), shared=True)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 when it was asked to stop, 1 with one sentence on stderr."""
     parser = argparse.ArgumentParser(
@@ -562,7 +579,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="its gRPC endpoint; may be repeated",
     )
     parser.add_argument(
-        "--source", help="the folder to follow, where RELEASE is the host's own (RELEASE itself)"
+        "--source",
+        help="what to follow, where RELEASE is the host's own: a folder, or s3://bucket/prefix (RELEASE itself)",
     )
     parser.add_argument("--name", default="", help="of this host, for operators")
     given = parser.parse_args(arguments)
@@ -571,14 +589,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {sentence}", flush=True)
 
     try:
-        source = open_source(given.release, given.source)
+        source = open_source(given.release, given.source, report)
         with only_agent(given.release):
             agent = Agent(given.release, given.triton, source, name=given.name, report=report)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: agent.stopping.set())
             report(f"follows what shall be live of {given.release.name} for {', '.join(given.triton)}")
             agent.run()
-    except (OSError, RolloutError) as error:
+    except (OSError, RolloutError, PlaceError, ServedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -15,7 +15,7 @@ from typing import Any
 
 from export.releases.checksums import ReleaseDamaged, read_manifest
 from export.releases.device import fits
-from export.releases.folder import agent_runs, documents, live_version, make_live
+from export.releases.folder import agent_runs, document_of, live_version, make_live, versions
 from export.releases.rollout import Canary, Rollout, Rollouts, changed, now
 from export.releases.verifying import unverified
 
@@ -38,7 +38,7 @@ def promote(
     """
     before = rollouts.read()
     if before.live == version:
-        known_version(release, version)
+        check_known(release, version)
         follow(release, before)
         return before
     check_may_serve(release, before, version, device, again)
@@ -115,7 +115,7 @@ def roll_back(release: Path, rollouts: Rollouts, to: int | None = None, by: str 
         )
     if target == before.live:
         raise ReleaseError(f"{release.name}-{target} is live already")
-    known_version(release, target)
+    check_known(release, target)
     missing = first_missing(release, target)
     if missing:
         raise RefusedError(f"{release.name}-{target} cannot be served, {missing}{_others(release, before)}")
@@ -126,12 +126,17 @@ def roll_back(release: Path, rollouts: Rollouts, to: int | None = None, by: str 
 
 
 def known_version(release: Path, version: int) -> dict[str, Any]:
-    """release.json of a version. Raises ReleaseError when there is none."""
-    found = documents(release)
+    """release.json of a version. Raises ReleaseError when there is none, ReleaseDamaged."""
+    check_known(release, version)
+    return document_of(release, version)
+
+
+def check_known(release: Path, version: int) -> None:
+    """Raises ReleaseError when there is no such version."""
+    found = versions(release)
     if version not in found:
         there = ", ".join(map(str, sorted(found))) or "none"
         raise ReleaseError(f"there is no version {version} of {release.name}; published: {there}")
-    return found[version]
 
 
 def check_may_serve(release: Path, rollout: Rollout, version: int, device: str, again: bool = False) -> None:
@@ -193,7 +198,7 @@ def _with(versions: Iterable[int], version: int) -> list[int]:
 
 def _others(release: Path, rollout: Rollout) -> str:
     """What to do where a rollback has no way to go, after a sentence."""
-    there = [number for number in documents(release) if number not in {rollout.live, *rollout.withdrawn}]
+    there = [number for number in versions(release) if number not in {rollout.live, *rollout.withdrawn}]
     if not there:
         return ", and no other version is published that was not withdrawn"
     return f": name it with --to ({', '.join(map(str, there))} can be)"

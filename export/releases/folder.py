@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from export.releases.checksums import ReleaseDamaged
 from export.releases.durable import write_whole
 
 LIVE = "live"
@@ -49,10 +50,29 @@ def version_folder(release: Path, version: int) -> Path:
     return release / "versions" / str(version)
 
 
+def versions(release: Path) -> list[int]:
+    """The numbers of all versions, the newest first."""
+    return sorted(
+        (int(file.parent.name) for file in release.glob("versions/[1-9]*/release.json")), reverse=True
+    )
+
+
+def document_of(release: Path, version: int) -> dict[str, Any]:
+    """release.json of a version that is there. Raises ReleaseDamaged."""
+    file = version_folder(release, version) / "release.json"
+    try:
+        found: dict[str, Any] = json.loads(file.read_bytes())
+        graph_places(found)
+        return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReleaseDamaged(
+            f"{file} cannot be read ({type(error).__name__}: {error}): put it back"
+        ) from error
+
+
 def documents(release: Path) -> dict[int, dict[str, Any]]:
-    """release.json of every version, the newest first."""
-    files = {int(file.parent.name): file for file in release.glob("versions/[1-9]*/release.json")}
-    return {version: json.loads(files[version].read_bytes()) for version in sorted(files, reverse=True)}
+    """release.json of every version, the newest first. Raises ReleaseDamaged."""
+    return {version: document_of(release, version) for version in versions(release)}
 
 
 def graph_places(document: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
@@ -72,7 +92,7 @@ def named_places(release: Path) -> set[tuple[str, int]]:
 
 def next_version(release: Path) -> int:
     """The number after the newest version's."""
-    return max(documents(release), default=0) + 1
+    return max(versions(release), default=0) + 1
 
 
 def make_live(release: Path, version: int) -> None:

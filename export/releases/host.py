@@ -1,6 +1,6 @@
 """What one host serves: the release folder beside its Triton, and ``host.json``, by which it says how far it is.
 
-    host.json    {live, ready: [n], loading: n | null, problems: {n: sentence}, refused_at: {n: revision}, memory, …}
+    host.json    {live, ready: [n], loading, leaving: n | null, problems: {n: sentence}, memory, …}
     served/      a model repository of links: the graphs of the versions that are loaded, and no others. All of it is
                  loaded when Triton starts; while it runs, the agent adds and removes links, and tells Triton
 
@@ -34,6 +34,8 @@ class Host:
     """Versions that a request may name here: loaded, warmed, tried."""
     loading: int | None = None
     """The version that is on its way to that."""
+    leaving: int | None = None
+    """The version that is on its way out: it gets no new requests, and is unloaded when those that run have ended."""
     problems: dict[str, str] = field(default_factory=dict)
     """By version, why it is not served here: one sentence."""
     refused_at: dict[str, int] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from export.releases.device import this_device
 from export.releases.folder import named_places, version_folder
 from export.releases.publishing import publish
 from export.releases.staging import staging_folder
-from export.releases.verifying import has_manifest
+from export.releases.verifying import has_manifest, unverified, verify_version
 
 
 def publish_copy(source: Path, version: int, target: Path, by: str) -> bool:
@@ -41,6 +41,7 @@ def publish_copy(source: Path, version: int, target: Path, by: str) -> bool:
                 f"{target} has another version {version}, and a published version is never changed: export this one "
                 "under a later number (--version)"
             )
+        _finish(target, version, by)
         return False
     expected = read_manifest(source, version)
     with staging_folder(target.parent, target.name) as staging:
@@ -56,6 +57,14 @@ def publish_copy(source: Path, version: int, target: Path, by: str) -> bool:
         publish(staging, target, version, live=False)
         write_checked(target, version, expected, by, this_device())
     return True
+
+
+def _finish(target: Path, version: int, by: str) -> None:
+    """What a call that was killed after its last rename did not do."""
+    if unverified(target, version):
+        verdict = verify_version(target, version, by)
+        if verdict.problems:
+            raise ReleaseDamaged(f"{target / verdict.problems[0]}: put it back, as it was published")
 
 
 def _published(path: str, named: set[tuple[str, int]]) -> bool:

@@ -27,8 +27,10 @@ def publish(staging: Path, target: Path, version: int, *, live: bool = True) -> 
 
     ``staging`` is on the same file system, and the caller holds its lock (:func:`staging_folder`). Graphs that an
     earlier version published are there already, and so is the configuration of their model.
-    Raises OSError; ``target`` then works as before, and another call with the version laid out anew completes it.
+    Raises FileExistsError when that version is there, OSError; ``target`` then works as before, and another call with
+    the version laid out anew completes it.
     """
+    check_unpublished(target, version)
     flush_tree(staging)
     models = target / "models"
     if not models.is_dir():

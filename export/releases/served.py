@@ -1,8 +1,8 @@
 """The model repository of the versions that a host serves: ``python -m export.releases.served RELEASE [-- COMMAND…]``.
 
-It makes RELEASE/served what Triton shall load at its start, checks the files, and runs COMMAND in its own place. That is
-the live version and those beside it that were ready before; what was half loaded when Triton ended is left out, so that
-a version that ends Triton does so once.
+It makes RELEASE/served what Triton shall load at its start, checks the files, and runs COMMAND in its own place. That
+is the live version and those beside it that were ready before; what was half loaded when Triton ended is left out, so
+that a version that ends Triton does so once.
 
 With ``--source FOLDER``, RELEASE is a folder of this host's own, which is made if need be: what it serves lies in
 FOLDER, which may be read-only and which several hosts may follow.
@@ -126,6 +126,29 @@ def follow_folder(release: Path, source: Path) -> None:
         make_live(release, live)
 
 
+def follow(release: Path, source: str) -> None:
+    """Make ``release`` a host's folder for what is published in ``source``, a folder or an object storage, from which
+    what is live there is fetched at the first start. Raises ServedError, OSError."""
+    if "://" not in source:
+        follow_folder(release, Path(source))
+        return
+    if live_version(release):
+        return
+    # Later the agent fetches. Late: these need packages beside the standard library.
+    from export.releases.follower import Follower
+    from export.releases.places.port import PlaceError
+
+    try:
+        follower = Follower(release, source)
+        wanted = follower.wanted()
+        if wanted is None or not wanted.live:
+            raise ServedError(follower.problem or f"nothing is live in {source}: promote a version there")
+        follower.fetch(wanted.live, lambda sentence: print(sentence, flush=True))
+    except PlaceError as error:
+        raise ServedError(str(error)) from error
+    make_live(release, wanted.live)
+
+
 def prepare(release: Path) -> None:
     """Make ``served`` of the folder ``release`` what Triton shall load. Raises ServedError, OSError."""
     # Tritons that share the folder start at the same time.
@@ -164,15 +187,14 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m export.releases.served", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("release", type=Path)
-    parser.add_argument(
-        "--source", type=Path, help="the release folder to follow, where RELEASE is the host's own"
-    )
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="after --")
-    given = parser.parse_args(arguments)
-    command = given.command[1:] if given.command[:1] == ["--"] else given.command
+    parser.add_argument("--source", help="the release folder to follow, where RELEASE is the host's own")
+    parser.epilog = "After --, a command that takes this one's place."
+    words = sys.argv[1:] if arguments is None else arguments
+    own = words.index("--") if "--" in words else len(words)
+    given, command = parser.parse_args(words[:own]), words[own + 1 :]
     try:
         if given.source is not None:
-            follow_folder(given.release, given.source)
+            follow(given.release, given.source)
         if CHECKSUMS.is_file():
             checked = subprocess.run([sys.executable, "-I", "-S", CHECKSUMS, given.release], check=False)
             if checked.returncode:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from export.releases.checksums import read_checked
-from export.releases.folder import PROFILE, agent_runs, documents, live_version, version_folder
+from export.releases.checksums import ReleaseDamaged, read_checked
+from export.releases.folder import PROFILE, agent_runs, document_of, live_version, version_folder, versions
 from export.releases.rollout import Rollout
 from export.releases.verifying import unverified
 
@@ -37,12 +37,13 @@ def _share(share: float) -> str:
 
 def listed(release: Path, rollout: Rollout) -> dict[str, Any]:
     """What there is of a bundle, the newest version first."""
-    versions = []
-    for version, document in documents(release).items():
+    found = []
+    for version in versions(release):
+        document = _document(release, version)
         folder = version_folder(release, version)
         made = datetime.fromtimestamp((folder / "release.json").stat().st_mtime, UTC)
         reason = unverified(release, version)
-        versions.append(
+        found.append(
             {
                 "version": version,
                 "made": made.strftime("%Y-%m-%d %H:%M"),
@@ -63,8 +64,15 @@ def listed(release: Path, rollout: Rollout) -> dict[str, Any]:
         "changed": rollout.changed,
         "by": rollout.by,
         "agent": agent_runs(release),
-        "versions": versions,
+        "versions": found,
     }
+
+
+def _document(release: Path, version: int) -> dict[str, Any]:
+    try:
+        return document_of(release, version)
+    except ReleaseDamaged:
+        return {"precision": "?", "models": {}}
 
 
 def list_lines(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -24,10 +24,10 @@ from export.releases.durable import write_whole
 from export.releases.folder import (
     BUNDLE_RENEWED,
     PROFILE,
-    documents,
     graph_places,
     named_places,
     version_folder,
+    versions,
 )
 
 ADDED = (CHECKED, PROFILE, BUNDLE_RENEWED, "training.json")
@@ -108,7 +108,10 @@ def has_manifest(release: Path, version: int) -> bool:
 
 
 def unverified(release: Path, version: int) -> str | None:
-    """Why a version does not count as verified on this machine, to follow its name; None = it does. Reads no graph."""
+    """Why a version does not count as verified on this machine, to follow its name; None = it does.
+
+    A file is read only where it looks otherwise than when it was verified.
+    """
     try:
         expected = read_manifest(release, version)
     except ReleaseDamaged as error:
@@ -126,11 +129,8 @@ def _surplus(release: Path, version: int) -> Iterator[str]:
         *read_manifest(release, version),
         *(f"versions/{version}/{name}" for name in (*ADDED, MANIFEST)),
     }
-    document = json.loads((version_folder(release, version) / "release.json").read_bytes())
-    places = [version_folder(release, version)]
-    for model, number in graph_places(document).values():
-        places.append(release / "models" / model / str(number))
-    for place in places:
+    graphs = {(release / path).parent for path in expected if path.count("/") == 3}
+    for place in (version_folder(release, version), *sorted(graphs)):
         for file in sorted(place.rglob("*")):
             path = str(file.relative_to(release))
             if path not in expected and not file.is_dir() and not _temporary(file):
@@ -144,8 +144,13 @@ def _temporary(file: Path) -> bool:
 
 def verify_rest(release: Path) -> Verdict:
     """What of the folder ``release`` belongs to no version."""
-    found = documents(release)
-    named, newest = named_places(release), max(found, default=0)
+    found = versions(release)
+    try:
+        named, newest = named_places(release), max(found, default=0)
+    except ReleaseDamaged:
+        return Verdict(
+            notes=["what belongs to no version cannot be said as long as not every release.json is whole"]
+        )
     models = {model for model, _ in named}
     verdict = Verdict()
     for model in sorted((release / "models").glob("*")):

@@ -4,8 +4,8 @@ Files beside ``live`` say which. They are looked at for every request, so that a
 restart:
 
     live          the version that requests get which name none
-    host.json     {ready: [n], loading: n | null}, by the agent beside this Triton: the versions whose graphs are loaded.
-                  Without an agent those count that were there when this process started
+    host.json     {ready: [n], loading: n | null}, by the agent beside this Triton: the versions whose graphs are
+                  loaded. Without an agent those count that were there when this process started
     rollout.json  {withdrawn: [n]}: versions that get no more requests, whoever asks
 
 The agent is export/releases/agent.py; docs/releases.md tells the whole story.
