@@ -6,14 +6,14 @@
 The embedded stack serves the dollhouse, with an agent. Each release of ``measuring.sabotage`` is published with digests
 of its own and put on trial, twice:
 
-- ``exported`` wrong: its weights are right, and the exporting machine recorded the picture that they make. What the graph
-  makes of it on this host is another one.
+- ``exported`` wrong: its weights are right, and the exporting machine recorded the picture that they make. What the
+  graph makes of it on this host is another one.
 - ``trained`` wrong: the fault was in the weights or the code before the export, so the recorded picture has it too.
 
-A release that the agent finds ready is tried on pairs, the same photo and seed through it and the live one, in rooms that
-no network has seen, until the sequential test of the service decides. ``stopped_by`` is load, warm-up or probe (by the agent's
-sentence), or canary (by the judgement's). Good releases are the live one with weights a little elsewhere, as another run
-of the same training leaves them.
+A release that the agent finds ready is tried on pairs, the same photo and seed through it and the live one, in rooms
+that no network has seen, until the sequential test of the service decides. ``stopped_by`` is the probe (by the agent's
+sentence, which says whether loading, warming or the picture failed), or the canary (by the judgement's). Good releases
+are the live one with weights a little elsewhere, as another run of the same training leaves them.
 
 - ``sabotage_caught`` of ``sabotaged``: stopped in each of the two ways in which it can be wrong
 - ``good_refused`` of ``good``
@@ -35,6 +35,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -125,12 +126,12 @@ async def compared(stack: Stack, version: int, rooms: Iterator[HeldOutRoom], mos
         judgement = judge(sums, 0)
         for made, room in zip(range(most), rooms, strict=False):
             style = WORDS[STYLES[made % len(STYLES)]]
-            asked = {"image": room.photo, "prompt": style.prompt, "seed": room.seed % 1000}
+            asked = RestyleRequest(image=room.photo, prompt=style.prompt, seed=room.seed % 1000)
             turns = [live, version]
             order.shuffle(turns)
-            answers = {
-                turn: await picture_of(client, RestyleRequest(**asked, release=turn)) for turn in turns
-            }
+            answers = {}
+            for turn in turns:
+                answers[turn] = await picture_of(client, msgspec.structs.replace(asked, release=turn))
             before, after = answers[live], answers[version]
             assert before.failure is None, before.failure
             sums.update(tried_sums(after.failure))
@@ -195,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for seed in range(given.good):
                 good.append(try_one(good_retraining(seed), recorded_wrong=True))
                 console.print(f"good {seed}: {good[-1]['stopped_by'] or 'promoted'}: {good[-1]['why']}")
-    document = {
+    document: dict[str, Any] = {
         "sabotaged": len(kinds),
         "sabotage_caught": sum(all(way["stopped_by"] for way in ways.values()) for ways in kinds.values()),
         "good": len(good),
