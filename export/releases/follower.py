@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from export.releases.durable import write_whole
@@ -16,6 +17,9 @@ from export.releases.places.opening import open_place
 from export.releases.places.port import NO_DOCUMENT, Place, PlaceError
 from export.releases.rollout import LOCK, ROLLOUT, Rollout, RolloutError, encode, locked, read_rollout
 from export.releases.transfer import Moved, Report, fetch
+
+TELL_SECONDS = 2.0
+"""Between two things that a host tells."""
 
 REST_SECONDS = 2.0
 """After an answer that did not come the place is not asked for so long."""
@@ -39,6 +43,7 @@ class Follower:
         self._environment = environment
         self._asked: Place = open_place(source, environment, hasty=True) if source else self._host
         self._tag, self._given, self._rest_until = "", False, 0.0
+        self._told, self._tell_at = b"", 0.0
         self.problem: str | None = None
         """Why the document could not be read the last time, in one sentence; None = it could."""
 
@@ -82,6 +87,16 @@ class Follower:
                 f"{self._host.name} has no version {version}, and no place is named to fetch it from"
             )
         return Moved(version, 0, 0)
+
+    def tell(self, host: str, document: bytes) -> None:
+        """Leave a host's host.json where operators look for it, in the place that is followed. Nothing is raised: what
+        could not be told, or was told in the same second, is told by the next call."""
+        if self._source and document != self._told and self._clock() >= self._tell_at:
+            # R2 takes one write a second to a key.
+            self._tell_at = self._clock() + TELL_SECONDS
+            with suppress(PlaceError, OSError):
+                self._asked.tell(host, document)
+                self._told = document
 
     def _known(self) -> Rollout | None:
         """What this host knew last; asked once."""

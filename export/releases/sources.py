@@ -94,6 +94,7 @@ class PlaceSource:
 
     def tell(self, name: str, document: bytes) -> None:
         """See Source."""
+        self._follower.tell(name, document)
 
 
 def open_source(release: Path, source: str | None, report: Callable[[str], None]) -> Source:

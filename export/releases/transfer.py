@@ -10,14 +10,15 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
-from export.releases.checksums import MANIFEST, served, write_checked
+from export.releases.checksums import MANIFEST
 from export.releases.places.folder import FolderPlace
 from export.releases.places.parts import bundle_of, parts_of
 from export.releases.places.port import DamagedError, Part, Place, PlaceError, UnreachableError
+from export.releases.rollout import this_user
 
 FILES_AT_ONCE = 4
 FAILURES = 6
@@ -57,12 +58,13 @@ def push(source: FolderPlace, place: Place, version: int, report: Report = lambd
     _check_same_bundle(manifest, place)
     release = (source.release / f"versions/{version}/release.json").read_bytes()
     sent: list[Part] = []
-    for part in _once_each(parts):
-        if not place.has(part):
-            report(f"pushing {part.path}, {_megabytes(part.bytes)}")
-            place.store(part, source.release / part.path)
-            sent.append(part)
-    place.commit(version, manifest, release)
+    with place.arriving() if isinstance(place, FolderPlace) else nullcontext():
+        for part in _once_each(parts):
+            if not place.has(part):
+                report(f"pushing {part.path}, {_megabytes(part.bytes)}")
+                place.store(part, source.release / part.path)
+                sent.append(part)
+        place.commit(version, manifest, release, f"a push by {this_user()}")
     return Moved(version, len(sent), sum(part.bytes for part in sent))
 
 
@@ -84,6 +86,10 @@ def fetch(
     with host.arriving():
         manifest = tries.call(lambda: place.manifest(version))
         parts = parts_of(manifest, version, f"{place.name}/versions/{version}/{MANIFEST}")
+        if (bundle := bundle_of(manifest)) != host.release.name:
+            raise PlaceError(
+                f"{place.name} holds versions of {bundle}: fetch them into a folder of that name, not into {host.name}"
+            )
         host.check_agrees(version, manifest)
         known = host.known_files()
         missing = [
@@ -94,10 +100,7 @@ def fetch(
         host.check_room(sum(part.bytes for part in missing))
         _receive(place, host, missing, tries)
         release = next(part for part in parts if part.path == f"versions/{version}/release.json")
-        host.commit(version, manifest, host.content(release))
-        # So that a start of Triton need not read all of it again.
-        paths = served([part.path for part in parts], version)
-        write_checked(host.release, version, paths, f"a fetch from {place.name}")
+        host.commit(version, manifest, host.content(release), f"a fetch from {place.name}")
     return Moved(version, len(missing), sum(part.bytes for part in missing))
 
 

@@ -1,147 +1,104 @@
-"""``python -m export release push`` and ``fetch``."""
+"""``python -m export release push`` and ``fetch``: options are those that export.releases.commands declares."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from export.releases.durable import write_whole
-from export.releases.folder import agent_runs, documents, live_version, make_live
+from export.releases.folder import agent_runs, live_version, make_live, versions
 from export.releases.places.folder import FolderPlace
 from export.releases.places.opening import open_place
-from export.releases.places.port import DamagedError, Place, PlaceError, UnreachableError
-from export.releases.rollout import LOCK, ROLLOUT, Rollout, RolloutError, encode, locked
-from export.releases.transfer import Moved, fetch, push
+from export.releases.places.port import PlaceError, UnreachableError
+from export.releases.rollout import LOCK, ROLLOUT, Rollout, encode, locked
+from export.releases.transfer import Moved, Report, fetch, push
 
 PLACE_VARIABLE = "REROOM_RELEASES_AT"
-RELEASES = Path(__file__).parents[2] / "releases"
-_PLACE = "s3://bucket/prefix, or a folder such as /mnt/releases/sd15"
+"""The place, where none is named; the service's workers read the same variable."""
 
 
-def push_command(arguments: list[str]) -> int:
-    """Bring a version of a folder to a place; returns 0 = it is there, 1 = a file is damaged, 2 = else."""
-    parser = _parser(
-        "push",
-        "Bring a published version to where hosts fetch it from. It goes live only when it is promoted there.",
-        "to",
-    )
-    parser.add_argument("--version", type=_version, help="which one (default: the newest)")
-    options = parser.parse_args(arguments)
-    try:
-        source = FolderPlace(options.releases / options.bundle)
-        version = options.version or max(documents(source.release), default=0)
-        if not version:
-            raise PlaceError(f"there is no version in {source.name}: export it first")
-        moved = push(source, _place(options.place, "--to"), version, _say)
-    except (PlaceError, RolloutError, OSError) as error:
-        return _failed(error)
-    _print_moved(moved, f"version {version} of {options.bundle} is in {options.place}")
+def push_command(options: argparse.Namespace, release: Path) -> int:
+    """Bring ``options.version``, None = the newest, to ``options.place``."""
+    version = options.version or max(versions(release), default=0)
+    if not version:
+        raise PlaceError(f"there is no version in {release}: export it first")
+    moved = push(FolderPlace(release), open_place(options.place), version, _say)
+    print(f"{release.name}-{version} is in {options.place}; {_travelled(moved)}")
     return 0
 
 
-def fetch_command(arguments: list[str]) -> int:
-    """Bring a version of a place to this host's folder; returns 0 = it is there, 1 = it is damaged, 2 = else."""
-    parser = _parser(
-        "fetch", "Bring a version to this host's folder, checked; what is live here is not touched.", "from"
-    )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--version", type=_version, help="which one")
-    which.add_argument("--live", action="store_true", help="the one that is live at that place (the default)")
-    parser.add_argument(
-        "--make-live",
-        action="store_true",
-        help="then serve it here from Triton's next start, for a host without an agent; when the place does not answer "
-        "and a version is live here already, go on with that",
-    )
-    options = parser.parse_args(arguments)
-    host = FolderPlace(options.releases / options.bundle)
+def fetch_command(options: argparse.Namespace, release: Path) -> int:
+    """Bring ``options.version``, None = the live one, from ``options.place``; and with ``make_live`` serve it."""
+    if options.make_live and agent_runs(release):
+        raise PlaceError(f"an agent decides what is live in {release}: leave --make-live out")
     try:
-        if options.make_live and agent_runs(host.release):
-            raise PlaceError(f"an agent decides what is live in {host.name}: leave --make-live out")
-        place = _place(options.place, "--from")
-        rollout = _rollout(place)
-        version = options.version or rollout.live
-        if not version:
-            raise PlaceError(
-                f"{place.name} says of no version that it is live: promote one, or name a --version"
-            )
-        moved = fetch(place, host, version, _say)
-        if options.make_live:
-            if not options.version:
-                with locked(host.release / LOCK):
-                    write_whole(host.release / ROLLOUT, encode(rollout))
-            make_live(host.release, version)
+        moved, rollout = _fetch(options.place, release, options.version, _say)
     except UnreachableError as error:
-        if options.make_live and (live := live_version(host.release)):
-            print(f"warning: {error}; this host goes on with version {live}", file=sys.stderr)
-            return 0
-        return _failed(error)
-    except (PlaceError, RolloutError, OSError) as error:
-        return _failed(error)
-    _print_moved(moved, f"version {version} is in {host.name}" + (", and live" if options.make_live else ""))
+        if not options.make_live or not (live := live_version(release)):
+            raise
+        print(f"warning: {error}; this host goes on with {release.name}-{live}", file=sys.stderr)
+        return 0
+    if options.make_live:
+        if options.version is None:
+            with locked(release / LOCK):
+                write_whole(release / ROLLOUT, encode(rollout))
+        make_live(release, moved.version)
+    print(
+        f"{release.name}-{moved.version} is here"
+        + (", and live when Triton starts" if options.make_live else "")
+        + f"; {_travelled(moved)}"
+    )
     return 0
 
 
-def _parser(name: str, description: str, where: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"python -m export release {name}",
-        description=description,
-        epilog="For a bucket: R2_ENDPOINT_URL, R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY, or AWS's own variables. Run "
-        "it again after an interruption: it goes on from there.",
+def prune_command(options: argparse.Namespace, release: Path, in_use: set[int]) -> int:
+    """Remove versions from ``options.at``."""
+    place = open_place(options.at)
+    if isinstance(place, FolderPlace):
+        raise PlaceError(f"{options.at} is a folder: name it in place of {release.name}, without --at")
+    from export.releases.places.pruning import prune_place
+    from export.releases.places.s3 import S3Place
+
+    assert isinstance(place, S3Place)
+    done = prune_place(
+        place,
+        options.versions,
+        keep=options.keep,
+        newest=options.newest,
+        in_use=in_use,
+        dry_run=options.dry_run,
     )
-    parser.add_argument("bundle", help="such as dollhouse")
-    parser.add_argument(
-        f"--{where}",
-        dest="place",
-        metavar="PLACE",
-        default=os.environ.get(PLACE_VARIABLE, ""),
-        help=f"{_PLACE} (default: {PLACE_VARIABLE})",
+    for version, reason in sorted(done.kept.items()):
+        print(f"{release.name}-{version} stays: {reason}")
+    names = ", ".join(f"{release.name}-{version}" for version in done.versions) or "no version"
+    verb = "would remove" if options.dry_run else "removed"
+    print(
+        f"{verb} {names} from {options.at}, and {done.files} files, {done.bytes / 1e6:.1f} MB, that are a day old"
     )
-    parser.add_argument(
-        "--releases", type=Path, default=RELEASES, help="where this host's release folders are"
-    )
-    return parser
+    return 0
 
 
-def _version(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return int(text)
-
-
-def _place(name: str, option: str) -> Place:
-    if not name:
-        raise PlaceError(f"name the place with {option} or {PLACE_VARIABLE}: {_PLACE}")
-    return open_place(name)
-
-
-def _rollout(place: Place) -> Rollout:
+def _fetch(name: str, release: Path, version: int | None, report: Report) -> tuple[Moved, Rollout]:
+    place = open_place(name)
     found = place.poll("")
     assert found is not None, "only an unchanged document is None"
-    return found[0]
+    rollout, _ = found
+    wanted = version or rollout.live
+    if not wanted:
+        raise PlaceError(
+            f"{place.name} says of no version that it shall be live: promote one, or name a version"
+        )
+    return fetch(place, FolderPlace(release), wanted, report), rollout
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _print_moved(moved: Moved, done: str) -> None:
-    how = (
+def _travelled(moved: Moved) -> str:
+    return (
         f"{moved.files} files, {moved.bytes / 1e6:.1f} MB, travelled"
         if moved.files
         else "nothing was missing"
     )
-    print(f"{done}; {how}")
 
 
-def _failed(error: Exception) -> int:
-    print(_sentence(error), file=sys.stderr)
-    return 1 if isinstance(error, DamagedError) else 2
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

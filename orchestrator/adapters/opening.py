@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestrator.adapters.redis import (
     RedisCanaryStore,
     RedisEndpoints,
+    RedisErrands,
     RedisJobStore,
     RedisOnceStore,
     RedisOutbox,
@@ -26,6 +27,7 @@ from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import (
     CanaryStore,
     EndpointStore,
+    Errands,
     Inference,
     JobStore,
     KeyStore,
@@ -53,6 +55,7 @@ class Adapters:
     usage: Usage
     outbox: Outbox
     endpoints: EndpointStore
+    errands: Errands
     canaries: CanaryStore
     rollouts: Rollouts | None
     """None: this service does not know where releases lie."""
@@ -76,6 +79,7 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             styles = await entered(
                 aclosing(RedisStyleStore(settings.redis_url, prefix=settings.redis_prefix))
             )
+            errands = await entered(aclosing(RedisErrands(settings.redis_url, prefix=settings.redis_prefix)))
             canaries = await entered(
                 aclosing(RedisCanaryStore(settings.redis_url, prefix=settings.redis_prefix))
             )
@@ -96,6 +100,7 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             usage,
             outbox,
             endpoints,
+            errands,
             canaries,
             rollouts,
         )

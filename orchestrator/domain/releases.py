@@ -152,6 +152,17 @@ def within_share(canary: Canary, unit: str) -> bool:
     return int.from_bytes(digest[:8]) < canary.share * 2**64
 
 
+def said_by(canary: Canary, reason: str) -> str:
+    """Who changed a rollout that a trial ended by itself."""
+    return f"canary {canary.id}: {reason}"
+
+
+def reason_of(now: Rollout, canary: Canary) -> str | None:
+    """Why the trial ended by itself; None where it did not, or something else was changed since."""
+    begin = said_by(canary, "")
+    return now.by.removeprefix(begin) if now.by.startswith(begin) else None
+
+
 def version_of(release: str) -> int | None:
     """5 for dollhouse-5; None for a name without a number."""
     found = re.search(r"-(\d{1,9})$", release)

@@ -1,6 +1,7 @@
 """The contracts between the services and what they run on, one file each. The adapters implement them."""
 
 from orchestrator.ports.canaries import CanaryStore, Judged, Noted, Pair, Trial
+from orchestrator.ports.errands import Errand, Errands, Report
 from orchestrator.ports.errors import (
     UNAVAILABLE,
     AnotherRequest,
@@ -72,6 +73,8 @@ __all__ = [
     "EndpointDisabled",
     "EndpointNotFound",
     "EndpointStore",
+    "Errand",
+    "Errands",
     "HostState",
     "InFlight",
     "Inference",
@@ -109,6 +112,7 @@ __all__ = [
     "RateState",
     "Rates",
     "Receiver",
+    "Report",
     "Reservation",
     "ReservationLost",
     "Rollouts",

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from export.releases.checksums import MANIFEST
+from export.releases.checksums import MANIFEST, manifest_bytes
 from export.releases.places.folder import FolderPlace
 from export.releases.places.opening import open_place
 from export.releases.places.parts import parts_of
@@ -19,7 +19,8 @@ from export.releases.places.port import (
     VersionMissingError,
     VersionTakenError,
 )
-from export.releases.rollout import Rollout, RolloutConflictError
+from export.releases.places.s3 import S3Place
+from export.releases.rollout import Canary, Rollout, RolloutConflictError, RolloutError
 from tests.support.places import damages, make_version, two_versions
 from tests.support.s3_server import S3Server
 
@@ -46,7 +47,9 @@ def put(source: FolderPlace, place: Place, version: int) -> bytes:
     manifest = source.manifest(version)
     for part in parts_of(manifest, version, MANIFEST):
         place.store(part, source.release / part.path)
-    place.commit(version, manifest, (source.release / f"versions/{version}/release.json").read_bytes())
+    place.commit(
+        version, manifest, (source.release / f"versions/{version}/release.json").read_bytes(), "a test"
+    )
     return manifest
 
 
@@ -104,7 +107,9 @@ def test_a_file_of_another_size_is_refused(source: FolderPlace, place: Place) ->
         pass
 
 
-def test_the_rollout_is_changed_by_compare_and_swap(place: Place) -> None:
+def test_the_rollout_is_changed_by_compare_and_swap(source: FolderPlace, place: Place) -> None:
+    for version in (1, 2):
+        put(source, place, version)
     rollouts = place.rollouts
     assert rollouts.read() == Rollout()
     first = rollouts.write(Rollout(live=1), after=0)
@@ -117,18 +122,44 @@ def test_the_rollout_is_changed_by_compare_and_swap(place: Place) -> None:
     assert rollouts.read() == second
 
 
-def test_polling_tells_a_change_once(place: Place) -> None:
+def test_polling_tells_a_change_once(source: FolderPlace, place: Place) -> None:
     nothing = place.poll("")
     assert nothing is not None
     assert nothing[0] == Rollout()
     assert place.poll(nothing[1]) is None
-    written = place.rollouts.write(Rollout(live=3), after=0)
+    for version in (1, 2):
+        put(source, place, version)
+    written = place.rollouts.write(Rollout(live=1), after=0)
     found = place.poll(nothing[1])
     assert found is not None
     assert found[0] == written
     assert place.poll(found[1]) is None
-    place.rollouts.write(msgspec.structs.replace(written, live=4), after=1)
+    place.rollouts.write(msgspec.structs.replace(written, live=2), after=1)
     assert place.poll(found[1]) is not None
+
+
+def test_a_bucket_makes_no_version_live_that_it_does_not_have(source: FolderPlace, s3: S3Server) -> None:
+    bucket = s3.bucket()
+    place = open_place(f"s3://{bucket}", s3.environment(bucket))
+    put(source, place, 1)
+    for wanted in (Rollout(live=2), Rollout(live=1, canary=canary(2))):
+        with pytest.raises(RolloutError, match="has no version 2: push it there first"):
+            place.rollouts.write(wanted, after=0)
+    put(source, place, 2)
+    assert place.rollouts.write(Rollout(live=1, canary=canary(2)), after=0).revision == 1
+
+
+def canary(version: int) -> Canary:
+    return Canary(version=version, mode="share", share=0.1, since="2026-11-27T03:00:00Z", id="c-1")
+
+
+def test_hosts_tell_how_they_are(place: Place) -> None:
+    for document in (b"{}", b'{"live": 2}'):
+        place.tell("gpu-1", document)
+        if isinstance(place, S3Place):
+            assert place.get("hosts/gpu-1.json") == document
+        else:
+            assert Path(place.name, "hosts/gpu-1.json").read_bytes() == document
 
 
 def test_a_folder_is_repaired_by_storing_again(source: FolderPlace, tmp_path: Path) -> None:
@@ -176,8 +207,6 @@ def test_what_a_killed_fetch_left_makes_room(tmp_path: Path, source: FolderPlace
     ],
 )
 def test_a_manifest_cannot_lead_out_of_the_folder(path: str) -> None:
-    from export.releases.checksums import manifest_bytes
-
     facts = {"sha256": "0" * 64, "bytes": 1}
     content = manifest_bytes("room-1", {"versions/1/release.json": facts, path: facts})
     with pytest.raises(DamagedError, match="names what is no file of version 1"):

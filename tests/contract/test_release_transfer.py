@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import itertools
 import json
 import os
@@ -10,17 +12,23 @@ import random
 import resource
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
+from export.releases import transfer_commands
 from export.releases.checksums import MANIFEST, check_served
+from export.releases.commands import main as release_command
 from export.releases.folder import live_version
 from export.releases.follower import Follower
 from export.releases.places.folder import FolderPlace
@@ -34,9 +42,12 @@ from export.releases.places.port import (
     UnreachableError,
     VersionTakenError,
 )
+from export.releases.places.pruning import prune_place
 from export.releases.places.s3 import S3Place
-from export.releases.rollout import Rollout
+from export.releases.rollout import Rollout, read_rollout
 from export.releases.transfer import FAILURES, fetch, push
+from export.releases.verifying import unverified
+from tests.support.made_releases import publish_made
 from tests.support.places import damages, make_version, two_versions
 from tests.support.relay import relaying
 from tests.support.s3_server import S3Server
@@ -147,6 +158,26 @@ def test_another_bundle_is_not_pushed_there(tmp_path: Path, source: FolderPlace,
     other = FolderPlace(make_version(tmp_path / "kitchen", 2, {"a": b"x"}))
     with pytest.raises(PlaceError, match="holds versions of room, and this is kitchen"):
         push(other, bucket.open(), 2)
+
+
+def test_another_bundle_is_not_fetched_there(source: FolderPlace, tmp_path: Path) -> None:
+    with pytest.raises(PlaceError, match="holds versions of room: fetch them into a folder of that name"):
+        fetch(source, FolderPlace(tmp_path / "kitchen"), 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_that_hosts_share_is_a_place_too(source: FolderPlace, tmp_path: Path) -> None:
+    shared = FolderPlace(tmp_path / "shared" / "room")
+    assert push(source, shared, 1).files == 9
+    assert push(source, shared, 2).bytes < push(source, FolderPlace(tmp_path / "other" / "room"), 2).bytes
+    assert [path.name for path in shared.release.parent.iterdir()] == ["room"]
+    follower = Follower(tmp_path / "host" / "room", str(shared.release))
+    shared.rollouts.write(Rollout(live=2), after=0)
+    wanted = follower.wanted()
+    assert wanted is not None
+    assert wanted.live == 2
+    follower.fetch(2)
+    assert damages(tmp_path / "host" / "room") == []
 
 
 def test_of_two_publishers_of_one_number_one_wins(
@@ -434,3 +465,212 @@ async def test_three_hosts_agree_also_after_one_was_cut_off(
         assert len(contents) == 1
         assert [FolderPlace(release).versions() for release in releases] == [[1, 2]] * 3
         assert [damages(release) for release in releases] == [[]] * 3
+
+
+@pytest.fixture
+def command(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs ``python -m export release …``; returns its status and what it printed."""
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run_command(*arguments: object) -> tuple[int, str]:
+        status = release_command([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return run_command
+
+
+def test_the_commands_publish_to_a_bucket_and_serve_from_it(
+    tmp_path: Path, bucket: Bucket, host: FolderPlace, command: Callable[..., tuple[int, str]]
+) -> None:
+    made, here, at = tmp_path / "made" / "room", host.release, ("--at", bucket.url)
+    made.parent.mkdir()
+    publish_made(made, 1, live=True)
+    publish_made(made, 2, seed={"denoiser": 2})
+    status, printed = command("push", made, 1, "--to", bucket.url)
+    assert status == 0
+    assert f"room-1 is in {bucket.url}; " in printed
+    assert "says of no version that it shall be live" in command("fetch", here, "--from", bucket.url)[1]
+    refused = command("promote", made, 2, *at)
+    assert refused == (1, f"{bucket.url} has no version 2: push it there first\n")
+    assert command("promote", made, 1, *at) == (0, "room-1 is live\n")
+
+    status, printed = command("fetch", here, "--from", bucket.url)
+    assert status == 0
+    assert "room-1 is here; " in printed
+    assert live_version(here) == 0
+    assert unverified(here, 1) is None
+    assert command("fetch", here, "--from", bucket.url, "--make-live") == (
+        0,
+        "room-1 is here, and live when Triton starts; nothing was missing\n",
+    )
+    assert live_version(here) == 1
+    assert read_rollout(here) == bucket.open().rollouts.read()
+
+    assert command("push", made, "--to", bucket.url)[0] == 0
+    assert command("promote", made, 2, *at) == (0, "room-2 is live, before room-1\n")
+    assert command("fetch", here, "--from", bucket.url, "--make-live")[0] == 0
+    assert live_version(here) == 2
+    assert command("verify", here)[0] == 0
+    assert command("rollback", made, *at) == (0, "room-1 is live, room-2 is withdrawn\n")
+    assert bucket.open().rollouts.read().live == 1
+
+
+def test_a_host_whose_place_is_away_serves_on(
+    source: FolderPlace, bucket: Bucket, host: FolderPlace, command: Callable[..., tuple[int, str]]
+) -> None:
+    push(source, bucket.open(), 1)
+    fetch(bucket.open(), host, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("R2_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+        patch.setattr(transfer_commands, "open_place", partial(open_place, hasty=True))
+        status, printed = command("fetch", host.release, "--from", bucket.url, "--make-live")
+        assert status == 1
+        assert "cannot be reached" in printed
+        (host.release / "live").write_text("1\n")
+        status, printed = command("fetch", host.release, "--from", bucket.url, "--make-live")
+        assert status == 0
+        assert printed.endswith("this host goes on with room-1\n")
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("s3://", "names no place in a bucket"),
+        ("https://bucket/prefix", "names no place in a bucket"),
+        ("s3://none-such-bucket/room", "there is no such bucket"),
+    ],
+)
+def test_a_wrong_place_is_one_sentence(
+    place: str, sentence: str, source: FolderPlace, command: Callable[..., tuple[int, str]]
+) -> None:
+    status, printed = command("push", source.release, 1, "--to", place)
+    assert status == 1
+    assert sentence in printed
+    assert printed.count("\n") == 1
+
+
+def test_without_keys_it_says_which(
+    source: FolderPlace, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    status, printed = command("push", source.release, 1, "--to", "s3://bucket/room")
+    assert status == 1
+    assert "set R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY" in printed
+
+
+def test_what_is_sent_carries_digests_that_servers_check(source: FolderPlace, bucket: Bucket) -> None:
+    """moto checks neither: R2 and S3 do, and R2 refuses botocore's own checksums."""
+    place = bucket.open()
+    sent: list[Any] = []
+
+    def look(request: Any, **_: object) -> None:
+        if request.method == "PUT":
+            body = request.body if isinstance(request.body, bytes) else request.body.getvalue()
+            sent.append((request.headers, body))
+
+    place._client.meta.events.register("before-send.s3", look)
+    push(source, place, 1)
+    assert len(sent) == 9 + 3
+    for headers, body in sent:
+        assert base64.b64decode(headers["Content-MD5"]) == hashlib.md5(body, usedforsecurity=False).digest()
+        assert headers["X-Amz-Content-SHA256"].decode() == hashlib.sha256(body).hexdigest()
+        assert not [name for name in headers if "checksum" in name.lower() or "trailer" in name.lower()]
+
+
+def test_a_host_tells_how_it_is(bucket: Bucket, host: FolderPlace) -> None:
+    now = [0.0]
+    follower = Follower(host.release, bucket.url, bucket.environment, clock=lambda: now[0])
+    sent: list[object] = []
+    place = bucket.open()
+    for document in (b"one", b"one", b"two", b"two"):
+        follower.tell("gpu-1", document)
+        sent.append(place.get("hosts/gpu-1.json"))
+        now[0] += 1.0
+    assert sent == [b"one", b"one", b"two", b"two"]
+    follower.tell("gpu-1", b"three")
+    assert place.get("hosts/gpu-1.json") == b"three"
+    follower.tell("gpu-1", b"four")
+    assert place.get("hosts/gpu-1.json") == b"three"
+
+
+def test_what_nobody_needs_is_removed_from_a_bucket(
+    source: FolderPlace, bucket: Bucket, command: Callable[..., tuple[int, str]], host: FolderPlace
+) -> None:
+    place = bucket.open()
+    make_version(source.release, 3, {"a": b"third", "b": 2, "shared": 1})
+    make_version(source.release, 4, {"a": b"fourth", "b": 2, "shared": 1})
+    for version in (1, 2, 3, 4):
+        push(source, place, version)
+    place.rollouts.write(Rollout(live=3, previous=2), after=0)
+    for version, reason in ((2, "a rollback goes to it"), (3, "it is live")):
+        status, printed = command("prune", source.release, version, "--at", bucket.url)
+        assert (status, reason in printed) == (1, True)
+    place.tell("gpu-1", b'{"live": 3, "ready": [1, 3], "loading": null}')
+    assert (
+        "hosts/gpu-1.json says that it is there" in command("prune", source.release, 1, "--at", bucket.url)[1]
+    )
+    assert "removed no version" in command("prune", source.release, "--at", bucket.url)[1]
+    place.tell("gpu-1", b'{"live": 3, "ready": [3], "loading": null}')
+    status, printed = command("prune", source.release, "--at", bucket.url, "--dry-run")
+    assert (status, place.versions()) == (0, [1, 2, 3, 4])
+    assert "would remove room-1" in printed
+    assert "room-4 stays: it is one of the newest 2" in printed
+    status, printed = command("prune", source.release, "--at", bucket.url)
+    assert (status, place.versions()) == (0, [2, 3, 4])
+    assert "and 0 files" in printed  # They are not a day old.
+    tomorrow = datetime.now(UTC) + timedelta(days=2)
+    done = prune_place(place, now=tomorrow)
+    assert (done.versions, done.files > 2, done.bytes > 200_000) == ([], True, True)
+    for version in place.versions():
+        fetch(place, host, version)
+    assert damages(host.release) == []
+    assert prune_place(place, now=tomorrow).files == 0
+
+
+def test_a_removal_that_was_stopped_is_completed(source: FolderPlace, bucket: Bucket) -> None:
+    place = bucket.open()
+    for version in (1, 2):
+        push(source, place, version)
+    place.rollouts.write(Rollout(live=2), after=0)
+    place.remove("versions/1/release.json")
+    assert (place.versions(), list(place.unfinished())) == ([2], [1])
+    assert prune_place(place).files == 0
+    assert prune_place(place, now=datetime.now(UTC) + timedelta(days=2)).files > 2
+    assert place.names("versions/1/") == []
+    assert all(place.has(part) for part in parts_of(place.manifest(2), 2, MANIFEST))
+    push(source, place, 1)
+    assert place.versions() == [1, 2]
+
+
+async def test_over_https_nothing_is_sent_that_r2_refuses(
+    source: FolderPlace, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    async with relaying(bucket.environment["R2_ENDPOINT_URL"], context) as relay:
+        secure = bucket.environment | {"R2_ENDPOINT_URL": relay.url}
+        place = await asyncio.to_thread(open_place, bucket.url, secure)
+        await asyncio.to_thread(push, source, place, 1)
+        sent = bytes(relay.sent).lower()
+    assert sent.count(b"put /") == 9 + 3
+    assert sent.count(b"content-md5:") == 9 + 3
+    assert b"unsigned-payload" not in sent
+    refused = (
+        b"x-amz-checksum",
+        b"x-amz-trailer",
+        b"x-amz-sdk-checksum",
+        b"aws-chunked",
+        b"streaming-",
+        b"100-continue",
+    )
+    assert [word for word in refused if word in sent] == []

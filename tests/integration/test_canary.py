@@ -56,7 +56,7 @@ class Bench:
         self.outbox = RedisOutbox(redis.url, prefix=prefix)
         self.storage, self.rollouts, self.inference = MemoryStorage(), FolderRollouts(root), inference
         self.following = FollowedRollouts(self.rollouts)
-        judge = Judge(self.rollouts, self.following, self.canaries)
+        judge = self.judge = Judge(self.rollouts, self.following, self.canaries)
         self.shadows = Shadows(
             self.store,
             self.storage,
@@ -112,6 +112,7 @@ class Bench:
         finally:
             making.cancel()
             await asyncio.wait([making])
+            await asyncio.gather(*self.judge._deciding)
 
     async def end(self) -> tuple[Rollout, Trial]:
         """What is wanted now, and the last trial, whose end the operator was told."""
@@ -305,3 +306,23 @@ async def test_an_outage_of_the_place_keeps_the_last_rollout(
     assert release_of(await bench.run()) == "rooms-5"
     fresh = FollowedRollouts(bench.rollouts)
     assert await fresh.now() == Rollout()
+
+
+async def test_a_trial_whose_judge_died_is_told_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.inference.abilities[5] = Ability(failing=1.0)
+    await bench.start("share")
+
+    async def dies(*_: object) -> bool:
+        raise Unavailable("the process is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.canaries, "judged", dies)
+        for _ in range(3):
+            await bench.run()
+    assert (await bench.rollouts.read()).withdrawn == [5]
+    overview = await bench.control.overview()
+    assert overview.trial is not None
+    _, trial = await bench.end()
+    assert trial.judged == overview.trial.judged
+    assert trial.judged is not None
+    assert trial.judged.reason == "It is worse: failures: 100 % of 3 (model_error)."

@@ -17,11 +17,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from export.digests import sha256
-from export.releases.checksums import MANIFEST
+from export.releases.checksums import MANIFEST, ReleaseDamaged, read_manifest, write_checked
+from export.releases.device import this_device
 from export.releases.durable import flush_folder, move, write_whole
-from export.releases.folder import documents, named_places, version_folder
-from export.releases.places.parts import manifest_of, parts_of
+from export.releases.folder import named_places, version_folder, versions
+from export.releases.places.parts import parts_of
 from export.releases.places.port import (
+    HOSTS,
     NO_DOCUMENT,
     DamagedError,
     Part,
@@ -32,6 +34,7 @@ from export.releases.places.port import (
 from export.releases.publishing import publish
 from export.releases.rollout import ROLLOUT, FolderRollouts, Rollout, decode, read_rollout
 from export.releases.staging import staging_folder
+from export.releases.verifying import has_manifest
 
 PIECE_BYTES = 1024 * 1024
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -71,16 +74,19 @@ class FolderPlace:
 
     def versions(self) -> list[int]:
         """See Place."""
-        return sorted(documents(self.release))
+        return sorted(versions(self.release))
 
     def manifest(self, version: int) -> bytes:
         """See Place."""
         if not version_folder(self.release, version).is_dir():
             raise VersionMissingError(f"{self.name} has no version {version}: publish it there first")
         try:
-            return manifest_of(self.release, version)
+            return (version_folder(self.release, version) / MANIFEST).read_bytes()
         except FileNotFoundError as error:
-            raise DamagedError(f"{error.filename} is missing, a file of version {version}") from error
+            raise PlaceError(
+                f"version {version} of {self.name} was published before there were manifests: write one with `python "
+                f"-m export release verify {self.name} {version} --seal`"
+            ) from error
 
     def has(self, part: Part) -> bool:
         """See Place."""
@@ -139,11 +145,13 @@ class FolderPlace:
             raise DamagedError(f"{part.path} arrived with other bytes than its manifest names")
         os.replace(partial, self._whole(part))
 
-    def commit(self, version: int, manifest: bytes, release: bytes) -> None:
+    def commit(self, version: int, manifest: bytes, release: bytes, by: str) -> None:
         """See Place. Files of this version that are damaged here are replaced by those that were stored."""
         parts = parts_of(manifest, version, f"{self.name}/versions/{version}/{MANIFEST}")
         self.check_agrees(version, manifest)
         self._publish(version, manifest, release, parts)
+        # So that a start of Triton need not read all of it again.
+        write_checked(self.release, version, [part.path for part in parts], by, this_device())
         for part in parts:
             self._whole(part).unlink(missing_ok=True)
 
@@ -176,6 +184,11 @@ class FolderPlace:
                 move(folder, staging / f"left-behind-{index}")
             publish(staging, self.release, version, live=False)
 
+    def tell(self, host: str, document: bytes) -> None:
+        """See Place."""
+        (self.release / HOSTS).mkdir(parents=True, exist_ok=True)
+        write_whole(self.release / HOSTS / f"{host}.json", document)
+
     def check_agrees(self, version: int, manifest: bytes) -> None:
         """Raises VersionTakenError when this folder has another version under that number, PlaceError when it has
         other bytes under a path of that version, so that it is no copy of the place that the version comes from.
@@ -183,11 +196,12 @@ class FolderPlace:
         new = {part.path: part.sha256 for part in parts_of(manifest, version, MANIFEST)}
         for other in self.versions():
             try:
-                found = parts_of(self.manifest(other), other, MANIFEST)
-            except DamagedError:
+                found = read_manifest(self.release, other)
+            except ReleaseDamaged:
                 continue
-            differing = [part.path for part in found if new.get(part.path, part.sha256) != part.sha256]
-            if other == version and (differing or len(found) != len(new)):
+            differing = [path for path, digest in found.items() if new.get(path, digest) != digest]
+            fewer = has_manifest(self.release, other) and found.keys() != new.keys()
+            if other == version and (differing or fewer):
                 raise VersionTakenError(
                     f"{self.name} has a version {version} already, with other files: a published version is never "
                     "changed, so give yours another number"
@@ -208,8 +222,11 @@ class FolderPlace:
         with _locked_folder(self._incoming, f"another fetch into {self.name} is at work: wait for it"):
             try:
                 yield
-            except OSError as error:
-                if error.errno not in FULL:
+            except BaseException as error:
+                with suppress(OSError):
+                    # It goes if it is empty.
+                    self._incoming.rmdir()
+                if not isinstance(error, OSError) or error.errno not in FULL:
                     raise
                 shutil.rmtree(self._incoming, ignore_errors=True)
                 raise OSError(
@@ -235,9 +252,9 @@ class FolderPlace:
         """A file of this folder's versions by the digest that it should have."""
         known: dict[str, Path] = {}
         for version in self.versions():
-            with suppress(PlaceError):
-                for part in parts_of(self.manifest(version), version, MANIFEST):
-                    known.setdefault(part.sha256, self.release / part.path)
+            with suppress(ReleaseDamaged):
+                for path, digest in read_manifest(self.release, version).items():
+                    known.setdefault(digest, self.release / path)
         return known
 
     def check_room(self, needed: int) -> None:

@@ -1,19 +1,13 @@
-"""The parts that a manifest (files.json) names, and a manifest for versions from before there were any."""
+"""The parts that a manifest (files.json) names."""
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 
 import msgspec
 
-from export.releases.checksums import CHECKED, MANIFEST, file_facts, manifest_bytes
-from export.releases.folder import PROFILE, graph_places, version_folder
+from export.releases.checksums import manifest_bytes
 from export.releases.places.port import DamagedError, Part
-
-NOT_PUBLISHED = (MANIFEST, CHECKED, PROFILE)
-"""Files beside release.json that are no part of what was published, since each host writes its own."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -53,23 +47,6 @@ def parts_of(manifest: bytes, version: int, name: str) -> list[Part]:
 def bundle_of(manifest: bytes) -> str:
     """The bundle of the version that a manifest describes."""
     return msgspec.json.decode(manifest, type=_Manifest).release.rpartition("-")[0]
-
-
-def manifest_of(release: Path, version: int) -> bytes:
-    """The manifest of a version in the folder ``release``. Raises FileNotFoundError when a file of it is missing."""
-    folder = version_folder(release, version)
-    document = json.loads((folder / "release.json").read_bytes())
-    try:
-        return (folder / MANIFEST).read_bytes()
-    except FileNotFoundError:
-        pass
-    graphs = {release / "models" / model / str(number) for model, number in graph_places(document).values()}
-    files = [file for graph in graphs for file in graph.iterdir()]
-    files += [graph.parent / "config.pbtxt" for graph in graphs]
-    files += [file for file in folder.iterdir() if file.is_file() and file.name not in NOT_PUBLISHED]
-    return manifest_bytes(
-        document["release"], {file.relative_to(release).as_posix(): file_facts(file) for file in files}
-    )
 
 
 def _is_path(path: str, version: int) -> bool:

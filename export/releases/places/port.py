@@ -19,6 +19,9 @@ from typing import Protocol
 
 from export.releases.rollout import Rollout, Rollouts
 
+HOSTS = "hosts"
+"""hosts/<name>.json is what the agent of each host says of it."""
+
 NO_DOCUMENT = "none"
 """The tag of a rollout document that is not there."""
 
@@ -85,6 +88,10 @@ class Place(Protocol):
         """The part's bytes from ``start`` (< its size) on, in pieces. Raises DamagedError when its size differs or it
         is gone; whether the bytes are right is for the reader to check."""
 
-    def commit(self, version: int, manifest: bytes, release: bytes) -> None:
-        """Make a version visible, whose parts are all stored: its files.json and its release.json. Called again with
-        the same bytes it completes what was interrupted. Raises VersionTakenError when others are there."""
+    def commit(self, version: int, manifest: bytes, release: bytes, by: str) -> None:
+        """Make a version visible, whose parts are all stored: its files.json, its release.json, and a checked.json that
+        says who compared all of them with the manifest (``by``, in words). Called again with the same bytes it
+        completes what was interrupted. Raises VersionTakenError when others are there."""
+
+    def tell(self, host: str, document: bytes) -> None:
+        """Leave a host's host.json where operators look for it."""

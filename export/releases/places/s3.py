@@ -5,6 +5,8 @@
     <prefix>/rollout.json                  what the operator wants; changed only by conditional writes
     <prefix>/versions/<n>/files.json       the manifest of version n, and last
     <prefix>/versions/<n>/release.json     its parts: the same bytes as in a release folder
+    <prefix>/versions/<n>/checked.json     who compared all of it with the manifest, when it was pushed
+    <prefix>/hosts/<name>.json             what the agent of each host says of it
     <prefix>/files/<sha256>                every other file of every version, under the digest of its bytes
 
 Files have the names of their contents. So a graph that several versions share is stored once, two publishers cannot
@@ -17,9 +19,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,10 +32,14 @@ from urllib.parse import urlsplit
 import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.loaders import create_loader
 from botocore.session import Session
 from urllib3.exceptions import HTTPError
 
+from export.releases.checksums import CHECKED, MANIFEST
+from export.releases.device import this_device
 from export.releases.places.port import (
+    HOSTS,
     NO_DOCUMENT,
     DamagedError,
     Part,
@@ -48,9 +57,11 @@ from export.releases.rollout import (
     check_revision,
     decode,
     encode,
+    now,
 )
 
 SCHEME = "s3"
+FILES = "files"
 PART_BYTES = 32 * 1024 * 1024
 """Larger files are stored in parts of this size, the last one excepted. S3 takes 5 MiB or more, and 10,000 parts."""
 PIECE_BYTES = 1024 * 1024
@@ -93,13 +104,14 @@ class S3Place:
 
     def versions(self) -> list[int]:
         """See Place."""
-        begin, end = self._key("versions/"), "/release.json"
-        found = (key.removeprefix(begin).removesuffix(end) for key in self._list(begin) if key.endswith(end))
-        return sorted(int(number) for number in found if number.isdecimal())
+        found = (path.split("/") for path in self.names("versions/"))
+        return sorted(
+            int(number) for _, number, *rest in found if rest == ["release.json"] and number.isdecimal()
+        )
 
     def manifest(self, version: int) -> bytes:
         """See Place."""
-        if (found := self.get(f"versions/{version}/files.json")) is None:
+        if (found := self.get(f"versions/{version}/{MANIFEST}")) is None:
             raise VersionMissingError(f"{self.name} has no version {version}: push it there first")
         return found
 
@@ -145,15 +157,16 @@ class S3Place:
         with self._calls():
             yield from body.iter_chunks(PIECE_BYTES)
 
-    def commit(self, version: int, manifest: bytes, release: bytes) -> None:
+    def commit(self, version: int, manifest: bytes, release: bytes, by: str) -> None:
         """See Place."""
-        for name, content in (("files.json", manifest), ("release.json", release)):
-            path = f"versions/{version}/{name}"
-            if not self._put(path, content, IfNoneMatch="*") and self.get(path) != content:
-                raise VersionTakenError(
-                    f"{self.name} has a version {version} already, with other files: a published version is never "
-                    "changed, so give yours another number"
-                )
+        folder = f"versions/{version}"
+        self._put_once(f"{folder}/{MANIFEST}", manifest, version)
+        self._put(f"{folder}/{CHECKED}", _checked(manifest, by))
+        self._put_once(f"{folder}/release.json", release, version)
+
+    def tell(self, host: str, document: bytes) -> None:
+        """See Place."""
+        self._put(f"{HOSTS}/{host}.json", document)
 
     def poll(self, tag: str) -> tuple[Rollout, str] | None:
         """See Place."""
@@ -198,6 +211,41 @@ class S3Place:
         # An earlier try of this very write may have come through, its answer lost.
         return found[1] if found and found[0] == content else None
 
+    def objects(self, begin: str) -> Iterator[tuple[str, int, datetime]]:
+        """Path, size and last change of all that begins with a path."""
+        for found in self._list(self._key(begin)):
+            yield found["Key"].removeprefix(self._prefix), found["Size"], found["LastModified"]
+
+    def names(self, begin: str) -> list[str]:
+        """All paths that begin with this one."""
+        return [path for path, _, _ in self.objects(begin)]
+
+    def unfinished(self) -> dict[int, datetime]:
+        """Versions whose push or removal goes on, or was stopped, and since when."""
+        whole = set(self.versions())
+        found = {
+            path.split("/")[1]: changed
+            for path, _, changed in self.objects("versions/")
+            if path.endswith(MANIFEST)
+        }
+        return {
+            int(name): since for name, since in found.items() if name.isdecimal() and int(name) not in whole
+        }
+
+    def remove_version(self, version: int) -> None:
+        """Remove a version. Its files stay, since others may name them too."""
+        folder = f"versions/{version}"
+        names = self.names(f"{folder}/")
+        for path in sorted(
+            names, key=lambda path: (path != f"{folder}/release.json", path == f"{folder}/{MANIFEST}")
+        ):
+            self.remove(path)
+
+    def remove(self, path: str) -> None:
+        """Remove one object."""
+        with self._calls():
+            self._client.delete_object(**self._at(path))
+
     def _key(self, path: str) -> str:
         """The key of a path of this place."""
         return f"{self._prefix}{path}"
@@ -234,16 +282,23 @@ class S3Place:
     def _lost(self, part: Part) -> str:
         return f"{self.name}/{_file(part)} ({part.path})"
 
-    def _list(self, prefix: str) -> Iterator[str]:
+    def _list(self, prefix: str) -> Iterator[dict[str, Any]]:
         more: dict[str, str] = {}
         while True:
             with self._calls():
                 page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
-            for found in page.get("Contents", ()):
-                yield found["Key"]
+            yield from page.get("Contents", ())
             if not page["IsTruncated"]:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _put_once(self, path: str, content: bytes, version: int) -> None:
+        """Write one object of a version that is not there. Raises VersionTakenError when another one is."""
+        if not self._put(path, content, IfNoneMatch="*") and self.get(path) != content:
+            raise VersionTakenError(
+                f"{self.name} has a version {version} already, with other files: a published version is never changed, "
+                "so give yours another number"
+            )
 
     def _put(self, path: str, content: bytes, **condition: str) -> str | None:
         """Write one object; returns its ETag, None when the condition does not hold."""
@@ -333,6 +388,8 @@ class S3Rollouts:
         """See Rollouts."""
         found, tag = self._read()
         check_revision(found, after)
+        for version in {new.live, new.canary.version if new.canary else 0} - {0, found.live}:
+            self._check_there(version)
         written = msgspec.structs.replace(new, format=FORMAT, revision=after + 1)
         with _rollout_errors():
             if not self._place.swap(ROLLOUT, encode(written), tag):
@@ -342,6 +399,10 @@ class S3Rollouts:
                     f"{self._place.name}: another change came first, and nothing was done"
                 )
         return written
+
+    def _check_there(self, version: int) -> None:
+        with _rollout_errors():
+            self._place.manifest(version)
 
     def _read(self) -> tuple[Rollout, str]:
         with _rollout_errors():
@@ -387,6 +448,7 @@ def open_s3(
     given = {name: value for name, value in environment.items() if value}
     endpoint = given.get("R2_ENDPOINT_URL")
     session = Session()
+    session.register_component("data_loader", _descriptions())
     region = given.get("REROOM_S3_REGION") or ("auto" if endpoint else session.get_config_variable("region"))
     try:
         client = session.create_client(
@@ -414,11 +476,37 @@ def open_s3(
             )
     except (BotoCoreError, ValueError) as error:
         raise PlaceError(f"{url} cannot be opened: {error}") from error
+    client.meta.events.register_last("before-call.s3", _expect_nothing)
     return S3Place(client, parts.netloc, prefix, part_bytes)
 
 
+def _expect_nothing(params: dict[str, Any], **_: object) -> None:
+    # R2 sends no "100 Continue", and botocore would wait a second for it with each body.
+    params["headers"].pop("Expect", None)
+
+
+@cache
+def _descriptions() -> Any:
+    """botocore's descriptions of services: reading them is most of what opening a place takes."""
+    return create_loader()
+
+
 def _file(part: Part) -> str:
-    return f"files/{part.sha256}"
+    return f"{FILES}/{part.sha256}"
+
+
+def _checked(manifest: bytes, by: str) -> bytes:
+    """A checked.json. It names no files' stamps, which are a host's own."""
+    document = {
+        "format": FORMAT,
+        "release": json.loads(manifest)["release"],
+        "when": now(),
+        "by": by,
+        "device": this_device(),
+        "manifest": hashlib.sha256(manifest).hexdigest(),
+        "stamps": {},
+    }
+    return (json.dumps(document, indent=1) + "\n").encode()
 
 
 def _md5(content: bytes) -> str:

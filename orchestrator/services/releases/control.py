@@ -15,6 +15,7 @@ from orchestrator.domain.releases import (
     ReleaseVersion,
     Rollout,
     promoted,
+    reason_of,
     taken_back,
     tried,
 )
@@ -23,6 +24,7 @@ from orchestrator.ports import (
     HostState,
     Inference,
     JobStore,
+    Judged,
     ObjectNotFound,
     Pair,
     Rollouts,
@@ -125,10 +127,23 @@ class ReleaseControl:
 
     async def _trial(self, rollout: Rollout) -> Trial | None:
         if rollout.canary is None:
-            return await self._canaries.last()
+            return await self._last(rollout)
         # One that has just begun has measured nothing.
         begun = Trial(canary=rollout.canary, live=rollout.live)
         return await self._canaries.trial(rollout.canary, rollout.live) or begun
+
+    async def _last(self, rollout: Rollout) -> Trial | None:
+        trial = await self._canaries.last()
+        if trial is None or (trial.judged is not None and trial.judged.decision != "undecided"):
+            return trial
+        reason = reason_of(rollout, trial.canary)
+        if reason is None:
+            return trial
+        # The process that ended it died before it could tell.
+        won = rollout.live == trial.canary.version
+        judged = Judged(decision="promote" if won else "roll_back", reason=reason, at=self._clock())
+        await self._canaries.judged(trial.canary, trial.live, judged)
+        return msgspec.structs.replace(trial, judged=judged)
 
     async def _version(self, number: int) -> ReleaseVersion:
         versions = await self._place().versions()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
 
 from orchestrator.domain.judging import judge
-from orchestrator.domain.releases import Canary, NotPossible, Rollout, promoted, taken_back
+from orchestrator.domain.releases import Canary, NotPossible, Rollout, promoted, said_by, taken_back
 from orchestrator.ports import AnotherWriter, CanaryStore, Judged, Noted, Rollouts, Unavailable
 from orchestrator.services.releases.following import FollowedRollouts
 from orchestrator.telemetry import metrics
@@ -27,6 +28,7 @@ class Judge:
     ) -> None:
         self._rollouts, self._following, self._canaries = rollouts, following, canaries
         self._clock = clock
+        self._deciding: set[asyncio.Task[None]] = set()
 
     async def note(self, canary: Canary, live: int, noted: Noted) -> None:
         """Note what was measured, and look. An outage is logged, and what was measured is lost: no job waits for it."""
@@ -46,6 +48,13 @@ class Judge:
         if judgement.decision == "running":
             return
         found = Judged(decision=judgement.decision, reason=judgement.reason, at=self._clock())
+        # A worker that stops now first writes down what it has done.
+        deciding = asyncio.create_task(self._decide(canary, live, found))
+        self._deciding.add(deciding)
+        deciding.add_done_callback(self._deciding.discard)
+        await asyncio.shield(deciding)
+
+    async def _decide(self, canary: Canary, live: int, found: Judged) -> None:
         judged = found if found.decision == "undecided" else await self._carry_out(canary, found)
         if judged is not None and await self._canaries.judged(canary, live, judged):
             metrics.CANARY_DECISIONS.labels(judged.decision).inc()
@@ -76,7 +85,7 @@ class Judge:
         return judged
 
     async def _next(self, now: Rollout, canary: Canary, judged: Judged) -> Rollout:
-        by = f"canary {canary.id}: {judged.reason}"
+        by = said_by(canary, judged.reason)
         if judged.decision == "roll_back":
             return taken_back(now, by, judged.at)
         for version in await self._rollouts.versions():
