@@ -150,9 +150,9 @@ def test_whole_trials_come_to_their_ends() -> None:
     assert sum(decision == "promote" for decision, _ in good) >= 29, good
     assert max(pairs for _, pairs in good) <= 400
     for fault in (
-        {"score": 0.06},
-        {"lines": 0.1},
-        {"changed": 0.1},
+        {"score": 0.03},
+        {"lines": 0.05},
+        {"changed": 0.06},
         {"speed": math.log(1.44)},
         {"failed": 0.3},
     ):
@@ -205,7 +205,7 @@ def test_groups_only_roll_back_for_more_than_the_margin() -> None:
         return judge(made.sums, units).decision
 
     assert of_groups(0.0, LEAST_UNITS) == "running"
-    assert of_groups(0.02, LEAST_UNITS) == "running"
+    assert of_groups(0.01, LEAST_UNITS) == "running"
     assert of_groups(0.08, LEAST_UNITS) == "roll_back"
     assert of_groups(0.08, LEAST_UNITS - 1) == "running"
 
