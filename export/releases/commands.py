@@ -31,7 +31,7 @@ from export.releases.rollout import (
     read_rollout,
     this_user,
 )
-from export.releases.transfer_commands import PLACE_VARIABLE, fetch_command, push_command
+from export.releases.transfer_commands import PLACE_VARIABLE, fetch_command, prune_command, push_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,9 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--by", help="who asks, for the record (you, on this machine)")
         return each
 
-    def at(each: argparse.ArgumentParser) -> None:
+    def at(each: argparse.ArgumentParser, what: str = "change what shall be live there") -> None:
         each.add_argument(
-            "--at", metavar="PLACE", help="change what shall be live there, for all hosts that follow it"
+            "--at", metavar="PLACE", help=f"{what}: s3://bucket/prefix, which several hosts follow"
         )
 
     def place(each: argparse.ArgumentParser, option: str) -> None:
@@ -167,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the address of a service whose unfinished jobs are asked for (REROOM_ADMIN_TOKEN is its key)",
     )
     each.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    at(each, "remove them there")
     return parser
 
 
@@ -354,6 +355,8 @@ def _prune(options: argparse.Namespace, release: Path) -> int:
     from export.releases.pruning import jobs_in_use, plan, prune
 
     in_use = jobs_in_use(options.api, os.environ.get("REROOM_ADMIN_TOKEN", "")) if options.api else set[int]()
+    if options.at:
+        return prune_command(options, release, in_use)
     planned = plan(
         release,
         read_rollout(release),

@@ -10,7 +10,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -58,12 +58,13 @@ def push(source: FolderPlace, place: Place, version: int, report: Report = lambd
     _check_same_bundle(manifest, place)
     release = (source.release / f"versions/{version}/release.json").read_bytes()
     sent: list[Part] = []
-    for part in _once_each(parts):
-        if not place.has(part):
-            report(f"pushing {part.path}, {_megabytes(part.bytes)}")
-            place.store(part, source.release / part.path)
-            sent.append(part)
-    place.commit(version, manifest, release, f"a push by {this_user()}")
+    with place.arriving() if isinstance(place, FolderPlace) else nullcontext():
+        for part in _once_each(parts):
+            if not place.has(part):
+                report(f"pushing {part.path}, {_megabytes(part.bytes)}")
+                place.store(part, source.release / part.path)
+                sent.append(part)
+        place.commit(version, manifest, release, f"a push by {this_user()}")
     return Moved(version, len(sent), sum(part.bytes for part in sent))
 
 
@@ -87,6 +88,10 @@ def fetch(
     with host.arriving():
         manifest = tries.call(lambda: place.manifest(version))
         parts = parts_of(manifest, version, f"{place.name}/versions/{version}/{MANIFEST}")
+        if (bundle := bundle_of(manifest)) != host.release.name:
+            raise PlaceError(
+                f"{place.name} holds versions of {bundle}: fetch them into a folder of that name, not into {host.name}"
+            )
         host.check_agrees(version, manifest)
         known = host.known_files()
         missing = [

@@ -52,6 +52,33 @@ def fetch_command(options: argparse.Namespace, release: Path) -> int:
     return 0
 
 
+def prune_command(options: argparse.Namespace, release: Path, in_use: set[int]) -> int:
+    """Remove versions from ``options.at``."""
+    place = open_place(options.at)
+    if isinstance(place, FolderPlace):
+        raise PlaceError(f"{options.at} is a folder: name it in place of {release.name}, without --at")
+    from export.releases.places.pruning import prune_place
+    from export.releases.places.s3 import S3Place
+
+    assert isinstance(place, S3Place)
+    done = prune_place(
+        place,
+        options.versions,
+        keep=options.keep,
+        newest=options.newest,
+        in_use=in_use,
+        dry_run=options.dry_run,
+    )
+    for version, reason in sorted(done.kept.items()):
+        print(f"{release.name}-{version} stays: {reason}")
+    names = ", ".join(f"{release.name}-{version}" for version in done.versions) or "no version"
+    verb = "would remove" if options.dry_run else "removed"
+    print(
+        f"{verb} {names} from {options.at}, and {done.files} files, {done.bytes / 1e6:.1f} MB, that are a day old"
+    )
+    return 0
+
+
 def _fetch(name: str, release: Path, version: int | None, report: Report) -> tuple[Moved, Rollout]:
     place = open_place(name)
     found = place.poll("")

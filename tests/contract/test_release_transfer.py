@@ -12,16 +12,19 @@ import random
 import resource
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from export.releases import transfer_commands
 from export.releases.checksums import MANIFEST, check_served
@@ -39,6 +42,7 @@ from export.releases.places.port import (
     UnreachableError,
     VersionTakenError,
 )
+from export.releases.places.pruning import prune_place
 from export.releases.places.s3 import S3Place
 from export.releases.rollout import Rollout, read_rollout
 from export.releases.transfer import FAILURES, fetch, push
@@ -154,6 +158,26 @@ def test_another_bundle_is_not_pushed_there(tmp_path: Path, source: FolderPlace,
     other = FolderPlace(make_version(tmp_path / "kitchen", 2, {"a": b"x"}))
     with pytest.raises(PlaceError, match="holds versions of room, and this is kitchen"):
         push(other, bucket.open(), 2)
+
+
+def test_another_bundle_is_not_fetched_there(source: FolderPlace, tmp_path: Path) -> None:
+    with pytest.raises(PlaceError, match="holds versions of room: fetch them into a folder of that name"):
+        fetch(source, FolderPlace(tmp_path / "kitchen"), 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_that_hosts_share_is_a_place_too(source: FolderPlace, tmp_path: Path) -> None:
+    shared = FolderPlace(tmp_path / "shared" / "room")
+    assert push(source, shared, 1).files == 9
+    assert push(source, shared, 2).bytes < push(source, FolderPlace(tmp_path / "other" / "room"), 2).bytes
+    assert [path.name for path in shared.release.parent.iterdir()] == ["room"]
+    follower = Follower(tmp_path / "host" / "room", str(shared.release))
+    shared.rollouts.write(Rollout(live=2), after=0)
+    wanted = follower.wanted()
+    assert wanted is not None
+    assert wanted.live == 2
+    follower.fetch(2)
+    assert damages(tmp_path / "host" / "room") == []
 
 
 def test_of_two_publishers_of_one_number_one_wins(
@@ -574,3 +598,79 @@ def test_a_host_tells_how_it_is(bucket: Bucket, host: FolderPlace) -> None:
     assert place.get("hosts/gpu-1.json") == b"three"
     follower.tell("gpu-1", b"four")
     assert place.get("hosts/gpu-1.json") == b"three"
+
+
+def test_what_nobody_needs_is_removed_from_a_bucket(
+    source: FolderPlace, bucket: Bucket, command: Callable[..., tuple[int, str]], host: FolderPlace
+) -> None:
+    place = bucket.open()
+    make_version(source.release, 3, {"a": b"third", "b": 2, "shared": 1})
+    make_version(source.release, 4, {"a": b"fourth", "b": 2, "shared": 1})
+    for version in (1, 2, 3, 4):
+        push(source, place, version)
+    place.rollouts.write(Rollout(live=3, previous=2), after=0)
+    for version, reason in ((2, "a rollback goes to it"), (3, "it is live")):
+        status, printed = command("prune", source.release, version, "--at", bucket.url)
+        assert (status, reason in printed) == (1, True)
+    place.tell("gpu-1", b'{"live": 3, "ready": [1, 3], "loading": null}')
+    assert (
+        "hosts/gpu-1.json says that it is there" in command("prune", source.release, 1, "--at", bucket.url)[1]
+    )
+    assert "removed no version" in command("prune", source.release, "--at", bucket.url)[1]
+    place.tell("gpu-1", b'{"live": 3, "ready": [3], "loading": null}')
+    status, printed = command("prune", source.release, "--at", bucket.url, "--dry-run")
+    assert (status, place.versions()) == (0, [1, 2, 3, 4])
+    assert "would remove room-1" in printed
+    assert "room-4 stays: it is one of the newest 2" in printed
+    status, printed = command("prune", source.release, "--at", bucket.url)
+    assert (status, place.versions()) == (0, [2, 3, 4])
+    assert "and 0 files" in printed  # They are not a day old.
+    tomorrow = datetime.now(UTC) + timedelta(days=2)
+    done = prune_place(place, now=tomorrow)
+    assert (done.versions, done.files > 2, done.bytes > 200_000) == ([], True, True)
+    for version in place.versions():
+        fetch(place, host, version)
+    assert damages(host.release) == []
+    assert prune_place(place, now=tomorrow).files == 0
+
+
+def test_a_removal_that_was_stopped_is_completed(source: FolderPlace, bucket: Bucket) -> None:
+    place = bucket.open()
+    for version in (1, 2):
+        push(source, place, version)
+    place.rollouts.write(Rollout(live=2), after=0)
+    place.remove("versions/1/release.json")
+    assert (place.versions(), list(place.unfinished())) == ([2], [1])
+    assert prune_place(place).files == 0
+    assert prune_place(place, now=datetime.now(UTC) + timedelta(days=2)).files > 2
+    assert place.names("versions/1/") == []
+    assert all(place.has(part) for part in parts_of(place.manifest(2), 2, MANIFEST))
+    push(source, place, 1)
+    assert place.versions() == [1, 2]
+
+
+async def test_over_https_nothing_is_sent_that_r2_refuses(
+    source: FolderPlace, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    async with relaying(bucket.environment["R2_ENDPOINT_URL"], context) as relay:
+        secure = bucket.environment | {"R2_ENDPOINT_URL": relay.url}
+        place = await asyncio.to_thread(open_place, bucket.url, secure)
+        await asyncio.to_thread(push, source, place, 1)
+        sent = bytes(relay.sent).lower()
+    assert sent.count(b"put /") == 9 + 3
+    assert sent.count(b"content-md5:") == 9 + 3
+    assert b"unsigned-payload" not in sent
+    refused = (
+        b"x-amz-checksum",
+        b"x-amz-trailer",
+        b"x-amz-sdk-checksum",
+        b"aws-chunked",
+        b"streaming-",
+        b"100-continue",
+    )
+    assert [word for word in refused if word in sent] == []

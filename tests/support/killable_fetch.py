@@ -17,6 +17,7 @@ from pathlib import Path
 
 from export.releases.places.folder import FolderPlace
 from export.releases.places.opening import open_place
+from export.releases.places.port import Place
 from export.releases.transfer import fetch, push
 
 COUNTED = {
@@ -48,8 +49,8 @@ class Counter:
 def main() -> None:
     """Serve until standard input ends."""
     # A kill is no power cut: what a process wrote stays. Waiting for disks would be most of a test's time.
-    os.fsync = lambda _: None
-    places = {}
+    os.fsync = lambda fd: None
+    places: dict[str, Place] = {}
     for line in sys.stdin:
         kind, source, target, version, kill_at = json.loads(line)
         remote = source if kind == "fetch" else target

@@ -215,8 +215,11 @@ class FolderPlace:
         with _locked_folder(self._incoming, f"another fetch into {self.name} is at work: wait for it"):
             try:
                 yield
-            except OSError as error:
-                if error.errno not in FULL:
+            except BaseException as error:
+                with suppress(OSError):
+                    # It goes if it is empty.
+                    self._incoming.rmdir()
+                if not isinstance(error, OSError) or error.errno not in FULL:
                     raise
                 shutil.rmtree(self._incoming, ignore_errors=True)
                 raise OSError(

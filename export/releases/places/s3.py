@@ -23,6 +23,7 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ from export.releases.rollout import (
 )
 
 SCHEME = "s3"
+FILES = "files"
 PART_BYTES = 32 * 1024 * 1024
 """Larger files are stored in parts of this size, the last one excepted. S3 takes 5 MiB or more, and 10,000 parts."""
 PIECE_BYTES = 1024 * 1024
@@ -102,9 +104,10 @@ class S3Place:
 
     def versions(self) -> list[int]:
         """See Place."""
-        begin, end = self._key("versions/"), "/release.json"
-        found = (key.removeprefix(begin).removesuffix(end) for key in self._list(begin) if key.endswith(end))
-        return sorted(int(number) for number in found if number.isdecimal())
+        found = (path.split("/") for path in self.names("versions/"))
+        return sorted(
+            int(number) for _, number, *rest in found if rest == ["release.json"] and number.isdecimal()
+        )
 
     def manifest(self, version: int) -> bytes:
         """See Place."""
@@ -208,6 +211,41 @@ class S3Place:
         # An earlier try of this very write may have come through, its answer lost.
         return found[1] if found and found[0] == content else None
 
+    def objects(self, begin: str) -> Iterator[tuple[str, int, datetime]]:
+        """Path, size and last change of all that begins with a path."""
+        for found in self._list(self._key(begin)):
+            yield found["Key"].removeprefix(self._prefix), found["Size"], found["LastModified"]
+
+    def names(self, begin: str) -> list[str]:
+        """All paths that begin with this one."""
+        return [path for path, _, _ in self.objects(begin)]
+
+    def unfinished(self) -> dict[int, datetime]:
+        """Versions whose push or removal goes on, or was stopped, and since when."""
+        whole = set(self.versions())
+        found = {
+            path.split("/")[1]: changed
+            for path, _, changed in self.objects("versions/")
+            if path.endswith(MANIFEST)
+        }
+        return {
+            int(name): since for name, since in found.items() if name.isdecimal() and int(name) not in whole
+        }
+
+    def remove_version(self, version: int) -> None:
+        """Remove a version. Its files stay, since others may name them too."""
+        folder = f"versions/{version}"
+        names = self.names(f"{folder}/")
+        for path in sorted(
+            names, key=lambda path: (path != f"{folder}/release.json", path == f"{folder}/{MANIFEST}")
+        ):
+            self.remove(path)
+
+    def remove(self, path: str) -> None:
+        """Remove one object."""
+        with self._calls():
+            self._client.delete_object(**self._at(path))
+
     def _key(self, path: str) -> str:
         """The key of a path of this place."""
         return f"{self._prefix}{path}"
@@ -244,13 +282,12 @@ class S3Place:
     def _lost(self, part: Part) -> str:
         return f"{self.name}/{_file(part)} ({part.path})"
 
-    def _list(self, prefix: str) -> Iterator[str]:
+    def _list(self, prefix: str) -> Iterator[dict[str, Any]]:
         more: dict[str, str] = {}
         while True:
             with self._calls():
                 page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
-            for found in page.get("Contents", ()):
-                yield found["Key"]
+            yield from page.get("Contents", ())
             if not page["IsTruncated"]:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -439,7 +476,13 @@ def open_s3(
             )
     except (BotoCoreError, ValueError) as error:
         raise PlaceError(f"{url} cannot be opened: {error}") from error
+    client.meta.events.register_last("before-call.s3", _expect_nothing)
     return S3Place(client, parts.netloc, prefix, part_bytes)
+
+
+def _expect_nothing(params: dict[str, Any], **_: object) -> None:
+    # R2 sends no "100 Continue", and botocore would wait a second for it with each body.
+    params["headers"].pop("Expect", None)
 
 
 @cache
@@ -449,7 +492,7 @@ def _descriptions() -> Any:
 
 
 def _file(part: Part) -> str:
-    return f"files/{part.sha256}"
+    return f"{FILES}/{part.sha256}"
 
 
 def _checked(manifest: bytes, by: str) -> bytes:
