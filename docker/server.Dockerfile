@@ -29,7 +29,7 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 RUN apt-get update && apt-get install -y --no-install-recommends libseccomp2 && rm -rf /var/lib/apt/lists/*
 # The folder's owner becomes that of a volume that is mounted there for the first time.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reroom \
-    && install --directory --owner=reroom --group=reroom --mode=0750 /var/lib/reroom /var/lib/reroom-releases
+    && install --directory --owner=reroom --group=reroom --mode=0750 /var/lib/reroom /var/lib/reroom-served
 COPY --from=build /opt/venv /opt/venv
 USER 10001:10001
 WORKDIR /tmp

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.adapters.redis import (
     RedisEndpoints,
+    RedisErrands,
     RedisJobStore,
     RedisOnceStore,
     RedisOutbox,
@@ -22,6 +23,7 @@ from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import (
     EndpointStore,
+    Errands,
     Inference,
     JobStore,
     KeyStore,
@@ -48,6 +50,7 @@ class Adapters:
     usage: Usage
     outbox: Outbox
     endpoints: EndpointStore
+    errands: Errands
 
 
 @asynccontextmanager
@@ -68,13 +71,14 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             styles = await entered(
                 aclosing(RedisStyleStore(settings.redis_url, prefix=settings.redis_prefix))
             )
+            errands = await entered(aclosing(RedisErrands(settings.redis_url, prefix=settings.redis_prefix)))
             keys = await entered(open_keys(settings.redis_url, settings.redis_prefix))
             inference = await entered(aclosing(TritonPool(settings.triton_urls)))
         except ValueError as error:
             raise _wrong(error) from error
         storage = await entered(open_storage(settings))
         yield Adapters(
-            store, keys, styles, once, observed(storage), inference, rates, usage, outbox, endpoints
+            store, keys, styles, once, observed(storage), inference, rates, usage, outbox, endpoints, errands
         )
 
 

@@ -1,5 +1,6 @@
 """The contracts between the services and what they run on, one file each. The adapters implement them."""
 
+from orchestrator.ports.errands import Errand, Errands, Report
 from orchestrator.ports.errors import (
     UNAVAILABLE,
     AnotherRequest,
@@ -67,6 +68,8 @@ __all__ = [
     "EndpointDisabled",
     "EndpointNotFound",
     "EndpointStore",
+    "Errand",
+    "Errands",
     "InFlight",
     "Inference",
     "InferenceError",
@@ -100,6 +103,7 @@ __all__ = [
     "RateState",
     "Rates",
     "Receiver",
+    "Report",
     "Reservation",
     "ReservationLost",
     "Settled",

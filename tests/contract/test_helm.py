@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -483,6 +484,33 @@ def test_pods_follow_the_place_of_their_releases(charts: dict[str, Rendered]) ->
 R2_VARIABLES = {"R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "REROOM_S3_REGION"}
 
 
+def test_compose_follows_a_place_as_the_chart_does(
+    charts: dict[str, Rendered], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = yaml.safe_load((DOCKER / "place.yml").read_text())
+    triton, agent = place["services"]["triton-gpu"], place["services"]["agent"]
+    assert triton == place["services"]["triton-cpu"]
+    folder = triton["environment"]["REROOM_SERVED"]
+    assert environment(charts["gpu-values"], "triton").keys() >= triton["environment"].keys()
+    assert agent["environment"]["REROOM_SERVED"] == triton["environment"]["REROOM_RELEASE"] == folder
+    assert agent["environment"]["REROOM_RELEASES_AT"] == triton["environment"]["REROOM_FOLLOW"]
+    assert agent["environment"].keys() == R2_VARIABLES | {"REROOM_SERVED", "REROOM_RELEASES_AT"}
+    (volume,) = {*triton["volumes"], *agent["volumes"]}
+    mounted = volume.partition(":")[2]
+    assert folder.startswith(f"{mounted}/")
+    for name in ("server", "triton"):
+        made = re.findall(r"install --directory.*", (DOCKER / f"{name}.Dockerfile").read_text())
+        assert mounted in " ".join(made).split(), name
+    script = agent["command"][2].replace("$$", "$")
+    fetch = re.search(r"python -m export release (fetch .*?) \|\|", script)
+    assert fetch
+    monkeypatch.setenv("REROOM_RELEASES_AT", "s3://releases/room")
+    options = commands._parser().parse_args(shlex.split(fetch[1].replace("$REROOM_SERVED", folder)))
+    assert (options.bundle, options.place, options.make_live) == (folder, "s3://releases/room", True)
+    schema = ("--builtin-schema", "vendor.compose-spec", DOCKER / "place.yml")
+    assert subprocess.run([sys.executable, "-m", "check_jsonschema", *schema], check=False).returncode == 0
+
+
 def test_the_servers_image_can_fetch_and_follow() -> None:
     """It has the package export, and of its libraries no more than the service's own."""
     assert re.search(r"^COPY export export$", (DOCKER / "server.Dockerfile").read_text(), re.MULTILINE)
@@ -600,8 +628,8 @@ def test_files_and_folders_are_the_images(chart: Rendered, services: dict[str, D
         assert environment(chart, "triton")["REROOM_RELEASE"].startswith(f"{mounts['releases']}/")
     (exposed,) = re.findall(r"^EXPOSE (.*)$", dockerfile, re.MULTILINE)
     assert [str(port["containerPort"]) for port in triton["ports"]] == exposed.split()
-    passed = {name for name in environment(chart, "triton") if name != "REROOM_RELEASE"}
-    assert passed == set(services["triton-cpu"]["environment"]) - {"REROOM_RELEASE"}
+    where = {"REROOM_RELEASE", "REROOM_SERVED", "REROOM_FOLLOW"}
+    assert environment(chart, "triton").keys() - where == services["triton-cpu"]["environment"].keys() - where
 
 
 def test_probes_ask_what_is_there(chart: Rendered, services: dict[str, Document]) -> None:

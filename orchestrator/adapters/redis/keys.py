@@ -14,12 +14,12 @@ longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 22
+_PREFIXES = 23
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last twenty-two are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last twenty-three are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -61,6 +61,10 @@ class Keys(NamedTuple):
     """Sorted set: id and owner of each job whose record expires, by when (ms) it does."""
     trees: str
     """Sorted set: ids of parents that have not ended, by when (ms) they were last compared with their children."""
+    errands: str
+    """List: what the API has workers do while a request waits, as JSON."""
+    report: str
+    """+ name: list, what became of an errand, as JSON."""
     ready: str
     """+ owner: sorted set, ids of its waiting jobs that were never begun, in their order."""
     job: str
