@@ -24,7 +24,10 @@ from tests.support.programs import ran
 PAGE = (ROOT / "docs" / "releases.md").read_text()
 PYTHON = ".venv/bin/python"
 WORKFLOW = ROOT / "examples" / "github" / "release.yml"
-PAGES = ["docs/releases.md", "docs/places.md", "docs/architecture/04-the-release.md", "CONTRIBUTING.md"]
+PAGES = [
+    f"docs/{name}.md"
+    for name in ("releases", "places", "live-releases", "canary", "architecture/04-the-release")
+]
 
 
 def steps() -> Iterator[tuple[str, str]]:
