@@ -1,9 +1,11 @@
 """The contracts between the services and what they run on, one file each. The adapters implement them."""
 
+from orchestrator.ports.canaries import CanaryStore, Judged, Noted, Pair, Trial
 from orchestrator.ports.errands import Errand, Errands, Report
 from orchestrator.ports.errors import (
     UNAVAILABLE,
     AnotherRequest,
+    AnotherWriter,
     BadSignature,
     DeadLetterNotFound,
     EndpointDisabled,
@@ -48,6 +50,7 @@ from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.outbox import Outbox, Outcome, Outgoing, Receiver, Settled
 from orchestrator.ports.pages import PageLinks
 from orchestrator.ports.rates import RateLimit, Rates, RateState
+from orchestrator.ports.rollouts import HostState, Rollouts
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 from orchestrator.ports.styles import StyleStore
 from orchestrator.ports.usage import Usage
@@ -59,9 +62,11 @@ __all__ = [
     "PHOTO_ID_SECONDS",
     "UNAVAILABLE",
     "AnotherRequest",
+    "AnotherWriter",
     "Answered",
     "BadSignature",
     "Begun",
+    "CanaryStore",
     "DeadLetter",
     "DeadLetterNotFound",
     "Delivery",
@@ -70,6 +75,7 @@ __all__ = [
     "EndpointStore",
     "Errand",
     "Errands",
+    "HostState",
     "InFlight",
     "Inference",
     "InferenceError",
@@ -78,6 +84,7 @@ __all__ = [
     "JobNotFound",
     "JobPage",
     "JobStore",
+    "Judged",
     "KeyNotFound",
     "KeyStore",
     "Lease",
@@ -85,6 +92,7 @@ __all__ = [
     "LinkExpired",
     "ListPlace",
     "NotReplayed",
+    "Noted",
     "NothingToKeep",
     "ObjectExists",
     "ObjectNotFound",
@@ -94,6 +102,7 @@ __all__ = [
     "Outcome",
     "Outgoing",
     "PageLinks",
+    "Pair",
     "Place",
     "PortError",
     "QueueFull",
@@ -106,6 +115,7 @@ __all__ = [
     "Report",
     "Reservation",
     "ReservationLost",
+    "Rollouts",
     "Settled",
     "SignedFiles",
     "Storage",
@@ -115,6 +125,7 @@ __all__ = [
     "Ticket",
     "TooManyEndpoints",
     "TooManyStyles",
+    "Trial",
     "Unavailable",
     "UploadLink",
     "Usage",

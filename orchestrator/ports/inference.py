@@ -45,6 +45,11 @@ class Inference(ABC):
         """What the networks ran on at the last ``ping``: cpu, cuda or both. Empty from a server that does not say."""
         return frozenset()
 
+    def releases(self) -> frozenset[int] | None:
+        """The versions that a request may name, as the server said at the last ``ping``. None from a server that does
+        not say: it takes no notice of what a request names."""
+        return None
+
     def work_table(self) -> WorkTable | None:
         """What pictures cost, as the server said at the last ``ping``. None from a server that does not say."""
         return None

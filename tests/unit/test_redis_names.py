@@ -31,8 +31,8 @@ def test_the_constants_of_the_scripts() -> None:
 def test_stored_names_stay() -> None:
     jobs = "queue waiting delayed declined cleanup dead stats workers"
     turns = "turns hurried spent work deadlines"
-    names = f"{jobs} {turns} api_keys stored outbox lanes expiring trees errands report: ready: job:"
+    names = f"{jobs} {turns} api_keys stored outbox lanes expiring trees errands canaries report: ready: job:"
     names += " events: done: claim: photo: once: api_key: ticket: rate: reserved: account: usage: own_styles: listed:"
-    names += " favourites: lane: busy: delivery: sent: endpoint: endpoints:"
+    names += " favourites: lane: busy: delivery: sent: endpoint: endpoints: canary:"
     assert Keys.under("reroom:") == tuple(f"reroom:{name}" for name in names.split())
     assert (GROUP, PARKED) == ("workers", "parked")

@@ -14,12 +14,12 @@ longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 23
+_PREFIXES = 24
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last twenty-three are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last twenty-four are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -63,6 +63,8 @@ class Keys(NamedTuple):
     """Sorted set: ids of parents that have not ended, by when (ms) they were last compared with their children."""
     errands: str
     """List: what the API has workers do while a request waits, as JSON."""
+    canaries: str
+    """Sorted set: ids of trials of releases, by when (ms) they began."""
     report: str
     """+ name: list, what became of an errand, as JSON."""
     ready: str
@@ -110,6 +112,9 @@ class Keys(NamedTuple):
     ``succeeded`` (last, ms) and ``pause_until`` (ms)."""
     endpoints: str
     """+ owner: hash, the owner's endpoints: id -> the events that it wants, separated by spaces; none if disabled."""
+
+    canary: str
+    """+ id: hash, a trial of a release; + id and what: pairs, and whose turn it is (lua/releases/note_trial.lua)."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,9 @@ class TritonInference(Inference):
 
     async def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
         try:
+            if request.release is not None and not await self._prober.knows_releases():
+                # A model of an older version refuses inputs that it does not know.
+                request = msgspec.structs.replace(request, release=None)
             async with aclosing(self._client.restyle(request)) as stream:
                 async for event in stream:
                     yield event
@@ -43,6 +47,9 @@ class TritonInference(Inference):
 
     def devices(self) -> frozenset[str]:
         return self._prober.devices
+
+    def releases(self) -> frozenset[int] | None:
+        return self._prober.releases
 
     def work_table(self) -> WorkTable | None:
         return self._prober.work_table
