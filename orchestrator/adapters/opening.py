@@ -11,6 +11,7 @@ from orchestrator.adapters.redis import (
     RedisJobStore,
     RedisOnceStore,
     RedisOutbox,
+    RedisOversight,
     RedisRates,
     RedisStyleStore,
     RedisUsage,
@@ -27,6 +28,7 @@ from orchestrator.ports import (
     KeyStore,
     OnceStore,
     Outbox,
+    Oversight,
     PageLinks,
     Rates,
     Storage,
@@ -46,6 +48,7 @@ class Adapters:
     inference: Inference
     rates: Rates
     usage: Usage
+    oversight: Oversight
     outbox: Outbox
     endpoints: EndpointStore
 
@@ -61,6 +64,15 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             once = await entered(aclosing(RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)))
             rates = await entered(aclosing(RedisRates(settings.redis_url, prefix=settings.redis_prefix)))
             usage = await entered(aclosing(RedisUsage(settings.redis_url, prefix=settings.redis_prefix)))
+            oversight = await entered(
+                aclosing(
+                    RedisOversight(
+                        settings.redis_url,
+                        prefix=settings.redis_prefix,
+                        lease_seconds=settings.lease_seconds,
+                    )
+                )
+            )
             outbox = await entered(aclosing(RedisOutbox(settings.redis_url, prefix=settings.redis_prefix)))
             endpoints = await entered(
                 aclosing(RedisEndpoints(settings.redis_url, prefix=settings.redis_prefix))
@@ -74,7 +86,17 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             raise _wrong(error) from error
         storage = await entered(open_storage(settings))
         yield Adapters(
-            store, keys, styles, once, observed(storage), inference, rates, usage, outbox, endpoints
+            store,
+            keys,
+            styles,
+            once,
+            observed(storage),
+            inference,
+            rates,
+            usage,
+            oversight,
+            outbox,
+            endpoints,
         )
 
 

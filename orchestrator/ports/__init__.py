@@ -28,7 +28,7 @@ from orchestrator.ports.errors import (
     TooManyStyles,
     Unavailable,
 )
-from orchestrator.ports.inference import Inference
+from orchestrator.ports.inference import Inference, ModelLoad, ModelServer
 from orchestrator.ports.jobs import (
     PHOTO_ID_SECONDS,
     DeadLetter,
@@ -45,6 +45,7 @@ from orchestrator.ports.jobs import (
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.outbox import Outbox, Outcome, Outgoing, Receiver, Settled
+from orchestrator.ports.oversight import Floor, Oversight, RunningJob, WaitingCount, WorkerState
 from orchestrator.ports.pages import PageLinks
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
@@ -67,6 +68,7 @@ __all__ = [
     "EndpointDisabled",
     "EndpointNotFound",
     "EndpointStore",
+    "Floor",
     "InFlight",
     "Inference",
     "InferenceError",
@@ -81,6 +83,8 @@ __all__ = [
     "LeaseLost",
     "LinkExpired",
     "ListPlace",
+    "ModelLoad",
+    "ModelServer",
     "NotReplayed",
     "NothingToKeep",
     "ObjectExists",
@@ -90,6 +94,7 @@ __all__ = [
     "Outbox",
     "Outcome",
     "Outgoing",
+    "Oversight",
     "PageLinks",
     "Place",
     "PortError",
@@ -102,6 +107,7 @@ __all__ = [
     "Receiver",
     "Reservation",
     "ReservationLost",
+    "RunningJob",
     "Settled",
     "SignedFiles",
     "Storage",
@@ -114,5 +120,7 @@ __all__ = [
     "Unavailable",
     "UploadLink",
     "Usage",
+    "WaitingCount",
     "Wanted",
+    "WorkerState",
 ]

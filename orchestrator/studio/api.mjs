@@ -21,9 +21,9 @@ export function setKey(text) {
 }
 
 /** The JSON of an answer. Raises Trouble. */
-export async function ask(method, path, { body, headers = {}, signal } = {}) {
+export async function ask(method, path, { body, headers = {}, signal, bearer = key() } = {}) {
   const sent = { ...headers };
-  if (key()) sent.Authorization = `Bearer ${key()}`;
+  if (bearer) sent.Authorization = `Bearer ${bearer}`;
   let answer;
   try {
     answer = await fetch(new URL(path, ROOT), { method, body, headers: sent, signal });

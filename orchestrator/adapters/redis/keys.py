@@ -14,12 +14,12 @@ longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 22
+_PREFIXES = 23
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last twenty-two are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last twenty-three are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -61,6 +61,10 @@ class Keys(NamedTuple):
     """Sorted set: id and owner of each job whose record expires, by when (ms) it does."""
     trees: str
     """Sorted set: ids of parents that have not ended, by when (ms) they were last compared with their children."""
+    since: str
+    """Hash: name of a worker -> when (ms) it was first heard of."""
+    lately_failed: str
+    """List: ids of the jobs that failed last, the newest first (lua/shared/levels.lua)."""
     ready: str
     """+ owner: sorted set, ids of its waiting jobs that were never begun, in their order."""
     job: str
@@ -106,6 +110,8 @@ class Keys(NamedTuple):
     ``succeeded`` (last, ms) and ``pause_until`` (ms)."""
     endpoints: str
     """+ owner: hash, the owner's endpoints: id -> the events that it wants, separated by spaces; none if disabled."""
+    levels: str
+    """+ day: hash, how many jobs ended how, and how long they took (lua/shared/levels.lua)."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:

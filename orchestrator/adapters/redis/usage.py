@@ -12,6 +12,8 @@ from orchestrator.domain.usage import Account, UsageRow
 from orchestrator.ports import Usage
 
 _CONNECTIONS = 8
+_AT_ONCE = 500
+"""Hashes that are read in one go, so that Redis serves others between them."""
 
 
 class RedisUsage(Usage):
@@ -59,11 +61,21 @@ class RedisUsage(Usage):
                 places = [(day, who) for day, all in zip(days, owners, strict=True) for who in sorted(all)]
             else:
                 places = [(day, owner) for day in days]
-            async with self._client.pipeline(transaction=False) as together:
-                for day, who in places:
-                    together.hgetall(f"{keys.usage}{day}:{who}")
-                hashes = await together.execute()
+            hashes: list[dict[str, str]] = []
+            for at in range(0, len(places), _AT_ONCE):
+                async with self._client.pipeline(transaction=False) as together:
+                    for day, who in places[at : at + _AT_ONCE]:
+                        together.hgetall(f"{keys.usage}{day}:{who}")
+                    hashes += await together.execute()
         return [(day, who, fields) for (day, who), fields in zip(places, hashes, strict=True) if fields]
+
+    async def owners_on(self, days: Sequence[str]) -> list[int]:
+        with redis_calls():
+            async with self._client.pipeline(transaction=False) as together:
+                for day in days:
+                    together.scard(f"{self._keys.usage}{day}")
+                found: list[int] = await together.execute()
+        return found
 
     async def account(self, owner: str, day: str) -> Account:
         account = f"{self._keys.account}{owner}"

@@ -1,4 +1,5 @@
-"""``GET /studio``: the page for people. Its files are in ``orchestrator/studio/``, and are served as they are.
+"""``GET /studio``: the page for people. Its files are in ``orchestrator/studio/``, and are served as they are; those of
+the page for administrators too (admin_page.py), which shares some of them.
 
 The page itself is asked for again each time, and names the version of all other files in their address, so that those
 may be cached for ever. ``{{name}}`` in the page is what :func:`page` fills in.
@@ -9,6 +10,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import html
+import posixpath
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -29,6 +32,8 @@ from orchestrator.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "studio"
 PAGE = "index.html"
+START = "app.mjs"
+"""The module that the page begins with."""
 MEDIA_TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -62,7 +67,7 @@ class StudioController(Controller):
     ) -> Response[bytes]:
         is_open = await recognised(request) is not None
         headers = {"Content-Security-Policy": policy(settings), "Cache-Control": ASK_AGAIN}
-        return answer(request, _file(page(settings, is_open), ".html"), headers)
+        return answer(request, packed(page(settings, is_open), ".html"), headers)
 
     @get("/{of:str}/{name:path}")
     async def file(
@@ -80,7 +85,7 @@ def files() -> Mapping[str, StudioFile]:
     """What is served beside the page, by its path in the folder."""
     paths = (path for path in sorted(FOLDER.rglob("*")) if path.suffix in MEDIA_TYPES and path.name != PAGE)
     return MappingProxyType(
-        {path.relative_to(FOLDER).as_posix(): _file(path.read_bytes(), path.suffix) for path in paths}
+        {path.relative_to(FOLDER).as_posix(): packed(path.read_bytes(), path.suffix) for path in paths}
     )
 
 
@@ -92,7 +97,6 @@ def version() -> str:
 
 def page(settings: Settings, is_open: bool) -> bytes:
     """``is_open``: whether the one who asks may use the service without a key."""
-    modules = [name for name in files() if name.endswith(".mjs")]
     filled = {
         "files": f"studio/{version()}",
         "open": "true" if is_open else "false",
@@ -100,12 +104,36 @@ def page(settings: Settings, is_open: bool) -> bytes:
         "max_bytes": str(settings.max_upload_bytes),
         "max_pixels": str(settings.max_pixels),
     }
-    # Modules that are only found by reading others would come one after the other.
-    filled["modules"] = "\n".join(
-        f'<link rel="modulepreload" href="{filled["files"]}/{name}">' for name in modules
-    )
-    text = (FOLDER / PAGE).read_text()
-    for name, value in filled.items():
+    filled["modules"] = preloading(START)
+    return fill((FOLDER / PAGE).read_text(), filled)
+
+
+def preloading(start: str) -> str:
+    """What has a browser load all modules of a page at once: those that are only found by reading others would come one
+    after the other."""
+    links = (f'<link rel="modulepreload" href="studio/{version()}/{name}">' for name in modules_of(start))
+    return "\n".join(links)
+
+
+@cache
+def modules_of(start: str) -> tuple[str, ...]:
+    """The module, and all that it imports."""
+    found, waiting = set[str](), [start]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            text = files()[name].content.decode()
+            imported = re.findall(r'^(?:import|export)\b[^;]*?from\s*"(\.[^"]+)"', text, re.M)
+            found.add(name)
+            waiting += [
+                posixpath.normpath(posixpath.join(posixpath.dirname(name), each)) for each in imported
+            ]
+    return tuple(sorted(found))
+
+
+def fill(text: str, values: Mapping[str, str]) -> bytes:
+    """A page with its ``{{name}}``s filled in."""
+    for name, value in values.items():
         text = text.replace("{{" + name + "}}", value)
     return text.encode()
 
@@ -135,7 +163,8 @@ def answer(request: Request[Any, Any, Any], file: StudioFile, headers: dict[str,
     return Response(content, headers=headers, media_type=file.media_type)
 
 
-def _file(content: bytes, suffix: str) -> StudioFile:
+def packed(content: bytes, suffix: str) -> StudioFile:
+    """The content, and the same by gzip where that is smaller."""
     small = None if suffix in _AS_IT_IS else gzip.compress(content, mtime=0)
     if small is not None and len(small) >= len(content):
         small = None

@@ -1,0 +1,151 @@
+/**
+ * The walks through /admin in a real browser: `node admin.mjs '{"chromium": …, "base": …, "token": …, "key": …, "running": …}'`,
+ * over a service whose past tests/support/planted.py has planted. `key` is no administrator's. Prints as walk.mjs does.
+ */
+import assert from "node:assert/strict";
+import { DESKTOP, PHONE, axe, heading, launched, opened, tabTo, taken } from "./browser.mjs";
+
+const given = JSON.parse(process.argv[2]);
+const browser = await launched(given.chromium);
+const VIEWS = {
+  Overview: "19 of 20 within, today", Workers: "gpu-host-1, process 4711", Tritons: "127.0.0.1:", Releases: "offers no releases",
+  Keys: "iPhone app", "Usage and cost": "By key", "Dead letters": "The denoiser's process ended", Failures: "structure_lost",
+};
+
+async function signIn(page, token = given.token) {
+  await page.goto(`${given.base}/admin`);
+  await page.getByLabel("Administrator’s key").fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+const entry = (page, text) => page.locator(".entry", { hasText: text });
+const press = (at, name) => at.getByRole("button", { name }).click();
+const confirm = (page, name) => page.getByRole("dialog").getByRole("button", { name, exact: true }).click();
+
+async function everyView(device) {
+  // A service without releases says so once, which the console notes.
+  const { context, page, complaints } = await opened(browser, device, /status of 404/);
+  await signIn(page);
+  for (const [view, shows] of Object.entries(VIEWS)) {
+    await page.getByRole("navigation").getByRole("link", { name: view, exact: true }).click();
+    await heading(page, view).waitFor();
+    await page.getByText(shows).first().waitFor();
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0, `${view} is wider than the screen`);
+    await axe(page);
+  }
+  await context.close();
+  return complaints;
+}
+
+await taken({
+  "every view on a phone": () => everyView(PHONE),
+  "every view on a desktop, in the dark": () => everyView({ ...DESKTOP, colorScheme: "dark" }),
+
+  "a wrong key, and one of somebody else": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE, /Failed to load resource/);
+    await signIn(page, "not the right token");
+    await page.getByRole("alert").getByText("The key is not valid").waitFor();
+    await axe(page);
+    await signIn(page, given.key);
+    await page.getByRole("alert").getByText("This key is no administrator’s").waitFor();
+    assert.equal(await page.evaluate(() => sessionStorage.length + localStorage.length), 0);
+    await context.close();
+    return complaints;
+  },
+
+  "a key's whole life, with the keyboard alone": async () => {
+    const { context, page, complaints } = await opened(browser, DESKTOP);
+    await page.goto(`${given.base}/admin#/keys`);
+    await tabTo(page, "Administrator’s key");
+    await page.keyboard.type(given.token);
+    await page.keyboard.press("Enter");
+    await heading(page, "Keys").waitFor();
+    await entry(page, "iPhone app").waitFor();
+    await tabTo(page, "Make a key");
+    await page.keyboard.press("Enter");
+    await tabTo(page, "Name");
+    await page.keyboard.type("A new tablet");
+    await tabTo(page, "Plan");
+    await page.keyboard.press("p");
+    await tabTo(page, "Make the key");
+    await page.keyboard.press("Enter");
+    const first = await page.getByRole("dialog").getByRole("textbox").inputValue();
+    assert.match(first, /^rr_[0-9a-f]+_[0-9a-f]+$/);
+    await axe(page);
+    await page.keyboard.press("Escape");
+    await tabTo(page, "I have kept it");
+    await page.keyboard.press("Enter");
+    const made = entry(page, "A new tablet");
+    await made.getByText("pro", { exact: true }).waitFor();
+    assert.ok(!(await page.content()).includes(first));
+    await tabTo(page, "New secret A new tablet");
+    await page.keyboard.press("Enter");
+    await confirm(page, "New secret");
+    assert.notEqual(await page.getByRole("dialog").getByRole("textbox").inputValue(), first);
+    await press(page.getByRole("dialog"), "I have kept it");
+    await made.getByText("valid, two secrets").waitFor();
+    await press(made, "Revoke");
+    await confirm(page, "Cancel");
+    await made.waitFor();
+    await press(made, "Revoke");
+    await confirm(page, "Revoke");
+    await made.waitFor({ state: "detached" });
+    await page.getByLabel("Also those that have ended").check();
+    await made.getByText("revoked").waitFor();
+    await context.close();
+    return complaints;
+  },
+
+  "dead letters": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE, /Failed to load resource/);
+    await signIn(page);
+    await page.goto(`${given.base}/admin#/letters`);
+    const letters = page.locator(".entry");
+    await letters.nth(2).waitFor();
+    const dropped = await letters.first().locator("dd code").textContent();
+    await press(letters.first(), "Replay");
+    await page.getByRole("alert").getByText("The job cannot wait again").waitFor();
+    await axe(page);
+    await press(letters.first(), "Drop");
+    await confirm(page, "Drop");
+    await page.getByText(`${dropped.slice(0, 8)} was dropped.`).waitFor();
+    await letters.nth(2).waitFor({ state: "detached" });
+    assert.equal(await letters.count(), 2);
+    await context.close();
+    return complaints;
+  },
+
+  "what happens is shown, and the focus stays": async () => {
+    const { context, page, complaints } = await opened(browser, DESKTOP);
+    await signIn(page);
+    await page.goto(`${given.base}/admin#/keys`);
+    await entry(page, "iPhone app").waitFor();
+    const button = entry(page, "iPhone app").getByRole("button", { name: "Revoke" });
+    await button.focus();
+    const asked = (count) => page.waitForResponse((answer) => answer.url().endsWith("/admin/keys"), count);
+    await asked();
+    await asked();
+    assert.ok(await button.evaluate((each) => each === document.activeElement));
+    await page.getByRole("switch", { name: "Live" }).uncheck();
+    await page.getByRole("navigation").getByRole("link", { name: "Overview" }).click();
+    await page.getByRole("region", { name: "Running now" }).getByText(given.running.slice(0, 8)).waitFor();
+    await press(page, "Sign out");
+    await heading(page, "Administration").waitFor();
+    assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    await context.close();
+    return complaints;
+  },
+
+  "in German": async () => {
+    const { context, page, complaints } = await opened(browser, { ...PHONE, locale: "de-DE" });
+    await page.goto(`${given.base}/admin`);
+    await page.getByLabel("Schlüssel der Verwaltung").fill(given.token);
+    await page.getByRole("button", { name: "Anmelden" }).click();
+    await heading(page, "Überblick").waitFor();
+    await page.getByRole("link", { name: "Fehlschläge" }).click();
+    await page.getByText("Das Bild bewahrte zu wenig vom Zimmer.").waitFor();
+    await context.close();
+    return complaints;
+  },
+}, given.only);
+await browser.close();
