@@ -110,7 +110,7 @@ async def test_every_text_is_there_in_both_languages() -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def walks(api: Api, redis: RedisServer) -> dict[str, Any]:
     chromium = need_browser()
-    past = await planted.plant(redis.url, f"test-{api.base_url.rpartition(':')[2]}:")
+    past = await planted.plant(redis.url, f"test-{api.base_url.rpartition(':')[2]}:", days=6)
     key = await api.keys.create("no administrator's", [Scope.TRANSFORM, Scope.READ])
     return await walked(
         "admin.mjs",

@@ -217,7 +217,8 @@ async def _recognise(connection: Connection, text: str, *, guarded: bool = False
     """Who sends this key. Raises NotRecognised, Unavailable, and Problem for an address that was wrong too often.
 
     What may be a guess at the administrator's token is any text that has not the form of an API key, on every route:
-    the right one would be told from the answer. Of keys that have, those for administrators' routes (``guarded``) count.
+    the right one would be told from the answer. Of keys that have, those sent to administrators' routes (``guarded``)
+    count.
     """
     keys = _keys(connection)
     if not guarded and parse(text) is not None:

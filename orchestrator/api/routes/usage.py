@@ -6,8 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 from litestar import Controller, get
@@ -32,17 +31,9 @@ MOST_LINES = 5_000
 """Lines of an answer."""
 
 
-class Part(StrEnum):
-    """What tells lines apart."""
-
-    DAY = "day"
-    KEY = "key"
-    STYLE = "style"
-    TIER = "tier"
-    OUTCOME = "outcome"
-
-
-ALL_PARTS = tuple(Part)
+Part = Literal["day", "key", "style", "tier", "outcome"]
+ALL_PARTS: tuple[Part, ...] = get_args(Part)
+"""What tells lines apart."""
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +146,7 @@ class UsageController(Controller):
                 currency=pricing.currency,
                 gpu_hour_price=pricing.price / MICROS,
                 total=Used(**_sums(rows)),
-                lines=lines[-MOST_LINES:] if by is None or Part.DAY in by else lines[:MOST_LINES],
+                lines=lines[-MOST_LINES:] if by is None or "day" in by else lines[:MOST_LINES],
                 lines_left_out=max(0, len(lines) - MOST_LINES),
                 in_use=None if owner is None else await _in_use(usage, owner, plan, plans, now),
                 budget=await _budget(usage, settings, now) if caller.is_admin else None,
@@ -218,14 +209,14 @@ def _lines(rows: Sequence[UsageRow], by: frozenset[Part]) -> list[UsageLine]:
     """The rows, summed over what is not in ``by``."""
     together: dict[tuple[str, ...], list[UsageRow]] = defaultdict(list)
     for row in rows:
-        told = {Part.DAY: row.day, Part.KEY: row.owner, Part.STYLE: row.style, Part.TIER: row.tier}
-        told[Part.OUTCOME] = row.outcome
-        together[tuple(told[part] if part in by else "" for part in ALL_PARTS)].append(row)
+        told = (row.day, row.owner, row.style, row.tier, row.outcome)
+        kept = (each if part in by else "" for part, each in zip(ALL_PARTS, told, strict=True))
+        together[tuple(kept)].append(row)
     lines = [
         UsageLine(day=day, key=key, style=style, tier=tier, outcome=outcome, **_sums(of))
         for (day, key, style, tier, outcome), of in together.items()
     ]
-    if Part.DAY not in by:
+    if "day" not in by:
         lines.sort(key=lambda line: (-line.jobs, line.key, line.style, line.tier, line.outcome))
     return lines
 

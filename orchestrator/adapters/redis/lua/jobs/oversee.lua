@@ -3,10 +3,11 @@
 -- Returns the workers as {name, last heard of (ms), alive, first heard of (ms) or '', records of the jobs that it runs}, those of dead ones that
 -- still hold jobs too; the records of the jobs that wait first; and how many wait as {priority, tier, jobs}. It changes nothing.
 ensure_queue()
-local heard, names = {}, {}
+local heard, alive, names = {}, {}, {}
 local found = redis.call('ZRANGE', WORKERS, 0, -1, 'WITHSCORES')
 for at = 1, #found, 2 do
   heard[found[at]] = found[at + 1]
+  alive[found[at]] = tonumber(found[at + 1]) >= NOW_MS - args.silence_ms
   names[#names + 1] = found[at]
 end
 local runs = {}
@@ -28,7 +29,7 @@ for _, worker in ipairs(consumers()) do
 end
 local workers = {}
 for _, name in ipairs(names) do
-  workers[#workers + 1] = {name, heard[name], tonumber(heard[name]) >= NOW_MS - args.silence_ms and 1 or 0,
+  workers[#workers + 1] = {name, heard[name], alive[name] and 1 or 0,
     redis.call('HGET', SINCE, name) or '', runs[name] or {}}
 end
 local records, counts, kinds = {}, {}, {}
