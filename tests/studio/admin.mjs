@@ -12,6 +12,17 @@ const VIEWS = {
   Keys: "iPhone app", "Usage and cost": "By key", "Dead letters": "The denoiser's process ended", Failures: "structure_lost",
 };
 
+/** As `GET /admin/releases` says it, where there are releases. */
+const RELEASES = {
+  revision: 7, live: 5, previous: 4, withdrawn: [3], changed: new Date().toISOString(), by: "the administrator over the API", in_use: [5], hosts: [{ name: "gpu-1", live: 5, ready: [5, 6], loading: null, problems: { 3: "its denoiser does not load" } }],
+  canary: { version: 6, mode: "share", share: 0.1, since: new Date().toISOString(), id: "c-1" },
+  versions: [6, 5, 4, 3].map((version) => ({ version, release: `dollhouse-${version}`, state: "published", verified: true, in_use: version === 5, targets: [], budgets: {} })),
+  trial: {
+    id: "c-1", version: 6, live: 5, mode: "share", share: 0.1, since: new Date().toISOString(), running: true, decision: "running", reason: "", pairs: 40, made: { live: 360, canary: 40 }, failures: { model_error: 1 },
+    findings: [{ name: "structure", title: "Structure of the room", what: "pairs", n: 40, value: 0.004, low: -0.006, high: 0.014, margin: 0.02, verdict: "not_worse", required: true }], report_url: "/admin/releases/canary/report",
+  },
+};
+
 async function signIn(page, token = given.token) {
   await page.goto(`${given.base}/admin`);
   await page.getByLabel("Administrator’s key").fill(token);
@@ -133,6 +144,37 @@ await taken({
     assert.equal(await page.evaluate(() => sessionStorage.length), 0);
     await context.close();
     return complaints;
+  },
+
+  "releases": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE);
+    let rollout = RELEASES;
+    const asked = [];
+    await page.route("**/admin/releases", (route) => route.fulfill({ json: { success: true, data: rollout } }));
+    await page.route(/releases\/.+/, (route) => {
+      asked.push([new URL(route.request().url()).pathname, route.request().postDataJSON()]);
+      if (asked.length === 1) return route.fulfill({ status: 409, contentType: "application/problem+json", json: { code: "rollout_changed", detail: "revision 8 is there already" } });
+      rollout = { ...RELEASES, live: 6, previous: 5, canary: null, trial: undefined };
+      return route.fulfill({ json: { success: true, data: rollout } });
+    });
+    await signIn(page);
+    await page.goto(`${given.base}/admin#/releases`);
+    await page.getByText("Structure of the room").waitFor();
+    await axe(page);
+    await press(entry(page, "dollhouse-6"), "Go live");
+    await confirm(page, "Go live");
+    await page.getByRole("alert").getByText("Somebody else changed what is live").waitFor();
+    await press(page, "End the trial of version 6");
+    await confirm(page, "Take back");
+    const tried = entry(page, "dollhouse-5");
+    await tried.getByText("Try it on some jobs").click();
+    await tried.getByLabel("Percent of the jobs").fill("25");
+    const begun = page.waitForResponse(/5\/canary/);
+    await press(tried, "Begin");
+    await begun;
+    assert.deepEqual(asked, [["/admin/releases/6/promote", {}], ["/admin/releases/rollback", {}], ["/admin/releases/5/canary", { mode: "shadow", share: 0.25 }]]);
+    await context.close();
+    return complaints.filter((each) => !each.includes("status of 409"));
   },
 
   "in German": async () => {
