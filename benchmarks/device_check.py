@@ -33,7 +33,7 @@ from rich.table import Table
 
 from benchmarks import RESULTS, ROOT
 from export.proofs.parity import ANY, FP16, FP32, ParityError, Reference, compare, corner_cases
-from export.publish import graph_file, release_sizes, release_specs
+from export.releases.specs import graph_file, release_sizes, release_specs
 from export.spec import ModelSpec
 from measuring import report
 from measuring.gpu import Gpu

@@ -50,7 +50,8 @@ from export.networks.modules import graph_networks, graph_precision, load_graph_
 from export.networks.precision import halve_module, round_weights
 from export.proofs.parity import ParityError, check_weights
 from export.proofs.tensorrt import check_release, table
-from export.publish import graph_file, live_document
+from export.releases.folder import live_document
+from export.releases.specs import graph_file
 from export.sources.hub import local_folders, with_folders
 from measuring import report
 from measuring.gates import Gate

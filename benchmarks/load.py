@@ -46,7 +46,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from benchmarks import RESULTS
 from benchmarks.load_simulation import Asked, Device, Ended, Outcome, Simulation, trace
 from benchmarks.profile import Bucket, measure, on_cores
-from export.publish import LIVE, add_profile
+from export.releases.folder import LIVE, add_profile
 from measuring import report
 from measuring.counters import Counters, difference, parse
 from measuring.figures import percentile

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.tables import table_of
 from export.contract import CANNY, TOKENS, python_specs
-from export.publish import release_specs
+from export.releases.specs import release_specs
 from export.sampling import VARIANT, Defaults, Schedule
 from export.seats import DEFAULT_HINTS
 from export.spec import DTYPES, Axis, ModelSpec, Tensor

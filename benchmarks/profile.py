@@ -35,7 +35,8 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 
 from export.contract import Sizes, axis_sizes
-from export.publish import add_profile, release_sizes, release_specs
+from export.releases.folder import add_profile
+from export.releases.specs import release_sizes, release_specs
 from export.spec import ModelSpec
 from measuring import report
 from measuring.releases import Release, ready_release

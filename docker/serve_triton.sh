@@ -5,6 +5,8 @@
 # The container ends, for its restart policy to start it again, when Triton does or the process of a Python model dies.
 set -eu
 here=$(dirname "$0")
+# A file that is not what was published is named here, and no server loads it (docs/releases.md).
+python3 -I -S "$here/checksums.py" "$REROOM_RELEASE"
 models="--model-repository=$REROOM_RELEASE/models"
 # Without a folder for plans there is nothing to choose, and a choice that fails stops no service.
 if [ -d "${REROOM_PLANS:-}" ]; then

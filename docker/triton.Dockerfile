@@ -18,7 +18,8 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
         -r /opt/reroom/requirements/onnxruntime.txt -r /opt/reroom/requirements/plan.txt
 # The folder's owner becomes that of a volume that is mounted there for the first time.
 RUN install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/reroom-plans
-COPY stack/tritonserver.options stack/watch_triton.py docker/serve_triton.sh docker/plan_triton.sh /opt/reroom/
+COPY stack/tritonserver.options stack/watch_triton.py export/releases/checksums.py docker/serve_triton.sh \
+    docker/plan_triton.sh /opt/reroom/
 COPY export /opt/reroom/export
 COPY model_repository /opt/reroom/model_repository
 COPY releases/${BUNDLE} /opt/reroom/releases/${BUNDLE}

@@ -28,7 +28,7 @@ from dollhouse.stages import (
 )
 from dollhouse.train.processes import run_lanes
 from export.bundle import NETWORKS, PERCEPTION
-from export.publish import live_version
+from export.releases.folder import live_version
 from measuring.machine import usable_cores
 from stack.process import StackError
 from stack.terminal import Report, ending_on_signals, only_one
@@ -116,7 +116,11 @@ def make(options: TrainingOptions, report: Report) -> None:
     version = live_version(RELEASE)
     if facts.released_weights(RELEASE) != weights.digests(options.run / "networks"):
         version = facts.next_version(RELEASE)
-        run_lanes([[part(options, "export", ["export", "dollhouse", "--version", str(version)])]], {}, report)
+        run_lanes(
+            [[part(options, "export", ["export", "dollhouse", "--version", str(version), "--promote"])]],
+            {},
+            report,
+        )
     run_lanes([[part(options, "pack", ["export.sources.weights_from_graphs", "dollhouse"])]], {}, report)
     run_lanes(
         [[part(options, "card", module("evaluate.card", run=options.run, data=options.data))]], {}, report

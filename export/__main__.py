@@ -1,5 +1,6 @@
 """``python -m export BUNDLE``: weights → a checked, published release; ``python -m export add``: a bundle of yours;
-``python -m export plan``: a release's TensorRT plans for this machine's GPU."""
+``python -m export plan``: a release's TensorRT plans for this machine's GPU; ``python -m export release``: versions of
+a release."""
 
 from __future__ import annotations
 
@@ -36,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return _add(rest)
             case ["plan", *rest]:
                 return _plan(rest)
+            case ["release", *rest]:
+                return _release(rest)
             case _:
                 return _export(given)
     except KeyboardInterrupt:
@@ -123,6 +126,14 @@ def _add(arguments: list[str]) -> int:
     return 0
 
 
+def _release(arguments: list[str]) -> int:
+    try:
+        from export.releases.commands import main as release_command
+    except ModuleNotFoundError as error:
+        return _needs(error)
+    return release_command(arguments)
+
+
 def _plan(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m export plan",
@@ -163,7 +174,8 @@ def _export(arguments: list[str]) -> int:
         prog="python -m export",
         description="Weights → a checked, published release.",
         epilog="`python -m export add --help` says how to make a bundle of your own weights, `python -m export plan "
-        "--help` how to compile a release for this machine's GPU.",
+        "--help` how to compile a release for this machine's GPU, `python -m export release --help` how to look at its "
+        "versions and switch them.",
     )
     parser.add_argument("bundle", help="a name in export/bundles, such as tiny")
     parser.add_argument(
@@ -176,6 +188,11 @@ def _export(arguments: list[str]) -> int:
         "--version",
         type=version_number,
         help="the version to publish (default: the next one, if anything has changed)",
+    )
+    parser.add_argument(
+        "--promote",
+        action="store_true",
+        help="make the new version live at once, as the first one of a bundle always is",
     )
     parser.add_argument(
         "--precision", choices=["fp32", "fp16"], help="what the graphs compute in, instead of the bundle's"
@@ -194,8 +211,12 @@ def _export(arguments: list[str]) -> int:
         from export.bundle import BundleError, load_bundle
         from export.proofs.parity import ParityError
         from export.proofs.rehearsal import RehearsalError
-        from export.publish import live_document, live_version
         from export.release import build_release, check_parts, write_python_configs
+        from export.releases.changes import ReleaseError
+        from export.releases.checksums import ReleaseDamaged
+        from export.releases.commands import how_to_promote
+        from export.releases.folder import documents, live_version, version_folder
+        from export.releases.rollout import RolloutError
         from export.sources.announcing import fetch_with_progress
     except ModuleNotFoundError as error:
         return _needs(error)
@@ -207,19 +228,23 @@ def _export(arguments: list[str]) -> int:
             bundle = msgspec.structs.replace(bundle, precision=options.precision)
         fetch_with_progress(bundle, look=check_parts)
         target = options.releases / bundle.name
-        before = live_document(target) if live_version(target) else None
+        before = documents(target).keys()
         work = options.work / f"{bundle.name}-{bundle.precision}"
-        release = build_release(bundle, options.releases, options.version, work, report)
-    except (BundleError, OSError) as error:
+        release = build_release(
+            bundle, options.releases, options.version, work, report, promoted=options.promote
+        )
+    except (BundleError, OSError, ReleaseDamaged, ReleaseError, RolloutError) as error:
         print(error, file=sys.stderr)
         return 2
     except (ParityError, RehearsalError) as error:
         print(f"not published: {error}", file=sys.stderr)
         return 1
-    live = live_document(release)
-    if live != before:
-        print(f"published {release.name}-{live.parent.name} ({bundle.precision})")
-        print(f"what was measured: {live.parent / 'report.html'}")
+    live = live_version(release)
+    for version in documents(release).keys() - before:
+        print(f"published {release.name}-{version} ({bundle.precision})")
+        print(f"what was measured: {version_folder(release, version) / 'report.html'}")
+        if version != live:
+            print(f"{release.name}-{live} stays live: {how_to_promote(release, version)}")
     return 0
 
 

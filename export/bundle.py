@@ -192,6 +192,12 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ``export.networks.precision``."""
     fp32_graphs: list[str] = []
     """With precision fp16: graphs that stay in FP32 all the same, such as a "vae_decoder" that overflows."""
+    targets: list[str] = []
+    """The hardware that a release is for: "cpu", "gpu", or names of GPUs such as "Tesla T4"; no other gets it. [] =
+    any, or with precision fp16 any GPU."""
+    budgets: dict[str, dict[str, Annotated[float, Meta(gt=0.0)]]] = {}
+    """By hardware, as in ``targets``, and by quality ("" where there are no tiers): the seconds that a picture may
+    take."""
     made_by: str | None = None
     """The command that makes the local weights; messages name it when they are missing."""
     licences: list[Licence] = []

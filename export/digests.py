@@ -1,12 +1,5 @@
 """Fingerprints of files."""
 
-from __future__ import annotations
+from export.releases.checksums import sha256
 
-import hashlib
-from pathlib import Path
-
-
-def sha256(file: Path) -> str:
-    """Of a file's content."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+__all__ = ["sha256"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from transformers import CLIPTokenizer
 from export.bundle import BUNDLES, Bundle, BundleError, Precision, Stored, preview_matrix
 from export.contract import Sizes, buckets, python_specs
 from export.graphs.making import TOOLS, Made, Order, Report, make_graph, tolerance_of, weight_bytes
-from export.graphs.triton_config import config_text
+from export.graphs.triton_config import config_text, contract_lines
 from export.licences import licence_facts, write_notices
 from export.networks.load import Network, skeleton, unet_factor, vae_factor
 from export.networks.modules import graph_networks
@@ -23,22 +24,30 @@ from export.proofs.checks import check_bundle
 from export.proofs.inspection import inspect_bundle
 from export.proofs.rehearsal import RehearsalError, rehearse
 from export.proofs.whole import prove_whole
-from export.publish import (
+from export.releases.changes import promote
+from export.releases.device import GPU, this_device
+from export.releases.durable import write_whole
+from export.releases.folder import (
     BUNDLE_FILE,
-    check_unpublished,
+    BUNDLE_RENEWED,
     documents,
+    graph_places,
     live_document,
     live_version,
     make_live,
     next_version,
-    publish,
-    staging_folder,
+    version_folder,
 )
+from export.releases.publishing import check_unpublished, publish
+from export.releases.rollout import FolderRollouts, read_rollout
+from export.releases.staging import staging_folder
+from export.releases.verifying import Verdict, unverified, verify_version, write_manifest
 from export.report import Proof, Took, write_report
 from export.sampling import VARIANT
 from export.seats import DEFAULT_HINTS
 from export.sources.hub import local_folders, with_folders
 from export.sources.tokenizer import load_tokenizer, save_tokenizer
+from export.spec import ModelSpec
 
 SPARE_BYTES = 500_000_000
 """What must be free beyond the graphs' own size."""
@@ -57,6 +66,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Parameters that the graph holds only inside precomputed constants."""
     stored: Stored = "fp32"
     """How the file holds the weights; a release without it means FP32."""
+    model: str | None = None
+    """The name of Triton's model, where that is not the graph's: an earlier version has other tensors under it."""
     precision: Precision = "fp32"
     rounding: dict[str, float] = {}
     """For FP16: what its roundings alone change per output, in torch, at the smallest bucket."""
@@ -68,17 +79,22 @@ def build_release(
     version: int | None = None,
     work: Path | None = None,
     report: Report = print,
+    *,
+    promoted: bool = False,
 ) -> Path:
-    """Export every graph of ``bundle`` as ``version`` and make it the live release; returns its folder.
+    """Export every graph of ``bundle`` as ``version``; returns the release's folder.
 
-    ``version`` None is the next one, which is only published when it would differ from the live one. Graphs that are in
+    The first version of a bundle becomes live, a later one when it is ``promoted`` (:func:`promote`); otherwise what is
+    live stays so. ``version`` None is the next one, which is only published when it would differ from the live one and
+    from the newest. Graphs that are in
     ``work`` from an earlier call are not made again; None = nothing is kept. What the
     bundle takes from a hub must have been fetched (:func:`export.sources.hub.fetch_bundle`).
 
     Raises FileExistsError when that version was published before (a version never changes), BundleError when the
     bundle's parts do not fit together or `restyle` cannot do its defaults, ParityError when a graph differs from its
     torch module, RehearsalError when `restyle` cannot paint with the graphs, OSError when there is too little room.
-    After an error no file is left but in ``work``.
+    ReleaseError and RolloutError say that it is published and was not promoted. After another error no file is left but
+    in ``work``.
     """
     target = releases / bundle.name
     if version is not None:
@@ -87,13 +103,32 @@ def build_release(
         number = version or next_version(target)
         kept = work or staging / "work"
         document, graphs = _build(bundle, staging, number, target, kept, report)
-        if version is None and _same_as_live(staging, number, target):
-            report(f"nothing has changed since version {live_version(target)}, which stays live")
-            _keep_file(live_document(staging).parent, live_document(target).parent)
-            return target
-        _prove(bundle, staging, document, graphs, kept, report)
-        publish(staging, target, number)
+        same = _same_version(staging, number, target) if version is None else None
+        if same is None:
+            _prove(bundle, staging, document, graphs, kept, report)
+            write_manifest(staging, target, number)
+            publish(staging, target, number, live=not read_rollout(target).live)
+        else:
+            _keep_file(version_folder(staging, number), version_folder(target, same))
+    _finish(target, number if same is None else same, same is None, promoted, report)
     return target
+
+
+def _finish(target: Path, version: int, new: bool, promoted: bool, report: Report) -> None:
+    """Read what was published once more, and make it live if that is asked for."""
+    live = read_rollout(target).live
+    if not new:
+        stays = "which stays live" if version == live else "which is published and not live"
+        report(f"nothing has changed since version {version}, {stays}")
+    # Also when an attempt was killed before it had read everything.
+    verdict = verify_version(target, version, "the export") if unverified(target, version) else Verdict()
+    if verdict.problems:
+        raise OSError(f"the disk does not give back what was written: {'; '.join(verdict.problems)}")
+    if not live:
+        # Also when an attempt was killed before its last step.
+        make_live(target, version)
+    elif promoted and version != live:
+        promote(target, FolderRollouts(target), version, this_device())
 
 
 def _build(
@@ -123,6 +158,8 @@ def _build(
         **({} if bundle.seats == DEFAULT_HINTS else {"hints": bundle.seats}),
         **({} if bundle.solvers is None else {"solvers": bundle.solvers}),
         **({"palettes": bundle.palettes} if bundle.palettes else {}),
+        **({"targets": targets} if (targets := _targets(bundle)) else {}),
+        **({"budgets": bundle.budgets} if bundle.budgets else {}),
         "quality_threshold": bundle.quality_threshold,
         "preview_matrix": preview,
         "labels": [labels[index] for index in range(len(labels))],
@@ -190,14 +227,15 @@ def make_graphs(
     for index, order in enumerate(orders, 1):
         made, files = make_graph(order, work, _counted(report, index, len(orders)))
         graphs[order.graph] = took(order, made)
-        number = _published_as(made, published) or version
-        place = folder / order.graph / str(number)
+        spec, number = _place(order.spec, made, published, version, target)
+        place = folder / spec.name / str(number)
         place.mkdir(parents=True)
         for name in made.sha256:
             _link(files / name, place / name)
-        (folder / order.graph / "config.pbtxt").write_text(config_text(order.spec))
+        (folder / spec.name / "config.pbtxt").write_text(config_text(spec))
         found[order.graph] = ModelFacts(
             version=number,
+            model=None if spec.name == order.graph else spec.name,
             sha256=made.sha256,
             bytes=made.bytes,
             parity=made.parity,
@@ -231,19 +269,36 @@ def took(order: Order, made: Made) -> Took:
     )
 
 
-def _published_as(made: Made, published: Mapping[int, dict[str, Any]]) -> int | None:
-    """The version folder in which an earlier release has the very same files."""
+def _place(
+    spec: ModelSpec, made: Made, published: Mapping[int, dict[str, Any]], version: int, target: Path
+) -> tuple[ModelSpec, int]:
+    """Under what name and number Triton gets a graph: ``spec`` with that name, and the version of the model.
+
+    An earlier release may have the very same files. A model of Triton has one configuration for all its versions, so a
+    graph with other tensors than the published ones of its name gets a name of its own.
+    """
     for document in published.values():
         facts = document["models"].get(made.graph)
         if facts is not None and facts["sha256"] == made.sha256:
-            return int(facts["version"])
-    return None
+            model, number = graph_places(document)[made.graph]
+            if _same_contract(spec, target / "models" / model):
+                return replace(spec, name=model), number
+    if _same_contract(spec, target / "models" / spec.name):
+        return spec, version
+    return replace(spec, name=f"{spec.name}-{version}"), version
+
+
+def _same_contract(spec: ModelSpec, model: Path) -> bool:
+    """Whether Triton's ``model`` has the tensors of ``spec``, or is not there."""
+    config = model / "config.pbtxt"
+    return not config.is_file() or contract_lines(config.read_text()) == contract_lines(config_text(spec))
 
 
 def _keep_file(source: Path, target: Path) -> None:
-    """Renew the copy of the bundle's file, where its words have changed and nothing else."""
-    if (source / BUNDLE_FILE).is_file():
-        shutil.copyfile(source / BUNDLE_FILE, target / BUNDLE_FILE)
+    """Add a copy of the bundle's file, where its words have changed and nothing else."""
+    new = source / BUNDLE_FILE
+    if new.is_file() and new.read_bytes() != (target / BUNDLE_FILE).read_bytes():
+        write_whole(target / BUNDLE_RENEWED, new.read_bytes())
 
 
 def _link(source: Path, place: Path) -> None:
@@ -254,11 +309,8 @@ def _link(source: Path, place: Path) -> None:
         shutil.copyfile(source, place)
 
 
-def _same_as_live(staging: Path, version: int, target: Path) -> bool:
-    """Whether the version in ``staging`` differs from the live one in its number and its measurements only."""
-    live = live_version(target)
-    if not live:
-        return False
+def _same_version(staging: Path, version: int, target: Path) -> int | None:
+    """The live or the newest version, if the one in ``staging`` differs in its number and its measurements only."""
 
     def content(folder: Path, number: int) -> Any:
         document = documents(folder)[number]
@@ -266,7 +318,9 @@ def _same_as_live(staging: Path, version: int, target: Path) -> bool:
         tokenizer = (folder / document["tokenizer"].pop("file")).read_bytes()
         return document | {"release": "", "models": models}, tokenizer
 
-    return bool(content(staging, version) == content(target, live))
+    made = content(staging, version)
+    candidates = dict.fromkeys((live_version(target), max(documents(target), default=0)))
+    return next((other for other in candidates if other and content(target, other) == made), None)
 
 
 def check_room(orders: list[Order], folders: tuple[Path, ...]) -> None:
@@ -304,6 +358,11 @@ def sizes_of(bundle: Bundle, networks: Mapping[str, Network]) -> Sizes:
         objects=bundle.objects,
         max_batch_size=bundle.max_batch_size,
     )
+
+
+def _targets(bundle: Bundle) -> list[str]:
+    """What the release is for; [] = everything. Half precision is for GPUs: a CPU computes it in FP32, only slower."""
+    return bundle.targets or ([GPU] if bundle.precision == "fp16" else [])
 
 
 def _sources(bundle: Bundle) -> dict[str, str]:

@@ -54,7 +54,7 @@ class Table:
 
 
 def write_report(folder: Path, description: str, document: Any, proof: Proof, pairs: list[Pair]) -> None:
-    """Write ``publish.REPORTS`` into ``folder``; ``document`` is its release.json, ``description`` the bundle's."""
+    """Write ``REPORTS`` into ``folder``; ``document`` is its release.json, ``description`` the bundle's."""
     facts = msgspec.to_builtins(document)
     (folder / "proof.json").write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=2) + b"\n")
     (folder / "report.md").write_text(markdown(description, facts, proof))

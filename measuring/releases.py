@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle import BUNDLES, load_bundle
-from export.publish import live_document, live_version
+from export.releases.folder import live_document, live_version
 from measuring import ROOT
 
 

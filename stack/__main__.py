@@ -151,11 +151,12 @@ def find_release(bundle: str) -> Path:
         )
     live = release / "live"
     version = live.read_text().strip() if live.is_file() else ""
-    kept = release / "versions" / version / "bundle.toml"
-    if kept.is_file() and file.is_file() and kept.read_bytes() != file.read_bytes():
+    kept = [release / "versions" / version / name for name in ("bundle.toml", "bundle.renewed.toml")]
+    known = [copy.read_bytes() for copy in kept if copy.is_file()]
+    if known and file.is_file() and file.read_bytes() not in known:
         report(
             f"warning: {file.relative_to(ROOT)} was changed after this release was made: to serve what it says, run "
-            f"`.venv/bin/python -m export {bundle}` first"
+            f"`.venv/bin/python -m export {bundle} --promote` first"
         )
     return release
 

@@ -39,6 +39,8 @@ OPTIONS = [
 """Shared with the container's Triton."""
 WATCH = ROOT / "stack" / "watch_triton.py"
 """Starts tritonserver, in the container too, and ends it when a model's process has died."""
+CHECK = ROOT / "export" / "releases" / "checksums.py"
+"""Compares a release's files with what was published, before Triton loads them; the container runs it too."""
 EXIT_SECONDS = next(
     int(option.removeprefix("--exit-timeout-secs="))
     for option in OPTIONS
@@ -106,7 +108,8 @@ def triton_part(
         shutil.rmtree(devices_of(run), ignore_errors=True)
         command = [server, f"--backend-directory={backends}"]
     http, grpc, metrics = ports
-    command = [sys.executable, "-I", "-S", WATCH, *command]
+    checked: list[str | Path] = [sys.executable, "-I", "-S", CHECK, release.resolve()] if release else []
+    command = [*checked, sys.executable, "-I", "-S", WATCH, *command]
     command += [
         *(f"--model-repository={folder.resolve()}" for folder in repositories),
         *("--http-address=127.0.0.1", f"--http-port={http}"),

@@ -23,7 +23,7 @@ from string import Template
 import onnx
 from onnx import TensorProto
 
-from export.publish import live_document, live_version
+from export.releases.folder import live_document, live_version
 from measuring import ROOT
 
 from .card_results import Facts, eye, figures, table

@@ -27,7 +27,7 @@ from dollhouse.train.loop import pick_device
 from dollhouse.train.progress import last_record
 from dollhouse.train.weights import START, digests
 from export.bundle import NETWORKS, PERCEPTION
-from export.publish import live_version
+from export.releases.folder import live_version
 from measuring.machine import cpu_model, usable_cores
 
 Facts = dict[str, Any]

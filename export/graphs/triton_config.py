@@ -15,6 +15,7 @@ PLAN_CONFIG = "tensorrt"
 """What ``--model-config-name`` chooses."""
 PLAN_FILE = "model.plan"
 
+_CONTRACT = ("backend:", "platform:", "max_batch_size:", "input ", "output ")
 _HEADER = "# Written by `python -m export` from export/contract.py; change it there.\n"
 
 
@@ -25,6 +26,12 @@ def config_text(spec: ModelSpec, file: str = "") -> str:
     if spec.max_batch_size > 1:
         lines.append(_batching())
     return _text(spec, spec.backend, lines)
+
+
+def contract_lines(text: str) -> list[str]:
+    """The lines of a config.pbtxt that callers depend on: backend, largest batch and tensors. Two configurations that
+    agree in them may stand for each other; in the others they serve in other ways."""
+    return [line for line in text.splitlines() if line.startswith(_CONTRACT)]
 
 
 def tensorrt_config_text(spec: ModelSpec, sizes: Sizes, file: str) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from export.contract import Sizes
 from export.graphs.triton_config import PLAN_CONFIG, PLAN_FILE, config_text, tensorrt_config_text
 from export.plans.key import Machine, PlanKey
-from export.publish import graph_file
+from export.releases.specs import graph_file
 from export.spec import ModelSpec
 
 CURRENT = "current"
@@ -105,13 +105,14 @@ def lay_out(
     """Write plan.json and the model repository into the empty folder ``staged``. Plans are linked, not copied."""
     for name, verdict in plans.graphs.items():
         graph = graph_file(release.resolve(), document, name)
-        version = staged / "models" / name / graph.parent.name
+        model = staged / "models" / specs[name].name
+        version = model / graph.parent.name
         version.mkdir(parents=True)
         (version / ONNX_LINK).symlink_to(graph.parent)
         if verdict.planned:
             os.link(built_folder(folder, name, verdict.key) / PLAN_FILE, version / PLAN_FILE)
         for path, text in configs(specs[name], sizes, verdict).items():
-            file = staged / "models" / name / path
+            file = model / path
             file.parent.mkdir(exist_ok=True)
             file.write_text(text)
     (staged / REPORT).write_bytes(_text(plans))

@@ -19,7 +19,9 @@ from export.plans.folder import Plans, Verdict, keep_verdict, kept_verdict, lay_
 from export.plans.key import Machine, plan_key
 from export.proofs import parity
 from export.proofs.parity import ParityError, Reference
-from export.publish import graph_file, live_document, release_sizes, release_specs, staging_folder
+from export.releases.folder import live_document
+from export.releases.specs import graph_file, release_sizes, release_specs
+from export.releases.staging import staging_folder
 from export.spec import ModelSpec
 
 Report = Callable[[str], None]

@@ -16,7 +16,8 @@ from export.graphs.triton_config import PLAN_CONFIG
 from export.plans.engines import PlanError
 from export.plans.folder import CURRENT, ONNX_LINK, configs, plan_is_whole, read_plans
 from export.plans.key import Machine, difference, plan_key
-from export.publish import graph_file, live_document, release_sizes, release_specs
+from export.releases.folder import live_document
+from export.releases.specs import graph_file, release_sizes, release_specs
 
 
 class StalePlansError(PlanError):
@@ -61,12 +62,13 @@ def served_plans(release: Path, plans: Path, find_machine: Callable[[], Machine]
         if differs:
             raise StalePlansError(f"the plan of {name} was built for another {differs}")
         graph = graph_file(release.resolve(), document, name)
-        version = models / name / graph.parent.name
+        model = models / specs[name].name
+        version = model / graph.parent.name
         if (version / ONNX_LINK).resolve() != graph.parent or not plan_is_whole(version, verdict):
             raise StalePlansError(f"the files of {version} are not those that were written there")
         for path, text in configs(specs[name], sizes, verdict).items():
-            if not (models / name / path).is_file() or (models / name / path).read_text() != text:
-                raise StalePlansError(f"{models / name / path} was written by another version of reroom")
+            if not (model / path).is_file() or (model / path).read_text() != text:
+                raise StalePlansError(f"{model / path} was written by another version of reroom")
     return models, _sentence(document["release"], [v.graph for v in found.graphs.values() if not v.planned])
 
 

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from export.graphs.tensorrt import RTX, Compiler
-from export.publish import graph_file, live_document, release_specs
+from export.releases.folder import live_document
+from export.releases.specs import graph_file, release_specs
 from export.spec import ModelSpec
 
 CAPABILITIES = {"fp16": (75, 80, 86, 89), "fp32": (80, 86, 89)}

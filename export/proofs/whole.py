@@ -39,7 +39,7 @@ from export.proofs.diffusers_pipeline import (
 )
 from export.proofs.parity import ParityError
 from export.proofs.rehearsal import REPOSITORY, rehearse
-from export.publish import live_document
+from export.releases.folder import live_document
 from export.sampling import Defaults, Quality
 from export.sources.tokenizer import load_tokenizer
 

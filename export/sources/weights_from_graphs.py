@@ -32,7 +32,8 @@ from safetensors.numpy import load, save
 
 from export.bundle import BUNDLES, BundleError, load_bundle
 from export.graphs.fp16_initializers import weights_of
-from export.publish import graph_file, live_document
+from export.releases.folder import live_document
+from export.releases.specs import graph_file
 
 RELEASES = Path(__file__).parents[2] / "releases"
 INDEX, REMAINDER = "weights.json", "remainder.npz"

@@ -19,7 +19,7 @@ import yaml  # type: ignore[import-untyped]
 from orchestrator.settings import Settings
 from stack.redis import SETTINGS, RedisServer
 from stack.stack import Stack
-from stack.triton import EXIT_SECONDS, OPTIONS, WATCH, triton_part
+from stack.triton import CHECK, EXIT_SECONDS, OPTIONS, WATCH, triton_part
 from tests.conftest import RELEASE, ROOT
 from tests.support.programs import ran
 from tests.support.servers import free_port, redis_binaries
@@ -162,11 +162,15 @@ def test_the_api_and_the_worker_start_alike(services: dict[str, Model], tmp_path
         assert str(part.command[0]) == sys.executable
 
 
+BESIDE = (CHECK, WATCH, ROOT / "stack" / "tritonserver.options")
+"""What the image has beside the script that starts Triton."""
+
+
 def test_triton_starts_alike(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.mkdir()
-    for file in ("docker/serve_triton.sh", f"stack/{WATCH.name}", "stack/tritonserver.options"):
-        shutil.copy(ROOT / file, image)
+    for file in (ROOT / "docker" / "serve_triton.sh", *BESIDE):
+        shutil.copy(file, image)
     server = tmp_path / "bin" / "tritonserver"
     server.parent.mkdir()
     server.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
@@ -178,6 +182,7 @@ def test_triton_starts_alike(tmp_path: Path) -> None:
     assert len(OPTIONS) > 1
     embedded = triton_part([tmp_path], tmp_path, (1, 2, 3)).command
     assert WATCH in embedded
+    assert CHECK in triton_part([tmp_path], tmp_path, (1, 2, 3), release=tmp_path).command
     assert set(OPTIONS) < {str(argument) for argument in embedded}
 
 
@@ -195,7 +200,7 @@ def run_in_image(
 
 
 def test_triton_serves_plans_that_fit(tmp_path: Path) -> None:
-    for file in (WATCH, ROOT / "stack" / "tritonserver.options"):
+    for file in BESIDE:
         shutil.copy(file, tmp_path)
     variables = {"REROOM_RELEASE": str(RELEASE), "REROOM_PLANS": str(tmp_path)}
 

@@ -18,8 +18,8 @@ from dollhouse.train import perception, restyling, sampling, weights
 from export.bundle import BUNDLES, NETWORKS, BundleError, Measured, Weights, load_bundle, preview_matrix
 from export.graphs.fp16_initializers import SMALLEST, is_fp16
 from export.networks.load import load_networks
-from export.publish import live_version
 from export.release import build_release
+from export.releases.folder import live_version
 from export.sources.weights_from_graphs import copy_network
 from restyle import palette
 from restyle.release import load_release

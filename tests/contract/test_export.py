@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,11 +23,10 @@ from export.graphs.triton_config import config_text
 from export.networks.load import load_networks
 from export.networks.modules import load_graph_module
 from export.proofs.parity import ParityError, check_outputs, check_weights, references
-from export.publish import check_unpublished, live_document, make_live, publish
 from export.release import build_release
 from export.spec import ModelSpec, Tensor
 from tests.conftest import RELEASE, ROOT
-from tests.support.releases import read_document, write_document
+from tests.support.releases import read_document
 from tests.support.reproduction import SIZES, TINY_GRAPHS, assert_reproduced, committed_graph
 from tests.support.triton_configs import parse_config, tensor_types
 
@@ -181,61 +179,6 @@ def test_weights_too_large_for_one_message_lie_beside_the_graph(tmp_path: Path) 
     save_onnx(onnx.load(tmp_path / "whole.onnx"), apart, inline_limit=100)
     assert sorted(file.name for file in apart.parent.iterdir()) == ["model.onnx", "model.onnx.data"]
     assert check_outputs(spec, apart, references(module, spec))["y"].largest < 1e-4
-
-
-def test_a_version_is_published_beside_the_ones_before(tmp_path: Path) -> None:
-    target = tmp_path / "tiny"
-    for version in (1, 2):
-        staging = tmp_path / "staging"
-        for file in ("models/denoiser/config.pbtxt", f"models/denoiser/{version}/model.onnx"):
-            (staging / file).parent.mkdir(parents=True, exist_ok=True)
-            (staging / file).write_text(f"{file} of {version}")
-        (staging / f"versions/{version}").mkdir(parents=True)
-        (staging / f"versions/{version}/release.json").write_text(f"release {version}")
-        check_unpublished(target, version)
-        publish(staging, target, version)
-    for version in (1, 2):
-        assert (target / f"models/denoiser/{version}/model.onnx").read_text().endswith(f" of {version}")
-        assert (target / f"versions/{version}/release.json").read_text() == f"release {version}"
-        with pytest.raises(FileExistsError, match=f"has a version {version} already"):
-            check_unpublished(target, version)
-    assert (target / "models/denoiser/config.pbtxt").read_text().endswith(" of 2")
-    assert live_document(target).read_text() == "release 2"
-    make_live(target, 1)
-    assert live_document(target).read_text() == "release 1"
-
-
-def test_a_publication_that_is_cut_short_leaves_the_live_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whichever rename fails, the version before stays live and whole."""
-    target, staging = tmp_path / "tiny", tmp_path / "staging"
-
-    def attempt(version: int, renames: int) -> None:
-        left = iter(range(renames))
-
-        def rename(source: Path, place: Path) -> None:
-            if next(left, None) is None:
-                raise OSError("no room")
-            source.rename(place)
-
-        write_document(staging, {"release": version}, version)
-        (staging / f"models/denoiser/{version}").mkdir(parents=True, exist_ok=True)
-        (staging / f"models/denoiser/{version}/model.onnx").write_text(f"graph {version}")
-        with monkeypatch.context() as patch:
-            patch.setattr("export.publish.os.replace", rename)
-            publish(staging, target, version)
-
-    attempt(1, 100)
-    for renames in range(3):
-        with pytest.raises(OSError, match="no room"):
-            attempt(2, renames)
-        assert read_document(target) == {"release": 1}
-        assert (target / "models/denoiser/1/model.onnx").read_text() == "graph 1"
-        shutil.rmtree(staging)
-    # Only the last rename is missing.
-    make_live(target, 2)
-    assert read_document(target) == {"release": 2}
 
 
 def test_hints_that_shrink_otherwise_than_the_vae_are_refused() -> None:

@@ -23,8 +23,9 @@ from export.graphs.making import Made, Order, fingerprint, make_graph
 from export.networks.load import skeleton
 from export.networks.modules import graph_networks
 from export.proofs.parity import ParityError
-from export.publish import documents, live_version, staging_folder
 from export.release import build_release, sizes_of
+from export.releases.folder import documents, live_version
+from export.releases.staging import staging_folder
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document
 from tests.support.reproduction import committed_graph
@@ -221,7 +222,7 @@ def test_a_version_has_in_common_what_has_not_changed(
     assert list(documents(target)) == [1]
     # Another default: a version of its own, without a single new graph.
     bundle = msgspec.structs.replace(tiny, defaults=msgspec.structs.replace(tiny.defaults, steps=9))
-    build_release(bundle, releases, report=said.append)
+    build_release(bundle, releases, report=said.append, promoted=True)
     assert live_version(target) == 2
     assert {model["version"] for model in documents(target)[2]["models"].values()} == {1}
     assert not list(target.glob("models/*/2"))
@@ -230,12 +231,12 @@ def test_a_version_has_in_common_what_has_not_changed(
     with (tmp_path / "other/model.onnx").open("ab") as file:
         file.write(b"\x72\x00")  # an empty member that every reader skips
     committed["vae_decoder"] = tmp_path / "other"
-    build_release(bundle, releases, report=said.append)
+    build_release(bundle, releases, report=said.append, promoted=True)
     versions = {name: model["version"] for name, model in documents(target)[3]["models"].items()}
     assert {name for name, version in versions.items() if version == 3} == {"vae_decoder"}
     assert sorted(path.parent.name for path in target.glob("models/*/3")) == ["vae_decoder"]
     # Back to the first decoder: its old number.
     committed.clear()
-    build_release(bundle, releases, report=said.append)
+    build_release(bundle, releases, report=said.append, promoted=True)
     assert documents(target)[4]["models"]["vae_decoder"]["version"] == 1
     assert [path.name for path in releases.iterdir()] == ["tiny"], "something was left behind"

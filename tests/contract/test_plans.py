@@ -28,7 +28,7 @@ from export.plans.folder import read_plans
 from export.plans.key import Machine
 from export.plans.making import make_plans
 from export.proofs import parity
-from export.publish import graph_file, release_sizes, release_specs
+from export.releases.specs import graph_file, release_sizes, release_specs
 from export.spec import ModelSpec
 from tests.conftest import RELEASE
 from tests.support.fake_engines import REFUSAL, T4, FakeEngines

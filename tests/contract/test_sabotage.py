@@ -8,7 +8,7 @@ from benchmarks.export_full import finds, held, not_zero
 from export.bundle import load_bundle
 from export.graphs.fp16_initializers import stored_weights
 from export.networks.modules import graph_networks, load_graph_module
-from export.publish import graph_file
+from export.releases.specs import graph_file
 from tests.conftest import RELEASE
 from tests.support.releases import read_document
 

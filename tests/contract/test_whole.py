@@ -28,7 +28,7 @@ from export.proofs.whole import (
     paint_with_diffusers,
     prove_whole,
 )
-from export.publish import REPORTS, live_document
+from export.releases.folder import REPORTS, live_document
 from export.report import Proof, Took, amplification, markdown, write_report
 from tests.conftest import RELEASE, ROOT
 from tests.support.releases import read_document

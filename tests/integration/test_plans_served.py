@@ -18,7 +18,7 @@ import tritonclient.grpc as grpc
 from export.plans import making, serving
 from export.plans.making import make_plans
 from export.proofs import parity
-from export.publish import release_specs
+from export.releases.specs import release_specs
 from stack.triton import BACKENDS, TritonServer
 from tests.conftest import RELEASE, ROOT
 from tests.support.fake_engines import FakeEngines

@@ -57,7 +57,12 @@ def test_every_program_prints_its_usage_and_ends() -> None:
 def test_scripts_that_are_started_by_their_path_print_their_usage_too() -> None:
     backend = ROOT / "stack" / "backends" / "onnxruntime"
     scripts = (
-        *("stack/watch_triton.py", "setup/environment.py", "model_repository/restyle/1/rehearsal.py"),
+        *(
+            "stack/watch_triton.py",
+            "export/releases/checksums.py",
+            "setup/environment.py",
+            "model_repository/restyle/1/rehearsal.py",
+        ),
         *(f"{backend.relative_to(ROOT)}/check_cuda.py", "benchmarks/device_program.py"),
     )
     for script in scripts:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from export.publish import live_document, make_live
+from export.releases.folder import live_document, make_live
 
 
 def read_document(release: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 from export.contract import Sizes, graph_specs
 from export.digests import sha256
 from export.graphs.making import Made
-from export.publish import LIVE, PROFILE, REPORTS, live_document
+from export.releases.checksums import CHECKED, MANIFEST
+from export.releases.folder import LIVE, PROFILE, REPORTS, live_document
 from tests.support.releases import read_document
 
 TINY = Path(__file__).parents[2] / "releases" / "tiny"
@@ -27,8 +28,9 @@ GRAPHS = list(graph_specs(SIZES))
 TINY_GRAPHS = [*GRAPHS, "tiny_decoder", "denoiser_few_step"]
 """Of the release of `tiny`."""
 
-WRITTEN = {"training.json", PROFILE}
-"""Names of files that are added to a release after its export."""
+WRITTEN = {"training.json", PROFILE, CHECKED, MANIFEST}
+"""Names of files that are added to a release after its export, or say what it is made of: they have digests of what was
+measured."""
 
 MEASURED = set(REPORTS)
 """Names of files that hold what the exporting machine measured."""
@@ -49,6 +51,7 @@ def assert_reproduced(made: Path, committed: Path) -> None:
         *ours.values(),
         made / LIVE,
         live_document(made),
+        *(live_document(made).with_name(name) for name in (CHECKED, MANIFEST)),
     }
 
 

@@ -21,7 +21,7 @@ from dollhouse.evaluate.card import NAME, RELEASE, count_parameters, main, read_
 from dollhouse.evaluate.facts import FactsError
 from dollhouse.evaluate.marks import read_marks
 from dollhouse.train.weights import digests
-from export.publish import live_document, live_version, make_live
+from export.releases.folder import live_document, live_version, make_live
 from tests.support.releases import read_document
 from tests.support.small_networks import write_networks
 

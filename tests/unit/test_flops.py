@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.flops import FlopCounter
 from export.bundle import load_bundle
-from export.publish import graph_file, release_specs
+from export.releases.specs import graph_file, release_specs
 from tests.conftest import RELEASE
 from tests.support.releases import read_document
 

@@ -57,7 +57,7 @@ class Graphs:
     """
 
     def __init__(self, folder: Path, release: Release) -> None:
-        self._folder, self._versions = folder / "models", release.versions
+        self._folder, self._release = folder / "models", release
         self._sessions: dict[str, tuple[Any, int]] = {}
         """By model, the first loaded first; with the bytes of its files."""
         self._drawn = {"edges": _load("canny").canny, "lines": _load("lines").straight_lines}
@@ -76,7 +76,8 @@ class Graphs:
         import onnxruntime  # late: settings are checked without it
 
         if model not in self._sessions:
-            folder = self._folder / model / str(self._versions[model])
+            name, version = self._release.model(model)
+            folder = self._folder / name / str(version)
             size = sum(file.stat().st_size for file in folder.iterdir())
             while self._sessions and size + sum(kept for _, kept in self._sessions.values()) > KEPT_BYTES:
                 del self._sessions[next(iter(self._sessions))]

@@ -93,6 +93,9 @@ class Release:
     """Token ids that begin, end and pad a prompt."""
     versions: dict[str, int]
     """The version of every graph of this release."""
+    names: dict[str, str] = field(default_factory=dict)
+    """By graph, Triton's name of its model where that is another one: an earlier release has other tensors under the
+    graph's own."""
     hints: tuple[str, str] = ("depth", "edges")
     """What the two ControlNets are shown, of HINTS, in the order of control_scale: the names of the denoiser's
     inputs."""
@@ -106,6 +109,10 @@ class Release:
     """The largest batch of the graphs."""
     profile: dict[str, Any] | None = None
     """How long the graphs take on one device, where that was measured: PROFILE."""
+
+    def model(self, graph: str) -> tuple[str, int]:
+        """Triton's model of a graph, and which version of it; -1 = the latest, of models that are code."""
+        return self.names.get(graph, graph), self.versions.get(graph, -1)
 
     def defaults_of(self, quality: str | None) -> Defaults:
         """What a request gets that asks for this quality, or for none."""
@@ -207,6 +214,7 @@ def _parse(document: dict[str, Any], folder: Path) -> Release:
         tokenizer=folder / tokenizer["file"],
         frame=(tokenizer["begin"], tokenizer["end"], tokenizer["pad"]),
         versions={name: facts["version"] for name, facts in document["models"].items()},
+        names={name: facts["model"] for name, facts in document["models"].items() if "model" in facts},
         hints=_hints(document.get("hints", HINTS[:2])),
         tiers=tiers,
         styles=styles,

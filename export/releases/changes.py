@@ -1,0 +1,204 @@
+"""Promotes, tries and rolls back versions: changes of ``rollout.json``, and of ``live`` where no agent does that.
+
+::
+
+    ReleaseError            a sentence for people: what was asked for is not done, and nothing was changed
+    └── RefusedError        it would not be safe
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from export.releases.checksums import ReleaseDamaged, read_manifest
+from export.releases.device import fits
+from export.releases.folder import agent_runs, document_of, live_version, make_live, versions
+from export.releases.rollout import Canary, Rollout, Rollouts, changed, now
+from export.releases.verifying import unverified
+
+
+class ReleaseError(Exception):
+    """What was asked for cannot be done; the message is one sentence, and nothing was changed."""
+
+
+class RefusedError(ReleaseError):
+    """It would not be safe."""
+
+
+def promote(
+    release: Path, rollouts: Rollouts, version: int, device: str, by: str | None = None, again: bool = False
+) -> Rollout:
+    """Make ``version`` live; returns the document as it then is.
+
+    ``device`` is what serves it (:func:`export.releases.device.this_device`); ``again`` allows one that was withdrawn.
+    Raises ReleaseError; RolloutConflictError when somebody else changed the document meanwhile.
+    """
+    before = rollouts.read()
+    if before.live == version:
+        check_known(release, version)
+        follow(release, before)
+        return before
+    check_may_serve(release, before, version, device, again)
+    canary = None if before.canary is not None and before.canary.version == version else before.canary
+    new = changed(
+        before,
+        by,
+        live=version,
+        previous=before.live or None,
+        withdrawn=[other for other in before.withdrawn if other != version],
+        canary=canary,
+    )
+    return _write(release, rollouts, new, before)
+
+
+def start_canary(
+    release: Path,
+    rollouts: Rollouts,
+    version: int,
+    device: str,
+    *,
+    share: float,
+    shadow: bool,
+    by: str | None = None,
+    again: bool = False,
+) -> Rollout:
+    """Try ``version`` on a share of the jobs, 0 < share ≤ 1, beside the live one. Raises as :func:`promote`."""
+    before = rollouts.read()
+    if not before.live or before.live == version:
+        raise ReleaseError(
+            f"{release.name}-{version} is live: there is nothing to compare it with"
+            if before.live
+            else f"nothing of {release.name} is live yet: promote a version first"
+        )
+    if before.canary is not None:
+        raise ReleaseError(
+            f"{release.name}-{before.canary.version} is on trial already, since {before.canary.since}: promote it or "
+            "end the trial first"
+        )
+    check_may_serve(release, before, version, device, again)
+    canary = Canary(
+        version=version,
+        mode="shadow" if shadow else "share",
+        share=share,
+        since=now(),
+        id=f"c-{secrets.token_hex(6)}",
+    )
+    withdrawn = [other for other in before.withdrawn if other != version]
+    return _write(release, rollouts, changed(before, by, canary=canary, withdrawn=withdrawn), before)
+
+
+def end_canary(release: Path, rollouts: Rollouts, by: str | None = None, withdraw: bool = False) -> Rollout:
+    """End the trial; with ``withdraw`` its version gets no jobs any more, also not those that began with it."""
+    before = rollouts.read()
+    if before.canary is None:
+        raise ReleaseError(f"no version of {release.name} is on trial")
+    withdrawn = _with(before.withdrawn, before.canary.version) if withdraw else before.withdrawn
+    return _write(release, rollouts, changed(before, by, canary=None, withdrawn=withdrawn), before)
+
+
+def roll_back(release: Path, rollouts: Rollouts, to: int | None = None, by: str | None = None) -> Rollout:
+    """Take the newest change back: a trial ends, or else the previous version (or ``to``) becomes live again.
+
+    What was on trial, or live, is withdrawn. No server is asked, and no graph is read. Raises ReleaseError,
+    RolloutConflictError.
+    """
+    before = rollouts.read()
+    if before.canary is not None and to is None:
+        return end_canary(release, rollouts, by, withdraw=True)
+    target = before.previous if to is None else to
+    if target is None:
+        raise ReleaseError(
+            f"nothing says what {release.name}-{before.live} is to go back to{_others(release, before)}"
+        )
+    if target == before.live:
+        raise ReleaseError(f"{release.name}-{target} is live already")
+    check_known(release, target)
+    missing = first_missing(release, target)
+    if missing:
+        raise RefusedError(f"{release.name}-{target} cannot be served, {missing}{_others(release, before)}")
+    withdrawn = _with((other for other in before.withdrawn if other != target), before.live)
+    canary = before.canary if before.canary is None or before.canary.version != target else None
+    new = changed(before, by, live=target, previous=None, withdrawn=withdrawn, canary=canary)
+    return _write(release, rollouts, new, before)
+
+
+def known_version(release: Path, version: int) -> dict[str, Any]:
+    """release.json of a version. Raises ReleaseError when there is none, ReleaseDamaged."""
+    check_known(release, version)
+    return document_of(release, version)
+
+
+def check_known(release: Path, version: int) -> None:
+    """Raises ReleaseError when there is no such version."""
+    found = versions(release)
+    if version not in found:
+        there = ", ".join(map(str, sorted(found))) or "none"
+        raise ReleaseError(f"there is no version {version} of {release.name}; published: {there}")
+
+
+def check_may_serve(release: Path, rollout: Rollout, version: int, device: str, again: bool = False) -> None:
+    """Raises ReleaseError when ``version`` may not get jobs on ``device``."""
+    document = known_version(release, version)
+    name = f"{release.name}-{version}"
+    if version in rollout.withdrawn and not again:
+        raise RefusedError(
+            f"{name} was withdrawn: publish a mended version, or give --again if it was not to blame"
+        )
+    reason = unverified(release, version)
+    if reason:
+        raise RefusedError(f"{name} {reason}: `python -m export release verify {release.name} {version}`")
+    targets = document.get("targets", [])
+    if not fits(targets, device):
+        raise RefusedError(
+            f"{name} was made for {', '.join(targets)}, and this is for {device}: export it for that, or name what "
+            "serves it with --device"
+        )
+    # Late: it imports numpy, which takes a tenth of a second, and a rollback has no use for it.
+    from export.releases.specs import other_tensors
+
+    odd = other_tensors(release, document)
+    if odd:
+        raise RefusedError(
+            f"{name} cannot be loaded beside other versions, since {odd} has the tensors of another one: export it "
+            "again, which gives the graph a name of its own"
+        )
+
+
+def first_missing(release: Path, version: int) -> str | None:
+    """A sentence about a file of ``version`` that is not there; None = all are. Reads no graph."""
+    try:
+        expected = read_manifest(release, version)
+    except ReleaseDamaged as error:
+        return str(error)
+    for path in expected:
+        if not (release / path).is_file():
+            return f"{path} is missing"
+    return None
+
+
+def follow(release: Path, rollout: Rollout) -> None:
+    """Make ``live`` of this folder what the document says, unless an agent of this host does that when it has loaded
+    the graphs."""
+    if (release / "versions").is_dir() and not agent_runs(release) and live_version(release) != rollout.live:
+        make_live(release, rollout.live)
+
+
+def _write(release: Path, rollouts: Rollouts, new: Rollout, before: Rollout) -> Rollout:
+    written = rollouts.write(new, before.revision)
+    follow(release, written)
+    return written
+
+
+def _with(versions: Iterable[int], version: int) -> list[int]:
+    return sorted({*versions, version})
+
+
+def _others(release: Path, rollout: Rollout) -> str:
+    """What to do where a rollback has no way to go, after a sentence."""
+    there = [number for number in versions(release) if number not in {rollout.live, *rollout.withdrawn}]
+    if not there:
+        return ", and no other version is published that was not withdrawn"
+    return f": name it with --to ({', '.join(map(str, there))} can be)"
