@@ -31,7 +31,9 @@ def release_specs(document: Mapping[str, Any]) -> dict[str, ModelSpec]:
     """The specs of that version's graphs by the graphs' names; a spec has the name of Triton's model."""
     specs = graph_specs(release_sizes(document), document.get("hints", DEFAULT_HINTS), document["models"])
     models = document["models"]
-    return {graph: replace(spec, name=models.get(graph, {}).get("model", graph)) for graph, spec in specs.items()}
+    return {
+        graph: replace(spec, name=models.get(graph, {}).get("model", graph)) for graph, spec in specs.items()
+    }
 
 
 def other_tensors(release: Path, document: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,6 @@
 /**
  * Pictures of every view of /admin, for the docs: `node admin-pictures.mjs '{"chromium": …, "base": …, "token": …, "out": …}'`, of a
- * service that is open and has workers. docs/studio.py starts one, plants its past, and makes small files of them.
+ * service that is open and has workers. docs/admin.py starts one, plants its past, and makes small files of them.
  */
 import { readFile } from "node:fs/promises";
 import { DESKTOP, PHONE, heading, launched, opened } from "./browser.mjs";

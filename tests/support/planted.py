@@ -21,7 +21,7 @@ from tests.support.clock import Clock
 from tests.support.jobs import a_job
 
 PLANS = "[default]\n\n[pro]\npriority = 'high'\n\n[trial]\nrequests_per_minute = 60\n"
-PRICE, CURRENCY, BUDGET = 1.2, "EUR", 40.0
+PRICE, CURRENCY, BUDGET = 1.2, "EUR", 150.0
 """An hour of the models' time, and what a month may cost."""
 ENVIRONMENT = {
     "REROOM_GPU_HOUR_PRICE": str(PRICE), "REROOM_CURRENCY": CURRENCY, "REROOM_MONTHLY_BUDGET": str(BUDGET),
