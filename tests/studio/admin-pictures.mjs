@@ -3,7 +3,7 @@
  * service that is open and has workers. docs/admin.py starts one, plants its past, and makes small files of them.
  */
 import { readFile } from "node:fs/promises";
-import { DESKTOP, PHONE, heading, launched, opened } from "./browser.mjs";
+import { PHONE, heading, launched, opened } from "./browser.mjs";
 
 const given = JSON.parse(process.argv[2]);
 const browser = await launched(given.chromium);
@@ -27,9 +27,10 @@ async function busy() {
   await Promise.all(sent);
 }
 
-for (const [name, device] of [["phone", PHONE], ["desktop", DESKTOP], ["dark", { ...DESKTOP, colorScheme: "dark" }]]) {
+const TALL = { viewport: { width: 1280, height: 1000 } };
+for (const [name, device] of [["phone", PHONE], ["desktop", TALL], ["dark", { ...TALL, colorScheme: "dark" }]]) {
   const { context, page } = await opened(browser, device);
-  const shot = (view) => page.screenshot({ path: `${given.out}/${name}-${view}.png`, animations: "disabled", fullPage: name !== "phone" });
+  const shot = (view) => page.screenshot({ path: `${given.out}/${name}-${view}.png`, animations: "disabled" });
   await page.goto(`${given.base}/admin`);
   await shot("signin");
   await page.getByLabel("Administrator’s key").fill(given.token);

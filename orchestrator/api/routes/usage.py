@@ -25,7 +25,7 @@ from orchestrator.settings import Settings
 
 MOST_DAYS = 400
 """How many days one answer may be about; usage is kept for as long."""
-MOST_SUMS = 20_000
+MOST_SUMS = 10_000
 """Days of keys, that is how many keys were used on each day, summed up, that one answer of all keys may be about."""
 MOST_LINES = 5_000
 """Lines of an answer."""
@@ -127,7 +127,7 @@ class UsageController(Controller):
         by: FromQuery[list[Part] | None] = None,
     ) -> UsageAnswer:
         """Without ``since`` and ``until``: this month until now; of a longer time the last 400 days. An administrator
-        sees all keys, or one by ``key``; of all keys an answer is about as many of the last days as have 20,000 sums
+        sees all keys, or one by ``key``; of all keys an answer is about as many of the last days as have 10,000 sums
         of a key and a day, at least one, and ``since`` says from which on. ``by``, which may be given several times:
         what the lines are apart by, all five without it. At most 5,000 lines are answered."""
         now = time.time()

@@ -43,10 +43,10 @@ function Health({ health }) {
   return html`<div class="health ${down.length ? "bad" : "good"}">
     <p role="status"><strong>${down.length ? t("partsDown", { parts: down.map((part) => named("parts", part)).join(", ") }) : t("allUp")}</strong></p>
     <ul>${PARTS.map((part) => {
-      const { status, latency_ms: latency, detail, devices } = health.services[part];
+      const { status, latency_ms: latency, detail } = health.services[part];
       return html`<li key=${part}>
         <${Badge} state=${status === "up" ? "good" : "bad"}>${t(status === "up" ? "up" : "down")}<//>
-        <span>${named("parts", part)} <span class="soft">${t("milliseconds", { n: number(latency, latency < 10 ? 1 : 0) })}${devices && ` · ${devices.join(", ")}`}</span></span>
+        <span>${named("parts", part)} <span class="soft">${t("milliseconds", { n: number(latency, latency < 10 ? 1 : 0) })}</span></span>
         ${detail && html`<span class="detail" lang="en">${detail}</span>`}
       </li>`;
     })}</ul>

@@ -22,7 +22,7 @@ export function Usage() {
       read(`usage${query({ since: daysAgo(days), by: ["key"] })}`, signal),
     ]);
     return { ...byDay.data, keys: byKey.data.lines, more: byKey.data.lines_left_out };
-  }, 15, [days, only]);
+  }, 30, [days, only]);
   return html`<section class="view">
     <${Heading}>${t("usage")}<//>
     <div class="row filters">
