@@ -277,6 +277,10 @@ class Schedule:
         negative = [name for name, sums in found.items() if min(sums.values(), default=0) < 0]
         if negative:
             self.drift.append(f"schedule {self.number}: {negative} are negative")
+        most = self.plan.stored_objects
+        for name, sums in found.items():
+            if most and sums.get("objects", 0) > most + PICTURES * self.happened["replay"]:
+                self.drift.append(f"schedule {self.number}: {name} has {sums['objects']} objects of {most}")
         # Replayed jobs wait again whatever the limits say.
         allowed = len(OWNERS) * (self.plan.concurrent_jobs or len(self.jobs)) + self.happened["replay"]
         if unfinished > allowed:

@@ -61,10 +61,9 @@ from orchestrator.api.routes.websocket import watch
 from orchestrator.domain.webhooks import secret_bytes
 from orchestrator.egress.guarded import Guarded
 from orchestrator.photos.gate import PROCESSES, PhotoGate
-from orchestrator.photos.marking import Marker
 from orchestrator.ports import Receiver, SignedFiles
 from orchestrator.programs.arguments import no_arguments
-from orchestrator.programs.observing import observed, package_version
+from orchestrator.programs.observing import observed
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.connections import BoundedProtocol, Limits
 from orchestrator.server.exporting import BudgetCollector, DiskCollector, StoreCollector, exporting
@@ -174,7 +173,9 @@ def _lifespan(settings: Settings) -> Any:
 @asynccontextmanager
 async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]:
     processes = max(1, PROCESSES // settings.api_processes)
-    gate = PhotoGate(settings.max_pixels, processes, sandbox=settings.sandbox)
+    gate = PhotoGate(
+        settings.max_pixels, processes, sandbox=settings.sandbox, manifests=settings.keep_manifests
+    )
     guarded = Guarded(ports=settings.egress_ports, exceptions=settings.egress_exceptions)
     async with (
         open_analytics(settings.analytics) as analytics,
@@ -191,9 +192,8 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         )
         direct_uploads = DirectUploads(store, storage, settings.upload_ttl)
         styles = StyleService(StyleBook(settings.styles_file), adapters.styles, plans)
-        # Only workers have the certificate that signs pictures.
-        marker = Marker(version=package_version(), provider=settings.provider)
-        collages = Collages(store, storage, styles.title, marker)
+        # Workers make them: they have the certificate that signs pictures.
+        collages = Collages(store, adapters.errands, styles.title)
         presenter = Presenter(
             storage, collages, settings.api_base_url, settings.url_ttl, links, settings.shown_seconds
         )

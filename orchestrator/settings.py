@@ -222,6 +222,9 @@ class Settings(StoreSettings):
     c2pa_tsa: str | None = Field(None, validation_alias="REROOM_C2PA_TSA")
     """The URL of an RFC 3161 time-stamping authority; with its stamp a signature outlives the certificate. It is sent
     the signature's digest, never the picture."""
+    keep_manifests: bool = Field(True, validation_alias="REROOM_KEEP_MANIFESTS")
+    """Whether signed results keep the C2PA manifests that a photo carried when it was uploaded. These may say where and
+    by whom it was taken."""
 
     heartbeat_file: Path | None = Field(None, validation_alias="REROOM_HEARTBEAT_FILE")
     """A worker touches it every few seconds while it lives; for a container's health check."""

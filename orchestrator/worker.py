@@ -18,7 +18,8 @@ from pathlib import Path
 from orchestrator.adapters.opening import open_adapters
 from orchestrator.adapters.redis import AccessDenied
 from orchestrator.domain.styles import STYLES
-from orchestrator.photos.credentials import CredentialsError, open_credentials
+from orchestrator.photos.certificate import CredentialsError
+from orchestrator.photos.credentials import open_credentials
 from orchestrator.photos.marking import Marker
 from orchestrator.ports import Inference, JobStore, Lease, LeaseLost, Unavailable
 from orchestrator.programs.arguments import no_arguments
@@ -26,6 +27,7 @@ from orchestrator.programs.observing import observed, package_version
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.exporting import exporting
 from orchestrator.services.retention import Retention
+from orchestrator.services.running.collage_maker import CollageMaker
 from orchestrator.services.running.runner import Runner
 from orchestrator.settings import Settings, SettingsError, load_settings, variables
 from orchestrator.telemetry import CannotObserve, logs
@@ -40,6 +42,9 @@ HALT_SECONDS = 30.0
 
 BEAT_SECONDS = 10.0
 """The greatest age in seconds of a living worker's heartbeat file."""
+
+ERRAND_SECONDS = 2.0
+"""Seconds that one look for an errand of the API waits for it."""
 
 CLEAN_SECONDS = 5.0
 """The longest time in seconds between two clean-ups of failed and cancelled jobs."""
@@ -69,12 +74,13 @@ class Worker:
         lease_seconds: float,
         drain_seconds: float,
         heartbeat: Path | None = None,
+        collages: CollageMaker | None = None,
     ) -> None:
         self._store, self._inference, self._runner = store, inference, runner
         self._retention = retention
         self._name, self._jobs = name, jobs
         self._lease_seconds, self._drain_seconds = lease_seconds, drain_seconds
-        self._heartbeat = heartbeat
+        self._heartbeat, self._collages = heartbeat, collages
         self._running: set[asyncio.Task[None]] = set()
         self._halt = asyncio.Event()
         self._outage = ""
@@ -82,7 +88,10 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set and the running jobs have ended or were released."""
-        keepers = {asyncio.create_task(keep()) for keep in (self._sweep, self._clean, self._retain)}
+        keepers = {
+            asyncio.create_task(keep())
+            for keep in (self._sweep, self._clean, self._retain, self._make_collages)
+        }
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -150,6 +159,18 @@ class Worker:
         self._halt.set()
         if self._running:
             await asyncio.wait(self._running, timeout=HALT_SECONDS)
+
+    async def _make_collages(self) -> None:
+        """Beside the jobs, since a request waits for each."""
+        while self._collages:
+            try:
+                await self._collages.run_one(ERRAND_SECONDS)
+            except Unavailable:
+                # The claim loop has the same outage and logs it.
+                await asyncio.sleep(CLAIM_SECONDS)
+            except Exception:
+                _log.exception("a picture of pictures failed; going on")
+                await asyncio.sleep(CLAIM_SECONDS)
 
     async def _sweep(self) -> None:
         while True:
@@ -225,6 +246,7 @@ async def serve(settings: Settings) -> None:
             lease_seconds=settings.lease_seconds,
             drain_seconds=settings.drain_seconds,
             heartbeat=settings.heartbeat_file,
+            collages=CollageMaker(store, adapters.storage, adapters.errands, marker),
         )
         await _check_access(store)
         await worker.run(stop_on_signals())

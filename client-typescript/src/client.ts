@@ -12,18 +12,23 @@ import {
   hasEnded,
   idOf,
   type Analysis,
+  type Delivery,
   type Health,
   type JobEvent,
   type JobRef,
   type JobState,
   type JobStatus,
   type NewStyle,
+  type NewWebhook,
   type PhotoUrl,
   type Preferences,
   type Style,
   type Submitted,
   type Ticket,
   type Uploaded,
+  type Webhook,
+  type WebhookChange,
+  type WebhookMade,
 } from "./types.js";
 
 type Schemas = components["schemas"];
@@ -398,6 +403,56 @@ export class Client {
     await this.#delete(`styles/${encodeURIComponent(name)}`, options);
   }
 
+  /** The key's endpoints for webhooks, the oldest first. */
+  async webhooks(options: CallOptions = {}): Promise<Webhook[]> {
+    return (await this.#json<Schemas["WebhookList"]>("GET", "webhooks", undefined, options)).body.data;
+  }
+
+  /** An endpoint. */
+  async webhook(id: string, options: CallOptions = {}): Promise<Webhook> {
+    return (await this.#json<Schemas["WebhookAnswer"]>("GET", hookPath(id), undefined, options)).body.data;
+  }
+
+  /** Makes an endpoint that is told of the key's jobs from now on, and gives its secret, which the service shows this once. */
+  async createWebhook(webhook: NewWebhook, { signal }: CallOptions = {}): Promise<WebhookMade> {
+    const headers = { "Idempotency-Key": uniqueId() };
+    const more = { headers, retry: ifRepeatable, signal };
+    return secretOf((await this.#json<Schemas["WebhookMade"]>("POST", "webhooks", webhook, more)).body);
+  }
+
+  /** Changes an endpoint, disables it, or enables it again. */
+  async changeWebhook(id: string, change: WebhookChange, options: CallOptions = {}): Promise<Webhook> {
+    return (await this.#json<Schemas["WebhookAnswer"]>("PATCH", hookPath(id), change, options)).body.data;
+  }
+
+  /** Deletes an endpoint, and what waits for it. */
+  async deleteWebhook(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#delete(hookPath(id), options);
+  }
+
+  /**
+   * Gives an endpoint a new secret. The one before goes on signing beside it for `graceSeconds`, a day unless given. It is not sent again
+   * when its answer is lost: a second one would end the secret that receivers know.
+   */
+  async rotateWebhook(id: string, options: CallOptions & { graceSeconds?: number | undefined } = {}): Promise<WebhookMade> {
+    const { graceSeconds: grace, signal } = options;
+    const more = { retry: () => false, signal };
+    return secretOf((await this.#json<Schemas["WebhookMade"]>("POST", `${hookPath(id)}/rotate`, { grace }, more)).body);
+  }
+
+  /** Sends an endpoint an event of the type `webhook.test`; gives the event's id. */
+  async testWebhook(id: string, options: CallOptions = {}): Promise<string> {
+    const path = `${hookPath(id)}/test`;
+    return (await this.#json<Schemas["WebhookTested"]>("POST", path, undefined, options)).body.event_id;
+  }
+
+  /** What became of an endpoint's last events, the newest first; `limit` of them (1 to 100). */
+  async deliveries(id: string, options: CallOptions & { limit?: number | undefined } = {}): Promise<Delivery[]> {
+    const { limit = 20, ...call } = options;
+    const path = `${hookPath(id)}/deliveries${query([["limit", limit]])}`;
+    return (await this.#json<Schemas["DeliveryList"]>("GET", path, undefined, call)).body.data;
+  }
+
   /** A ticket for one request about a job without a key, for a page: its WebSocket, or an `<img>`. */
   async ticket(job: JobRef, options: CallOptions = {}): Promise<Ticket> {
     return (await this.#json<Ticket>("POST", "tickets", { job_id: idOf(job) }, options)).body;
@@ -486,6 +541,14 @@ function isUrl(photo: Photo | Uploaded | PhotoUrl): photo is PhotoUrl {
 
 function isUploaded(photo: Photo | Uploaded | PhotoUrl): photo is Uploaded {
   return typeof (photo as Partial<Uploaded>).key === "string";
+}
+
+function hookPath(id: string): string {
+  return `webhooks/${encodeURIComponent(id)}`;
+}
+
+function secretOf({ secret, data }: Schemas["WebhookMade"]): WebhookMade {
+  return { secret, webhook: data };
 }
 
 function segment(job: JobRef): string {

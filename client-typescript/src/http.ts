@@ -11,7 +11,7 @@ const UNKNOWN_SIZE = 20_000_000;
 
 /** What is sent. @internal */
 export interface Request {
-  method: "GET" | "POST" | "PUT" | "DELETE";
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /**
    * A path of the API without a slash at its beginning; or a URL, which may be another server's. A function makes a new
    * one for each try.

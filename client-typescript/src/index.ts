@@ -48,8 +48,10 @@ export {
   type Child,
   type ChildEvent,
   type CompletedEvent,
+  type Delivery,
   type FailedEvent,
   type Health,
+  type HookEvent,
   type JobError,
   type JobEvent,
   type JobRef,
@@ -57,6 +59,7 @@ export {
   type JobState,
   type JobStatus,
   type NewStyle,
+  type NewWebhook,
   type PlannedChild,
   type PhotoUrl,
   type Preferences,
@@ -73,5 +76,8 @@ export {
   type Ticket,
   type UnknownEvent,
   type Uploaded,
+  type Webhook,
+  type WebhookChange,
+  type WebhookMade,
 } from "./types.js";
 export { verifyWebhook, type HeadersLike, type VerifyOptions, type WebhookEvent } from "./webhooks.js";

@@ -34,6 +34,12 @@ export type SeenObject = Schemas["SeenObject"];
 export type Style = Schemas["StyleData"];
 /** A style of the key's own, to be made. */
 export type NewStyle = Schemas["NewStyle"];
+/** An endpoint that is told what happens to the key's jobs. */
+export type Webhook = Schemas["WebhookData"];
+/** What an endpoint may be told of. */
+export type HookEvent = Schemas["HookEvent"];
+/** What became of an event for an endpoint. */
+export type Delivery = Schemas["DeliveryData"];
 /** The state of the service and its parts. */
 export type Health = Schemas["Health"];
 /** A right to one request about a job without a key. */
@@ -96,6 +102,27 @@ export interface Submitted {
   job: JobStatus | null;
   /** Of several pictures of one photo (`styles`, `variations`): a job for each. Else empty. */
   children: PlannedChild[];
+}
+
+/** An endpoint to be made. */
+export interface NewWebhook {
+  url: string;
+  /** Default: the three ends of a job. */
+  events?: readonly HookEvent[] | undefined;
+  /** For you. */
+  description?: string | undefined;
+}
+
+/** What is to change about an endpoint; what is left out stays. `enabled` false disables it. */
+export interface WebhookChange extends Partial<NewWebhook> {
+  enabled?: boolean | undefined;
+}
+
+/** An endpoint with a new secret. */
+export interface WebhookMade {
+  /** `whsec_…`, for `verifyWebhook`. The service shows it this once. */
+  secret: string;
+  webhook: Webhook;
 }
 
 /** A job: its id, its receipt or its status. */

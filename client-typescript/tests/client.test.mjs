@@ -235,6 +235,38 @@ test("webhooks", async () => {
   for (const wrong of ["", "whsec_", "whsec_ä"]) await assert.rejects(reroom.verifyWebhook(body, signed(), wrong), TypeError);
 });
 
+test("endpoints for webhooks", async (context) => {
+  const hook = { id: "w/1", url: "https://shop.example/x", events: ["job.failed"], disabled: null, invented_later: 1 };
+  const made = json(201, { success: true, secret: "whsec_x", data: hook });
+  const shown = json(200, { success: true, data: hook });
+  const { url, requests } = await service(
+    context, lost, made, json(200, { success: true, data: [hook] }), shown, shown, json(200, { success: true, secret: "whsec_y", data: hook }),
+    json(202, { success: true, event_id: "evt_1" }), json(200, { success: true, data: [{ id: "evt_1" }] }), lost, problem(404, "webhook_not_found"),
+  );
+  const client = new Client(url, { retry: QUICK });
+  assert.deepEqual(await client.createWebhook({ url: hook.url, events: ["job.failed"] }), { secret: "whsec_x", webhook: hook });
+  assert.deepEqual(await client.webhooks(), [hook]);
+  assert.deepEqual(await client.webhook("w/1"), hook);
+  assert.deepEqual(await client.changeWebhook("w/1", { enabled: true, description: "" }), hook);
+  assert.equal((await client.rotateWebhook("w/1", { graceSeconds: 60 })).secret, "whsec_y");
+  assert.equal(await client.testWebhook("w/1"), "evt_1");
+  assert.deepEqual(await client.deliveries("w/1", { limit: 5 }), [{ id: "evt_1" }]);
+  await client.deleteWebhook("w/1");
+  assert.deepEqual(requests.map(({ method, url }) => `${method} ${url}`), [
+    "POST /webhooks", "POST /webhooks", "GET /webhooks", "GET /webhooks/w%2F1", "PATCH /webhooks/w%2F1", "POST /webhooks/w%2F1/rotate",
+    "POST /webhooks/w%2F1/test", "GET /webhooks/w%2F1/deliveries?limit=5", "DELETE /webhooks/w%2F1", "DELETE /webhooks/w%2F1",
+  ]);
+  assert.equal(requests[0].headers["idempotency-key"], requests[1].headers["idempotency-key"]);
+  assert.deepEqual([requests[1], requests[4], requests[5]].map(({ body }) => JSON.parse(body)), [
+    { url: hook.url, events: ["job.failed"] }, { enabled: true, description: "" }, { grace: 60 },
+  ]);
+  // Whose answer was lost may have been done: a second secret would end the one that receivers know.
+  const unsure = await service(context, lost, problem(503, "unavailable"));
+  await assert.rejects(new Client(unsure.url, { retry: QUICK }).rotateWebhook("w"), reroom.ConnectionFailed);
+  await assert.rejects(new Client(unsure.url, { retry: QUICK }).rotateWebhook("w"), reroom.ServerError);
+  assert.equal(unsure.requests.length, 2);
+});
+
 test("files in Node", async (context) => {
   const folder = await mkdtemp(join(tmpdir(), "reroom-"));
   context.after(() => rm(folder, { recursive: true }));

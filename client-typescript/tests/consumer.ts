@@ -1,5 +1,5 @@
 // What a program in TypeScript relies on: it must compile against the package as it is packed.
-import { ApiError, Client, JobFailed, type components, type JobEvent, type JobStatus, type paths } from "reroom";
+import { ApiError, Client, JobFailed, type components, type Delivery, type JobEvent, type JobStatus, type paths, type WebhookMade } from "reroom";
 import { readPhoto, savePicture } from "reroom/node";
 
 type Form = paths["/transform/submit"]["post"]["requestBody"]["content"]["multipart/form-data"];
@@ -41,6 +41,12 @@ export const form: Form = { file: "", style: "boho", preferences: { seed: 7, col
 export const seed = (job: JobStatus): number | undefined => job.result?.metadata.seed;
 export const field = (problem: Problem): string | null | undefined => problem.field;
 export const state: components["schemas"]["JobState"] = "queued";
+
+export async function hooked(client: Client): Promise<string> {
+  const { secret, webhook }: WebhookMade = await client.createWebhook({ url: "https://shop.example/x", events: ["job.failed"] });
+  const [last]: Delivery[] = await client.deliveries(webhook.id, { limit: 1 });
+  return last?.last_answer ?? webhook.disabled?.reason ?? secret;
+}
 
 const client = new Client("http://localhost:8000", { apiKey: undefined, retry: { attempts: 1 } });
 // @ts-expect-error a seed is a number

@@ -2,7 +2,7 @@
 // package, and `setup`: url (of the service), relay (the same through a relay), cut() (the relay's connections), key,
 // photo (base64), over, and the scripted worker's seeds (tests/support/scripted_worker.py).
 
-export const scenarios = { wholeWay, several, upload, batch, cut, refusals, aborts };
+export const scenarios = { wholeWay, several, upload, batch, cut, refusals, aborts, hooks };
 
 function check(right, what) {
   if (!right) throw new Error(`wrong: ${what}`);
@@ -133,6 +133,23 @@ async function refusals({ Client, Forbidden, InvalidRequest, JobFailed, NotFound
   await rejects(client.wait(none, { over }), NotFound, missing, "waiting for no job");
   await rejects(client.download(none), NotFound, missing, "a picture of no job");
   await rejects(client.erase(none), NotFound, missing, "erasing no job");
+}
+
+async function hooks({ Client, Conflict, InvalidRequest, NotFound }, { url, key }) {
+  const client = new Client(url, { apiKey: key });
+  const address = "https://[2606:4700::1111]/hooks";
+  const { secret, webhook } = await client.createWebhook({ url: address, description: "a shop" });
+  check(secret.startsWith("whsec_"), "a secret");
+  equal([webhook.url, webhook.events.length, webhook.disabled], [address, 3, null], "an endpoint");
+  check((await client.webhooks()).some(({ id }) => id === webhook.id), "it is listed");
+  const off = await client.changeWebhook(webhook.id, { enabled: false, events: ["job.started"] });
+  equal([off.disabled.reason, off.events], ["by_owner", ["job.started"]], "a disabled one");
+  await rejects(client.testWebhook(webhook.id), Conflict, { code: "webhook_disabled" }, "a test of a disabled one");
+  equal((await client.rotateWebhook(webhook.id, { graceSeconds: 0 })).webhook.secrets, 1, "secrets without grace");
+  equal(await client.deliveries(webhook.id), [], "deliveries");
+  await client.deleteWebhook(webhook.id);
+  await rejects(client.webhook(webhook.id), NotFound, { code: "webhook_not_found" }, "a deleted one");
+  await rejects(client.createWebhook({ url: "http://10.0.0.1/" }), InvalidRequest, { field: "url" }, "a private address");
 }
 
 async function aborts({ Client, JobNotFinished, Timeout }, { url, key, photo, over, seeds }) {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.adapters.redis import (
     RedisEndpoints,
+    RedisErrands,
     RedisJobStore,
     RedisOnceStore,
     RedisOutbox,
@@ -23,6 +24,7 @@ from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import (
     EndpointStore,
+    Errands,
     Inference,
     JobStore,
     KeyStore,
@@ -51,6 +53,7 @@ class Adapters:
     oversight: Oversight
     outbox: Outbox
     endpoints: EndpointStore
+    errands: Errands
 
 
 @asynccontextmanager
@@ -80,6 +83,7 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             styles = await entered(
                 aclosing(RedisStyleStore(settings.redis_url, prefix=settings.redis_prefix))
             )
+            errands = await entered(aclosing(RedisErrands(settings.redis_url, prefix=settings.redis_prefix)))
             keys = await entered(open_keys(settings.redis_url, settings.redis_prefix))
             inference = await entered(aclosing(TritonPool(settings.triton_urls)))
         except ValueError as error:
@@ -97,6 +101,7 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             oversight,
             outbox,
             endpoints,
+            errands,
         )
 
 

@@ -70,6 +70,9 @@ ROWS: dict[str, Sequence[Panel]] = {
             (rates("reroom_gpu_seconds_total", "style, tier"), "{{style}} {{tier}}"),), stacked=True),
         Panel("Seconds by stage", "short", (
             (rates("reroom_stage_seconds_total", "stage"), "{{stage}}"),), stacked=True),
+        Panel("Pictures that were not signed, and the days until the certificate ends", "short", (
+            (rates("reroom_unsigned_pictures_total", "reason"), "{{reason}} a second"),
+            ("(min(reroom_signing_certificate_end_timestamp_seconds > 0) - time()) / 86400", "days"))),
         Panel("Budget used", "percentunit", (("max(reroom_budget_used_ratio)", "this month"),), kind="stat"),
         Panel("Steps and previews a second", "cps", (
             ("sum(rate(reroom_denoise_steps_total[$__rate_interval]))", "steps"),

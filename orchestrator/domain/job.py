@@ -99,6 +99,12 @@ PICTURES = 2
 """How many pictures every completed job has stored beside what was submitted, without those that may be asked for."""
 
 
+def pictures_of(preferences: Preferences) -> int:
+    """How many pictures are stored for a job with these preferences when it is completed, beside what was submitted and
+    those that may be asked for later."""
+    return PICTURES + preferences.label + (preferences.lossless is not None)
+
+
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """The storage keys of a finished job's pictures, and how they were made. URLs are signed only when requested."""
 
@@ -158,6 +164,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where the keep mask is stored: its light pixels stay as photographed."""
     reference_key: str | None = None
     """Where the picture is stored whose colours are wanted."""
+    manifests_key: str | None = None
+    """Where the C2PA manifests are stored that the upload carried: they go on in signed results."""
+    photo_type: str = ""
+    """What the upload said of where it comes from; see :attr:`orchestrator.domain.marks.Facts.photo_type`."""
     photo_digest: str | None = None
     """What jobs of the same photo have in common; see :attr:`orchestrator.ports.Lease.photo_id`."""
     price: int = 0

@@ -14,8 +14,11 @@ import msgspec
 SYSTEM = "reroom"
 """The name of the AI system."""
 
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-"""IPTC's term for a picture that generative AI made from a photo. It begins with http:// by definition."""
+GENERATED, CHANGED = "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"
+"""IPTC's terms for a picture that generative AI made, and for one that it made from a photo."""
+
+_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+"""IPTC's vocabulary. It begins with http:// by definition."""
 
 _NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
@@ -23,6 +26,9 @@ _NAMESPACES = {
     "xmp": "http://ns.adobe.com/xap/1.0/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
 }
+
+MAX_MANIFESTS = 2**20
+"""Bytes of the C2PA manifests of an upload that are kept, as its decoder limits them; they are in every result."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +46,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Who runs the service, in words; "" = it was not said."""
     kept: float | None = None
     """The share of the picture, 0..1, that a keep mask left as photographed; None = there was no mask."""
+    photo_type: str = ""
+    """What the upload said of where it comes from: a term of IPTC's, such as GENERATED; "" = nothing."""
+    of_several: bool = False
+    """Whether the picture shows others side by side: the photo, and what was made of it."""
+
+    @property
+    def source_type(self) -> str:
+        """IPTC's term for the picture, as a URI. What AI makes of a picture that AI made has no photo in it."""
+        return _TERMS + (GENERATED if self.photo_type == GENERATED else CHANGED)
 
     @property
     def time(self) -> str:
@@ -49,18 +64,22 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """For people. It names both sources, the photo and the AI."""
-        said = "A photo of a room that was changed by AI."
+        generated = self.photo_type == GENERATED
+        original = "picture of a room that AI made" if generated else "photo of a room"
+        if self.of_several:
+            return f"A {original}, beside what AI made of it."
+        said = f"A {original}, changed by AI again." if generated else f"A {original} that was changed by AI."
         if self.kept is None:
             return said
-        share = f"{100 * self.kept:.0f} %"
-        return f"{said} A mask kept {share} of it as photographed; the AI made the rest."
+        share, how = f"{100 * self.kept:.0f} %", "it was" if generated else "photographed"
+        return f"{said} A mask kept {share} of it as {how}; the AI made the rest."
 
 
 def xmp(facts: Facts) -> bytes:
     """The XMP packet of a picture."""
     models = f", models {facts.release}" if facts.release else ""
     attributes = {
-        "Iptc4xmpExt:DigitalSourceType": SOURCE_TYPE,
+        "Iptc4xmpExt:DigitalSourceType": facts.source_type,
         "Iptc4xmpExt:AISystemUsed": SYSTEM,
         "Iptc4xmpExt:AISystemVersionUsed": f"{facts.version}{models}",
         "xmp:CreatorTool": f"{SYSTEM} {facts.version}",

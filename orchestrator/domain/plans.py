@@ -48,7 +48,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     stored_bytes: Count = None
     """Bytes of the photos and pictures of all jobs that are remembered."""
     stored_objects: Count = None
-    """The number of those photos and pictures: a completed job has three, or four with a keep mask."""
+    """The number of those photos and pictures: a completed job has three, and one more for each mask, reference,
+    manifests of its photo, label, lossless file, contact sheet and before/after picture."""
     qualities: Annotated[list[Quality], Meta(min_length=1)] | None = None
     """The values of the preference ``quality`` that are allowed; a job that names none gets the first. None: every
     value, and the models' own default."""

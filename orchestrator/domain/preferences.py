@@ -306,6 +306,19 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ] = False
 
 
+DEMANDS = ("min_quality", "min_openings", "min_lines", "min_camera", "min_planes")
+"""Preferences each of which is the least that a measure of the picture may be."""
+
+TRIES = 3
+"""Pictures that the models make at most for a job with demands."""
+
+
+def most_pictures(preferences: Preferences) -> int:
+    """How many pictures the models make for a job at most, of which it gets the best."""
+    demands = any(getattr(preferences, name) is not None for name in DEMANDS)
+    return max(preferences.attempts, TRIES if demands else 1)
+
+
 def _given(kind: Any) -> Any:
     """The type without ``| None``, which only means that the member was left out."""
     if get_origin(kind) in (Union, UnionType):

@@ -9,12 +9,14 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.domain.marks import SOURCE_TYPE, SYSTEM, Facts
+from orchestrator.domain.marks import SYSTEM, Facts
+from orchestrator.photos.certificate import Certificate, CertificateFiles, CredentialsError
+from orchestrator.telemetry import metrics
 
 STAMP_SECONDS = 10.0
 """Seconds that the time-stamping authority may take for one picture."""
@@ -29,20 +31,18 @@ _PURPOSES = "1.3.6.1.5.5.7.3.4\n1.3.6.1.5.5.7.3.36\n1.3.6.1.4.1.62558.2.1\n"
 """The extended key usages that a signer's certificate may have: e-mail protection, document signing, and C2PA's own
 claim signing."""
 
+_ARCHIVE = "application/c2pa"
+"""The media type of an ingredient that c2pa has read before."""
+
 _SETTINGS = {
     # Otherwise a thumbnail of the photo, of 300 KB and more, would be in every result.
     "builder": {"thumbnail": {"enabled": False}},
     "trust": {"trust_config": _PURPOSES},
-    # It costs a third of the time, and open_credentials has tried the certificate.
-    "verify": {"verify_after_sign": False},
+    # It costs a third of the time, and the certificate has been tried.
+    "verify": {"verify_after_sign": False, "remote_manifest_fetch": False},
 }
 
-_CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _log = logging.getLogger("reroom.credentials")
-
-
-class CredentialsError(Exception):
-    """Pictures cannot be signed with what the operator gave. One sentence; it never has a part of the key."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +52,66 @@ class Source:
     title: str
     data: bytes
     """A JPEG or PNG file; the credentials that it has are kept."""
+    manifests: bytes = b""
+    """The manifests that the file carried before it was encoded anew, as c2pa's archive of an ingredient
+    (:attr:`orchestrator.photos.gate.Photo.manifests`); empty for none."""
 
 
 class Credentials:
     """Signs pictures; may be used by several threads. Made by :func:`open_credentials`."""
 
-    def __init__(self, algorithm: str, chain: bytes, key: bytes, stamp_url: str | None) -> None:
+    def __init__(
+        self, chain_file: Path, key_file: Path, stamp_url: str | None, clock: Callable[[], float] = time.time
+    ) -> None:
         import c2pa
 
         self._c2pa, self._stamp_url = c2pa, stamp_url
-        self._algorithm, self._chain, self._key = getattr(c2pa.C2paSigningAlg, algorithm), chain, key
         self._context = c2pa.Context.from_dict(_SETTINGS)
         self._stamp_again = 0.0
+        self._files = CertificateFiles(chain_file, key_file, self._try, clock)
+        metrics.SIGNING_CERTIFICATE_END.set(self._files.end)
 
     def sign(
         self, picture: bytes, facts: Facts, sources: Sequence[Source] = (), *, stamped: bool = False
-    ) -> bytes:
-        """The JPEG or PNG with a signed manifest; nothing may change it afterwards.
+    ) -> bytes | None:
+        """The JPEG or PNG with a signed manifest; nothing may change it afterwards. None when it cannot be signed now,
+        which is logged: no job fails because of a certificate that has ended.
 
-        A picture is not held back because the time-stamping authority fails: it is then signed without its time.
+        A picture is not held back because the time-stamping authority fails either: it is then signed without its time.
         """
+        certificate = self._files.current()
+        metrics.SIGNING_CERTIFICATE_END.set(self._files.end)
+        if certificate is None:
+            metrics.UNSIGNED_PICTURES.labels("certificate").inc()
+            return None
+        try:
+            return self._signed(certificate, picture, facts, sources, stamped)
+        except self._c2pa.C2paError as error:
+            if any(source.manifests for source in sources):
+                _log.warning("job %s: its photo's manifests are left out: %s", facts.job_id, error)
+                plain = [replace(source, manifests=b"") for source in sources]
+                return self.sign(picture, facts, plain, stamped=stamped)
+            metrics.UNSIGNED_PICTURES.labels("error").inc()
+            _log.error("job %s: a picture is not signed: %s", facts.job_id, error)
+            return None
+
+    def _signed(
+        self,
+        certificate: Certificate,
+        picture: bytes,
+        facts: Facts,
+        sources: Sequence[Source],
+        stamped: bool,
+    ) -> bytes:
         if stamped and self._stamp_url is not None and time.monotonic() >= self._stamp_again:
-            done = self._stamped(picture, facts, sources)
+            done = self._stamped(certificate, picture, facts, sources)
             if done is not None:
                 return done
-        return self._sign(picture, facts, sources, None)
+        return self._sign(certificate, picture, facts, sources, None)
 
-    def _stamped(self, picture: bytes, facts: Facts, sources: Sequence[Source]) -> bytes | None:
+    def _stamped(
+        self, certificate: Certificate, picture: bytes, facts: Facts, sources: Sequence[Source]
+    ) -> bytes | None:
         """None when the authority does not answer in time. The library has no limit of time, and a thread cannot be
         stopped, so one that waits for ever is left behind; it does not keep the process from ending."""
         done: list[bytes] = []
@@ -86,7 +119,7 @@ class Credentials:
 
         def work() -> None:
             try:
-                done.append(self._sign(picture, facts, sources, self._stamp_url))
+                done.append(self._sign(certificate, picture, facts, sources, self._stamp_url))
             except self._c2pa.C2paError as error:
                 reasons.append(str(error))
 
@@ -100,9 +133,17 @@ class Credentials:
         _log.warning("pictures are signed without a time stamp for %.0f s: %s", STAMP_PAUSE, reason)
         return None
 
-    def _sign(self, picture: bytes, facts: Facts, sources: Sequence[Source], stamp_url: str | None) -> bytes:
+    def _sign(
+        self,
+        certificate: Certificate,
+        picture: bytes,
+        facts: Facts,
+        sources: Sequence[Source],
+        stamp_url: str | None,
+    ) -> bytes:
         c2pa, kind = self._c2pa, _media_type(picture)
-        info = c2pa.C2paSignerInfo(self._algorithm, self._chain, self._key, stamp_url)
+        algorithm = getattr(c2pa.C2paSigningAlg, certificate.algorithm)
+        info = c2pa.C2paSignerInfo(algorithm, certificate.chain, certificate.key, stamp_url)
         out = io.BytesIO()
         with (
             c2pa.Signer.from_info(info) as signer,
@@ -111,13 +152,24 @@ class Credentials:
             for number, source in enumerate(sources):
                 ingredient = {
                     "title": source.title,
-                    "format": _media_type(source.data),
                     "relationship": "parentOf" if len(sources) == 1 else "componentOf",
                     "label": _source_id(number),
                 }
-                builder.add_ingredient(ingredient, ingredient["format"], io.BytesIO(source.data))
+                data, kept_as = (source.manifests, _ARCHIVE) if source.manifests else (source.data, None)
+                builder.add_ingredient(ingredient, kept_as or _media_type(source.data), io.BytesIO(data))
             builder.sign(signer, kind, io.BytesIO(picture), out)
         return out.getvalue()
+
+    def _try(self, certificate: Certificate) -> None:
+        tried = Facts(job_id="", made_at=time.time(), version="")
+        try:
+            self._sign(certificate, _a_picture(), tried, (), None)
+        except self._c2pa.C2paError:
+            raise CredentialsError(
+                "REROOM_C2PA_CHAIN: C2PA does not accept this certificate; it must not be a CA's, must have the key "
+                "usage digitalSignature, an authority key identifier, and the extended key usage emailProtection, "
+                "documentSigning or C2PA claimSigning (docs/marks.md shows how to make one)"
+            ) from None
 
 
 def manifest(facts: Facts, sources: int) -> dict[str, Any]:
@@ -126,7 +178,7 @@ def manifest(facts: Facts, sources: int) -> dict[str, Any]:
     agent = {"name": SYSTEM, "version": facts.version}
     edited = {
         "when": facts.time,
-        "digitalSourceType": SOURCE_TYPE,
+        "digitalSourceType": facts.source_type,
         "softwareAgent": agent,
         "description": facts.sentence,
     }
@@ -142,7 +194,7 @@ def manifest(facts: Facts, sources: int) -> dict[str, Any]:
         actions += [{"action": "c2pa.placed", "parameters": {"ingredientIds": [each]}} for each in ids]
     job: dict[str, Any] = {"job": facts.job_id, "release": facts.release, "provider": facts.provider}
     if facts.kept is not None:
-        job["kept"] = {"share": round(facts.kept, 4), "source": "the ingredient", "rest": SOURCE_TYPE}
+        job["kept"] = {"share": round(facts.kept, 4), "source": "the ingredient", "rest": facts.source_type}
     return {
         "claim_generator_info": [agent],
         "assertions": [
@@ -152,83 +204,18 @@ def manifest(facts: Facts, sources: int) -> dict[str, Any]:
     }
 
 
-def open_credentials(chain_file: Path, key_file: Path, stamp_url: str | None) -> Credentials:
+def open_credentials(
+    chain_file: Path, key_file: Path, stamp_url: str | None, clock: Callable[[], float] = time.time
+) -> Credentials:
     """The signer of the certificates in ``chain_file`` (PEM, the signer's own first) and its ``key_file`` (PKCS #8 PEM
-    without a password); ``stamp_url`` is an RFC 3161 authority's, which is not asked here. Raises CredentialsError."""
+    without a password); ``stamp_url`` is an RFC 3161 authority's, which is not asked here. Raises CredentialsError; a
+    certificate that is not valid now is complained of in the log instead."""
     try:
-        import c2pa
+        return Credentials(chain_file, key_file, stamp_url, clock)
     except ImportError:
         raise CredentialsError(
             "REROOM_C2PA_CHAIN needs the package c2pa-python: pip install 'reroom-server[c2pa]', or unset it"
         ) from None
-    chain = _read("REROOM_C2PA_CHAIN", chain_file)
-    key = _read("REROOM_C2PA_KEY", key_file)
-    found = Credentials(_algorithm(chain, key), chain, key, stamp_url)
-    tried = Facts(job_id="", made_at=time.time(), version="")
-    try:
-        found._sign(_a_picture(), tried, (), None)
-    except c2pa.C2paError:
-        raise CredentialsError(
-            "REROOM_C2PA_CHAIN: C2PA does not accept this certificate; it must not be a CA's, must have the key usage "
-            "digitalSignature, an authority key identifier, and the extended key usage emailProtection, "
-            "documentSigning or C2PA claimSigning (docs/marks.md shows how to make one)"
-        ) from None
-    return found
-
-
-def _algorithm(chain: bytes, key: bytes) -> str:
-    """The name of the algorithm that the key signs with. Raises CredentialsError, also for a key of another
-    certificate and for one that is not valid now."""
-    # A dependency of c2pa-python.
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        certificate = x509.load_pem_x509_certificates(chain)[0]
-    except ValueError:
-        raise CredentialsError("REROOM_C2PA_CHAIN: the file has no certificates in PEM") from None
-    convert = "convert it with `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW`"
-    if b"-----BEGIN PRIVATE KEY-----" not in key:
-        raise CredentialsError(
-            f"REROOM_C2PA_KEY: the file has no PKCS #8 key in PEM without a password; {convert}"
-        )
-    try:
-        private = load_pem_private_key(key, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        # Without the library's reason, which might quote the file.
-        raise CredentialsError(f"REROOM_C2PA_KEY: the key cannot be read; {convert}") from None
-    if private.public_key() != certificate.public_key():
-        raise CredentialsError(
-            "REROOM_C2PA_KEY: the key is not that of the first certificate in REROOM_C2PA_CHAIN, which must be the "
-            "signer's own"
-        )
-    if (
-        not certificate.not_valid_before_utc.timestamp()
-        <= time.time()
-        < certificate.not_valid_after_utc.timestamp()
-    ):
-        raise CredentialsError("REROOM_C2PA_CHAIN: the certificate is not valid now; renew it")
-    match private:
-        case ec.EllipticCurvePrivateKey() if private.curve.name in _CURVES:
-            return _CURVES[private.curve.name]
-        case ed25519.Ed25519PrivateKey():
-            return "ED25519"
-        case rsa.RSAPrivateKey() if private.key_size >= 2048:
-            return "PS256"
-        case _:
-            raise CredentialsError(
-                "REROOM_C2PA_KEY: C2PA signs with ECDSA on P-256, P-384 or P-521, with Ed25519, or with RSA of at "
-                "least 2048 bits"
-            )
-
-
-def _read(name: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CredentialsError(f"{name}: {path} cannot be read: {error.strerror}") from None
 
 
 def _a_picture() -> bytes:

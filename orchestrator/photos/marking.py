@@ -26,7 +26,21 @@ class Marker:
     ) -> None:
         self._credentials, self._version, self._provider = credentials, version, provider
 
-    def facts(self, job_id: str, made_at: float, *, release: str = "", kept: float | None = None) -> Facts:
+    @property
+    def signs(self) -> bool:
+        """Whether there are credentials."""
+        return self._credentials is not None
+
+    def facts(
+        self,
+        job_id: str,
+        made_at: float,
+        *,
+        release: str = "",
+        kept: float | None = None,
+        photo_type: str = "",
+        of_several: bool = False,
+    ) -> Facts:
         return Facts(
             job_id=job_id,
             made_at=made_at,
@@ -34,13 +48,15 @@ class Marker:
             provider=self._provider,
             release=release,
             kept=kept,
+            photo_type=photo_type,
+            of_several=of_several,
         )
 
     def mark(
         self, picture: bytes, facts: Facts, sources: Sequence[Source] = (), *, stamped: bool = False
     ) -> bytes:
-        """A JPEG or PNG with its XMP packet and, with credentials, a signed C2PA manifest that names ``sources``: one
-        is the photo that the picture was made from, several are parts that were put side by side.
+        """A JPEG or PNG with its XMP packet and, with credentials that can sign now, a signed C2PA manifest that names
+        ``sources``: one is the photo that the picture was made from, several are parts that were put side by side.
 
         ``stamped`` asks the time-stamping authority, if there is one. The pixels stay as they are. Raises ValueError
         for other files.
@@ -48,7 +64,7 @@ class Marker:
         described = with_xmp(picture, xmp(facts))
         if self._credentials is None:
             return described
-        return self._credentials.sign(described, facts, sources, stamped=stamped)
+        return self._credentials.sign(described, facts, sources, stamped=stamped) or described
 
 
 def with_xmp(picture: bytes, packet: bytes) -> bytes:

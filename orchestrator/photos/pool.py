@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator
 
-from orchestrator.photos.process import Answer, Decoder, Limits
+from orchestrator.photos.process import Answer, Decoder, Limits, Wanted
 from orchestrator.photos.size import stated_pixels
 from orchestrator.photos.turns import Turns
 from orchestrator.ports import Unavailable
@@ -58,15 +58,17 @@ class DecoderPool:
         while self._living:
             await self._living.pop().stop()
 
-    async def decode(self, data: bytes | bytearray, client: str | None) -> tuple[Answer, bytes]:
-        """A decoder's answer and the JPEG. Uploads of different ``client``s take turns.
+    async def decode(
+        self, data: bytes | bytearray, client: str | None, wanted: Wanted = Wanted.PICTURE
+    ) -> tuple[Answer, bytes]:
+        """A decoder's answer and the file that is ``wanted``. Uploads of different ``client``s take turns.
 
         Raises DecoderDied, TimeoutError when the decoder does not answer within ``seconds``, and Unavailable when no
         turn comes within ``patience`` seconds.
         """
         pixels = stated_pixels(data)
         async with self._taken(client, pixels, len(data)) as decoder, asyncio.timeout(self._seconds):
-            return await decoder.decode(data, pixels)
+            return await decoder.decode(data, pixels, wanted)
 
     @contextlib.asynccontextmanager
     async def _taken(self, client: str | None, pixels: int, size: int) -> AsyncGenerator[Decoder]:

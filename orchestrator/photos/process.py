@@ -8,6 +8,7 @@ import os
 import signal
 import struct
 import sys
+from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -30,12 +31,28 @@ _ROOT = Path(__file__).resolve().parents[2]
 Side = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIDE)]
 
 
+SourceType = Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{0,60}$")]
+
+
 class Answer(msgspec.Struct):
+    """A decoder's, beside the file that it sends."""
+
     ok: bool
     width: Side = 0
     height: Side = 0
     code: str = ""
     detail: str = ""
+    source_type: SourceType = ""
+    """What the picture, or what its manifests say where it comes from: the end of a term of IPTC's vocabulary."""
+    credentialed: bool = False
+    """Whether the picture seems to carry C2PA manifests."""
+
+
+class Wanted(IntEnum):
+    """What a decoder is to make of a picture."""
+
+    PICTURE = 0
+    MANIFESTS = 1
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -136,8 +153,11 @@ class Decoder:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
-    async def decode(self, data: bytes | bytearray, pixels: int) -> tuple[Answer, bytes]:
-        """Send a file to the decoder; returns its answer, and the JPEG, which is empty for a refused picture.
+    async def decode(
+        self, data: bytes | bytearray, pixels: int, wanted: Wanted = Wanted.PICTURE
+    ) -> tuple[Answer, bytes]:
+        """Send a file to the decoder; returns its answer, and the JPEG or the archive of the manifests, which is empty
+        for a refused picture.
 
         ``pixels`` is what the file's header states; a picture that has more is refused. Raises DecoderDied.
         """
@@ -145,7 +165,7 @@ class Decoder:
             self.pictures += 1
             self._received = False
             try:
-                self._stdin.write(struct.pack(">II", pixels, len(data)))
+                self._stdin.write(struct.pack(">BII", wanted, pixels, len(data)))
                 # In pieces, because the pipe's buffer would become a second copy of the whole file.
                 for start in range(0, len(data), _PIECE):
                     self._stdin.write(data[start : start + _PIECE])

@@ -1,5 +1,6 @@
 """The contracts between the services and what they run on, one file each. The adapters implement them."""
 
+from orchestrator.ports.errands import Errand, Errands, Report
 from orchestrator.ports.errors import (
     UNAVAILABLE,
     AnotherRequest,
@@ -68,6 +69,8 @@ __all__ = [
     "EndpointDisabled",
     "EndpointNotFound",
     "EndpointStore",
+    "Errand",
+    "Errands",
     "Floor",
     "InFlight",
     "Inference",
@@ -105,6 +108,7 @@ __all__ = [
     "RateState",
     "Rates",
     "Receiver",
+    "Report",
     "Reservation",
     "ReservationLost",
     "RunningJob",

@@ -26,7 +26,7 @@ from orchestrator.domain.job import (
 )
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.plans import Plans
-from orchestrator.domain.preferences import Preferences
+from orchestrator.domain.preferences import Preferences, most_pictures
 from orchestrator.domain.styles import StyleWords, counted_as
 from orchestrator.domain.usage import Pricing
 from orchestrator.ports import (
@@ -127,6 +127,8 @@ class JobService:
         keep_mask: bytes | None = None,
         *,
         reference: bytes | None = None,
+        manifests: bytes = b"",
+        photo_type: str = "",
         estimate: Estimate = Estimate(),  # noqa: B008 (it is frozen)
         pictures: Sequence[Picture] = (),
         job_id: str = "",
@@ -137,6 +139,8 @@ class JobService:
         which uses up the reservation. ``preferences`` are those that :meth:`planned` gave; ``estimate`` is what they
         cost the models, for estimates and for the caller's share of them. With ``pictures`` a child is queued for
         each of them, and the job that is returned is their parent.
+
+        ``manifests`` and ``photo_type`` are what the gate found in the photo's file beside its pixels.
 
         ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
         seconds the job is cancelled, unless it has ended. ``words`` are the style's; None: the worker has them.
@@ -161,6 +165,8 @@ class JobService:
             priority=Priority(plan.priority),
             weight=plan.weight,
             reference_key=None if reference is None else f"{UPLOADS}{job_id}/reference.jpg",
+            manifests_key=f"{UPLOADS}{job_id}/manifests.c2pa" if manifests else None,
+            photo_type=photo_type,
             requires=required(style, words, masked=keep_mask is not None, refers=reference is not None),
             photo_digest=await asyncio.to_thread(photo_digest, photo, caller.owner),
             price=self._pricing.price,
@@ -175,10 +181,12 @@ class JobService:
         try:
             stored = (
                 (job.original_key, photo), (job.mask_key, keep_mask), (job.reference_key, reference),
+                (job.manifests_key, manifests),
             )  # fmt: skip
-            for key, picture in stored:
-                if key is not None and picture is not None:
-                    await self._storage.put(key, picture, "image/jpeg", overwrite=False)
+            for key, file in stored:
+                if key is not None and file is not None:
+                    kind = "application/c2pa" if file is manifests else "image/jpeg"
+                    await self._storage.put(key, file, kind, overwrite=False)
             with tracing.span("queue job", "PRODUCER", job__id=job_id, job__style=style):
                 job = msgspec.structs.replace(job, traceparent=tracing.traceparent())
                 children = children_of(job, pictures, estimate)
@@ -189,7 +197,12 @@ class JobService:
                     max_waiting=self._max_queue,
                     reservation=reservation,
                     admission=admission(
-                        plan, estimated_gpu_seconds(job.cost, stats), photo, keep_mask, reference
+                        plan,
+                        estimated_gpu_seconds(job.cost * most_pictures(preferences), stats),
+                        photo,
+                        keep_mask,
+                        reference,
+                        manifests or None,
                     ),
                 )
         except BaseException as error:

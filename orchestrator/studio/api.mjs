@@ -20,22 +20,30 @@ export function setKey(text) {
   else sessionStorage.removeItem(KEY);
 }
 
-/** The JSON of an answer. Raises Trouble. */
-export async function ask(method, path, { body, headers = {}, signal, bearer = key() } = {}) {
+/** What the service answers, as it comes. Raises Trouble where it refuses. */
+export async function request(method, path, { body, headers = {}, signal, redirect, bearer = key() } = {}) {
   const sent = { ...headers };
   if (bearer) sent.Authorization = `Bearer ${bearer}`;
   let answer;
   try {
-    answer = await fetch(new URL(path, ROOT), { method, body, headers: sent, signal });
+    answer = await fetch(new URL(path, ROOT), { method, body, headers: sent, signal, redirect });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Trouble("offline");
   }
+  if (answer.ok || answer.type === "opaqueredirect") return answer;
   const content = await answer.json().catch(() => null);
-  if (answer.ok && content) return content;
   const retryAfter = Number(answer.headers.get("retry-after")) || null;
   if (content?.code) throw new Trouble(content.code, { detail: content.detail, field: content.field, retryAfter });
   throw new Trouble("bad_answer", { detail: `${answer.status}`, retryAfter });
+}
+
+/** The JSON of an answer. Raises Trouble. */
+export async function ask(method, path, options) {
+  const answer = await request(method, path, options);
+  const content = await answer.json().catch(() => null);
+  if (content) return content;
+  throw new Trouble("bad_answer", { detail: `${answer.status}` });
 }
 
 export const styles = () => ask("GET", "styles");
@@ -43,12 +51,26 @@ export const status = async (id) => (await ask("GET", `transform/status/${id}`))
 export const cancel = async (id) => (await ask("DELETE", `transform/${id}`)).data;
 export const setFavourite = async (id, on) => (await ask(on ? "PUT" : "DELETE", `transform/${id}/favourite`)).data;
 
-/** Submits a photo; the job's id. Asked again when the answer is lost: the service makes one job of it all the same. */
-export async function submit(photo, style, preferences) {
+/** What the models see in a photo. The service keeps nothing of it. */
+export async function analyse(photo, signal) {
   const body = new FormData();
-  body.append("style", style);
-  body.append("preferences", JSON.stringify(preferences));
   body.append("file", photo, "photo");
+  return (await ask("POST", "analyze", { body, signal })).data;
+}
+
+/**
+ * Submits a photo, with what was painted over it to stay and a picture whose colours are wanted, or null; the job's id.
+ * Asked again when the answer is lost: the service makes one job of it all the same.
+ */
+export async function submit({ photo, mask, reference }, { styles: names, variations, preferences }) {
+  const body = new FormData();
+  if (names.length > 1) body.append("styles", names.join(","));
+  else body.append("style", names[0]);
+  if (variations > 1) body.append("variations", variations);
+  body.append("preferences", JSON.stringify(preferences));
+  body.append("file", photo.blob, "photo");
+  if (mask) body.append("keep_mask", mask, "mask.png");
+  if (reference) body.append("reference", reference.blob, "reference");
   const headers = { "Idempotency-Key": `"${unique()}"` };
   for (let tried = 1; ; tried += 1) {
     try {
@@ -58,6 +80,16 @@ export async function submit(photo, style, preferences) {
       await new Promise((go) => setTimeout(go, 700 * tried));
     }
   }
+}
+
+/** The address of a picture that the service makes when it is asked for. It is made by then. Raises Trouble. */
+export async function picture(id, which) {
+  const url = new URL(`transform/${id}/picture?which=${which}`, ROOT);
+  // Where the picture lies may be elsewhere, where this page may not look: the browser is led there by the link.
+  await request("GET", url, { redirect: "manual" });
+  const pass = await ticket(id);
+  if (pass) url.searchParams.set("ticket", pass);
+  return url.href;
 }
 
 /** Erases a job and its pictures from the service. One that is gone already is no trouble. */

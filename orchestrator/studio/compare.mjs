@@ -4,7 +4,7 @@ import { percent, t } from "./words.mjs";
 
 export function Compare({ before, after, width, height, onBroken }) {
   const [at, setAt] = useState(50);
-  const place = { "--at": `${at}%`, "aspect-ratio": width && height ? `${width} / ${height}` : undefined };
+  const place = { "--at": `${at}%`, ...(width && height && { "--shape": width / height }) };
   return html`<div class="compare" style=${place}>
     <img src=${after} alt=${t("after")} width=${width} height=${height} onError=${onBroken} />
     <img class="before" src=${before} alt=${t("before")} width=${width} height=${height} onError=${onBroken} />

@@ -16,10 +16,10 @@ const write = (ids) => localStorage.setItem(JOBS, JSON.stringify(ids.slice(0, MO
 
 export const jobs = read;
 
-/** Remembers a job; what it was asked for lasts as long as the tab. */
-export function remember(id, asked) {
+/** Remembers a job; what it was asked for, where that is known, lasts as long as the tab. */
+export function remember(id, asked = null) {
   write([id, ...read().filter((each) => each !== id)]);
-  sessionStorage.setItem(ASKED + id, JSON.stringify(asked));
+  if (asked) sessionStorage.setItem(ASKED + id, JSON.stringify(asked));
 }
 
 export function forget(id) {
@@ -27,7 +27,7 @@ export function forget(id) {
   sessionStorage.removeItem(ASKED + id);
 }
 
-/** `{style, preferences}` of a job of this visit, or null. */
+/** `{styles, variations, preferences, more}` of a job of this visit, or null; `more`: files beside the photo were sent. */
 export function asked(id) {
   const text = sessionStorage.getItem(ASKED + id);
   return text === null ? null : JSON.parse(text);

@@ -28,24 +28,46 @@ export function TroubleBox({ trouble, children }) {
   </div>`;
 }
 
-/** A question with two answers. `question` is `{title, text, yes, act}`; null: nothing is asked. */
-export function Question({ question, close }) {
+/** Something over the page that one answers or closes. */
+export function Dialog({ title, close, children }) {
   const at = useRef();
-  useEffect(() => {
-    if (question && !at.current.open) at.current.showModal();
-  }, [question]);
-  if (!question) return null;
-  const answer = (act) => {
-    at.current.close();
-    close();
-    act?.();
-  };
-  return html`<dialog ref=${at} aria-labelledby="question" onCancel=${() => close()}>
-    <h2 id="question">${question.title}</h2>
-    <p>${question.text}</p>
-    <div class="row">
-      <button class="plain" onClick=${() => answer()}>${t("keepIt")}</button>
-      <button class="danger" onClick=${() => answer(question.act)}>${question.yes}</button>
-    </div>
+  useEffect(() => at.current.showModal(), []);
+  return html`<dialog ref=${at} aria-labelledby="dialog-title" onClose=${close}>
+    <h2 id="dialog-title">${title}</h2>
+    ${children}
   </dialog>`;
 }
+
+/** For what is pressed in a dialog: the focus goes back to where it was. */
+export const closeDialog = (event) => event.target.closest("dialog").close();
+
+/** A question with two answers. `question` is `{title, text, yes, act}`; null: nothing is asked. */
+export function Question({ question, close }) {
+  if (!question) return null;
+  const answer = (event, act) => {
+    closeDialog(event);
+    act?.();
+  };
+  return html`<${Dialog} title=${question.title} close=${close}>
+    <p>${question.text}</p>
+    <div class="row">
+      <button type="button" class="plain" onClick=${answer}>${t("keepIt")}</button>
+      <button type="button" class="danger" onClick=${(event) => answer(event, question.act)}>${question.yes}</button>
+    </div>
+  <//>`;
+}
+
+/** One of a few: `options` are `[value, text]`. */
+export const Segments = ({ label, name, value, options, choose }) => html`<fieldset class="segments">
+  <legend>${label}</legend>
+  <div>${options.map(([each, text]) => html`<label key=${each}>
+    <input type="radio" name=${name} value=${each} checked=${each === value} onChange=${() => choose(each)} /><span>${text}</span>
+  </label>`)}</div>
+</fieldset>`;
+
+export const Slider = ({ id, label, value, min, max, step, shown, hint, onChange }) => html`<div class="field">
+  <div class="ends"><label for=${id}>${label}</label><output for=${id}>${shown}</output></div>
+  <input type="range" id=${id} min=${min} max=${max} step=${step} value=${value} aria-valuetext=${shown} aria-describedby=${hint && `${id}-hint`}
+    onInput=${(event) => onChange(Number(event.target.value))} />
+  ${hint && html`<p class="hint" id="${id}-hint">${hint}</p>`}
+</div>`;

@@ -5,20 +5,25 @@ import { MAX_BYTES, MAX_PIXELS, file } from "./page.mjs";
 /** Pixels of the longer side. No picture that comes back has more. */
 const LONGEST = 2048;
 const AS_IT_IS = new Set(["image/jpeg", "image/png", "image/webp"]);
+/** How HEIC and AVIF files name themselves. */
+const OF_THE_SERVICE = new Set(["heic", "heix", "heim", "heis", "mif1", "msf1", "avif"]);
 const QUALITIES = [0.92, 0.82, 0.7];
 
-/** `{blob, width, height}` of a file. Raises Trouble for what is no picture that this browser can read. */
-export async function prepare(chosen) {
+/**
+ * `{blob, width, height}` of a file; `blob` alone of a photo that only the service can read, such as HEIC in most browsers.
+ * Raises Trouble for what is no picture.
+ */
+export async function prepare(chosen, longest = LONGEST) {
   if (chosen.size === 0) throw new Trouble("empty_file");
   let bitmap;
   try {
     // Turned upright, as the camera noted it.
     bitmap = await createImageBitmap(chosen, { imageOrientation: "from-image" });
   } catch {
-    throw new Trouble("unreadable_photo");
+    return asItIs(chosen);
   }
   const { width, height } = bitmap;
-  const scale = Math.min(1, LONGEST / Math.max(width, height), Math.sqrt(MAX_PIXELS / (width * height)));
+  const scale = Math.min(1, longest / Math.max(width, height), Math.sqrt(MAX_PIXELS / (width * height)));
   try {
     if (scale === 1 && AS_IT_IS.has(chosen.type) && chosen.size <= MAX_BYTES) return { blob: chosen, width, height };
     const size = { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
@@ -26,6 +31,14 @@ export async function prepare(chosen) {
   } finally {
     bitmap.close();
   }
+}
+
+/** A file that this browser cannot show, and the service can. Raises Trouble. */
+async function asItIs(chosen) {
+  const head = String.fromCharCode(...new Uint8Array(await chosen.slice(4, 12).arrayBuffer()));
+  if (!head.startsWith("ftyp") || !OF_THE_SERVICE.has(head.slice(4))) throw new Trouble("unreadable_photo");
+  if (chosen.size > MAX_BYTES) throw new Trouble("body_too_large");
+  return { blob: chosen };
 }
 
 async function drawn(bitmap, { width, height }) {

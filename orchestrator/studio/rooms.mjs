@@ -1,11 +1,11 @@
 /** The view of what this device remembers: its rooms, and the favourites among them. */
 import { erase, status } from "./api.mjs";
-import { photos } from "./draft.mjs";
+import { sent } from "./draft.mjs";
 import { forget, jobs, onChange } from "./memory.mjs";
 import { here } from "./page.mjs";
 import { Heading, Question, TroubleBox } from "./parts.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
-import { named, styleTitle, t, when } from "./words.mjs";
+import { listed, named, styleTitle, t, when } from "./words.mjs";
 
 /** Jobs that are asked for at once. */
 const AT_ONCE = 6;
@@ -34,7 +34,7 @@ export function Rooms() {
       for (const id of jobs()) {
         await erase(id);
         forget(id);
-        photos.delete(id);
+        sent.delete(id);
       }
     } catch (error) {
       setTrouble(error);
@@ -60,10 +60,11 @@ export function Rooms() {
 }
 
 function Card({ job }) {
-  const style = styleTitle(job.style);
-  const picture = job.result?.thumbnail_url;
+  const style = job.children ? listed([...new Set(job.children.map((each) => styleTitle(each.style)))]) : styleTitle(job.style);
+  const picture = (job.result ?? job.children?.find((each) => each.result)?.result)?.thumbnail_url;
   return html`<li><a class="card" href="#/room/${job.job_id}">
     ${picture ? html`<img src=${here(picture)} alt="" width="320" height="240" loading="lazy" />` : html`<span class="state">${named("states", job.status)}</span>`}
+    ${picture && job.children && html`<span class="count">${t("severalPictures", { n: job.children.length })}</span>`}
     <span class="name">${style}${job.favourite && html` <span role="img" aria-label=${t("favourite")}>★</span>`}</span>
     <time datetime=${job.created_at}>${when(job.created_at)}</time>
   </a></li>`;

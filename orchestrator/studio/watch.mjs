@@ -3,7 +3,7 @@ import { Trouble, status, ticket } from "./api.mjs";
 import { ROOT } from "./page.mjs";
 
 const LAST = new Set(["completed", "failed", "cancelled"]);
-const EVENTS = ["connected", "snapshot", "status", "analysis", "step", "preview", ...LAST];
+const EVENTS = ["connected", "snapshot", "status", "analysis", "step", "preview", "child", ...LAST];
 const REFUSALS = { 4401: "unauthorized", 4403: "forbidden_origin", 4404: "job_not_found" };
 const FIRST_WAIT = 400;
 const LONGEST_WAIT = 8000;

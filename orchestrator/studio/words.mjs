@@ -65,6 +65,9 @@ export const named = (kind, name, otherwise = name) => words[kind]?.[name] ?? ot
 
 export const percent = (share) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 }).format(share);
 
+/** Several names in one text: a, b and c. */
+export const listed = (names) => new Intl.ListFormat(language).format(names);
+
 /** Seconds, as one would say them. */
 export function duration(seconds) {
   if (seconds < 90) return t("seconds", { n: Math.max(1, Math.round(seconds)) });

@@ -125,6 +125,20 @@ GPU_SECONDS = Counter(
     registry=REGISTRY,
 )
 
+UNSIGNED_PICTURES = Counter(
+    "reroom_unsigned_pictures_total",
+    "Pictures that were not signed though there is a certificate: it is not valid now (certificate), or C2PA failed "
+    "(error)",
+    ("reason",),
+    registry=REGISTRY,
+)
+SIGNING_CERTIFICATE_END = Gauge(
+    "reroom_signing_certificate_end_timestamp_seconds",
+    "When the certificate ends that signs pictures; 0 without one",
+    multiprocess_mode="livemin",
+    registry=REGISTRY,
+)
+
 # --- what both call ---------------------------------------------------------------------------------------------------
 
 TRITON_UP = Gauge(

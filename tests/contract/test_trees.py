@@ -254,7 +254,7 @@ async def test_erasing_a_tree_and_its_parts(timed: RedisJobStore, client: redis.
     for job in (parent, *children):
         with pytest.raises(JobNotFound):
             await timed.get(job.id)
-    await timed.submit(a_job(), admission=msgspec.structs.replace(asked, plan=Plan(stored_objects=1)))
+    await timed.submit(a_job(), admission=msgspec.structs.replace(asked, plan=Plan(stored_objects=3)))
 
     parent, children = await submit_tree(timed, 2)
     await finish_all(timed)

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.adapters.redis import RedisEndpoints, RedisJobStore, RedisKeyStore, RedisOutbox
+from orchestrator.adapters.redis import (
+    RedisEndpoints,
+    RedisErrands,
+    RedisJobStore,
+    RedisKeyStore,
+    RedisOutbox,
+)
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.api.responses.presenters import Presenter
@@ -19,7 +25,6 @@ from orchestrator.domain.job import JobError, JobResult
 from orchestrator.domain.keys import ADMINISTRATOR, Caller, Scope, caller_of
 from orchestrator.domain.webhooks import ENDS, DisableReason, Endpoint, HookEvent
 from orchestrator.egress.guarded import Guarded
-from orchestrator.photos.marking import Marker
 from orchestrator.ports import Delivery, EndpointDisabled, EndpointNotFound, Outcome, TooManyEndpoints
 from orchestrator.services.collages import Collages
 from orchestrator.services.keys import KeyService
@@ -31,7 +36,7 @@ from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
 from tests.support.hook_receiver import CLOSE, DRIP, HANG, OK, HookReceiver, hook_receiver, status
 from tests.support.jobs import a_job, claim
-from tests.support.trees import a_tree, submit_tree
+from tests.support.trees import submit_tree
 
 LOOPBACK = [ip_network("127.0.0.0/8")]
 
@@ -49,7 +54,7 @@ class Bench:
         self.hooks = WebhookService(self.endpoints, guarded)
         signer = UrlSigner(b"k" * 32, "http://here")
         storage = LocalStorage(folder, signer)
-        collages = Collages(self.store, storage, str.title, Marker(version="1"))
+        collages = Collages(self.store, RedisErrands(server.url, prefix=prefix), str.title)
         presenter = Presenter(storage, collages, "http://here", 60, signer, 60)
         self.sender = HookEvents(guarded, self.key_store, presenter.result, "http://here", patience=0.5)
         self.caller = Caller(owner="", scopes=frozenset())
@@ -150,29 +155,28 @@ async def test_the_ends_of_jobs_are_told(bench: Bench, receiver: HookReceiver) -
     assert [(each.outcome, each.answer, each.tries) for each in shown] == [("delivered", "status 200", 1)] * 3
 
 
-async def test_of_several_pictures_each_is_told_and_then_their_parent(
+async def test_of_several_pictures_each_is_told_once_and_then_their_parent(
     bench: Bench, receiver: HookReceiver
 ) -> None:
     await bench.hooks.create(bench.caller, receiver.url("/all"))
-    parent, children = a_tree(2, owner=bench.caller.owner)
-    await bench.store.submit(parent, children=children)
-    result = JobResult(transformed_key="t.jpg", thumbnail_key="s.jpg", metadata={})
-    await bench.store.finish(await claim(bench.store), Completed(result=result))
-    await bench.store.cancel(children[1].id)
+    parent, children = await submit_tree(bench.store, 3, fields={"owner": bench.caller.owner})
+    for _ in children[:2]:
+        result = JobResult(transformed_key="t.jpg", thumbnail_key="s.jpg", metadata={})
+        await bench.store.finish(await claim(bench.store), Completed(result=result))
+    await bench.store.cancel(children[2].id)
     async with bench.delivering():
-        await receiver.until("/all", 3)
-    by_job = {event["data"]["job_id"]: event for event in receiver.events["/all"]}
-    assert set(by_job) == {parent.id, *(child.id for child in children)}
-    assert by_job[children[0].id]["data"]["parent"] == parent.id
-    told = by_job[parent.id]
-    assert (told["type"], "result" in told["data"], "parent" in told["data"]) == (
-        "job.completed",
-        False,
-        False,
-    )
-    assert told["data"]["children"] == [
-        {"job_id": children[0].id, "status": "completed"},
-        {"job_id": children[1].id, "status": "cancelled"},
+        await receiver.until("/all", 4)
+    told = {event["data"]["job_id"]: event for event in receiver.events["/all"]}
+    assert {each: event["data"].get("parent") for each, event in told.items()} == {
+        parent.id: None,
+        **{child.id: parent.id for child in children},
+    }
+    ends = ["completed", "completed", "cancelled"]
+    assert [told[child.id]["type"] for child in children] == [f"job.{end}" for end in ends]
+    whole = told[parent.id]
+    assert (whole["type"], "result" in whole["data"]) == ("job.completed", False)
+    assert whole["data"]["children"] == [
+        {"job_id": child.id, "status": end} for child, end in zip(children, ends, strict=True)
     ]
 
 
@@ -351,21 +355,6 @@ async def test_a_replayed_job_ends_with_another_id(bench: Bench) -> None:
     (second,) = await bench.outbox.take(10, 60)
     assert first.id != second.id
     assert first.id.startswith(f"evt_{job_id}_")
-
-
-async def test_each_picture_of_a_tree_is_told_and_its_parent_once(
-    bench: Bench, receiver: HookReceiver
-) -> None:
-    await bench.hooks.create(bench.caller, receiver.url("/x"))
-    parent, children = await submit_tree(bench.store, 2, fields={"owner": bench.caller.owner})
-    for _ in children:
-        result = JobResult(transformed_key="t.jpg", thumbnail_key="s.jpg", metadata={})
-        await bench.store.finish(await claim(bench.store), Completed(result=result))
-    async with bench.delivering():
-        await receiver.until("/x", 3)
-    told = {event["data"]["job_id"]: event["data"].get("parent") for event in receiver.events["/x"]}
-    assert told == {parent.id: None, **{child.id: parent.id for child in children}}
-    assert {event["type"] for event in receiver.events["/x"]} == {"job.completed"}
 
 
 def test_retry_after() -> None:

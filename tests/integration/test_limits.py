@@ -52,7 +52,7 @@ waiting_jobs = 4
 gpu_seconds_per_day = 12
 
 [small]
-stored_objects = 2
+stored_objects = 3
 """
 
 
@@ -144,7 +144,7 @@ async def analyze(api: Api, key: dict[str, str]) -> httpx2.Response:
 
 async def test_a_job_whose_room_was_lost_is_not_charged(api: Api) -> None:
     """Its whole way: submitted with a demand, failed by the model, nothing counted, and room for the next job."""
-    key, storage = await a_key(api, "quick"), MemoryStorage()
+    key, storage = await a_key(api, "few"), MemoryStorage()
     submitted = await submit(api, key, preferences='{"min_quality": 0.9, "min_openings": 0.8}')
     assert submitted.status_code == 202, submitted.text
     assert (await in_use(api, key))["gpu_seconds_today"] > 0, "reserved"
@@ -281,6 +281,8 @@ async def test_gpu_seconds_are_reserved_settled_and_given_back(api: Api) -> None
 async def test_stored_pictures_count_until_they_are_erased(api: Api) -> None:
     key = await a_key(api, "small")
     first = (await submit(api, key)).json()["job_id"]
+    refused = await submit(api, key)
+    assert refused.json()["violated-policies"] == ["stored_objects"], "the first will store two more"
     await api.store.finish(await api.claim(first), Completed(result=result_of(1.0)))
     used = await in_use(api, key)
     assert (used["stored_objects"], used["stored_bytes"] > 300) == (3, True)
@@ -289,7 +291,21 @@ async def test_stored_pictures_count_until_they_are_erased(api: Api) -> None:
     assert (await api.http.delete(f"/transform/{first}/files", headers=key)).status_code == 200
     used = await in_use(api, key)
     assert (used["stored_objects"], used["stored_bytes"]) == (0, 0)
+    # A label would be one picture more.
+    refused = await submit(api, key, preferences='{"label": true}')
+    assert refused.json()["violated-policies"] == ["stored_objects"]
     assert (await submit(api, key)).status_code == 202
+    await cancel_all(api)
+
+
+async def test_the_gpu_seconds_of_all_tries_are_reserved(api: Api) -> None:
+    reserved = []
+    for preferences in ("{}", '{"attempts": 2}', '{"min_camera": 0.5}'):
+        key = await a_key(api, "few")
+        assert (await submit(api, key, preferences=preferences)).status_code == 202
+        reserved.append((await in_use(api, key))["gpu_seconds_today"])
+    assert reserved == pytest.approx([reserved[0], 2 * reserved[0], 3 * reserved[0]], abs=0.003)
+    assert reserved[0] > 0
     await cancel_all(api)
 
 

@@ -27,7 +27,8 @@ from orchestrator.domain.job import JobState
 from orchestrator.domain.styles import STYLES
 from orchestrator.photos.credentials import open_credentials
 from orchestrator.photos.marking import Marker
-from orchestrator.ports import Storage
+from orchestrator.ports import ObjectNotFound, Storage
+from orchestrator.services.running.collage_maker import CollageMaker
 from orchestrator.services.running.runner import Runner
 from reroom.triton import Preview
 from stack.redis import RedisServer
@@ -35,7 +36,18 @@ from tests.support.api_server import SIGNING_KEY, Api, photo, problem, running_a
 from tests.support.certificates import Signer, a_signer
 from tests.support.fakes import FakeInference, Line, a_script
 from tests.support.jobs import collect
-from tests.support.marks import COMPOSITE, DC, IPTC, active, assertion, manifests_of, xmp_of
+from tests.support.marks import (
+    COMPOSITE,
+    DC,
+    GENERATED,
+    IPTC,
+    active,
+    as_camera,
+    assertion,
+    codes,
+    manifests_of,
+    xmp_of,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -76,6 +88,18 @@ class House:
         data: dict[str, Any] = (await self.api.http.get(f"/transform/status/{job_id}")).json()["data"]
         assert data["status"] == JobState.COMPLETED, data["error"]
         return data
+
+    async def collage(self, job_id: str, which: str) -> bytes:
+        """A picture of pictures, which a worker makes while the request waits."""
+        asking = asyncio.create_task(
+            self.api.http.get(f"/transform/{job_id}/picture", params={"which": which})
+        )
+        maker = CollageMaker(self.api.store, self.storage, self.api.errands, self.marker)
+        while not await maker.run_one(0.5):
+            assert not asking.done(), (await asking).text
+        answer = await asking
+        assert answer.status_code == 307, answer.text
+        return await self.download(answer.headers["location"])
 
     async def download(self, url: str) -> bytes:
         answer = await self.api.http.get(url)
@@ -128,6 +152,79 @@ async def test_the_marks_of_every_picture_hold_after_its_download(house: House, 
         assert await house.download(redirect.headers["location"]) == picture
 
 
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    return a_signer(tmp_path_factory.mktemp("camera"), name="camera")
+
+
+async def test_what_a_camera_signed_goes_on(house: House, signer: Signer, camera: Signer) -> None:
+    """The photo's manifests are in the result's, checked against the file that the camera wrote."""
+    upload = as_camera(photo(), camera)
+    answer = await house.api.http.post(
+        "/transform/submit",
+        files={"file": ("a.jpg", upload)},
+        data={"preferences": '{"label": true, "lossless": "png", "preview_every": 1}'},
+    )
+    assert answer.status_code == 202, answer.text
+    job_id = answer.json()["job_id"]
+    kept = (await house.api.store.get(job_id)).manifests_key
+    assert kept is not None
+    result = (await house.run(job_id))["result"]
+    for name in ("transformed", "labelled", "lossless", "thumbnail"):
+        state, found = manifests_of(await house.download(result[f"{name}_url"]), signer.anchor)
+        assert state == "Trusted", name
+        (ingredient,) = active(found)["ingredients"]
+        assert (ingredient["title"], ingredient["relationship"]) == ("photo.jpg", "parentOf")
+        assert {"claimSignature.validated", "assertion.dataHash.match"} < codes(ingredient)
+        original = found["manifests"][ingredient["active_manifest"]]
+        assert original["claim_generator_info"][0]["name"] == "A camera"
+        made = assertion(original, "c2pa.actions")["actions"][0]["digitalSourceType"]
+        assert made.endswith("/digitalCapture")
+        opened, _ = assertion(active(found), "c2pa.actions")["actions"]
+        assert opened["action"] == "c2pa.opened"
+    preview = next(
+        record.event
+        for record in await collect(house.api.store, job_id)
+        if isinstance(record.event, events.Preview)
+    )
+    assert len(manifests_of(base64.b64decode(preview.jpeg))[1]["manifests"]) == 1, "previews stay small"
+    await house.api.http.delete(f"/transform/{job_id}/files")
+    with pytest.raises(ObjectNotFound):
+        await house.storage.get(kept)
+
+
+@pytest.mark.parametrize("how", ["gone", "garbage"])
+async def test_a_job_does_without_manifests_that_are_lost(
+    house: House, signer: Signer, camera: Signer, how: str
+) -> None:
+    answer = await house.api.http.post(
+        "/transform/submit", files={"file": ("a.jpg", as_camera(photo(), camera))}
+    )
+    job_id = answer.json()["job_id"]
+    key = (await house.api.store.get(job_id)).manifests_key
+    assert key is not None
+    if how == "garbage":
+        await house.storage.put(key, b"\0\0\0\x20jumb" + bytes(100), "application/c2pa")
+    else:
+        original = await house.storage.get(key.replace("manifests.c2pa", "original.jpg"))
+        await house.storage.delete_prefix(key.removesuffix("manifests.c2pa"))
+        await house.storage.put(key.replace("manifests.c2pa", "original.jpg"), original, "image/jpeg")
+    result = (await house.run(job_id))["result"]
+    state, found = manifests_of(await house.download(result["transformed_url"]), signer.anchor)
+    assert (state, len(found["manifests"])) == ("Trusted", 1)
+
+
+async def test_a_picture_that_ai_made_stays_one(house: House, camera: Signer) -> None:
+    upload = as_camera(photo(), camera, source="trainedAlgorithmicMedia")
+    answer = await house.api.http.post("/transform/submit", files={"file": ("a.jpg", upload)})
+    result = (await house.run(answer.json()["job_id"]))["result"]
+    picture = await house.download(result["transformed_url"])
+    assert xmp_of(picture)[f"{IPTC}DigitalSourceType"] == GENERATED
+    page = (await house.api.http.get(result["page_url"])).text
+    assert "a picture of a room that AI had made" in page
+    assert "photo" not in re.sub("<style>.*</style>|<img[^>]*>", "", page, flags=re.DOTALL)
+
+
 async def test_previews_are_marked(house: House, signer: Signer) -> None:
     data = await house.finished()
     (preview,) = [
@@ -170,6 +267,67 @@ async def test_a_kept_mask_is_named_after_download(house: House, signer: Signer)
         assert xmp_of(picture)[f"{DC}description"].endswith(said)
     page = await house.api.http.get(result["page_url"])
     assert "25 % of it was kept as photographed." in page.text
+
+
+async def test_the_before_and_after_names_both_of_its_parts(
+    house: House, signer: Signer, camera: Signer
+) -> None:
+    answer = await house.api.http.post(
+        "/transform/submit",
+        files={"file": ("a.jpg", as_camera(photo(), camera))},
+        data={"preferences": '{"label": true}'},
+    )
+    data = await house.run(answer.json()["job_id"])
+    picture = await house.collage(data["job_id"], "before_after")
+    state, found = manifests_of(picture, signer.anchor)
+    assert state == "Trusted"
+    parts = active(found)["ingredients"]
+    assert {each["title"] for each in parts} == {"photo.jpg", "result.jpg"}
+    assert {each["relationship"] for each in parts} == {"componentOf"}
+    actions = assertion(active(found), "c2pa.actions")["actions"]
+    assert [each["action"] for each in actions] == ["c2pa.created", "c2pa.placed", "c2pa.placed"]
+    by_title = {each["title"]: found["manifests"][each["active_manifest"]] for each in parts}
+    assert by_title["photo.jpg"]["claim_generator_info"][0]["name"] == "A camera"
+    assert assertion(by_title["result.jpg"], "org.reroom.job")["job"] == data["job_id"]
+    assert xmp_of(picture)[f"{IPTC}DigitalSourceType"] == COMPOSITE
+    assert xmp_of(picture)[f"{DC}description"] == "A photo of a room, beside what AI made of it."
+    with Image.open(io.BytesIO(picture)) as opened:
+        after = np.asarray(opened)[:, opened.width // 2 :].astype(int)
+    # The scripted result is even grey, and so is nothing of a badge.
+    assert (after[16:40, -60:-16].min(axis=2) < 40).any(), "the label that was asked for"
+
+
+async def test_a_contact_sheet_names_every_picture_on_it(
+    house: House, signer: Signer, camera: Signer
+) -> None:
+    answer = await house.api.http.post(
+        "/transform/submit",
+        files={"file": ("a.jpg", as_camera(photo(), camera))},
+        data={"style": "boho", "variations": "3"},
+    )
+    assert answer.status_code == 202, answer.text
+    parent, children = answer.json()["job_id"], [each["job_id"] for each in answer.json()["children"]]
+    for child in children:
+        await house.run(child)
+    picture = await house.collage(parent, "contact_sheet")
+    state, found = manifests_of(picture, signer.anchor)
+    assert state == "Trusted"
+    titles = sorted(each["title"] for each in active(found)["ingredients"])
+    assert titles == ["Boho 1.jpg", "Boho 2.jpg", "Boho 3.jpg", "photo.jpg"]
+    assert len(found["manifests"]) == 1 + 3 + 1, "the camera's is there once"
+    again = await house.api.http.get(f"/transform/{parent}/picture", params={"which": "contact_sheet"})
+    assert await house.download(again.headers["location"]) == picture, "it is made once"
+    await house.api.http.delete(f"/transform/{children[1]}/files")
+    fewer = manifests_of(await house.collage(parent, "contact_sheet"), signer.anchor)[1]
+    titles = sorted(each["title"] for each in active(fewer)["ingredients"])
+    assert titles == ["Boho 1.jpg", "Boho 3.jpg", "photo.jpg"]
+
+
+async def test_a_collage_without_its_photo_is_refused_by_its_worker(house: House) -> None:
+    data = await house.finished()
+    await house.storage.delete_prefix(f"uploads/{data['job_id']}/")
+    with pytest.raises(AssertionError, match="was deleted"):
+        await house.collage(data["job_id"], "before_after")
 
 
 class _Page(HTMLParser):

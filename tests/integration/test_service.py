@@ -141,7 +141,7 @@ def test_a_photo_is_analysed_by_the_models_that_restyle_and_nothing_is_kept(
     objects, queued, before = stack.stored(), stack.queue_length(), stack.denoised()
     seen = client.analyze(upload)
     assert (stack.stored(), stack.queue_length(), stack.denoised()) == (objects, queued, before)
-    gated, _, _ = normalise(upload, 1_000_000)
+    gated = normalise(upload, 1_000_000).jpeg
     with InferenceServerClient(stack.stack.triton_urls["triton"]) as triton:
         image = InferInput("image", [112, 144, 3], "UINT8")
         image.set_data_from_numpy(np.asarray(opened(gated)))

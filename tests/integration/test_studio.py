@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 import pytest
 import pytest_asyncio
 from PIL import Image
@@ -25,7 +26,7 @@ from orchestrator.domain.keys import Scope
 from orchestrator.domain.styles import STYLES
 from orchestrator.settings import Settings
 from stack.redis import RedisServer
-from tests.support import drawing_worker
+from tests.support import drawing_api, drawing_worker
 from tests.support.api_server import Api, running_api
 from tests.support.relay import Relay, relaying
 from tests.support.servers import free_port
@@ -33,11 +34,15 @@ from tests.support.servers import free_port
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FOLDER = Path(__file__).resolve().parents[1] / "studio"
-WORKER = Path(drawing_worker.__file__)
+API, WORKER = Path(drawing_api.__file__), Path(drawing_worker.__file__)
 NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
 MOST_BYTES = 120_000
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-WALKS = re.findall(r'^  "([^"]+)": ', (FOLDER / "walk.mjs").read_text(), re.M)
+WALKS = [
+    name
+    for file in (FOLDER / "walk.mjs", *sorted((FOLDER / "walks").glob("*.mjs")))
+    for name in re.findall(r'^  "([^"]+)": (?:async )?\(\) =>', file.read_text(), re.M)
+]
 WALK_SECONDS = 240.0
 
 
@@ -171,6 +176,8 @@ async def walked(
     turned = Image.Exif()
     turned[0x0112] = 6
     Image.new("RGB", (5000, 4000), (150, 130, 110)).save(photo, exif=turned)
+    heic = folders[0] / "of-a-phone.heic"
+    pillow_heif.from_pillow(Image.new("RGB", (640, 480), (150, 130, 110))).save(heic)
     async with relaying("http://127.0.0.1:1") as relay, contextlib.AsyncExitStack() as services:
         running = [
             await services.enter_async_context(
@@ -182,15 +189,15 @@ async def walked(
         key = await running[1].keys.create("a browser", [Scope.TRANSFORM, Scope.READ])
         given = {
             "chromium": CHROMIUM, "base": running[0].base_url, "relay": relay.url, "keyed": running[1].base_url,
-            "key": key.text, "photo": str(photo), "only": os.environ.get("STUDIO_WALK"),
+            "key": key.text, "photo": str(photo), "heic": str(heic), "only": os.environ.get("STUDIO_WALK"),
         }  # fmt: skip
         yield await _walks(given, relay)
 
 
 @contextlib.asynccontextmanager
 async def _service(redis_url: str, folder: Path, **environment: str) -> AsyncIterator[Api]:
-    """An API with a worker that draws."""
-    async with running_api(redis_url, folder, **environment) as api:
+    """An API that sees furniture, with a worker that draws."""
+    async with running_api(redis_url, folder, program=[str(API)], **environment) as api:
         settings = {
             "REDIS_URL": redis_url, "REROOM_REDIS_PREFIX": f"test-{api.base_url.rpartition(':')[2]}:",
             "REROOM_STORAGE_DIR": str(api.storage_dir), "API_BASE_URL": api.base_url,

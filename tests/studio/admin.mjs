@@ -3,7 +3,8 @@
  * over a service whose past tests/support/planted.py has planted. `key` is no administrator's. Prints as walk.mjs does.
  */
 import assert from "node:assert/strict";
-import { DESKTOP, PHONE, axe, heading, launched, opened, tabTo, taken } from "./browser.mjs";
+import { DESKTOP, PHONE, heading, launched, opened, taken } from "./browser.mjs";
+import { axe, tabTo } from "./steps.mjs";
 
 const given = JSON.parse(process.argv[2]);
 const browser = await launched(given.chromium);

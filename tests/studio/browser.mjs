@@ -1,6 +1,5 @@
 /** Chromium, as the tests and the pictures of the docs drive it. */
 import assert from "node:assert/strict";
-import { AxeBuilder } from "@axe-core/playwright";
 import { chromium } from "playwright-core";
 
 export const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
@@ -27,20 +26,6 @@ export async function opened(browser, options, expected = null) {
 export const heading = (page, name) => page.getByRole("heading", { level: 1, name });
 
 export const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
-
-export async function axe(page) {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((each) => each.html).join(" ")}`), []);
-}
-
-/** Presses Tab until what has the focus is called `wanted`. */
-export async function tabTo(page, wanted) {
-  for (let n = 0; n < 90; n += 1) {
-    await page.keyboard.press("Tab");
-    if (await page.evaluate((text) => document.activeElement !== document.body && (document.activeElement.getAttribute("aria-label") ?? document.activeElement.labels?.[0]?.textContent ?? document.activeElement.textContent).includes(text), wanted)) return;
-  }
-  assert.fail(`the Tab key does not come to ${wanted}`);
-}
 
 /** Walks several of `walks` at once, since much of a walk is waiting, and each has a context of its own; `only` the one of this
  * name. Says what became of each. */

@@ -4,37 +4,18 @@
  * shall cut the relay's connections.
  */
 import assert from "node:assert/strict";
-import { AxeBuilder } from "@axe-core/playwright";
 import { DESKTOP, PHONE, heading, launched, opened } from "./browser.mjs";
+import { HANGS, REFUSED, SLOW, axe, jobOf, press, tabTo, withSample, withSeed } from "./steps.mjs";
+import { keeping } from "./walks/keeping.mjs";
+import { sharing } from "./walks/sharing.mjs";
+import { several } from "./walks/several.mjs";
+import { taking } from "./walks/taking.mjs";
+import { waiting } from "./walks/waiting.mjs";
 
 const given = JSON.parse(process.argv[2]);
-const REFUSED = "1";
-const HANGS = "4";
-const SLOW = "99";
 const AT_ONCE = 3;
 const browser = await launched(given.chromium);
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
-
-async function axe(page) {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((each) => each.html).join(" ")}`), []);
-}
-
-const option = (page, name) => page.getByText(name, { exact: true });
-const press = (page, name) => page.getByRole("button", { name }).click();
-const jobOf = (page) => page.url().split("/").pop();
-
-async function withSample(page, base) {
-  await page.goto(`${base}/studio`);
-  await press(page, /sample room/);
-  await page.getByAltText("Your photo").waitFor();
-}
-
-async function withSeed(page, seed) {
-  await page.getByText("More wishes").click();
-  await page.getByLabel("Seed").fill(seed);
-  await press(page, "Restyle this room");
-}
 
 async function wholeWalk(device) {
   const { context, page, complaints } = await opened(browser, device);
@@ -79,7 +60,7 @@ async function wholeWalk(device) {
   assert.ok(known.favourite);
   assert.deepEqual(known.result.metadata.seed, Number(SLOW));
 
-  await press(page, "Try another version");
+  await press(page, "Another version");
   await page.waitForURL((url) => !url.href.includes(first));
   await heading(page, "Your room in Boho").waitFor();
   const second = jobOf(page);
@@ -113,15 +94,13 @@ async function wholeWalk(device) {
   return complaints;
 }
 
-async function tabTo(page, wanted) {
-  for (let n = 0; n < 90; n += 1) {
-    await page.keyboard.press("Tab");
-    if (await page.evaluate((text) => (document.activeElement.getAttribute("aria-label") ?? document.activeElement.labels?.[0]?.textContent ?? document.activeElement.textContent).includes(text), wanted)) return;
-  }
-  assert.fail(`the Tab key does not come to ${wanted}`);
-}
-
 const WALKS = {
+  ...keeping(browser, given),
+  ...several(browser, given),
+  ...sharing(browser, given),
+  ...taking(browser, given),
+  ...waiting(browser, given),
+
   "on a phone": () => wholeWalk(PHONE),
   "on a desktop, in the dark": () => wholeWalk({ ...DESKTOP, colorScheme: "dark" }),
 
@@ -132,6 +111,10 @@ const WALKS = {
     await tabTo(page, "sample room");
     await page.keyboard.press("Enter");
     await page.getByAltText("Your photo").waitFor();
+    await page.locator(".names").waitFor();
+    await tabTo(page, "sofa");
+    await page.keyboard.press("Space");
+    await page.getByText("Stays: sofa.").waitFor();
     await tabTo(page, "Modern");
     await page.keyboard.press("ArrowRight");
     const chosen = await page.locator("input[name=style]:checked").inputValue();
@@ -169,8 +152,9 @@ const WALKS = {
     const { context, page, complaints } = await opened(browser, PHONE, /WebSocket/);
     await page.routeWebSocket(/\/ws\//, (socket) => socket.close({ code: 1011 }));
     await withSample(page, given.base);
-    await press(page, "Restyle this room");
-    await heading(page, /Your room in/).waitFor();
+    await page.getByRole("radio", { name: "2", exact: true }).check();
+    await press(page, "Make 2 pictures");
+    await heading(page, "Your room in 2 pictures").waitFor();
     await context.close();
     return complaints;
   },
@@ -193,7 +177,7 @@ const WALKS = {
     await heading(page, "This did not work").waitFor();
     await page.getByText("One of the wishes cannot be fulfilled.").waitFor();
     await axe(page);
-    await page.getByRole("link", { name: "Change photo or wishes" }).click();
+    await page.getByRole("button", { name: "Change wishes" }).click();
     await page.getByAltText("Your photo").waitFor();
     await withSeed(page, HANGS);
     await press(page, "Cancel");
@@ -266,9 +250,9 @@ async function taken(walk) {
 }
 
 // Much of a walk is waiting, and each has a context of its own.
-const waiting = Object.keys(WALKS).filter((walk) => (given.only ?? walk) === walk);
+const left = Object.keys(WALKS).filter((walk) => (given.only ?? walk) === walk);
 const walker = async () => {
-  while (waiting.length) await taken(waiting.shift());
+  while (left.length) await taken(left.shift());
 };
 await Promise.all(Array.from({ length: AT_ONCE }, walker));
 await browser.close();

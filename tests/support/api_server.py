@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import uvicorn
 from litestar import Litestar
 from PIL import Image
 
-from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore, RedisStyleStore
+from orchestrator.adapters.redis import RedisErrands, RedisJobStore, RedisKeyStore, RedisStyleStore
 from orchestrator.domain.job import Job
 from orchestrator.ports import Lease
 from orchestrator.services.keys import KeyService
@@ -40,6 +40,7 @@ class Api:
     store: RedisJobStore
     keys: KeyService
     styles: RedisStyleStore
+    errands: RedisErrands
     log: Path
 
     @property
@@ -96,8 +97,11 @@ def problem(response: httpx2.Response, status: int, code: str, field: str | None
 
 
 @contextlib.asynccontextmanager
-async def running_api(redis_url: str, folder: Path, **environment: str) -> AsyncIterator[Api]:
-    """The API on a free port, without Triton and in open mode; ended, and its log checked, afterwards."""
+async def running_api(
+    redis_url: str, folder: Path, *, program: Sequence[str] = ("-m", "orchestrator.app"), **environment: str
+) -> AsyncIterator[Api]:
+    """The API on a free port, without Triton and in open mode; ended, and its log checked, afterwards. ``program`` is
+    what Python runs."""
     port = free_port()
     base_url = f"http://127.0.0.1:{port}"
     settings: dict[str, Any] = {
@@ -110,19 +114,23 @@ async def running_api(redis_url: str, folder: Path, **environment: str) -> Async
     log = folder / "api.log"
     with open(log, "wb") as output:  # noqa: ASYNC230  (the log of a process that is yet to be started)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "orchestrator.app", env=os.environ | settings, stdout=output, stderr=output
+            sys.executable, *program, env=os.environ | settings, stdout=output, stderr=output
         )
     store = RedisJobStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
     keys = RedisKeyStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
     styles = RedisStyleStore(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
+    errands = RedisErrands(redis_url, prefix=settings["REROOM_REDIS_PREFIX"])
     try:
         async with httpx2.AsyncClient(base_url=base_url, timeout=30.0) as http:
             await _wait_until_alive(http, process, log)
-            yield Api(base_url, folder / "storage", process, http, store, KeyService(keys), styles, log)
+            yield Api(
+                base_url, folder / "storage", process, http, store, KeyService(keys), styles, errands, log
+            )
     finally:
         await store.aclose()
         await keys.aclose()
         await styles.aclose()
+        await errands.aclose()
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 20)

@@ -10,9 +10,11 @@ from typing import Any
 import c2pa
 from PIL import Image
 
-from tests.support.certificates import CLAIMS, DOCUMENTS, EMAIL
+from tests.support.certificates import CLAIMS, DOCUMENTS, EMAIL, Signer
 
-COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+COMPOSITE = f"{VOCABULARY}compositeWithTrainedAlgorithmicMedia"
+GENERATED = f"{VOCABULARY}trainedAlgorithmicMedia"
 IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 DC = "{http://purl.org/dc/elements/1.1/}"
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -40,6 +42,28 @@ def manifests_of(picture: bytes, anchor: str = "") -> tuple[str, dict[str, Any]]
     context = c2pa.Context.from_dict({"trust": trust})
     with c2pa.Reader(kind, io.BytesIO(picture), context=context) as reader:
         return reader.get_validation_state(), json.loads(reader.json())
+
+
+def as_camera(
+    picture: bytes, signer: Signer, kind: str = "image/jpeg", source: str = "digitalCapture"
+) -> bytes:
+    """The picture as a camera, or another maker of pictures, signs it: with where it comes from, without XMP."""
+    action = {"action": "c2pa.created", "digitalSourceType": f"{VOCABULARY}{source}"}
+    definition = {
+        "claim_generator_info": [{"name": "A camera"}],
+        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [action]}}],
+    }
+    chain, key, out = signer.chain.read_bytes(), signer.key.read_bytes(), io.BytesIO()
+    context = c2pa.Context.from_dict({"builder": {"thumbnail": {"enabled": False}}})
+    info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, chain, key, None)
+    with c2pa.Signer.from_info(info) as signs, c2pa.Builder(definition, context) as builder:
+        builder.sign(signs, kind, io.BytesIO(picture), out)
+    return out.getvalue()
+
+
+def codes(ingredient: dict[str, Any], what: str = "success") -> set[str]:
+    """What was found when the ingredient was read: of a kind, "success" or "failure"."""
+    return {each["code"] for each in ingredient["validation_results"]["activeManifest"].get(what, [])}
 
 
 def active(found: dict[str, Any]) -> dict[str, Any]:

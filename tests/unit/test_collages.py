@@ -47,6 +47,20 @@ def test_a_sheet_has_a_cell_for_the_photo_and_each_result(results: int, columns:
     assert (made.shape[1] // 92, made.shape[0] // 106) == (columns, rows), "with gaps and labels"
 
 
+@pytest.mark.parametrize("badge", [True, False])
+def test_the_badge_is_on_results_alone(badge: bool) -> None:
+    def white(picture: Pixels, left: float, right: float) -> bool:
+        """Whether there is something white at the top right of what lies between these columns."""
+        height, width = picture.shape[:2]
+        part = picture[16 : height // 3, round(left * width) + 16 : round(right * width) - 16]
+        return bool((part.min(axis=2) > 200).any())
+
+    pair = before_after(plain(RED, 300, 400), plain(BLUE, 300, 400), badge=badge)
+    assert (white(pair, 0, 0.5), white(pair, 0.5, 1)) == (False, badge)
+    sheet = contact_sheet(plain(RED, 300, 400), [("A", plain(BLUE, 300, 400))], badge=badge)
+    assert (white(sheet, 0, 0.5), white(sheet, 0.5, 1)) == (False, badge)
+
+
 def test_long_labels_are_cut() -> None:
     made = contact_sheet(
         plain(RED, 600, 600), [("A style with a very long name " * 9, plain(BLUE, 600, 600))]

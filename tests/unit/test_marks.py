@@ -18,15 +18,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from PIL import Image
 
 from orchestrator.domain.marks import Facts
-from orchestrator.photos import credentials
+from orchestrator.photos import certificate, credentials
 from orchestrator.photos.credentials import Source, open_credentials
 from orchestrator.photos.label import MIN_HEIGHT, labelled
 from orchestrator.photos.marking import Marker
 from orchestrator.services.running.finishing import Marks, finished
 from orchestrator.settings import Settings, SettingsError
+from orchestrator.telemetry import metrics
 from orchestrator.worker import open_marker
 from tests.support.certificates import CLAIMS, DOCUMENTS, EMAIL, SERVERS, Key, Signer, a_signer
-from tests.support.marks import COMPOSITE, DC, IPTC, active, assertion, manifests_of, xmp_of
+from tests.support.marks import COMPOSITE, DC, GENERATED, IPTC, active, assertion, manifests_of, xmp_of
 
 JOB = "5d41402abc4b2a76b9719d911017c592"
 FACTS = Facts(
@@ -204,8 +205,6 @@ def _spoilt(kind: str, folder: Path) -> Signer:
             good.key.write_bytes(old.private_bytes(ser.Encoding.PEM, form, ser.NoEncryption()))
         case "another's key":
             return Signer(good.chain, other.key, good.anchor)
-        case "expired":
-            return a_signer(folder, days=-1)
         case "for servers":
             return a_signer(folder, purpose=SERVERS)
         case "odd curve":
@@ -226,7 +225,6 @@ def _spoilt(kind: str, folder: Path) -> Signer:
         ("SEC 1 key", "REROOM_C2PA_KEY: .*openssl pkcs8"),
         ("another's key", "REROOM_C2PA_KEY: the key is not that of the first certificate"),
         ("authority first", "REROOM_C2PA_KEY: the key is not that of the first certificate"),
-        ("expired", "REROOM_C2PA_CHAIN: the certificate is not valid now"),
         ("for servers", "REROOM_C2PA_CHAIN: C2PA does not accept this certificate"),
         ("odd curve", "REROOM_C2PA_KEY: C2PA signs with"),
     ],
@@ -291,6 +289,105 @@ def test_an_authority_that_is_away_holds_no_picture_back(
     assert "signed without a time stamp" in caplog.text
 
 
+class _Clock:
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_certificate_that_ends_stops_no_job_and_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until it is renewed, which the next look notices."""
+    signer, clock = a_signer(tmp_path, days=20), _Clock()
+    marker = Marker(open_credentials(signer.chain, signer.key, None, clock))
+    end = _metric("reroom_signing_certificate_end_timestamp_seconds")
+    assert end == pytest.approx(clock.now + 20 * 86400, abs=60)
+    assert not caplog.records
+
+    def marked() -> bytes:
+        return marker.mark(a_picture("JPEG", (64, 64)), FACTS)
+
+    clock.now += 7 * 86400
+    assert manifests_of(marked(), signer.anchor)[0] == "Trusted"
+    assert [record.levelname for record in caplog.records] == ["WARNING"], "it ends in less than 14 days"
+    caplog.clear()
+    clock.now = end + 1
+    unsigned = _metric("reroom_unsigned_pictures_total", reason="certificate")
+    for _ in range(3):
+        picture = marked()
+        with pytest.raises(c2pa.C2paError):
+            manifests_of(picture)
+        assert xmp_of(picture)[f"{IPTC}DigitalSourceType"] == COMPOSITE
+        clock.now += 600
+    assert _metric("reroom_unsigned_pictures_total", reason="certificate") == unsigned + 3
+    assert [record.levelname for record in caplog.records] == ["ERROR"], "once an hour"
+    assert "NOT SIGNED" in caplog.text
+    # First one file, as a person copies them, then the other.
+    renewed = a_signer(tmp_path, days=90, name="renewed")
+    signer.chain.write_bytes(renewed.chain.read_bytes())
+    clock.now += certificate.LOOK_SECONDS
+    marked()
+    assert "the new certificate is not taken" in caplog.text
+    signer.key.write_bytes(renewed.key.read_bytes())
+    clock.now += certificate.LOOK_SECONDS
+    assert manifests_of(marked(), renewed.anchor)[0] == "Trusted"
+    assert _metric("reroom_signing_certificate_end_timestamp_seconds") > end + 60 * 86400
+
+
+def test_a_worker_that_starts_with_an_ended_certificate_serves_unsigned(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that is restarted in the night after its end must not be missing in the morning."""
+    marker = open_marker(_settings(a_signer(tmp_path, days=-1)))
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert xmp_of(marker.mark(a_picture("JPEG", (64, 64)), FACTS))
+
+
+def test_manifests_that_cannot_be_chained_are_left_out(
+    signer: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    marker = Marker(open_credentials(signer.chain, signer.key, None))
+    photo = Source("photo.jpg", a_picture("JPEG", (64, 64)), manifests=b"not what c2pa wrote")
+    state, found = manifests_of(marker.mark(a_picture("JPEG", (64, 64)), FACTS, [photo]), signer.anchor)
+    assert state == "Trusted"
+    assert [each["title"] for each in active(found)["ingredients"]] == ["photo.jpg"]
+    assert "its photo's manifests are left out" in caplog.text
+
+
+def test_a_picture_that_c2pa_cannot_sign_is_delivered(
+    signer: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    marker = Marker(open_credentials(signer.chain, signer.key, None))
+    failed = _metric("reroom_unsigned_pictures_total", reason="error")
+    broken = b"\xff\xd8\xff\xeb\x00\x03J"
+    assert marker.mark(broken, FACTS).startswith(b"\xff\xd8\xff\xe1")
+    assert _metric("reroom_unsigned_pictures_total", reason="error") == failed + 1
+    assert "is not signed" in caplog.text
+
+
+@pytest.mark.parametrize("kept", [None, 0.3])
+def test_what_ai_makes_of_a_picture_that_ai_made_has_no_photo_in_it(
+    kept: float | None, signer: Signer
+) -> None:
+    marks = Marks(
+        Marker(open_credentials(signer.chain, signer.key, None)),
+        JOB,
+        a_picture("JPEG"),
+        kept=kept,
+        photo_type="trainedAlgorithmicMedia",
+    )
+    picture = finished(np.full((96, 128, 3), 90, np.uint8), marks, "tiny-1", label=False)["transformed"]
+    assert xmp_of(picture)[f"{IPTC}DigitalSourceType"] == GENERATED
+    said = xmp_of(picture)[f"{DC}description"]
+    assert said.startswith("A picture of a room that AI made, changed by AI again.")
+    assert "photograph" not in said
+    edited = assertion(active(manifests_of(picture)[1]), "c2pa.actions")["actions"][1]
+    assert edited["digitalSourceType"] == GENERATED
+
+
 def test_signing_takes_milliseconds(signer: Signer) -> None:
     """The limit is far above the usual time: it fails when thumbnails of a whole photo come back into manifests."""
     marker = Marker(open_credentials(signer.chain, signer.key, None))
@@ -302,6 +399,10 @@ def test_signing_takes_milliseconds(signer: Signer) -> None:
         marker.mark(picture, FACTS, [photo])
         took.append(time.process_time() - began)
     assert min(took) < 0.1
+
+
+def _metric(name: str, **labels: str) -> float:
+    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 def _settings(signer: Signer) -> Settings:

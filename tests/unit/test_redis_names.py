@@ -31,9 +31,8 @@ def test_the_constants_of_the_scripts() -> None:
 def test_stored_names_stay() -> None:
     jobs = "queue waiting delayed declined cleanup dead stats workers"
     turns = "turns hurried spent work deadlines"
-    names = f"{jobs} {turns} api_keys stored outbox lanes expiring trees since lately_failed"
-    names += " ready: job: events: done: claim: photo: once:"
-    names += " api_key: ticket: rate: reserved: account: usage: own_styles: listed: favourites:"
-    names += " lane: busy: delivery: sent: endpoint: endpoints: levels:"
+    names = f"{jobs} {turns} api_keys stored outbox lanes expiring trees since lately_failed errands"
+    names += " report: ready: job: events: done: claim: photo: once: api_key: ticket: rate: reserved: account: usage: own_styles:"
+    names += " listed: favourites: lane: busy: delivery: sent: endpoint: endpoints: levels:"
     assert Keys.under("reroom:") == tuple(f"reroom:{name}" for name in names.split())
     assert (GROUP, PARKED) == ("workers", "parked")

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from orchestrator.domain import preferences
+from orchestrator.domain.job import MAX_VARIATIONS, variation_seed
 from restyle.analysis import analyse
-from restyle.demands import DEMANDS, StructureLost
+from restyle.demands import DEMANDS, TRIES, StructureLost
 from restyle.events import Analysis, Event, Preview, Result, Stage, Step
 from restyle.models import BrokenPicture
 from restyle.pictures.images import fit_photo, from_bucket, to_bucket
 from restyle.pictures.recolouring import Recolouring
-from restyle.pipeline import STRONGER, Restyler
+from restyle.pipeline import STRONGER, Restyler, next_seed
 from restyle.prompt import Prompts
 from restyle.release import Release, load_release
 from restyle.request import InvalidRequest, Request, parse_photo, parse_request
@@ -190,12 +192,40 @@ async def test_what_keeps_the_room_goes_before_what_scores_well(release: Release
     np.testing.assert_allclose(result(events).pixels, PHOTO, atol=1e-3)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2**53 - 1, 2**63 - 1, 2**63 - 3])
+def test_no_attempt_takes_the_seed_of_a_sibling(seed: int) -> None:
+    """Variations have neighbouring seeds, each of which may be tried again."""
+    variations = [variation_seed(seed, number) for number in range(1, MAX_VARIATIONS + 1)]
+    tried = [
+        first if attempt == 0 else next_seed(first, attempt)
+        for first in variations
+        if first is not None
+        for attempt in range(TRIES)
+    ]
+    assert len(set(tried)) == MAX_VARIATIONS * TRIES
+    assert all(0 <= each < 2**63 for each in tried)
+
+
+def test_each_attempt_has_another_palette() -> None:
+    for palettes in range(2, 13):
+        chosen = [7, next_seed(7, 1), next_seed(7, 2)]
+        assert len({each % palettes for each in chosen}) == min(palettes, TRIES)
+
+
+def test_what_is_reserved_for_a_job_is_for_as_many_pictures_as_are_made() -> None:
+    assert TRIES == preferences.TRIES
+    assert set(DEMANDS) == set(preferences.DEMANDS)
+    assert preferences.most_pictures(preferences.Preferences(min_lines=0.0)) == TRIES
+    assert preferences.most_pictures(preferences.Preferences(attempts=2)) == 2
+    assert preferences.most_pictures(preferences.Preferences()) == 1
+
+
 async def test_another_seed_is_another_palette_where_the_seed_chooses_it(release: Release) -> None:
     palettes = (("sage",), ("rust",), ("teal",), ("plum",))
     made = result(
         await run(replace(release, palettes=palettes), ScriptedModels([DRIFTED, RESTYLED]), min_quality=0.5)
     )
-    assert (made.seed, made.palette) == (3, ("sage",)), "the palette of seed 4"
+    assert (made.seed, made.palette) == (3, ("sage",)), "the palette after that of seed 3"
 
 
 async def test_nothing_else_to_try_ends_the_tries(release: Release) -> None:

@@ -37,6 +37,8 @@ from reroom.models import (
     Analysis,
     BatchItem,
     ChildStatus,
+    Delivery,
+    Disabled,
     Health,
     JobError,
     JobResult,
@@ -50,6 +52,8 @@ from reroom.models import (
     StylePicture,
     Submitted,
     Uploaded,
+    Webhook,
+    WebhookMade,
 )
 
 __all__ = [
@@ -62,6 +66,8 @@ __all__ = [
     "Client",
     "Conflict",
     "ConnectionFailed",
+    "Delivery",
+    "Disabled",
     "Forbidden",
     "Health",
     "InvalidRequest",
@@ -87,6 +93,8 @@ __all__ = [
     "Submitted",
     "Timeout",
     "Uploaded",
+    "Webhook",
+    "WebhookMade",
     "errors",
     "events",
     "webhooks",

@@ -152,7 +152,7 @@ def cancel(job: JobRef, policy: RetryPolicy) -> Operation[JobStatus]:
 
 
 def erase(job: JobRef, policy: RetryPolicy) -> Operation[None]:
-    return _delete(f"transform/{_segment(job)}/files", policy)
+    return delete(f"transform/{_segment(job)}/files", policy)
 
 
 def styles(policy: RetryPolicy) -> Operation[list[Style]]:
@@ -173,10 +173,10 @@ def create_style(body: Mapping[str, Any], policy: RetryPolicy) -> Operation[Styl
 
 
 def delete_style(name: str, policy: RetryPolicy) -> Operation[None]:
-    return _delete(f"styles/{quote(name, safe='')}", policy)
+    return delete(f"styles/{quote(name, safe='')}", policy)
 
 
-def _delete(path: str, policy: RetryPolicy) -> Operation[None]:
+def delete(path: str, policy: RetryPolicy) -> Operation[None]:
     """Delete what is then gone. Raises NotFound when it was not there."""
     maybe_gone = False
 

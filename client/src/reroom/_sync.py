@@ -15,6 +15,7 @@ import httpx2
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from reroom import _hooks as hooks
 from reroom import _many as many
 from reroom import _operations as operations
 from reroom import _transport as transport
@@ -43,6 +44,7 @@ from reroom.events import Event
 from reroom.models import (
     Analysis,
     BatchItem,
+    Delivery,
     Health,
     JobRef,
     JobStatus,
@@ -51,6 +53,8 @@ from reroom.models import (
     Style,
     Submitted,
     Uploaded,
+    Webhook,
+    WebhookMade,
 )
 
 OnEvent = Callable[[Event], None]
@@ -341,6 +345,49 @@ class Client:
     def delete_style(self, name: str) -> None:
         """Delete a style of the key's own. Jobs that were submitted with it keep its words."""
         self._call(operations.delete_style(name, self._retry))
+
+    def webhooks(self) -> list[Webhook]:
+        """The key's endpoints for webhooks, the oldest first."""
+        return self._call(hooks.webhooks(self._retry))
+
+    def webhook(self, webhook_id: str) -> Webhook:
+        """An endpoint."""
+        return self._call(hooks.webhook(webhook_id, self._retry))
+
+    def create_webhook(self, url: str, events: Sequence[str] = (), description: str = "") -> WebhookMade:
+        """Make an endpoint that is told of the key's jobs from now on, and give its secret, which the service shows
+        this once. ``events``: the three ends of a job unless others are named (``job.started``)."""
+        return self._call(hooks.create_webhook(url, events, description, self._retry))
+
+    def change_webhook(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+    ) -> Webhook:
+        """Change an endpoint, disable it, or enable it again; what is None stays."""
+        members = {"url": url, "events": events, "description": description, "enabled": enabled}
+        return self._call(hooks.change_webhook(webhook_id, members, self._retry))
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Delete an endpoint, and what waits for it."""
+        self._call(hooks.delete_webhook(webhook_id, self._retry))
+
+    def rotate_webhook(self, webhook_id: str, grace: int | None = None) -> WebhookMade:
+        """Give an endpoint a new secret. The one before goes on signing beside it for ``grace`` seconds, a day unless
+        given. It is not sent again when its answer is lost: a second one would end the secret that receivers know."""
+        return self._call(hooks.rotate_webhook(webhook_id, grace, self._retry))
+
+    def test_webhook(self, webhook_id: str) -> str:
+        """Send an endpoint an event of the type ``webhook.test``; returns the event's id."""
+        return self._call(hooks.test_webhook(webhook_id, self._retry))
+
+    def deliveries(self, webhook_id: str, limit: int = 20) -> list[Delivery]:
+        """What became of an endpoint's last events, the newest first."""
+        return self._call(hooks.deliveries(webhook_id, limit, self._retry))
 
     def health(self) -> Health:
         """The state of the service and its parts; no error when it is degraded."""

@@ -420,6 +420,54 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "healthy"
 
 
+class Disabled(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an endpoint gets nothing, and since when."""
+
+    reason: str
+    """``gone`` (it answered 410), ``failing``, ``key_ended``, ``by_owner``, or one of a newer service."""
+    at: datetime
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that is told what happens to the key's jobs."""
+
+    id: str
+    url: str
+    events: list[str]
+    """Such as ``job.completed``."""
+    description: str = ""
+    created_at: datetime | None = None
+    secrets: int = 1
+    """How many secrets sign now: 2 while a replaced one goes on."""
+    disabled: Disabled | None = None
+    """None while it is told."""
+
+
+class WebhookMade(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint with a new secret."""
+
+    secret: str
+    """``whsec_…``, for :func:`reroom.webhooks.verify`. The service shows it this once."""
+    webhook: Webhook = msgspec.field(name="data")
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an event for an endpoint."""
+
+    id: str
+    """The header ``webhook-id``."""
+    type: str
+    job_id: str | None = None
+    status: str
+    """``waiting``, ``delivered`` or ``given_up``."""
+    tries: int
+    last_answer: str | None = None
+    """The status of the last answer, or why there was none; None before the first try."""
+    created_at: datetime
+    next_try_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
 JobRef = str | Submitted | JobStatus
 """A job: its id, its receipt or any status of it."""
 

@@ -1,6 +1,6 @@
-"""Jobs on Redis Streams, API keys, styles, requests that are done once, rate limits, usage, what administrators see and
-what is to be sent: the adapters of :class:`orchestrator.ports.JobStore`, KeyStore, StyleStore, OnceStore, Rates, Usage,
-Oversight, EndpointStore and Outbox.
+"""Jobs on Redis Streams, API keys, styles, requests that are done once, rate limits, usage, what administrators see,
+what is to be sent, and errands: the adapters of :class:`orchestrator.ports.JobStore`, KeyStore, StyleStore, OnceStore,
+Rates, Usage, Oversight, EndpointStore, Outbox and Errands.
 
 The queue is one stream with one consumer group. An entry stays in it for the whole life of its job and is deleted
 when the job ends; the group's pending list names the worker that runs it. Every change is one Lua script, atomic and
@@ -10,6 +10,7 @@ Needs Redis ≥ 6.2 with ``appendonly yes``, ``appendfsync always`` and ``maxmem
 
 from orchestrator.adapters.redis.connection import AccessDenied
 from orchestrator.adapters.redis.endpoints import RedisEndpoints
+from orchestrator.adapters.redis.errands import RedisErrands
 from orchestrator.adapters.redis.key_store import RedisKeyStore, open_keys
 from orchestrator.adapters.redis.once_store import RedisOnceStore
 from orchestrator.adapters.redis.outbox import RedisOutbox
@@ -20,7 +21,6 @@ from orchestrator.adapters.redis.style_store import RedisStyleStore
 from orchestrator.adapters.redis.usage import RedisUsage
 
 __all__ = [
-    "AccessDenied", "RedisEndpoints", "RedisJobStore", "RedisKeyStore", "RedisOnceStore", "RedisOutbox",
-    "RedisOversight", "RedisRates", "RedisStyleStore",
-    "RedisUsage", "open_keys",
+    "AccessDenied", "RedisEndpoints", "RedisErrands", "RedisJobStore", "RedisKeyStore", "RedisOnceStore",
+    "RedisOutbox", "RedisOversight", "RedisRates", "RedisStyleStore", "RedisUsage", "open_keys",
 ]  # fmt: skip

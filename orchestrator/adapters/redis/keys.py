@@ -14,12 +14,12 @@ longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 23
+_PREFIXES = 24
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last twenty-three are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last twenty-four are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -65,6 +65,10 @@ class Keys(NamedTuple):
     """Hash: name of a worker -> when (ms) it was first heard of."""
     lately_failed: str
     """List: ids of the jobs that failed last, the newest first (lua/shared/levels.lua)."""
+    errands: str
+    """List: what the API has workers do while a request waits, as JSON."""
+    report: str
+    """+ name: list, what became of an errand, as JSON."""
     ready: str
     """+ owner: sorted set, ids of its waiting jobs that were never begun, in their order."""
     job: str

@@ -12,7 +12,7 @@ import redis.asyncio as redis
 
 from orchestrator.adapters.redis.connection import redis_calls
 from orchestrator.adapters.redis.keys import GROUP, PARKED, Keys
-from orchestrator.domain.job import DEFAULT_TIER, MESSAGES, TERMINAL, Job, JobState, Priority
+from orchestrator.domain.job import DEFAULT_TIER, MESSAGES, TERMINAL, Job, JobState, Priority, pictures_of
 from orchestrator.domain.plans import day_of
 from orchestrator.domain.styles import counted_as
 from orchestrator.domain.usage import Admission
@@ -115,6 +115,7 @@ def admission_args(admission: Admission, job: Job, jobs: Sequence[Job]) -> dict[
                 "ms": _milliseconds(admission.estimated_seconds * each.cost / total),
                 "style": counted_as(each.style),
                 "tier": each.preferences.quality or DEFAULT_TIER,
+                "objects": pictures_of(each.preferences),
             }
             for each in jobs
         ],

@@ -18,6 +18,7 @@ from litestar.params import FromPath, FromQuery
 from orchestrator.api.middleware.access import Rule, access
 from orchestrator.api.responses.presenters import Presenter, rfc3339
 from orchestrator.domain.job import Job
+from orchestrator.domain.marks import GENERATED
 from orchestrator.ports import BadSignature, JobNotFound, JobStore, LinkExpired, PageLinks
 from orchestrator.settings import Settings
 
@@ -76,16 +77,20 @@ def _body(job: Job, changed: str, photo: str, provider: str) -> str:
     made = f"{rfc3339(job.updated_at)[:10]} (UTC)"
     metadata = job.result.metadata if job.result is not None else {}
     kept = metadata.get("kept")
-    share = "" if kept is None else f" {100 * kept:.0f} % of it was kept as photographed."
+    generated = job.photo_type == GENERATED
+    what = "picture of a room that AI had made" if generated else "photo of a room"
+    original = "The original picture" if generated else "The original photo"
+    how = "it was" if generated else "photographed"
+    share = "" if kept is None else f" {100 * kept:.0f} % of it was kept as {how}."
     models = metadata.get("release")
     facts = [f"Style: {job.style}", f"made on {made}", "by the AI system reroom"]
     facts += [f"with the models {models}"] if models else []
     facts += [f"run by {provider}"] if provider else []
     return (
         f"<h1>{TITLE}</h1>"
-        "<p>An AI system restyled a photo of a room: furniture, materials, colours and light may not exist as shown."
-        f"{share} The original photo is beside it.</p>"
-        f"<main>{_figure(changed, 'Changed by AI')}{_figure(photo, 'The original photo')}</main>"
+        f"<p>An AI system restyled a {what}: furniture, materials, colours and light may not exist as shown."
+        f"{share} {original} is beside it.</p>"
+        f"<main>{_figure(changed, 'Changed by AI')}{_figure(photo, original)}</main>"
         f"<p>{escape(', '.join(facts))}. Id: <code>{escape(job.id)}</code></p>"
     )
 

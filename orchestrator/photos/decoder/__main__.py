@@ -1,12 +1,13 @@
 """Decodes pictures from standard input and writes answers to standard output:
 ``python -m orchestrator.photos.decoder MAX_PIXELS MEMORY CPU_SECONDS require|prefer``.
 
-A request is two 4-byte big-endian numbers, the most pixels that the picture may have and the file's length, and then
-the file's bytes. An answer is the byte 1, sent as soon as the request is complete, a length and a JSON head, ``{"ok":
-true, "width", "height"}`` or ``{"ok": false, "code", "detail"}``, then a length and the JPEG's bytes (none on failure).
-The first answer comes without a request, when the process is warm and confined. Its ``detail`` names the part of the
-sandbox that is missing on this machine; with ``require`` the process ends instead. The process ends at the end of
-standard input, so it never outlives its parent. SIGPROF ends it when a picture takes more than CPU_SECONDS.
+A request is a byte that says what is wanted (0 the picture, 1 its manifests), two 4-byte big-endian numbers, the most
+pixels that the picture may have and the file's length, and then the file's bytes. An answer is the byte 1, sent as soon
+as the request is complete, a length and a JSON head, ``{"ok": true, "width", "height", "source_type", "credentialed"}``
+or ``{"ok": false, "code", "detail"}``, then a length and the bytes of the JPEG or of the manifests' archive (none on
+failure). The first answer comes without a request, when the process is warm and confined. Its ``detail`` names the part
+of the sandbox that is missing on this machine; with ``require`` the process ends instead. The process ends at the end
+of standard input, so it never outlives its parent. SIGPROF ends it when a picture takes more than CPU_SECONDS.
 """
 
 from __future__ import annotations
@@ -25,44 +26,62 @@ import numpy
 import pi_heif
 from PIL import AvifImagePlugin, Image, ImageCms
 
-from orchestrator.photos.decoder import picture, sandbox
+from orchestrator.photos.decoder import picture, provenance, sandbox
 from orchestrator.photos.decoder.limits import MIN_SIDE, Rejected
 from orchestrator.photos.decoder.small_heic import SMALL_HEIC
 
 RECEIVED = b"\1"
+PICTURE, MANIFESTS = 0, 1
+_HEAD = ">BII"
 
 
 def answer(data: bytes, max_pixels: int) -> tuple[dict[str, object], bytes]:
     try:
-        jpeg, width, height = picture.normalise(data, max_pixels)
+        made = picture.normalise(data, max_pixels)
     except Rejected as error:
         return {"ok": False, "code": error.code, "detail": error.detail}, b""
     except MemoryError:
         detail = "the picture needs too much memory to decode; scale it down"
         return {"ok": False, "code": "image_too_large", "detail": detail}, b""
-    return {"ok": True, "width": width, "height": height}, jpeg
+    said = {"source_type": made.source_type, "credentialed": made.credentialed}
+    return {"ok": True, "width": made.width, "height": made.height, **said}, made.jpeg
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, max_pixels: int, cpu_seconds: float) -> None:
-    while len(head := requests.read(8)) == 8:
-        pixels, length = struct.unpack(">II", head)
+def manifests(data: bytes, reader: provenance.Reader) -> tuple[dict[str, object], bytes]:
+    try:
+        source_type, archive = reader.read(data)
+    except provenance.NoProvenance as error:
+        return {"ok": False, "detail": str(error)}, b""
+    except MemoryError:
+        return {"ok": False, "detail": "they need too much memory"}, b""
+    return {"ok": True, "source_type": source_type}, archive
+
+
+def serve(
+    requests: BinaryIO, answers: BinaryIO, max_pixels: int, cpu_seconds: float, reader: provenance.Reader
+) -> None:
+    while len(head := requests.read(struct.calcsize(_HEAD))) == struct.calcsize(_HEAD):
+        wanted, pixels, length = struct.unpack(_HEAD, head)
         data = requests.read(length)
         answers.write(RECEIVED)
         answers.flush()
         # A limit of processor time that Python need not handle: a library may loop in C.
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-        fields, jpeg = answer(data, min(pixels, max_pixels))
+        if wanted == MANIFESTS:
+            fields, file = manifests(data, reader)
+        else:
+            fields, file = answer(data, min(pixels, max_pixels))
         signal.setitimer(signal.ITIMER_PROF, 0)
-        send(answers, fields, jpeg)
+        send(answers, fields, file)
 
 
-def send(answers: BinaryIO, fields: dict[str, object], jpeg: bytes) -> None:
-    for part in (json.dumps(fields).encode(), jpeg):
+def send(answers: BinaryIO, fields: dict[str, object], file: bytes) -> None:
+    for part in (json.dumps(fields).encode(), file):
         answers.write(struct.pack(">I", len(part)) + part)
     answers.flush()
 
 
-def warm_up(max_pixels: int) -> None:
+def warm_up(max_pixels: int) -> provenance.Reader:
     """Make the libraries load their late parts while files can still be opened."""
     Image.init()
     with contextlib.suppress(MemoryError):
@@ -76,6 +95,9 @@ def warm_up(max_pixels: int) -> None:
     for file in files:
         answer(file, max_pixels)
         answer(file[:-20], max_pixels)
+    reader = provenance.Reader()
+    reader.warm_up()
+    return reader
 
 
 def confine(memory: int, required: bool) -> str:
@@ -124,7 +146,7 @@ def main() -> None:
     pi_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
-    warm_up(given.max_pixels)
+    reader = warm_up(given.max_pixels)
     try:
         missing = confine(given.memory, given.sandbox == "require")
     except sandbox.SandboxMissing as error:
@@ -132,7 +154,7 @@ def main() -> None:
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     answers.write(RECEIVED)
     send(answers, {"ok": True, "detail": missing}, b"")
-    serve(requests, answers, given.max_pixels, given.cpu_seconds)
+    serve(requests, answers, given.max_pixels, given.cpu_seconds, reader)
 
 
 if __name__ == "__main__":

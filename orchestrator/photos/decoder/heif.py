@@ -9,12 +9,14 @@ import struct
 from collections.abc import Iterator
 
 from orchestrator.photos.decoder.cicp import profile_of
-from orchestrator.photos.decoder.limits import broken
+from orchestrator.photos.decoder.limits import Rejected, broken
 from orchestrator.photos.decoder.parts import Parts, animated
 
 HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"mif1"))
 AVIF_BRANDS = frozenset((b"avif",))
 _SEQUENCES = frozenset((b"avis", b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"))
+_C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+"""What a box of kind ``uuid`` begins with when it has C2PA's manifests."""
 _MAX_BOXES = 10_000
 """Boxes of one list. A phone's photo of 48 MP is made of 200 tiles with some boxes each."""
 
@@ -28,7 +30,16 @@ def take_heif_apart(data: bytes) -> Parts:
     except (struct.error, IndexError):
         raise broken() from None
     parts.stream = data
+    parts.credentialed = _has_manifests(memoryview(data))
     return parts
+
+
+def _has_manifests(data: memoryview) -> bool:
+    try:
+        return any(kind == b"uuid" and bytes(body[:16]) == _C2PA for kind, body in _boxes(data))
+    except (Rejected, struct.error):
+        # The library reads such a file nevertheless.
+        return False
 
 
 def is_heif(data: bytes) -> bool:

@@ -19,12 +19,14 @@ PADDING = 7
 """Arbitrary bytes that may be between the coded data and the end, since encoders align it; equal bytes may be more."""
 
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+_JUMBF = b"JP"
+"""How segments with boxes of JPEG systems begin, C2PA's manifests among them."""
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
 """Baseline, extended and progressive frames, with Huffman or arithmetic coding."""
 _PROGRESSIVE = {0xC2, 0xCA}
 _OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xDE}
 _TABLES = {0xC4, 0xCC, 0xDB, 0xDD}
-_APPLICATIONS = {0xE0, 0xE1, 0xE2, 0xEE}
+_APPLICATIONS = {0xE0, 0xE1, 0xE2, 0xEB, 0xEE}
 # In coded data 0xFF is followed by 0 or by a restart marker; otherwise the data ends there.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _MARKER = re.compile(rb"\xff[^\xff]")
@@ -107,7 +109,7 @@ class _Reader:
         return body
 
     def _take_application(self, marker: int, body: bytes) -> None:
-        """Keep the two application segments that define how colours were converted to channels."""
+        """Keep the two application segments that define how colours became channels, and note what others say."""
         if marker == 0xE0 and body.startswith(b"JFIF\0"):
             # Rewritten, because libjpeg warns of versions that it does not know.
             self._jfif = _JFIF
@@ -117,6 +119,8 @@ class _Reader:
             self.parts.note_exif(body)
         elif marker == 0xE1 and body.startswith(_XMP):
             self.parts.note_xmp(body)
+        elif marker == 0xEB and body.startswith(_JUMBF):
+            self.parts.credentialed = True
         elif marker == 0xE2 and body.startswith(_ICC) and len(self._icc) < 255:
             self._icc.append(body[len(_ICC) :])
 

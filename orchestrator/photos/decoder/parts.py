@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.photos.decoder.limits import Rejected
 from orchestrator.photos.decoder.orientation import exif_orientation, xmp_orientation
+from orchestrator.photos.decoder.source_type import xmp_source_type
 
 MAX_PIECES = 100_000
 """The most segments or chunks of one file; an encoder that writes one for each row stays far below."""
@@ -22,7 +23,8 @@ class Parts:
     """The parts of a file. ``stream`` is a file of the same format that contains only the pixels.
 
     ``grey``: the pixels have one colour channel. ``channels`` is the number of a JPEG's channels. ``profile`` is an ICC
-    profile or empty.
+    profile or empty. ``source_type`` is what IPTC calls where the picture comes from, as its XMP says, or empty;
+    ``credentialed``: there seem to be C2PA manifests in the file.
     """
 
     format: str
@@ -32,6 +34,8 @@ class Parts:
     profile: bytes = b""
     grey: bool = False
     channels: int = 0
+    source_type: str = ""
+    credentialed: bool = False
     _exif: int = 0
     _xmp: int = 0
     _exif_blocks: int = 0
@@ -44,9 +48,14 @@ class Parts:
             self._exif = exif_orientation(block)
 
     def note_xmp(self, text: bytes) -> None:
-        if not self._xmp and self._xmp_blocks < MAX_BLOCKS:
+        if self._xmp_blocks < MAX_BLOCKS:
             self._xmp_blocks += 1
-            self._xmp = xmp_orientation(text[:MAX_TEXT])
+            self._xmp = self._xmp or xmp_orientation(text[:MAX_TEXT])
+            self.note_source_type(text)
+
+    def note_source_type(self, text: bytes) -> None:
+        """Take the source type from XMP that does not count for the orientation."""
+        self.source_type = self.source_type or xmp_source_type(text[:MAX_TEXT])
 
     @property
     def orientation(self) -> int:

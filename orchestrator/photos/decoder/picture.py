@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import NamedTuple
 
 from PIL import Image, ImageCms
 
@@ -33,8 +34,19 @@ without_threads = False
 """Whether this process may start no threads, which the decoder of HEIC needs."""
 
 
-def normalise(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
-    """An upright sRGB JPEG without metadata, and its width and height in pixels; raises Rejected, MemoryError."""
+class Normalised(NamedTuple):
+    """An upright sRGB JPEG without metadata, its width and height in pixels, and what the file said beside its pixels,
+    as in :class:`Parts`."""
+
+    jpeg: bytes
+    width: int
+    height: int
+    source_type: str = ""
+    credentialed: bool = False
+
+
+def normalise(data: bytes, max_pixels: int) -> Normalised:
+    """Raises Rejected, MemoryError."""
     parts = take_apart(data)
     check_size(parts.width, parts.height, max_pixels)
     try:
@@ -51,7 +63,7 @@ def normalise(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
         raise
     except Exception as error:  # Pillow's plugins raise any exception on damaged files
         raise broken() from error
-    return out.getvalue(), *picture.size
+    return Normalised(out.getvalue(), *picture.size, parts.source_type, parts.credentialed)
 
 
 def _stored_size(width: int, height: int) -> tuple[int, int]:
@@ -94,6 +106,7 @@ def _decoded_heif(parts: Parts) -> Image.Image:
                 raise animated()
             # From the file's own transformations: what else its metadata say of the orientation does not count.
             parts.note_exif(image.info.get("exif", b""))
+        parts.note_source_type(image.info.get("xmp") or b"")
         _check_within(image, parts)
         image.load()
         _check_within(image, parts)

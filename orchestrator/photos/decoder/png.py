@@ -56,6 +56,8 @@ def take_png_apart(data: bytes) -> Parts:
                 found[kind] = body
             case b"iCCP" | b"cICP":
                 found.setdefault(kind, body)
+            case b"caBX":
+                parts.credentialed = True
             case b"eXIf":
                 parts.note_exif(body)
             case b"tEXt" | b"zTXt" | b"iTXt" if len(texts) < MAX_BLOCKS and _KEYWORD.match(body):

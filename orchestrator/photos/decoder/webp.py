@@ -25,6 +25,8 @@ def take_webp_apart(data: bytes) -> Parts:
                 parts.profile = parts.profile or body
             case b"EXIF":
                 parts.note_exif(body)
+            case b"C2PA":
+                parts.credentialed = True
             case b"XMP ":
                 parts.note_xmp(body)
     if frames > 1:

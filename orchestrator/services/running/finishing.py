@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.domain.marks import MAX_MANIFESTS
 from orchestrator.photos import pictures
 from orchestrator.photos.credentials import Source
 from orchestrator.photos.label import labelled
 from orchestrator.photos.marking import Marker
 
 THUMBNAIL, TRANSFORMED, LABELLED, LOSSLESS = "thumbnail", "transformed", "labelled", "lossless"
+
+SMALL_MANIFESTS = 2**15
+"""Bytes of an upload's manifests that a thumbnail gets too: it should not become many times as large."""
 
 
 class Marks(msgspec.Struct, frozen=True):
@@ -26,15 +29,22 @@ class Marks(msgspec.Struct, frozen=True):
     """The photo's JPEG, which a signed manifest names as the source."""
     kept: float | None = None
     """The share of the picture that a keep mask leaves as photographed."""
+    photo_type: str = ""
+    """What the upload said of where it comes from; see :attr:`orchestrator.domain.marks.Facts.photo_type`."""
+    manifests: bytes = b""
+    """The manifests that the upload carried; see :attr:`orchestrator.photos.credentials.Source.manifests`."""
 
-    def mark(self, picture: bytes, release: str = "", *, stamped: bool = False) -> bytes:
-        """The JPEG or PNG with its marks. It blocks while it computes: call it in a thread."""
-        facts = self.marker.facts(self.job_id, time.time(), release=release, kept=self.kept)
-        return self.marker.mark(picture, facts, self.sources, stamped=stamped)
-
-    @property
-    def sources(self) -> Sequence[Source]:
-        return [Source("photo.jpg", self.photo)]
+    def mark(
+        self, picture: bytes, release: str = "", *, stamped: bool = False, most_manifests: int = 0
+    ) -> bytes:
+        """The JPEG or PNG with its marks. The upload's manifests go with it unless they are larger than
+        ``most_manifests`` bytes. It blocks while it computes: call it in a thread."""
+        facts = self.marker.facts(
+            self.job_id, time.time(), release=release, kept=self.kept, photo_type=self.photo_type
+        )
+        manifests = self.manifests if len(self.manifests) <= most_manifests else b""
+        sources = [Source("photo.jpg", self.photo, manifests)]
+        return self.marker.mark(picture, facts, sources, stamped=stamped)
 
 
 def finished(
@@ -52,7 +62,12 @@ def finished(
         files[LABELLED] = pictures.jpeg(labelled(image))
     if lossless:
         files[LOSSLESS] = pictures.lossless(image)
-    return {name: marks.mark(picture, release, stamped=name != THUMBNAIL) for name, picture in files.items()}
+    return {
+        name: marks.mark(picture, release, stamped=False, most_manifests=SMALL_MANIFESTS)
+        if name == THUMBNAIL
+        else marks.mark(picture, release, stamped=True, most_manifests=MAX_MANIFESTS)
+        for name, picture in files.items()
+    }
 
 
 def share_kept(mask: NDArray[np.uint8] | None) -> float | None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
 from orchestrator.domain.job import FEATURES, MAX_OUTAGES, RESULTS, Job, JobError, JobResult
+from orchestrator.domain.marks import MAX_MANIFESTS
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import Style, StyleWords
 from orchestrator.photos import pictures
@@ -32,6 +33,7 @@ from orchestrator.ports import (
     Lease,
     LeaseLost,
     ObjectNotFound,
+    ObjectTooLarge,
     Storage,
     Unavailable,
 )
@@ -231,7 +233,14 @@ class Runner:
         translator = ProgressTranslator()
         reference = await self._reference(job)
         asked = request(job, words, photo, mask, lease.photo_id, reference)
-        marks = Marks(self._marker, job.id, original, share_kept(mask))
+        marks = Marks(
+            self._marker,
+            job.id,
+            original,
+            share_kept(mask),
+            photo_type=job.photo_type,
+            manifests=await self._manifests(job),
+        )
         with tracing.span("restyle"):
             result = await self._infer(lease, asked, translator, record, marks)
         if result.selection is not None:
@@ -284,6 +293,16 @@ class Runner:
             return None
         stored = await self._patiently(lambda: self._storage.get(key))
         return await asyncio.to_thread(pictures.decode, stored, REFERENCE_SIDE)
+
+    async def _manifests(self, job: Job) -> bytes:
+        """Those that the upload carried; empty where nothing is signed, or they are gone: a job does without them."""
+        key = job.manifests_key
+        if key is None or not self._marker.signs:
+            return b""
+        try:
+            return await self._patiently(lambda: self._storage.get(key, limit=MAX_MANIFESTS))
+        except (ObjectNotFound, ObjectTooLarge):
+            return b""
 
     async def _infer(
         self,

@@ -9,7 +9,7 @@ DEFAULT_SECONDS = 5.0
 
 
 def estimated_gpu_seconds(cost: float, stats: QueueStats) -> float:
-    """Seconds of the models' time. ``cost`` is the job's, in the unit of :mod:`orchestrator.domain.cost`; what a unit
-    takes is measured by recent jobs."""
+    """Seconds of the models' time. ``cost`` is what a job costs at most, all of its tries together, in the unit of
+    :mod:`orchestrator.domain.cost`; what a unit takes is measured by recent jobs."""
     each = DEFAULT_SECONDS if stats.mean_seconds is None else stats.mean_seconds / max(stats.mean_cost, 0.001)
     return cost * each

@@ -139,6 +139,8 @@ class Submissions:
                 mask,
                 estimate=await self._costs.estimate(preferences, photo.height, photo.width, len(pictures)),
                 reference=reference,
+                manifests=photo.manifests,
+                photo_type=photo.source_type,
                 job_id=job_id,
                 cancel_after=submission.cancel_after,
                 words=words[submission.style],
@@ -151,7 +153,7 @@ class Submissions:
         async with self._uploads.reserved(key, caller.owner, job_id) as reservation:
             try:
                 data = await self._uploads.read(key, self._max_bytes, count_bytes)
-                photo = await self._gate.accept(data, client=client)
+                photo = await self._gate.accept(data, client=client, keep_manifests=True)
             except (PhotoRejected, ObjectTooLarge):
                 await self._discard(key)
                 raise
@@ -167,10 +169,10 @@ class Submissions:
         self, given: bytearray | PhotoUrl, client: str | None, count_bytes: Callable[[int], None] | None
     ) -> Photo:
         if not isinstance(given, PhotoUrl):
-            return await self._gate.accept(given, client=client)
+            return await self._gate.accept(given, client=client, keep_manifests=True)
         data = await self._fetcher.fetch(given.url, self._max_bytes, count_bytes)
         try:
-            return await self._gate.accept(data, client=client)
+            return await self._gate.accept(data, client=client, keep_manifests=True)
         except PhotoRejected as refused:
             raise PhotoRejected(refused.code, refused.detail, FIELD) from None
 

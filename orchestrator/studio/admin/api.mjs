@@ -1,6 +1,5 @@
 /** The administrators' API. The key is kept in this tab alone, and is sent in a header. */
-import { Trouble, ask } from "../api.mjs";
-import { ROOT } from "../page.mjs";
+import { ask, request } from "../api.mjs";
 
 const KEY = "reroom.admin";
 
@@ -20,7 +19,7 @@ export function onKey(changed) {
 }
 
 /** The answer's JSON. A key that is not valid any more is forgotten. Raises Trouble. */
-async function request(method, path, { json, signal } = {}) {
+async function call(method, path, { json, signal } = {}) {
   const bearer = key();
   const body = json === undefined ? undefined : JSON.stringify(json);
   const headers = json === undefined ? {} : { "Content-Type": "application/json" };
@@ -32,18 +31,13 @@ async function request(method, path, { json, signal } = {}) {
   }
 }
 
-export const read = (path, signal) => request("GET", path, { signal });
-export const change = (path, json) => request("POST", path, { json });
-export const remove = (path) => request("DELETE", path);
+export const read = (path, signal) => call("GET", path, { signal });
+export const change = (path, json) => call("POST", path, { json });
+export const remove = (path) => call("DELETE", path);
 
 /** Saves an answer that is no JSON as a file: a link could not send the key. Raises Trouble. */
 export async function save(path, name) {
-  const answer = await fetch(new URL(path, ROOT), { headers: { Authorization: `Bearer ${key()}` } }).catch(() => null);
-  if (!answer) throw new Trouble("offline");
-  if (!answer.ok) {
-    const { code, detail } = await answer.json().catch(() => ({}));
-    throw new Trouble(code ?? "bad_answer", { detail: detail ?? `${answer.status}` });
-  }
+  const answer = await request("GET", path, { bearer: key() });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await answer.blob());
   link.download = name;

@@ -46,7 +46,7 @@ async def test_it_can_open_nothing(gate: PhotoGate) -> None:
         }
         assert limits["Max open files"] == ["0", "0"]
         assert limits["Max file size"] == limits["Max core file size"] == ["0", "0"]
-        assert limits["Max address space"] == [str(256 * 2**20 + 20 * 40_000_000)] * 2
+        assert limits["Max address space"] == [str(288 * 2**20 + 20 * 40_000_000)] * 2
         assert process.status("Threads") == 1
 
 

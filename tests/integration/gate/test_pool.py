@@ -140,7 +140,7 @@ async def test_one_that_hangs_is_given_up() -> None:
 
 async def test_memory_is_bounded() -> None:
     """The picture needs some 300 MB, the limit leaves it 100."""
-    async with PhotoGate(40_000_000, processes=1, memory=140 * 2**20) as gate:
+    async with PhotoGate(40_000_000, processes=1, memory=172 * 2**20) as gate:
         before = set(decoders())
         for data in (SLOW, SLOW, PROGRESSIVE, SLOW):
             rejected = await refused(gate, data)

@@ -32,7 +32,7 @@ def answer_of(data: bytes, user: int) -> tuple[dict[str, Any], bytes]:
     ]  # fmt: skip
     environment = {"PYTHONPATH": str(ROOT), "BREAK_OUT_AS": str(user), "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.run(
-        command, input=struct.pack(">II", 2**32 - 1, len(data)) + data, capture_output=True, cwd="/",
+        command, input=struct.pack(">BII", 0, 2**32 - 1, len(data)) + data, capture_output=True, cwd="/",
         env=environment, timeout=60,
     )  # fmt: skip
     answers = process.stdout

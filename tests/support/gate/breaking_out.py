@@ -137,7 +137,7 @@ DOORS: dict[str, Callable[[], object]] = {
 _decode = picture.normalise
 
 
-def _try(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
+def _try(data: bytes, max_pixels: int) -> picture.Normalised:
     if not data.startswith(b"doors"):
         return _decode(data, max_pixels)
     found = {}
@@ -151,7 +151,7 @@ def _try(data: bytes, max_pixels: int) -> tuple[bytes, int, int]:
             found[name] = "EAGAIN"
         except ValueError:  # "not allowed to raise maximum limit"
             found[name] = "EPERM"
-    return json.dumps(found).encode(), 0, 0
+    return picture.Normalised(json.dumps(found).encode(), 0, 0)
 
 
 def main() -> None:

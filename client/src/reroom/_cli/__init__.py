@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from reroom._cli import analysis, jobs, restyling, service
+from reroom._cli import analysis, hooks, jobs, restyling, service
 from reroom._cli.common import EXIT_CODES
 
 
@@ -36,6 +36,7 @@ for command in (
     analysis.analyze,
     service.styles,
     service.health,
+    hooks.webhooks,
 ):
     main.add_command(command)
 main.add_command(jobs.list_jobs, "list")

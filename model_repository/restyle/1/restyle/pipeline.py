@@ -34,6 +34,10 @@ from restyle.stages.select import Selection, select
 STRONGER = 1.4
 """Factor on the control scales of a second attempt."""
 
+SEED_STEP = 27_720 * 100_003 + 1
+"""Between the seeds of attempts. 27,720 is a multiple of every number up to 12, so that of so many palettes each
+attempt takes the next."""
+
 # Where the stages lie on the way from 0 to 1; the steps take nearly all of the time.
 GENERATING, TRANSFORMING, FINALIZING = 0.08, 0.12, 0.92
 
@@ -188,8 +192,9 @@ class _Made:
 
 
 def next_seed(seed: int, attempt: int) -> int:
-    """That of the attempt after ``attempt``, of a request with demands: neighbours, so that palettes differ too."""
-    return (seed + attempt) % 2**63
+    """That of the attempt after ``attempt``, of a request with demands: the same each time, and far from the seeds next
+    to the request's, which its sibling variations have."""
+    return (seed + attempt * SEED_STEP) % 2**63
 
 
 def _same_picture(before: Request, after: Request, attempt: int, table: Table) -> bool:

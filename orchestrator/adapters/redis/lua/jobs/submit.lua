@@ -1,5 +1,5 @@
 -- args: job, record = {name, value, ...}, cost, change, max_waiting (or null), cancel_after_ms (or null), reservation = {name,
--- owner, ms} (or null), admission = {owner, plan, day, ms, bytes, objects, jobs = {{job, ms, style, tier}, ...}} (or null),
+-- owner, ms} (or null), admission = {owner, plan, day, ms, bytes, objects, jobs = {{job, ms, style, tier, objects}, ...}} (or null),
 -- pricing, children = {{job, record, cost}, ...} (or null: it is no parent), hold (whether those after the first wait until it
 -- has ended or was given back).
 -- Returns {'ok', position in the queue (or nil)}, {'full', number of waiting jobs}, {'reserved'} (by another owner) or

@@ -1,7 +1,8 @@
 -- What keys use: jobs that have not ended, GPU time, money and storage. scripts.py puts this text before common.lua, so
 -- that the script which ends a job also settles what the job had reserved.
 --
--- RESERVED .. owner         hash: job id -> {day, ms, price, style, tier} of each job that has not ended
+-- RESERVED .. owner         hash: job id -> {day, ms, price, style, tier, objects} of each job that has not ended; objects are
+--                           the pictures that it will store
 -- ACCOUNT .. owner:period   hash: 'used' and 'reserved' milliseconds; period = a day (2026-11-26) and its month (2026-11)
 -- ACCOUNT .. service:month  hash: 'used' and 'reserved' micros of all jobs, and what was told of the budget
 -- ACCOUNT .. owner:storage  hash: 'bytes' and 'objects' of the owner's entries in STORED
@@ -77,6 +78,16 @@ function QUOTA.waiting(owner)
   return count
 end
 
+-- The pictures that an owner's unfinished jobs will store. They are added up anew each time, since scripts of older versions
+-- know nothing of them.
+function QUOTA.coming(owner)
+  local count = 0
+  for _, held in ipairs(redis.call('HVALS', RESERVED .. owner)) do
+    count = count + (cjson.decode(held).objects or 0)
+  end
+  return count
+end
+
 -- The first limit that refuses the jobs that are asked for together, and what of it is taken; nil when none does.
 function QUOTA.refusal(owner, asked, pricing)
   local plan = asked.plan
@@ -99,9 +110,17 @@ function QUOTA.refusal(owner, asked, pricing)
     return 'gpu_seconds_per_month', time(month)
   elseif over(plan.stored_bytes, QUOTA.number(storage, 'bytes'), asked.bytes) then
     return 'stored_bytes', QUOTA.number(storage, 'bytes')
-  elseif over(plan.stored_objects, QUOTA.number(storage, 'objects'), asked.objects) then
-    return 'stored_objects', QUOTA.number(storage, 'objects')
-  elseif type(pricing.budget) == 'table'
+  end
+  if type(plan.stored_objects) == 'number' then
+    local taken, more = QUOTA.number(storage, 'objects') + QUOTA.coming(owner), asked.objects
+    for _, job in ipairs(asked.jobs) do
+      more = more + (job.objects or 0)
+    end
+    if over(plan.stored_objects, taken, more) then
+      return 'stored_objects', taken
+    end
+  end
+  if type(pricing.budget) == 'table'
       and over(pricing.budget.micros, time(service), QUOTA.micros(asked.ms, pricing.price)) then
     QUOTA.tell(pricing.budget, service, string.sub(asked.day, 1, 7), 'exhausted')
     return 'monthly_budget', time(service)
@@ -142,7 +161,8 @@ end
 function QUOTA.reserve(owner, id, asked, pricing)
   local service
   for _, job in ipairs(asked.jobs) do
-    local held = {day = asked.day, ms = job.ms, price = pricing.price, style = job.style, tier = job.tier}
+    local held = {day = asked.day, ms = job.ms, price = pricing.price, style = job.style, tier = job.tier,
+      objects = job.objects}
     service = QUOTA.enter(owner, job.job, held)
     redis.call('HSET', JOB .. job.job, 'quota', cjson.encode(held))
   end

@@ -1,0 +1,32 @@
+/** Walks past others who wait. */
+import { PHONE, heading, opened } from "../browser.mjs";
+import { axe, press, withSample } from "../steps.mjs";
+
+export const waiting = (browser, given) => ({
+  "where others wait before": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE);
+    // The service is not so busy: its messages say that it is, and those after the first are held back.
+    let go;
+    const turn = new Promise((come) => (go = come));
+    await page.routeWebSocket(/\/ws\//, (socket) => {
+      const server = socket.connectToServer();
+      server.onMessage(async (text) => {
+        const message = JSON.parse(text);
+        if (message.type === "connected") return socket.send(text);
+        if (message.type !== "snapshot") await turn;
+        if (message.type === "snapshot") Object.assign(message.data, { status: "queued", progress: 0, queue_position: 3, estimated_time_remaining: 130, result: undefined });
+        return socket.send(JSON.stringify(message));
+      });
+    });
+    await withSample(page, given.base);
+    await press(page, "Restyle this room");
+    await page.locator(".progress").getByText("In the queue: 3 before you").waitFor();
+    await page.getByText("about 2 min left").waitFor();
+    await page.getByRole("button", { name: "Cancel" }).waitFor();
+    await axe(page);
+    go();
+    await heading(page, /^Your room in/).waitFor();
+    await context.close();
+    return complaints;
+  },
+});
