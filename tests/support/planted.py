@@ -3,6 +3,7 @@ wait and run. For the page of administrators: its walk, and its pictures in the 
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import time
@@ -10,7 +11,7 @@ import time
 import msgspec
 
 from orchestrator.adapters.redis import RedisJobStore, RedisKeyStore
-from orchestrator.domain.events import Cancelled, Completed, Failed, StatusChanged, Step
+from orchestrator.domain.events import Cancelled, Completed, Failed, StatusChanged, Step, Terminal
 from orchestrator.domain.job import Job, JobError, JobResult, JobState, Priority
 from orchestrator.domain.plans import Plan
 from orchestrator.domain.preferences import Preferences, Quality
@@ -36,6 +37,7 @@ ERRORS = (
     JobError(code="structure_lost", detail="The picture keeps 0.41 of the room; at least 0.6 was asked for."),
     JobError(code="unavailable", detail="no Triton answered for 60 s"),
 )  # fmt: skip
+FAILS_EVERY, CANCELLED_EVERY = 13, 19
 DAY = 86400
 
 
@@ -53,7 +55,7 @@ async def plant(
     redis_url: str, prefix: str, *, days: int = 14, jobs_a_day: int = 8, now: bool = True
 ) -> Planted:
     """Everything ends just before now; each job's photo is missing. ``now``: some jobs wait, and one runs."""
-    clock, chance = Clock(time.time() - days * DAY), random.Random(5)
+    clock, chance, numbers = Clock(time.time() - days * DAY), random.Random(5), itertools.count()
     pricing = Pricing(price=round(PRICE * 1e6), currency=CURRENCY)
     store = RedisJobStore(
         redis_url, prefix=prefix, lease_seconds=600, letters_ttl=DAY, pricing=pricing, clock=clock
@@ -68,7 +70,7 @@ async def plant(
             for number in range(count):
                 clock.now = began + day * DAY + (number + 0.5) * DAY / count
                 owner = chance.choice([phone_id, phone_id, *others, ""])
-                await _ended(store, clock, chance, owner)
+                await _ended(store, clock, chance, owner, next(numbers))
         clock.now = time.time() - 900
         for _ in range(3):
             await _given_up(store, clock, phone_id)
@@ -131,22 +133,23 @@ async def _claim(store: RedisJobStore, worker: str = "gpu-host-0-1234-0badcafe")
     return lease
 
 
-async def _ended(store: RedisJobStore, clock: Clock, chance: random.Random, owner: str) -> None:
+async def _ended(store: RedisJobStore, clock: Clock, chance: random.Random, owner: str, number: int) -> None:
     style = chance.choice(STYLES)
     await _submit(store, clock, owner, quality=chance.choice(QUALITIES), style=style)
     clock.now += chance.expovariate(1 / 2)
     lease = await _claim(store)
     seconds = min(90.0, math.exp(chance.gauss(2.6, 0.5)))
     clock.now += seconds
-    fate = chance.random()
-    if fate < 0.07:
-        await store.finish(lease, Failed(error=chance.choice(ERRORS)))
-    elif fate < 0.12:
-        await store.finish(lease, Cancelled())
+    outcome: Terminal
+    if number % FAILS_EVERY == FAILS_EVERY - 1:
+        outcome = Failed(error=ERRORS[number // FAILS_EVERY % len(ERRORS)])
+    elif number % CANCELLED_EVERY == CANCELLED_EVERY - 1:
+        outcome = Cancelled()
     else:
         told = {"gpu_seconds": seconds * 20, "seed": 7}
         made = JobResult(transformed_key="t.jpg", thumbnail_key="s.jpg", metadata=told, stored_bytes=900_000)
-        await store.finish(lease, Completed(result=made))
+        outcome = Completed(result=made)
+    await store.finish(lease, outcome)
 
 
 async def _given_up(store: RedisJobStore, clock: Clock, owner: str) -> None:

@@ -6,7 +6,11 @@ const KEY = "reroom.admin";
 export const key = () => sessionStorage.getItem(KEY) ?? "";
 const listeners = new Set();
 
-export function setKey(text) {
+/** Why the service ended the last visit; null: it did not. */
+export let refused = null;
+
+export function setKey(text, why = null) {
+  refused = why;
   if (text) sessionStorage.setItem(KEY, text);
   else sessionStorage.removeItem(KEY);
   for (const each of listeners) each();
@@ -26,7 +30,7 @@ async function call(method, path, { json, signal } = {}) {
   try {
     return await ask(method, path, { body, headers, signal, bearer });
   } catch (error) {
-    if (error.code === "unauthorized" && key() === bearer) setKey("");
+    if (error.code === "unauthorized" && key() === bearer) setKey("", error);
     throw error;
   }
 }

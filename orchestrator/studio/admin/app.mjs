@@ -2,7 +2,7 @@
 import { Heading, TroubleBox } from "../parts.mjs";
 import { html, render, useEffect, useState } from "../ui.mjs";
 import { LANGUAGES, addWords, chooseLanguage, language, loadWords, t } from "../words.mjs";
-import { key, onKey, setKey, tryKey } from "./api.mjs";
+import { key, onKey, refused, setKey, tryKey } from "./api.mjs";
 import { Failures } from "./failures.mjs";
 import { Keys } from "./keys.mjs";
 import { Letters } from "./letters.mjs";
@@ -80,7 +80,7 @@ function SignIn() {
   return html`<form class="ask" onSubmit=${enter}>
     <${Heading}>${t("signInTitle")}<//>
     <p>${t("signInText")}</p>
-    <${TroubleBox} trouble=${trouble} />
+    <${TroubleBox} trouble=${trouble ?? refused} />
     <div class="field"><label for="key">${t("adminKey")}</label>
       <input id="key" name="key" type="password" autocomplete="off" required spellcheck=${false} /></div>
     <button class="main" disabled=${busy !== null}>${t("signIn")}</button>
