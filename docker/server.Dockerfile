@@ -1,4 +1,4 @@
-# The API and the worker: one image, two commands.
+# The API, the worker, and what fetches releases for a Triton: one image, several commands.
 ARG PYTHON=python:3.12.13-slim-bookworm
 
 FROM ${PYTHON} AS build
@@ -9,6 +9,8 @@ COPY pyproject.toml ./
 COPY requirements/constraints.txt requirements/
 COPY client client
 COPY orchestrator orchestrator
+# For containers beside Triton: export/releases fetches releases and follows what is live.
+COPY export export
 # A package index of your own: docker build --secret id=pip.conf,src=…
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     /opt/venv/bin/python -m pip install -c requirements/constraints.txt './client[triton]' '.[c2pa,otel,sentry]' \
@@ -27,7 +29,7 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 RUN apt-get update && apt-get install -y --no-install-recommends libseccomp2 && rm -rf /var/lib/apt/lists/*
 # The folder's owner becomes that of a volume that is mounted there for the first time.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reroom \
-    && install --directory --owner=reroom --group=reroom --mode=0750 /var/lib/reroom
+    && install --directory --owner=reroom --group=reroom --mode=0750 /var/lib/reroom /var/lib/reroom-served
 COPY --from=build /opt/venv /opt/venv
 USER 10001:10001
 WORKDIR /tmp

@@ -17,7 +17,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
         --no-deps --only-binary=:all: -r /opt/reroom/requirements/serving.txt \
         -r /opt/reroom/requirements/onnxruntime.txt -r /opt/reroom/requirements/plan.txt
 # The folder's owner becomes that of a volume that is mounted there for the first time.
-RUN install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/reroom-plans
+RUN install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/reroom-served /var/lib/reroom-plans
 COPY stack/tritonserver.options stack/watch_triton.py export/releases/checksums.py docker/serve_triton.sh \
     docker/plan_triton.sh /opt/reroom/
 COPY export /opt/reroom/export

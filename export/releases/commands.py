@@ -21,7 +21,17 @@ from export.releases.changes import (
 from export.releases.checksums import ReleaseDamaged
 from export.releases.device import this_device
 from export.releases.folder import agent_runs, live_version, versions
-from export.releases.rollout import FolderRollouts, Rollout, RolloutError, read_rollout, this_user
+from export.releases.places.opening import open_place
+from export.releases.places.port import PlaceError
+from export.releases.rollout import (
+    FolderRollouts,
+    Rollout,
+    RolloutError,
+    Rollouts,
+    read_rollout,
+    this_user,
+)
+from export.releases.transfer_commands import PLACE_VARIABLE, fetch_command, prune_command, push_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +45,7 @@ def main(arguments: list[str]) -> int:
     try:
         release = _folder(options)
         return command(options, release)
-    except (ReleaseError, RolloutError, ReleaseDamaged) as error:
+    except (ReleaseError, RolloutError, ReleaseDamaged, PlaceError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
@@ -70,6 +80,21 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--by", help="who asks, for the record (you, on this machine)")
         return each
 
+    def at(each: argparse.ArgumentParser, what: str = "change what shall be live there") -> None:
+        each.add_argument(
+            "--at", metavar="PLACE", help=f"{what}: s3://bucket/prefix, which several hosts follow"
+        )
+
+    def place(each: argparse.ArgumentParser, option: str) -> None:
+        each.add_argument(
+            option,
+            dest="place",
+            metavar="PLACE",
+            default=os.environ.get(PLACE_VARIABLE),
+            required=not os.environ.get(PLACE_VARIABLE),
+            help=f"s3://bucket/prefix, or a folder such as /mnt/releases/sd15 ({PLACE_VARIABLE})",
+        )
+
     each = add("list", _list, "What versions there are, and which one is live.")
     each.add_argument("--json", action="store_true", help="for programs")
     each = add("show", _show, "All that a version pins: graphs, digests, sources, licences, figures.")
@@ -98,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     each.add_argument("version", type=_number)
     each.add_argument("--again", action="store_true", help="also if it was withdrawn")
     each.add_argument("--device", help="what serves it: cpu or a GPU's name (what this machine has)")
+    at(each)
     each = change("canary", _canary, "Try a version on a share of the jobs beside the live one, or end that.")
     each.add_argument("version", type=_number, nargs="?")
     each.add_argument("--share", type=_share, default=0.1, help="of the jobs, above 0 and up to 1 (0.1)")
@@ -110,10 +136,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     each.add_argument("--again", action="store_true", help="also if it was withdrawn")
     each.add_argument("--device", help="what serves it: cpu or a GPU's name (what this machine has)")
+    at(each)
     each = change(
         "rollback", _rollback, "Take the newest change back: end the trial, or go back to the version before."
     )
     each.add_argument("--to", type=_number, help="another version than the one before")
+    at(each)
+    each = add(
+        "push", push_command, "Bring a published version to where hosts fetch it from; it does not go live."
+    )
+    each.add_argument("version", type=_number, nargs="?", help="its newest, if left out")
+    place(each, "--to")
+    each = add(
+        "fetch", fetch_command, "Bring a version to this host, checked; what is live here is not touched."
+    )
+    each.add_argument("version", type=_number, nargs="?", help="the one that is live there, if left out")
+    place(each, "--from")
+    each.add_argument(
+        "--make-live",
+        action="store_true",
+        help="and live, on a host without an agent, before its Triton starts; while the place does not answer, what is "
+        "live here stays so",
+    )
     each = add("prune", _prune, "Remove versions that nothing needs any more.")
     each.add_argument("versions", type=_number, nargs="*", help="these; all but the newest, if left out")
     each.add_argument("--keep", type=_number, nargs="+", action="extend", default=[], help="never these")
@@ -123,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the address of a service whose unfinished jobs are asked for (REROOM_ADMIN_TOKEN is its key)",
     )
     each.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    at(each, "remove them there")
     return parser
 
 
@@ -146,7 +191,7 @@ def _folder(options: argparse.Namespace) -> Path:
     """The release folder that is meant. Raises ReleaseError."""
     given = Path(options.bundle)
     release = (given if len(given.parts) > 1 else options.releases / given).resolve()
-    if not (release / "versions").is_dir() and options.command is not _publish:
+    if not (release / "versions").is_dir() and options.command not in (_publish, fetch_command):
         there = sorted(folder.parent.name for folder in release.parent.glob("[!.]*/versions"))
         raise ReleaseError(
             f"there is no release in {release}: {', '.join(there)} can be named"
@@ -252,15 +297,15 @@ def _promote(options: argparse.Namespace, release: Path) -> int:
 
 
 def _promote_version(options: argparse.Namespace, release: Path, version: int, again: bool) -> int:
-    before = read_rollout(release).live
+    before = _rollouts(options, release).read().live
     device = options.device or this_device()
-    rollout = promote(release, FolderRollouts(release), version, device, options.by, again)
+    rollout = promote(release, _rollouts(options, release), version, device, options.by, again)
     _say_live(release, rollout, f"before {release.name}-{before}" if before and before != version else "")
     return 0
 
 
 def _canary(options: argparse.Namespace, release: Path) -> int:
-    rollouts = FolderRollouts(release)
+    rollouts = _rollouts(options, release)
     if options.end:
         end_canary(release, rollouts, options.by, options.withdraw)
         print(f"no version of {release.name} is on trial any more")
@@ -286,11 +331,18 @@ def _canary(options: argparse.Namespace, release: Path) -> int:
 
 
 def _rollback(options: argparse.Namespace, release: Path) -> int:
-    before = read_rollout(release)
-    rollout = roll_back(release, FolderRollouts(release), options.to, options.by)
+    rollouts = _rollouts(options, release)
+    before = rollouts.read()
+    rollout = roll_back(release, rollouts, options.to, options.by)
     bad = sorted(set(rollout.withdrawn) - set(before.withdrawn))
     _say_live(release, rollout, "".join(f"{release.name}-{version} is withdrawn" for version in bad))
     return 0
+
+
+def _rollouts(options: argparse.Namespace, release: Path) -> Rollouts:
+    """Where it is said what shall be live: in the folder, or in the place that several hosts follow."""
+    named = getattr(options, "at", None)
+    return open_place(named).rollouts if named else FolderRollouts(release)
 
 
 def _say_live(release: Path, rollout: Rollout, more: str) -> None:
@@ -303,6 +355,8 @@ def _prune(options: argparse.Namespace, release: Path) -> int:
     from export.releases.pruning import jobs_in_use, plan, prune
 
     in_use = jobs_in_use(options.api, os.environ.get("REROOM_ADMIN_TOKEN", "")) if options.api else set[int]()
+    if options.at:
+        return prune_command(options, release, in_use)
     planned = plan(
         release,
         read_rollout(release),

@@ -10,7 +10,7 @@ const STRUCTURE = 0.5;
 export const draft = {
   /** `{blob, width, height, url}` or null. Of one that this browser cannot show, `blob` alone is there. */
   photo: null,
-  /** What the models see in it, `[{title, area, box}]`; null: they have not said yet. */
+  /** What the models see in it, `[{label, number, area, box}]`, the largest first; null: they have not said yet. */
   things: null,
   /** By a thing's place among them: "keep" or "change". */
   marks: {},

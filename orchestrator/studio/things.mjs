@@ -32,13 +32,12 @@ export function useThings(photo, paused, change) {
 
 /** What the draft has after an analysis. A photo that this browser cannot show gets the outlines that the models saw. */
 function seen(photo, { objects, edges_png: edges, width, height }) {
-  const found = distinct(objects);
-  const things = found.map(({ label, name, box }) => {
-    const several = found.filter((each) => each.label === label).length > 1;
-    return { label, number: several ? name?.split("#")[1] : undefined, area: name ?? box, box };
-  });
   // The last lies on top: a cushion on its couch.
-  things.sort((a, b) => size(b.box) - size(a.box));
+  const found = distinct(objects).sort((a, b) => size(b.box) - size(a.box));
+  const things = found.map(({ label, name, box }, place) => {
+    const alike = found.filter((each) => each.label === label);
+    return { label, number: alike.length > 1 ? alike.indexOf(found[place]) + 1 : null, area: name ?? box, box };
+  });
   if (photo.url) return { things };
   return { things, photo: { ...photo, url: `data:image/png;base64,${edges}`, width, height, drawn: true } };
 }

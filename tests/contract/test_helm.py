@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
+import subprocess
+import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from export.releases import commands
 from orchestrator import worker
 from orchestrator.adapters.redis.keys import Keys
 from orchestrator.domain.plans import load_plans
@@ -67,7 +72,7 @@ def pod(workload: Document) -> Document:
 
 
 def container(chart: Rendered, part: str) -> Document:
-    (found,) = pod(workloads(chart)[part])["containers"]
+    (found,) = (each for each in pod(workloads(chart)[part])["containers"] if each["name"] != "agent")
     named: Document = found
     return named
 
@@ -148,6 +153,10 @@ BAD_VALUES: dict[str, tuple[Document, str]] = {
     "no bucket": ({"storage": {"kind": "s3"}}, "storage.s3: set bucket and endpoint"),
     "no folder": ({"triton": {"release": {"from": "claim", "claim": "c"}}}, "triton.release.folder: name"),
     "no claim": ({"triton": {"release": {"from": "claim", "folder": "f"}}}, "triton.release.claim: name"),
+    "no place": ({"triton": {"release": {"from": "place", "folder": "f"}}}, "triton.release.place.url: name"),
+    "a place of another kind": (
+        {"triton": {"release": {"place": {"url": "https://a.example"}}}}, "'/triton/release/place/url'",
+    ),
     "no fetcher": ({"triton": {"release": {"from": "fetch", "folder": "f"}}}, "release.fetch.image: name"),
     "more than the most": ({"keda": {"triton": {"min": 5}}}, "keda.triton: min (5) is more than max (4)"),
 }  # fmt: skip
@@ -263,7 +272,7 @@ def test_pods_are_restricted(chart: Rendered) -> None:
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
-            if each["name"] != "fetch":
+            if each["image"] != "registry.example.org/fetch:1":  # the user's own
                 assert {"requests", "limits"} == set(each["resources"])
 
 
@@ -448,6 +457,78 @@ def test_nothing_else_is_reached(charts: dict[str, Rendered]) -> None:
     assert not allowed(outside, "worker", "outside", 443)
 
 
+# --- releases ---------------------------------------------------------------------------------------------------------
+
+
+def test_pods_follow_the_place_of_their_releases(charts: dict[str, Rendered]) -> None:
+    spec = pod(workloads(charts["gpu-values"])["triton"])
+    (fetch,) = spec["initContainers"]
+    agent = next(each for each in spec["containers"] if each["name"] == "agent")
+    folder = environment(charts["gpu-values"], "triton")["REROOM_RELEASE"]
+    assert fetch["image"] == agent["image"] == container(charts["gpu-values"], "api")["image"]
+    assert fetch["command"][:4] == ["python", "-m", "export", "release"]
+    options = commands._parser().parse_args(fetch["command"][4:])
+    assert (options.bundle, options.place, options.make_live) == (folder, "s3://releases/sd15", True)
+    assert agent["command"][:4] == ["python", "-m", "export.releases.agent", folder]
+    assert f"--source={options.place}" in agent["command"]
+    for each in (fetch, agent):
+        assert [mount["mountPath"] for mount in each["volumeMounts"]] == ["/releases", "/tmp"]
+        given = {
+            variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in each["env"]
+        }
+        assert given["R2_ENDPOINT_URL"] == "https://account.r2.cloudflarestorage.com"
+        assert given["R2_ACCESS_KEY_ID"] == {"secretKeyRef": {"name": "releases", "key": "r2-access-key-id"}}
+        assert given.keys() == {*R2_VARIABLES, "POD_NAME"}
+
+
+R2_VARIABLES = {"R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "REROOM_S3_REGION"}
+
+
+def test_compose_follows_a_place_as_the_chart_does(
+    charts: dict[str, Rendered], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = yaml.safe_load((DOCKER / "place.yml").read_text())
+    triton, agent = place["services"]["triton-gpu"], place["services"]["agent"]
+    assert triton == place["services"]["triton-cpu"]
+    folder = triton["environment"]["REROOM_SERVED"]
+    assert environment(charts["gpu-values"], "triton").keys() >= triton["environment"].keys()
+    assert agent["environment"]["REROOM_SERVED"] == triton["environment"]["REROOM_RELEASE"] == folder
+    assert agent["environment"]["REROOM_RELEASES_AT"] == triton["environment"]["REROOM_FOLLOW"]
+    assert agent["environment"].keys() == R2_VARIABLES | {"REROOM_SERVED", "REROOM_RELEASES_AT"}
+    (volume,) = {*triton["volumes"], *agent["volumes"]}
+    mounted = volume.partition(":")[2]
+    assert folder.startswith(f"{mounted}/")
+    for name in ("server", "triton"):
+        made = re.findall(r"install --directory.*", (DOCKER / f"{name}.Dockerfile").read_text())
+        assert mounted in " ".join(made).split(), name
+    script = agent["command"][2].replace("$$", "$")
+    fetch = re.search(r"python -m export release (fetch .*?) \|\|", script)
+    assert fetch
+    monkeypatch.setenv("REROOM_RELEASES_AT", "s3://releases/room")
+    options = commands._parser().parse_args(shlex.split(fetch[1].replace("$REROOM_SERVED", folder)))
+    assert (options.bundle, options.place, options.make_live) == (folder, "s3://releases/room", True)
+    schema = ("--builtin-schema", "vendor.compose-spec", DOCKER / "place.yml")
+    assert subprocess.run([sys.executable, "-m", "check_jsonschema", *schema], check=False).returncode == 0
+
+
+def test_the_servers_image_can_fetch_and_follow() -> None:
+    """It has the package export, and of its libraries no more than the service's own."""
+    assert re.search(r"^COPY export export$", (DOCKER / "server.Dockerfile").read_text(), re.MULTILINE)
+    code = (
+        "import sys; sys.path.insert(0, '.'); import export.__main__, export.releases.commands, "
+        "export.releases.places.s3, export.releases.follower, export.releases.changes, export.releases.specs\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = {re.split(r"[^\w-]", line)[0] for line in project["dependencies"]}
+    not_there = {
+        re.split(r"[^\w-]", line)[0].replace("-", "_") for line in project["optional-dependencies"]["export"]
+    } - {name.replace("-", "_") for name in ours}
+    assert not {"torch", "transformers", "onnxruntime"} - not_there
+    assert not_there & set(done.stdout.split()) == set()
+
+
 # --- scaling ----------------------------------------------------------------------------------------------------------
 
 
@@ -547,8 +628,8 @@ def test_files_and_folders_are_the_images(chart: Rendered, services: dict[str, D
         assert environment(chart, "triton")["REROOM_RELEASE"].startswith(f"{mounts['releases']}/")
     (exposed,) = re.findall(r"^EXPOSE (.*)$", dockerfile, re.MULTILINE)
     assert [str(port["containerPort"]) for port in triton["ports"]] == exposed.split()
-    passed = {name for name in environment(chart, "triton") if name != "REROOM_RELEASE"}
-    assert passed == set(services["triton-cpu"]["environment"])
+    where = {"REROOM_RELEASE", "REROOM_SERVED", "REROOM_FOLLOW"}
+    assert environment(chart, "triton").keys() - where == services["triton-cpu"]["environment"].keys() - where
 
 
 def test_probes_ask_what_is_there(chart: Rendered, services: dict[str, Document]) -> None:

@@ -33,7 +33,11 @@ class Relay:
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         host, port = self._target
-        back_reader, back_writer = await asyncio.open_connection(host, port)
+        try:
+            back_reader, back_writer = await asyncio.open_connection(host, port)
+        except OSError:
+            writer.transport.abort()
+            return
         both = {writer, back_writer}
         self._writers |= both
         last = b""

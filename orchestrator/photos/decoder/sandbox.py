@@ -7,8 +7,8 @@ Each layer by itself stops most attacks; the last one also works as root:
   no processes either;
 - identity: as root, where it may, it becomes the user ``nobody`` without groups; it drops every capability for good;
 - no new privileges by programs, and other processes of the same user cannot inspect it;
-- a filter of system calls (seccomp) that allows memory, waiting, random bytes, the three pipes, and threads, because HEIC is not
-  decoded without them. All others fail with EPERM.
+- a filter of system calls (seccomp) that allows memory, waiting, random bytes, the three pipes, and threads, because
+  HEIC is not decoded without them. All others fail with EPERM.
 
 Code that has taken over the process can still read the pictures that it gets from then on, and answer for them.
 """
@@ -34,8 +34,8 @@ _ALLOWED = (
     "clock_gettime", "clock_getres", "gettimeofday", "getpid", "gettid", "sysinfo",
     "set_robust_list", "rseq", "sched_getaffinity", "getrandom",
 )  # fmt: skip
-"""The allowed system calls for memory, time, random bytes (c2pa names what it makes by them) and the end of the process.
-Those with conditions are added below."""
+"""The allowed system calls for memory, time, random bytes (c2pa names what it makes by them) and the end of the
+process. Those with conditions are added below."""
 
 
 _THREAD_FLAGS = (0x3D0F00, 0x7D0F00)

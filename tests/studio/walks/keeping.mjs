@@ -57,10 +57,10 @@ export const keeping = (browser, given) => ({
     // A cushion lies on it: its edge is free.
     await box(page, "sofa").click({ position: { x: 8, y: 60 } });
     await said(page, "Stays: sofa.");
-    await thing(page, "picture 1").focus();
+    await thing(page, "picture 2").focus();
     await page.keyboard.press("Space");
-    await said(page, "Stays: sofa and picture 1.");
-    assert.equal(await thing(page, /^picture 1.*stays$/).getAttribute("aria-pressed"), "true");
+    await said(page, "Stays: sofa and picture 2.");
+    assert.equal(await thing(page, /^picture 2.*stays$/).getAttribute("aria-pressed"), "true");
     await axe(page);
     await press(page, "Restyle this room");
     await becomes(page);
@@ -68,7 +68,7 @@ export const keeping = (browser, given) => ({
 
     // Marks stay with the photo, to be changed.
     await press(page, "Change wishes");
-    await said(page, "Stays: sofa and picture 1.");
+    await said(page, "Stays: sofa and picture 2.");
     await press(page, "Start over");
     await tool(page, "Change only");
     await box(page, "shelf").click();

@@ -21,6 +21,9 @@
 {{- if and (eq .Values.triton.release.from "claim") (not .Values.triton.release.claim) -}}
 {{- fail "triton.release.claim: name the PersistentVolumeClaim that has the release" -}}
 {{- end -}}
+{{- if and (eq .Values.triton.release.from "place") (not .Values.triton.release.place.url) -}}
+{{- fail "triton.release.place.url: name the place of the releases, such as s3://releases/sd15" -}}
+{{- end -}}
 {{- if and (eq .Values.triton.release.from "fetch") (not .Values.triton.release.fetch.image) -}}
 {{- fail "triton.release.fetch.image: name the image that fetches the release into /releases" -}}
 {{- end -}}

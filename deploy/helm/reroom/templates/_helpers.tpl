@@ -195,6 +195,37 @@ capabilities:
       key: {{ index . 2 }}
 {{- end -}}
 
+{{/* What a container beside Triton has that fetches releases from their place. */}}
+{{- define "reroom.fetcher" -}}
+{{- $place := .Values.triton.release.place -}}
+image: {{ include "reroom.image" (list . .Values.api.image) }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+env:
+  {{- with $place.endpoint }}
+  - name: R2_ENDPOINT_URL
+    value: {{ . | quote }}
+  {{- end }}
+  - name: REROOM_S3_REGION
+    value: {{ $place.region | quote }}
+  {{- range $name, $key := dict "R2_ACCESS_KEY_ID" "r2-access-key-id" "R2_SECRET_ACCESS_KEY" "r2-secret-access-key" }}
+  - name: {{ $name }}
+    valueFrom:
+      secretKeyRef:
+        name: {{ $place.secret | default $.Values.existingSecret }}
+        key: {{ $key }}
+  {{- end }}
+  - name: POD_NAME
+    valueFrom:
+      fieldRef: {fieldPath: metadata.name}
+securityContext:
+  {{- include "reroom.containerSecurity" . | nindent 2 }}
+resources:
+  {{- toYaml $place.resources | nindent 2 }}
+volumeMounts:
+  - {name: releases, mountPath: /releases}
+  - {name: tmp, mountPath: /tmp}
+{{- end -}}
+
 {{/* The environment that API and workers share. */}}
 {{- define "reroom.serverEnv" -}}
 # Before REDIS_URL, which names it.
