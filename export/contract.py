@@ -246,6 +246,7 @@ def python_specs() -> dict[str, ModelSpec]:
                         ("size", "STRING", (1,)),
                         ("latents", "FP32", (_any("C"), _any("h"), _any("w"))),
                         ("photo_id", "STRING", (1,)),
+                        ("release", "INT32", (1,)),
                     )
                 ),
                 probe,

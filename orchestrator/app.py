@@ -48,6 +48,7 @@ from orchestrator.api.routes.listing import ListingController
 from orchestrator.api.routes.oversight import OversightController
 from orchestrator.api.routes.pages import PagesController
 from orchestrator.api.routes.reference import ReferenceController
+from orchestrator.api.routes.releases import ReleasesController
 from orchestrator.api.routes.root import RootController
 from orchestrator.api.routes.server_events import ServerEventsController
 from orchestrator.api.routes.studio import StudioController
@@ -78,6 +79,7 @@ from orchestrator.services.notifying.deliveries import Deliveries
 from orchestrator.services.notifying.hook_events import HookEvents
 from orchestrator.services.notifying.operator_events import OperatorEvents
 from orchestrator.services.notifying.webhooks import WebhookService
+from orchestrator.services.releases.control import ReleaseControl
 from orchestrator.services.style_book import StyleBook
 from orchestrator.services.styles import StyleService
 from orchestrator.services.submitting.budget import MonthlyBudget
@@ -127,6 +129,7 @@ ROUTES = (
     DebugController,
     DeadLettersController,
     KeysController,
+    ReleasesController,
     UsageController,
     WebhooksController,
     ReferenceController,
@@ -225,6 +228,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 usage=adapters.usage,
                 oversight=adapters.oversight,
                 inference=inference,
+                releases=ReleaseControl(adapters.rollouts, adapters.canaries, store, storage, inference),
                 webhooks=WebhookService(adapters.endpoints, guarded),
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),
                 analysis=AnalysisService(inference, settings.analyses_at_once),
@@ -239,7 +243,11 @@ async def _delivering(
     settings: Settings, adapters: Adapters, guarded: Guarded, presenter: Presenter
 ) -> AsyncGenerator[None]:
     """Sends events to the operator's systems and to users' endpoints in the background."""
-    urls: dict[Receiver, str | None] = {"budget": settings.budget_webhook, "usage": settings.usage_webhook}
+    urls: dict[Receiver, str | None] = {
+        "budget": settings.budget_webhook,
+        "usage": settings.usage_webhook,
+        "releases": settings.releases_webhook,
+    }
     receivers = {to: url for to, url in urls.items() if url is not None}
     secret = settings.events_secret
     signing = b"" if secret is None else secret_bytes(secret.get_secret_value())

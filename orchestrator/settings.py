@@ -25,6 +25,9 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """The names of this machine that people use as if they were one."""
 
 
+_S3_PLACE = r"s3://([a-z0-9][a-z0-9.-]*)/((?:[A-Za-z0-9_-][A-Za-z0-9._-]*/?)+)"
+
+
 class SettingsError(Exception):
     """A variable is missing or wrong. The message names each one and what it must be."""
 
@@ -123,6 +126,11 @@ class Settings(StoreSettings):
     )
     """host:port of Triton's gRPC endpoint; several, separated by commas, share the work."""
 
+    releases_at: str | None = Field(None, validation_alias="REROOM_RELEASES_AT")
+    """Where the releases lie that Triton serves (docs/canary.md): their folder, such as ``releases/dollhouse``, or
+    ``s3://bucket/prefix`` on the server of ``R2_ENDPOINT_URL``. Without it releases are not changed or compared by this
+    service."""
+
     host: str = Field("127.0.0.1", validation_alias="REROOM_HOST")
     """The address that the API listens at."""
     port: int = Field(8000, ge=0, le=65535, validation_alias="REROOM_PORT")
@@ -200,8 +208,10 @@ class Settings(StoreSettings):
     """Where these alerts are posted as signed JSON (Standard Webhooks)."""
     usage_webhook: str | None = Field(None, validation_alias="REROOM_USAGE_WEBHOOK")
     """Where the usage of every job is posted at its end, for a billing system, as signed JSON (Standard Webhooks)."""
+    releases_webhook: str | None = Field(None, validation_alias="REROOM_RELEASES_WEBHOOK")
+    """Where it is posted that a release on trial was promoted or rolled back, as signed JSON (Standard Webhooks)."""
     events_secret: SecretStr | None = Field(None, validation_alias="REROOM_EVENTS_SECRET")
-    """Signs both: ``whsec_`` and 24 to 64 random bytes in base64."""
+    """Signs these three: ``whsec_`` and 24 to 64 random bytes in base64."""
     egress_ports: Annotated[tuple[int, ...], NoDecode] = Field(
         (80, 443, 8080, 8443), validation_alias="REROOM_EGRESS_PORTS"
     )
@@ -298,7 +308,7 @@ class Settings(StoreSettings):
             raise ValueError("each must be a share of the budget above 0 and at most 1, such as 0.8")
         return tuple(sorted({*value}))
 
-    @field_validator("budget_webhook", "usage_webhook", "c2pa_tsa")
+    @field_validator("budget_webhook", "usage_webhook", "releases_webhook", "c2pa_tsa")
     @classmethod
     def _receiver(cls, value: str | None) -> str | None:
         if value is not None and origin_of(value) is None:
@@ -384,6 +394,19 @@ class Settings(StoreSettings):
             )
         return self
 
+    @field_validator("releases_at")
+    @classmethod
+    def _a_place(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value and not re.fullmatch(_S3_PLACE, value):
+            raise ValueError("must be a folder, or like s3://bucket/releases/dollhouse")
+        return value
+
+    @model_validator(mode="after")
+    def _reaches_its_releases(self) -> Self:
+        if self.release_objects is not None and self.r2_endpoint_url is None:
+            raise ValueError("REROOM_RELEASES_AT on s3:// needs R2_ENDPOINT_URL and the keys of that server")
+        return self
+
     @model_validator(mode="after")
     def _open_to_itself(self) -> Self:
         if self.open and not is_loopback(self.host):
@@ -407,11 +430,19 @@ class Settings(StoreSettings):
     def _whole_billing(self) -> Self:
         if self.monthly_budget is not None and not self.gpu_hour_price:
             raise ValueError("REROOM_MONTHLY_BUDGET needs REROOM_GPU_HOUR_PRICE, by which costs are counted")
-        if (self.budget_webhook or self.usage_webhook) and self.events_secret is None:
+        receivers = (self.budget_webhook, self.usage_webhook, self.releases_webhook)
+        if any(receivers) and self.events_secret is None:
             raise ValueError(
-                "REROOM_BUDGET_WEBHOOK and REROOM_USAGE_WEBHOOK need REROOM_EVENTS_SECRET, which signs what is sent"
+                "REROOM_BUDGET_WEBHOOK, REROOM_USAGE_WEBHOOK and REROOM_RELEASES_WEBHOOK need REROOM_EVENTS_SECRET, "
+                "which signs what is sent"
             )
         return self
+
+    @property
+    def release_objects(self) -> tuple[str, str] | None:
+        """The bucket and the prefix, which ends with a slash, where releases lie in an object storage."""
+        found = re.fullmatch(_S3_PLACE, self.releases_at or "")
+        return None if found is None else (found[1], f"{found[2].rstrip('/')}/")
 
     @property
     def pricing(self) -> Pricing:

@@ -15,7 +15,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from orchestrator.adapters.opening import open_adapters
+from orchestrator.adapters.opening import Adapters, open_adapters
 from orchestrator.adapters.redis import AccessDenied
 from orchestrator.domain.styles import STYLES
 from orchestrator.photos.certificate import CredentialsError
@@ -26,6 +26,10 @@ from orchestrator.programs.arguments import no_arguments
 from orchestrator.programs.observing import observed, package_version
 from orchestrator.programs.undumpable import make_undumpable
 from orchestrator.server.exporting import exporting
+from orchestrator.services.releases.following import FollowedRollouts
+from orchestrator.services.releases.judges import Judge
+from orchestrator.services.releases.shadows import Shadows
+from orchestrator.services.releases.trials import Trials
 from orchestrator.services.retention import Retention
 from orchestrator.services.running.collage_maker import CollageMaker
 from orchestrator.services.running.runner import Runner
@@ -75,12 +79,13 @@ class Worker:
         drain_seconds: float,
         heartbeat: Path | None = None,
         collages: CollageMaker | None = None,
+        shadows: Shadows | None = None,
     ) -> None:
         self._store, self._inference, self._runner = store, inference, runner
         self._retention = retention
         self._name, self._jobs = name, jobs
         self._lease_seconds, self._drain_seconds = lease_seconds, drain_seconds
-        self._heartbeat, self._collages = heartbeat, collages
+        self._heartbeat, self._collages, self._shadows = heartbeat, collages, shadows
         self._running: set[asyncio.Task[None]] = set()
         self._halt = asyncio.Event()
         self._outage = ""
@@ -92,6 +97,8 @@ class Worker:
             asyncio.create_task(keep())
             for keep in (self._sweep, self._clean, self._retain, self._make_collages)
         }
+        if self._shadows is not None:
+            keepers.add(asyncio.create_task(self._shadows.run()))
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -218,7 +225,8 @@ async def serve(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Raises SettingsError."""
     marker = open_marker(settings)
     async with open_analytics(settings.analytics) as analytics, open_adapters(settings) as adapters:
-        store = adapters.store
+        store, name = adapters.store, process_name()
+        trials, shadows = open_trials(adapters, name)
         runner = Runner(
             store,
             adapters.storage,
@@ -228,6 +236,7 @@ async def serve(settings: Settings) -> None:
             retry_delay=settings.retry_delay,
             analytics=analytics,
             marker=marker,
+            trials=trials,
         )
         worker = Worker(
             store,
@@ -241,15 +250,36 @@ async def serve(settings: Settings) -> None:
                 photo_ttl=settings.photo_ttl,
                 result_ttl=settings.result_ttl,
             ),
-            name=process_name(),
+            name=name,
             jobs=settings.worker_jobs,
             lease_seconds=settings.lease_seconds,
             drain_seconds=settings.drain_seconds,
             heartbeat=settings.heartbeat_file,
             collages=CollageMaker(store, adapters.storage, adapters.errands, marker),
+            shadows=shadows,
         )
         await _check_access(store)
         await worker.run(stop_on_signals())
+
+
+def open_trials(adapters: Adapters, name: str) -> tuple[Trials, Shadows | None]:
+    """What chooses and compares releases, where this service knows of them. ``name`` is the worker's."""
+    rollouts = adapters.rollouts
+    if rollouts is None:
+        return Trials(), None
+    following = FollowedRollouts(rollouts)
+    judge = Judge(rollouts, following, adapters.canaries)
+    shadows = Shadows(
+        adapters.store,
+        adapters.storage,
+        adapters.inference,
+        rollouts,
+        following,
+        adapters.canaries,
+        judge,
+        name=name,
+    )
+    return Trials(following, judge, shadows), shadows
 
 
 def open_marker(settings: Settings) -> Marker:

@@ -110,6 +110,7 @@ def up(options: argparse.Namespace) -> int:
             tritons=options.tritons,
             apis=options.apis,
             device=options.device,
+            agent=True,
         )
         report("starting …")
         with stack:

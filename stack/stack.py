@@ -34,7 +34,9 @@ class Stack(Supervisor):
 
     ``run`` is a folder for logs, stored pictures and Redis's data; ``port`` is the API's; ``triton_port`` is the first
     Triton's for gRPC, those of the others follow it; 0 = free ones. ``apis`` are the processes of the part api;
-    ``device`` is what the networks are to run on, as in :func:`triton_part`; ``env`` is added to the environment of the
+    ``device`` is what the networks are to run on, as in :func:`triton_part`. ``release`` is followed, not changed:
+    what of it is served stands in ``run``; with ``agent`` a part of that name loads what shall be live while the rest
+    serves, otherwise a restart of Triton does. ``env`` is added to the environment of the
     API and the workers. Where other machines reach ``host``, the service asks for keys; else it is open, unless
     REROOM_OPEN of the environment says false. ``triton_exit_seconds`` is how long a Triton may take to stop by itself.
     Once started, every part is ready, ``devices`` is what the networks run on, ``url`` is the API's and ``triton_urls``
@@ -54,6 +56,7 @@ class Stack(Supervisor):
         tritons: int = 1,
         apis: int = 1,
         device: str | None = None,
+        agent: bool = False,
         env: Mapping[str, str] | None = None,
         triton_exit_seconds: int = EXIT_SECONDS,
         report: Report = report,
@@ -64,7 +67,9 @@ class Stack(Supervisor):
         self.host, self.port, self._env = host or LOCALHOST, port, env or {}
         self.triton_port = triton_port
         self.workers, self.tritons, self.apis = workers, tritons, apis
-        self.device = device
+        self.device, self.agent = device, agent
+        self.served_release = run / "releases" / release.name
+        """The folder that the Tritons serve: what is live there may be older than what shall be live."""
         self.url = self.redis_url = ""
         self.triton_urls: dict[str, str] = {}
         self._settings: dict[str, str] = {}
@@ -87,13 +92,18 @@ class Stack(Supervisor):
         self.redis_url = f"redis://:{password}@127.0.0.1:{redis}/0"
         yield redis_part(self.run / "redis", redis, password=password)
         ports[1::3] = grpc_ports or ports[1::3]
+        served = self.served_release / "served"
+        served.mkdir(parents=True, exist_ok=True)
+        follow: list[str | Path] = [self.served_release, "--source", self.release]
+        module = [sys.executable, "-m"]
         for name, http, grpc, metrics in zip(names, ports[0::3], ports[1::3], ports[2::3], strict=True):
             self.triton_urls[name] = f"127.0.0.1:{grpc}"
             yield triton_part(
-                [*self.repositories, self.release / "models"],
+                [*self.repositories, served],
                 self.run / name,
                 (http, grpc, metrics),
-                release=self.release,
+                release=self.served_release,
+                prepare=[*module, "export.releases.served", *follow, "--"],
                 name=name,
                 device=self.device,
                 exit_seconds=self.triton_exit_seconds,
@@ -114,8 +124,11 @@ class Stack(Supervisor):
             **self._env,
         }
         self._settings = env
+        if self.agent:
+            tritons = [word for url in self.triton_urls.values() for word in ("--triton", url)]
+            command = [*module, "export.releases.agent", *follow, *tritons]
+            yield Part(name="agent", command=command, stop_seconds=ENDING_SECONDS)
         live = f"{self.url}/health/live"
-        module = [sys.executable, "-m"]
         yield Part(
             name="api",
             command=[*module, "orchestrator.app"],

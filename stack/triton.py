@@ -74,11 +74,14 @@ def triton_part(
     name: str = "triton",
     device: str | None = None,
     exit_seconds: int = EXIT_SECONDS,
+    prepare: Sequence[str | Path] = (),
 ) -> Part:
     """A server of the models in ``repositories``, listening on 127.0.0.1 at ``ports`` = (HTTP, gRPC, metrics).
 
     ``run`` is a folder for its own files. ``release`` reaches the models as REROOM_RELEASE, ``options`` are appended
-    to the command line, ``exit_seconds`` is how long requests and models may take to end at its stop. The server is the
+    to the command line, ``exit_seconds`` is how long requests and models may take to end at its stop; ``prepare`` is a
+    command that gets the server's as arguments and becomes it, at every start, in place of the check of the release's
+    files. The server is the
     tritonserver of PATH with its own backends, else that of the nvidia-pytriton wheel in ``environment``. It ends when
     the process of a Python model has died.
 
@@ -109,7 +112,8 @@ def triton_part(
         command = [server, f"--backend-directory={backends}"]
     http, grpc, metrics = ports
     checked: list[str | Path] = [sys.executable, "-I", "-S", CHECK, release.resolve()] if release else []
-    command = [*checked, sys.executable, "-I", "-S", WATCH, *command]
+    # What prepares a release for an agent checks it too, once it is there.
+    command = [*(prepare or checked), sys.executable, "-I", "-S", WATCH, *command]
     command += [
         *(f"--model-repository={folder.resolve()}" for folder in repositories),
         *("--http-address=127.0.0.1", f"--http-port={http}"),

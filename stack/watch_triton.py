@@ -9,7 +9,11 @@ and Triton gets the signals that this script gets.
 
 The script waits until Triton reports over HTTP that it is ready: while Triton loads, a model that fails ends its own
 process, and Triton logs the reason. A process that died meanwhile is found at the first look. A Triton that may unload
-models (--model-control-mode) ends their processes too, and reaps them; there, only one that stays a zombie is dead.
+models (--model-control-mode) ends their processes too, and reaps them; there, only one that stays a zombie is dead, and
+only if Triton serves its model: one that died while it loaded has never served, and what it was to replace goes on.
+
+Who wants Triton restarted makes the file restart-PORT in the folder REROOM_RELEASE, PORT being that of gRPC. Triton
+then ends as at SIGTERM.
 
 It shares no code with the rest of the stack: it is a script on the bare standard library, which
 docker/triton.Dockerfile copies alone into NVIDIA's container.
@@ -33,6 +37,8 @@ STUB = "triton_python_backend_stub"[:15]
 LOOK_SECONDS = 0.25
 SEARCH_SECONDS = 5.0
 """How often models that were loaded meanwhile are looked for."""
+END_SECONDS = 20.0
+"""How long a Triton that is to be restarted may take to end; longer than --exit-timeout-secs."""
 SHARED_MEMORY = Path("/dev/shm")
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -44,6 +50,9 @@ def main(command: Sequence[str]) -> int:
     if not command or command[0] in ("-h", "--help"):
         print((__doc__ or "").strip())
         return 0 if command else 2
+    restart = restart_file(command)
+    if restart:
+        restart.unlink(missing_ok=True)
     # Stubs of a Triton that was killed become children of this process, which can then end them.
     _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
@@ -62,8 +71,12 @@ def main(command: Sequence[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
-    dead = watch(server, stubs, stopping, command)
-    if dead:
+    dead = watch(server, stubs, stopping, command, restart)
+    if restart and restart.exists():
+        restart.unlink(missing_ok=True)
+        print("ending Triton, which is to be restarted", file=sys.stderr, flush=True)
+        end(server)
+    elif dead:
         print(
             f"error: the process of a Python model, {dead}, has died: ending Triton",
             file=sys.stderr,
@@ -84,14 +97,21 @@ class Stub(NamedTuple):
     name: str
     memory: str
     """The file in SHARED_MEMORY over which it exchanges tensors with Triton. A killed stub leaves it behind."""
+    model: str = ""
+    version: str = ""
+    """Of the model; empty when they are not known."""
 
 
 def watch(
-    server: subprocess.Popen[bytes], stubs: dict[int, Stub], stopping: Sequence[int], command: Sequence[str]
+    server: subprocess.Popen[bytes],
+    stubs: dict[int, Stub],
+    stopping: Sequence[int],
+    command: Sequence[str],
+    restart: Path | None = None,
 ) -> str:
     """Fill ``stubs`` and wait until one of them has died; returns its name.
 
-    Returns "" when Triton has ended or a signal in ``stopping`` asks for that.
+    Returns "" when Triton has ended, a signal in ``stopping`` asks for that, or the file ``restart`` does.
     """
     host, port = http_endpoint(command)
     while not is_ready(host, port):
@@ -101,13 +121,17 @@ def watch(
     suspects: set[int] = set()
     searched = 0.0
     while not (stopping or ended(server)):
+        if restart and restart.exists():
+            return ""
         if time.monotonic() - searched >= SEARCH_SECONDS:
             searched = time.monotonic()
             stubs |= {pid: describe(pid) for pid in find_stubs(server.pid) if pid not in stubs}
         found = {pid: stat(pid) for pid in stubs}
         gone = {pid for pid, (_, *identity) in found.items() if identity != [STUB, server.pid]}
         zombies = {pid for pid, (state, *_) in found.items() if state == "Z"} - gone
-        died = zombies & suspects if unloads else zombies | gone
+        died = zombies | gone
+        if unloads:
+            died = {pid for pid in zombies & suspects if serves(host, port, stubs[pid])}
         # A Triton that ends takes its stubs along.
         if died and not stopping and not ended(server):
             return stubs[min(died)].name
@@ -142,14 +166,43 @@ def http_endpoint(command: Sequence[str]) -> tuple[str, int]:
 
 
 def is_ready(host: str, port: int) -> bool:
+    return answer(host, port, "GET", "/v2/health/ready")[0] == 200
+
+
+def answer(host: str, port: int, method: str, path: str) -> tuple[int, bytes]:
+    """The status and the body of an answer over HTTP; (0, b"") when there is none."""
     connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
-        connection.request("GET", "/v2/health/ready")
-        return connection.getresponse().status == 200
+        connection.request(method, path, body=b"{}" if method == "POST" else None)
+        response = connection.getresponse()
+        return response.status, response.read()
     except (OSError, http.client.HTTPException):
-        return False
+        return 0, b""
     finally:
         connection.close()
+
+
+def serves(host: str, port: int, stub: Stub) -> bool:
+    """Whether Triton says that it serves the model of a process that is dead, and does not load it."""
+    if stub.model:
+        return answer(host, port, "GET", f"/v2/models/{stub.model}/versions/{stub.version}/ready")[0] == 200
+    # It died before it was looked at. While something loads, it was probably that.
+    return b'"LOADING"' not in answer(host, port, "POST", "/v2/repository/index")[1]
+
+
+def restart_file(command: Sequence[str]) -> Path | None:
+    """What asks for a restart; see the module."""
+    folder = os.environ.get("REROOM_RELEASE")
+    return Path(folder, f"restart-{option(command, 'grpc-port', '8001')}") if folder else None
+
+
+def end(server: subprocess.Popen[bytes]) -> None:
+    """Ask Triton to stop, and kill it when it has not: it waits for ever for a model that never finishes loading."""
+    server.terminate()
+    try:
+        server.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
 
 
 def stat(pid: int) -> tuple[str, str, int]:
@@ -177,7 +230,9 @@ def describe(pid: int) -> Stub:
         words = []
     if len(words) < 3:
         return Stub(f"pid {pid}", "")
-    return Stub(f"{words[1]} (pid {pid})", words[2] if "/" not in words[2] else "")
+    *_, model, version, _ = ["", "", *words[1].split("/")]
+    known = (model, version) if version.isdecimal() else ("", "")
+    return Stub(f"{words[1]} (pid {pid})", words[2] if "/" not in words[2] else "", *known)
 
 
 def end_descendants() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from orchestrator.adapters.redis import (
+    RedisCanaryStore,
     RedisEndpoints,
     RedisErrands,
     RedisJobStore,
@@ -18,11 +20,13 @@ from orchestrator.adapters.redis import (
     RedisUsage,
     open_keys,
 )
+from orchestrator.adapters.releases.folder import FolderRollouts
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.observed import observed
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.adapters.triton import TritonPool
 from orchestrator.ports import (
+    CanaryStore,
     EndpointStore,
     Errands,
     Inference,
@@ -33,6 +37,7 @@ from orchestrator.ports import (
     Oversight,
     PageLinks,
     Rates,
+    Rollouts,
     Storage,
     StyleStore,
     Usage,
@@ -54,6 +59,9 @@ class Adapters:
     outbox: Outbox
     endpoints: EndpointStore
     errands: Errands
+    canaries: CanaryStore
+    rollouts: Rollouts | None
+    """None: this service does not know where releases lie."""
 
 
 @asynccontextmanager
@@ -84,11 +92,15 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
                 aclosing(RedisStyleStore(settings.redis_url, prefix=settings.redis_prefix))
             )
             errands = await entered(aclosing(RedisErrands(settings.redis_url, prefix=settings.redis_prefix)))
+            canaries = await entered(
+                aclosing(RedisCanaryStore(settings.redis_url, prefix=settings.redis_prefix))
+            )
             keys = await entered(open_keys(settings.redis_url, settings.redis_prefix))
             inference = await entered(aclosing(TritonPool(settings.triton_urls)))
         except ValueError as error:
             raise _wrong(error) from error
         storage = await entered(open_storage(settings))
+        rollouts = await entered(open_rollouts(settings))
         yield Adapters(
             store,
             keys,
@@ -102,6 +114,8 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             outbox,
             endpoints,
             errands,
+            canaries,
+            rollouts,
         )
 
 
@@ -170,3 +184,30 @@ async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
         prefix=settings.s3_prefix,
     ) as storage:
         yield storage
+
+
+@asynccontextmanager
+async def open_rollouts(settings: Settings) -> AsyncIterator[Rollouts | None]:
+    """Where releases lie: an object storage, a folder, or nowhere."""
+    if settings.releases_at is None:
+        yield None
+        return
+    objects = settings.release_objects
+    if objects is None:
+        yield FolderRollouts(Path(settings.releases_at))
+        return
+    assert settings.r2_endpoint_url is not None
+    assert settings.r2_access_key_id is not None
+    assert settings.r2_secret_access_key is not None
+    from orchestrator.adapters.releases.objects import open_rollouts as on_objects
+
+    bucket, prefix = objects
+    async with on_objects(
+        endpoint=settings.r2_endpoint_url,
+        region=settings.s3_region,
+        access_key=settings.r2_access_key_id,
+        secret_key=settings.r2_secret_access_key.get_secret_value(),
+        bucket=bucket,
+        prefix=prefix,
+    ) as rollouts:
+        yield rollouts

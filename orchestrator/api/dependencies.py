@@ -23,6 +23,7 @@ from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.jobs import JobService
 from orchestrator.services.keys import KeyService
 from orchestrator.services.notifying.webhooks import WebhookService
+from orchestrator.services.releases.control import ReleaseControl
 from orchestrator.services.styles import StyleService
 from orchestrator.services.submitting.budget import MonthlyBudget
 from orchestrator.services.submitting.direct_uploads import DirectUploads
@@ -58,6 +59,7 @@ class Dependencies(TypedDict):
     usage: Usage
     oversight: Oversight
     inference: Inference
+    releases: ReleaseControl
     webhooks: WebhookService
     monthly_budget: MonthlyBudget
     presenter: Presenter

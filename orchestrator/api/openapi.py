@@ -32,6 +32,7 @@ from orchestrator.api.responses.oversight_data import (
     TritonsAnswer,
 )
 from orchestrator.api.responses.presenters import Status, Submitted
+from orchestrator.api.responses.release_data import ReleasesAnswer, RolloutAnswer
 from orchestrator.api.responses.webhook_data import (
     DeliveryList,
     NewWebhook,
@@ -49,6 +50,7 @@ from orchestrator.api.routes.dead_letters import LetterEnded
 from orchestrator.api.routes.health import Alive, Health
 from orchestrator.api.routes.keys import KeyAnswer, KeyList, KeyMade, NewKey, Rotation
 from orchestrator.api.routes.listing import CancelAnswer, JobList
+from orchestrator.api.routes.releases import NewCanary
 from orchestrator.api.routes.root import Root
 from orchestrator.api.routes.styles import NewStyle, StyleAnswer, StyleDeleted, StyleList
 from orchestrator.api.routes.tickets import TicketAnswer, TicketRequest
@@ -79,11 +81,12 @@ A job's events come over a WebSocket: see `x-websockets`, and the component `Mes
 _ANSWERS = (
     Alive, Analyzed, BatchAnswer, CancelAnswer, DeliveryList, Erased, FailuresAnswer, FloorAnswer, Health, JobList,
     KeyAnswer, KeyList, KeyMade, LetterAnswer, LetterEnded, LetterList, LevelsAnswer, Message, PlansAnswer,
-    ProblemDetail, QueueStats, ResultMetadata, Root, Status, StorageStats, StyleAnswer, StyleDeleted, StyleList,
+    ProblemDetail, QueueStats, ReleasesAnswer, ResultMetadata, RolloutAnswer, Root, Status,
+    StorageStats, StyleAnswer, StyleDeleted, StyleList,
     Submitted, TicketAnswer, TritonsAnswer, UploadOffer, UsageAnswer,
     WebhookAnswer, WebhookDeleted, WebhookList, WebhookMade, WebhookTested,
 )  # fmt: skip
-_REQUESTS = (NewKey, NewStyle, NewWebhook, Rotation, SecretRotation, TicketRequest, WebhookChange)
+_REQUESTS = (NewCanary, NewKey, NewStyle, NewWebhook, Rotation, SecretRotation, TicketRequest, WebhookChange)
 
 _RETRY_AFTER: dict[str, JsonSchema] = {
     "Retry-After": {"description": "Seconds until another try", "schema": {"type": "integer", "minimum": 0}}

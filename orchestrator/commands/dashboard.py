@@ -77,6 +77,10 @@ ROWS: dict[str, Sequence[Panel]] = {
         Panel("Steps and previews a second", "cps", (
             ("sum(rate(reroom_denoise_steps_total[$__rate_interval]))", "steps"),
             ("sum(rate(reroom_previews_total[$__rate_interval]))", "previews"))),
+        Panel("Pictures a minute, by release", "short", (
+            (f"60 * {rates('reroom_pictures_total', 'release')}", "{{release}}"),), stacked=True),
+        Panel("Trials of releases that ended", "short", (
+            ("sum by (decision) (increase(reroom_canary_decisions_total[$__rate_interval]))", "{{decision}}"),)),
         Panel("Jobs of each worker", "short", (("reroom_worker_jobs", "{{instance}}"),)),
         Panel("Tritons: up, and requests in flight", "short", (
             ("min by (triton) (reroom_triton_up)", "{{triton}} up"),

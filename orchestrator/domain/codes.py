@@ -103,6 +103,13 @@ class ProblemCode(StrEnum):
         "see `GET /admin/dead-letters`")
     NOT_REPLAYED = ("not_replayed", 409, "the photo of a job that was given up is gone, or it waits again already",
         "see `detail`")
+    NO_RELEASES = ("no_releases", 409, "the service does not know where its releases lie", "set `REROOM_RELEASES_AT`")
+    RELEASE_NOT_FOUND = ("release_not_found", 404, "no release of this number was published, or none was on trial",
+        "see `GET /admin/releases`")
+    RELEASE_REFUSED = ("release_refused", 409, "the release is not verified, is withdrawn, or another is on trial",
+        "see `detail`")
+    ROLLOUT_CHANGED = ("rollout_changed", 409, "somebody else changed what is live at the same time; nothing was done",
+        "see `GET /admin/releases`, and ask again if it is still what you want")
     INVALID_IDEMPOTENCY_KEY = ("invalid_idempotency_key", 400, "the header `Idempotency-Key` is too long or no text",
         "send a UUID")
     IDEMPOTENCY_KEY_IN_USE = ("idempotency_key_in_use", 409, "a request with this key is being done",
@@ -185,6 +192,9 @@ class FailureCode(StrEnum):
         "submit again once all workers are upgraded")
     MODEL_ERROR = ("model_error", "The model failed on this photo.", "the model failed on this photo",
         "try another photo")
+    RELEASE_NOT_HERE = ("release_not_here", "The models that the job began with are not served any more.",
+        "no Triton serves the release that the job began with; a job goes on with the live one instead",
+        "submit it again")
     STALLED = ("stalled", "", "the model stopped answering", "submit it again")
     TOO_MANY_ATTEMPTS = ("too_many_attempts", "", "the job stopped its worker too often", "try another photo")
     TOO_MANY_OUTAGES = ("too_many_outages", "", "a part of the service failed many times while the job ran",

@@ -189,6 +189,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     error: JobError | None = None
     result: JobResult | None = None
+    release: int | None = None
+    """The version of the models that its last attempt was made with, as soon as that was known: the next attempt goes
+    on with it. None: it has not begun, or the models do not say."""
     favourite: bool = False
     """Whether its owner wants to keep it: neither the record nor the pictures of a completed one expire."""
     weight: float = 1.0

@@ -59,6 +59,13 @@ def thumbnail(image: NDArray[np.uint8], finish: Finish | None = None) -> bytes:
     return _jpeg(picture, _THUMBNAIL_QUALITY)
 
 
+def small(image: NDArray[np.uint8], longest: int) -> bytes:
+    """A JPEG of RGB uint8 [H, W, 3], for looking at, whose longest side has at most so many pixels."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return _jpeg(picture, _THUMBNAIL_QUALITY)
+
+
 def lossless(image: NDArray[np.uint8]) -> bytes:
     """RGB uint8 [H, W, 3] as a PNG, in which every pixel is what it was."""
     out = io.BytesIO()

@@ -1,9 +1,11 @@
 """The contracts between the services and what they run on, one file each. The adapters implement them."""
 
+from orchestrator.ports.canaries import CanaryStore, Judged, Noted, Pair, Trial
 from orchestrator.ports.errands import Errand, Errands, Report
 from orchestrator.ports.errors import (
     UNAVAILABLE,
     AnotherRequest,
+    AnotherWriter,
     BadSignature,
     DeadLetterNotFound,
     EndpointDisabled,
@@ -49,6 +51,7 @@ from orchestrator.ports.outbox import Outbox, Outcome, Outgoing, Receiver, Settl
 from orchestrator.ports.oversight import Floor, Oversight, RunningJob, WaitingCount, WorkerState
 from orchestrator.ports.pages import PageLinks
 from orchestrator.ports.rates import RateLimit, Rates, RateState
+from orchestrator.ports.rollouts import HostState, Rollouts
 from orchestrator.ports.storage import CACHE_CONTROL, SignedFiles, Storage, StorageStats, UploadLink
 from orchestrator.ports.styles import StyleStore
 from orchestrator.ports.usage import Usage
@@ -60,9 +63,11 @@ __all__ = [
     "PHOTO_ID_SECONDS",
     "UNAVAILABLE",
     "AnotherRequest",
+    "AnotherWriter",
     "Answered",
     "BadSignature",
     "Begun",
+    "CanaryStore",
     "DeadLetter",
     "DeadLetterNotFound",
     "Delivery",
@@ -72,6 +77,7 @@ __all__ = [
     "Errand",
     "Errands",
     "Floor",
+    "HostState",
     "InFlight",
     "Inference",
     "InferenceError",
@@ -80,6 +86,7 @@ __all__ = [
     "JobNotFound",
     "JobPage",
     "JobStore",
+    "Judged",
     "KeyNotFound",
     "KeyStore",
     "Lease",
@@ -89,6 +96,7 @@ __all__ = [
     "ModelLoad",
     "ModelServer",
     "NotReplayed",
+    "Noted",
     "NothingToKeep",
     "ObjectExists",
     "ObjectNotFound",
@@ -99,6 +107,7 @@ __all__ = [
     "Outgoing",
     "Oversight",
     "PageLinks",
+    "Pair",
     "Place",
     "PortError",
     "QueueFull",
@@ -111,6 +120,7 @@ __all__ = [
     "Report",
     "Reservation",
     "ReservationLost",
+    "Rollouts",
     "RunningJob",
     "Settled",
     "SignedFiles",
@@ -121,6 +131,7 @@ __all__ = [
     "Ticket",
     "TooManyEndpoints",
     "TooManyStyles",
+    "Trial",
     "Unavailable",
     "UploadLink",
     "Usage",

@@ -18,6 +18,7 @@ PortError
 ├── AnotherRequest     the idempotency key was used for another request
 ├── DeadLetterNotFound no job that was given up has that id
 ├── NotReplayed        the job that was given up cannot be made to wait again; the message is the reason
+├── AnotherWriter      somebody else has changed the rollout meanwhile; the message says how it is now
 ├── LeaseLost          another worker owns the job now (or it was finished): stop, commit nothing
 ├── ObjectNotFound     no object has that key
 ├── ObjectExists       another object has that key already
@@ -116,6 +117,10 @@ class DeadLetterNotFound(PortError):
 
 class NotReplayed(PortError):
     """The job that was given up cannot be made to wait again; the message is the reason."""
+
+
+class AnotherWriter(PortError):
+    """Somebody else has changed the rollout meanwhile; the message says how it is now, and what to do."""
 
 
 class LeaseLost(PortError):

@@ -89,6 +89,11 @@ class Inference(ABC):
         """Each server by itself, pinged now; empty where there is nothing to tell apart. Raises nothing."""
         return []
 
+    def releases(self) -> frozenset[int] | None:
+        """The versions that a request may name, as the server said at the last ``ping``. None from a server that does
+        not say: it takes no notice of what a request names."""
+        return None
+
     def work_table(self) -> WorkTable | None:
         """What pictures cost, as the server said at the last ``ping``. None from a server that does not say."""
         return None

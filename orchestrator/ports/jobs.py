@@ -237,9 +237,10 @@ class JobStore(ABC):
         """Keep the lease for another lease length. Returns whether a cancel was requested. Raises LeaseLost."""
 
     @abstractmethod
-    async def publish(self, lease: Lease, number: int, event: Progress) -> None:
+    async def publish(self, lease: Lease, number: int, event: Progress, release: int | None = None) -> None:
         """Append an event and update the job's record with it. ``number`` counts the events of this attempt from 1, so
-        that a repeated call is recognised. Raises LeaseLost."""
+        that a repeated call is recognised. ``release`` becomes that of the job, for its next attempts; None = it stays.
+        Raises LeaseLost."""
 
     @abstractmethod
     async def finish(self, lease: Lease, outcome: Terminal) -> None:
@@ -320,6 +321,10 @@ class JobStore(ABC):
         """How many jobs were submitted and ended since the store exists, each counted in the atomic step that did it.
         The tier of a job is its quality as asked for, once it is completed the one that made it; DEFAULT_TIER
         without."""
+
+    @abstractmethod
+    async def releases_in_use(self) -> list[int]:
+        """The versions that jobs which wait or run are pinned to, in order: those must not be removed."""
 
     @abstractmethod
     async def ping(self) -> None:

@@ -9,8 +9,9 @@ import msgspec
 
 from orchestrator.domain.webhooks import DisableReason, Endpoint
 
-Receiver = Literal["budget", "usage"]
-"""The operator's own receivers: whoever watches the budget, and the billing system. The others are users' endpoints."""
+Receiver = Literal["budget", "usage", "releases"]
+"""The operator's own receivers: whoever watches the budget, the billing system, and whoever answers for releases. The
+others are users' endpoints."""
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):

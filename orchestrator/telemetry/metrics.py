@@ -9,6 +9,7 @@ saw end, such as a job that is given up because its workers were killed.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,6 +139,21 @@ SIGNING_CERTIFICATE_END = Gauge(
     multiprocess_mode="livemin",
     registry=REGISTRY,
 )
+PICTURES = Counter(
+    "reroom_pictures_total",
+    "Pictures of completed jobs, by the release that made them",
+    ("release",),
+    registry=REGISTRY,
+)
+CANARY_DECISIONS = Counter(
+    "reroom_canary_decisions_total",
+    "Trials of a release that ended by themselves: promote, roll_back, or undecided when nothing was decided",
+    ("decision",),
+    registry=REGISTRY,
+)
+for _decision in ("promote", "roll_back", "undecided"):
+    # From 0 on: of a series that begins with 1, Prometheus sees no increase.
+    CANARY_DECISIONS.labels(_decision)
 
 # --- what both call ---------------------------------------------------------------------------------------------------
 
@@ -236,6 +252,21 @@ STORED = (
     STORE_UP, QUEUE_WAITING, QUEUE_RUNNING, QUEUE_OLDEST, DEAD_LETTERS, WORKERS, SUBMITTED, ENDED, STORAGE_FREE,
     STORAGE_SIZE, BUDGET_USED,
 )  # fmt: skip
+
+
+MOST_RELEASES = 20
+"""How many releases one process tells apart: one that runs for months sees more than a graph can show."""
+_releases: set[str] = set()
+
+
+def release_label(release: str) -> str:
+    """A release's name as a label; ``other`` for those beyond MOST_RELEASES, and for what is no name."""
+    if release in _releases:
+        return release
+    if len(_releases) >= MOST_RELEASES or not re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", release):
+        return "other"
+    _releases.add(release)
+    return release
 
 
 def names() -> dict[str, str]:

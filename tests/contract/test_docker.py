@@ -186,6 +186,24 @@ def test_triton_starts_alike(tmp_path: Path) -> None:
     assert set(OPTIONS) < {str(argument) for argument in embedded}
 
 
+def test_triton_starts_with_the_releases_of_its_host(tmp_path: Path) -> None:
+    for file in (WATCH, ROOT / "stack" / "tritonserver.options"):
+        shutil.copy(file, tmp_path)
+    (tmp_path / "export").symlink_to(ROOT / "export")
+    served = tmp_path / "served"
+    variables = {"REROOM_RELEASE": "/none", "REROOM_SERVED": str(served), "REROOM_FOLLOW": str(RELEASE)}
+    started = run_in_image(tmp_path, "serve_triton.sh", "--id=x", **variables)
+    models = [f"--model-repository={tmp_path}/model_repository", f"--model-repository={served}/served"]
+    assert started.stdout.splitlines() == [*OPTIONS, *models, "--id=x"]
+    assert (served / "served" / "denoiser" / "1" / "model.onnx").is_file()
+    assert (served / "live").read_text() == "1\n"
+    follow = yaml.safe_load((DOCKER / "releases.yml").read_text())
+    agent = follow["services"]["agent"]["command"]
+    assert agent[:3] == ["python", "-m", "export.releases.agent"]
+    assert agent[3] == follow["x-follow"]["REROOM_SERVED"]
+    assert agent[5] == f"--source={follow['x-follow']['REROOM_FOLLOW']}"
+
+
 def run_in_image(
     image: Path, script: str, *arguments: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:

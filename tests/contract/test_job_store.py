@@ -152,6 +152,19 @@ async def test_repeated_publish_is_recognised_and_progress_never_falls(store: Re
     assert sum(isinstance(record.event, Step) for record in await collect(store, lease.job.id)) == 2
 
 
+async def test_a_job_keeps_the_release_that_it_began_with(store: RedisJobStore) -> None:
+    lease = await claim(store, job=a_job())
+    assert lease.job.release is None
+    await store.publish(lease, 1, Step(step=1, of=2, progress=0.5), release=5)
+    await store.publish(lease, 2, Step(step=2, of=2, progress=0.6))
+    assert await store.retry(lease, BROKEN, 0)
+    lease = await claim(store)
+    assert lease.job.release == 5
+    await store.publish(lease, 1, Step(step=1, of=2, progress=0.5), release=4)
+    assert (await store.get(lease.job.id)).release == 4
+    await store.finish(lease, Failed(error=BROKEN))
+
+
 async def test_repeating_ones_own_commit_is_no_error(store: RedisJobStore) -> None:
     lease = await claim(store, job=a_job())
     await store.finish(lease, Completed(result=result("mine")))

@@ -16,7 +16,7 @@ from orchestrator.domain.preferences import Solver
 from reroom import events
 from reroom.triton import messages, wire
 from restyle.release import load_release
-from restyle.request import InvalidRequest, is_probe, parse_photo, parse_request
+from restyle.request import InvalidRequest, is_probe, named_release, parse_photo, parse_request
 from restyle.solver import DISTILLED, SPACINGS
 from tests.conftest import RELEASE, ROOT
 from tests.support.triton_configs import read_config, tensor_types
@@ -59,6 +59,7 @@ def test_restyle_is_sent_what_its_configuration_lists_and_its_parser_reads(
     assert sent | {"probe": "BOOL"} == inputs
     assert set(sent) == set(messages.RestyleRequest.__struct_fields__)
     assert not is_probe(values)
+    assert named_release(values) == 0
     parse_request(values, load_release())
     values["structure"] = np.array([1.5], np.float32)
     with pytest.raises(InvalidRequest, match="structure must be 0 to 1"):

@@ -61,7 +61,13 @@ OTHER_SCOPES = {scope: [each for each in Scope if each is not scope] for scope i
 RESULT = JobResult(
     transformed_key="results/a/1/t.jpg", thumbnail_key="results/a/1/s.jpg", metadata={"seed": 1}
 )
-NOT_THERE = ("key_not_found", "dead_letter_not_found", "style_not_found", "webhook_not_found")
+NOT_THERE = (
+    "key_not_found",
+    "dead_letter_not_found",
+    "style_not_found",
+    "webhook_not_found",
+    "release_not_found",
+)
 UNKNOWN = "f" * 32
 CLOSED = {401: 4401, 403: 4403, 404: 4404, 200: 1000}
 """The close code of a WebSocket for an HTTP status."""
@@ -147,7 +153,7 @@ async def ask(
         "{name}": "start.js",
         "{style}": "modern",
     }
-    filled["{dead_job}"] = UNKNOWN
+    filled |= {"{dead_job}": UNKNOWN, "{version}": "5"}
     address = functools.reduce(lambda part, each: part.replace(*each), filled.items(), path) + query
     if method == "WS":
         async with connect(f"{api.ws_url}{address}", additional_headers=headers) as socket:

@@ -39,6 +39,11 @@ class Health(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         (folder / "asked").touch()
 
+    def do_POST(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'[{"state":"LOADING"}]' if (folder / "loading").exists() else b"[]")
+
     def log_message(self, *_):
         pass
 
@@ -144,6 +149,29 @@ def test_a_model_that_is_unloaded_is_not_dead_where_models_are_unloaded(
             assert triton.process.poll() is None
             os.kill(triton.stubs[1], signal.SIGKILL)
             assert triton.end()[0] == 128 + signal.SIGKILL
+
+
+def test_a_model_that_dies_while_it_loads_does_not_end_a_server_that_serves_others(tmp_path: Path) -> None:
+    with watched(tmp_path, "--model-control-mode=explicit") as triton:
+        triton.serve()
+        (tmp_path / "loading").touch()
+        os.kill(triton.stubs[0], signal.SIGKILL)
+        time.sleep(1.2)
+        assert triton.process.poll() is None
+        (tmp_path / "loading").unlink()
+        assert triton.end()[0] == 128 + signal.SIGKILL
+
+
+def test_a_server_is_restarted_by_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REROOM_RELEASE", str(tmp_path))
+    asked = tmp_path / "restart-9001"
+    asked.touch()  # by what came before
+    with watched(tmp_path, "--grpc-port=9001") as triton:
+        triton.serve()
+        assert not asked.exists()
+        asked.touch()
+        assert triton.end() == (3, "ending Triton, which is to be restarted\n")
+    assert not asked.exists()
 
 
 def test_a_killed_watcher_takes_the_server_along(tmp_path: Path) -> None:

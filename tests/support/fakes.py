@@ -91,6 +91,8 @@ class FakeInference(Inference):
         self.ready = True
         self.run_on: frozenset[str] = frozenset()
         self.table: WorkTable | None = None
+        self.has: frozenset[int] | None = None
+        """The releases that a request may name."""
         self.looking = 0.0
         self.analysed: PhotoAnalysis | Exception = an_analysis()
         self.photos: list[NDArray[np.uint8]] = []
@@ -132,6 +134,9 @@ class FakeInference(Inference):
 
     def devices(self) -> frozenset[str]:
         return self.run_on
+
+    def releases(self) -> frozenset[int] | None:
+        return self.has
 
     def work_table(self) -> WorkTable | None:
         return self.table

@@ -68,8 +68,8 @@ def asked(*servers: FakeInference) -> list[int]:
     return [len(server.requests) for server in servers]
 
 
-async def restyled(pool: InferencePool) -> list[RestyleEvent]:
-    async with aclosing(pool.restyle(REQUEST)) as events:
+async def restyled(pool: InferencePool, request: RestyleRequest = REQUEST) -> list[RestyleEvent]:
+    async with aclosing(pool.restyle(request)) as events:
         return [event async for event in events]
 
 
@@ -439,3 +439,39 @@ async def test_each_server_is_told_by_itself() -> None:
     assert told["dead"].fault
     assert "no answer" in told["hung"].fault
     assert (told["dead"].load, told["dead"].models) == (None, {})
+
+
+NOT_HERE = InferenceError("release_not_here", "release 5 is not served here", retryable=True)
+FIFTH = msgspec.structs.replace(REQUEST, release=5)
+
+
+async def test_a_request_that_names_a_release_goes_where_it_is() -> None:
+    """During a rollout one host is further than another; a server of an older version does not say."""
+    a, b = FakeInference(a_script()), FakeInference(a_script())
+    a.has, b.has = frozenset({4}), frozenset({4, 5})
+    async with pooled(a=a, b=b) as pool:
+        for _ in range(5):
+            await restyled(pool, FIFTH)
+        assert asked(a, b) == [0, 5]
+        assert pool.releases() == frozenset({4, 5})
+        b.has = None
+        await restyled(pool, FIFTH)
+        assert asked(a, b) == [0, 6]
+        assert pool.releases() == frozenset({4})
+
+
+async def test_a_release_that_is_nowhere_is_asked_for_everywhere_once() -> None:
+    a, b = FakeInference([NOT_HERE]), FakeInference([NOT_HERE])
+    async with pooled(a=a, b=b) as pool:
+        with pytest.raises(InferenceError, match="release 5 is not served here"):
+            await restyled(pool, FIFTH)
+        assert asked(a, b) == [1, 1]
+        assert pool.degradation() == ""
+
+
+async def test_a_server_that_has_lost_a_release_passes_the_request_on() -> None:
+    a, b = FakeInference([NOT_HERE]), FakeInference(a_script())
+    a.has = b.has = frozenset({5})
+    async with pooled(a=a, b=b) as pool:
+        for _ in range(4):
+            assert isinstance((await restyled(pool, FIFTH))[-1], Result)

@@ -32,6 +32,8 @@ class ScriptedClient:
         """What `denoiser` runs on."""
         self.work: dict[str, Any] | None = None
         """What `restyle` says that pictures cost."""
+        self.releases: list[int] | None = None
+        """What `restyle` says that a request may name."""
         self.versions: list[int] = []
         """The versions of `depth` that were asked."""
 
@@ -39,7 +41,10 @@ class ScriptedClient:
         await self._answer(model, deadline)
         return {
             "restyle": Alive(
-                models={"edges": -1, "denoiser": 1}, devices={"denoiser": self.device}, work=self.work
+                models={"edges": -1, "denoiser": 1},
+                devices={"denoiser": self.device},
+                work=self.work,
+                releases=self.releases,
             ),
             "analyse": Alive(models={"edges": -1, "depth": self.depth}, devices={"depth": "cpu"}),
         }[model]
@@ -93,6 +98,17 @@ async def test_what_the_networks_run_on_is_as_new_as_the_last_answers(client: Sc
     await asyncio.sleep(0.25)
     await prober.check()
     assert prober.devices == {"cpu", "cuda"}
+
+
+@pytest.mark.parametrize("releases", [None, [4, 5]])
+async def test_whether_a_request_may_name_a_release_is_asked_once(
+    client: ScriptedClient, releases: list[int] | None
+) -> None:
+    prober = a_prober(client)
+    client.releases = releases
+    assert [await prober.knows_releases() for _ in range(3)] == [releases is not None] * 3
+    assert client.asked == ["restyle"]
+    assert prober.releases == (None if releases is None else {4, 5})
 
 
 async def test_a_model_that_answers_slowly_is_asked_rarely(client: ScriptedClient) -> None:

@@ -13,10 +13,10 @@ import triton_python_backend_utils as pb_utils
 sys.path.append(str(Path(__file__).absolute().parents[2] / "restyle" / "1"))
 
 from restyle.analysis import analyse
-from restyle.models import DEPTH, DETECTOR, EDGES
-from restyle.release import load_release
+from restyle.models import DEPTH, DETECTOR
+from restyle.releases import open_releases
 from restyle.request import parse_photo
-from restyle.serving import answer
+from restyle.serving import Served, answer, calls_of
 from restyle.triton_io import TritonModels
 
 
@@ -25,17 +25,16 @@ class TritonPythonModel:
 
     def initialize(self, args):
         try:
-            self.release = load_release()
+            self.releases = open_releases(self._served, pb_utils.Logger.log_warn)
         except ValueError as error:
             raise pb_utils.TritonModelException(str(error)) from error
-        versions = self.release.versions
-        self.calls = {EDGES: -1, **{name: versions[name] for name in (DEPTH, DETECTOR)}}
-        self.models = TritonModels(pb_utils, versions)
 
     async def execute(self, requests):
-        await asyncio.gather(
-            *(answer(pb_utils, request, "analyse", self.calls, self._events) for request in requests)
-        )
+        await asyncio.gather(*(answer(pb_utils, request, "analyse", self.releases) for request in requests))
 
-    def _events(self, values):
-        return analyse(parse_photo(values), self.release, self.models)
+    def _served(self, release):
+        models = TritonModels(pb_utils, release)
+        return Served(
+            run=lambda values: analyse(parse_photo(values), release, models),
+            calls=calls_of(release, DEPTH, DETECTOR),
+        )

@@ -1,16 +1,15 @@
-"""`restyle`: builds the pipeline; ``restyle.serving`` streams its events and translates its errors."""
+"""`restyle`: builds the pipelines; ``restyle.serving`` streams their events and translates their errors."""
 
 import asyncio
 
 import triton_python_backend_utils as pb_utils
 
 from restyle.kept import Kept, limits_from_environment
-from restyle.models import EDGES
 from restyle.pipeline import Restyler
 from restyle.prompt import Prompts
-from restyle.release import load_release
+from restyle.releases import open_releases
 from restyle.request import parse_request
-from restyle.serving import answer
+from restyle.serving import Served, answer, calls_of
 from restyle.triton_io import TritonModels
 from restyle.work import work_of
 
@@ -20,23 +19,19 @@ class TritonPythonModel:
 
     def initialize(self, args):
         try:
-            self.release = load_release()
-            prompts = Prompts(self.release.tokenizer, self.release.frame)
-            kept = Kept(limits_from_environment())
+            self.kept = Kept(limits_from_environment())
+            self.releases = open_releases(self._served, pb_utils.Logger.log_warn)
         except ValueError as error:
             raise pb_utils.TritonModelException(str(error)) from error
-        self.calls = {EDGES: -1, **self.release.versions}
-        self.work = work_of(self.release)
-        models = TritonModels(pb_utils, self.release.versions)
-        self.restyler = Restyler(self.release, prompts, models, kept)
 
     async def execute(self, requests):
-        await asyncio.gather(
-            *(
-                answer(pb_utils, request, "restyle", self.calls, self._events, self.work)
-                for request in requests
-            )
-        )
+        await asyncio.gather(*(answer(pb_utils, request, "restyle", self.releases) for request in requests))
 
-    def _events(self, values):
-        return self.restyler.restyle(parse_request(values, self.release))
+    def _served(self, release):
+        prompts = Prompts(release.tokenizer, release.frame)
+        restyler = Restyler(release, prompts, TritonModels(pb_utils, release), self.kept)
+        return Served(
+            run=lambda values: restyler.restyle(parse_request(values, release)),
+            calls=calls_of(release, *release.versions),
+            work=work_of(release),
+        )

@@ -8,6 +8,7 @@ idempotent.
 Needs Redis ≥ 6.2 with ``appendonly yes``, ``appendfsync always`` and ``maxmemory-policy noeviction``.
 """
 
+from orchestrator.adapters.redis.canary_store import RedisCanaryStore
 from orchestrator.adapters.redis.connection import AccessDenied
 from orchestrator.adapters.redis.endpoints import RedisEndpoints
 from orchestrator.adapters.redis.errands import RedisErrands
@@ -21,6 +22,6 @@ from orchestrator.adapters.redis.style_store import RedisStyleStore
 from orchestrator.adapters.redis.usage import RedisUsage
 
 __all__ = [
-    "AccessDenied", "RedisEndpoints", "RedisErrands", "RedisJobStore", "RedisKeyStore", "RedisOnceStore",
-    "RedisOutbox", "RedisOversight", "RedisRates", "RedisStyleStore", "RedisUsage", "open_keys",
+    "AccessDenied", "RedisCanaryStore", "RedisEndpoints", "RedisErrands", "RedisJobStore", "RedisKeyStore",
+    "RedisOnceStore", "RedisOutbox", "RedisOversight", "RedisRates", "RedisStyleStore", "RedisUsage", "open_keys",
 ]  # fmt: skip

@@ -14,12 +14,12 @@ longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 24
+_PREFIXES = 25
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last twenty-four are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last twenty-five are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -67,6 +67,8 @@ class Keys(NamedTuple):
     """List: ids of the jobs that failed last, the newest first (lua/shared/levels.lua)."""
     errands: str
     """List: what the API has workers do while a request waits, as JSON."""
+    canaries: str
+    """Sorted set: ids of trials of releases, by when (ms) they began."""
     report: str
     """+ name: list, what became of an errand, as JSON."""
     ready: str
@@ -116,6 +118,9 @@ class Keys(NamedTuple):
     """+ owner: hash, the owner's endpoints: id -> the events that it wants, separated by spaces; none if disabled."""
     levels: str
     """+ day: hash, how many jobs ended how, and how long they took (lua/shared/levels.lua)."""
+
+    canary: str
+    """+ id: hash, a trial of a release; + id and what: pairs, and whose turn it is (lua/releases/note_trial.lua)."""
 
     @classmethod
     def under(cls, prefix: str) -> Keys:

@@ -123,10 +123,11 @@ def status_change(status: JobState) -> dict[str, Any]:
     return change(event, status=status, progress="0.0", message=event.message)
 
 
-def progress_change(event: Progress) -> dict[str, Any]:
+def progress_change(event: Progress, release: int | None = None) -> dict[str, Any]:
+    made_by = {} if release is None else {"release": str(release)}
     if isinstance(event, StatusChanged):
-        return change(event, status=event.status, message=event.message)
-    return change(event)
+        return change(event, status=event.status, message=event.message, **made_by)
+    return change(event, **made_by)
 
 
 def terminal_change(outcome: Terminal) -> dict[str, Any]:

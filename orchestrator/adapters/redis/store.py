@@ -309,8 +309,8 @@ class RedisJobStore(JobStore):
             raise LeaseLost(lease.job.id)
         return bool(reply)
 
-    async def publish(self, lease: Lease, number: int, event: Progress) -> None:
-        change = record.progress_change(event)
+    async def publish(self, lease: Lease, number: int, event: Progress, release: int | None = None) -> None:
+        change = record.progress_change(event, release)
         preview = isinstance(event, Preview)
         if not await self._call(
             "publish",
@@ -442,6 +442,15 @@ class RedisJobStore(JobStore):
 
     async def drop(self, letter: DeadLetter) -> None:
         await self._call("drop", job=letter.job_id, letter=letter.id)
+
+    async def releases_in_use(self) -> list[int]:
+        with redis_calls():
+            entries: Any = await self._client.xrange(self._keys.queue)
+            async with self._client.pipeline(transaction=False) as together:
+                for _, fields in entries:
+                    together.hget(self._keys.job + fields["job"], "release")
+                found = await together.execute()
+        return sorted({int(text) for text in found if text})
 
     async def ping(self) -> None:
         with redis_calls():

@@ -69,7 +69,7 @@ class S3Storage(Storage):
                     CacheControl=CACHE_CONTROL,
                     **condition,
                 )
-        except _PreconditionFailed:
+        except PreconditionFailed:
             # An earlier try of this call, whose answer was lost, may have written it.
             if await self.get(key) != data:
                 raise ObjectExists(key) from None
@@ -131,7 +131,7 @@ class S3Storage(Storage):
     @asynccontextmanager
     async def _call(self, key: str = "") -> AsyncIterator[None]:
         """Limits the time of the calls inside it and translates their errors; ObjectNotFound names ``key``."""
-        with _port_errors(key):
+        with s3_errors(key):
             async with asyncio.timeout(self._call_seconds):
                 yield
 
@@ -169,6 +169,16 @@ async def open_s3(
 
     ``endpoint`` is the server's URL, for R2 ``https://<account>.r2.cloudflarestorage.com``; R2's ``region`` is "auto".
     """
+    async with s3_client(endpoint, region, access_key, secret_key, read_seconds) as client:
+        links = ReadingLinks(endpoint, region, Credentials(access_key, secret_key), clock)
+        yield S3Storage(client, links, bucket, prefix, call_seconds)
+
+
+@asynccontextmanager
+async def s3_client(
+    endpoint: str, region: str, access_key: str, secret_key: str, read_seconds: float = READ_SECONDS
+) -> AsyncIterator[Any]:
+    """A client of any S3 server, R2 among them, whose connections are closed at the end."""
     config = AioConfig(
         signature_version="s3v4",
         # Buckets have no DNS names at R2's endpoint, nor at most self-hosted servers.
@@ -192,8 +202,7 @@ async def open_s3(
         config=config,
     ) as client:
         client.meta.events.register_last("before-call.s3", _expect_nothing)
-        links = ReadingLinks(endpoint, region, Credentials(access_key, secret_key), clock)
-        yield S3Storage(client, links, bucket, prefix, call_seconds)
+        yield client
 
 
 def _expect_nothing(params: dict[str, Any], **_: Any) -> None:
@@ -201,20 +210,21 @@ def _expect_nothing(params: dict[str, Any], **_: Any) -> None:
     params["headers"].pop("Expect", None)
 
 
-class _PreconditionFailed(Exception):
-    """A conditional write found an object under the key."""
+class PreconditionFailed(Exception):
+    """A conditional write found another object under the key than it expected."""
 
 
 @contextmanager
-def _port_errors(key: str) -> Iterator[None]:
+def s3_errors(key: str) -> Iterator[None]:
+    """Raises a port's errors for those of S3 calls; ObjectNotFound names ``key``."""
     try:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code == "NoSuchKey":
             raise ObjectNotFound(key) from error
-        if code == "PreconditionFailed":
-            raise _PreconditionFailed from error
+        if code in ("PreconditionFailed", "ConditionalRequestConflict"):
+            raise PreconditionFailed from error
         # An operator may correct a wrong access key or bucket while this process runs.
         raise Unavailable(f"S3: {error}") from error
     except (BotoCoreError, TransferError, TimeoutError, OSError) as error:

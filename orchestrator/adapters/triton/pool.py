@@ -96,7 +96,7 @@ class InferencePool(Inference):
                         self._assign()
                     yield event
 
-        return self._run("restyle", watched, job)
+        return self._run("restyle", watched, job, request.release)
 
     async def analyse(self, photo: NDArray[np.uint8]) -> PhotoAnalysis:
         async def ask(inference: Inference) -> AsyncGenerator[PhotoAnalysis, None]:
@@ -125,6 +125,11 @@ class InferencePool(Inference):
     def degradation(self) -> str:
         down = [server.name for server in self._servers if not server.up]
         return f"{len(down)} of {len(self._servers)} down: {', '.join(down)}" if down else ""
+
+    def releases(self) -> frozenset[int] | None:
+        told = [server.inference.releases() for server in self._servers if server.up]
+        known = [versions for versions in told if versions is not None]
+        return frozenset().union(*known) if known else None
 
     def devices(self) -> frozenset[str]:
         return frozenset().union(*(server.inference.devices() for server in self._servers if server.up))
@@ -158,13 +163,17 @@ class InferencePool(Inference):
         )
 
     async def _run(
-        self, name: str, call: Callable[[Inference], AsyncGenerator[T, None]], job: Job
+        self,
+        name: str,
+        call: Callable[[Inference], AsyncGenerator[T, None]],
+        job: Job,
+        release: int | None = None,
     ) -> AsyncGenerator[T, None]:
         """The items that ``call`` yields on the server that the policy chooses. Raises InferenceError. ``name`` is for
-        metrics and traces."""
+        metrics and traces, ``release`` what the request names."""
         tried: list[_Server] = []
         while True:
-            server = await self._choose(job, tried)
+            server = await self._choose(job, tried, release)
             tried.append(server)
             yielded = broken = False
             seen = _Seen(server.name, name)
@@ -178,6 +187,11 @@ class InferencePool(Inference):
                 return
             except InferenceError as error:
                 seen.failed(error.code)
+                if error.code == FailureCode.RELEASE_NOT_HERE:
+                    # Another host may be further with a rollout.
+                    if all(other in tried for other in self._servers if other.up):
+                        raise
+                    continue
                 if error.code != UNAVAILABLE:
                     broken = error.retryable
                     raise
@@ -188,11 +202,17 @@ class InferencePool(Inference):
                 server.unload(job, PENALTY_SECONDS if broken else 0.0)
                 seen.ended()
 
-    async def _choose(self, job: Job, tried: list[_Server]) -> _Server:
-        """A server that is up and was not tried, whose load has the job already. Raises InferenceError."""
+    async def _choose(self, job: Job, tried: list[_Server], release: int | None) -> _Server:
+        """A server that is up and was not tried, whose load has the job already; one that has the release, where not
+        all have. Raises InferenceError."""
         until = time.monotonic() + HOLD_SECONDS
         while True:
             able = await self._able(tried)
+            having = [server for server in able if server.has(release)]
+            if 0 < len(having) < len(able):
+                load = least_requests(job, [server.running for server in having])
+                load.begin(job)
+                return next(server for server in having if server.running is load)
             # A job that has tried a server has waited before.
             if tried or not job.waits or time.monotonic() >= until:
                 loads = [server.running for server in able]
@@ -316,6 +336,11 @@ class _Server:
     @property
     def up(self) -> bool:
         return not self.fault
+
+    def has(self, release: int | None) -> bool:
+        """Whether it makes pictures of that release, as far as it says; None = any."""
+        told = self.inference.releases()
+        return release is None or told is None or release in told
 
     def ask(self) -> asyncio.Task[None]:
         """Ping it. The task ends within answer_seconds, when ``fault`` reflects the answer. Calls during a ping share

@@ -36,7 +36,8 @@ SERVICE_SECONDS, GRAPH_SECONDS = 30.0, 600.0
 """Seconds after which a probe without an answer is cancelled and sent again. They are long because a graph answers
 between two steps, half a minute each on a CPU, and Triton 2.51 may crash when a stream is cancelled just as it ends."""
 
-SERVING = ("restyle", "analyse")
+RESTYLE = "restyle"
+SERVING = (RESTYLE, "analyse")
 """The models that the service calls. Each answers a probe with the names and versions of the models that it calls."""
 
 
@@ -59,6 +60,9 @@ class Prober:
         """The called models by name: version and probe."""
         self._run_on: dict[str, frozenset[str]] = {}
         """What the models run on that each model of SERVING calls, as far as they say so."""
+        self.releases: frozenset[int] | None = None
+        """The versions that a request may name, as of the last answer of ``restyle``; None: it does not say."""
+        self._asked_releases = False
         self.work_table: WorkTable | None = None
         """What pictures cost, as of the last answer of ``restyle`` that said so."""
 
@@ -77,6 +81,12 @@ class Prober:
         for question in self._questions():
             question.doubt()
 
+    async def knows_releases(self) -> bool:
+        """Whether a request may name a release. Asks ``restyle`` if it has never answered; raises RestyleError."""
+        if not self._asked_releases:
+            await self._ask_serving(RESTYLE)
+        return self.releases is not None
+
     async def check(self) -> None:
         """Probe the models whose answers are old, for at most ANSWER_SECONDS. Raises Unavailable with the reason."""
         deadline = time.monotonic() + ANSWER_SECONDS
@@ -94,6 +104,9 @@ class Prober:
     async def _ask_serving(self, model: str) -> None:
         alive = await self._client.probe(model, deadline=SERVICE_SECONDS)
         self._calls[model], self._run_on[model] = alive.models, frozenset(alive.devices.values())
+        if model == RESTYLE:
+            self.releases = None if alive.releases is None else frozenset(alive.releases)
+            self._asked_releases = True
         if alive.work is not None:
             self.work_table = _read_table(alive.work, self.work_table)
         called = self.models

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +30,9 @@ class TritonInference(Inference):
 
     async def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
         try:
+            if request.release is not None and not await self._prober.knows_releases():
+                # A model of an older version refuses inputs that it does not know.
+                request = msgspec.structs.replace(request, release=None)
             async with aclosing(self._client.restyle(request)) as stream:
                 async for event in stream:
                     yield event
@@ -68,6 +72,9 @@ class TritonInference(Inference):
             busy_seconds=denoiser.compute_seconds,
             queue_seconds=denoiser.queue_seconds,
         )
+
+    def releases(self) -> frozenset[int] | None:
+        return self._prober.releases
 
     def work_table(self) -> WorkTable | None:
         return self._prober.work_table

@@ -15,12 +15,14 @@ from litestar.types import Scope, Send
 from msgspec import Meta
 
 from orchestrator.domain.codes import FailureCode, ProblemCode
+from orchestrator.domain.releases import NotPossible
 from orchestrator.domain.webhooks import MOST_ENDPOINTS
 from orchestrator.egress.guarded import NotAllowed, Unreachable
 from orchestrator.egress.urls import BadUrl
 from orchestrator.photos.gate import PhotoRejected
 from orchestrator.ports import (
     AnotherRequest,
+    AnotherWriter,
     BadSignature,
     DeadLetterNotFound,
     EndpointDisabled,
@@ -44,6 +46,7 @@ from orchestrator.ports import (
 )
 from orchestrator.services.analysis import TooBusy, TooSlow
 from orchestrator.services.jobs import JobNotFinished, TooManyJobs
+from orchestrator.services.releases.control import NoReleases, ReleaseNotFound
 from orchestrator.services.styles import UnknownStyle
 from orchestrator.services.submitting.direct_uploads import NoSuchUpload, UploadUsed
 from orchestrator.services.submitting.quotas import NotInPlan, OverLimit
@@ -200,6 +203,15 @@ def to_problem(error: Exception) -> Problem:
             return Problem(ProblemCode.NOTHING_TO_KEEP, nothing)
         case DeadLetterNotFound():
             return Problem(ProblemCode.DEAD_LETTER_NOT_FOUND, "no job with this id was given up")
+        case NoReleases():
+            nowhere = "this service does not know where its releases lie: set REROOM_RELEASES_AT"
+            return Problem(ProblemCode.NO_RELEASES, nowhere)
+        case ReleaseNotFound():
+            return Problem(ProblemCode.RELEASE_NOT_FOUND, str(error))
+        case NotPossible():
+            return Problem(ProblemCode.RELEASE_REFUSED, str(error))
+        case AnotherWriter():
+            return Problem(ProblemCode.ROLLOUT_CHANGED, str(error))
         case NotReplayed():
             return Problem(ProblemCode.NOT_REPLAYED, f"the job cannot be replayed: {error}")
         case InFlight():

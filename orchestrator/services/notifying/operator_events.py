@@ -1,4 +1,5 @@
-"""Events for the operator's own systems: alerts about the budget, and the usage of each job for billing."""
+"""Events for the operator's own systems: alerts about the budget, the usage of each job for billing, and how trials of
+releases ended."""
 
 from __future__ import annotations
 
@@ -20,6 +21,13 @@ log = logging.getLogger(__name__)
 
 AlertHook = Callable[[float | None, float], None]
 """Called with the share of the budget that was reached (None = work is refused now) and with what is spent."""
+
+
+_RELEASES = {
+    "promote": "release.promoted",
+    "roll_back": "release.rolled_back",
+    "undecided": "release.undecided",
+}
 
 
 class OperatorEvents:
@@ -82,6 +90,12 @@ class OperatorEvents:
 
     def _body(self, event: Outgoing, said: Mapping[str, Any]) -> dict[str, Any]:
         """The event as its receiver gets it. The same for every try."""
+        if event.receiver == "releases":
+            return {
+                "type": _RELEASES[said["decision"]],
+                "timestamp": rfc3339(event.written),
+                "data": {"version": said["version"], "live_before": said["live"], "reason": said["reason"]},
+            }
         if event.receiver == "usage":
             kind = "usage.recorded"
             data = {

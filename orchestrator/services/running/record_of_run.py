@@ -70,6 +70,9 @@ class RecordOfRun:
                 assert result is not None, "a parent does not run"
                 tier = str(result.metadata.get("tier") or self.asked_tier)
                 timings = result.metadata.get("timings") or {}
+                metrics.PICTURES.labels(
+                    metrics.release_label(str(result.metadata.get("release") or ""))
+                ).inc()
                 metrics.JOB_RUN.labels(tier).observe(time.monotonic() - self._began)
                 metrics.JOB_SECONDS_IN_ALL.labels(tier).observe(total)
                 metrics.GPU_SECONDS.labels(style, tier).inc(sum(timings.values()))

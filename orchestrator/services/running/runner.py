@@ -37,6 +37,7 @@ from orchestrator.ports import (
     Storage,
     Unavailable,
 )
+from orchestrator.services.releases.trials import TrialOfJob, Trials
 from orchestrator.services.running.finishing import (
     LABELLED,
     LOSSLESS,
@@ -91,9 +92,10 @@ class Runner:
         retry_delay: float,
         analytics: Analytics = NO_ANALYTICS,
         marker: Marker | None = None,
+        trials: Trials | None = None,
     ) -> None:
         self._store, self._storage, self._inference = store, storage, inference
-        self._marker = marker or Marker()
+        self._marker, self._trials = marker or Marker(), trials or Trials()
         self._styles = styles
         self._renew_every = lease_seconds / _RENEWALS_PER_LEASE
         self._retry_delay, self._analytics = retry_delay, analytics
@@ -123,14 +125,18 @@ class Runner:
             await self._run(lease, halt, words, RecordOfRun(lease, self._analytics))
 
     async def _run(self, lease: Lease, halt: asyncio.Event, words: StyleWords, record: RecordOfRun) -> None:
-        work = asyncio.create_task(self._work(lease, words, record))
+        trial = await self._trials.begin(lease.job, lease.job.release)
+        work = asyncio.create_task(self._work(lease, words, record, trial))
         watch = asyncio.create_task(self._watch(lease))
         halted = asyncio.create_task(halt.wait())
         tasks = (work, watch, halted)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
-                await self._commit(lease, work.result(), record)
+                outcome = work.result()
+                await self._commit(lease, outcome, record)
+                if isinstance(outcome, Completed):
+                    await trial.completed()
             elif watch.done():
                 watch.result()
                 await _stop(work)
@@ -199,10 +205,12 @@ class Runner:
                 renew_at = time.monotonic()
             await asyncio.sleep(min(CANCEL_POLL, self._renew_every))
 
-    async def _work(self, lease: Lease, words: StyleWords, record: RecordOfRun) -> Terminal | JobError:
+    async def _work(
+        self, lease: Lease, words: StyleWords, record: RecordOfRun, trial: TrialOfJob
+    ) -> Terminal | JobError:
         """Run the attempt. Returns the job's outcome, or a JobError when the job should be tried again."""
         try:
-            return Completed(result=await self._restyle(lease, words, record))
+            return Completed(result=await self._restyle(lease, words, record, trial))
         except InferenceError as error:
             reason = JobError(code=error.code, detail=error.detail)
             return reason if error.retryable else Failed(error=reason)
@@ -225,7 +233,9 @@ class Runner:
                 detail="The worker had an unexpected error while it ran the job.",
             )
 
-    async def _restyle(self, lease: Lease, words: StyleWords, record: RecordOfRun) -> JobResult:
+    async def _restyle(
+        self, lease: Lease, words: StyleWords, record: RecordOfRun, trial: TrialOfJob
+    ) -> JobResult:
         started = time.monotonic()
         job = lease.job
         original, photo = await self._photo(job)
@@ -242,7 +252,7 @@ class Runner:
             manifests=await self._manifests(job),
         )
         with tracing.span("restyle"):
-            result = await self._infer(lease, asked, translator, record, marks)
+            result = await self._infer_by_release(lease, asked, translator, record, marks, trial)
         if result.selection is not None:
             # What was named is known only now.
             marks = msgspec.structs.replace(marks, kept=result.selection["share"])
@@ -304,6 +314,27 @@ class Runner:
         except (ObjectNotFound, ObjectTooLarge):
             return b""
 
+    async def _infer_by_release(
+        self,
+        lease: Lease,
+        asked: triton.RestyleRequest,
+        translator: ProgressTranslator,
+        record: RecordOfRun,
+        marks: Marks,
+        trial: TrialOfJob,
+    ) -> triton.Result:
+        """Run the model of the release that the trial says, or else the live one. Raises InferenceError."""
+        while True:
+            named = msgspec.structs.replace(asked, release=trial.release)
+            try:
+                result = await self._infer(lease, named, translator, record, marks)
+            except InferenceError as error:
+                if not trial.goes_on_without(error):
+                    raise
+            else:
+                trial.made(asked, result)
+                return result
+
     async def _infer(
         self,
         lease: Lease,
@@ -313,7 +344,6 @@ class Runner:
         marks: Marks,
     ) -> triton.Result:
         """Run the model and publish its events, previews marked. Returns its result; raises InferenceError."""
-        number = 0
         try:
             async with (
                 aclosing(self._inference.restyle(asked)) as stream,
@@ -325,8 +355,15 @@ class Runner:
                         marked = await asyncio.to_thread(marks.mark, event.jpeg)
                         event = msgspec.structs.replace(event, jpeg=marked)
                     if translated := translator.translate(event):
-                        number += 1
-                        await self._patiently(partial(self._store.publish, lease, number, translated))
+                        await self._patiently(
+                            partial(
+                                self._store.publish,
+                                lease,
+                                translator.published,
+                                translated,
+                                translator.release,
+                            )
+                        )
                     if isinstance(event, triton.Result):
                         return event
                     limit.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)

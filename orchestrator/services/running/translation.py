@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from orchestrator.domain import events
 from orchestrator.domain.job import MESSAGES, TERMINAL, Job, JobState
 from orchestrator.domain.preferences import Area, Preferences
+from orchestrator.domain.releases import version_of
 from orchestrator.domain.result import Quality, ResultMetadata, ResultWarning, SeenObject, Selection
 from orchestrator.domain.styles import OWN, StyleWords, counted_as
 from orchestrator.domain.usage import MICROS, cost_micros
@@ -132,12 +133,23 @@ class ProgressTranslator:
         self._status = JobState.ANALYZING
         """Every attempt begins in this state; the store has published it already."""
         self._progress = 0.0
+        self.release: int | None = None
+        """The version that makes the picture, as soon as the model has said so."""
+        self.published = 0
+        """How many events there were for the watchers, of all tries."""
         self.objects: list[dict[str, Any]] = []
         self.room_type = ""
         self.room_confidence: float | None = None
 
     def translate(self, event: triton.RestyleEvent) -> events.Progress | None:
         """The job's event for the model's event; None when nothing changes for watchers."""
+        if isinstance(event, triton.Stage | triton.Analysis):
+            self.release = version_of(event.release) or self.release
+        translated = self._translate(event)
+        self.published += translated is not None
+        return translated
+
+    def _translate(self, event: triton.RestyleEvent) -> events.Progress | None:
         match event:
             case triton.Stage(name=name, progress=progress):
                 status = _STAGES.get(name, self._status)

@@ -88,6 +88,9 @@ class RestyleRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """At most 100 characters. For some minutes the server keeps what it finds in the photo, for later requests with the
     same photo and this id. Use an id that others cannot guess, and forget it to have nothing reused. None = nothing of
     the photo is kept."""
+    release: int | None = None
+    """The version of the release that makes the picture, where the server has several; None = its live one. A server
+    that does not have it says ``release_not_here``; one of an older version refuses this field."""
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="stage"):
@@ -96,6 +99,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="st
     name: str
     progress: float
     """0 … 1, never falling."""
+    release: str = ""
+    """On the first event of a stream: what makes the picture, such as dollhouse-5. Models of older versions send it
+    with the analysis only."""
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="analysis"):
@@ -190,6 +196,10 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
     """What these run on, cpu or cuda; only of models that say so, which NVIDIA's backends do not."""
     work: dict[str, Any] | None = None
     """What its pictures cost: of each quality the steps, the buckets, and measured seconds; None from `analyse`."""
+    release: int = 0
+    """The version of the live release; 0 from models that do not send it."""
+    releases: list[int] | None = None
+    """The versions that a request may name; None from models that know no field ``release``."""
 
 
 class ModelStatistics(msgspec.Struct, frozen=True, kw_only=True):

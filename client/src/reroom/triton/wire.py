@@ -60,6 +60,7 @@ _TENSORS: tuple[tuple[str, type[np.generic], str], ...] = (
     ("size", np.object_, "BYTES"),
     ("latents", np.float32, "FP32"),
     ("photo_id", np.object_, "BYTES"),
+    ("release", np.int32, "INT32"),
 )
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(RestyleRequest)}
 

@@ -1,6 +1,6 @@
 """The events of a request. On the wire each is a JSON object; ``type`` is the class's name in lower case."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from restyle.pictures.images import Bytes, Floats
@@ -104,6 +104,12 @@ class Alive:
     """What they run on, cpu or cuda, as far as they say so."""
     work: dict[str, Any] | None = None
     """What pictures cost; see :mod:`restyle.work`. Only `restyle` says it."""
+    release: int = 0
+    """The live release's version, which the three above are of."""
+    releases: list[int] = field(default_factory=list)
+    """The versions that a request may name."""
+    running: dict[str, int] = field(default_factory=dict)
+    """By version, how many requests run now, without this one."""
 
 
 Event = Stage | Analysis | Step | Preview | Result

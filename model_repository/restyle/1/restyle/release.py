@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from restyle.solver import DISTILLED, PREDICTIONS, SPACINGS, Array, Table, alpha
 
 QUALITIES = ("draft", "standard", "best")
 """What a request may ask for: how much work a picture is worth, less first."""
+
+LIVE = "live"
+"""The file that has the number of the version that is live, as text."""
 
 PROFILE = "profile.json"
 """Beside release.json; ``python -m benchmarks.profile`` writes it, on any day after the export."""
@@ -110,6 +114,11 @@ class Release:
     profile: dict[str, Any] | None = None
     """How long the graphs take on one device, where that was measured: PROFILE."""
 
+    @property
+    def version(self) -> int:
+        """Its number: its name is the bundle's and this one."""
+        return int(self.name.rpartition("-")[2])
+
     def model(self, graph: str) -> tuple[str, int]:
         """Triton's model of a graph, and which version of it; -1 = the latest, of models that are code."""
         return self.names.get(graph, graph), self.versions.get(graph, -1)
@@ -145,22 +154,46 @@ class Release:
         )
 
 
-def load_release() -> Release:
-    """The release in the folder that REROOM_RELEASE names. Raises ValueError with one sentence when it is unusable."""
+def release_folder() -> Path:
+    """The folder that REROOM_RELEASE names. Raises ValueError with one sentence."""
     folder = os.environ.get("REROOM_RELEASE")
     if not folder:
         raise ValueError(
             "REROOM_RELEASE is not set: it must name the folder of a release, such as releases/dollhouse"
         )
-    return load_release_of(Path(folder))
+    return Path(folder)
+
+
+def load_release() -> Release:
+    """The live release in the folder that REROOM_RELEASE names. Raises ValueError with one sentence when it is
+    unusable."""
+    return load_release_of(release_folder())
 
 
 def load_release_of(folder: Path) -> Release:
     """The live release in ``folder``. Raises ValueError."""
-    path = folder / "live"
-    try:
-        path = folder / "versions" / str(int(path.read_text())) / "release.json"
+    return load_version(folder, version_in(folder))
+
+
+def version_in(folder: Path) -> int:
+    """The number of the live version in ``folder``. Raises ValueError."""
+    with _explained(folder / LIVE):
+        return int((folder / LIVE).read_text())
+
+
+def load_version(folder: Path, version: int) -> Release:
+    """One version of the releases in ``folder``. Raises ValueError."""
+    path = folder / "versions" / str(version) / "release.json"
+    with _explained(path):
         release = _parse(json.loads(path.read_bytes()), folder)
+    return replace(release, profile=_profile(path.with_name(PROFILE)))
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with the file is raised as ValueError with one sentence."""
+    try:
+        yield
     except OSError as error:
         raise ValueError(
             f"cannot read {path}: {error.strerror}; make it with `python -m export BUNDLE`"
@@ -170,7 +203,6 @@ def load_release_of(folder: Path) -> Release:
             f"{path} is not a release that this program knows ({type(error).__name__}: {error}); export the bundle "
             "again"
         ) from error
-    return replace(release, profile=_profile(path.with_name(PROFILE)))
 
 
 def _profile(file: Path) -> dict[str, Any] | None:

@@ -107,6 +107,12 @@ def is_probe(values: Values) -> bool:
     return _number(values, "probe", bool, False)
 
 
+def named_release(values: Values) -> int:
+    """The version of the release that the request is to be served by; 0 = the live one. See
+    :meth:`restyle.releases.Releases.using`."""
+    return _number(values, "release", int, 0)
+
+
 def parse_photo(values: Values) -> NDArray[np.uint8]:
     """The photo of a request, RGB [H,W,3]. Raises InvalidRequest."""
     image: NDArray[np.uint8] = values["image"]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from restyle.models import ModelFailed
+from restyle.release import Release
 from restyle.request import Values
 
 
@@ -25,15 +26,16 @@ def read_values(pb_utils: Any, request: Any) -> Values:
 class TritonModels:
     """Calls the models of this server, each at the release's version."""
 
-    def __init__(self, pb_utils: Any, versions: dict[str, int]) -> None:
-        self._pb_utils, self._versions = pb_utils, versions
+    def __init__(self, pb_utils: Any, release: Release) -> None:
+        self._pb_utils, self._release = pb_utils, release
 
     async def __call__(self, model: str, outputs: tuple[str, ...], **tensors: np.ndarray) -> list[np.ndarray]:
         """Run ``model``; returns ``outputs`` in that order. Raises ModelFailed."""
         pb_utils = self._pb_utils
+        name, version = self._release.model(model)
         call = pb_utils.InferenceRequest(
-            model_name=model,
-            model_version=self._versions.get(model, -1),
+            model_name=name,
+            model_version=version,
             requested_output_names=list(outputs),
             inputs=[pb_utils.Tensor(name, array) for name, array in tensors.items()],
             # A model on a GPU would answer in GPU memory, which numpy cannot read.

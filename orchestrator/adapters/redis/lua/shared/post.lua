@@ -11,7 +11,7 @@
 local POST = {}
 
 -- How many are kept for a receiver that does not take them.
-POST.MOST = {usage = 1000000, budget = 1000}
+POST.MOST = {usage = 1000000, budget = 1000, releases = 1000}
 POST.MOST_OF_OTHERS = 10000
 -- How many a receiver gets at once, and as long as none of them has arrived.
 POST.AT_ONCE, POST.AT_ONCE_FAILING = 4, 1

@@ -1,0 +1,261 @@
+"""A release goes live and back again and again while jobs run: does one fail, is one mixed, how long does it take?
+
+    python -m benchmarks.releases                     # into results/releases.json, under ``live``
+    python -m benchmarks.releases --times 3 --tritons 1 --out few.json
+
+The whole embedded stack, with one Triton and with two, serves the bundle `tiny`; a job is submitted every
+so often, all of the same photo and seed. Another version of the bundle, which has other weights, is promoted and rolled
+back. A version makes one picture, so a picture tells which version made it, and one that is neither's was mixed.
+
+- ``failed_jobs``: that did not complete; ``mixed_results``: whose picture is not that of the version that they name
+- ``rollback_s``: the longest time from the command to the moment from which every Triton gives new jobs to the old one;
+  ``late_jobs`` were submitted after it and made by the other
+- ``switch_p99``: the 99th percentile of the time from submission to completion from each command until its version is
+  live, over that of a while without any
+- ``memory_growth``: Triton with its models' processes after the last promote and rollback, over before the first
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import io
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import RESULTS
+from benchmarks.other_releases import add_version, copy_release
+from export.releases.changes import promote, roll_back
+from export.releases.folder import live_version
+from export.releases.host import Host, read_host
+from export.releases.memory import usage_of
+from export.releases.rollout import FolderRollouts
+from measuring import report
+from measuring.figures import percentile
+from reroom import AsyncClient, ReroomError
+from reroom.triton import TritonClient
+from stack.stack import Stack
+from stack.triton import ROOT
+
+BUNDLE = "tiny"
+EVERY_SECONDS = 0.6
+"""A job is submitted that often, whatever became of those before: about half of what two cores can do."""
+BEFORE_SECONDS = 30.0
+"""How long jobs run before the first switch."""
+HELD_SECONDS = 2.0
+"""How long a version stays live until the next command."""
+PATIENCE = 180.0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A job."""
+
+    submitted: float
+    """By ``time.monotonic``."""
+    seconds: float
+    release: str
+    picture: str
+    error: str = ""
+
+
+@dataclass
+class Load:
+    """Jobs so far."""
+
+    ran: list[Ran] = field(default_factory=list)
+
+    def between(self, begin: float, end: float) -> list[float]:
+        """Seconds of the jobs that ran at some time between the two moments."""
+        return [
+            each.seconds
+            for each in self.ran
+            if not each.error and each.submitted <= end and each.submitted + each.seconds >= begin
+        ]
+
+
+async def one_job(client: AsyncClient, photo: bytes) -> Ran:
+    began, release, picture, error = time.monotonic(), "", "", ""
+    try:
+        job = await client.submit(photo, "modern", {"seed": 7, "steps": 2})
+        done = await client.wait(job, timeout=PATIENCE)
+        assert done.result is not None
+        release = str(done.result.metadata.get("release"))
+        took = time.monotonic() - began
+        with Image.open(io.BytesIO(await client.picture(done))) as opened:
+            picture = hashlib.sha256(np.asarray(opened.convert("RGB")).tobytes()).hexdigest()[:12]
+    except (ReroomError, AssertionError) as failed:
+        took, error = time.monotonic() - began, repr(failed)
+    return Ran(began, took, release, picture, error)
+
+
+@asynccontextmanager
+async def jobs_running(url: str, photo: bytes) -> AsyncIterator[Load]:
+    load, done = Load(), asyncio.Event()
+
+    async def submit_on(client: AsyncClient) -> None:
+        async def run() -> None:
+            load.ran.append(await one_job(client, photo))
+
+        async with asyncio.TaskGroup() as jobs:
+            while not done.is_set():
+                jobs.create_task(run())
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(done.wait(), EVERY_SECONDS)
+
+    async with AsyncClient(url) as client:
+        submitting = asyncio.create_task(submit_on(client))
+        try:
+            yield load
+        finally:
+            done.set()
+            await submitting
+
+
+async def until(condition: Callable[[], bool], what: Callable[[], object]) -> float:
+    """When it became true."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(str(what()))
+        await asyncio.sleep(0.01)
+    return time.monotonic()
+
+
+async def given_to(clients: Sequence[TritonClient], version: int) -> float:
+    """When every Triton gave new requests to ``version``."""
+
+    async def one(client: TritonClient) -> None:
+        while (await client.probe("restyle", deadline=10)).release != version:
+            pass
+
+    await asyncio.wait_for(asyncio.gather(*map(one, clients)), PATIENCE)
+    return time.monotonic()
+
+
+def megabytes(stack: Stack) -> int:
+    used = [usage_of(int(url.rpartition(":")[2])) for url in stack.triton_urls.values()]
+    return sum(usage.total for usage in used if usage)
+
+
+async def measure(stack: Stack, photo: bytes, times: int, before_seconds: float) -> dict[str, Any]:
+    release, host = stack.release, stack.served_release
+
+    def state() -> Host:
+        return read_host(host) or Host()
+
+    rollouts = FolderRollouts(release)
+    clients = [TritonClient(url) for url in stack.triton_urls.values()]
+    switches: list[tuple[float, float]] = []
+    rollbacks: list[float] = []
+    late = 0
+    async with jobs_running(stack.url, photo) as load:
+        await asyncio.sleep(before_seconds / 3)  # the first jobs, for which everything is new
+        began = time.monotonic()
+        await asyncio.sleep(before_seconds)
+        quiet = load.between(began, time.monotonic())
+        memory_before = megabytes(stack)
+        for _ in range(times):
+            asked = time.monotonic()
+            promote(release, rollouts, 2, "cpu", by="a benchmark", again=True)
+            live = await until(lambda: live_version(host) == 2, state)
+            switches.append((asked, live))
+            await asyncio.sleep(HELD_SECONDS)
+            asked = time.monotonic()
+            roll_back(release, rollouts, by="a benchmark")
+            back = await given_to(clients, 1)
+            rollbacks.append(back - asked)
+            switches.append((asked, back))
+            await asyncio.sleep(HELD_SECONDS)
+            await until(lambda: state().ready == [1] and state().leaving is None, state)
+            late += sum(
+                each.submitted > back and each.release != f"{BUNDLE}-1" for each in load.ran if not each.error
+            )
+        memory_after = megabytes(stack)
+    for client in clients:
+        await client.close()
+    pictures: dict[str, set[str]] = {}
+    for each in load.ran:
+        if not each.error:
+            pictures.setdefault(each.release, set()).add(each.picture)
+    whole = {name: next(iter(found)) for name, found in pictures.items() if len(found) == 1}
+    during = [seconds for begin, end in switches for seconds in load.between(begin, end)]
+    return {
+        "promotes": times,
+        "jobs": len(load.ran),
+        "by_release": {name: sum(each.release == name for each in load.ran) for name in sorted(pictures)},
+        "failed_jobs": sum(bool(each.error) for each in load.ran),
+        "errors": sorted({each.error for each in load.ran if each.error})[:5],
+        # With one picture for each version, and different ones, none was mixed.
+        "mixed_results": sum(len(found) - 1 for found in pictures.values())
+        + (len(whole) - len(set(whole.values()))),
+        "rollback_s": round(max(rollbacks), 3),
+        "late_jobs": late,
+        "promote_s": round(max(end - begin for begin, end in switches[0::2]), 2),
+        "p99_before_s": round(percentile(quiet, 99), 3),
+        "p99_switching_s": round(percentile(during, 99), 3),
+        "switch_p99": round(percentile(during, 99) / percentile(quiet, 99), 3),
+        "memory_before_mb": memory_before,
+        "memory_after_mb": memory_after,
+        "memory_growth": round(memory_after / memory_before, 3),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.releases",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--times", type=int, default=20, help="how often it goes live and back")
+    parser.add_argument("--tritons", type=int, nargs="+", default=[1, 2], help="with so many servers each")
+    parser.add_argument("--before", type=float, default=BEFORE_SECONDS, help="seconds without a switch")
+    parser.add_argument("--out", type=Path, default=RESULTS / "releases.json")
+    given = parser.parse_args(arguments)
+    image = Image.open(ROOT / "stack" / "room.jpg")
+    image.thumbnail((160, 120))
+    photo = io.BytesIO()
+    image.save(photo, "JPEG", quality=90)
+    found: dict[str, Any] = {}
+    for tritons in given.tritons:
+        with TemporaryDirectory(prefix="reroom-releases-") as name:
+            release = copy_release(ROOT / "releases" / BUNDLE, Path(name) / BUNDLE)
+            add_version(release, 2)
+            stack = Stack(
+                Path(name) / "run",
+                release=release,
+                tritons=tritons,
+                workers=tritons,
+                device="cpu",
+                agent=True,
+            )
+            with stack, stack.supervised():
+                found[str(tritons)] = asyncio.run(measure(stack, photo.getvalue(), given.times, given.before))
+                print((stack.logs / "agent.log").read_text()[-3000:], file=sys.stderr)
+    report.write(given.out, {"live": found} | report.circumstances())
+    Console().print(table(found))
+    return int(any(run["failed_jobs"] or run["mixed_results"] for run in found.values()))
+
+
+def table(found: dict[str, Any]) -> Table:
+    shown = ("jobs", "failed_jobs", "mixed_results", "rollback_s", "promote_s", "switch_p99", "memory_growth")
+    made = Table("servers", *shown)
+    for servers, run in found.items():
+        made.add_row(servers, *(str(run[name]) for name in shown))
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The places where releases lie: the adapters of :class:`orchestrator.ports.Rollouts`."""
