@@ -22,9 +22,9 @@ export function setKey(text) {
 }
 
 /** What the service answers, as it comes. Raises Trouble where it refuses. */
-async function request(method, path, { body, headers = {}, signal, redirect } = {}) {
+export async function request(method, path, { body, headers = {}, signal, redirect, bearer = key() } = {}) {
   const sent = { ...headers };
-  if (key()) sent.Authorization = `Bearer ${key()}`;
+  if (bearer) sent.Authorization = `Bearer ${bearer}`;
   let answer;
   try {
     answer = await fetch(new URL(path, ROOT), { method, body, headers: sent, signal, redirect });

@@ -4,6 +4,8 @@ import { file } from "./page.mjs";
 export const LANGUAGES = { en: "English", de: "Deutsch" };
 const CHOSEN = "reroom.language";
 
+/** Folders of words; what a later one says goes before an earlier one's. */
+const folders = ["words"];
 let words = {};
 export let language = "en";
 
@@ -12,10 +14,19 @@ function preferred() {
   return wanted.map((each) => each.slice(0, 2).toLowerCase()).find((each) => each in LANGUAGES) ?? "en";
 }
 
+/** Has a page's own words read too. */
+export const addWords = (folder) => folders.push(folder);
+
+async function readWords(folder, of) {
+  const answer = await fetch(file(`${folder}/${of}.json`));
+  if (!answer.ok) throw new Error(`${folder}/${of}.json: ${answer.status}`);
+  return answer.json();
+}
+
 export async function loadWords(of = preferred()) {
-  const answer = await fetch(file(`words/${of}.json`));
-  if (!answer.ok) throw new Error(`words/${of}.json: ${answer.status}`);
-  words = await answer.json();
+  const found = await Promise.all(folders.map((each) => readWords(each, of)));
+  const kinds = new Set(found.flatMap(Object.keys));
+  words = Object.fromEntries([...kinds].map((kind) => [kind, Object.assign({}, ...found.map((each) => each[kind]))]));
   language = of;
   document.documentElement.lang = of;
 }

@@ -4,7 +4,7 @@
  * this shall cut the relay's connections, and `{"do": "renew"}` where the service at `renewed` shall have another version.
  */
 import assert from "node:assert/strict";
-import { DESKTOP, PHONE, heading, launched, opened, until } from "./browser.mjs";
+import { DESKTOP, PHONE, heading, launched, opened, say, taken, until } from "./browser.mjs";
 import { HANGS, REFUSED, SLOW, axe, jobOf, press, tabTo, withSample, withSeed } from "./steps.mjs";
 import { keeping } from "./walks/keeping.mjs";
 import { offline } from "./walks/offline.mjs";
@@ -15,9 +15,7 @@ import { taking } from "./walks/taking.mjs";
 import { waiting } from "./walks/waiting.mjs";
 
 const given = JSON.parse(process.argv[2]);
-const AT_ONCE = 3;
 const browser = await launched(given.chromium);
-const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 async function wholeWalk(device) {
   const { context, page, complaints } = await opened(browser, device);
@@ -244,21 +242,5 @@ const WALKS = {
   },
 };
 
-async function taken(walk) {
-  const began = Date.now();
-  let error = null;
-  try {
-    assert.deepEqual(await WALKS[walk](), []);
-  } catch (found) {
-    error = String(found.stack ?? found);
-  }
-  say({ walk, error, seconds: (Date.now() - began) / 1000 });
-}
-
-// Much of a walk is waiting, and each has a context of its own.
-const left = Object.keys(WALKS).filter((walk) => (given.only ?? walk) === walk);
-const walker = async () => {
-  while (left.length) await taken(left.shift());
-};
-await Promise.all(Array.from({ length: AT_ONCE }, walker));
+await taken(WALKS, given.only);
 await browser.close();

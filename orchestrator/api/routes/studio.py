@@ -1,4 +1,5 @@
-"""``GET /studio``: the page for people. Its files are in ``orchestrator/studio/``, and are served as they are.
+"""``GET /studio``: the page for people. Its files are in ``orchestrator/studio/``, and are served as they are; those of
+the page for administrators too (admin_page.py), which shares some of them.
 
 The page itself is asked for again each time, and names the version of all other files in their address, so that those
 may be cached for ever. ``{{name}}`` in the page is what :func:`page` fills in.
