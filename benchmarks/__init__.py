@@ -18,6 +18,7 @@
     python -m benchmarks.hoisting          what would a step save if what does not change were computed once?
     python -m benchmarks.export_full       how long does Stable Diffusion's full size take from weights to a release?
     python -m benchmarks.tensorrt_gate     can TensorRT compile every fp16 graph for the GPUs that serve them?
+    python -m benchmarks.page              how fast does /studio show itself on a slow phone; does axe find anything?
     python -m benchmarks.device_check      does a GPU compute what the CPU does, and how much faster?
     python -m benchmarks.gpu               how fast is each quality on a GPU, alone and in batches, beside diffusers?
 

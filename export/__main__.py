@@ -169,7 +169,8 @@ def _plan(arguments: list[str]) -> int:
     return int(bool(without))
 
 
-def _export(arguments: list[str]) -> int:
+def export_parser() -> argparse.ArgumentParser:
+    """The options of the export itself."""
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Weights → a checked, published release.",
@@ -204,7 +205,11 @@ def _export(arguments: list[str]) -> int:
         help="where graphs are kept, so that an interrupted export goes on and the next one makes only what has "
         "changed (build/export)",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def _export(arguments: list[str]) -> int:
+    options = export_parser().parse_args(arguments)
     try:
         import msgspec
 
@@ -243,7 +248,9 @@ def _export(arguments: list[str]) -> int:
     for version in documents(release).keys() - before:
         print(f"published {release.name}-{version} ({bundle.precision})")
         print(f"what was measured: {version_folder(release, version) / 'report.html'}")
-        if version != live:
+        if version == live:
+            print(f"{release.name}-{version} is live")
+        else:
             print(f"{release.name}-{live} stays live: {how_to_promote(release, version)}")
     return 0
 

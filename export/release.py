@@ -22,6 +22,7 @@ from export.networks.load import Network, skeleton, unet_factor, vae_factor
 from export.networks.modules import graph_networks
 from export.proofs.checks import check_bundle
 from export.proofs.inspection import inspect_bundle
+from export.proofs.recording import record_picture
 from export.proofs.rehearsal import RehearsalError, rehearse
 from export.proofs.whole import prove_whole
 from export.releases.changes import promote
@@ -106,6 +107,7 @@ def build_release(
         same = _same_version(staging, number, target) if version is None else None
         if same is None:
             _prove(bundle, staging, document, graphs, kept, report)
+            record_picture(staging, number)
             write_manifest(staging, target, number)
             publish(staging, target, number, live=not read_rollout(target).live)
         else:

@@ -25,6 +25,7 @@ from orchestrator.api.middleware.access import every_handler, has_caller
 from orchestrator.api.middleware.clients import Clients
 from orchestrator.api.middleware.cross_origin import CrossOrigin
 from orchestrator.api.middleware.deadline import AnswerWithin
+from orchestrator.api.middleware.guesses import Guesses
 from orchestrator.api.middleware.limiting import Limiter, add_rate_headers, admit
 from orchestrator.api.middleware.observing import Observed
 from orchestrator.api.middleware.semantics import Methods, refuse_coded_body
@@ -35,6 +36,7 @@ from orchestrator.api.requests.intake import Uploads
 from orchestrator.api.requests.prefer import Waits
 from orchestrator.api.responses.errors import handle_error
 from orchestrator.api.responses.presenters import Presenter
+from orchestrator.api.routes.admin_page import AdminPageController
 from orchestrator.api.routes.analyze import AnalyzeController
 from orchestrator.api.routes.batch import BatchController
 from orchestrator.api.routes.dead_letters import DeadLettersController
@@ -43,6 +45,7 @@ from orchestrator.api.routes.files import FilesController
 from orchestrator.api.routes.health import HealthChecks, HealthController
 from orchestrator.api.routes.keys import KeysController
 from orchestrator.api.routes.listing import ListingController
+from orchestrator.api.routes.oversight import OversightController
 from orchestrator.api.routes.pages import PagesController
 from orchestrator.api.routes.reference import ReferenceController
 from orchestrator.api.routes.releases import ReleasesController
@@ -130,7 +133,9 @@ ROUTES = (
     UsageController,
     WebhooksController,
     ReferenceController,
+    OversightController,
     StudioController,
+    AdminPageController,
 )
 """The HTTP routes of the API, without the one that serves its OpenAPI document."""
 
@@ -206,6 +211,8 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 plans=plans,
                 keys=KeyService(adapters.keys, admin_token=settings.administrator),
                 styles=styles,
+                clients=clients,
+                guesses=Guesses(),
                 limiter=Limiter(adapters.rates, plans, clients),
                 store=store,
                 storage=storage,
@@ -219,6 +226,8 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
                 gate=gate,
                 jobs=jobs,
                 usage=adapters.usage,
+                oversight=adapters.oversight,
+                inference=inference,
                 releases=ReleaseControl(adapters.rollouts, adapters.canaries, store, storage, inference),
                 webhooks=WebhookService(adapters.endpoints, guarded),
                 monthly_budget=MonthlyBudget(adapters.usage, store, pricing),

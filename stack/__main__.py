@@ -115,7 +115,6 @@ def up(options: argparse.Namespace) -> int:
         report("starting …")
         with stack:
             report(f"reroom serves at {stack.url} (logs in {run / 'logs'}); Ctrl-C ends it")
-            report(f"its page for people is {stack.url}/studio")
             report(f"{', '.join(stack.triton_urls)}: gRPC at {', '.join(stack.triton_urls.values())}")
             if (key := stack.api_key()) is not None:
                 report(f"its key is {key} (kept in {run / 'api_key'})")
@@ -127,6 +126,7 @@ def up(options: argparse.Namespace) -> int:
                     f"warning: every URL in its answers begins with {stack.url}, which other machines cannot reach: "
                     f"set API_BASE_URL=http://<this machine>:{urlsplit(stack.url).port}"
                 )
+            report(f"open it in a browser: {stack.url}/studio")
             try:
                 stack.watch()
             finally:

@@ -26,6 +26,8 @@ GAP = 16
 JOB_SECONDS = 600.0
 PATIENCE_SECONDS = 20.0
 """How long a part that crashed may be away before the demo gives up."""
+STUDIO = "http://127.0.0.1:8000/studio"
+"""Where `make up` has the page for people, unless HOST or PORT say otherwise."""
 SAMPLE = Path(__file__).with_name("room.jpg")
 """A boho living room that no network was trained on, made with
 
@@ -61,6 +63,7 @@ def demo(stack: Stack, *, photo: Path | None, style: str, out: Path) -> None:
     timings["total"] = time.monotonic() - before
     console.print(table(timings))
     console.print(f"wrote {out / 'result.jpg'}, {out / 'thumbnail.jpg'} and {out / 'before-after.png'}")
+    console.print(f"for more, in a browser: make up, then open {STUDIO}")
 
 
 # Wrong input is reported before any process is started.

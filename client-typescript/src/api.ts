@@ -424,7 +424,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Jobs that were given up */
+        /** Jobs that were given up, the newest first */
         get: operations["list_dead_letters"];
         put?: never;
         post?: never;
@@ -514,6 +514,74 @@ export interface paths {
         get: operations["show_key"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/releases/{version}/canary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put a release on trial: it goes live, or back, by itself */
+        post: operations["try_release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/releases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The releases that were published, what is live, and how the one on trial does */
+        get: operations["list_releases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/releases/{version}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a release live, for new jobs; one that runs stays on its own */
+        post: operations["promote_release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/releases/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take the newest change back: the release on trial, or the live one; it is withdrawn */
+        post: operations["roll_back_release"];
         delete?: never;
         options?: never;
         head?: never;
@@ -625,6 +693,91 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/failures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Why jobs failed, by day, and which failed last */
+        get: operations["get_failures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/floor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What waits by priority and quality, which jobs wait first, and who works on what */
+        get: operations["show_floor"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/plans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The plans that keys may have, by name */
+        get: operations["list_plans"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/levels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many jobs ended how, and how long they took, by day, beside the objectives */
+        get: operations["get_levels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/tritons": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Each Triton: whether it is up, what it runs on, its models' versions, and what it has done */
+        get: operations["list_tritons"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -703,6 +856,18 @@ export interface components {
             spent: number;
             /** Format: date-time */
             next_month_at: string;
+        };
+        /**
+         * Canary
+         * @description A version on trial beside the live one.
+         */
+        Canary: {
+            version: number;
+            /** @enum {string} */
+            mode: "shadow" | "share";
+            share: number;
+            since: string;
+            id: string;
         };
         /** CancelAnswer */
         CancelAnswer: {
@@ -793,6 +958,22 @@ export interface components {
             type: "connected";
             job_id: string;
         };
+        /** DayData */
+        DayData: {
+            day: string;
+            completed: number;
+            failed: number;
+            cancelled: number;
+            failed_share: number | null;
+            wait_p95: number | null;
+            total_p50: number | null;
+            total_p95: number | null;
+        };
+        /** DayFailures */
+        DayFailures: {
+            day: string;
+            reasons: components["schemas"]["Reason"][];
+        };
         /**
          * DeliveryData
          * @description What became of an event.
@@ -831,6 +1012,22 @@ export interface components {
             success: boolean;
             job_id: string;
         };
+        /** FailedJob */
+        FailedJob: {
+            job_id: string;
+            key: string;
+            style: string;
+            quality: string | null;
+            priority: string;
+            status: components["schemas"]["JobState"];
+            /** Format: date-time */
+            submitted_at: string;
+            attempts: number;
+            code: string;
+            detail: string;
+            /** Format: date-time */
+            failed_at: string;
+        };
         /**
          * FailedMessage
          * @description The end: the job failed.
@@ -845,6 +1042,48 @@ export interface components {
             /** @description The event's place among the job's: watch again with ?after=seq and nothing is missed or repeated */
             seq: string;
             error: components["schemas"]["JobError"];
+        };
+        /** FailuresAnswer */
+        FailuresAnswer: {
+            success: boolean;
+            data: components["schemas"]["FailuresData"];
+        };
+        /** FailuresData */
+        FailuresData: {
+            reasons: components["schemas"]["Reason"][];
+            days: components["schemas"]["DayFailures"][];
+            latest: components["schemas"]["FailedJob"][];
+        };
+        /**
+         * FindingData
+         * @description What one test of a trial says: a mean gain (below 0 the version on trial is worse) or a rate, and between which
+         *         values the truth is.
+         */
+        FindingData: {
+            name: string;
+            title: string;
+            /** @enum {string} */
+            what: "groups" | "pairs" | "rate";
+            n: number;
+            value: number;
+            low: number | null;
+            high: number | null;
+            margin: number;
+            /** @enum {string} */
+            verdict: "not_worse" | "open" | "worse";
+            required: boolean;
+        };
+        /** FloorAnswer */
+        FloorAnswer: {
+            success: boolean;
+            data: components["schemas"]["FloorData"];
+        };
+        /** FloorData */
+        FloorData: {
+            stats: components["schemas"]["QueueStats"];
+            counts: components["schemas"]["WaitingCount"][];
+            waiting: components["schemas"]["ShownJob"][];
+            workers: components["schemas"]["WorkerData"][];
         };
         /**
          * GivenUpJob
@@ -872,6 +1111,19 @@ export interface components {
          * @enum {string}
          */
         HookEvent: "job.cancelled" | "job.completed" | "job.failed" | "job.started";
+        /**
+         * HostState
+         * @description What the agent beside a Triton says of it (``host.json``).
+         */
+        HostState: {
+            name: string;
+            live?: number | null;
+            ready: number[];
+            loading?: number | null;
+            problems: {
+                [key: string]: string;
+            };
+        };
         /**
          * InUse
          * @description What one key has in use now, and what its plan allows.
@@ -964,8 +1216,45 @@ export interface components {
             success: boolean;
             data: components["schemas"]["LetterData"][];
         };
+        /** LevelsAnswer */
+        LevelsAnswer: {
+            success: boolean;
+            data: components["schemas"]["LevelsData"];
+        };
+        /** LevelsData */
+        LevelsData: {
+            objectives: components["schemas"]["Objectives"];
+            days: components["schemas"]["DayData"][];
+        };
         /** @description What the WebSocket sends */
         Message: components["schemas"]["ConnectedMessage"] | components["schemas"]["SnapshotMessage"] | components["schemas"]["StatusMessage"] | components["schemas"]["AnalysisMessage"] | components["schemas"]["StepMessage"] | components["schemas"]["PreviewMessage"] | components["schemas"]["CompletedMessage"] | components["schemas"]["FailedMessage"] | components["schemas"]["CancelledMessage"] | components["schemas"]["ChildMessage"] | components["schemas"]["PongMessage"];
+        /**
+         * ModelLoad
+         * @description What a model server has done since it started, whoever asked. Two readings tell how busy it was between them.
+         */
+        ModelLoad: {
+            failures: number;
+            steps: number;
+            batches: number;
+            busy_seconds: number;
+            queue_seconds: number;
+        };
+        /**
+         * NewCanary
+         * @description The body of ``POST /admin/releases/{version}/canary``.
+         */
+        NewCanary: {
+            /**
+             * @default shadow
+             * @enum {string}
+             */
+            mode?: "shadow" | "share";
+            /**
+             * @description Of the jobs
+             * @default 0.1
+             */
+            share?: number;
+        };
         /**
          * NewKey
          * @description The body of ``POST /admin/keys``.
@@ -1003,6 +1292,15 @@ export interface components {
             events?: components["schemas"]["HookEvent"][];
             /** @default  */
             description?: string;
+        };
+        /**
+         * Objectives
+         * @description What the alerts watch over.
+         */
+        Objectives: {
+            failed_share: number;
+            total_p95: number;
+            oldest_wait: number;
         };
         PhotoForm: {
             /**
@@ -1042,6 +1340,13 @@ export interface components {
             style: string;
             variation: number;
             seed: number | null;
+        };
+        /** PlansAnswer */
+        PlansAnswer: {
+            success: boolean;
+            data: {
+                [key: string]: components["schemas"]["Plan"];
+            };
         };
         /**
          * PongMessage
@@ -1220,6 +1525,31 @@ export interface components {
             cost_rate?: number | null;
             waiting_cost: number;
         };
+        /** Reason */
+        Reason: {
+            code: string;
+            style: string;
+            jobs: number;
+        };
+        /** ReleasesAnswer */
+        ReleasesAnswer: {
+            success: boolean;
+            data: components["schemas"]["ReleasesData"];
+        };
+        /** ReleasesData */
+        ReleasesData: {
+            revision: number;
+            live: number | null;
+            previous: number | null;
+            withdrawn: number[];
+            canary: components["schemas"]["Canary"] | null;
+            changed: string;
+            by: string;
+            versions: components["schemas"]["VersionData"][];
+            hosts: components["schemas"]["HostState"][];
+            in_use: number[];
+            trial?: components["schemas"]["TrialData"];
+        };
         /**
          * ResultData
          * @description URLs that expire; ask again for new ones.
@@ -1292,6 +1622,25 @@ export interface components {
             code: string;
             detail: string;
         };
+        /** Rollout */
+        Rollout: {
+            format: number;
+            revision: number;
+            live: number;
+            previous?: number | null;
+            withdrawn: number[];
+            changed: string;
+            by: string;
+            canary?: components["schemas"]["Canary"] | null;
+        };
+        /**
+         * RolloutAnswer
+         * @description What is wanted from now on.
+         */
+        RolloutAnswer: {
+            success: boolean;
+            data: components["schemas"]["Rollout"];
+        };
         /** Root */
         Root: {
             name: string;
@@ -1309,6 +1658,20 @@ export interface components {
         Rotation: {
             /** @default 86400 */
             grace?: number;
+        };
+        /** RunningData */
+        RunningData: {
+            job_id: string;
+            key: string;
+            style: string;
+            quality: string | null;
+            priority: string;
+            status: components["schemas"]["JobState"];
+            /** Format: date-time */
+            submitted_at: string;
+            attempts: number;
+            progress: number;
+            begun_at: string | null;
         };
         /**
          * Scope
@@ -1366,6 +1729,21 @@ export interface components {
             storage: components["schemas"]["ServiceHealth"];
             websocket: components["schemas"]["ServiceHealth"];
             workers: components["schemas"]["ServiceHealth"];
+        };
+        /**
+         * ShownJob
+         * @description A job as administrators see it: nothing of its photo or its words.
+         */
+        ShownJob: {
+            job_id: string;
+            key: string;
+            style: string;
+            quality: string | null;
+            priority: string;
+            status: components["schemas"]["JobState"];
+            /** Format: date-time */
+            submitted_at: string;
+            attempts: number;
         };
         /**
          * SnapshotMessage
@@ -1652,6 +2030,46 @@ export interface components {
         TicketRequest: {
             job_id: string;
         };
+        /** TrialData */
+        TrialData: {
+            id: string;
+            version: number;
+            live: number;
+            /** @enum {string} */
+            mode: "shadow" | "share";
+            share: number;
+            since: string;
+            running: boolean;
+            /** @enum {string} */
+            decision: "promote" | "roll_back" | "running" | "undecided";
+            reason: string;
+            pairs: number;
+            made: {
+                [key: string]: number;
+            };
+            failures: {
+                [key: string]: number;
+            };
+            findings: components["schemas"]["FindingData"][];
+            report_url: string;
+        };
+        /** TritonData */
+        TritonData: {
+            name: string;
+            up: boolean;
+            fault: string | null;
+            devices: string[];
+            models: {
+                [key: string]: number;
+            };
+            requests: number;
+            load: components["schemas"]["ModelLoad"] | null;
+        };
+        /** TritonsAnswer */
+        TritonsAnswer: {
+            success: boolean;
+            data: components["schemas"]["TritonData"][];
+        };
         /** UploadOffer */
         UploadOffer: {
             success: boolean;
@@ -1684,12 +2102,13 @@ export interface components {
             gpu_hour_price: number;
             total: components["schemas"]["Used"];
             lines: components["schemas"]["UsageLine"][];
+            lines_left_out: number;
             in_use: components["schemas"]["InUse"] | null;
             budget: components["schemas"]["BudgetState"] | null;
         };
         /**
          * UsageLine
-         * @description Jobs of one day, key, style, tier and outcome.
+         * @description Jobs of one day, key, style, tier and outcome; what ``by`` leaves out is "" and summed over.
          */
         UsageLine: {
             jobs: number;
@@ -1709,6 +2128,30 @@ export interface components {
             jobs: number;
             gpu_seconds: number;
             cost: number;
+        };
+        /** VersionData */
+        VersionData: {
+            version: number;
+            release: string;
+            /** @enum {string} */
+            state: "canary" | "live" | "previous" | "published" | "withdrawn";
+            verified: boolean;
+            in_use: boolean;
+            targets: string[];
+            budgets: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
+        };
+        /**
+         * WaitingCount
+         * @description How many of the waiting jobs are of one kind.
+         */
+        WaitingCount: {
+            priority: string;
+            tier: string;
+            jobs: number;
         };
         /** WebhookAnswer */
         WebhookAnswer: {
@@ -1760,6 +2203,15 @@ export interface components {
         WebhookTested: {
             success: boolean;
             event_id: string;
+        };
+        /** WorkerData */
+        WorkerData: {
+            name: string;
+            alive: boolean;
+            since: string | null;
+            /** Format: date-time */
+            heard_at: string;
+            jobs: components["schemas"]["RunningData"][];
         };
     };
     responses: never;
@@ -6477,7 +6929,10 @@ export interface operations {
     };
     list_dead_letters: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How many, at most */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7588,12 +8043,669 @@ export interface operations {
             };
         };
     };
+    try_release: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCanary"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    /** @description With unsupported_encoding: identity */
+                    "Accept-Encoding"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    list_releases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleasesAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    promote_release: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    roll_back_release: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
     get_usage: {
         parameters: {
             query?: {
                 since?: string | null;
                 until?: string | null;
                 key?: string | null;
+                by?: ("day" | "key" | "style" | "tier" | "outcome")[] | null;
             };
             header?: never;
             path?: never;
@@ -8998,6 +10110,707 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    get_failures: {
+        parameters: {
+            query?: {
+                since?: string | null;
+                until?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailuresAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    show_floor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FloorAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    list_plans: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlansAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    get_levels: {
+        parameters: {
+            query?: {
+                since?: string | null;
+                until?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LevelsAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until another try */
+                    "Retry-After"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+        };
+    };
+    list_tritons: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    /** @description All rate limits of the caller, such as `"key-minute";q=60;w=60`: quota, window in seconds. Absent without limits, as are the next four */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, such as `"key-minute";r=59;t=60`, and seconds until it is more */
+                    RateLimit?: string;
+                    /** @description The quota of the limit that will be met first */
+                    "X-RateLimit-Limit"?: number;
+                    /** @description What is left of it */
+                    "X-RateLimit-Remaining"?: number;
+                    /** @description Seconds until it is more */
+                    "X-RateLimit-Reset"?: number;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TritonsAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Method Not Allowed */
+            405: {
+                headers: {
+                    /** @description The methods of this address */
+                    Allow?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetail"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
                     [name: string]: unknown;

@@ -81,9 +81,11 @@ LINGER_SECONDS = 5.0
 """How long a version stays loaded at least when nobody may ask for it any more. Whoever checks the server's models does
 so by what it heard up to two seconds ago."""
 
-QUIET_SECONDS, PATIENCE_SECONDS = 3.0, 120.0
-"""Before a restart that memory asks for: how long nothing may have run, and how long that is waited for where another
-Triton serves meanwhile."""
+QUIET_SECONDS = 3.0
+"""How long nothing may have run before a Triton is restarted."""
+
+PATIENCE_SECONDS, LONE_PATIENCE_SECONDS = 120.0, 900.0
+"""How long that is waited for: where another Triton serves meanwhile, and where none does."""
 
 Report = Callable[[str], None]
 
@@ -125,6 +127,8 @@ class Agent:
         self._looked_at = self._told_at = 0.0
         self._restart_since = 0.0
         self._growth = Growth()
+        self._stuck = False
+        """Whether Triton can load nothing more of some model before it is restarted."""
         self._said = ""
         self._answered = False
         """Whether a Triton has ever answered: at the start of everything it is not there yet."""
@@ -206,6 +210,8 @@ class Agent:
             self._report(f"{self.release.name}-{wanted} is live here, in place of {before or 'nothing'}")
 
     def _next_task(self) -> Callable[[], None] | None:
+        if self._stuck:
+            return self._restart
         now = time.monotonic()
         with self._lock:
             ready, wanted = list(self._state.ready), list(self._wanted)
@@ -221,7 +227,7 @@ class Agent:
             # What is live stays until another one is, even if nobody wants it.
             if version not in wanted and version != live and self._retry_at.get(-version, 0.0) <= now:
                 return lambda: self._let_go(version)
-        return self._restart_task()
+        return self._restart if self._state.restart else None
 
     # --- the way of a version ---
 
@@ -328,6 +334,7 @@ class Agent:
                         loading.exception(timeout=0.25)
                     looks = looks + 1 if dead_processes(port) > before else 0
                     if looks >= CRASHED_LOOKS:
+                        self._stuck = True
                         self._ask_restart(
                             f"Triton waits for ever for {model}, whose process died while it loaded"
                         )
@@ -477,11 +484,9 @@ class Agent:
         alone = "" if len(self._urls) > 1 else " at a quiet moment, since no other serves"
         self._report(f"Triton is to be restarted{alone}: {why}")
 
-    def _restart_task(self) -> Callable[[], None] | None:
-        return self._restart if self._state.restart else None
-
     def _restart(self) -> None:
-        """Restart the servers one after the other; a lone one only when nothing runs."""
+        """Restart the servers one after the other, each when nothing runs, or when that took too long: workers begin
+        the jobs again that are cut off."""
         for server in self._working:
             quiet_since = time.monotonic()
             while True:
@@ -493,16 +498,17 @@ class Agent:
                 quiet_since = now if busy else quiet_since
                 if now - quiet_since >= QUIET_SECONDS:
                     break
-                if len(self._urls) > 1 and now - self._restart_since > PATIENCE_SECONDS:
+                patience = PATIENCE_SECONDS if len(self._urls) > 1 else LONE_PATIENCE_SECONDS
+                if now - self._restart_since > patience:
                     break
-                if self.stopping.wait(LOOK_SECONDS) or self._has_work():
+                if self.stopping.wait(LOOK_SECONDS) or (self._has_work() and not self._stuck):
                     return
             # The script that watches Triton removes it and ends Triton, whose supervisor starts another.
             (self.release / f"restart-{server.url.rpartition(':')[2]}").touch()
             self._wait_restarted(server)
         with self._lock:
             self._state.restart = ""
-        self._growth = Growth()
+        self._growth, self._stuck = Growth(), False
         self._save()
 
     def _has_work(self) -> bool:

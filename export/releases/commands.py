@@ -40,7 +40,7 @@ Command = Callable[[argparse.Namespace, Path], int]
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns 0 = done, 1 = refused or not whole, 2 = wrong usage."""
-    options = _parser().parse_args(arguments)
+    options = release_parser().parse_args(arguments)
     command: Command = options.command
     try:
         release = _folder(options)
@@ -53,7 +53,8 @@ def main(arguments: list[str]) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def release_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
     parser = argparse.ArgumentParser(
         prog="python -m export release",
         description="The versions of a release: look at them, check, publish, switch, and remove them.",

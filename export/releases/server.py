@@ -104,14 +104,15 @@ class Server:
             f"unloading {model}", lambda client: client.unload_model(model, client_timeout=CALL_SECONDS)
         )
 
-    def run(self, place: Place, inputs: Mapping[str, np.ndarray], seconds: float) -> None:
-        """Run a graph once; its answer is thrown away."""
+    def run(self, place: Place, inputs: Mapping[str, np.ndarray], seconds: float) -> dict[str, np.ndarray]:
+        """Run a graph once; its outputs by name."""
         model, version = place
         tensors = [_tensor(name, array) for name, array in inputs.items()]
-        self._call(
+        answer: InferResult = self._call(
             f"running {model}",
             lambda client: client.infer(model, tensors, str(version), client_timeout=seconds),
         )
+        return {output.name: answer.as_numpy(output.name) for output in answer.get_response().outputs}
 
     def alive(self, model: str, release: int = 0) -> Alive:
         """What ``model``, of SERVING, says of itself for ``release``; see restyle's input ``release``."""

@@ -74,11 +74,13 @@ def fetch(
     version: int,
     report: Report = lambda _: None,
     wait: Callable[[float], object] | None = None,
+    by: str | None = None,
 ) -> Moved:
     """Bring a version of ``place`` to a host's folder, where nobody sees it until it is whole and checked.
 
     What is live there is not touched. A version that the folder has already is checked, and damaged files of it are
-    replaced. What breaks off is continued, for about a minute without a byte; ``wait`` sleeps for seconds.
+    replaced. What breaks off is continued, for about a minute without a byte; ``wait`` sleeps for seconds, and
+    ``by`` is who checks it, for the record.
     Raises VersionMissingError, DamagedError when the place has other bytes than its manifest names, UnreachableError,
     PlaceError, OSError with one sentence when there is too little room.
     """
@@ -100,7 +102,7 @@ def fetch(
         host.check_room(sum(part.bytes for part in missing))
         _receive(place, host, missing, tries)
         release = next(part for part in parts if part.path == f"versions/{version}/release.json")
-        host.commit(version, manifest, host.content(release), f"a fetch from {place.name}")
+        host.commit(version, manifest, host.content(release), by or f"a fetch from {place.name}")
     return Moved(version, len(missing), sum(part.bytes for part in missing))
 
 

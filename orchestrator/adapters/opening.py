@@ -14,6 +14,7 @@ from orchestrator.adapters.redis import (
     RedisJobStore,
     RedisOnceStore,
     RedisOutbox,
+    RedisOversight,
     RedisRates,
     RedisStyleStore,
     RedisUsage,
@@ -33,6 +34,7 @@ from orchestrator.ports import (
     KeyStore,
     OnceStore,
     Outbox,
+    Oversight,
     PageLinks,
     Rates,
     Rollouts,
@@ -53,6 +55,7 @@ class Adapters:
     inference: Inference
     rates: Rates
     usage: Usage
+    oversight: Oversight
     outbox: Outbox
     endpoints: EndpointStore
     errands: Errands
@@ -72,6 +75,15 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             once = await entered(aclosing(RedisOnceStore(settings.redis_url, prefix=settings.redis_prefix)))
             rates = await entered(aclosing(RedisRates(settings.redis_url, prefix=settings.redis_prefix)))
             usage = await entered(aclosing(RedisUsage(settings.redis_url, prefix=settings.redis_prefix)))
+            oversight = await entered(
+                aclosing(
+                    RedisOversight(
+                        settings.redis_url,
+                        prefix=settings.redis_prefix,
+                        lease_seconds=settings.lease_seconds,
+                    )
+                )
+            )
             outbox = await entered(aclosing(RedisOutbox(settings.redis_url, prefix=settings.redis_prefix)))
             endpoints = await entered(
                 aclosing(RedisEndpoints(settings.redis_url, prefix=settings.redis_prefix))
@@ -98,6 +110,7 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             inference,
             rates,
             usage,
+            oversight,
             outbox,
             endpoints,
             errands,

@@ -8,6 +8,8 @@ from litestar.datastructures import State
 from litestar.di import Provide
 
 from orchestrator.api.middleware.access import caller_provider
+from orchestrator.api.middleware.clients import Clients
+from orchestrator.api.middleware.guesses import Guesses
 from orchestrator.api.middleware.limiting import Limiter
 from orchestrator.api.requests.intake import Uploads
 from orchestrator.api.requests.prefer import Waits
@@ -15,7 +17,7 @@ from orchestrator.api.responses.presenters import Presenter
 from orchestrator.api.routes.health import HealthChecks
 from orchestrator.domain.plans import Plans
 from orchestrator.photos.gate import PhotoGate
-from orchestrator.ports import JobStore, PageLinks, SignedFiles, Storage, Usage
+from orchestrator.ports import Inference, JobStore, Oversight, PageLinks, SignedFiles, Storage, Usage
 from orchestrator.services.analysis import AnalysisService
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.jobs import JobService
@@ -38,6 +40,8 @@ class Dependencies(TypedDict):
     """As they were when the API started: those that limits go by."""
     keys: KeyService
     styles: StyleService
+    clients: Clients
+    guesses: Guesses
     limiter: Limiter
     store: JobStore
     storage: Storage
@@ -53,6 +57,8 @@ class Dependencies(TypedDict):
     jobs: JobService
     analysis: AnalysisService
     usage: Usage
+    oversight: Oversight
+    inference: Inference
     releases: ReleaseControl
     webhooks: WebhookService
     monthly_budget: MonthlyBudget

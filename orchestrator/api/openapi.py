@@ -24,6 +24,13 @@ from orchestrator.api.requests.prefer import APPLIED, PREFER
 from orchestrator.api.responses.errors import MEDIA_TYPE, ProblemDetail
 from orchestrator.api.responses.letter_data import LetterAnswer, LetterList
 from orchestrator.api.responses.messages import Message
+from orchestrator.api.responses.oversight_data import (
+    FailuresAnswer,
+    FloorAnswer,
+    LevelsAnswer,
+    PlansAnswer,
+    TritonsAnswer,
+)
 from orchestrator.api.responses.presenters import Status, Submitted
 from orchestrator.api.responses.release_data import ReleasesAnswer, RolloutAnswer
 from orchestrator.api.responses.webhook_data import (
@@ -72,10 +79,11 @@ new one. Name it when you report a problem.
 A job's events come over a WebSocket: see `x-websockets`, and the component `Message` for what it sends."""
 
 _ANSWERS = (
-    Alive, Analyzed, BatchAnswer, CancelAnswer, DeliveryList, Erased, Health, JobList, KeyAnswer, KeyList, KeyMade,
-    LetterAnswer, LetterEnded, LetterList, Message, ProblemDetail, QueueStats, ReleasesAnswer, ResultMetadata,
-    RolloutAnswer, Root,
-    Status, StorageStats, StyleAnswer, StyleDeleted, StyleList, Submitted, TicketAnswer, UploadOffer, UsageAnswer,
+    Alive, Analyzed, BatchAnswer, CancelAnswer, DeliveryList, Erased, FailuresAnswer, FloorAnswer, Health, JobList,
+    KeyAnswer, KeyList, KeyMade, LetterAnswer, LetterEnded, LetterList, LevelsAnswer, Message, PlansAnswer,
+    ProblemDetail, QueueStats, ReleasesAnswer, ResultMetadata, RolloutAnswer, Root, Status,
+    StorageStats, StyleAnswer, StyleDeleted, StyleList,
+    Submitted, TicketAnswer, TritonsAnswer, UploadOffer, UsageAnswer,
     WebhookAnswer, WebhookDeleted, WebhookList, WebhookMade, WebhookTested,
 )  # fmt: skip
 _REQUESTS = (NewCanary, NewKey, NewStyle, NewWebhook, Rotation, SecretRotation, TicketRequest, WebhookChange)

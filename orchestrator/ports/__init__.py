@@ -31,7 +31,7 @@ from orchestrator.ports.errors import (
     TooManyStyles,
     Unavailable,
 )
-from orchestrator.ports.inference import Inference
+from orchestrator.ports.inference import Inference, ModelLoad, ModelServer
 from orchestrator.ports.jobs import (
     PHOTO_ID_SECONDS,
     DeadLetter,
@@ -48,6 +48,7 @@ from orchestrator.ports.jobs import (
 from orchestrator.ports.keys import KeyStore, Ticket
 from orchestrator.ports.once import ANEW, Answered, Begun, OnceStore
 from orchestrator.ports.outbox import Outbox, Outcome, Outgoing, Receiver, Settled
+from orchestrator.ports.oversight import Floor, Oversight, RunningJob, WaitingCount, WorkerState
 from orchestrator.ports.pages import PageLinks
 from orchestrator.ports.rates import RateLimit, Rates, RateState
 from orchestrator.ports.rollouts import HostState, Rollouts
@@ -75,6 +76,7 @@ __all__ = [
     "EndpointStore",
     "Errand",
     "Errands",
+    "Floor",
     "HostState",
     "InFlight",
     "Inference",
@@ -91,6 +93,8 @@ __all__ = [
     "LeaseLost",
     "LinkExpired",
     "ListPlace",
+    "ModelLoad",
+    "ModelServer",
     "NotReplayed",
     "Noted",
     "NothingToKeep",
@@ -101,6 +105,7 @@ __all__ = [
     "Outbox",
     "Outcome",
     "Outgoing",
+    "Oversight",
     "PageLinks",
     "Pair",
     "Place",
@@ -116,6 +121,7 @@ __all__ = [
     "Reservation",
     "ReservationLost",
     "Rollouts",
+    "RunningJob",
     "Settled",
     "SignedFiles",
     "Storage",
@@ -129,5 +135,7 @@ __all__ = [
     "Unavailable",
     "UploadLink",
     "Usage",
+    "WaitingCount",
     "Wanted",
+    "WorkerState",
 ]

@@ -300,9 +300,9 @@ class JobStore(ABC):
         many jobs. Those of erased jobs, and of ended jobs that are :meth:`cleaned`, are not counted anyway."""
 
     @abstractmethod
-    async def dead_letters(self) -> list[DeadLetter]:
-        """Jobs that were given up, the newest first. Of more than 10,000 the oldest are forgotten, and those of erased
-        jobs."""
+    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
+        """Jobs that were given up, the newest first; ``limit``: at most so many. Of more than 10,000 the oldest are
+        forgotten, and those of erased jobs."""
 
     @abstractmethod
     async def replay(self, letter: DeadLetter) -> None:

@@ -16,6 +16,10 @@ class Usage(ABC):
         """The usage of jobs that were submitted on these days and have ended; ``owner`` None = of all owners."""
 
     @abstractmethod
+    async def owners_on(self, days: Sequence[str]) -> list[int]:
+        """How many owners have rows on each of these days: what :meth:`rows` of all owners costs."""
+
+    @abstractmethod
     async def account(self, owner: str, day: str) -> Account:
         """What an owner has in use on this day."""
 

@@ -33,9 +33,9 @@ class DeadLetters:
     def __init__(self, store: JobStore, storage: Storage | None = None) -> None:
         self._store, self._storage = store, storage
 
-    async def all(self) -> list[DeadLetter]:
-        """The newest first. Raises Unavailable."""
-        return await self._store.dead_letters()
+    async def all(self, limit: int | None = None) -> list[DeadLetter]:
+        """The newest first; ``limit``: at most so many. Raises Unavailable."""
+        return await self._store.dead_letters(limit)
 
     async def show(self, job_id: str) -> GivenUp:
         """Raises DeadLetterNotFound, Unavailable."""

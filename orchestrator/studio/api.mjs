@@ -1,5 +1,6 @@
 /** Requests to the service. What is refused comes as Trouble, whose code `words/` explains. */
 import { IS_OPEN, ROOT } from "./page.mjs";
+import { noteReached } from "./reached.mjs";
 
 const KEY = "reroom.key";
 const TRIES = 3;
@@ -21,9 +22,9 @@ export function setKey(text) {
 }
 
 /** What the service answers, as it comes. Raises Trouble where it refuses. */
-async function request(method, path, { body, headers = {}, signal, redirect } = {}) {
+export async function request(method, path, { body, headers = {}, signal, redirect, bearer = key() } = {}) {
   const sent = { ...headers };
-  if (key()) sent.Authorization = `Bearer ${key()}`;
+  if (bearer) sent.Authorization = `Bearer ${bearer}`;
   let answer;
   try {
     answer = await fetch(new URL(path, ROOT), { method, body, headers: sent, signal, redirect });
@@ -31,6 +32,7 @@ async function request(method, path, { body, headers = {}, signal, redirect } = 
     if (error.name === "AbortError") throw error;
     throw new Trouble("offline");
   }
+  noteReached(true);
   if (answer.ok || answer.type === "opaqueredirect") return answer;
   const content = await answer.json().catch(() => null);
   const retryAfter = Number(answer.headers.get("retry-after")) || null;
@@ -46,7 +48,20 @@ export async function ask(method, path, options) {
   throw new Trouble("bad_answer", { detail: `${answer.status}` });
 }
 
-export const styles = () => ask("GET", "styles");
+let early = null;
+
+/** Asks for the styles before the view is there that shows them. */
+export function askEarly() {
+  early = ask("GET", "styles");
+  early.catch(() => {});
+}
+
+export function styles() {
+  const answer = early ?? ask("GET", "styles");
+  early = null;
+  return answer;
+}
+
 export const status = async (id) => (await ask("GET", `transform/status/${id}`)).data;
 export const cancel = async (id) => (await ask("DELETE", `transform/${id}`)).data;
 export const setFavourite = async (id, on) => (await ask(on ? "PUT" : "DELETE", `transform/${id}/favourite`)).data;

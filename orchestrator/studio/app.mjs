@@ -1,9 +1,11 @@
 /** The page: which view is shown, and what is round it. */
-import { key, needsKey, setKey } from "./api.mjs";
+import { Trouble, askEarly, key, needsKey, setKey } from "./api.mjs";
 import { Compose } from "./compose.mjs";
-import { Heading } from "./parts.mjs";
-import { Room } from "./room.mjs";
-import { Rooms } from "./rooms.mjs";
+import { dropAll } from "./kept.mjs";
+import { keepPage } from "./offline.mjs";
+import { takeOver } from "./page.mjs";
+import { Heading, TroubleBox } from "./parts.mjs";
+import { isReached, onReached } from "./reached.mjs";
 import { html, render, useEffect, useState } from "./ui.mjs";
 import { LANGUAGES, chooseLanguage, language, loadWords, t } from "./words.mjs";
 
@@ -18,13 +20,15 @@ function Studio() {
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);
   }, []);
+  const [reached, setReached] = useState(isReached());
+  useEffect(() => onReached(setReached), []);
   const speak = async (event) => {
     await chooseLanguage(event.target.value);
     redraw((n) => n + 1);
   };
   const [, view, id] = hash.match(/^#\/(\w+)(?:\/([\w-]+))?$/) ?? [];
   const leave = () => {
-    setKey("");
+    enterKey("");
     redraw((n) => n + 1);
   };
   const current = (each) => (each === (view ?? "") ? "page" : undefined);
@@ -37,6 +41,7 @@ function Studio() {
         ${key() && html`<button class="link" onClick=${leave}>${t("forgetKey")}</button>`}
       </nav>
     </header>
+    <p class="offline" role="status">${reached ? "" : t("notReached")}</p>
     <main key=${language}>
       ${needsKey() ? html`<${AskKey} done=${() => redraw((n) => n + 1)} />` : html`<${View} view=${view} id=${id} />`}
     </main>
@@ -48,10 +53,27 @@ function Studio() {
     </footer>`;
 }
 
+/** Views that are loaded after the first one. */
+const LATER = { room: () => import("./room.mjs"), rooms: () => import("./rooms.mjs") };
+
 function View({ view, id }) {
-  if (view === "room" && id) return html`<${Room} key=${id} id=${id} />`;
-  if (view === "rooms") return html`<${Rooms} />`;
+  if (view === "room" && id) return html`<${Later} key=${id} load=${LATER.room} name="Room" id=${id} />`;
+  if (view === "rooms") return html`<${Later} key="rooms" load=${LATER.rooms} name="Rooms" />`;
   return html`<${Compose} />`;
+}
+
+function Later({ load, name, ...given }) {
+  const [found, setFound] = useState(null);
+  const [trouble, setTrouble] = useState(null);
+  useEffect(() => void load().then(setFound, () => setTrouble(new Trouble("offline"))), []);
+  if (found) return html`<${found[name]} ...${given} />`;
+  return html`<${TroubleBox} trouble=${trouble} />`;
+}
+
+/** What this device keeps was seen with another key, or with none: it goes. */
+function enterKey(text) {
+  dropAll();
+  setKey(text);
 }
 
 function AskKey({ done }) {
@@ -59,7 +81,7 @@ function AskKey({ done }) {
     event.preventDefault();
     const text = new FormData(event.target).get("key").trim();
     if (!text) return;
-    setKey(text);
+    enterKey(text);
     done();
   };
   return html`<form class="ask" onSubmit=${enter}>
@@ -71,5 +93,15 @@ function AskKey({ done }) {
   </form>`;
 }
 
+if (!needsKey() && location.hash.length < 3) askEarly();
 await loadWords();
+takeOver();
+keepPage();
 render(html`<${Studio} />`, document.getElementById("studio"));
+if (document.readyState === "complete") loadLater();
+else addEventListener("load", loadLater, { once: true });
+
+/** So that they are there when they are wanted. */
+function loadLater() {
+  for (const load of Object.values(LATER)) load().catch(() => {});
+}

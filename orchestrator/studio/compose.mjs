@@ -1,10 +1,12 @@
 /** The first view: a photo, a style, wishes, and the button. */
 import { Trouble } from "./api.mjs";
 import { maskOf } from "./brush.mjs";
+import { takeEarly } from "./page.mjs";
+import { takeShared } from "./kept.mjs";
 import { draft, preferences, restyle, setPhoto, withAddress } from "./draft.mjs";
 import { Count, Gallery } from "./gallery.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
-import { pictureOf, prepare } from "./photo.mjs";
+import { pictureOf, prepare, sample } from "./photo.mjs";
 import { Stage } from "./stage.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { Wishes } from "./wishes.mjs";
@@ -36,6 +38,10 @@ export function Compose() {
   const takeFile = (file) => file && take(() => file);
 
   useEffect(() => {
+    const early = takeEarly();
+    if (early === "sample") take(sample);
+    else takeFile(early);
+    takeShared().then(takeFile);
     const pasted = (event) => {
       const file = pictureOf(event.clipboardData);
       if (file) takeFile(file);

@@ -1,6 +1,7 @@
 /** A picture that is done: compared with the photo, and what one can do with it. */
 import { erase, setFavourite } from "./api.mjs";
 import { Compare } from "./compare.mjs";
+import { dropRoom } from "./kept.mjs";
 import { here } from "./page.mjs";
 import { Question } from "./parts.mjs";
 import { Again, Otherwise } from "./next.mjs";
@@ -31,6 +32,8 @@ export function Acts({ job, attempt, update, erased }) {
   const { metadata, transformed_url: made, labelled_url: labelled } = job.result;
   const favour = () => attempt(async () => update(await setFavourite(job.job_id, !job.favourite)));
   const remove = () => attempt(async () => {
+    // At once, even if the service cannot be reached.
+    await Promise.all([job.job_id, job.parent].filter(Boolean).map(dropRoom));
     await erase(job.job_id);
     await erased();
   });

@@ -39,14 +39,14 @@ export function Film({ job, previews, linked, attempt, refresh, setJob }) {
   }, [now?.job_id, now?.status]);
 
   const removed = async () => {
-    forget(now.job_id);
+    await forget(now.job_id);
     setChosen(null);
     if (shown.length > 1) return refresh();
     return removeAll();
   };
   const removeAll = () => attempt(async () => {
     await erase(job.job_id);
-    for (const id of [job.job_id, ...job.children.map((each) => each.job_id)]) forget(id);
+    await Promise.all([job.job_id, ...job.children.map((each) => each.job_id)].map(forget));
     sent.delete(job.job_id);
     location.hash = "#/rooms";
   });

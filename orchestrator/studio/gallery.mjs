@@ -1,9 +1,10 @@
 /** The styles to choose from: one, or several at once; and how many pictures of each. */
 import { styles as askStyles } from "./api.mjs";
 import { draft } from "./draft.mjs";
+import { keepStyles, keptStyles } from "./kept.mjs";
 import { here } from "./page.mjs";
 import { Segments } from "./parts.mjs";
-import { html, useEffect, useState } from "./ui.mjs";
+import { html, useEffect, useRef, useState } from "./ui.mjs";
 import { learnTitles, styleTitle, t } from "./words.mjs";
 
 /** Styles that are shown before all are asked for. */
@@ -15,11 +16,13 @@ const MOST_VARIATIONS = 4;
 export function Gallery({ change, setTrouble }) {
   const [offered, setOffered] = useState(null);
   const [all, setAll] = useState(false);
+  const answered = useRef(null);
   const { styles, several } = draft;
   const again = async () => {
     setTrouble(null);
     try {
-      const answer = await askStyles();
+      const answer = await askedOrKept();
+      answered.current = answer;
       learnTitles(answer.data);
       const usable = answer.data.filter((each) => each.in_plan);
       setOffered(usable);
@@ -32,6 +35,10 @@ export function Gallery({ change, setTrouble }) {
     }
   };
   useEffect(() => void again(), []);
+  const shown = (offered ?? []).filter((each, place) => all || place < FIRST || styles.includes(each.name));
+  useEffect(() => {
+    if (shown.length) keepStyles(answered.current, shown);
+  }, [offered, all]);
   if (offered === null) return html`<div class="styles loading" aria-hidden="true"></div>`;
 
   const choose = (name) => {
@@ -39,7 +46,6 @@ export function Gallery({ change, setTrouble }) {
     return change({ styles: styles.includes(name) ? styles.filter((each) => each !== name) : [...styles, name] });
   };
   const switched = (event) => change({ several: event.target.checked, styles: event.target.checked ? styles : styles.slice(0, 1) });
-  const shown = offered.filter((each, place) => all || place < FIRST || styles.includes(each.name));
   return html`<fieldset class="styles">
     <legend>${t("style")}</legend>
     <div class="gallery">
@@ -58,6 +64,17 @@ export function Gallery({ change, setTrouble }) {
       ${offered.length === 0 && html`<button type="button" class="link" onClick=${again}>${t("again")}</button>`}
     </div>
   </fieldset>`;
+}
+
+/** The styles; without a network those that this device kept. Raises Trouble. */
+async function askedOrKept() {
+  try {
+    return await askStyles();
+  } catch (error) {
+    const found = error.code === "offline" ? await keptStyles() : null;
+    if (!found) throw error;
+    return found;
+  }
 }
 
 /** How many pictures of each style. */

@@ -1,4 +1,6 @@
 /** What this device remembers: the ids of its jobs, the newest first; and for this visit how they were asked for. */
+import { dropRoom, keepRoom } from "./kept.mjs";
+
 const JOBS = "reroom.jobs";
 const ASKED = "reroom.asked.";
 const MOST = 200;
@@ -22,10 +24,15 @@ export function remember(id, asked = null) {
   if (asked) sessionStorage.setItem(ASKED + id, JSON.stringify(asked));
 }
 
+/** Forgets a job, and what was kept of it; resolves when nothing of it is here any more. */
 export function forget(id) {
   write(read().filter((each) => each !== id));
   sessionStorage.removeItem(ASKED + id);
+  return dropRoom(id);
 }
+
+/** Keeps a job of this device to be seen without a network: all of it (`whole`), or its small picture. */
+export const keep = (job, whole) => keepRoom(job, whole, () => read().includes(job.job_id));
 
 /** `{styles, variations, preferences, more}` of a job of this visit, or null; `more`: files beside the photo were sent. */
 export function asked(id) {

@@ -72,7 +72,7 @@ function Next({ job, attempt }) {
   const has = sent.has(submitted(job));
   const remove = () => attempt(async () => {
     await erase(job.job_id);
-    forget(job.job_id);
+    await forget(job.job_id);
     location.hash = "#/";
   });
   return html`<div class="row">

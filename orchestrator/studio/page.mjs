@@ -14,3 +14,21 @@ export function here(link) {
   const own = `${api.replace(/\/$/, "")}/`;
   return link.startsWith(own) ? new URL(link.slice(own.length), ROOT).href : link;
 }
+
+let early = null;
+
+/** Ends what first.js began: the app is about to draw the page. */
+export function takeOver() {
+  const root = document.documentElement;
+  const files = [...document.querySelectorAll("input[type=file]")].map((each) => each.files[0]);
+  early = files.find(Boolean) ?? ("sample" in root.dataset ? "sample" : null);
+  delete root.dataset.other;
+  delete root.dataset.sample;
+}
+
+/** What was chosen before the app was there, once: a file, "sample", or null. */
+export function takeEarly() {
+  const chosen = early;
+  early = null;
+  return chosen;
+}

@@ -4,7 +4,8 @@ import { Frame, Meter } from "./becoming.mjs";
 import { Acts, Result } from "./done.mjs";
 import { sent } from "./draft.mjs";
 import { Film, isDone } from "./film.mjs";
-import { forget } from "./memory.mjs";
+import { keptRoom } from "./kept.mjs";
+import { forget, keep } from "./memory.mjs";
 import { Cancelled, Failed } from "./next.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
 import { ENDS, after, estimates, goes, joined } from "./progress.mjs";
@@ -41,6 +42,15 @@ export function Room({ id }) {
       ),
     [id],
   );
+
+  // Without a network, what this device kept of it is shown until the service answers.
+  useEffect(() => {
+    if (linked || job !== null) return;
+    keptRoom(id, true).then((found) => found && setJob((now) => now ?? found));
+  }, [id, linked]);
+  useEffect(() => {
+    if (job !== null && !going) keep(job, true);
+  }, [job, going]);
 
   useEffect(() => {
     if (!going) return undefined;
@@ -79,8 +89,8 @@ function Now({ id, job, previews, linked, attempt, refresh, update, setJob }) {
   if (job.status === "cancelled") return html`<${Cancelled} key="cancelled" job=${job} attempt=${attempt} />`;
   if (job.status === "completed" && !job.result) return html`<${Empty} trouble=${new Trouble("job_not_found")} />`;
   if (job.status === "completed") {
-    const erased = () => {
-      forget(id);
+    const erased = async () => {
+      await forget(id);
       sent.delete(id);
       location.hash = "#/rooms";
     };

@@ -1,9 +1,11 @@
 /** The view of what this device remembers: its rooms, and the favourites among them. */
 import { erase, status } from "./api.mjs";
 import { sent } from "./draft.mjs";
-import { forget, jobs, onChange } from "./memory.mjs";
+import { dropRoom, keptRoom } from "./kept.mjs";
+import { forget, jobs, keep, onChange } from "./memory.mjs";
 import { here } from "./page.mjs";
 import { Heading, Question, TroubleBox } from "./parts.mjs";
+import { onReached } from "./reached.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { listed, named, styleTitle, t, when } from "./words.mjs";
 
@@ -25,15 +27,18 @@ export function Rooms() {
   };
   useEffect(() => {
     load();
-    return onChange(load);
+    const ends = [onChange(load), onReached((reached) => reached && load())];
+    return () => ends.forEach((end) => end());
   }, []);
 
   const eraseAll = async () => {
     setTrouble(null);
     try {
+      // What is here goes at once, even if the service cannot be reached.
+      await Promise.all(jobs().map(dropRoom));
       for (const id of jobs()) {
         await erase(id);
-        forget(id);
+        await forget(id);
         sent.delete(id);
       }
     } catch (error) {
@@ -70,18 +75,25 @@ function Card({ job }) {
   </a></li>`;
 }
 
-/** The jobs of these ids, as of now. What the service does not have any more is forgotten here too. */
+/**
+ * The jobs of these ids, as of now; without a network as this device kept them. What the service does not have any more is
+ * forgotten here too. Raises Trouble, unless something can be shown.
+ */
 async function all(ids) {
   const found = [];
-  for (let at = 0; at < ids.length; at += AT_ONCE) {
-    const some = ids.slice(at, at + AT_ONCE).map((id) =>
-      status(id).catch((error) => {
-        if (error.code !== "job_not_found") throw error;
-        forget(id);
-        return null;
-      }),
-    );
-    found.push(...(await Promise.all(some)).filter(Boolean));
-  }
-  return found;
+  let trouble = null;
+  const ask = async (id) => {
+    try {
+      found.push(await status(id));
+    } catch (error) {
+      const kept = error.code === "offline" && (await keptRoom(id, false));
+      if (kept) found.push(kept);
+      else if (error.code === "job_not_found") await forget(id);
+      else trouble = error;
+    }
+  };
+  for (let at = 0; at < ids.length; at += AT_ONCE) await Promise.all(ids.slice(at, at + AT_ONCE).map(ask));
+  if (trouble && !found.length) throw trouble;
+  for (const job of found) keep(job, false);
+  return found.sort((a, b) => ids.indexOf(a.job_id) - ids.indexOf(b.job_id));
 }

@@ -1,5 +1,6 @@
 /** Follows a job over its WebSocket, or by server-sent events where WebSockets do not come through; resumes by itself. */
 import { Trouble, status, ticket } from "./api.mjs";
+import { noteReached } from "./reached.mjs";
 import { ROOT } from "./page.mjs";
 
 const LAST = new Set(["completed", "failed", "cancelled"]);
@@ -35,6 +36,7 @@ export function watch(id, onMessage, onLink, onTrouble) {
     if (done) return;
     failures = 0;
     onLink(true);
+    noteReached(true);
     // The snapshot is as of now, and what happened before it is still to come.
     if (message.seq && message.type !== "snapshot") after = message.seq;
     const ended = LAST.has(message.type) || (message.type === "snapshot" && LAST.has(message.data.status));

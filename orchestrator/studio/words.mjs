@@ -4,6 +4,8 @@ import { file } from "./page.mjs";
 export const LANGUAGES = { en: "English", de: "Deutsch" };
 const CHOSEN = "reroom.language";
 
+/** Folders of words; what a later one says goes before an earlier one's. */
+const folders = ["words"];
 let words = {};
 export let language = "en";
 
@@ -12,10 +14,19 @@ function preferred() {
   return wanted.map((each) => each.slice(0, 2).toLowerCase()).find((each) => each in LANGUAGES) ?? "en";
 }
 
+/** Has a page's own words read too. */
+export const addWords = (folder) => folders.push(folder);
+
+async function readWords(folder, of) {
+  const answer = await fetch(file(`${folder}/${of}.json`));
+  if (!answer.ok) throw new Error(`${folder}/${of}.json: ${answer.status}`);
+  return answer.json();
+}
+
 export async function loadWords(of = preferred()) {
-  const answer = await fetch(file(`words/${of}.json`));
-  if (!answer.ok) throw new Error(`words/${of}.json: ${answer.status}`);
-  words = await answer.json();
+  const found = await Promise.all(folders.map((each) => readWords(each, of)));
+  const kinds = new Set(found.flatMap(Object.keys));
+  words = Object.fromEntries([...kinds].map((kind) => [kind, Object.assign({}, ...found.map((each) => each[kind]))]));
   language = of;
   document.documentElement.lang = of;
 }
@@ -63,6 +74,12 @@ export function duration(seconds) {
   return t("minutes", { n: Math.round(seconds / 60) });
 }
 
-/** In the reader's own way of writing dates, as far as it is of the page's language. */
-export const when = (time) =>
-  new Intl.DateTimeFormat(navigator.languages.find((each) => each.startsWith(language)) ?? language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time));
+/** In the reader's own way of writing dates, as far as it is of the page's language; the last two days by their names. */
+export function when(time) {
+  const at = new Date(time);
+  const locale = navigator.languages.find((each) => each.startsWith(language)) ?? language;
+  const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(time).setHours(0, 0, 0, 0)) / 86400000);
+  if (days !== 0 && days !== 1) return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }).format(at);
+  const day = new Intl.RelativeTimeFormat(locale, { numeric: "auto" }).format(-days, "day");
+  return `${day.charAt(0).toUpperCase()}${day.slice(1)}, ${new Intl.DateTimeFormat(locale, { timeStyle: "short" }).format(at)}`;
+}

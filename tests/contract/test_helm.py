@@ -467,7 +467,7 @@ def test_pods_follow_the_place_of_their_releases(charts: dict[str, Rendered]) ->
     folder = environment(charts["gpu-values"], "triton")["REROOM_RELEASE"]
     assert fetch["image"] == agent["image"] == container(charts["gpu-values"], "api")["image"]
     assert fetch["command"][:4] == ["python", "-m", "export", "release"]
-    options = commands._parser().parse_args(fetch["command"][4:])
+    options = commands.release_parser().parse_args(fetch["command"][4:])
     assert (options.bundle, options.place, options.make_live) == (folder, "s3://releases/sd15", True)
     assert agent["command"][:4] == ["python", "-m", "export.releases.agent", folder]
     assert f"--source={options.place}" in agent["command"]
@@ -505,7 +505,7 @@ def test_compose_follows_a_place_as_the_chart_does(
     fetch = re.search(r"python -m export release (fetch .*?) \|\|", script)
     assert fetch
     monkeypatch.setenv("REROOM_RELEASES_AT", "s3://releases/room")
-    options = commands._parser().parse_args(shlex.split(fetch[1].replace("$REROOM_SERVED", folder)))
+    options = commands.release_parser().parse_args(shlex.split(fetch[1].replace("$REROOM_SERVED", folder)))
     assert (options.bundle, options.place, options.make_live) == (folder, "s3://releases/room", True)
     schema = ("--builtin-schema", "vendor.compose-spec", DOCKER / "place.yml")
     assert subprocess.run([sys.executable, "-m", "check_jsonschema", *schema], check=False).returncode == 0

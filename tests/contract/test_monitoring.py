@@ -12,6 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from orchestrator.commands.dashboard import dashboard
+from orchestrator.domain import levels
 from orchestrator.telemetry import metrics
 from tests.conftest import ROOT
 from tests.support.programs import ran
@@ -154,3 +155,13 @@ def test_the_page_on_monitoring_has_every_metric_and_every_alert() -> None:
     assert missing == []
     claimed = set(re.findall(r"`(reroom_\w+|Reroom\w+)`", page))
     assert claimed <= {*metrics.names(), *alerts()}
+
+
+def test_the_alerts_have_the_objectives_that_administrators_are_shown() -> None:
+    expressions = {rule["alert"]: rule["expr"] for rule in rules() if "alert" in rule}
+    for alert, objective in (
+        ("ReroomQueueOld", levels.OLDEST_WAIT_SECONDS),
+        ("ReroomSlow", levels.TOTAL_SECONDS),
+        ("ReroomJobsFail", levels.FAILED_SHARE),
+    ):
+        assert re.search(rf"> {objective:g}\b", expressions[alert]), alert

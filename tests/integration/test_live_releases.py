@@ -145,7 +145,7 @@ async def test_a_release_with_a_broken_graph_is_refused_and_the_old_one_serves_o
     assert live_version(host.release) == 1
     assert not made.failed
     assert {each.release for each in made.made} == {"tiny-1"}
-    force_live(host.release, 1)
+    host.roll_back()
 
 
 @pytest.mark.timeout(180)
@@ -166,23 +166,26 @@ async def test_an_agent_that_is_killed_while_it_loads_a_release_goes_on_when_it_
 
 
 @pytest.mark.timeout(180)
-async def test_a_graph_that_kills_its_process_is_refused_and_triton_restarts_when_nothing_runs(
+async def test_a_graph_that_kills_its_process_is_refused_and_the_old_one_serves_on(
     host: HostUnderTest, client: TritonClient
 ) -> None:
+    """It depends on the moment whether Triton says that it died or waits for it for ever; then it is restarted."""
     add_version(host.release, 5, graphs=("vae_decoder",))
+    live = live_version(host.release)
     async with steady([client], REQUEST, 1) as made:
         force_live(host.release, 5)
-        killed = await asyncio.to_thread(kill_process_of, "vae_decoder/5")
+        assert await asyncio.to_thread(kill_process_of, "vae_decoder/5")
         await host.until(lambda: host.state.problems.get("5"), "refused")
         served = len(made.made)
-        await host.until(lambda: len(made.made) > served + 2, "served on")
-        force_live(host.release, 4)
-    assert "the process of vae_decoder died" in host.state.problems["5"]
-    assert killed
+        await host.until(lambda: len(made.made) > served + 2, "serving on")
+        stuck = bool(host.state.restart)
+        host.roll_back()
+    assert "vae_decoder" in host.state.problems["5"]
+    assert live_version(host.release) == live
     assert not made.failed
-    assert host.state.restart
-    await host.until(lambda: host.triton.process and host.triton.process.exit_status is not None, "ended")
-    assert "which is to be restarted" in host.triton.log
+    if stuck:
+        await host.until(lambda: host.triton.process and host.triton.process.exit_status is not None, "ended")
+        assert "which is to be restarted" in host.triton.log
 
 
 def kill_process_of(graph: str) -> bool:

@@ -271,6 +271,16 @@ async def failures(raw: InferenceServerClient) -> dict[str, Any]:
     }
 
 
+async def test_the_client_reads_what_a_server_has_done(client: TritonClient) -> None:
+    before = await client.statistics(deadline=10)
+    assert isinstance((await events_of(client, ask(steps=3)))[-1], Result)
+    after = await client.statistics(deadline=10)
+    assert after["denoiser"].items == before["denoiser"].items + 3
+    assert after["denoiser"].runs == before["denoiser"].runs + 3
+    assert after["denoiser"].compute_seconds > before["denoiser"].compute_seconds
+    assert after["restyle"].succeeded > before["restyle"].succeeded
+
+
 async def test_every_process_answers_a_probe(client: TritonClient, raw: InferenceServerClient) -> None:
     before, denoised = await failures(raw), await denoiser_counts(raw)
     alive = await client.probe(deadline=10)

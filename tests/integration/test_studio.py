@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gzip
+import io
 import json
 import os
 import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pillow_heif
 import pytest
@@ -69,14 +72,11 @@ async def test_the_page_and_all_that_it_loads_come_from_here(api: Api) -> None:
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
-    parts = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
-    assert {Path(part).name for part in parts} >= {
-        "app.mjs",
-        "style.css",
-        "preact.mjs",
-        "hooks.mjs",
-        "htm.mjs",
-    }
+    parts = set(re.findall(r'(?:src|href)="([^"#]+)"', page.text))
+    named = {part.removeprefix(f"studio/{studio.version()}/") for part in parts}
+    assert named >= {"app.mjs", "style.css", "vendor/preact.mjs", "words/en.json", "icons/180.png"}
+    # Views that come later are loaded later.
+    assert "room.mjs" not in named
     for part in parts:
         loaded = await api.http.get(f"/{part}")
         assert (loaded.status_code, loaded.headers["cache-control"]) == (200, studio.FOR_EVER), part
@@ -111,10 +111,52 @@ async def test_a_file_of_another_version_is_not_kept(api: Api) -> None:
         assert (await api.http.get(f"/studio/{studio.version()}/{name}")).status_code == 404, name
 
 
+async def test_the_first_view_is_in_the_page_in_the_readers_language(api: Api) -> None:
+    for sent, language in (
+        ("", "en"), ("de-DE,de;q=0.9,en;q=0.8", "de"), ("fr,en;q=0.3,DE;q=0.5", "de"), ("x;q=a, *", "en")
+    ):  # fmt: skip
+        page = await api.http.get("/studio", headers={"Accept-Language": sent})
+        assert f'<html lang="{language}">' in page.text, sent
+        assert f'<h1 tabindex="-1">{words(language)["texts"]["title"]}</h1>' in page.text
+        assert f"words/{language}.json" in page.text
+        assert "Accept-Language" in page.headers["vary"]
+
+
+async def test_the_service_worker_is_for_the_page_alone(api: Api) -> None:
+    worker = await api.http.get("/studio/worker.js")
+    assert worker.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert worker.headers["cache-control"] == "private, no-cache"
+    assert worker.headers["service-worker-allowed"] == "../studio"
+    assert worker.headers["content-security-policy"] == "default-src 'none'; connect-src 'self'"
+    assert f'"{studio.version()}"' in worker.text
+    kept = set(re.findall(r'NAMES = "([^"]+)"', worker.text)[0].split())
+    assert kept > {*studio.modules_of(studio.START), "style.css", "first.js", "words/de.json"}
+    for name in kept:
+        assert (await api.http.get(f"/studio/{studio.version()}/{name}")).status_code == 200, name
+
+
+async def test_the_page_can_be_installed(api: Api) -> None:
+    at = f"/studio/{studio.version()}/"
+    answer = await api.http.get(f"{at}manifest.webmanifest")
+    assert answer.headers["content-type"].startswith("application/manifest+json")
+    manifest = answer.json()
+    for name in ("id", "start_url", "scope"):
+        assert urljoin(at, manifest[name]) == "/studio", name
+    assert urljoin(at, manifest["share_target"]["action"]) == "/studio/share"
+    for icon in manifest["icons"]:
+        found = await api.http.get(urljoin(at, icon["src"]))
+        assert found.headers["content-type"].split(";")[0] == icon["type"]
+        if icon["type"] == "image/png":
+            with Image.open(io.BytesIO(found.content)) as picture:
+                assert f"{picture.width}x{picture.height}" == icon["sizes"]
+
+
 async def test_who_needs_a_key_is_told() -> None:
     settings = Settings.model_validate({"signing_key": "a signing key for the tests"})
     assert b'data-open="true"' in studio.page(settings, True)
-    assert b'data-open="false"' in studio.page(settings, False)
+    closed = studio.page(settings, False)
+    assert b'data-open="false"' in closed
+    assert b"<form" not in closed
     quoted = settings.model_copy(update={"api_base_url": 'http://a.example/"><script>'})
     assert b"<script>" not in studio.page(quoted, False)
 
@@ -127,7 +169,8 @@ async def test_pictures_of_a_bucket_may_be_shown() -> None:
 
 
 async def test_it_is_small_and_needs_no_one_else() -> None:
-    sizes = [len(file.small or file.content) for file in studio.files().values()]
+    files = {name: file for name, file in studio.files().items() if not name.startswith("admin/")}
+    sizes = [len(file.small or file.content) for file in files.values()]
     assert sum(sizes) + len(gzip.compress((studio.FOLDER / studio.PAGE).read_bytes())) < MOST_BYTES
     for path in studio.FOLDER.rglob("*"):
         if path.suffix in (".mjs", ".css", ".html") and path.parent.name != "vendor":
@@ -177,20 +220,37 @@ async def walked(
     Image.new("RGB", (5000, 4000), (150, 130, 110)).save(photo, exif=turned)
     heic = folders[0] / "of-a-phone.heic"
     pillow_heif.from_pillow(Image.new("RGB", (640, 480), (150, 130, 110))).save(heic)
-    async with relaying("http://127.0.0.1:1") as relay, contextlib.AsyncExitStack() as services:
+    async with contextlib.AsyncExitStack() as services:
+        relay, renewed = [
+            await services.enter_async_context(relaying("http://127.0.0.1:1")) for _ in range(2)
+        ]
+        origins = f"{relay.url},{renewed.url}"
         running = [
             await services.enter_async_context(
-                _service(redis.url, folder, REROOM_OPEN=is_open, ALLOWED_ORIGINS=relay.url)
+                _service(redis.url, folder, REROOM_OPEN=is_open, ALLOWED_ORIGINS=origins)
             )
             for folder, is_open in zip(folders, ("true", "false"), strict=True)
         ]
-        relay.lead_to(running[0].base_url)
+        for each in (relay, renewed):
+            each.lead_to(running[0].base_url)
+        # Compressed, its answers could not be changed on the way.
+        renewed.asked = {b"gzip": b"none"}
         key = await running[1].keys.create("a browser", [Scope.TRANSFORM, Scope.READ])
         given = {
             "chromium": CHROMIUM, "base": running[0].base_url, "relay": relay.url, "keyed": running[1].base_url,
-            "key": key.text, "photo": str(photo), "heic": str(heic), "only": os.environ.get("STUDIO_WALK"),
+            "renewed": renewed.url, "key": key.text, "photo": str(photo), "heic": str(heic),
+            "only": os.environ.get("STUDIO_WALK"),
         }  # fmt: skip
-        yield await _walks(given, relay)
+        acts: dict[str, Callable[[], None]] = {"cut": relay.cut, "renew": functools.partial(_renew, renewed)}
+        yield await _walks(given, acts)
+
+
+def _renew(relay: Relay) -> None:
+    """From now on the service behind it seems to have another version of the page."""
+    now = studio.version().encode()
+    other = now[::-1]
+    relay.asked |= {other: now, b"If-None-Match": b"If-None-Known"}
+    relay.answered[now] = other
 
 
 @contextlib.asynccontextmanager
@@ -217,7 +277,7 @@ async def _service(redis_url: str, folder: Path, **environment: str) -> AsyncIte
         assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
 
 
-async def _walks(given: dict[str, Any], relay: Relay) -> dict[str, Any]:
+async def _walks(given: dict[str, Any], acts: dict[str, Callable[[], None]]) -> dict[str, Any]:
     assert NODE is not None
     process = await asyncio.create_subprocess_exec(
         NODE,
@@ -234,8 +294,8 @@ async def _walks(given: dict[str, Any], relay: Relay) -> dict[str, Any]:
         async with asyncio.timeout(WALK_SECONDS):
             async for line in process.stdout:
                 said = json.loads(line)
-                if said.get("do") == "cut":
-                    relay.cut()
+                if "do" in said:
+                    acts[said["do"]]()
                 else:
                     found[said["walk"]] = said
             errors = await process.stderr.read()

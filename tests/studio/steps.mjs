@@ -31,7 +31,7 @@ export async function withSeed(page, seed, button = "Restyle this room") {
 export async function tabTo(page, wanted) {
   for (let n = 0; n < 90; n += 1) {
     await page.keyboard.press("Tab");
-    if (await page.evaluate((text) => (document.activeElement.getAttribute("aria-label") ?? document.activeElement.labels?.[0]?.textContent ?? document.activeElement.textContent).includes(text), wanted)) return;
+    if (await page.evaluate((text) => document.activeElement !== document.body && (document.activeElement.getAttribute("aria-label") ?? document.activeElement.labels?.[0]?.textContent ?? document.activeElement.textContent).includes(text), wanted)) return;
   }
   assert.fail(`the Tab key does not come to ${wanted}`);
 }

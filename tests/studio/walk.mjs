@@ -1,21 +1,21 @@
 /**
  * The walks through /studio in a real browser: `node walk.mjs '{"chromium": …, "base": …, "relay": …, "keyed": …, "key": …,
- * "photo": …}'`. Prints a line of JSON for each walk, `{"walk", "error"}`, and `{"do": "cut"}` where whoever started this
- * shall cut the relay's connections.
+ * "renewed": …, "photo": …}'`. Prints a line of JSON for each walk, `{"walk", "error"}`; `{"do": "cut"}` where whoever started
+ * this shall cut the relay's connections, and `{"do": "renew"}` where the service at `renewed` shall have another version.
  */
 import assert from "node:assert/strict";
-import { DESKTOP, PHONE, heading, launched, opened } from "./browser.mjs";
+import { DESKTOP, PHONE, heading, launched, opened, say, taken, until } from "./browser.mjs";
 import { HANGS, REFUSED, SLOW, axe, jobOf, press, tabTo, withSample, withSeed } from "./steps.mjs";
 import { keeping } from "./walks/keeping.mjs";
+import { offline } from "./walks/offline.mjs";
 import { sharing } from "./walks/sharing.mjs";
 import { several } from "./walks/several.mjs";
+import { telling } from "./walks/telling.mjs";
 import { taking } from "./walks/taking.mjs";
 import { waiting } from "./walks/waiting.mjs";
 
 const given = JSON.parse(process.argv[2]);
-const AT_ONCE = 3;
 const browser = await launched(given.chromium);
-const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 async function wholeWalk(device) {
   const { context, page, complaints } = await opened(browser, device);
@@ -96,9 +96,11 @@ async function wholeWalk(device) {
 
 const WALKS = {
   ...keeping(browser, given),
+  ...offline(browser, given, say),
   ...several(browser, given),
   ...sharing(browser, given),
   ...taking(browser, given),
+  ...telling(browser, given),
   ...waiting(browser, given),
 
   "on a phone": () => wholeWalk(PHONE),
@@ -231,28 +233,14 @@ const WALKS = {
     await page.waitForFunction(() => [...document.querySelectorAll(".compare img")].every((each) => each.naturalWidth > 0));
     await page.getByRole("link", { name: "Your rooms" }).click();
     await page.locator(".card img").waitFor();
+    await until(page, () => caches.has("reroom.kept"));
     await press(page, "Forget the key");
     await heading(page, "This service asks for a key").waitFor();
+    await until(page, async () => !(await caches.has("reroom.kept")));
     await context.close();
     return complaints;
   },
 };
 
-async function taken(walk) {
-  const began = Date.now();
-  let error = null;
-  try {
-    assert.deepEqual(await WALKS[walk](), []);
-  } catch (found) {
-    error = String(found.stack ?? found);
-  }
-  say({ walk, error, seconds: (Date.now() - began) / 1000 });
-}
-
-// Much of a walk is waiting, and each has a context of its own.
-const left = Object.keys(WALKS).filter((walk) => (given.only ?? walk) === walk);
-const walker = async () => {
-  while (left.length) await taken(left.shift());
-};
-await Promise.all(Array.from({ length: AT_ONCE }, walker));
+await taken(WALKS, given.only);
 await browser.close();

@@ -13,7 +13,8 @@ class Relay:
     """Passes everything on to ``target``; ``accepted`` counts its connections so far, ``sent`` is what clients sent.
 
     ``lose_answers``: the number of answers that are not passed back, but whose connections are cut. ``delay``: seconds
-    by which each piece of an answer is late, if what was sent last has the words ``slow``.
+    by which each piece of an answer is late, if what was sent last has the words ``slow``. ``asked`` and ``answered``:
+    words that become others of the same length on the way, in what clients send and in what they get.
     """
 
     def __init__(self, target: str) -> None:
@@ -23,6 +24,8 @@ class Relay:
         self.accepted = self.lose_answers = 0
         self.delay, self.slow = 0.0, b""
         self.sent = bytearray()
+        self.asked: dict[bytes, bytes] = {}
+        self.answered: dict[bytes, bytes] = {}
         self.url = ""
 
     def lead_to(self, target: str) -> None:
@@ -56,8 +59,8 @@ class Relay:
                     await asyncio.wait_for(self._cut.wait(), self.delay)
 
         ways = (
-            asyncio.ensure_future(self._copy(reader, back_writer, question)),
-            asyncio.ensure_future(self._copy(back_reader, writer, answer)),
+            asyncio.ensure_future(self._copy(reader, back_writer, question, self.asked)),
+            asyncio.ensure_future(self._copy(back_reader, writer, answer, self.answered)),
         )
         try:
             with contextlib.suppress(OSError):
@@ -81,10 +84,13 @@ class Relay:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         look: Callable[[bytes], Awaitable[None]],
+        others: dict[bytes, bytes],
     ) -> None:
         try:
             while data := await reader.read(65536):
                 await look(data)
+                for word, other in others.items():
+                    data = data.replace(word, other)
                 writer.write(data)
                 await writer.drain()
         finally:

@@ -28,6 +28,9 @@ class Spent(Usage):
     async def rows(self, days: Sequence[str], owner: str | None) -> list[UsageRow]:
         raise NotImplementedError
 
+    async def owners_on(self, days: Sequence[str]) -> list[int]:
+        raise NotImplementedError
+
     async def account(self, owner: str, day: str) -> Account:
         raise NotImplementedError
 

@@ -16,7 +16,7 @@ from orchestrator.adapters.triton import pool as pool_module
 from orchestrator.adapters.triton.pool import InferencePool
 from orchestrator.adapters.triton.routing import least_requests
 from orchestrator.domain.cost import Kind, WorkTable
-from orchestrator.ports import InferenceError, Unavailable
+from orchestrator.ports import InferenceError, ModelLoad, ModelServer, Unavailable
 from reroom.triton import RestyleEvent, RestyleRequest, Result, Stage
 from tests.support.fakes import FakeInference, Line, a_script
 
@@ -27,6 +27,7 @@ TABLE = WorkTable(
     kinds={LONG: Kind(steps=20, run=20, guided=20), SHORT: Kind(steps=2, run=2, guided=0)},
     quality=LONG,
 )
+LOAD = ModelLoad(failures=0, steps=40, batches=25, busy_seconds=2.5, queue_seconds=0.5)
 REQUEST = RestyleRequest(image=np.zeros((64, 64, 3), np.uint8), prompt="a room")
 GONE = InferenceError("unavailable", "connection lost", retryable=True)
 BROKEN = InferenceError("model_error", "out of memory", retryable=True)
@@ -418,6 +419,26 @@ async def test_an_analysis_never_waits() -> None:
     a, b = told(slow()), told(slow())
     async with pooled(a=a, b=b) as pool, asking(pool, LONG, LONG, LONG):
         assert await pool.analyse(REQUEST.image) in (a.analysed, b.analysed)
+
+
+async def test_each_server_is_told_by_itself() -> None:
+    class Told(FakeInference):
+        async def load(self) -> ModelLoad:
+            return LOAD
+
+        def models(self) -> dict[str, int]:
+            return {"denoiser": 5}
+
+    good, dead, hung = Told(a_script()), FakeInference(a_script()), Hung(a_script())
+    good.run_on, dead.ready = frozenset({"cuda"}), False
+    async with pooled(good=good, dead=dead, hung=hung) as pool:
+        told = {each.name: each for each in await pool.servers()}
+    assert told["good"] == ModelServer(
+        name="good", fault="", devices=frozenset({"cuda"}), models={"denoiser": 5}, load=LOAD
+    )
+    assert told["dead"].fault
+    assert "no answer" in told["hung"].fault
+    assert (told["dead"].load, told["dead"].models) == (None, {})
 
 
 NOT_HERE = InferenceError("release_not_here", "release 5 is not served here", retryable=True)

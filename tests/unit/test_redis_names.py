@@ -31,8 +31,10 @@ def test_the_constants_of_the_scripts() -> None:
 def test_stored_names_stay() -> None:
     jobs = "queue waiting delayed declined cleanup dead stats workers"
     turns = "turns hurried spent work deadlines"
-    names = f"{jobs} {turns} api_keys stored outbox lanes expiring trees errands canaries report: ready: job:"
-    names += " events: done: claim: photo: once: api_key: ticket: rate: reserved: account: usage: own_styles: listed:"
-    names += " favourites: lane: busy: delivery: sent: endpoint: endpoints: canary:"
+    names = f"{jobs} {turns} api_keys stored outbox lanes expiring trees since lately_failed errands canaries"
+    names += " report: ready: job: events: done: claim: photo: once: api_key: ticket: rate: reserved: account: usage:"
+    names += (
+        " own_styles: listed: favourites: lane: busy: delivery: sent: endpoint: endpoints: levels: canary:"
+    )
     assert Keys.under("reroom:") == tuple(f"reroom:{name}" for name in names.split())
     assert (GROUP, PARKED) == ("workers", "parked")

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from export.digests import sha256
-from export.releases.checksums import MANIFEST, ReleaseDamaged, read_manifest, write_checked
+from export.releases.checksums import MANIFEST, ReleaseDamaged, read_manifest, sha256, write_checked
 from export.releases.device import this_device
 from export.releases.durable import flush_folder, move, write_whole
 from export.releases.folder import named_places, version_folder, versions
@@ -126,23 +125,17 @@ class FolderPlace:
         """
         self._incoming.mkdir(parents=True, exist_ok=True)
         partial = self._whole(part).with_suffix(".part")
-        digest = hashlib.sha256()
-        with partial.open("a+b") as stream:
-            if stream.tell() > part.bytes:
-                stream.truncate(0)
-            stream.seek(0)
-            while piece := stream.read(PIECE_BYTES):
-                digest.update(piece)
-            if (start := stream.tell()) < part.bytes:
-                with reading(start) as pieces:
-                    for piece in pieces:
-                        stream.write(piece)
-                        digest.update(piece)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if digest.hexdigest() != part.sha256:
+        digest, kept = _complete(partial, part, reading)
+        if digest != part.sha256 and kept:
+            # After a power cut a file may have other bytes than were written into it.
             partial.unlink()
-            raise DamagedError(f"{part.path} arrived with other bytes than its manifest names")
+            digest, _ = _complete(partial, part, reading)
+        if digest != part.sha256:
+            partial.unlink()
+            raise DamagedError(
+                f"{part.path} arrived with other bytes than its manifest names: put the published file back where it "
+                "came from"
+            )
         os.replace(partial, self._whole(part))
 
     def commit(self, version: int, manifest: bytes, release: bytes, by: str) -> None:
@@ -285,6 +278,25 @@ class FolderPlace:
         _link(arrived if arrived.is_file() else self.release / part.path, place)
 
 
+def _complete(partial: Path, part: Part, reading: Reading) -> tuple[str, int]:
+    """Add to ``partial`` what it lacks of a part; returns the SHA-256 of all, and how many bytes it had before."""
+    digest = hashlib.sha256()
+    with partial.open("a+b") as stream:
+        if stream.tell() > part.bytes:
+            stream.truncate(0)
+        stream.seek(0)
+        while piece := stream.read(PIECE_BYTES):
+            digest.update(piece)
+        if (kept := stream.tell()) < part.bytes:
+            with reading(kept) as pieces:
+                for piece in pieces:
+                    stream.write(piece)
+                    digest.update(piece)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return digest.hexdigest(), kept
+
+
 def _graph_place(part: Part) -> tuple[str, int] | None:
     match part.path.split("/"):
         case ["models", model, number, *_] if number.isdecimal():
@@ -314,6 +326,9 @@ def _link(file: Path, place: Path) -> None:
     """Make ``place`` the same file as ``file``, at once; a copy where the file system has no hard links."""
     new = place.with_name(f".{place.name}.new")
     new.unlink(missing_ok=True)
+    if place.exists() and file.samefile(place):
+        # Renaming one name of a file to another does nothing, and would leave both.
+        return
     try:
         os.link(file, new)
     except OSError as error:

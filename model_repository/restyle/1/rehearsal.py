@@ -6,10 +6,11 @@ The exporter calls it before it publishes. Its status is 0, or 1 with one senten
 RELEASE is laid out like a published release; with --settings its graphs may be missing.
 
 With --paint it also paints given cases, whose pictures the exporter compares with those of another program. For each
-case i CASES.npz holds ``photo_i`` UINT8 [H,W,3] with the sides of a bucket, ``noise_i`` FP32 [C,h,w] to start from, and
-``request_i``, a JSON object: more inputs of `restyle` by name, each a list. PAINTED.npz gets ``pixels_i`` FP32 [H,W,3],
-0..255 before rounding, ``latents_i`` FP32 [1,C,h,w] that were decoded, ``hint_i_NAME`` UINT8 [H,W] or [H,W,3] that the
-ControlNets were shown, and ``ids_i`` INT64 [rows,77] that the text encoder got.
+case i CASES.npz holds ``photo_i`` UINT8 [H,W,3] and ``request_i``, a JSON object: more inputs of `restyle` by name,
+each a list. Where there is ``noise_i`` FP32 [C,h,w] it is started from, in place of the seed's, and the photo has the
+sides of a bucket. PAINTED.npz gets ``pixels_i`` FP32 [H,W,3], 0..255 before rounding, ``latents_i`` FP32 [1,C,h,w]
+that were decoded, ``hint_i_NAME`` UINT8 [H,W] or [H,W,3] that the ControlNets were shown, and ``ids_i`` INT64
+[rows,77] that the text encoder got.
 """
 
 import argparse
@@ -243,7 +244,9 @@ async def paint_cases(release: Release, models: Graphs, cases: Path, painted: Pa
             values = {
                 name: tuple(value) for name, value in json.loads(str(given[f"request_{index}"])).items()
             }
-            values |= {"image": given[f"photo_{index}"], "latents": given[f"noise_{index}"]}
+            values |= {"image": given[f"photo_{index}"]}
+            if f"noise_{index}" in given:
+                values["latents"] = given[f"noise_{index}"]
             watched = Watched(models)
             try:
                 request = parse_request(values, release)

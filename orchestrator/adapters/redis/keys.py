@@ -14,12 +14,12 @@ longer holds its lease."""
 _STORED_AS = {"reservation": "claim"}
 """Keys whose stored name is older than the field: processes of two versions must use the same keys."""
 
-_PREFIXES = 24
+_PREFIXES = 25
 """How many of the keys are prefixes."""
 
 
 class Keys(NamedTuple):
-    """Keys by purpose. The last twenty-four are prefixes. The Lua scripts have each under its name in capitals."""
+    """Keys by purpose. The last twenty-five are prefixes. The Lua scripts have each under its name in capitals."""
 
     queue: str
     """Stream: an entry {job} for every job that has not ended."""
@@ -61,6 +61,10 @@ class Keys(NamedTuple):
     """Sorted set: id and owner of each job whose record expires, by when (ms) it does."""
     trees: str
     """Sorted set: ids of parents that have not ended, by when (ms) they were last compared with their children."""
+    since: str
+    """Hash: name of a worker -> when (ms) it was first heard of."""
+    lately_failed: str
+    """List: ids of the jobs that failed last, the newest first (lua/shared/levels.lua)."""
     errands: str
     """List: what the API has workers do while a request waits, as JSON."""
     canaries: str
@@ -112,6 +116,8 @@ class Keys(NamedTuple):
     ``succeeded`` (last, ms) and ``pause_until`` (ms)."""
     endpoints: str
     """+ owner: hash, the owner's endpoints: id -> the events that it wants, separated by spaces; none if disabled."""
+    levels: str
+    """+ day: hash, how many jobs ended how, and how long they took (lua/shared/levels.lua)."""
 
     canary: str
     """+ id: hash, a trial of a release; + id and what: pairs, and whose turn it is (lua/releases/note_trial.lua)."""

@@ -131,7 +131,7 @@ def progress_change(event: Progress, release: int | None = None) -> dict[str, An
 
 
 def terminal_change(outcome: Terminal) -> dict[str, Any]:
-    measured: dict[str, Any] = {}
+    more: dict[str, Any] = {"measured": {}}
     match outcome:
         case Completed(result=result, progress=progress):
             assert result is not None, "only the scripts complete a parent"
@@ -142,14 +142,15 @@ def terminal_change(outcome: Terminal) -> dict[str, Any]:
                 "message": MESSAGES[state],
                 **({_TIER: str(tier)} if (tier := result.metadata.get("tier")) else {}),
             }
-            measured = _measured(result)
+            more = {"measured": _measured(result)}
         case Failed(error=error):
             state = JobState.FAILED
             fields = {"error": _text(error).decode(), "message": error.detail}
+            more["code"] = error.code
         case Cancelled():
             state = JobState.CANCELLED
             fields = {"message": MESSAGES[state], "cancel_requested": "1"}
-    return change(outcome, status=state, **fields) | {"measured": measured}
+    return change(outcome, status=state, **fields) | more
 
 
 def _measured(result: JobResult) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def _measured(result: JobResult) -> dict[str, Any]:
 
 def failure(error: JobError) -> dict[str, Any]:
     """The change that fails the job, with the code and detail for its dead letter."""
-    return terminal_change(Failed(error=error)) | {"code": error.code, "detail": error.detail}
+    return terminal_change(Failed(error=error)) | {"detail": error.detail}
 
 
 def _plain(value: object) -> str:

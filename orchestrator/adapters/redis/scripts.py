@@ -21,7 +21,7 @@ from orchestrator.telemetry import metrics
 
 _FOLDER = Path(__file__).with_name("lua")
 _SHARED = _FOLDER / "shared"
-_COMMON = ("clock", "post", "turns", "quota", "common", "tree")
+_COMMON = ("clock", "post", "turns", "quota", "levels", "common", "tree")
 """The texts that precede every script."""
 PRIORITY_BONUS = 20
 """How far a job of high priority goes before others: by seconds within its owner's jobs, and before other owners by
@@ -67,10 +67,12 @@ def constants() -> str:
     keys = ", ".join(field.upper() for field in Keys._fields)
     states = "".join(f"local {state.name} = '{state}'\n" for state in JobState)
     terminal = ", ".join(f"[{state.name}] = true" for state in JobState if state in TERMINAL)
+    edges = ", ".join(f"'{edge:g}'" for edge in metrics.JOB_SECONDS)
     messages = ", ".join(f"[{state.name}] = '{message}'" for state, message in MESSAGES.items())
     return (
         f"local {keys} = unpack(KEYS)\n"
         f"local GROUP, PARKED, DEFAULT_TIER = '{GROUP}', '{PARKED}', '{DEFAULT_TIER}'\n"
+        f"local EDGES = {{{edges}}}\n"
         f"local HIGH, BONUS = '{Priority.HIGH}', {PRIORITY_BONUS}\n"
         f"{states}local TERMINAL = {{{terminal}}}\n"
         f"local MESSAGES = {{{messages}}}\n"

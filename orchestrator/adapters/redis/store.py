@@ -414,9 +414,9 @@ class RedisJobStore(JobStore):
             if not cursor:
                 return count
 
-    async def dead_letters(self) -> list[DeadLetter]:
+    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
         with redis_calls():
-            found: Any = await self._client.xrevrange(self._keys.dead)
+            found: Any = await self._client.xrevrange(self._keys.dead, count=limit)
         return [
             DeadLetter(
                 id=entry,

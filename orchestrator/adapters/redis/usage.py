@@ -12,6 +12,8 @@ from orchestrator.domain.usage import Account, UsageRow
 from orchestrator.ports import Usage
 
 _CONNECTIONS = 8
+_AT_ONCE = 500
+"""Hashes that are read in one go, so that Redis and this process serve others between them."""
 
 
 class RedisUsage(Usage):
@@ -26,44 +28,35 @@ class RedisUsage(Usage):
         await self._client.aclose()
 
     async def rows(self, days: Sequence[str], owner: str | None) -> list[UsageRow]:
-        found = []
-        for day, who, fields in await self._hashes(days, owner):
-            sums: dict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
-            for name, number in fields.items():
-                style, tier, outcome, what = name.split(":")
-                sums[style, tier, outcome][what] = int(number)
-            found += [
-                UsageRow(
-                    day=day,
-                    owner=who,
-                    style=style,
-                    tier=tier,
-                    outcome=outcome,
-                    jobs=each["jobs"],
-                    gpu_ms=each["ms"],
-                    micros=each["micros"],
-                )
-                for (style, tier, outcome), each in sorted(sums.items())
-            ]
+        places = [(day, owner) for day in days] if owner is not None else await self._owners(days)
+        found: list[UsageRow] = []
+        for at in range(0, len(places), _AT_ONCE):
+            some = places[at : at + _AT_ONCE]
+            with redis_calls():
+                async with self._client.pipeline(transaction=False) as together:
+                    for day, who in some:
+                        together.hgetall(f"{self._keys.usage}{day}:{who}")
+                    hashes: list[dict[str, str]] = await together.execute()
+            for (day, who), fields in zip(some, hashes, strict=True):
+                found += _rows(day, who, fields)
         return found
 
-    async def _hashes(self, days: Sequence[str], owner: str | None) -> list[tuple[str, str, dict[str, str]]]:
-        """The day, the owner and the sums of each hash."""
-        keys = self._keys
+    async def _owners(self, days: Sequence[str]) -> list[tuple[str, str]]:
+        """Each day with each of its owners."""
         with redis_calls():
-            if owner is None:
-                async with self._client.pipeline(transaction=False) as together:
-                    for day in days:
-                        together.smembers(f"{keys.usage}{day}")
-                    owners = await together.execute()
-                places = [(day, who) for day, all in zip(days, owners, strict=True) for who in sorted(all)]
-            else:
-                places = [(day, owner) for day in days]
             async with self._client.pipeline(transaction=False) as together:
-                for day, who in places:
-                    together.hgetall(f"{keys.usage}{day}:{who}")
-                hashes = await together.execute()
-        return [(day, who, fields) for (day, who), fields in zip(places, hashes, strict=True) if fields]
+                for day in days:
+                    together.smembers(f"{self._keys.usage}{day}")
+                owners = await together.execute()
+        return [(day, who) for day, all in zip(days, owners, strict=True) for who in sorted(all)]
+
+    async def owners_on(self, days: Sequence[str]) -> list[int]:
+        with redis_calls():
+            async with self._client.pipeline(transaction=False) as together:
+                for day in days:
+                    together.scard(f"{self._keys.usage}{day}")
+                found: list[int] = await together.execute()
+        return found
 
     async def account(self, owner: str, day: str) -> Account:
         account = f"{self._keys.account}{owner}"
@@ -86,6 +79,27 @@ class RedisUsage(Usage):
         with redis_calls():
             sums: Any = await self._client.hmget(f"{self._keys.account}service:{month}", ["used", "reserved"])
         return sum(map(_number, sums))
+
+
+def _rows(day: str, owner: str, fields: dict[str, str]) -> list[UsageRow]:
+    """What the sums of an owner's day say."""
+    sums: dict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
+    for name, number in fields.items():
+        style, tier, outcome, what = name.split(":")
+        sums[style, tier, outcome][what] = int(number)
+    return [
+        UsageRow(
+            day=day,
+            owner=owner,
+            style=style,
+            tier=tier,
+            outcome=outcome,
+            jobs=each["jobs"],
+            gpu_ms=each["ms"],
+            micros=each["micros"],
+        )
+        for (style, tier, outcome), each in sorted(sums.items())
+    ]
 
 
 def _number(text: str | None) -> int:

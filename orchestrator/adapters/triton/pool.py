@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from orchestrator.adapters.triton.routing import Job, Line, Load, Policy, least_delay, least_requests
 from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.cost import Work, WorkTable
-from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, PortError, Unavailable
+from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, ModelServer, PortError, Unavailable
 from orchestrator.telemetry import metrics, tracing
 from reroom.triton import PhotoAnalysis, RestyleEvent, RestyleRequest, Result, Stage, Step
 
@@ -132,6 +133,13 @@ class InferencePool(Inference):
 
     def devices(self) -> frozenset[str]:
         return frozenset().union(*(server.inference.devices() for server in self._servers if server.up))
+
+    def models(self) -> dict[str, int]:
+        return next((server.inference.models() for server in self._servers if server.up), {})
+
+    async def servers(self) -> list[ModelServer]:
+        await asyncio.wait([server.ask() for server in self._servers])
+        return list(await asyncio.gather(*(server.state() for server in self._servers)))
 
     def work_table(self) -> WorkTable | None:
         return next((table for server in self._servers if (table := server.inference.work_table())), None)
@@ -353,6 +361,20 @@ class _Server:
             self._serves()
         finally:
             self._asked_at = time.monotonic()
+
+    async def state(self) -> ModelServer:
+        load = None
+        if self.up:
+            with contextlib.suppress(Unavailable):
+                load = await self.inference.load()
+        return ModelServer(
+            name=self.name,
+            fault=self.fault,
+            devices=self.inference.devices() if self.up else frozenset(),
+            models=self.inference.models() if self.up else {},
+            requests=len(self.running.jobs),
+            load=load,
+        )
 
     def asked_before(self, seconds: float) -> bool:
         """Whether no ping is under way and the last one ended at least ``seconds`` ago."""

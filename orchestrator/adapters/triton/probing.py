@@ -71,6 +71,11 @@ class Prober:
         """What the called models run on, as of the last answers; see ``Inference.devices``."""
         return frozenset().union(*self._run_on.values())
 
+    @property
+    def models(self) -> dict[str, int]:
+        """The called models with their versions, as of the last answers."""
+        return {name: version for calls in self._calls.values() for name, version in calls.items()}
+
     def doubt(self) -> None:
         """Call this when a request failed as if a process had died: earlier answers no longer count."""
         for question in self._questions():
@@ -104,7 +109,7 @@ class Prober:
             self._asked_releases = True
         if alive.work is not None:
             self.work_table = _read_table(alive.work, self.work_table)
-        called = {name: version for calls in self._calls.values() for name, version in calls.items()}
+        called = self.models
         before = self._others
         self._others = {
             name: before[name]

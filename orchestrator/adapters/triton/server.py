@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 from orchestrator.adapters.triton.probing import Prober
 from orchestrator.domain.cost import WorkTable
-from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, Unavailable
+from orchestrator.ports import UNAVAILABLE, Inference, InferenceError, ModelLoad, Unavailable
 from reroom.triton import PhotoAnalysis, RestyleError, RestyleEvent, RestyleRequest, TritonClient
+
+RESTYLE, DENOISER = "restyle", "denoiser"
+"""The models whose work tells how busy a server is."""
+
+LOAD_SECONDS = 2.0
+"""Seconds within which a server must say what it has done."""
 
 
 class TritonInference(Inference):
@@ -47,6 +53,25 @@ class TritonInference(Inference):
 
     def devices(self) -> frozenset[str]:
         return self._prober.devices
+
+    def models(self) -> dict[str, int]:
+        return self._prober.models
+
+    async def load(self) -> ModelLoad | None:
+        try:
+            told = await self._client.statistics(deadline=LOAD_SECONDS)
+        except RestyleError as error:
+            raise Unavailable(error.detail) from error
+        restyle, denoiser = told.get(RESTYLE), told.get(DENOISER)
+        if restyle is None or denoiser is None:
+            return None
+        return ModelLoad(
+            failures=restyle.failed,
+            steps=denoiser.items,
+            batches=denoiser.runs,
+            busy_seconds=denoiser.compute_seconds,
+            queue_seconds=denoiser.queue_seconds,
+        )
 
     def releases(self) -> frozenset[int] | None:
         return self._prober.releases

@@ -21,9 +21,11 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler, WebsocketRoute
 from litestar.routes import BaseRoute, HTTPRoute, WebSocketRoute
 from litestar.types import Scope as AsgiScope
 
+from orchestrator.api.middleware.clients import Clients
+from orchestrator.api.middleware.guesses import Guesses
 from orchestrator.api.responses.errors import Problem, to_problem
 from orchestrator.domain.codes import ProblemCode
-from orchestrator.domain.keys import OPEN, Caller, Scope
+from orchestrator.domain.keys import OPEN, Caller, Scope, parse
 from orchestrator.ports import Unavailable
 from orchestrator.services.keys import KeyService, NotRecognised
 from orchestrator.settings import Settings
@@ -159,8 +161,8 @@ async def is_admin(connection: Connection) -> bool:
     text = _sent(connection)
     try:
         async with asyncio.timeout(STORE_SECONDS):
-            return text is not None and (await _keys(connection).recognise(text)).is_admin
-    except (NotRecognised, Unavailable, TimeoutError):
+            return text is not None and (await _recognise(connection, text)).is_admin
+    except (NotRecognised, Problem, Unavailable, TimeoutError):
         return False
 
 
@@ -171,7 +173,7 @@ async def recognised(connection: Connection) -> Caller | None:
     try:
         if text is None:
             return _without_key(connection, Scope.READ)
-        return await _keys(connection).recognise(text)
+        return await _recognise(connection, text)
     except (NotRecognised, Problem):
         return None
 
@@ -190,7 +192,7 @@ async def _caller(connection: Connection, needed: Scope, *, tickets: bool) -> Ca
     text, ticket = _sent(connection), connection.query_params.get(TICKET) if tickets else None
     try:
         if text is not None:
-            caller = await _keys(connection).recognise(text)
+            caller = await _recognise(connection, text, guarded=needed is Scope.ADMIN)
         elif ticket is not None:
             caller = await _keys(connection).holder(ticket, _job_of(connection))
             connection.scope["state"][_UNUSED] = ticket
@@ -209,6 +211,30 @@ async def _caller(connection: Connection, needed: Scope, *, tickets: bool) -> Ca
             headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
         )
     return caller
+
+
+async def _recognise(connection: Connection, text: str, *, guarded: bool = False) -> Caller:
+    """Who sends this key. Raises NotRecognised, Unavailable, and Problem for an address that was wrong too often.
+
+    What may be a guess at the administrator's token is any text that has not the form of an API key, on every route:
+    the right one would be told from the answer. Of keys that have, those sent to administrators' routes (``guarded``)
+    count.
+    """
+    keys = _keys(connection)
+    if not guarded and parse(text) is not None:
+        return await keys.recognise(text)
+    guesses: Guesses = connection.app.state["guesses"]
+    clients: Clients = connection.app.state["clients"]
+    address = clients.asking(connection.client.host if connection.client else None)
+    # Before the key is looked at: the right one must not be told from wrong ones.
+    if left := guesses.seconds_left(address):
+        detail = f"your address has sent too many wrong keys; try again in {left} s"
+        raise Problem(ProblemCode.TOO_MANY_REQUESTS, detail, headers={"Retry-After": str(left)})
+    try:
+        return await keys.recognise(text)
+    except NotRecognised:
+        guesses.note(address)
+        raise
 
 
 def _job_of(connection: Connection) -> str:

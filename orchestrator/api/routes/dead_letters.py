@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
-from litestar import Controller, delete, get, post
+from litestar import Controller, Request, delete, get, post
 from litestar.di import NamedDependency
+from litestar.openapi.spec import Schema
+from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath
 
 from orchestrator.api.middleware.access import Rule, access
+from orchestrator.api.requests.bodies import operation_reading
+from orchestrator.api.requests.queries import query_parameter, whole_number
 from orchestrator.api.responses.errors import problems
 from orchestrator.api.responses.letter_data import LetterAnswer, LetterList, letter_answer, letter_data
 from orchestrator.services.dead_letters import DeadLetters
+
+MOST = 10_000
+"""Dead letters of one answer."""
 
 
 class LetterEnded(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,9 +32,24 @@ class DeadLettersController(Controller):
     tags = ("admin",)
     opt = access(Rule.ADMIN)
 
-    @get("/", operation_id="list_dead_letters", summary="Jobs that were given up", responses=problems(503))
-    async def index(self, dead_letters: NamedDependency[DeadLetters]) -> LetterList:
-        return LetterList(data=[letter_data(each) for each in await dead_letters.all()])
+    @get(
+        "/",
+        operation_id="list_dead_letters",
+        summary="Jobs that were given up, the newest first",
+        operation_class=operation_reading(
+            query_parameter(
+                "limit",
+                "How many, at most",
+                Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=MOST, default=MOST),
+            )
+        ),
+        responses=problems(400, 503),
+    )
+    async def index(
+        self, request: Request[Any, Any, Any], dead_letters: NamedDependency[DeadLetters]
+    ) -> LetterList:
+        limit = whole_number(request, "limit", 1, MOST, MOST)
+        return LetterList(data=[letter_data(each) for each in await dead_letters.all(limit)])
 
     @get(
         "/{dead_job:str}",

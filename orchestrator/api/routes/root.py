@@ -29,6 +29,7 @@ ENDPOINTS = {
     "schema": "GET /schema",
     "docs": "GET /docs",
     "studio": "GET /studio",
+    "admin": "GET /admin",
 }
 STUDIO = "studio"
 """The page for people, from here."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 from litestar import Controller, get
@@ -23,6 +25,15 @@ from orchestrator.settings import Settings
 
 MOST_DAYS = 400
 """How many days one answer may be about; usage is kept for as long."""
+MOST_SUMS = 10_000
+"""Days of keys, that is how many keys were used on each day, summed up, that one answer of all keys may be about."""
+MOST_LINES = 5_000
+"""Lines of an answer."""
+
+
+Part = Literal["day", "key", "style", "tier", "outcome"]
+ALL_PARTS: tuple[Part, ...] = get_args(Part)
+"""What tells lines apart."""
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +45,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageLine(Used, frozen=True, kw_only=True):
-    """Jobs of one day, key, style, tier and outcome."""
+    """Jobs of one day, key, style, tier and outcome; what ``by`` leaves out is "" and summed over."""
 
     day: str
     """When they were submitted, in UTC."""
@@ -78,6 +89,9 @@ class UsageData(msgspec.Struct, frozen=True, kw_only=True):
     """Of jobs that are submitted now; 0 = costs are not counted."""
     total: Used
     lines: list[UsageLine]
+    """By day, the oldest first; without days, those of the most jobs first."""
+    lines_left_out: int
+    """How many more there are than one answer has: the oldest, or those of the fewest jobs. ``total`` has them too."""
     in_use: InUse | None
     """None when the answer is about all keys."""
     budget: BudgetState | None
@@ -110,23 +124,30 @@ class UsageController(Controller):
         since: FromQuery[date | None] = None,
         until: FromQuery[date | None] = None,
         key: FromQuery[str | None] = None,
+        by: FromQuery[list[Part] | None] = None,
     ) -> UsageAnswer:
         """Without ``since`` and ``until``: this month until now; of a longer time the last 400 days. An administrator
-        sees all keys, or one by ``key``."""
+        sees all keys, or one by ``key``; of all keys an answer is about as many of the last days as have 10,000 sums
+        of a key and a day, at least one, and ``since`` says from which on. ``by``, which may be given several times:
+        what the lines are apart by, all five without it. At most 5,000 lines are answered."""
         now = time.time()
         first, last = _days(since, until, now)
         owner, plan = await _owner(caller, key, keys)
         days = [(first + timedelta(days=each)).isoformat() for each in range((last - first).days + 1)]
+        if owner is None:
+            days = await _affordable(usage, days)
         rows = await usage.rows(days, owner)
+        lines = _lines(rows, frozenset(by or ALL_PARTS))
         pricing = settings.pricing
         return UsageAnswer(
             data=UsageData(
-                since=first.isoformat(),
+                since=days[0] if days else first.isoformat(),
                 until=last.isoformat(),
                 currency=pricing.currency,
                 gpu_hour_price=pricing.price / MICROS,
                 total=Used(**_sums(rows)),
-                lines=[_line(row) for row in rows],
+                lines=lines[-MOST_LINES:] if by is None or "day" in by else lines[:MOST_LINES],
+                lines_left_out=max(0, len(lines) - MOST_LINES),
                 in_use=None if owner is None else await _in_use(usage, owner, plan, plans, now),
                 budget=await _budget(usage, settings, now) if caller.is_admin else None,
             )
@@ -173,13 +194,34 @@ async def _budget(usage: Usage, settings: Settings, now: float) -> BudgetState |
     )
 
 
-def _line(row: UsageRow) -> UsageLine:
-    return UsageLine(
-        day=row.day, key=row.owner, style=row.style, tier=row.tier, outcome=row.outcome, **_sums([row])
-    )
+async def _affordable(usage: Usage, days: list[str]) -> list[str]:
+    """The last of these days whose sums are at most MOST_SUMS together, at least one."""
+    sums, first = 0, len(days)
+    for owners in reversed(await usage.owners_on(days)):
+        sums += owners
+        if sums > MOST_SUMS and first < len(days):
+            break
+        first -= 1
+    return days[first:]
 
 
-def _sums(rows: list[UsageRow]) -> dict[str, Any]:
+def _lines(rows: Sequence[UsageRow], by: frozenset[Part]) -> list[UsageLine]:
+    """The rows, summed over what is not in ``by``."""
+    together: dict[tuple[str, ...], list[UsageRow]] = defaultdict(list)
+    for row in rows:
+        told = (row.day, row.owner, row.style, row.tier, row.outcome)
+        kept = (each if part in by else "" for part, each in zip(ALL_PARTS, told, strict=True))
+        together[tuple(kept)].append(row)
+    lines = [
+        UsageLine(day=day, key=key, style=style, tier=tier, outcome=outcome, **_sums(of))
+        for (day, key, style, tier, outcome), of in together.items()
+    ]
+    if "day" not in by:
+        lines.sort(key=lambda line: (-line.jobs, line.key, line.style, line.tier, line.outcome))
+    return lines
+
+
+def _sums(rows: Sequence[UsageRow]) -> dict[str, Any]:
     return {
         "jobs": sum(row.jobs for row in rows),
         "gpu_seconds": sum(row.gpu_ms for row in rows) / 1000,

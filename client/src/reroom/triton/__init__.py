@@ -17,6 +17,7 @@ from reroom.triton.errors import RestyleError
 from reroom.triton.messages import (
     Alive,
     Analysis,
+    ModelStatistics,
     PhotoAnalysis,
     Preview,
     RestyleEvent,
@@ -29,6 +30,7 @@ from reroom.triton.messages import (
 __all__ = [
     "Alive",
     "Analysis",
+    "ModelStatistics",
     "PhotoAnalysis",
     "Preview",
     "RestyleError",

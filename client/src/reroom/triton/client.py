@@ -17,7 +17,14 @@ from tritonclient.utils import InferenceServerException
 
 from reroom.triton import wire
 from reroom.triton.errors import RestyleError, failure, from_call, from_message, from_transport
-from reroom.triton.messages import Alive, PhotoAnalysis, RestyleEvent, RestyleRequest, Result
+from reroom.triton.messages import (
+    Alive,
+    ModelStatistics,
+    PhotoAnalysis,
+    RestyleEvent,
+    RestyleRequest,
+    Result,
+)
 from reroom.triton.probe import is_process, smallest_inputs
 from reroom.triton.wire import ANALYSE, RESTYLE
 
@@ -196,6 +203,27 @@ class TritonClient:
         if task is not None and task.cancelling():
             return asyncio.CancelledError()
         return failure("cancelled", "the client was closed")
+
+    async def statistics(self, *, deadline: float) -> dict[str, ModelStatistics]:
+        """What each model has done, by name, answered within ``deadline`` seconds. Raises RestyleError."""
+        try:
+            told = await self._connected().get_inference_statistics(client_timeout=deadline)
+        except InferenceServerException as error:
+            raise from_call(error) from error
+        found: dict[str, ModelStatistics] = {}
+        for each in told.model_stats:
+            of, before = each.inference_stats, found.get(each.name, ModelStatistics())
+            # Several versions may be loaded.
+            found[each.name] = ModelStatistics(
+                succeeded=before.succeeded + of.success.count,
+                failed=before.failed + of.fail.count,
+                items=before.items + each.inference_count,
+                runs=before.runs + each.execution_count,
+                compute_seconds=before.compute_seconds
+                + sum(batch.compute_infer.ns for batch in each.batch_stats) / 1e9,
+                queue_seconds=before.queue_seconds + of.queue.ns / 1e9,
+            )
+        return found
 
     async def server_ready(self) -> bool:
         """Whether the server is ready; False, not an error, when it cannot be reached."""

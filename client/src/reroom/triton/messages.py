@@ -202,5 +202,20 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
     """The versions that a request may name; None from models that know no field ``release``."""
 
 
+class ModelStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What all versions of a model have done since the server started, whoever asked."""
+
+    succeeded: int = 0
+    """Requests."""
+    failed: int = 0
+    items: int = 0
+    """What was computed: of a model with batches, each one's size counts."""
+    runs: int = 0
+    """In how many batches that was."""
+    compute_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    """How long requests waited, together."""
+
+
 RestyleEvent = Stage | Analysis | Step | Preview | Result
 """The events of a stream: stages, steps and previews as they happen, and the result at the end."""

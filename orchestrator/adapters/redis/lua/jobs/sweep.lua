@@ -48,5 +48,8 @@ for _, worker in ipairs(consumers()) do
     redis.call('XGROUP', 'DELCONSUMER', QUEUE, GROUP, worker.name)
   end
 end
-redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', NOW_MS - 3 * args.lease_ms)
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', NOW_MS - 3 * args.lease_ms)) do
+  redis.call('ZREM', WORKERS, worker)
+  redis.call('HDEL', SINCE, worker)
+end
 return ended

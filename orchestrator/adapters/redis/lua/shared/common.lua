@@ -1,5 +1,5 @@
 -- This text precedes every script. scripts.py puts constants before it: the keys (QUEUE, JOB ...), GROUP, PARKED, every
--- state of a job (QUEUED ...), TERMINAL, HIGH and BONUS; clock.lua, post.lua, turns.lua and quota.lua. Scripts that end
+-- state of a job (QUEUED ...), TERMINAL, HIGH and BONUS; clock.lua, post.lua, turns.lua, quota.lua and levels.lua. Scripts that end
 -- jobs get 'pricing'.
 
 -- What tree.lua defines.
@@ -36,6 +36,9 @@ local function mark_alive(worker)
     redis.call('HSET', STATS, 'grace_until', NOW_MS + args.lease_ms)
   end
   redis.call('ZADD', WORKERS, NOW_MS, worker)
+  if not known then
+    redis.call('HSET', SINCE, worker, NOW_MS)
+  end
 end
 
 -- The workers that the group knows, as {name, pending, idle (ms)}.
@@ -123,6 +126,7 @@ local function terminate(id, entry, change, ...)
   local job = redis.call('HMGET', JOB .. id, 'status', 'letter', 'owner', 'favourite')
   QUOTA.settle(job[3] or '', id, job[1], change.measured or {}, args.pricing)
   count(job[1], id)
+  LEVEL.count(id, job[1], change.code)
   POST.tell_of_job(id, 'job.' .. job[1])
   if job[1] ~= COMPLETED then
     -- A dead letter may be replayed for a while, so it keeps its photo.

@@ -1,0 +1,221 @@
+"""Releases that something is wrong with: what stops each before it serves everyone? And do good ones pass?
+
+    python -m benchmarks.sabotage                     # into results/releases.json, under ``sabotage``
+    python -m benchmarks.sabotage --good 2 --kinds "hints swapped" "a slower graph"
+
+The embedded stack serves the dollhouse, with an agent. Each release of ``measuring.sabotage`` is published with digests
+of its own and put on trial, twice:
+
+- ``exported`` wrong: its weights are right, and the exporting machine recorded the picture that they make. What the
+  graph makes of it on this host is another one.
+- ``trained`` wrong: the fault was in the weights or the code before the export, so the recorded picture has it too.
+
+A release that the agent finds ready is tried on pairs, the same photo and seed through it and the live one, in rooms
+that no network has seen, until the sequential test of the service decides. ``stopped_by`` is the probe (by the agent's
+sentence, which says whether loading, warming or the picture failed), or the canary (by the judgement's). Good releases
+are the live one with weights a little elsewhere, as another run of the same training leaves them.
+
+- ``sabotage_caught`` of ``sabotaged``: stopped in each of the two ways in which it can be wrong
+- ``good_refused`` of ``good``
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import RESULTS
+from benchmarks.other_releases import copy_release
+from dollhouse.evaluate.held_out import CHOOSING, HeldOutRoom, held_out_rooms
+from dollhouse.render.rooms import STYLES
+from export.proofs.recording import record_picture
+from export.releases.changes import end_canary, start_canary
+from export.releases.folder import live_version, make_live
+from export.releases.host import Host, read_host
+from export.releases.rollout import FolderRollouts
+from export.releases.verifying import verify_version, write_manifest
+from measuring import report
+from measuring.sabotage import SABOTAGED, Change, good_retraining, publish_changed
+from orchestrator.domain.comparing import Measured, measured, pair_sums, tried_sums
+from orchestrator.domain.judging import MOST_PAIRS, Judgement, judge
+from orchestrator.domain.styles import STYLES as WORDS
+from reroom.triton import RestyleError, RestyleRequest, Result, TritonClient
+from stack.stack import Stack
+from stack.triton import ROOT
+
+BUNDLE = "dollhouse"
+GOOD = 20
+READY_SECONDS = 300.0
+PICTURE_SECONDS = 60.0
+SIZES = ((256, 256), (192, 384), (224, 288), (288, 224))
+"""Of the rooms, in turn: the graphs that fail do so for one of them."""
+
+Stopped = dict[str, Any]
+
+
+def published(release: Path, changes: dict[str, Change], *, recorded_wrong: bool) -> int:
+    """A version with ``changes``, checked and sealed. The picture recorded beside it is its own with
+    ``recorded_wrong``, else the live version's."""
+    live = live_version(release)
+    version = publish_changed(release, changes)
+    if recorded_wrong:
+        # The program that paints takes the live version of a folder: one beside, so that nothing goes live here.
+        with TemporaryDirectory(dir=release.parent) as name:
+            beside = Path(name, release.name)
+            shutil.copytree(release, beside, ignore=shutil.ignore_patterns("served", "host.json"))
+            make_live(beside, version)
+            picture = record_picture(beside, version)
+            shutil.copy2(picture, release / picture.relative_to(beside))
+    else:
+        recorded = release / "versions" / str(live) / "probe.png"
+        shutil.copy2(recorded, release / "versions" / str(version) / recorded.name)
+    write_manifest(release, release, version)
+    verdict = verify_version(release, version, "a benchmark")
+    assert not verdict.problems, verdict.problems
+    return version
+
+
+async def tried(stack: Stack, version: int, rooms: Iterator[HeldOutRoom], most: int) -> Stopped:
+    """Put ``version`` on trial; what became of it: ``stopped_by`` is empty when it would be promoted."""
+    release, rollouts = stack.release, FolderRollouts(stack.release)
+    start_canary(release, rollouts, version, "cpu", share=1.0, shadow=True, by="a benchmark")
+    try:
+        began = time.monotonic()
+        while True:
+            host = read_host(stack.served_release) or Host()
+            if problem := host.problems.get(str(version)):
+                return {"stopped_by": "probe", "why": problem, "seconds": time.monotonic() - began}
+            if version in host.ready:
+                break
+            if time.monotonic() - began > READY_SECONDS:
+                raise TimeoutError(f"the agent says nothing of version {version}: {host}")
+            await asyncio.sleep(0.1)
+        ready = time.monotonic() - began
+        judgement = await compared(stack, version, rooms, most)
+    finally:
+        end_canary(release, rollouts, by="a benchmark", withdraw=True)
+    stopped = {"promote": "", "roll_back": "canary"}.get(judgement.decision, "undecided")
+    return {
+        "stopped_by": stopped,
+        "why": judgement.reason,
+        "pairs": judgement.pairs,
+        "seconds": time.monotonic() - began,
+        "ready_seconds": ready,
+    }
+
+
+async def compared(stack: Stack, version: int, rooms: Iterator[HeldOutRoom], most: int) -> Judgement:
+    live, sums, order = live_version(stack.served_release), Counter[str](), random.Random(version)
+    client = TritonClient(next(iter(stack.triton_urls.values())))
+    try:
+        judgement = judge(sums, 0)
+        for made, room in zip(range(most), rooms, strict=False):
+            style = WORDS[STYLES[made % len(STYLES)]]
+            asked = RestyleRequest(image=room.photo, prompt=style.prompt, seed=room.seed % 1000)
+            turns = [live, version]
+            order.shuffle(turns)
+            answers = {}
+            for turn in turns:
+                answers[turn] = await picture_of(client, msgspec.structs.replace(asked, release=turn))
+            before, after = answers[live], answers[version]
+            assert before.failure is None, before.failure
+            sums.update(tried_sums(after.failure))
+            sums.update(pair_sums(before, after))
+            judgement = judge(sums, made + 1)
+            if judgement.decision != "running":
+                break
+        return judgement
+    finally:
+        await client.close()
+
+
+async def picture_of(client: TritonClient, asked: RestyleRequest) -> Measured:
+    try:
+        async with aclosing(client.restyle(asked, deadline=PICTURE_SECONDS)) as events:
+            async for event in events:
+                if isinstance(event, Result):
+                    return measured(event)
+    except RestyleError as error:
+        return Measured(failure=error.code)
+    return Measured(failure="model_error")
+
+
+def endless_rooms() -> Iterator[HeldOutRoom]:
+    """Rooms for which nothing was chosen or trained, one in four of each size."""
+    for index, seed in enumerate(itertools.cycle(CHOOSING)):
+        yield from held_out_rooms([seed], SIZES[index % len(SIZES)])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sabotage",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--kinds", nargs="*", choices=sorted(SABOTAGED), default=list(SABOTAGED))
+    parser.add_argument("--good", type=int, default=GOOD)
+    parser.add_argument("--pairs", type=int, default=MOST_PAIRS, help="at most, for each release")
+    parser.add_argument("--out", type=Path, default=RESULTS / "releases.json")
+    given = parser.parse_args(arguments)
+    console = Console()
+    with TemporaryDirectory(prefix="reroom-sabotage-") as name:
+        release = copy_release(ROOT / "releases" / BUNDLE, Path(name) / BUNDLE)
+        record_picture(release, live_version(release))
+        write_manifest(release, release, live_version(release))
+        stack = Stack(Path(name) / "run", release=release, device="cpu", agent=True)
+        with stack, stack.supervised():
+            rooms = endless_rooms()
+
+            def try_one(changes: dict[str, Change], *, recorded_wrong: bool) -> Stopped:
+                version = published(release, changes, recorded_wrong=recorded_wrong)
+                return asyncio.run(tried(stack, version, rooms, given.pairs))
+
+            kinds: dict[str, dict[str, Stopped]] = {}
+            for kind in given.kinds:
+                kinds[kind] = {}
+                for way in ("exported", "trained"):
+                    found = try_one(SABOTAGED[kind], recorded_wrong=way == "trained")
+                    kinds[kind][way] = found
+                    console.print(f"{kind}, {way}: {found['stopped_by'] or 'NOT STOPPED'}: {found['why']}")
+            good = []
+            for seed in range(given.good):
+                good.append(try_one(good_retraining(seed), recorded_wrong=True))
+                console.print(f"good {seed}: {good[-1]['stopped_by'] or 'promoted'}: {good[-1]['why']}")
+    document: dict[str, Any] = {
+        "sabotaged": len(kinds),
+        "sabotage_caught": sum(all(way["stopped_by"] for way in ways.values()) for ways in kinds.values()),
+        "good": len(good),
+        "good_refused": sum(bool(each["stopped_by"]) for each in good),
+        "kinds": kinds,
+        "good_releases": good,
+    } | report.circumstances()
+    report.write(given.out, report.read(given.out) | {"sabotage": document})
+    console.print(table(kinds))
+    console.print(f"{document['good_refused']} of {len(good)} good releases refused; wrote {given.out}")
+    return int(document["sabotage_caught"] < len(kinds))
+
+
+def table(kinds: dict[str, dict[str, Stopped]]) -> Table:
+    made = Table("what is wrong", "exported so", "trained so", box=None)
+    for kind, ways in kinds.items():
+        made.add_row(kind, *(ways[way]["stopped_by"] or "not stopped" for way in ("exported", "trained")))
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())
