@@ -29,11 +29,17 @@ def copy_release(source: Path, place: Path) -> Path:
 
 
 def add_version(
-    release: Path, version: int, *, graphs: Sequence[str] = OTHER, break_graph: str | None = None
+    release: Path,
+    version: int,
+    *,
+    graphs: Sequence[str] = OTHER,
+    break_graph: str | None = None,
+    buckets: int | None = None,
 ) -> None:
     """Publish ``version``, made from version 1 with other weights in ``graphs``; it does not go live.
 
-    ``break_graph``: this graph's file is no graph, though its digest is right.
+    ``break_graph``: this graph's file is no graph, though its digest is right. ``buckets``: how many it has, the square
+    one among them; None = all.
     """
     document = json.loads((version_folder(release, 1) / "release.json").read_bytes())
     bundle = document["bundle"]
@@ -44,6 +50,9 @@ def add_version(
         for name in ("checked.json", "files.json"):
             (folder / name).unlink(missing_ok=True)
         document["release"] = f"{bundle}-{version}"
+        document["buckets"] = sorted(document["buckets"], key=lambda sides: abs(sides[0] - sides[1]))[
+            :buckets
+        ]
         document["tokenizer"]["file"] = f"versions/{version}/tokenizer.json"
         (staging / "models").mkdir()
         for graph in dict.fromkeys([*graphs, *([break_graph] if break_graph else [])]):

@@ -27,7 +27,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -141,6 +141,7 @@ class Agent:
                 self.step()
         finally:
             self._pool.shutdown(wait=True)
+            self._source.forget(self._state.name)
             for server in (*self._watching, *self._working):
                 server.close()
 
@@ -325,9 +326,10 @@ class Agent:
         """Returns when what is new of ``model`` is loaded. Raises ServerError, Refused when its process died."""
         port = int(server.url.rpartition(":")[2])
         alone = Server(server.url)
+        # Before the load begins: its process may be dead by the next line.
+        before, looks = dead_processes(port), 0
         with ThreadPoolExecutor(1) as pool:
             loading = pool.submit(alone.load, model, LOAD_SECONDS)
-            before, looks = dead_processes(port), 0
             try:
                 while not loading.done():
                     with suppress(TimeoutError):
@@ -413,15 +415,30 @@ class Agent:
     def _unload(self, version: int) -> None:
         """Unload the graphs of ``version`` that no other needs. Raises ServerError."""
         with self._lock:
-            needed = self._served.wanted({*self._state.ready, live_version(self.release)} - {0, version})
+            staying = {*self._state.ready, live_version(self.release)} - {0, version}
+        needed = self._graphs_of(staying)
         going = self._served.places() - needed
+        # A Triton that is stuck answers no load: its restart leaves out what has no link.
+        servers = [] if self._stuck else self._working
         emptied = {model: self._served.drop((model, number)) for model, number in sorted(going)}
-        for server in self._working:
+        for server in servers:
             states = server.states()
             for model, whole in emptied.items():
                 if any(place[0] == model and not is_gone(states, place) for place in states):
                     server.unload(model) if whole else server.load(model, CALL_SECONDS)
             self._wait_gone(server, going)
+
+    def _graphs_of(self, versions: Iterable[int]) -> set[Place]:
+        """Without those of a version that was pruned. Raises ServerError when one cannot be read."""
+        found: set[Place] = set()
+        for version in versions:
+            try:
+                found |= self._served.wanted([version])
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, KeyError) as error:
+                raise ServerError(f"release.json of version {version} cannot be read: {error}") from error
+        return found
 
     def _wait_gone(self, server: Server, places: set[Place]) -> None:
         """Triton lets go of a version about a second after it was told to."""

@@ -43,7 +43,9 @@ def usage_of(grpc_port: int) -> Usage | None:
 
 def dead_processes(grpc_port: int) -> int:
     """How many processes of the models of that Triton have died without its having noticed."""
-    return sum(_stat(pid)[1] == "Z" for pid in _processes(grpc_port)[1])
+    # Whatever they are called: a process begins as a shell that becomes the model's.
+    server, _ = _processes(grpc_port)
+    return sum(_stat(pid)[1:] == ("Z", server) for pid in _pids() if server)
 
 
 def _processes(grpc_port: int) -> tuple[int, list[int]]:

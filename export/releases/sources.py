@@ -33,6 +33,9 @@ class Source(Protocol):
     def tell(self, name: str, document: bytes) -> None:
         """Leave a host's ``host.json`` where operators look for it. Raises nothing."""
 
+    def forget(self, name: str) -> None:
+        """Take it away, when the host serves no more. Raises nothing."""
+
 
 class SourceError(Exception):
     """A version cannot be brought here; the message is one sentence. ``passing``: the same call may succeed later."""
@@ -65,6 +68,12 @@ class FolderSource:
                 (self.folder / HOSTS).mkdir(exist_ok=True)
                 write_whole(self.folder / HOSTS / f"{name}.json", document)
 
+    def forget(self, name: str) -> None:
+        """See Source."""
+        if self._shared:
+            with suppress(OSError):
+                (self.folder / HOSTS / f"{name}.json").unlink()
+
 
 class PlaceSource:
     """An object storage, from which the host's folder ``release`` gets its versions; ``name`` is its address."""
@@ -95,6 +104,9 @@ class PlaceSource:
     def tell(self, name: str, document: bytes) -> None:
         """See Source."""
         self._follower.tell(name, document)
+
+    def forget(self, name: str) -> None:
+        """See Source. It stays there: its member ``at`` says how old it is."""
 
 
 def open_source(release: Path, source: str | None, report: Callable[[str], None]) -> Source:
