@@ -114,6 +114,7 @@ class Stack(Supervisor):
             "REROOM_STORAGE_DIR": str((self.run / "storage").resolve()),
             "REROOM_SIGNING_KEY": os.environ.get("REROOM_SIGNING_KEY") or signing_key(self.run),
             "REROOM_TRITON_URL": ",".join(self.triton_urls.values()),
+            "REROOM_RELEASES_AT": os.environ.get("REROOM_RELEASES_AT") or str(self.release.resolve()),
             "REROOM_HOST": self.host,
             "REROOM_PORT": str(port),
             "REROOM_API_PROCESSES": str(self.apis),
