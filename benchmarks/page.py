@@ -16,8 +16,9 @@ is by someone who never was here; then the same reader comes again. Medians of s
                      worker fetches afterwards, which lies in the browser's cache but for one language and the page
 
 Then every view of both pages, with a phone and with a dark desktop: what axe finds (``axe_violations``), what the
-Content-Security-Policy stopped (``csp_violations``) and what the console complains of (``console_errors``). Ends with 1
-if there is any, or the goal of ``useful_ms`` is missed.
+Content-Security-Policy stopped (``csp_violations``) and what the console complains of (``console_errors``; not that the
+network is cut, nor that the service refuses, in the views that show these). Ends with 1 if there is any, or the goal of
+``useful_ms`` is missed.
 """
 
 from __future__ import annotations

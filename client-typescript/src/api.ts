@@ -1534,7 +1534,7 @@ export interface components {
         /** ReleasesAnswer */
         ReleasesAnswer: {
             success: boolean;
-            data: components["schemas"]["ReleasesData"];
+            data: components["schemas"]["ReleasesData"] | null;
         };
         /** ReleasesData */
         ReleasesData: {
@@ -8315,16 +8315,6 @@ export interface operations {
             };
             /** @description Request Timeout */
             408: {
-                headers: {
-                    "X-Request-Id": components["headers"]["RequestId"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDetail"];
-                };
-            };
-            /** @description Conflict */
-            409: {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
                     [name: string]: unknown;

@@ -133,7 +133,7 @@ def jobs_in_use(api: str, token: str, timeout: float = 10.0) -> set[int]:
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
             document = json.load(response)
-        return {int(version) for version in document["in_use"]}
+        return {int(version) for version in document["data"]["in_use"]}
     except (OSError, urllib.error.URLError, ValueError, KeyError, TypeError) as error:
         raise RolloutError(
             f"{api} does not say which releases its jobs began with ({error}): nothing was removed"

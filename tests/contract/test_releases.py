@@ -574,7 +574,7 @@ def test_what_is_needed_is_not_removed(release: Path, capsys: pytest.CaptureFixt
 class InUse(BaseHTTPRequestHandler):
     """GET /admin/releases of a service."""
 
-    answer: ClassVar[bytes] = b'{"in_use": [3]}'
+    answer: ClassVar[bytes] = b'{"success": true, "data": {"in_use": [3]}}'
     keys: ClassVar[list[str | None]] = []
 
     def do_GET(self) -> None:

@@ -28,8 +28,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADMIN = studio.FOLDER / "admin"
 MOST_BYTES = 120_000
 LANGUAGES = ("en", "de")
-OF_RELEASES = {"release_not_found", "release_refused", "rollout_changed"}
-"""Problems of ``/admin/releases``, which a service may have or not."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -102,7 +100,7 @@ async def test_every_text_is_there_in_both_languages() -> None:
     for name, text in english["texts"].items():
         assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", german["texts"][name])), name
     assert english["same"].keys() == english["problems"].keys()
-    assert english["problems"].keys() <= {*ProblemCode, *FailureCode, *OF_RELEASES}
+    assert english["problems"].keys() <= {*ProblemCode, *FailureCode}
     code = "".join(path.read_text() for path in ADMIN.glob("*.mjs"))
     shared = words(studio.FOLDER, "en")["texts"]
     assert set(re.findall(r'\bt\("(\w+)"', code)) <= english["texts"].keys() | shared.keys()

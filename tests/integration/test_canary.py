@@ -321,6 +321,7 @@ async def test_a_trial_whose_judge_died_is_told_later(bench: Bench, monkeypatch:
             await bench.run()
     assert (await bench.rollouts.read()).withdrawn == [5]
     overview = await bench.control.overview()
+    assert overview is not None
     assert overview.trial is not None
     _, trial = await bench.end()
     assert trial.judged == overview.trial.judged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -15,6 +16,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from export.releases.pruning import jobs_in_use
 from orchestrator.adapters.redis import RedisCanaryStore
 from orchestrator.domain.comparing import Measured, pair_sums, tried_sums
 from orchestrator.domain.releases import Canary
@@ -200,6 +202,8 @@ async def test_jobs_that_are_pinned_are_in_use(service: Service) -> None:
     await service.api.store._client.hset(service.api.store._keys.job + job, "release", "3")
     found = await service.list()
     assert found["in_use"] == [3]
+    # As `python -m export release prune` asks, so that it removes none of them.
+    assert await asyncio.to_thread(jobs_in_use, service.api.base_url, ADMIN_TOKEN) == {3}
     assert found["versions"][0]["in_use"]
     await service.api.http.delete(f"/transform/{job}")
     assert (await service.list())["in_use"] == []

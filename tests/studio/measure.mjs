@@ -81,7 +81,7 @@ async function complaints(browser) {
       const { violations } = await new AxeBuilder({ page }).analyze();
       axe.push(...violations.map(({ id, nodes }) => `${view}, ${name}: ${id}: ${nodes.map((each) => each.html).join(" ")}`));
     };
-    // A job that is not there is answered with 404, which the console mentions: that view is there to show it.
+    // The console mentions refusals that a view is there to show: a job that is gone, a service without a place of releases.
     await everyView(page, given.base, at, "Industrial");
     if (given.token) await everyAdminView(page, given.base, given.token, at);
     await context.close();

@@ -93,7 +93,8 @@ class ReleasesData(msgspec.Struct, frozen=True, kw_only=True):
 
 class ReleasesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     success: bool = True
-    data: ReleasesData
+    data: ReleasesData | None
+    """None: the service does not know where its releases lie."""
 
 
 class RolloutAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +104,9 @@ class RolloutAnswer(msgspec.Struct, frozen=True, kw_only=True):
     data: Rollout
 
 
-def releases_answer(overview: Overview) -> ReleasesAnswer:
+def releases_answer(overview: Overview | None) -> ReleasesAnswer:
+    if overview is None:
+        return ReleasesAnswer(data=None)
     rollout, trial = overview.rollout, overview.trial
     return ReleasesAnswer(
         data=ReleasesData(

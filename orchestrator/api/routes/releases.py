@@ -37,7 +37,7 @@ class ReleasesController(Controller):
         "/",
         operation_id="list_releases",
         summary="The releases that were published, what is live, and how the one on trial does",
-        responses=problems(409, 503),
+        responses=problems(503),
     )
     async def index(self, releases: NamedDependency[ReleaseControl]) -> ReleasesAnswer:
         return releases_answer(await releases.overview())

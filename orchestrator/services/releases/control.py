@@ -68,7 +68,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReleaseControl:
-    """``rollouts`` is None where the service does not know where releases lie: then everything raises NoReleases.
+    """``rollouts`` is None where the service does not know where releases lie: then every change raises NoReleases.
     Everything raises Unavailable."""
 
     def __init__(
@@ -83,8 +83,11 @@ class ReleaseControl:
         self._rollouts, self._canaries, self._store, self._storage = rollouts, canaries, store, storage
         self._inference, self._clock = inference, clock
 
-    async def overview(self) -> Overview:
-        rollouts = self._place()
+    async def overview(self) -> Overview | None:
+        """None: this service does not know where its releases lie."""
+        rollouts = self._rollouts
+        if rollouts is None:
+            return None
         rollout = await rollouts.read()
         trial = await self._trial(rollout)
         return Overview(

@@ -1,5 +1,4 @@
 /** Which versions of the models there are, which makes pictures, and which one is on trial. */
-import { Trouble } from "../api.mjs";
 import { Heading, Question, TroubleBox } from "../parts.mjs";
 import { html, useState } from "../ui.mjs";
 import { t } from "../words.mjs";
@@ -10,23 +9,12 @@ import { Ago, Badge, Fact, Nothing, useDoing } from "./parts.mjs";
 
 const NETWORK = "denoiser";
 
-/** Whether the service has said that it offers none: it is not asked again. */
-let without = false;
-
-async function none() {
-  throw new Trouble("not_found");
-}
-
 /** What `GET /admin/releases` says, or `{serving}`: the versions that Tritons serve, of a service that knows of no releases. */
 async function load(signal) {
-  try {
-    return without ? await none() : (await read("admin/releases", signal)).data;
-  } catch (error) {
-    if (!["not_found", "no_releases"].includes(error.code)) throw error;
-    without = true;
-    const { data } = await read("admin/tritons", signal);
-    return { serving: data.filter((each) => each.up).map((each) => ({ name: each.name, version: each.models[NETWORK] })) };
-  }
+  const { data: releases } = await read("admin/releases", signal);
+  if (releases) return releases;
+  const { data } = await read("admin/tritons", signal);
+  return { serving: data.filter((each) => each.up).map((each) => ({ name: each.name, version: each.models[NETWORK] })) };
 }
 
 export function Releases() {
