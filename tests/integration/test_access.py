@@ -205,7 +205,7 @@ async def test_the_matrix_is_not_empty() -> None:
     assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.PUBLIC} == {
         "/", "/health", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/docs", "/docs/{name}",
         "/styles", "/styles/{style}/picture", "/studio", "/studio/{of}/{name}",
-        "/admin",
+        "/studio/worker.js", "/admin",
     }  # fmt: skip
     assert {path for _, path, handler in ENDPOINTS if rule_of(handler) is Rule.SIGNED} == {
         "/files/{key}",

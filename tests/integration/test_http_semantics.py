@@ -53,7 +53,7 @@ async def test_every_address_lists_all_of_its_methods(api: Api) -> None:
     for path, item in paths.items():
         methods = {method.upper() for method in item} | {"OPTIONS"}
         methods |= {"HEAD"} if "GET" in methods else set()
-        address = path.replace("{job_id}", "0" * 32).replace("{key}", "a/b")
+        address = path.replace("{job_id}", "0" * 32).replace("{key}", "a/b").replace("{version}", "5")
         refused = await api.http.request("PUT" if "PATCH" in methods else "PATCH", address)
         problem(refused, 405, "method_not_allowed")
         listed = await api.http.options(address)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from export.releases.checksums import MANIFEST
+from export.releases.folder import live_document
 from orchestrator.domain.styles import STYLES
 from reroom.triton import RestyleRequest, Result, TritonClient
 from stack.triton import TritonServer
@@ -25,7 +27,7 @@ STYLE = STYLES["boho"]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    folder = tmp_path_factory.mktemp("photo-start")
+    folder = tmp_path_factory.mktemp("photo-start") / RELEASE.name
     document = read_document(RELEASE)
     document["defaults"] |= {"steps": 5, "strength": 0.2, "start_noise": 0.0}
     document["schedule"]["spacing"] = "trailing"
@@ -33,9 +35,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     for name in ("tiers", "quality"):
         del document[name]
     document |= {"solvers": ["ddim", "dpmpp_2m"], "palettes": [["sage green"], ["navy", "cream"], []]}
-    shutil.copytree(RELEASE / "versions", folder / "versions")
+    shutil.copytree(RELEASE, folder)
     write_document(folder, document)
-    with TritonServer([ROOT / "model_repository", RELEASE / "models"], release=folder) as server:
+    # The digests of what was published are not this release's.
+    live_document(folder).with_name(MANIFEST).unlink()
+    with TritonServer([ROOT / "model_repository", folder / "models"], release=folder) as server:
         yield server
 
 

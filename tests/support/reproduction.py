@@ -10,6 +10,7 @@ from export.digests import sha256
 from export.graphs.making import Made
 from export.releases.checksums import CHECKED, MANIFEST
 from export.releases.folder import LIVE, PROFILE, REPORTS, live_document
+from export.releases.trying import RECORDED
 from tests.support.releases import read_document
 
 TINY = Path(__file__).parents[2] / "releases" / "tiny"
@@ -28,9 +29,9 @@ GRAPHS = list(graph_specs(SIZES))
 TINY_GRAPHS = [*GRAPHS, "tiny_decoder", "denoiser_few_step"]
 """Of the release of `tiny`."""
 
-WRITTEN = {"training.json", PROFILE, CHECKED, MANIFEST}
+WRITTEN = {"training.json", PROFILE, CHECKED, MANIFEST, RECORDED}
 """Names of files that are added to a release after its export, or say what it is made of: they have digests of what was
-measured."""
+measured, or are a picture, whose last bits are the machine's. Releases of before have no picture."""
 
 MEASURED = set(REPORTS)
 """Names of files that hold what the exporting machine measured."""
@@ -51,7 +52,7 @@ def assert_reproduced(made: Path, committed: Path) -> None:
         *ours.values(),
         made / LIVE,
         live_document(made),
-        *(live_document(made).with_name(name) for name in (CHECKED, MANIFEST)),
+        *(live_document(made).with_name(name) for name in (CHECKED, MANIFEST, RECORDED)),
     }
 
 

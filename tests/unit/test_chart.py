@@ -17,7 +17,8 @@ CHART = ROOT / "deploy" / "helm" / "reroom"
 TEMPLATES = "".join(file.read_text() for file in sorted((CHART / "templates").iterdir()))
 NOT_OURS = {"REDIS_PASSWORD", "REDISCLI_AUTH"}
 """Variables of the chart itself and of redis-cli."""
-OF_TRITON = {"REROOM_PARTS_MB", "REROOM_PARTS_SECONDS", "REROOM_RELEASE"}
+OF_AGENT = {"REROOM_FOLLOW", "REROOM_SERVED", "POD_NAME"}
+OF_TRITON = {"REROOM_PARTS_MB", "REROOM_PARTS_SECONDS", "REROOM_RELEASE", *OF_AGENT}
 
 
 def settings() -> set[str]:
@@ -55,7 +56,7 @@ def test_what_the_chart_sets_is_refused_among_the_settings() -> None:
     refused = dict(re.findall(r'"([A-Z0-9_]+)" "([^"]+)"', own))
     named = set(re.findall(r"^ *- name: ([A-Z][A-Z0-9_]+)$", TEMPLATES, re.MULTILINE))
     named |= set(re.findall(r'"reroom\.secretEnv" \(list (?:\.|\$) "([A-Z0-9_]+)"', TEMPLATES))
-    assert set(refused) == named - NOT_OURS - {"REROOM_SANDBOX", "REROOM_RELEASE"}
+    assert set(refused) == named - NOT_OURS - {"REROOM_SANDBOX", *OF_AGENT, "REROOM_RELEASE"}
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     for places in refused.values():
         for place in places.split(" and "):
@@ -93,6 +94,6 @@ def test_examples_of_values_are_whole() -> None:
     """A file in ci/ that no longer fits is found without Helm."""
     schema = json.loads((CHART / "values.schema.json").read_text())
     files = sorted((CHART / "ci").glob("*-values.yaml"))
-    assert len(files) == 3
+    assert len(files) == 4
     for file in files:
         Draft7Validator(schema).validate(yaml.safe_load(file.read_text()))
