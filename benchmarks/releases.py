@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with stack, stack.supervised():
                 found[str(tritons)] = asyncio.run(measure(stack, photo.getvalue(), given.times, given.before))
                 print((stack.logs / "agent.log").read_text()[-3000:], file=sys.stderr)
-    report.write(given.out, {"live": found} | report.circumstances())
+    report.write(given.out, report.read(given.out) | {"live": found | report.circumstances()})
     Console().print(table(found))
     return int(any(run["failed_jobs"] or run["mixed_results"] for run in found.values()))
 
