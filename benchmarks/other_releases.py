@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,12 @@ import onnx
 from onnx import numpy_helper
 
 from export.releases.changes import follow
-from export.releases.folder import graph_places, version_folder
-from export.releases.publishing import publish
+from export.releases.folder import version_folder
 from export.releases.rollout import FolderRollouts
-from export.releases.staging import staging_folder
-from export.releases.verifying import verify_version, write_manifest
+from measuring.variants import Make, publish_variant, seal
 
 OTHER = ("denoiser", "vae_decoder", "vae_encoder", "text_encoder")
 """The graphs that a new version has of its own; the others it has in common with version 1."""
-
-
-def copy_release(source: Path, place: Path) -> Path:
-    """A release folder of its own."""
-    shutil.copytree(source, place)
-    return place
 
 
 def add_version(
@@ -42,35 +34,17 @@ def add_version(
     one among them; None = all.
     """
     document = json.loads((version_folder(release, 1) / "release.json").read_bytes())
-    bundle = document["bundle"]
-    places = graph_places(document)
-    with staging_folder(release.parent, bundle) as staging:
-        folder = staging / "versions" / str(version)
-        shutil.copytree(version_folder(release, 1), folder)
-        for name in ("checked.json", "files.json"):
-            (folder / name).unlink(missing_ok=True)
-        document["release"] = f"{bundle}-{version}"
-        document["buckets"] = sorted(document["buckets"], key=lambda sides: abs(sides[0] - sides[1]))[
-            :buckets
-        ]
-        document["tokenizer"]["file"] = f"versions/{version}/tokenizer.json"
-        (staging / "models").mkdir()
-        for graph in dict.fromkeys([*graphs, *([break_graph] if break_graph else [])]):
-            model, number = places[graph]
-            place = staging / "models" / model / str(version)
-            place.mkdir(parents=True)
-            shutil.copy(release / "models" / model / "config.pbtxt", place.parent)
-            file = place / "model.onnx"
-            if graph == break_graph:
-                file.write_bytes(b"no graph")
-            else:
-                other_weights(release / "models" / model / str(number) / "model.onnx", file, version)
-            document["models"][graph] |= {"version": version, "sha256": {}}
-        (folder / "release.json").write_text(json.dumps(document))
-        publish(staging, release, version, live=False)
-    write_manifest(release, release, version)
-    verdict = verify_version(release, version, "a benchmark")
-    assert not verdict.problems, verdict.problems
+    square_first = sorted(document["buckets"], key=lambda sides: abs(sides[0] - sides[1]))
+    made: dict[str, Make] = dict.fromkeys(graphs, partial(other_weights, seed=version))
+    if break_graph is not None:
+        made[break_graph] = no_graph
+    publish_variant(release, 1, version, made, {"buckets": square_first[:buckets]})
+    seal(release, version)
+
+
+def no_graph(source: Path, place: Path) -> None:
+    """A file that nothing can load."""
+    place.write_bytes(b"no graph")
 
 
 def other_weights(source: Path, place: Path, seed: int) -> None:

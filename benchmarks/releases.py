@@ -21,6 +21,7 @@ import argparse
 import asyncio
 import hashlib
 import io
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -36,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS
-from benchmarks.other_releases import add_version, copy_release
+from benchmarks.other_releases import add_version
 from export.releases.changes import promote, roll_back
 from export.releases.folder import live_version
 from export.releases.host import Host, read_host
@@ -231,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found: dict[str, Any] = {}
     for tritons in given.tritons:
         with TemporaryDirectory(prefix="reroom-releases-") as name:
-            release = copy_release(ROOT / "releases" / BUNDLE, Path(name) / BUNDLE)
+            release = shutil.copytree(ROOT / "releases" / BUNDLE, Path(name) / BUNDLE)
             add_version(release, 2)
             stack = Stack(
                 Path(name) / "run",

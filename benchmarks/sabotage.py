@@ -40,17 +40,18 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS
-from benchmarks.other_releases import copy_release
 from dollhouse.evaluate.held_out import CHOOSING, HeldOutRoom, held_out_rooms
 from dollhouse.render.rooms import STYLES
 from export.proofs.recording import record_picture
 from export.releases.changes import end_canary, start_canary
-from export.releases.folder import live_version, make_live
+from export.releases.folder import live_version, make_live, version_folder
 from export.releases.host import Host, read_host
 from export.releases.rollout import FolderRollouts
-from export.releases.verifying import verify_version, write_manifest
+from export.releases.served import follow_folder
+from export.releases.trying import RECORDED
 from measuring import report
 from measuring.sabotage import SABOTAGED, Change, good_retraining, publish_changed
+from measuring.variants import seal
 from orchestrator.domain.comparing import Measured, measured, pair_sums, tried_sums
 from orchestrator.domain.judging import MOST_PAIRS, Judgement, judge
 from orchestrator.domain.styles import STYLES as WORDS
@@ -74,19 +75,16 @@ def published(release: Path, changes: dict[str, Change], *, recorded_wrong: bool
     live = live_version(release)
     version = publish_changed(release, changes)
     if recorded_wrong:
-        # The program that paints takes the live version of a folder: one beside, so that nothing goes live here.
-        with TemporaryDirectory(dir=release.parent) as name:
+        # The program that paints takes the live version of a folder: of one beside, made of links.
+        with TemporaryDirectory() as name:
             beside = Path(name, release.name)
-            shutil.copytree(release, beside, ignore=shutil.ignore_patterns("served", "host.json"))
+            follow_folder(beside, release)
             make_live(beside, version)
-            picture = record_picture(beside, version)
-            shutil.copy2(picture, release / picture.relative_to(beside))
+            record_picture(beside, version)
     else:
-        recorded = release / "versions" / str(live) / "probe.png"
-        shutil.copy2(recorded, release / "versions" / str(version) / recorded.name)
-    write_manifest(release, release, version)
-    verdict = verify_version(release, version, "a benchmark")
-    assert not verdict.problems, verdict.problems
+        recorded = version_folder(release, live) / RECORDED
+        shutil.copy2(recorded, version_folder(release, version) / RECORDED)
+    seal(release, version)
     return version
 
 
@@ -174,9 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     console = Console()
     with TemporaryDirectory(prefix="reroom-sabotage-") as name:
-        release = copy_release(ROOT / "releases" / BUNDLE, Path(name) / BUNDLE)
+        release = shutil.copytree(ROOT / "releases" / BUNDLE, Path(name) / BUNDLE)
         record_picture(release, live_version(release))
-        write_manifest(release, release, live_version(release))
+        seal(release, live_version(release))
         stack = Stack(Path(name) / "run", release=release, device="cpu", agent=True)
         with stack, stack.supervised():
             rooms = endless_rooms()

@@ -7,9 +7,8 @@ every host's own hardware.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.digests import sha256
-from export.releases.folder import live_document, next_version, version_folder
-from export.releases.publishing import publish
-from export.releases.staging import staging_folder
+from export.releases.folder import live_version, next_version
+from measuring.variants import publish_variant
 
 Change = Callable[[onnx.GraphProto], None]
 
@@ -33,32 +30,20 @@ _RETRAINED = 0.002
 by a grey level here and there."""
 
 
-def publish_changed(release: Path, changes: dict[str, Change], settings: dict[str, Any] | None = None) -> int:
-    """Publish the live version of the folder ``release`` once more, with the graphs named in ``changes`` changed and
-    the members ``settings`` of release.json replaced; returns the new version, which is not live."""
-    document = json.loads(live_document(release).read_bytes()) | (settings or {})
-    before, version = live_document(release).parent, next_version(release)
-    with staging_folder(release.parent, release.name) as staging:
-        for name, change in changes.items():
-            facts = document["models"][name]
-            old = release / "models" / name / str(facts["version"]) / "model.onnx"
-            new = staging / "models" / name / str(version) / "model.onnx"
-            new.parent.mkdir(parents=True)
-            model = onnx.load(str(old))
-            change(model.graph)
-            onnx.save(model, str(new))
-            shutil.copy2(release / "models" / name / "config.pbtxt", staging / "models" / name)
-            facts |= {"version": version, "sha256": {new.name: sha256(new)}, "bytes": new.stat().st_size}
-        (staging / "models").mkdir(exist_ok=True)
-        place = version_folder(staging, version)
-        shutil.copytree(
-            before, place, ignore=shutil.ignore_patterns("files.json", "checked.json", "profile.json")
-        )
-        document["release"] = f"{document['bundle']}-{version}"
-        document["tokenizer"] = document["tokenizer"] | {"file": f"versions/{version}/tokenizer.json"}
-        (place / "release.json").write_text(json.dumps(document, indent=1) + "\n")
-        publish(staging, release, version, live=False)
+def publish_changed(release: Path, changes: dict[str, Change]) -> int:
+    """Publish the live version of the folder ``release`` once more, with the graphs named in ``changes`` changed;
+    returns the new version, which is not live, nor sealed."""
+    version = next_version(release)
+    graphs = {name: partial(write_changed, change=change) for name, change in changes.items()}
+    publish_variant(release, live_version(release), version, graphs, {})
     return version
+
+
+def write_changed(source: Path, place: Path, change: Change) -> None:
+    """The graph of ``source`` after ``change``, as ``place``."""
+    model = onnx.load(source)
+    change(model.graph)
+    onnx.save(model, place)
 
 
 def feed(graph: onnx.GraphProto, name: str, make: Callable[[str, str], Sequence[onnx.NodeProto]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.other_releases import add_version, copy_release, force_live
+from benchmarks.other_releases import add_version, force_live
 from export.releases.changes import promote, roll_back
 from export.releases.folder import agent_runs, live_version
 from export.releases.host import Host, read_host
@@ -72,7 +73,7 @@ class HostUnderTest:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostUnderTest]:
     folder = tmp_path_factory.mktemp("releases")
-    release = copy_release(RELEASE, folder / "tiny")
+    release = shutil.copytree(RELEASE, folder / "tiny")
     add_version(release, 2, buckets=1)
     prepare(release)
     with TritonServer(
