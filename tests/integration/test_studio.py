@@ -10,7 +10,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -33,12 +32,12 @@ from tests.support import drawing_api, drawing_worker
 from tests.support.api_server import Api, running_api
 from tests.support.relay import Relay, relaying
 from tests.support.servers import free_port
+from tests.support.walks import FOLDER, need_browser
+from tests.support.walks import walked as run_walks
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FOLDER = Path(__file__).resolve().parents[1] / "studio"
 API, WORKER = Path(drawing_api.__file__), Path(drawing_worker.__file__)
-NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
 MOST_BYTES = 120_000
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 WALKS = [
@@ -46,7 +45,6 @@ WALKS = [
     for file in (FOLDER / "walk.mjs", *sorted((FOLDER / "walks").glob("*.mjs")))
     for name in re.findall(r'^  "([^"]+)": (?:async )?\(\) =>', file.read_text(), re.M)
 ]
-WALK_SECONDS = 240.0
 
 
 def words(language: str) -> dict[str, Any]:
@@ -209,10 +207,7 @@ async def walked(
     redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[dict[str, Any]]:
     """What became of each walk. The browser takes them one after the other, over services of this fixture's own."""
-    if NODE is None or not (FOLDER / "node_modules").exists():
-        pytest.skip("not installed: npm ci --prefix tests/studio")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on PATH (Debian: apt install chromium)")
+    chromium = need_browser()
     folders = [tmp_path_factory.mktemp(name) for name in ("open", "keyed")]
     photo = folders[0] / "on-its-side.jpg"
     turned = Image.Exif()
@@ -237,12 +232,12 @@ async def walked(
         renewed.asked = {b"gzip": b"none"}
         key = await running[1].keys.create("a browser", [Scope.TRANSFORM, Scope.READ])
         given = {
-            "chromium": CHROMIUM, "base": running[0].base_url, "relay": relay.url, "keyed": running[1].base_url,
+            "chromium": chromium, "base": running[0].base_url, "relay": relay.url, "keyed": running[1].base_url,
             "renewed": renewed.url, "key": key.text, "photo": str(photo), "heic": str(heic),
             "only": os.environ.get("STUDIO_WALK"),
         }  # fmt: skip
         acts: dict[str, Callable[[], None]] = {"cut": relay.cut, "renew": functools.partial(_renew, renewed)}
-        yield await _walks(given, acts)
+        yield await run_walks("walk.mjs", given, lambda wish: acts[wish]())
 
 
 def _renew(relay: Relay) -> None:
@@ -275,36 +270,6 @@ async def _service(redis_url: str, folder: Path, **environment: str) -> AsyncIte
                 worker.send_signal(signal.SIGTERM)
             await asyncio.wait_for(worker.wait(), 30)
         assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
-
-
-async def _walks(given: dict[str, Any], acts: dict[str, Callable[[], None]]) -> dict[str, Any]:
-    assert NODE is not None
-    process = await asyncio.create_subprocess_exec(
-        NODE,
-        "walk.mjs",
-        json.dumps(given),
-        cwd=FOLDER,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    found: dict[str, Any] = {}
-    try:
-        async with asyncio.timeout(WALK_SECONDS):
-            async for line in process.stdout:
-                said = json.loads(line)
-                if "do" in said:
-                    acts[said["do"]]()
-                else:
-                    found[said["walk"]] = said
-            errors = await process.stderr.read()
-            assert await process.wait() == 0, errors.decode()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return found
 
 
 @pytest.mark.parametrize("walk", WALKS)
