@@ -241,13 +241,16 @@ async def test_what_both_fail_at_is_the_users_own(bench: Bench) -> None:
 async def test_a_pinned_job_stays_unless_its_release_is_withdrawn(bench: Bench) -> None:
     await bench.start("share")
     job = a_job()
-    assert (await bench.trials.begin(job, None)).release == 5
-    assert (await bench.trials.begin(job, 3)).release == 3
-    after_outage = msgspec.structs.replace(job, outages=1)
-    assert (await bench.trials.begin(after_outage, 5)).release is None
+
+    def pinned(version: int, **changes: int) -> Job:
+        return msgspec.structs.replace(job, release=version, **changes)
+
+    assert (await bench.trials.begin(job)).release == 5
+    assert (await bench.trials.begin(pinned(3))).release == 3
+    assert (await bench.trials.begin(pinned(5, outages=1))).release is None
     bench.following.seen(await bench.control.roll_back("a test"))
-    assert (await bench.trials.begin(job, 5)).release is None
-    assert (await bench.trials.begin(job, None)).release is None
+    assert (await bench.trials.begin(pinned(5))).release is None
+    assert (await bench.trials.begin(job)).release is None
 
 
 async def test_users_jobs_go_first(bench: Bench) -> None:

@@ -34,12 +34,12 @@ class Trials:
         self._following = following or FollowedRollouts(None)
         self._judge, self._shadows = judge, shadows
 
-    async def begin(self, job: Job, pinned: int | None) -> TrialOfJob:
-        """Choose the release of an attempt. ``pinned``: that of an earlier attempt."""
+    async def begin(self, job: Job) -> TrialOfJob:
+        """Choose the release of an attempt: that of an earlier one goes before a trial's."""
         now = await self._following.now()
         canary, chosen = trial_of(now, "share"), None
-        if pinned is not None and pinned not in now.withdrawn:
-            chosen = pinned
+        if job.release is not None and job.release not in now.withdrawn:
+            chosen = job.release
         elif canary is not None and within_share(canary, unit_of(job)):
             chosen = canary.version
         on_trial = canary is not None and chosen == canary.version

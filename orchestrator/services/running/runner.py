@@ -125,7 +125,7 @@ class Runner:
             await self._run(lease, halt, words, RecordOfRun(lease, self._analytics))
 
     async def _run(self, lease: Lease, halt: asyncio.Event, words: StyleWords, record: RecordOfRun) -> None:
-        trial = await self._trials.begin(lease.job, lease.job.release)
+        trial = await self._trials.begin(lease.job)
         work = asyncio.create_task(self._work(lease, words, record, trial))
         watch = asyncio.create_task(self._watch(lease))
         halted = asyncio.create_task(halt.wait())
