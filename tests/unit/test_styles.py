@@ -90,7 +90,7 @@ def test_every_style_has_a_picture_unlike_all_others() -> None:
 
 @pytest.mark.usefixtures("one_torch_thread")
 def test_the_pictures_that_no_release_made_are_those_that_the_command_renders(tmp_path: Path) -> None:
-    own = parse_styles((RYOKAN + 'colors = ["#102030"]\n').encode())["ryokan"]
+    own = parse_styles(RYOKAN + 'colors = ["#102030"]\n')["ryokan"]
     illustrate(tmp_path, {"japandi": STYLES["japandi"], "ryokan": own})
     made = load_pictures(tmp_path)
     # Encoders of other versions differ a little.
