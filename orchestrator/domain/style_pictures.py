@@ -1,7 +1,8 @@
 """The pictures of styles: a file for each beside the file of styles, in the folder ``style_pictures``.
 
 ``made_by.toml`` in that folder names the release that made a picture from a photo, by the style; a picture that it does
-not name is an illustration of the style, which no release made. ``python -m dollhouse.evaluate.style_pictures`` writes all of it.
+not name is an illustration of the style, which no release made. ``python -m
+dollhouse.evaluate.style_pictures`` writes all of it.
 """
 
 from __future__ import annotations
