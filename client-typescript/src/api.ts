@@ -1873,7 +1873,7 @@ export interface components {
          */
         StylePictureData: {
             url: string;
-            /** @description The release that restyled a photo; null: a drawing of the style's colours alone */
+            /** @description The release that restyled a photo; null: an illustration, which no release made */
             made_by: string | null;
         };
         SubmitBatch: {

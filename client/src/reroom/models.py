@@ -385,7 +385,7 @@ class StylePicture(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     made_by: str | None = None
-    """The release that restyled a photo; None: a drawing of the style's colours alone."""
+    """The release that restyled a photo; None: an illustration of the style, which no release made."""
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
