@@ -1,6 +1,5 @@
 /** Every view of the page, one after the other: for its pictures (pictures.mjs) and its figures (measure.mjs). */
 import { heading, until } from "./browser.mjs";
-import { jobOf } from "./steps.mjs";
 
 const AT_ONCE_PATIENCE = 120000;
 const press = (page, name) => page.getByRole("button", { name }).click();
@@ -49,12 +48,6 @@ export async function everyView(page, base, at, style = "Scandinavian") {
     await page.getByRole("dialog").getByRole("button", { name: leave }).click();
   }
   const single = page.url();
-  const { data } = await (await fetch(`${base}/transform/status/${jobOf(page)}`)).json();
-  await page.goto(data.result.page_url);
-  await loaded(page);
-  await at("shared");
-  await page.goto(single);
-  await heading(page, /Your room in/).waitFor();
 
   await page.getByRole("link", { name: "New room" }).click();
   await page.getByLabel("Several styles").check();
@@ -78,6 +71,10 @@ export async function everyView(page, base, at, style = "Scandinavian") {
   await page.goto(`${base}/studio#/room/${"f".repeat(32)}`);
   await page.getByText("This room is not there any more").waitFor();
   await at("gone");
+  const { data } = await (await fetch(`${base}/transform/status/${single.split("/").pop()}`)).json();
+  await page.goto(data.result.page_url);
+  await loaded(page);
+  await at("shared");
   await page.goto(single);
   await heading(page, /Your room in/).waitFor();
   await until(page, async (id) => (await caches.match(`/studio/kept/rooms/${id}/after`)) !== undefined, single.split("/").pop());
