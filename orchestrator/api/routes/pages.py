@@ -68,14 +68,14 @@ class PagesController(Controller):
 
 def _shown(job: Job, changed: str, photo: str, style: str, settings: Settings, link_ends: int) -> Shown:
     metadata = job.result.metadata if job.result is not None else {}
-    size = metadata.get("width"), metadata.get("height")
+    width, height = metadata.get("width"), metadata.get("height")
     since = kept_since(job, [])
     return Shown(
         job_id=job.id,
         changed_url=changed,
         original_url=photo,
         style=style,
-        size=size if all(size) else None,
+        size=(width, height) if width and height else None,
         generated=job.photo_type == GENERATED,
         kept=metadata.get("kept"),
         # Its last change is no measure: to unmark a favourite is one.
