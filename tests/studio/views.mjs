@@ -71,6 +71,10 @@ export async function everyView(page, base, at, style = "Scandinavian") {
   await page.goto(`${base}/studio#/room/${"f".repeat(32)}`);
   await page.getByText("This room is not there any more").waitFor();
   await at("gone");
+  const { data } = await (await fetch(`${base}/transform/status/${single.split("/").pop()}`)).json();
+  await page.goto(data.result.page_url);
+  await loaded(page);
+  await at("shared");
   await page.goto(single);
   await heading(page, /Your room in/).waitFor();
   await until(page, async (id) => (await caches.match(`/studio/kept/rooms/${id}/after`)) !== undefined, single.split("/").pop());

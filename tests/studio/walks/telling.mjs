@@ -15,6 +15,7 @@ const tidy = (tree) =>
     .split("\n")
     .filter((line) => !/^ *- (\/url|text|\/placeholder):/.test(line))
     .map((line) => line.replace(/(Today|Yesterday), \d\d:\d\d/g, "DATE").replace(/https?:\S+/g, "LINK"))
+    .map((line) => line.replace(/\b\d{1,2} [A-Z][a-z]{2,8}( \d{4})?\b/g, "DAY").replace(/\b[0-9a-f]{32}\b/g, "ID"))
     .join("\n");
 
 export const telling = (browser, given) => ({
