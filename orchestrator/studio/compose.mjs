@@ -82,7 +82,7 @@ export function Compose() {
     <section class="stage" aria-label=${t("photo")}>
       <${Heading}>${t("title")}<//>
       ${draft.again && html`<p class="note">${[t("broughtBack"), ...draft.again.map((each) => t(each))].join(" ")}
-        <button type="button" class="link" onClick=${toStyles}>${t("toStyles")}</button></p>`}
+        <button type="button" class="link to-styles" onClick=${toStyles}>${t("toStyles")}</button></p>`}
       <${Stage} dragging=${dragging} busy=${busy} take=${take} change=${change} />
       <${TroubleBox} trouble=${photoTrouble} />
       ${!draft.photo && html`<${Last} />`}

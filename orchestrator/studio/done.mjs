@@ -2,6 +2,7 @@
 import { erase, setFavourite } from "./api.mjs";
 import { Compare } from "./compare.mjs";
 import { dropRoom } from "./kept.mjs";
+import { asked } from "./memory.mjs";
 import { here } from "./page.mjs";
 import { Question } from "./parts.mjs";
 import { Next } from "./next.mjs";
@@ -13,6 +14,8 @@ import { duration, named, percent, styleTitle, t, until } from "./words.mjs";
 
 /** Milliseconds. Links expire: new ones are asked for, but not again and again for a picture that is gone. */
 const REFRESHED = 30000;
+/** Letters of a wish from which on its own words, and not only the style's, may be more than the models read. */
+const LONG = 200;
 
 /** Before and after. `refresh` asks for the job again. The slider stays where it is when another job is shown. */
 export function Result({ job, attempt, refresh }) {
@@ -47,7 +50,7 @@ export function Acts({ job, attempt, update, erased, set = null }) {
     ? { title: t("eraseOneTitle"), text: t("eraseOneText"), yes: t("erase"), act: remove }
     : { title: t("eraseTitle"), text: t("eraseText"), yes: t("erase"), act: remove });
   return html`
-    <${Warnings} warnings=${metadata.warnings} />
+    <${Warnings} job=${job} />
     <div class="actions">
       <${Download} url=${made} name=${nameOf(job)} label=${t("download")} told=${setSaid} />
       <button type="button" class="plain" onClick=${() => setSharing(true)}>${t("share")}</button>
@@ -76,9 +79,11 @@ function keptFor(job) {
   return job.expires_at ? t("keptUntil", { time: until(job.expires_at) }) : "";
 }
 
-/** What was wished for and had no effect; what concerns programs alone has no words. */
-function Warnings({ warnings = [] }) {
-  const known = warnings.map((each) => named("warnings", each.code, "")).filter(Boolean);
+/** What was wished for and had no effect; what concerns programs alone has no words, nor has a style's that were left out. */
+function Warnings({ job }) {
+  const isLong = asked(job.parent ?? job.job_id)?.prompt.length > LONG;
+  const codes = (job.result.metadata.warnings ?? []).map((each) => each.code).filter((code) => isLong || code !== "prompt_truncated");
+  const known = codes.map((code) => named("warnings", code, "")).filter(Boolean);
   return [...new Set(known)].map((each) => html`<p key=${each} class="warning">${each}</p>`);
 }
 
