@@ -8,7 +8,7 @@ import { html, useEffect, useRef, useState } from "./ui.mjs";
 import { learnTitles, styleTitle, t } from "./words.mjs";
 
 /** Styles that are shown before all are asked for. */
-const FIRST = 9;
+const FIRST = 6;
 /** What one submission takes. */
 const MOST_STYLES = 8;
 const MOST_VARIATIONS = 4;
@@ -62,7 +62,7 @@ export function Gallery({ change, setTrouble }) {
     ${shown.some(illustrates) && html`<p class="hint">✎ ${t("illustration")}</p>`}
     <div class="row spread">
       <label class="switch"><input type="checkbox" checked=${several} onChange=${switched} />${t("severalStyles")}</label>
-      ${offered.length > shown.length && html`<button type="button" class="link" onClick=${() => setAll(true)}>${t("allStyles", { n: offered.length })}</button>`}
+      ${offered.length > FIRST && html`<button type="button" class="link" aria-expanded=${all} onClick=${() => setAll(!all)}>${all ? t("fewer") : t("allStyles", { n: offered.length })}</button>`}
       ${offered.length === 0 && html`<button type="button" class="link" onClick=${again}>${t("again")}</button>`}
     </div>
   </fieldset>`;

@@ -181,7 +181,7 @@ async def test_it_is_small_and_needs_no_one_else() -> None:
 
 async def test_every_text_is_there_in_both_languages() -> None:
     english, german = words("en"), words("de")
-    for kind in ("texts", "problems", "same", "states"):
+    for kind in ("texts", "problems", "warnings", "same", "states"):
         assert english[kind].keys() == german[kind].keys(), kind
     for kind in ("texts", "states"):
         for name, text in english[kind].items():

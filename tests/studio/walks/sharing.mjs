@@ -80,8 +80,8 @@ export const sharing = (browser, given) => ({
     assert.equal(await page.evaluate(() => document.activeElement.textContent), "Share");
     const name = await saved(() => page.getByRole("link", { name: "Download" }).click());
     assert.match(name, /^reroom-modern-\w+\.jpg$/);
-    assert.equal(await saved(() => page.getByRole("link", { name: "With the label “AI”" }).click()), name.replace(".jpg", "-labelled.jpg"));
-    assert.equal(await saved(() => press(page, "Before and after in one")), name.replace(".jpg", "-before-after.jpg"));
+    assert.equal(await saved(() => page.getByRole("link", { name: "with “AI” written on it" }).click()), name.replace(".jpg", "-labelled.jpg"));
+    assert.equal(await saved(() => press(page, "before and after, side by side")), name.replace(".jpg", "-before-after.jpg"));
     await context.close();
     return complaints;
   },
