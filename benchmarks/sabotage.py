@@ -61,7 +61,7 @@ from measuring.variants import seal
 from orchestrator.domain.comparing import Measured, measured, pair_sums, tried_sums
 from orchestrator.domain.judging import MOST_PAIRS, Judgement, judge
 from orchestrator.domain.styles import STYLES as WORDS
-from reroom.triton import RestyleError, RestyleRequest, Result, TritonClient
+from reroom.triton import Analysis, RestyleError, RestyleRequest, Result, TritonClient
 from stack.stack import Stack
 from stack.triton import ROOT
 
@@ -151,11 +151,14 @@ async def compared(stack: Stack, version: int, rooms: Iterator[HeldOutRoom], mos
 
 
 async def picture_of(client: TritonClient, asked: RestyleRequest) -> Measured:
+    things = None
     try:
         async with aclosing(client.restyle(asked, deadline=PICTURE_SECONDS)) as events:
             async for event in events:
-                if isinstance(event, Result):
-                    return measured(event)
+                if isinstance(event, Analysis):
+                    things = len(event.objects)
+                elif isinstance(event, Result):
+                    return measured(event, things)
     except RestyleError as error:
         return Measured(failure=error.code)
     return Measured(failure="model_error")

@@ -23,6 +23,8 @@ KINDS = ("openings", "lines", "camera", "planes")
 """What may be lost of the room (:class:`orchestrator.domain.result.Quality`)."""
 RUINED = 0.2
 """By how much a score has fallen when the picture counts as ruined: several times what a good retrain moves one by."""
+THINGS = "things"
+"""How many objects were seen in the photo: what a caller can ask to be kept."""
 FAILED, RUINS, OVER_BUDGET = "failed", "ruined", "over_budget"
 
 
@@ -34,7 +36,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     """Of the models, without the wait for them."""
     values: dict[str, float] = {}
-    """``score``, the kinds, ``changed`` and ``colours``, as far as they could be measured."""
+    """``score``, the kinds, ``changed``, ``colours`` and THINGS, as far as they could be measured."""
     failure: str | None = None
     """The code of the error that took the picture's place."""
 
@@ -44,12 +46,15 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return self.values | ({"speed": -math.log(self.seconds)} if self.seconds > 0 else {})
 
 
-def measured(result: Result) -> Measured:
-    """What the models say of a picture that they made."""
+def measured(result: Result, things: int | None = None) -> Measured:
+    """What the models say of a picture that they made. ``things``: how many objects they saw in its photo, None = it
+    is not known."""
     values = {name: result.quality[name] for name in ("score", "changed", *KINDS) if name in result.quality}
     distances = [each for each in (result.palette_distance, result.reference_distance) if each is not None]
     if distances:
         values["colours"] = -sum(distances)
+    if things is not None:
+        values[THINGS] = float(things)
     return Measured(
         release=result.release,
         tier=result.tier or DEFAULT_TIER,

@@ -31,6 +31,7 @@ from orchestrator.domain.comparing import (
     OVER_BUDGET,
     PAIRS,
     RUINS,
+    THINGS,
     Sums,
     moments,
     tiers,
@@ -74,6 +75,8 @@ MARGINS = {
     "camera": Margin(0.025, 0.03),
     "planes": Margin(0.025, 0.03),
     "colours": Margin(1.0, 0.5),
+    # Not from there: one thing of a photo's six or so.
+    THINGS: Margin(1.0, 1.0),
     "speed": Margin(math.log(1.2), 0.15),
 }
 
@@ -103,6 +106,7 @@ NAMES = {
     "camera": "Camera",
     "planes": "Floor, walls and ceiling",
     "colours": "Nearness to the wanted colours",
+    THINGS: "Things seen in the photo",
     "speed": "Speed",
     FAILED: "Failures",
     RUINS: "Ruined pictures",

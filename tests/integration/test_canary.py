@@ -167,8 +167,9 @@ async def test_a_good_release_in_the_shadow_is_promoted(bench: Bench) -> None:
         (Ability(slower=1.6), "speed: "),
         (Ability(failing=1.0), "failures: 100 % of 3 (model_error)"),
         (Ability(loss=0.4), "ruined pictures: 100 % of 3"),
+        (Ability(unseen=3), "things seen in the photo: -3"),
     ],
-    ids=["lower score", "slower", "failing", "ruined"],
+    ids=["lower score", "slower", "failing", "ruined", "sees less"],
 )
 async def test_a_bad_release_in_the_shadow_is_rolled_back(bench: Bench, fault: Ability, reason: str) -> None:
     bench.inference.abilities[5] = fault

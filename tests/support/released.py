@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from orchestrator.ports import InferenceError, Unavailable
-from reroom.triton import RestyleEvent, RestyleRequest, Stage
+from reroom.triton import Analysis, RestyleEvent, RestyleRequest, Stage
 from tests.support.fakes import FakeInference, a_result
 
 
@@ -24,6 +24,8 @@ class Ability:
     failing: float = 0.0
     """The share of the photos at which it fails."""
     code: str = "model_error"
+    unseen: int = 0
+    """So many things fewer are seen in a photo."""
 
 
 @dataclass
@@ -53,6 +55,9 @@ class ReleasedInference(FakeInference):
         yield Stage(name="analyzing", progress=0.0)
         if of_both.random() < ability.failing:
             raise InferenceError(ability.code, f"release {version} fails", retryable=True)
+        things = max(0, of_photo.randint(4, 9) - ability.unseen)
+        objects = [{"label": "chair", "score": 0.9, "box": [0.0, 0.25, 0.5, 1.0]}] * things
+        yield Analysis(objects=objects, room_type="living room", progress=0.1)
         score = level + of_both.gauss(0, 0.02) - ability.loss
         usual = a_result(request.seed or 0)
         yield msgspec.structs.replace(

@@ -37,7 +37,7 @@ from orchestrator.ports import (
 )
 from orchestrator.services.releases.following import FollowedRollouts
 from orchestrator.services.releases.judges import Judge
-from reroom.triton import RestyleRequest, Result
+from reroom.triton import Analysis, RestyleRequest, Result
 
 MOST = 4
 """Jobs that wait in one worker, of some 12 MB each. The newest stay."""
@@ -67,6 +67,13 @@ class Twin(NamedTuple):
     job: Job
     asked: RestyleRequest
     """Without a release, with the seed of the user's picture."""
+
+
+class Made(NamedTuple):
+    """A picture, and how many things the models saw in its photo."""
+
+    result: Result
+    things: int | None
 
 
 class _Interrupted(Exception):
@@ -189,24 +196,26 @@ class Shadows:
             return
         await self._note(twin, live, canary)
 
-    async def _make(self, twin: Twin, version: int) -> Result | InferenceError:
-        asked = msgspec.structs.replace(twin.asked, release=version)
+    async def _make(self, twin: Twin, version: int) -> Made | InferenceError:
+        asked, things = msgspec.structs.replace(twin.asked, release=version), None
         try:
             async with aclosing(self._inference.restyle(asked)) as stream:
                 async for event in stream:
-                    if isinstance(event, Result):
-                        return event
+                    if isinstance(event, Analysis):
+                        things = len(event.objects)
+                    elif isinstance(event, Result):
+                        return Made(event, things)
         except InferenceError as error:
             return error
         return InferenceError("model_error", "The model ended without a result.", retryable=True)
 
-    async def _note(self, twin: Twin, live: Result, canary: Result | InferenceError) -> None:
-        other = Measured(failure=canary.code) if isinstance(canary, InferenceError) else measured(canary)
+    async def _note(self, twin: Twin, live: Made, canary: Made | InferenceError) -> None:
+        other = Measured(failure=canary.code) if isinstance(canary, InferenceError) else measured(*canary)
         version = await self._version_of(twin.canary)
         budget = None
         if version is not None and other.failure is None:
             budget = version.budget(other.tier, self._inference.devices())
-        sums = pair_sums(measured(live), other, budget)
+        sums = pair_sums(measured(*live), other, budget)
         if twin.canary.mode == "shadow":
             # Those that users got count already.
             sums |= tried_sums(other.failure)
@@ -214,7 +223,7 @@ class Shadows:
             job_id=twin.job.id,
             at=self._clock(),
             style=twin.job.style,
-            live=measured(live),
+            live=measured(*live),
             canary=other,
             pictures=await self._keep(twin, live, canary),
         )
@@ -227,11 +236,11 @@ class Shadows:
             self._version = (canary.id, found.get(canary.version))
         return self._version[1]
 
-    async def _keep(self, twin: Twin, live: Result, canary: Result | InferenceError) -> dict[str, str]:
+    async def _keep(self, twin: Twin, live: Made, canary: Made | InferenceError) -> dict[str, str]:
         """Store small pictures beside the job's own, with which they go; returns their keys."""
-        images = {PHOTO: twin.asked.image, LIVE: live.image}
+        images = {PHOTO: twin.asked.image, LIVE: live.result.image}
         if not isinstance(canary, InferenceError):
-            images[CANARY] = canary.image
+            images[CANARY] = canary.result.image
         folder = f"{RESULTS}{twin.job.id}/{twin.canary.id}/"
         keys = {}
         for name, image in images.items():
