@@ -81,7 +81,7 @@ export function Compose() {
   return html`<form class="compose" onSubmit=${send} onDrop=${drop} onDragOver=${drag} onDragLeave=${drag}>
     <section class="stage" aria-label=${t("photo")}>
       <${Heading}>${t("title")}<//>
-      ${draft.again && html`<p class="note">${[t("broughtBack"), ...draft.again.map((each) => t(each))].join(" ")}
+      ${draft.again && html`<p class="note">${[t("broughtBack"), ...draft.again.map((each) => t(each))].join(" ")}${" "}
         <button type="button" class="link to-styles" onClick=${toStyles}>${t("toStyles")}</button></p>`}
       <${Stage} dragging=${dragging} busy=${busy} take=${take} change=${change} />
       <${TroubleBox} trouble=${photoTrouble} />
