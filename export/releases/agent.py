@@ -129,6 +129,8 @@ class Agent:
         self._growth = Growth()
         self._stuck = False
         """Whether Triton can load nothing more of some model before it is restarted."""
+        self._tidied, self._tidy_at = False, 0.0
+        """Whether what an earlier agent left was unloaded, and when that is tried next."""
         self._said = ""
         self._answered = False
         """Whether a Triton has ever answered: at the start of everything it is not there yet."""
@@ -228,7 +230,9 @@ class Agent:
             # What is live stays until another one is, even if nobody wants it.
             if version not in wanted and version != live and self._retry_at.get(-version, 0.0) <= now:
                 return lambda: self._let_go(version)
-        return self._restart if self._state.restart else None
+        if self._state.restart:
+            return self._restart
+        return self._tidy if not self._tidied and self._tidy_at <= now else None
 
     # --- the way of a version ---
 
@@ -412,20 +416,34 @@ class Agent:
             server.alive(model).running.get(version, 0) for server in self._working for model in SERVING
         )
 
-    def _unload(self, version: int) -> None:
-        """Unload the graphs of ``version`` that no other needs. Raises ServerError."""
+    def _tidy(self) -> None:
+        """Unload what an agent left loaded that was killed on the way of a version which nobody wants any more."""
+        try:
+            self._unload()
+        except ServerError:
+            self._tidy_at = time.monotonic() + RETRY_SECONDS
+            return
+        self._tidied = True
+        with self._lock:
+            self._state.loading = self._state.leaving = None
+        self._save()
+
+    def _unload(self, version: int = 0) -> None:
+        """Unload the graphs that no version but ``version`` needs. Raises ServerError; called again it goes on."""
         with self._lock:
             staying = {*self._state.ready, live_version(self.release)} - {0, version}
         needed = self._graphs_of(staying)
-        going = self._served.places() - needed
+        for place in sorted(self._served.places() - needed):
+            self._served.drop(place)
+        linked = {model for model, _ in self._served.places()}
+        ours = {folder.name for folder in (self.release / "models").glob("*")}
         # A Triton that is stuck answers no load: its restart leaves out what has no link.
-        servers = [] if self._stuck else self._working
-        emptied = {model: self._served.drop((model, number)) for model, number in sorted(going)}
-        for server in servers:
+        for server in [] if self._stuck else self._working:
             states = server.states()
-            for model, whole in emptied.items():
-                if any(place[0] == model and not is_gone(states, place) for place in states):
-                    server.unload(model) if whole else server.load(model, CALL_SECONDS)
+            loaded = {place for place in states if place[0] in ours and not is_gone(states, place)}
+            going = loaded - needed
+            for model in sorted({model for model, _ in going}):
+                server.load(model, CALL_SECONDS) if model in linked else server.unload(model)
             self._wait_gone(server, going)
 
     def _graphs_of(self, versions: Iterable[int]) -> set[Place]:

@@ -21,7 +21,7 @@ from stack.redis import redis_part
 from stack.supervisor import Supervisor
 from stack.triton import answers
 from tests.support.api_server import SIGNING_KEY, photo
-from tests.support.s3_server import S3Server
+from measuring.s3_server import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE, PASSWORD = 1.0, "secret"

@@ -23,7 +23,7 @@ from orchestrator.domain.job import JobResult
 from orchestrator.ports import Storage
 from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem, running_api
-from tests.support.s3_server import S3Server
+from measuring.s3_server import S3Server
 
 MAX_UPLOAD = 200_000
 

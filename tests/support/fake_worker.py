@@ -20,7 +20,7 @@ from orchestrator.services.retention import Retention
 from orchestrator.services.running.runner import Runner
 from orchestrator.worker import Worker, process_name, stop_on_signals
 from tests.support.fakes import FakeInference, a_script
-from tests.support.s3_server import S3Server
+from measuring.s3_server import S3Server
 
 
 def opened(storage: str) -> AbstractAsyncContextManager[Storage]:
