@@ -97,7 +97,7 @@ class KilledServer:
         await self._settled()
         if live_version(self._stack.served_release) not in (before, version):
             self.count["live_lost"] += 1
-        if self._host.problems:
+        if self._is_refused():
             # It is not this version's fault, so that it is asked for again.
             self.count["refused"] += 1
             self._ask(version)
@@ -124,12 +124,18 @@ class KilledServer:
             # Triton is restarted at a quiet moment.
             self._load.resting = bool(host.restart)
             busy = host.loading or host.leaving or host.restart
-            refused = str(self._wanted) in host.problems
             live = host.live == self._wanted == live_version(self._stack.served_release)
             gone = self._wanted == NEW or host.ready == [OLD]
-            return not busy and (refused or live) and gone and bool(stubs_of(self._stack.pid(TRITON)))
+            return (
+                not busy and (self._is_refused() or live) and gone and bool(stubs_of(self._stack.pid(TRITON)))
+            )
 
         await until(settled, lambda: self._host)
+
+    def _is_refused(self) -> bool:
+        """Whether the host does not try what is wanted before it is asked again."""
+        wanted = read_rollout(self._stack.release)
+        return self._host.refused_at.get(str(wanted.live)) == wanted.revision
 
     def _ask(self, version: int) -> None:
         if version == OLD and self._wanted == NEW:
