@@ -95,8 +95,7 @@ class KilledServer:
         self._load.ran.append(again)
         self.longest_seconds = max(self.longest_seconds, again.seconds)
         await self._settled()
-        if live_version(self._stack.served_release) not in (before, version):
-            self.count["live_lost"] += 1
+        self.count["live_lost"] += live_version(self._stack.served_release) not in (before, version)
         if self._is_refused():
             # It is not this version's fault, so that it is asked for again.
             self.count["refused"] += 1

@@ -11,12 +11,15 @@ from typing import cast
 import pytest
 
 from export.releases.agent import restarting
+from export.releases.agent.bringing import Bringing
+from export.releases.agent.leaving import Leaving
 from export.releases.agent.record import Record
-from export.releases.agent.restarting import Restarts
+from export.releases.agent.restarting import Memory, Restarts
 from export.releases.agent.wanted import Wanted
 from export.releases.folder import make_live
 from export.releases.memory import Growth
 from export.releases.rollout import Canary, Rollout
+from export.releases.served import Served
 from export.releases.server import Alive, Server, UnreachableError
 from export.releases.sources import FolderSource
 
@@ -108,6 +111,9 @@ class ScriptedServer:
                 self.tell(f"{self.url} is back")
             raise UnreachableError("away")
         return Alive(running={1: self.busy})
+
+    def states(self) -> dict[tuple[str, int], str]:
+        return {}
 
 
 class Two:
@@ -208,3 +214,25 @@ def test_a_restart_that_an_earlier_agent_asked_for_waits_for_quiet_too(
     wanted.note(Rollout(revision=1, live=1))
     restarts.run()
     assert two.log == [], "it is busy, and something is to be loaded"
+
+
+def test_a_version_on_whose_way_triton_went_away_is_tried_once_more(
+    record: Record, wanted: Wanted, two: Two
+) -> None:
+    class Away(FolderSource):
+        def bring(self, version: int) -> None:
+            raise UnreachableError("one:1: loading denoiser: connection refused")
+
+    servers, stopping, served = cast(list[Server], two.servers), threading.Event(), Served(record.release)
+    memory = Memory(record, served, servers, two.restarts, lambda port: None)
+    leaving = Leaving(record, wanted, served, servers, two.restarts, memory, stopping)
+    source = Away(record.release, shared=False)
+    bringing = Bringing(record, wanted, source, served, servers, two.restarts, memory, leaving, stopping)
+    for revision in (1, 2):
+        wanted.note(Rollout(revision=revision, live=2))
+        bringing.bring(2)
+        assert record.state.refused_at.get("2") in (None, revision - 1), "it is tried once more"
+        assert record.state.loading is None
+        bringing.bring(2)
+        assert record.state.refused_at == {"2": revision}
+        assert record.state.problems["2"].startswith("twice Triton did not answer while it was loaded")

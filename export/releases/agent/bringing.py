@@ -78,8 +78,7 @@ class Bringing:
             else:
                 self._refuse(version, str(error))
         except UnreachableError as error:
-            # What is not ready is left out when Triton starts again, so a version that ends it does so once.
-            self._refuse(version, f"Triton did not answer while it was loaded, warmed or tried ({error})")
+            self._unanswered(version, f"Triton did not answer while it was loaded, warmed or tried ({error})")
         except (Refused, UnfitError, RefusedError, OSError, ValueError, KeyError) as error:
             self._refuse(version, str(error))
         else:
@@ -89,6 +88,7 @@ class Bringing:
                 state.loading = None
                 state.problems.pop(str(version), None)
                 state.refused_at.pop(str(version), None)
+                state.unanswered_at.pop(str(version), None)
             self._memory.note("after")
             self._record.save()
 
@@ -177,6 +177,17 @@ class Bringing:
             finally:
                 alone.close()
             loading.result()
+
+    def _unanswered(self, version: int, why: str) -> None:
+        """Triton went away on the version's way, be it by its fault or not: nobody is there at night to ask again, so
+        it gets one more try. What is not ready is left out when Triton starts again, so it ends it twice at most."""
+        unanswered_at, revision = self._record.state.unanswered_at, self._wanted.rollout.revision
+        if unanswered_at.get(str(version)) == revision:
+            self._refuse(version, f"twice {why}")
+            return
+        with self._record.lock:
+            unanswered_at[str(version)] = revision
+        self._abandon(version, f"{why}, which is tried once more")
 
     def _abandon(self, version: int, why: str) -> None:
         with self._record.lock:
