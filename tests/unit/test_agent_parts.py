@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,15 +12,15 @@ from typing import cast
 
 import pytest
 
-from export.releases.agent import restarting
+from export.releases.agent import Agent, restarting
 from export.releases.agent.bringing import Bringing
 from export.releases.agent.leaving import Leaving
 from export.releases.agent.record import Record
 from export.releases.agent.restarting import Memory, Restarts
 from export.releases.agent.wanted import Wanted
-from export.releases.folder import make_live
+from export.releases.folder import live_version, make_live
 from export.releases.memory import Growth
-from export.releases.rollout import Canary, Rollout
+from export.releases.rollout import Canary, FolderRollouts, Rollout
 from export.releases.served import Served
 from export.releases.server import Alive, Server, UnreachableError
 from export.releases.sources import FolderSource
@@ -236,3 +238,26 @@ def test_a_version_on_whose_way_triton_went_away_is_tried_once_more(
         bringing.bring(2)
         assert record.state.refused_at == {"2": revision}
         assert record.state.problems["2"].startswith("twice Triton did not answer while it was loaded")
+
+
+def test_a_full_disk_ends_no_agent(record: Record, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = record.release
+    record.state.ready, record.state.live = [1, 2], 1
+    make_live(folder, 1)
+    record.save()
+    FolderRollouts(folder).write(Rollout(live=2, previous=1), after=0)
+    # Nothing listens there.
+    agent = Agent(folder, ["127.0.0.1:9"], FolderSource(folder, shared=False), report=said.append)
+
+    def full(release: Path, version: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("export.releases.agent.agent.make_live", full)
+        agent.step()
+    assert live_version(folder) == 1
+    assert any(line.startswith("what shall be live cannot be written here: ") for line in said)
+    agent.step()
+    assert live_version(folder) == 2
+    agent.stopping.set()
+    agent.run()

@@ -19,7 +19,7 @@ from export.releases.agent.wanted import LOOK_SECONDS, Wanted
 from export.releases.durable import write_whole
 from export.releases.folder import make_live
 from export.releases.memory import Usage, usage_of
-from export.releases.rollout import ROLLOUT, RolloutError, encode
+from export.releases.rollout import ROLLOUT, Rollout, RolloutError, encode
 from export.releases.served import Served
 from export.releases.server import Server, ServerError, is_ready
 from export.releases.sources import FolderSource, Source
@@ -82,12 +82,12 @@ class Agent:
         except (OSError, RolloutError) as error:
             self._record.say(f"what shall be live cannot be read, so nothing is changed: {error}")
             return
-        if rollout != self._wanted.rollout:
-            self._wanted.note(rollout)
-            if isinstance(self._source, FolderSource) and self._source.folder != self._release:
-                # For restyle, which refuses what was withdrawn.
-                write_whole(self._release / ROLLOUT, encode(rollout))
-        self._switch()
+        try:
+            self._follow(rollout)
+        except OSError as error:
+            # Of a full disk, for example. What is live here stays so, and the next look tries again.
+            self._record.say(f"what shall be live cannot be written here: {error}")
+            return
         now = time.monotonic()
         if now - self._looked_at >= INDEX_SECONDS:
             self._looked_at = now
@@ -100,8 +100,17 @@ class Agent:
         if self._work is None and (task := self._next_task()) is not None:
             self._work = self._pool.submit(task)
 
+    def _follow(self, rollout: Rollout) -> None:
+        """Note it, and switch when what it wants is ready. Raises OSError."""
+        if rollout != self._wanted.rollout:
+            if isinstance(self._source, FolderSource) and self._source.folder != self._release:
+                # For restyle, which refuses what was withdrawn.
+                write_whole(self._release / ROLLOUT, encode(rollout))
+            self._wanted.note(rollout)
+        self._switch()
+
     def _switch(self) -> None:
-        """Write ``live`` when what shall be live is ready."""
+        """Write ``live`` when what shall be live is ready. Raises OSError."""
         wanted, record = self._wanted.rollout.live, self._record
         with record.lock:
             live, ready, served = record.live, record.state.ready, record.state.live
