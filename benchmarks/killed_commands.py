@@ -34,6 +34,8 @@ MORE_BYTES = 12_000_000
 of."""
 LOOK_SECONDS = 0.002
 RELEASE = [sys.executable, "-m", "export", "release"]
+FOLDER = "FOLDER"
+"""Stands for the release folder in the words of a command."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Command:
     """Brings ``version`` to a release folder in which another is live."""
 
     words: list[str | Path]
-    """Of ``release``; FOLDER among them stands for the folder."""
+    """After ``release``, with FOLDER among them."""
     base: Path
     """The folder as it is before."""
     version: int
@@ -51,9 +53,6 @@ class Command:
         """Run it on ``release``."""
         words = [release if word == FOLDER else word for word in self.words]
         return run(words, self.environment)
-
-
-FOLDER = "FOLDER"
 
 
 @contextmanager
