@@ -111,9 +111,11 @@ class KilledServer:
         links = Served(served)
         expected = [OLD, NEW] if self._wanted == NEW else [OLD]
         clean = host.ready == expected and links.places() == links.wanted(host.ready)
-        if self._wanted == OLD:
-            clean &= self._in_shared_memory() <= self._shared_memory
         self.count["left_behind"] += not clean
+        more = self._wanted == OLD and self._in_shared_memory() > self._shared_memory
+        self.count["shared_memory_left"] += more
+        if more or not clean:
+            print(f"left: {host}, {sorted(links.places())}, {self._in_shared_memory()} files", flush=True)
 
     async def _settled(self) -> None:
         """Return when nothing is under way any more: what is wanted is live, and what is not is gone; or refused."""

@@ -13,10 +13,10 @@
   wanted becomes live; where the agent took the kill for the version's fault (``refused``), by promoting it again.
 
 Figures: ``moments``, and ``midway``, those at which a command had written something (``too_late``: it had ended, and
-another moment was drawn); ``live_lost``, ``verify_failed`` and ``rerun_failed``; ``left_behind``, where files, loaded
-graphs or shared memory stayed that nobody needs; ``failed_jobs``, ``mixed_results`` (pictures that are not of the
-version that the job names), ``attempts_spent`` beyond the first ones; and ``longest_s`` from a kill until a job that
-was submitted right then had its picture.
+another moment was drawn); ``live_lost``, ``verify_failed`` and ``rerun_failed``; ``left_behind``, where files or
+loaded graphs stayed that nobody needs, and ``shared_memory_left``, where files in /dev/shm did; ``failed_jobs``,
+``mixed_results`` (pictures that are not of the version that the job names), ``attempts_spent`` beyond the first ones;
+and ``longest_s`` from a kill until a job that was submitted right then had its picture.
 
 The moments are drawn with a seed for each kind and number: ``--add`` goes on with the next ones, so that a long
 run can be made in parts.
