@@ -28,6 +28,7 @@ from measuring.memory import stubs_of
 from orchestrator.adapters.redis import RedisJobStore, open_keys
 from orchestrator.adapters.redis.keys import Keys
 from orchestrator.domain.job import RESULTS, UPLOADS
+from orchestrator.domain.keeping import Times
 from orchestrator.domain.keys import Scope
 from orchestrator.ports import Storage
 from orchestrator.services.keys import KeyService
@@ -324,7 +325,7 @@ class Chaos:
         """What workers do in time, as if all times were over; whatever it leaves would be left for ever."""
         store = RedisJobStore(self._redis_url)
         try:
-            retention = Retention(store, storage, upload_ttl=-60, job_ttl=-60)
+            retention = Retention(store, storage, upload_ttl=-60, times=Times(record=-60))
             await retention.clean()
             await retention.sweep()
         finally:

@@ -15,8 +15,12 @@ that no network has seen, until the sequential test of the service decides. ``st
 sentence, which says whether loading, warming or the picture failed), or the canary (by the judgement's). Good releases
 are the live one with weights a little elsewhere, as another run of the same training leaves them.
 
+Where the exporting machine itself can make no picture, the release is stopped by its ``export``.
+
 - ``sabotage_caught`` of ``sabotaged``: stopped in each of the two ways in which it can be wrong
 - ``good_refused`` of ``good``
+
+The figures are written after each, and a run goes on where one of the same live release was stopped.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ from benchmarks import RESULTS
 from dollhouse.evaluate.held_out import CHOOSING, HeldOutRoom, held_out_rooms
 from dollhouse.render.rooms import STYLES
 from export.proofs.recording import record_picture
+from export.proofs.rehearsal import RehearsalError
 from export.releases.changes import end_canary, start_canary
 from export.releases.folder import live_version, make_live, version_folder
 from export.releases.host import Host, read_host
@@ -50,6 +55,7 @@ from export.releases.rollout import FolderRollouts
 from export.releases.served import follow_folder
 from export.releases.trying import RECORDED
 from measuring import report
+from measuring.releases import find_release
 from measuring.sabotage import SABOTAGED, Change, good_retraining, publish_changed
 from measuring.variants import seal
 from orchestrator.domain.comparing import Measured, measured, pair_sums, tried_sums
@@ -65,6 +71,8 @@ READY_SECONDS = 300.0
 PICTURE_SECONDS = 60.0
 SIZES = ((256, 256), (192, 384), (224, 288), (288, 224))
 """Of the rooms, in turn: the graphs that fail do so for one of them."""
+
+WAYS = ("exported", "trained")
 
 Stopped = dict[str, Any]
 
@@ -171,6 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS / "releases.json")
     given = parser.parse_args(arguments)
     console = Console()
+    found = earlier(given.out)
+    kinds: dict[str, dict[str, Stopped]] = found["kinds"]
+    good: dict[str, Stopped] = found["good_releases"]
     with TemporaryDirectory(prefix="reroom-sabotage-") as name:
         release = shutil.copytree(ROOT / "releases" / BUNDLE, Path(name) / BUNDLE)
         record_picture(release, live_version(release))
@@ -180,38 +191,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rooms = endless_rooms()
 
             def try_one(changes: dict[str, Change], *, recorded_wrong: bool) -> Stopped:
-                version = published(release, changes, recorded_wrong=recorded_wrong)
+                try:
+                    version = published(release, changes, recorded_wrong=recorded_wrong)
+                except RehearsalError as error:
+                    return {"stopped_by": "export", "why": str(error)}
                 return asyncio.run(tried(stack, version, rooms, given.pairs))
 
-            kinds: dict[str, dict[str, Stopped]] = {}
+            def keep(into: dict[str, Stopped], key: str, one: Stopped, what: str) -> None:
+                into[key] = one
+                console.print(f"{what}: {one['stopped_by'] or 'not stopped'}: {one['why']}")
+                report.write(given.out, report.read(given.out) | {"sabotage": document(kinds, good)})
+
             for kind in given.kinds:
-                kinds[kind] = {}
-                for way in ("exported", "trained"):
-                    found = try_one(SABOTAGED[kind], recorded_wrong=way == "trained")
-                    kinds[kind][way] = found
-                    console.print(f"{kind}, {way}: {found['stopped_by'] or 'NOT STOPPED'}: {found['why']}")
-            good = []
+                ways = kinds.setdefault(kind, {})
+                for way in WAYS:
+                    if way not in ways:
+                        one = try_one(SABOTAGED[kind], recorded_wrong=way == "trained")
+                        keep(ways, way, one, f"{kind}, {way}")
             for seed in range(given.good):
-                good.append(try_one(good_retraining(seed), recorded_wrong=True))
-                console.print(f"good {seed}: {good[-1]['stopped_by'] or 'promoted'}: {good[-1]['why']}")
-    document: dict[str, Any] = {
-        "sabotaged": len(kinds),
-        "sabotage_caught": sum(all(way["stopped_by"] for way in ways.values()) for ways in kinds.values()),
+                if str(seed) not in good:
+                    keep(good, str(seed), try_one(good_retraining(seed), recorded_wrong=True), f"good {seed}")
+    made = document(kinds, good)
+    console.print(table(kinds))
+    console.print(f"{made['good_refused']} of {made['good']} good releases refused; wrote {given.out}")
+    return int(made["sabotage_caught"] < made["sabotaged"])
+
+
+def earlier(file: Path) -> dict[str, dict[str, Any]]:
+    """What was measured of the same live release."""
+    found: dict[str, Any] = report.read(file).get("sabotage", {})
+    if found.get("digest") != find_release(BUNDLE).digest:
+        found = {}
+    return {"kinds": found.get("kinds", {}), "good_releases": found.get("good_releases", {})}
+
+
+def document(kinds: dict[str, dict[str, Stopped]], good: dict[str, Stopped]) -> dict[str, Any]:
+    whole = [ways for ways in kinds.values() if len(ways) == len(WAYS)]
+    release = find_release(BUNDLE)
+    return {
+        "release": release.facts["release"],
+        "digest": release.digest,
+        "sabotaged": len(whole),
+        "sabotage_caught": sum(all(way["stopped_by"] for way in ways.values()) for ways in whole),
         "good": len(good),
-        "good_refused": sum(bool(each["stopped_by"]) for each in good),
+        "good_refused": sum(bool(each["stopped_by"]) for each in good.values()),
         "kinds": kinds,
         "good_releases": good,
     } | report.circumstances()
-    report.write(given.out, report.read(given.out) | {"sabotage": document})
-    console.print(table(kinds))
-    console.print(f"{document['good_refused']} of {len(good)} good releases refused; wrote {given.out}")
-    return int(document["sabotage_caught"] < len(kinds))
 
 
 def table(kinds: dict[str, dict[str, Stopped]]) -> Table:
     made = Table("what is wrong", "exported so", "trained so", box=None)
     for kind, ways in kinds.items():
-        made.add_row(kind, *(ways[way]["stopped_by"] or "not stopped" for way in ("exported", "trained")))
+        made.add_row(kind, *(ways[way]["stopped_by"] or "not stopped" for way in WAYS if way in ways))
     return made
 
 

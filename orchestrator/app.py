@@ -198,7 +198,7 @@ async def _open_dependencies(settings: Settings) -> AsyncGenerator[Dependencies]
         # Workers make them: they have the certificate that signs pictures.
         collages = Collages(store, adapters.errands, styles.title)
         presenter = Presenter(
-            storage, collages, settings.api_base_url, settings.url_ttl, links, settings.shown_seconds
+            storage, collages, settings.api_base_url, settings.url_ttl, links, settings.times
         )
         waiting = Waiting(jobs, seconds=settings.wait_seconds, at_once=settings.waits_at_once)
         fetcher = PhotoFetcher(guarded)

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from orchestrator.domain.keeping import Times
 from orchestrator.domain.plans import Plans, PlansError, load_plans
 from orchestrator.domain.styles import STYLES, Style, StylesError, load_styles
 from orchestrator.domain.usage import Budget, Pricing
@@ -457,9 +458,9 @@ class Settings(StoreSettings):
         )
 
     @property
-    def shown_seconds(self) -> int:
-        """How long after its end a job has both its photo and its picture."""
-        return min(self.job_ttl, self.photo_ttl, self.result_ttl)
+    def times(self) -> Times:
+        """How long photos and pictures are kept."""
+        return Times(record=self.job_ttl, photo=self.photo_ttl, result=self.result_ttl)
 
     @property
     def administrator(self) -> str | None:

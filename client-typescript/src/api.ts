@@ -909,6 +909,7 @@ export interface components {
             error: components["schemas"]["JobError"] | null;
             result_url: string | null;
             result?: components["schemas"]["ResultData"];
+            expires_at: string | null;
         };
         /**
          * ChildMessage
@@ -1560,6 +1561,8 @@ export interface components {
             original_url: string;
             labelled_url?: string;
             page_url: string;
+            /** Format: date-time */
+            page_expires_at: string;
             metadata: components["schemas"]["ResultMetadata"];
             lossless_url?: string;
         };
@@ -1782,6 +1785,7 @@ export interface components {
             attempts: number;
             error: components["schemas"]["JobError"] | null;
             favourite: boolean;
+            expires_at: string | null;
             result_url: string | null;
             result?: components["schemas"]["ResultData"];
             parent?: string;
@@ -1873,7 +1877,7 @@ export interface components {
          */
         StylePictureData: {
             url: string;
-            /** @description The release that restyled a photo; null: a drawing of the style's colours alone */
+            /** @description The release that restyled a photo; null: an illustration, which no release made */
             made_by: string | null;
         };
         SubmitBatch: {

@@ -1,12 +1,15 @@
-"""The pictures that show the service's styles, made anew: the demo's room restyled, or a card of the style's colours.
+"""The pictures that show the service's styles, made anew: the demo's room restyled, or rendered in the style.
 
     python -m dollhouse.evaluate.style_pictures                     # all of orchestrator/domain/styles.toml
+    python -m dollhouse.evaluate.style_pictures --rendered          # those that no release makes; needs no Triton
     python -m dollhouse.evaluate.style_pictures --bundle sd15 --knows all --styles /etc/reroom/styles.toml
 
 A network draws only the styles that it has learnt; asked for others, it gives each about the same picture. --knows says
 which those are (the dollhouse's five unless given): only they are restyled, with the words, defaults and models of the
-service, through a real Triton. The others get a card, so that no picture claims what the bundle cannot do. It writes
-style_pictures/NAME.webp beside the file of styles, and made_by.toml, which names the release of each restyled picture.
+service, through a real Triton. Of the others, dollhouse.showroom renders the same room furnished in the style, with no
+network; a style that it does not have, such as an operator's own, gets a card of its colours. The command writes
+style_pictures/NAME.webp beside the file of styles, and made_by.toml, which names the release of each restyled picture:
+no other picture claims to show what a release can do.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from dollhouse.render.looks import STYLES as LEARNT
+from dollhouse.showroom.dressing import DRESSINGS, photograph
 from measuring import ROOT
 from measuring.releases import find_release
 from measuring.service import Service
@@ -32,11 +37,13 @@ from orchestrator.photos.pictures import decode
 
 PHOTO = ROOT / "stack" / "room.jpg"
 SIZE = (320, 240)
-MAX_BYTES = 12_000
-"""Of one picture: the package carries all of them, and a page shows all of them at once."""
+MAX_BYTES = 5_000
+"""Of one picture: the package carries all of them, and a page shows nine of them at once, on a phone's network too."""
 SEED = 8
 """A multiple of the number of the dollhouse's palettes, of which the first is none: the style has its own colours."""
-QUALITIES = (85, 75, 60, 45, 30)
+QUALITIES = (75, 60, 50, 40, 30, 20, 12)
+SOFTNESS = 0.9
+"""Radius in pixels: a rendered picture is no sharper than one that a release made."""
 SMOOTH = 3
 """Cards are drawn this much larger, and scaled down."""
 
@@ -101,12 +108,26 @@ def restyled(bundle: str, styles: Mapping[str, Style]) -> tuple[str, dict[str, I
     return str(release.facts["release"]), scaled
 
 
-def write(folder: Path, styles: Mapping[str, Style], release: str, made: Mapping[str, Image.Image]) -> None:
-    """The files of all styles that have a picture or colours."""
+def illustrated(name: str, style: Style) -> Image.Image:
+    """A picture that no network made: the demo's room rendered in the style, or a card. The same on every call."""
+    if name not in (*LEARNT, *DRESSINGS):
+        return card(style.colors)
+    return photograph(name, *SIZE).filter(ImageFilter.GaussianBlur(SOFTNESS))
+
+
+def illustrate(folder: Path, styles: Mapping[str, Style]) -> None:
+    """The files of styles that no release makes: all that have a picture here, or colours."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, style in styles.items():
-        if name in made or style.colors:
-            (folder / f"{name}.webp").write_bytes(encoded(made.get(name) or card(style.colors)))
+        if name in DRESSINGS or style.colors:
+            (folder / f"{name}.webp").write_bytes(encoded(illustrated(name, style)))
+
+
+def keep(folder: Path, release: str, made: Mapping[str, Image.Image]) -> None:
+    """The files of a release's pictures, and the one that names it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in made.items():
+        (folder / f"{name}.webp").write_bytes(encoded(picture))
     (folder / MADE_BY).write_text("".join(f'{name} = "{release}"\n' for name in made))
 
 
@@ -120,12 +141,20 @@ def main() -> None:
     parser.add_argument("--styles", type=Path, default=BUILT_IN, help="a file of styles (the built-in one)")
     learnt = f"the styles that the bundle has learnt, or `all` ({' '.join(LEARNT)})"
     parser.add_argument("--knows", nargs="*", default=LEARNT, metavar="STYLE", help=learnt)
+    parser.add_argument(
+        "--rendered", action="store_true", help="leave a release's pictures as they are, and make the others"
+    )
     given = parser.parse_args()
-    styles = load_styles(given.styles)
+    torch.set_num_threads(1)
+    styles, folder = load_styles(given.styles), given.styles.with_name(FOLDER)
     known = {name: each for name, each in styles.items() if name in given.knows or "all" in given.knows}
-    release, made = restyled(given.bundle, known) if known else ("", {})
-    write(given.styles.with_name(FOLDER), styles, release, made)
-    print(f"wrote {len(styles)} pictures, {len(made)} of them by {release or 'no release'}")
+    others = {name: each for name, each in styles.items() if name not in known}
+    illustrate(folder, others)
+    print(f"wrote {len(others)} pictures that no release made")
+    if not given.rendered:
+        release, made = restyled(given.bundle, known) if known else ("", {})
+        keep(folder, release, made)
+        print(f"wrote {len(made)} pictures by {release or 'no release'}")
 
 
 if __name__ == "__main__":

@@ -22,12 +22,12 @@ COLUMNS = 15
 VARIED = {"books", "leaf", "tabletop", "shelf", "wall"}
 """Slots whose pieces differ within one thing."""
 
-_NUMBER = {name: i for i, name in enumerate(PATTERNS)}
-
 
 def material_table(scene: Scene, looks: Sequence[Look]) -> Tensor:
     """[C,parts,COLUMNS] for rooms, each with its look."""
     rows = np.zeros((len(looks), scene.thing.shape[1], COLUMNS), np.float32)
+    # Counted at every call: other packages may add patterns.
+    numbers = {name: i for i, name in enumerate(PATTERNS)}
     thing = scene.thing.cpu().numpy()
     for r, (room, slots, look) in enumerate(zip(scene.rooms, scene.slots, looks, strict=True)):
         kept = dict[str, Swatch]()
@@ -39,6 +39,7 @@ def material_table(scene: Scene, looks: Sequence[Look]) -> Tensor:
                 kept[key] = look.swatch(room, slot, part)
             rows[r, part] = _row(
                 kept[key],
+                numbers[kept[key].pattern],
                 share(room.seed, f"{slot} {scene.serials[r][part] if slot in VARIED else thing[r, part]}"),
             )
     return torch.as_tensor(rows, device=scene.eye.device)
@@ -50,11 +51,11 @@ def grades(scene: Scene, looks: Sequence[Look]) -> Tensor:
     return torch.tensor(values, device=scene.eye.device)
 
 
-def _row(swatch: Swatch, seed: float) -> list[float]:
+def _row(swatch: Swatch, pattern: int, seed: float) -> list[float]:
     colours = [channel for colour in swatch.colours for channel in linear(colour)]
     return [
         *colours,
-        _NUMBER[swatch.pattern],
+        pattern,
         swatch.scale,
         swatch.gloss,
         swatch.glow,

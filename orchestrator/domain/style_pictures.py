@@ -1,7 +1,8 @@
 """The pictures of styles: a file for each beside the file of styles, in the folder ``style_pictures``.
 
 ``made_by.toml`` in that folder names the release that made a picture from a photo, by the style; a picture that it does
-not name shows the style's colours alone. ``python -m dollhouse.evaluate.style_pictures`` writes all of it.
+not name is an illustration of the style, which no release made. ``python -m
+dollhouse.evaluate.style_pictures`` writes all of it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class StylePicture(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """16 hexadecimal digits that differ for pictures that differ."""
     made_by: str | None
-    """The release that restyled a photo; None: the picture shows the style's colours alone."""
+    """The release that restyled a photo; None: an illustration of the style, which no release made."""
 
 
 def load_pictures(folder: Path) -> Mapping[str, StylePicture]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
-from orchestrator.domain.job import RESULTS, TERMINAL, UPLOADS, JobState
+from orchestrator.domain.job import RESULTS, UPLOADS, Job
+from orchestrator.domain.keeping import Times, kept_since
 from orchestrator.ports import JobNotFound, JobStore, Storage
 from orchestrator.services.cleaning import clean
 from orchestrator.services.submitting.direct_uploads import INCOMING
@@ -12,9 +14,8 @@ from orchestrator.services.submitting.direct_uploads import INCOMING
 
 class Retention:
     """Deletes photos that were uploaded directly and not submitted within ``upload_ttl`` seconds; and photos and
-    pictures, ``photo_ttl`` and ``result_ttl`` seconds after the end of their job, or after they were stored if there is
-    no job (its record has expired, ``job_ttl`` seconds after its end, or a process died before there was one). None: as
-    long as a record lasts."""
+    pictures, their ``times`` after the end of their job, or after they were stored if there is no job (its record has
+    expired, or a process died before there was one). ``clock`` gives UNIX seconds."""
 
     def __init__(
         self,
@@ -22,16 +23,12 @@ class Retention:
         storage: Storage,
         *,
         upload_ttl: int,
-        job_ttl: int,
-        photo_ttl: int | None = None,
-        result_ttl: int | None = None,
+        times: Times,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store, self._storage = store, storage
+        self._store, self._storage, self._clock = store, storage, clock
         self._upload_ttl = upload_ttl
-        self._kept = {
-            UPLOADS: min(job_ttl, job_ttl if photo_ttl is None else photo_ttl),
-            RESULTS: min(job_ttl, job_ttl if result_ttl is None else result_ttl),
-        }
+        self._kept = {UPLOADS: times.photos, RESULTS: times.pictures}
 
     @property
     def shortest(self) -> float:
@@ -64,18 +61,20 @@ class Retention:
         return count
 
     async def _is_due(self, job_id: str, kept: float) -> bool:
-        """Whether there is no such job, or it was completed more than ``kept`` seconds ago and is no favourite; or a
-        parent has ended then, of whose children one may have been completed, and none is a favourite."""
+        """Whether there is no such job, or its time has counted for more than ``kept`` seconds."""
         try:
             job = await self._store.get(job_id)
         except JobNotFound:
             return True
         # Those of jobs that failed or were cancelled are deleted by :meth:`clean`.
-        ended = job.status in (TERMINAL if job.children else {JobState.COMPLETED})
-        if not ended or job.favourite or job.updated_at >= time.time() - kept:
+        if not self._is_over(job, [], kept):
             return False
         children = await self._store.get_all([child.id for child in job.children]) if job.children else []
-        return not any(child.favourite for child in children)
+        return self._is_over(job, children, kept)
+
+    def _is_over(self, job: Job, children: Sequence[Job], kept: float) -> bool:
+        since = kept_since(job, children)
+        return since is not None and since < self._clock() - kept
 
 
 def _folder(key: str) -> str:

@@ -66,6 +66,17 @@ export const status = async (id) => (await ask("GET", `transform/status/${id}`))
 export const cancel = async (id) => (await ask("DELETE", `transform/${id}`)).data;
 export const setFavourite = async (id, on) => (await ask(on ? "PUT" : "DELETE", `transform/${id}/favourite`)).data;
 
+/** Asks the service whether this key is one. Raises Trouble. */
+export async function checkKey(text) {
+  try {
+    await ask("GET", "transform?limit=1", { bearer: text });
+  } catch (error) {
+    if (error.code === "unauthorized") throw new Trouble("wrong_key");
+    // It may be for other things: who may not look at lists may submit.
+    if (error.code !== "missing_scope") throw error;
+  }
+}
+
 /** What the models see in a photo. The service keeps nothing of it. */
 export async function analyse(photo, signal) {
   const body = new FormData();

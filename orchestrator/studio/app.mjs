@@ -1,7 +1,7 @@
 /** The page: which view is shown, and what is round it. */
-import { Trouble, askEarly, key, needsKey, setKey } from "./api.mjs";
+import { Trouble, askEarly, checkKey, key, needsKey, setKey } from "./api.mjs";
 import { Compose } from "./compose.mjs";
-import { dropAll } from "./kept.mjs";
+import { forgetAll } from "./memory.mjs";
 import { keepPage } from "./offline.mjs";
 import { takeOver } from "./page.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
@@ -72,23 +72,31 @@ function Later({ load, name, ...given }) {
 
 /** What this device keeps was seen with another key, or with none: it goes. */
 function enterKey(text) {
-  dropAll();
+  forgetAll();
   setKey(text);
 }
 
 function AskKey({ done }) {
-  const enter = (event) => {
+  const [trouble, setTrouble] = useState(null);
+  const enter = async (event) => {
     event.preventDefault();
     const text = new FormData(event.target).get("key").trim();
     if (!text) return;
-    enterKey(text);
-    done();
+    setTrouble(null);
+    try {
+      await checkKey(text);
+      enterKey(text);
+      done();
+    } catch (error) {
+      setTrouble(error);
+    }
   };
   return html`<form class="ask" onSubmit=${enter}>
     <${Heading}>${t("keyTitle")}<//>
     <p>${t("keyText")}</p>
     <div class="field"><label for="key">${t("key")}</label>
-      <input id="key" name="key" type="password" autocomplete="off" required spellcheck="false" /></div>
+      <input id="key" name="key" type="password" autocomplete="off" required spellcheck=${false} aria-invalid=${trouble?.code === "wrong_key"} /></div>
+    <${TroubleBox} trouble=${trouble} />
     <button class="main">${t("enter")}</button>
   </form>`;
 }

@@ -4,6 +4,8 @@ import { t } from "./words.mjs";
 
 /** Pixels of the mask's longer side. Its border is blended over 1 % of the picture, so that more would not show. */
 const LONGEST = 1024;
+/** Points of a stroke that are nearer to each other, in shares of the photo, are one. */
+const NEAR = 0.004;
 
 /** The mask's size for a photo: of its shape. */
 function sizeOf({ width, height }) {
@@ -58,7 +60,8 @@ export function Brush({ photo, strokes, active, size, erase, onStroke }) {
 
   const point = (event) => {
     const box = at.current.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    // About as fine as the mask's pixels, and short: they are remembered with the room.
+    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((share) => Math.round(share * 1000) / 1000);
   };
   const show = (event) => {
     const [x, y] = point(event);
@@ -77,7 +80,10 @@ export function Brush({ photo, strokes, active, size, erase, onStroke }) {
     const from = points.length - 1;
     // Between two frames a pen goes a long way, of which the event alone has but the end.
     const passed = event.getCoalescedEvents?.() ?? [];
-    points.push(...(passed.length ? passed : [event]).map(point));
+    for (const each of (passed.length ? passed : [event]).map(point)) {
+      const [x, y] = points.at(-1);
+      if (Math.hypot(each[0] - x, each[1] - y) > NEAR) points.push(each);
+    }
     paint(at.current.getContext("2d"), stroke.current, from);
   };
   const up = (event) => {

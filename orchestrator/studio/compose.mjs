@@ -1,10 +1,10 @@
 /** The first view: a photo, a style, wishes, and the button. */
 import { Trouble } from "./api.mjs";
-import { maskOf } from "./brush.mjs";
+import { Card } from "./card.mjs";
 import { takeEarly } from "./page.mjs";
-import { takeShared } from "./kept.mjs";
-import { draft, preferences, restyle, setPhoto, withAddress } from "./draft.mjs";
-import { Count, Gallery } from "./gallery.mjs";
+import { lastRooms, takeShared } from "./kept.mjs";
+import { change as changeDraft, draft, mayRestore, restoreFiles, restyle, setPhoto, withAddress } from "./draft.mjs";
+import { Gallery } from "./gallery.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
 import { pictureOf, prepare, sample } from "./photo.mjs";
 import { Stage } from "./stage.mjs";
@@ -19,7 +19,7 @@ export function Compose() {
   const [busy, setBusy] = useState("");
   const [dragging, setDragging] = useState(false);
   const change = (values) => {
-    Object.assign(draft, values);
+    changeDraft(values);
     redraw((n) => n + 1);
   };
 
@@ -36,12 +36,17 @@ export function Compose() {
     }
   }
   const takeFile = (file) => file && take(() => file);
+  const restore = async () => {
+    if (!mayRestore()) return;
+    await restoreFiles().catch(() => {});
+    redraw((n) => n + 1);
+  };
 
   useEffect(() => {
     const early = takeEarly();
     if (early === "sample") take(sample);
-    else takeFile(early);
-    takeShared().then(takeFile);
+    else if (early) takeFile(early);
+    else takeShared().then((shared) => (shared ? takeFile(shared) : restore()));
     const pasted = (event) => {
       const file = pictureOf(event.clipboardData);
       if (file) takeFile(file);
@@ -55,8 +60,8 @@ export function Compose() {
     setTrouble(null);
     setBusy("sending");
     try {
-      const { photo, reference, styles, variations } = draft;
-      await restyle({ photo, mask: await maskOf(draft.strokes, photo), reference }, { styles, variations, preferences: preferences() });
+      await restyle(draft, draft);
+      changeDraft({ again: null });
     } catch (error) {
       setTrouble(error);
       setBusy("");
@@ -76,12 +81,14 @@ export function Compose() {
   return html`<form class="compose" onSubmit=${send} onDrop=${drop} onDragOver=${drag} onDragLeave=${drag}>
     <section class="stage" aria-label=${t("photo")}>
       <${Heading}>${t("title")}<//>
+      ${draft.again && html`<p class="note">${[t("broughtBack"), ...draft.again.map((each) => t(each))].join(" ")}
+        <button type="button" class="link to-styles" onClick=${toStyles}>${t("toStyles")}</button></p>`}
       <${Stage} dragging=${dragging} busy=${busy} take=${take} change=${change} />
       <${TroubleBox} trouble=${photoTrouble} />
+      ${!draft.photo && html`<${Last} />`}
     </section>
     <section class="wishes" aria-label=${t("wishes")}>
       <${Gallery} change=${change} setTrouble=${setTrouble} />
-      <${Count} change=${change} />
       <${Wishes} change=${change} setTrouble=${setTrouble} />
       <${TroubleBox} trouble=${trouble} />
       <div class="send ${draft.photo ? "ready" : ""}">
@@ -93,4 +100,20 @@ export function Compose() {
     </section>
     <p class="visually-hidden" role="status">${busy && t(busy)}</p>
   </form>`;
+}
+
+const toStyles = () => document.querySelector(".styles").scrollIntoView();
+
+/** So many of the rooms of before are shown. */
+const MOST_LAST = 3;
+
+/** The last rooms of this device, for who comes back. */
+function Last() {
+  const [rooms, setRooms] = useState([]);
+  useEffect(() => void lastRooms(MOST_LAST).then(setRooms), []);
+  if (!rooms.length) return null;
+  return html`<section class="last" aria-label=${t("lastRooms")}>
+    <div class="row spread"><h2>${t("lastRooms")}</h2><a href="#/rooms">${t("allRooms")}</a></div>
+    <ul class="cards">${rooms.map(({ job, picture }) => html`<${Card} key=${job.job_id} job=${job} picture=${picture} />`)}</ul>
+  </section>`;
 }

@@ -2,16 +2,20 @@
 import { erase, setFavourite } from "./api.mjs";
 import { Compare } from "./compare.mjs";
 import { dropRoom } from "./kept.mjs";
+import { asked } from "./memory.mjs";
 import { here } from "./page.mjs";
 import { Question } from "./parts.mjs";
-import { Again, Otherwise } from "./next.mjs";
+import { Next } from "./next.mjs";
 import { Download, Made, nameOf } from "./save.mjs";
 import { Share } from "./share.mjs";
-import { html, useRef, useState } from "./ui.mjs";
-import { duration, listed, named, percent, styleTitle, t } from "./words.mjs";
+import { html, useEffect, useRef, useState } from "./ui.mjs";
+import { COLOURS } from "./wishes.mjs";
+import { duration, named, percent, styleTitle, t, until } from "./words.mjs";
 
 /** Milliseconds. Links expire: new ones are asked for, but not again and again for a picture that is gone. */
 const REFRESHED = 30000;
+/** Letters of a wish from which on its own words, and not only the style's, may be more than the models read. */
+const LONG = 200;
 
 /** Before and after. `refresh` asks for the job again. The slider stays where it is when another job is shown. */
 export function Result({ job, attempt, refresh }) {
@@ -25,11 +29,16 @@ export function Result({ job, attempt, refresh }) {
   return html`<${Compare} before=${here(photo)} after=${here(made)} width=${metadata.width} height=${metadata.height} onBroken=${broken} />`;
 }
 
-/** What one can do with it. `update` takes what is new of the job, `erased` is called when it was. */
-export function Acts({ job, attempt, update, erased }) {
+/**
+ * What one can do with it. `update` takes what is new of the job, `erased` is called when it was. Of one of several, `set` is
+ * `{job, erase}` once all are done: their parent, and what asks whether all shall be erased.
+ */
+export function Acts({ job, attempt, update, erased, set = null }) {
   const [question, setQuestion] = useState(null);
   const [sharing, setSharing] = useState(false);
+  const [said, setSaid] = useState("");
   const { metadata, transformed_url: made, labelled_url: labelled } = job.result;
+  useEffect(() => setSaid(""), [job.job_id]);
   const favour = () => attempt(async () => update(await setFavourite(job.job_id, !job.favourite)));
   const remove = () => attempt(async () => {
     // At once, even if the service cannot be reached.
@@ -37,37 +46,59 @@ export function Acts({ job, attempt, update, erased }) {
     await erase(job.job_id);
     await erased();
   });
-  const ask = () => setQuestion({ title: t("eraseTitle"), text: t(job.parent ? "eraseOneText" : "eraseText"), yes: t("erase"), act: remove });
+  const ask = () => setQuestion(job.parent
+    ? { title: t("eraseOneTitle"), text: t("eraseOneText"), yes: t("erase"), act: remove }
+    : { title: t("eraseTitle"), text: t("eraseText"), yes: t("erase"), act: remove });
   return html`
-    <div class="row actions">
-      <${Download} url=${made} name=${nameOf(job)} label=${t("download")} />
+    <${Warnings} job=${job} />
+    <div class="actions">
+      <${Download} url=${made} name=${nameOf(job)} label=${t("download")} told=${setSaid} />
       <button type="button" class="plain" onClick=${() => setSharing(true)}>${t("share")}</button>
       <button type="button" class="plain" aria-pressed=${Boolean(job.favourite)} onClick=${favour}><span aria-hidden="true">${job.favourite ? "★" : "☆"}</span>${t("favourite")}</button>
-      <${Again} job=${job} attempt=${attempt} />
-      <${Otherwise} job=${job} attempt=${attempt} />
-      <button type="button" class="plain" onClick=${ask}>${t("erase")}</button>
     </div>
+    <p class="note" role="status">${said}</p>
+    ${keptFor(job) && html`<p class="hint">${keptFor(job)}</p>`}
     <div class="row also"><span>${t("also")}</span>
-      ${labelled && html`<${Download} url=${labelled} name=${nameOf(job, "labelled")} label=${t("labelled")} kind="link" />`}
-      <${Made} job=${job} which="before_after" label=${t("beforeAfter")} attempt=${attempt} />
+      ${labelled && html`<${Download} url=${labelled} name=${nameOf(job, "labelled")} label=${t("labelled")} told=${setSaid} kind="link" />`}
+      <${Made} job=${job} which="before_after" label=${t("beforeAfter")} attempt=${attempt} told=${setSaid} />
+      ${set && html`<${Made} job=${set.job} which="contact_sheet" label=${t("contactSheet")} attempt=${attempt} told=${setSaid} />`}
     </div>
+    <${Next} job=${job} attempt=${attempt} />
     <${Facts} metadata=${metadata} />
+    <div class="row erase">
+      <button type="button" class="link" onClick=${ask}>${t(job.parent ? "eraseOne" : "eraseRoom")}</button>
+      ${set && html`<button type="button" class="link" onClick=${set.erase}>${t("eraseSet")}</button>`}
+    </div>
     <${Question} question=${question} close=${() => setQuestion(null)} />
     ${sharing && html`<${Share} result=${job.result} title=${t("ready", { style: styleTitle(job.style) })} close=${() => setSharing(false)} />`}`;
 }
 
+/** How long the service keeps it, where it says so. */
+function keptFor(job) {
+  if (job.favourite) return t("keptFavourite");
+  return job.expires_at ? t("keptUntil", { time: until(job.expires_at) }) : "";
+}
+
+/** What was wished for and had no effect; what concerns programs alone has no words, nor has a style's that were left out. */
+function Warnings({ job }) {
+  const isLong = asked(job.parent ?? job.job_id)?.prompt.length > LONG;
+  const codes = (job.result.metadata.warnings ?? []).map((each) => each.code).filter((code) => isLong || code !== "prompt_truncated");
+  const known = codes.map((code) => named("warnings", code, "")).filter(Boolean);
+  return [...new Set(known)].map((each) => html`<p key=${each} class="warning">${each}</p>`);
+}
+
 function Facts({ metadata }) {
-  const { selection } = metadata;
+  const { selection, room_type: room } = metadata;
   const facts = [
-    [t("seed"), metadata.seed],
-    [t("madeIn"), metadata.processing_time && duration(metadata.processing_time)],
-    [t("roomType"), metadata.room_type && named("rooms", metadata.room_type)],
-    [t("quality"), metadata.quality_score != null && percent(metadata.quality_score)],
-    [t("palette"), metadata.palette?.length && listed(metadata.palette.map((each) => named("colours", each)))],
+    [t("roomType"), room && room !== "unknown" && named("rooms", room)],
+    [t("palette"), metadata.palette?.length && html`<span class="row">${metadata.palette.map((each) => html`<span key=${each} class="dot">
+      <i style=${{ background: COLOURS[each] ?? each }} aria-hidden="true"></i>${named("colours", each)}</span>`)}</span>`],
     [t("kept"), selection ? percent(selection.share) : metadata.kept != null && percent(metadata.kept)],
+    [t("quality"), metadata.quality_score != null && percent(metadata.quality_score)],
+    [t("madeIn"), metadata.processing_time && duration(metadata.processing_time)],
+    [t("seed"), metadata.seed],
   ].filter(([, value]) => value || value === 0);
   return html`<details class="more"><summary>${t("howItWasMade")}</summary>
     <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
-    ${metadata.warnings?.map((each) => html`<p key=${each.code} class="hint" lang="en">${each.detail}</p>`)}
   </details>`;
 }

@@ -2,13 +2,13 @@
 import { erase, status } from "./api.mjs";
 import { Frame, Meter, stageOf } from "./becoming.mjs";
 import { Acts, Result } from "./done.mjs";
-import { sent } from "./draft.mjs";
+import { letGo, sent } from "./draft.mjs";
 import { forget, remember } from "./memory.mjs";
+import { leaveNote } from "./note.mjs";
 import { Why } from "./next.mjs";
 import { here } from "./page.mjs";
 import { Heading, Question } from "./parts.mjs";
 import { goes, joined } from "./progress.mjs";
-import { Made } from "./save.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { named, styleTitle, t } from "./words.mjs";
 
@@ -20,6 +20,7 @@ const isErased = (child) => child.status === "completed" && !child.result;
 export function Film({ job, previews, linked, attempt, refresh, setJob }) {
   const [chosen, setChosen] = useState(null);
   const [question, setQuestion] = useState(null);
+  const [said, setSaid] = useState("");
   const several = job.children.some((each) => each.variation > 1);
   const shown = job.children.map((each, place) => ({
     ...each, place, parent: job.job_id, title: `${styleTitle(each.style)}${several ? ` ${each.variation}` : ""}`,
@@ -41,16 +42,20 @@ export function Film({ job, previews, linked, attempt, refresh, setJob }) {
   const removed = async () => {
     await forget(now.job_id);
     setChosen(null);
-    if (shown.length > 1) return refresh();
+    if (shown.length > 1) {
+      setSaid(t("erasedOne"));
+      return refresh();
+    }
     return removeAll();
   };
   const removeAll = () => attempt(async () => {
     await erase(job.job_id);
     await Promise.all([job.job_id, ...job.children.map((each) => each.job_id)].map(forget));
-    sent.delete(job.job_id);
+    letGo(job.job_id);
+    leaveNote("erased");
     location.hash = "#/rooms";
   });
-  const ask = () => setQuestion({ title: t("eraseSetTitle"), text: t("eraseSetText"), yes: t("eraseSet"), act: removeAll });
+  const ask = () => setQuestion({ title: t("eraseSetTitle"), text: t("eraseSetText", { n: done.length }), yes: t("erase"), act: removeAll });
   // A favourite has its own place among the rooms.
   const favoured = (news) => {
     if (news.favourite) remember(news.job_id);
@@ -63,10 +68,9 @@ export function Film({ job, previews, linked, attempt, refresh, setJob }) {
     <${Large} child=${now} photo=${photo} preview=${previews[now.place]} attempt=${attempt} refresh=${look} />
     <${Strip} shown=${shown} previews=${previews} photo=${photo} now=${now} choose=${setChosen} />
     ${goes(job) && html`<${Meter} job=${job} linked=${linked} attempt=${attempt} said=${job.progress > 0 ? ready : undefined} />`}
-    ${isDone(now) && html`<${Acts} job=${now} attempt=${attempt} update=${favoured} erased=${removed} />`}
-    ${!goes(job) && html`<div class="row also"><span>${t("allTogether")}</span>
-        <${Made} job=${job} which="contact_sheet" label=${t("contactSheet")} attempt=${attempt} />
-        <button type="button" class="link" onClick=${ask}>${t("eraseSet")}</button></div>
+    <p class="note" role="status">${said}</p>
+    ${isDone(now) && html`<${Acts} job=${now} attempt=${attempt} update=${favoured} erased=${removed} set=${goes(job) ? null : { job, erase: ask }} />`}
+    ${!goes(job) && html`${!isDone(now) && html`<div class="row erase"><button type="button" class="link" onClick=${ask}>${t("eraseSet")}</button></div>`}
       <p class="visually-hidden" role="status">${ready}</p>`}
     <${Question} question=${question} close=${() => setQuestion(null)} />`;
 }

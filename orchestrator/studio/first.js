@@ -5,7 +5,8 @@
 {
   const root = document.documentElement;
   const chosen = localStorage.getItem("reroom.language");
-  if (location.hash.length > 2 || (chosen && chosen !== root.lang)) root.dataset.other = "";
+  const comesBack = sessionStorage.getItem("reroom.draft") !== null;
+  if (location.hash.length > 2 || comesBack || (chosen && chosen !== root.lang)) root.dataset.other = "";
   addEventListener("click", (event) => {
     if (event.target.id === "first-sample") root.dataset.sample = "";
   });

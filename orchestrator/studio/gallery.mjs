@@ -8,7 +8,7 @@ import { html, useEffect, useRef, useState } from "./ui.mjs";
 import { learnTitles, styleTitle, t } from "./words.mjs";
 
 /** Styles that are shown before all are asked for. */
-const FIRST = 9;
+const FIRST = 6;
 /** What one submission takes. */
 const MOST_STYLES = 8;
 const MOST_VARIATIONS = 4;
@@ -54,17 +54,22 @@ export function Gallery({ change, setTrouble }) {
         return html`<label key=${each.name} class="style">
           <input type=${several ? "checkbox" : "radio"} name="style" value=${each.name} checked=${on} disabled=${several && !on && styles.length === MOST_STYLES} onChange=${() => choose(each.name)} />
           ${each.picture ? html`<img src=${here(each.picture.url)} alt="" width="160" height="120" loading="lazy" />` : html`<${Swatches} colours=${each.colors} />`}
+          ${illustrates(each) && html`<i class="drawn" aria-hidden="true">✎</i>`}
           <span>${styleTitle(each.name)}</span>
         </label>`;
       })}
     </div>
+    ${shown.some(illustrates) && html`<p class="hint">✎ ${t("illustration")}</p>`}
     <div class="row spread">
       <label class="switch"><input type="checkbox" checked=${several} onChange=${switched} />${t("severalStyles")}</label>
-      ${offered.length > shown.length && html`<button type="button" class="link" onClick=${() => setAll(true)}>${t("allStyles", { n: offered.length })}</button>`}
+      ${offered.length > FIRST && html`<button type="button" class="link" aria-expanded=${all} onClick=${() => setAll(!all)}>${all ? t("fewer") : t("allStyles", { n: offered.length })}</button>`}
       ${offered.length === 0 && html`<button type="button" class="link" onClick=${again}>${t("again")}</button>`}
     </div>
   </fieldset>`;
 }
+
+/** Whether a style's picture was made by no release: it shows the style, not what the model here makes of it. */
+const illustrates = (style) => Boolean(style.picture) && !style.picture.made_by;
 
 /** The styles; without a network those that this device kept. Raises Trouble. */
 async function askedOrKept() {

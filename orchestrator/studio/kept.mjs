@@ -1,6 +1,7 @@
 /**
  * What this device keeps, to be seen without a network: the styles with their pictures, and rooms of its own list that were
- * looked at; favourites and the newest, as far as there is room. Erased with the room, and all of it when a key is entered
+ * looked at; favourites and the newest, as far as there is room. And files that cannot be had again from the service: the
+ * photo that is being worked with, pictures whose colours were wanted. Erased with the room, and all of it when a key is entered
  * or forgotten. Where a browser keeps nothing (no secure page, a private window), nothing is found.
  */
 import { ROOT, here } from "./page.mjs";
@@ -141,6 +142,19 @@ export const keptRoom = (id, whole) =>
     return { ...entry.job, kept: true };
   });
 
+/** The last rooms that were made, as they were seen last, with small pictures of this device: `[{job, picture}]`. */
+export const lastRooms = (most) =>
+  quietly(async () => {
+    const cache = await caches.open(CACHE);
+    const newest = (a, b) => Date.parse(b.job.created_at) - Date.parse(a.job.created_at);
+    const found = [];
+    for (const { job, sizes } of (await readJson(cache, "rooms", [])).sort(newest)) {
+      const small = picturesOf(job).find((each) => each.small && each.name in sizes);
+      if (small && found.length < most) found.push({ job, picture: await shown(cache, small.name) });
+    }
+    return found;
+  }, []);
+
 /** Erases what this device keeps of a room. */
 export async function dropRoom(id) {
   if (!KEEPS) return;
@@ -158,6 +172,17 @@ export async function dropAll() {
   for (const url of urls.values()) URL.revokeObjectURL(url);
   urls.clear();
 }
+
+// Files of who uses the page: of the draft, and references of rooms.
+
+/** Keeps a file by this name; null: none of this name any more. */
+export const keepFile = (name, blob) => quietly(() => alone((cache) => (blob ? putPicture(cache, name, blob) : cache.delete(address(name)))));
+
+/** The file of this name, or null. */
+export const keptFile = (name) => quietly(async () => (await (await caches.open(CACHE)).match(address(name)))?.blob() ?? null);
+
+/** Erases files whose names begin so. */
+export const dropFiles = (prefix) => quietly(async () => (await caches.has(CACHE)) && alone((cache) => drop(cache, prefix)));
 
 // Styles.
 

@@ -14,12 +14,31 @@ export function Marking({ photo, busy, change }) {
   const [size, setSize] = useState(0.06);
   const [erase, setErase] = useState(false);
   const [near, setNear] = useState(null);
+  /** The place, [x, y] in 0..1, that was tapped where there is no box. */
+  const [missed, setMissed] = useState(null);
   const [failed, again] = useThings(photo, busy === "sending", change);
   const { things, strokes } = draft;
   const painting = tool === "paint";
   // What was only outlined has not quite the photo's shape, as a mask must have.
-  const tools = Object.entries(TOOLS).filter(([each]) => each !== "paint" || (photo.url && !photo.drawn));
+  const paintable = photo.url && !photo.drawn;
+  const tools = Object.entries(TOOLS).filter(([each]) => each !== "paint" || paintable);
   const undo = () => change({ strokes: draft.strokes.slice(0, -1) });
+  const choose = (each) => {
+    setMissed(null);
+    setTool(each);
+  };
+  const tapped = (event) => {
+    if (painting || (!things && !failed)) return;
+    if (event.target.closest(".thing")) return setMissed(null);
+    const box = event.currentTarget.getBoundingClientRect();
+    setMissed([(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height]);
+  };
+  // The place that was tapped is where it begins.
+  const brush = () => {
+    if (missed) change({ strokes: [...strokes, { size, erase: false, points: [missed] }] });
+    setErase(false);
+    choose("paint");
+  };
 
   useEffect(() => {
     const pressed = (event) => {
@@ -33,15 +52,18 @@ export function Marking({ photo, busy, change }) {
   }, [painting]);
 
   return html`
-    <div class="canvas" aria-busy=${busy === "reading"} style=${{ "--shape": photo.url ? photo.width / photo.height : 4 / 3 }}>
+    <div class="canvas" aria-busy=${busy === "reading"} style=${{ "--shape": photo.url ? photo.width / photo.height : 4 / 3 }} onClick=${tapped}>
       ${photo.url
         ? html`<img src=${photo.url} alt=${t("yourPhoto")} width=${photo.width} height=${photo.height} />`
         : html`<p class="blind">${t("notShown")}</p>`}
       ${photo.url && html`<${Brush} photo=${photo} strokes=${strokes} active=${painting} size=${size} erase=${erase}
         onStroke=${(stroke) => change({ strokes: [...draft.strokes, stroke] })} />`}
-      ${things && !painting && photo.url && html`<${Boxes} mark=${tool} near=${near} change=${change} />`}
+      ${things && photo.url && html`<${Boxes} mark=${painting ? null : tool} near=${near} change=${change} />`}
+      ${missed && html`<span class="miss" style=${{ left: `${100 * missed[0]}%`, top: `${100 * missed[1]}%` }} aria-hidden="true"></span>`}
     </div>
-    <${Segments} label=${t("whatStays")} name="tool" value=${tool} choose=${setTool} options=${tools.map(([each, [name]]) => [each, t(name)])} />
+    <p class="missed" role="status">${missed && html`${t(tool === "change" ? "missedChange" : "missed")}
+      ${tool === "keep" && paintable && html` <button type="button" class="plain small" onClick=${brush}>${t("brushHere")}</button>`}`}</p>
+    <${Segments} label=${t("whatStays")} name="tool" value=${tool} choose=${choose} options=${tools.map(([each, [name]]) => [each, t(name)])} />
     <p class="hint">${hint(tool, things, failed)} ${failed && !painting && html`<button type="button" class="link" onClick=${again}>${t("again")}</button>`}</p>
     ${painting && html`<div class="tools">
       <${Slider} id="brush" label=${t("brushSize")} value=${size} min="0.01" max="0.2" step="0.01" shown=${percent(size)} onChange=${setSize} />

@@ -1,9 +1,12 @@
-/** What this device remembers: the ids of its jobs, the newest first; and for this visit how they were asked for. */
-import { dropRoom, keepRoom } from "./kept.mjs";
+/** What this device remembers: the ids of its jobs, the newest first; and how the last of them were asked for. */
+import { dropAll, dropRoom, keepRoom } from "./kept.mjs";
 
 const JOBS = "reroom.jobs";
 const ASKED = "reroom.asked.";
 const MOST = 200;
+/** Jobs of which it is remembered how they were asked for, and letters of one. */
+const MOST_ASKED = 40;
+const MOST_LETTERS = 60000;
 
 function read() {
   try {
@@ -18,27 +21,53 @@ const write = (ids) => localStorage.setItem(JOBS, JSON.stringify(ids.slice(0, MO
 
 export const jobs = read;
 
-/** Remembers a job; what it was asked for, where that is known, lasts as long as the tab. */
-export function remember(id, asked = null) {
+/** Remembers a job; and, of one that was submitted here, what it was asked for: the wishes of draft.mjs. */
+export function remember(id, wishes = null) {
   write([id, ...read().filter((each) => each !== id)]);
-  if (asked) sessionStorage.setItem(ASKED + id, JSON.stringify(asked));
+  if (!wishes) return;
+  const known = read().slice(0, MOST_ASKED);
+  forgetWishes((each) => !known.includes(each));
+  const text = JSON.stringify(wishes);
+  try {
+    // What was painted can be very long.
+    localStorage.setItem(ASKED + id, text.length > MOST_LETTERS ? JSON.stringify({ ...wishes, strokes: [], paint: true }) : text);
+  } catch {
+    // The device is full.
+  }
+}
+
+/**
+ * The wishes of a job that was submitted here, or null. `reference`: there was a picture for the colours; `paint`: what was
+ * painted was too long to be remembered.
+ */
+export function asked(id) {
+  try {
+    return JSON.parse(localStorage.getItem(ASKED + id));
+  } catch {
+    return null;
+  }
+}
+
+function forgetWishes(which) {
+  const names = Object.keys(localStorage).filter((each) => each.startsWith(ASKED) && which(each.slice(ASKED.length)));
+  for (const each of names) localStorage.removeItem(each);
 }
 
 /** Forgets a job, and what was kept of it; resolves when nothing of it is here any more. */
 export function forget(id) {
   write(read().filter((each) => each !== id));
-  sessionStorage.removeItem(ASKED + id);
+  forgetWishes((each) => each === id);
   return dropRoom(id);
+}
+
+/** Forgets all but the ids, which are worth nothing without a key. */
+export function forgetAll() {
+  forgetWishes(() => true);
+  dropAll();
 }
 
 /** Keeps a job of this device to be seen without a network: all of it (`whole`), or its small picture. */
 export const keep = (job, whole) => keepRoom(job, whole, () => read().includes(job.job_id));
-
-/** `{styles, variations, preferences, more}` of a job of this visit, or null; `more`: files beside the photo were sent. */
-export function asked(id) {
-  const text = sessionStorage.getItem(ASKED + id);
-  return text === null ? null : JSON.parse(text);
-}
 
 /** Calls back when another tab changes the list. Returns the function that ends it. */
 export function onChange(changed) {

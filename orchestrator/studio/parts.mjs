@@ -41,7 +41,7 @@ export function Dialog({ title, close, children }) {
 /** For what is pressed in a dialog: the focus goes back to where it was. */
 export const closeDialog = (event) => event.target.closest("dialog").close();
 
-/** A question with two answers. `question` is `{title, text, yes, act}`; null: nothing is asked. */
+/** A question with two answers. `question` is `{title, text, yes, act}`, the text of several lines; null: nothing is asked. */
 export function Question({ question, close }) {
   if (!question) return null;
   const answer = (event, act) => {
@@ -49,7 +49,7 @@ export function Question({ question, close }) {
     act?.();
   };
   return html`<${Dialog} title=${question.title} close=${close}>
-    <p>${question.text}</p>
+    <ul>${question.text.split("\n").map((each) => html`<li key=${each}>${each}</li>`)}</ul>
     <div class="row">
       <button type="button" class="plain" onClick=${answer}>${t("keepIt")}</button>
       <button type="button" class="danger" onClick=${(event) => answer(event, question.act)}>${question.yes}</button>

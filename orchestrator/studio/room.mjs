@@ -2,11 +2,12 @@
 import { Trouble, status } from "./api.mjs";
 import { Frame, Meter } from "./becoming.mjs";
 import { Acts, Result } from "./done.mjs";
-import { sent } from "./draft.mjs";
+import { letGo, sent } from "./draft.mjs";
 import { Film, isDone } from "./film.mjs";
 import { keptRoom } from "./kept.mjs";
 import { forget, keep } from "./memory.mjs";
 import { Cancelled, Failed } from "./next.mjs";
+import { leaveNote } from "./note.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
 import { ENDS, after, estimates, goes, joined } from "./progress.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
@@ -91,7 +92,8 @@ function Now({ id, job, previews, linked, attempt, refresh, update, setJob }) {
   if (job.status === "completed") {
     const erased = async () => {
       await forget(id);
-      sent.delete(id);
+      letGo(id);
+      leaveNote(job.parent ? "erasedOne" : "erased");
       location.hash = "#/rooms";
     };
     return html`<${Heading} key="done">${t("ready", { style: styleTitle(job.style) })}<//>

@@ -9,6 +9,8 @@ import { named, t } from "./words.mjs";
 const [NARROW, FAR] = [18, 70];
 /** Two boxes that overlap more than this are of one thing. */
 const SAME = 0.6;
+/** Names that are shown before all are asked for. */
+const FIRST = 6;
 
 /**
  * Asks once for each photo what is in it; not while `paused`, when the connection has better to do. What kept the
@@ -62,36 +64,45 @@ function distinct(objects) {
 export const titleOf = ({ label, number }) => [named("things", label), number].filter(Boolean).join(" ");
 
 /** Marks a thing, or takes the mark from it. */
-function tap(place, mark, change) {
-  const { [place]: now, ...others } = draft.marks;
-  change({ marks: now === mark ? others : { ...others, [place]: mark } });
+function tap({ area }, mark, change) {
+  const { [area]: now, ...others } = draft.marks;
+  change({ marks: now === mark ? others : { ...others, [area]: mark } });
 }
 
-/** The boxes. `mark`: what a thing becomes that is tapped, "keep" or "change"; `near`: the place of the one that is pointed at. */
+/**
+ * The boxes. `mark`: what a thing becomes that is tapped, "keep" or "change"; null: those that are marked are shown, and none can
+ * be tapped. `near`: the one that is pointed at.
+ */
 export function Boxes({ mark, near, change }) {
+  const shown = mark ? draft.things : draft.things.filter(({ area }) => draft.marks[area]);
   return html`<div class="things" aria-hidden="true">
-    ${draft.things.map((thing, place) => {
+    ${shown.map((thing) => {
       const [left, top, right, bottom] = thing.box.map((share) => 100 * share);
       const at = { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` };
-      return html`<button key=${place} type="button" tabindex="-1" class="thing" data-mark=${draft.marks[place]} data-near=${near === place || undefined}
-        data-small=${right - left < NARROW || undefined} data-right=${left > FAR || undefined} style=${at} onClick=${() => tap(place, mark, change)}>
+      return html`<button key=${thing.area} type="button" tabindex="-1" class="thing" disabled=${!mark} data-mark=${draft.marks[thing.area]} data-near=${near === thing || undefined}
+        data-small=${right - left < NARROW || undefined} data-right=${left > FAR || undefined} style=${at} onClick=${() => tap(thing, mark, change)}>
         <span class="tag">${titleOf(thing)}</span>
       </button>`;
     })}
   </div>`;
 }
 
-/** The same things by their names. `point` gets the place of the one that is pointed at, or null. */
+/** The same things by their names: the first, those that are marked, and the others when they are asked for. `point` gets the one
+ * that is pointed at, or null. */
 export function Names({ mark, point, change }) {
+  const [all, setAll] = useState(false);
+  const few = draft.things.length <= FIRST + 1;
+  const shown = draft.things.filter(({ area }, place) => all || few || place < FIRST || draft.marks[area]);
   return html`<div class="names" role="group" aria-label=${t(mark === "keep" ? "tapKeep" : "tapChange")}>
-    ${draft.things.map((thing, place) => {
-      const now = draft.marks[place];
+    ${shown.map((thing) => {
+      const now = draft.marks[thing.area];
       const ends = () => point(null);
-      const begins = () => point(place);
-      return html`<button key=${place} type="button" class="plain small" data-mark=${now} aria-pressed=${now === mark} onClick=${() => tap(place, mark, change)}
+      const begins = () => point(thing);
+      return html`<button key=${thing.area} type="button" class="plain small" data-mark=${now} aria-pressed=${now === mark} onClick=${() => tap(thing, mark, change)}
         onFocus=${begins} onBlur=${ends} onPointerEnter=${begins} onPointerLeave=${ends}>
         ${titleOf(thing)}${now && html`<span class="visually-hidden">, ${t(now === "keep" ? "stays" : "changes")}</span>`}
       </button>`;
     })}
+    ${!few && (all || shown.length < draft.things.length) && html`<button type="button" class="link" aria-expanded=${all} onClick=${() => setAll(!all)}>${all ? t("fewer") : t("moreThings", { n: draft.things.length - shown.length })}</button>`}
   </div>`;
 }

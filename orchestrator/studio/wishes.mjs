@@ -1,6 +1,7 @@
 /** What may be wished for beside the style. */
 import { Trouble } from "./api.mjs";
 import { draft, withAddress } from "./draft.mjs";
+import { Count } from "./gallery.mjs";
 import { Slider } from "./parts.mjs";
 import { prepare } from "./photo.mjs";
 import { FileButton } from "./stage.mjs";
@@ -8,7 +9,7 @@ import { html } from "./ui.mjs";
 import { named, percent, t } from "./words.mjs";
 
 /** What the models are told, with what is shown for it. */
-const COLOURS = {
+export const COLOURS = {
   white: "#f7f5f0", beige: "#d9c6a5", "light grey": "#c9c9c6", charcoal: "#3f4246", black: "#1a1a1a", "warm brown": "#7a5236",
   terracotta: "#c4633f", mustard: "#d3a12c", "sage green": "#9caf88", "forest green": "#2f5d43", teal: "#1f7a7a",
   "navy blue": "#22375f", "sky blue": "#8fbbdb", "dusty pink": "#d8a7a7", burgundy: "#7a2338",
@@ -19,6 +20,8 @@ const LONGEST_PROMPT = 1000;
 const REFERENCE = 768;
 
 export function Wishes({ change, setTrouble }) {
+  // What comes back from a room is to be seen.
+  const brought = draft.again !== null && (draft.colours.length > 0 || draft.strength > 0 || draft.seed !== "" || draft.reference !== null);
   const badSeed = draft.seed !== "" && !(Number.isSafeInteger(Number(draft.seed)) && Number(draft.seed) >= 0);
   return html`
     <div class="field">
@@ -26,9 +29,10 @@ export function Wishes({ change, setTrouble }) {
       <textarea id="prompt" rows="2" maxlength=${LONGEST_PROMPT} placeholder=${t("promptExample")} value=${draft.prompt}
         onInput=${(event) => change({ prompt: event.target.value })}></textarea>
     </div>
+    <${Count} change=${change} />
     <${Slider} id="structure" label=${t("structure")} value=${draft.structure} min="0" max="1" step="0.05"
       shown=${percent(draft.structure)} hint=${t("structureHint")} onChange=${(structure) => change({ structure })} />
-    <details class="more">
+    <details class="more" open=${brought}>
       <summary>${t("more")}</summary>
       <${Colours} change=${change} />
       <${Reference} change=${change} setTrouble=${setTrouble} />

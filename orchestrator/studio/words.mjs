@@ -74,12 +74,23 @@ export function duration(seconds) {
   return t("minutes", { n: Math.round(seconds / 60) });
 }
 
-/** In the reader's own way of writing dates, as far as it is of the page's language; the last two days by their names. */
+/** In the reader's own way of writing dates, as far as it is of the page's language. */
+const dates = (options) => new Intl.DateTimeFormat(localeOf(), options);
+const localeOf = () => navigator.languages.find((each) => each.startsWith(language)) ?? language;
+
+/** A day to come, with its hour if it is near, and its year if it is another one. */
+export function until(time) {
+  const at = new Date(time);
+  const hours = (at - Date.now()) / 3600000;
+  const year = at.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+  return dates({ day: "numeric", month: "long", year, ...(hours < 48 && { hour: "numeric", minute: "2-digit" }) }).format(at);
+}
+
+/** A moment that was; the last two days by their names. */
 export function when(time) {
   const at = new Date(time);
-  const locale = navigator.languages.find((each) => each.startsWith(language)) ?? language;
   const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(time).setHours(0, 0, 0, 0)) / 86400000);
-  if (days !== 0 && days !== 1) return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }).format(at);
-  const day = new Intl.RelativeTimeFormat(locale, { numeric: "auto" }).format(-days, "day");
-  return `${day.charAt(0).toUpperCase()}${day.slice(1)}, ${new Intl.DateTimeFormat(locale, { timeStyle: "short" }).format(at)}`;
+  if (days !== 0 && days !== 1) return dates({ dateStyle: "medium", timeStyle: "short" }).format(at);
+  const day = new Intl.RelativeTimeFormat(localeOf(), { numeric: "auto" }).format(-days, "day");
+  return `${day.charAt(0).toUpperCase()}${day.slice(1)}, ${dates({ timeStyle: "short" }).format(at)}`;
 }

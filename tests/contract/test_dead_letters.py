@@ -12,6 +12,7 @@ from orchestrator import __main__ as program
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Completed, Failed
 from orchestrator.domain.job import MAX_DELIVERIES, Job, JobError, JobState
+from orchestrator.domain.keeping import Times
 from orchestrator.ports import DeadLetterNotFound, NotReplayed
 from orchestrator.services.dead_letters import DeadLetters
 from orchestrator.services.retention import Retention
@@ -32,7 +33,7 @@ class Bench:
             url, prefix=self.prefix, lease_seconds=600, letters_ttl=KEPT, clock=self.clock
         )
         self.letters = DeadLetters(self.store, self.storage)
-        self.retention = Retention(self.store, self.storage, upload_ttl=100, job_ttl=10**6)
+        self.retention = Retention(self.store, self.storage, upload_ttl=100, times=Times(record=10**6))
 
     async def give_up(self, **fields: Any) -> Job:
         """A job that has failed as often as it may."""

@@ -22,6 +22,7 @@ from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.api.responses.presenters import Presenter
 from orchestrator.domain.events import Cancelled, Completed, Failed
 from orchestrator.domain.job import JobError, JobResult
+from orchestrator.domain.keeping import Times
 from orchestrator.domain.keys import ADMINISTRATOR, Caller, Scope, caller_of
 from orchestrator.domain.webhooks import ENDS, DisableReason, Endpoint, HookEvent
 from orchestrator.egress.guarded import Guarded
@@ -55,7 +56,7 @@ class Bench:
         signer = UrlSigner(b"k" * 32, "http://here")
         storage = LocalStorage(folder, signer)
         collages = Collages(self.store, RedisErrands(server.url, prefix=prefix), str.title)
-        presenter = Presenter(storage, collages, "http://here", 60, signer, 60)
+        presenter = Presenter(storage, collages, "http://here", 60, signer, Times(record=60))
         self.sender = HookEvents(guarded, self.key_store, presenter.result, "http://here", patience=0.5)
         self.caller = Caller(owner="", scopes=frozenset())
 

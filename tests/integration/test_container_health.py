@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.domain.keeping import Times
 from orchestrator.domain.styles import STYLES
 from orchestrator.services.retention import Retention
 from orchestrator.services.running.runner import Runner
@@ -32,7 +33,7 @@ async def test_a_living_worker_touches_its_heartbeat(tmp_path: Path) -> None:
         inference = FakeInference(a_script())
         storage = MemoryStorage()
         runner = Runner(store, storage, inference, STYLES, lease_seconds=0.5, retry_delay=0.1)
-        retention = Retention(store, storage, upload_ttl=60, job_ttl=60)
+        retention = Retention(store, storage, upload_ttl=60, times=Times(record=60))
         worker = Worker(
             store, inference, runner, retention,
             name="w", jobs=1, lease_seconds=0.5, drain_seconds=0.1, heartbeat=heartbeat,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -39,6 +40,10 @@ class Person:
 
     async def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
         return await self._api.http.request(method, path, headers=self._headers, **options)
+
+    async def status(self, job_id: str) -> dict[str, Any]:
+        data: dict[str, Any] = (await self.ask("GET", f"/transform/status/{job_id}")).json()["data"]
+        return data
 
     async def submit(self, style: str = "modern") -> str:
         files = {"file": ("a.jpg", photo())}
@@ -92,18 +97,30 @@ async def test_ones_jobs_in_pages(api: Api, ann: Person) -> None:
 
 async def test_favourites(api: Api, ann: Person) -> None:
     kept, other = [await ann.submit() for _ in range(2)]
+    assert (await ann.status(kept))["expires_at"] is None
     await complete(api, kept)
     await complete(api, other)
     answer = await ann.ask("PUT", f"/transform/{kept}/favourite")
     check("Status", answer.json())
     assert (answer.status_code, answer.json()["data"]["favourite"]) == (200, True)
-    assert (await ann.ask("GET", f"/transform/status/{kept}")).json()["data"]["favourite"] is True
+    marked = await ann.status(kept)
+    assert (marked["favourite"], marked["expires_at"]) == (True, None)
+    page = datetime.fromisoformat(marked["result"]["page_expires_at"]) - datetime.fromisoformat(
+        marked["updated_at"]
+    )
+    assert 364 <= page.days <= 365, "a favourite's page has a link for long"
+    usual = await ann.status(other)
+    assert datetime.fromisoformat(usual["expires_at"]) - datetime.fromisoformat(
+        usual["updated_at"]
+    ) == timedelta(days=7)
     assert (await ann.listed(favourite="true"), await ann.listed(favourite=False)) == ([kept], [other])
     answer = await ann.ask("DELETE", f"/transform/{kept}/favourite")
     assert (answer.status_code, answer.json()["data"]["favourite"]) == (200, False)
     assert await ann.listed(favourite=True) == []
+    assert answer.json()["data"]["expires_at"] > usual["expires_at"], "as if it had ended now"
     gone = await ann.submit()
     await ann.ask("DELETE", f"/transform/{gone}")
+    assert (await ann.status(gone))["expires_at"] is None
     problem(await ann.ask("PUT", f"/transform/{gone}/favourite"), 409, "nothing_to_keep")
 
 

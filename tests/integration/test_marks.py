@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
+import inspect
 import io
 import re
 import time
@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from PIL import Image
 
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
+from orchestrator.api.routes import shared_page, studio
 from orchestrator.domain import events
 from orchestrator.domain.job import JobState
 from orchestrator.domain.styles import STYLES
@@ -221,8 +222,8 @@ async def test_a_picture_that_ai_made_stays_one(house: House, camera: Signer) ->
     picture = await house.download(result["transformed_url"])
     assert xmp_of(picture)[f"{IPTC}DigitalSourceType"] == GENERATED
     page = (await house.api.http.get(result["page_url"])).text
-    assert "a picture of a room that AI had made" in page
-    assert "photo" not in re.sub("<style>.*</style>|<img[^>]*>", "", page, flags=re.DOTALL)
+    assert "The original was made by AI too." in page
+    assert "photo" not in re.sub("<img[^>]*>|<a [^>]*>|</?section[^>]*>|Take a photo", "", page).lower()
 
 
 async def test_previews_are_marked(house: House, signer: Signer) -> None:
@@ -266,7 +267,7 @@ async def test_a_kept_mask_is_named_after_download(house: House, signer: Signer)
         assert active(found)["ingredients"][0]["title"] == "photo.jpg"
         assert xmp_of(picture)[f"{DC}description"].endswith(said)
     page = await house.api.http.get(result["page_url"])
-    assert "25 % of it was kept as photographed." in page.text
+    assert "<dt>Kept as photographed</dt><dd>25 %</dd>" in page.text
 
 
 async def test_the_before_and_after_names_both_of_its_parts(
@@ -342,7 +343,7 @@ class _Page(HTMLParser):
         self.found.setdefault(tag, []).append(dict(attrs))
 
 
-async def test_the_page_shows_the_picture_beside_its_photo(house: House) -> None:
+async def test_the_page_shows_the_picture_and_its_photo(house: House) -> None:
     data = await house.finished(style="boho", preferences='{"label": true}')
     url = data["result"]["page_url"]
     assert (
@@ -354,8 +355,10 @@ async def test_the_page_shows_the_picture_beside_its_photo(house: House) -> None
     answer = await house.api.http.get(url)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/html")
-    assert "This picture was changed by AI" in answer.text
-    assert "Rooms &amp; Co" in answer.text
+    assert "<h1>A room in Boho</h1>" in answer.text
+    assert "<strong>Changed by AI.</strong>" in answer.text
+    assert "<dt>Run by</dt><dd>Rooms &amp; Co</dd>" in answer.text
+    assert f'<dt>Here until</dt><dd><time datetime="{data["expires_at"][:10]}">' in answer.text
     assert data["job_id"] in answer.text
     page = _Page(answer.text)
     shown = [str(each["src"]) for each in page.found["img"]]
@@ -363,19 +366,69 @@ async def test_the_page_shows_the_picture_beside_its_photo(house: House) -> None
     labelled, original = [await house.download(each) for each in shown]
     assert labelled == await house.download(data["result"]["labelled_url"])
     assert original == await house.download(data["result"]["original_url"])
-    assert not {"script", "iframe", "form", "link", "a"} & page.found.keys()
+    assert not {"iframe", "form", "style"} & page.found.keys()
+    own = [str(each["href"]) for each in page.found["link"]] + [
+        str(each["src"]) for each in page.found["script"]
+    ]
+    for each in own:
+        assert each.startswith("../studio/")
+        assert (await house.api.http.get(urljoin(url, each))).status_code == 200
+    links = {urljoin(url, str(each["href"])) for each in page.found["a"]}
+    assert links == {urljoin(url, "/studio"), data["result"]["original_url"]}
+    # What messengers copy for a preview would outlast the picture's erasure.
+    told = {
+        str(each.get("property")): str(each["content"]) for each in page.found["meta"] if "property" in each
+    }
+    assert told["og:title"] == "A room in Boho"
+    assert told["og:image"].startswith(f"{house.api.base_url}/studio/")
+    assert (await house.api.http.get(told["og:image"])).headers["content-type"] == "image/png"
+    assert not [each for each in told.values() if "signature=" in each]
     assert answer.headers["x-robots-tag"].startswith("noindex")
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["cache-control"] == "no-store"
     policy = dict(each.strip().split(" ", 1) for each in answer.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
     assert set(policy["img-src"].split()) == {
-        "{0.scheme}://{0.netloc}".format(urlsplit(each)) for each in shown
+        "'self'",
+        *("{0.scheme}://{0.netloc}".format(urlsplit(each)) for each in shown),
     }
-    style = re.search("<style>(.*)</style>", answer.text, re.DOTALL)
-    assert style is not None
-    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
-    assert policy["style-src"] == f"'sha256-{digest}'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+
+
+async def test_the_page_speaks_the_readers_language(house: House) -> None:
+    data = await house.finished(style="french-country")
+    german = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
+    page = await house.api.http.get(data["result"]["page_url"], headers=german)
+    assert '<html lang="de"' in page.text
+    assert "<h1>Ein Zimmer: Französischer Landhausstil</h1>" in page.text
+    assert "<strong>Von KI verändert.</strong>" in page.text
+    refused = await house.api.http.get(data["result"]["page_url"][:-1], headers=german)
+    assert "Dieser Link ist nicht vollständig" in refused.text
+
+
+async def test_the_pages_texts_are_there_in_both_languages() -> None:
+    english, german = (studio.words(language, "shared/words")["texts"] for language in ("en", "de"))
+    assert english.keys() == german.keys()
+    for name, text in english.items():
+        assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", german[name])), name
+    code = inspect.getsource(shared_page) + shared_page.template()
+    refusals = {name for why in shared_page.REFUSALS for name in (why, f"{why}Text")}
+    for name in english.keys() - refusals:
+        assert f'"{name}"' in code or f"'{name}'" in code or f"text:{name}}}" in code, f"nothing shows {name}"
+    assert len(english["months"].split()) == len(german["months"].split()) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "language", "shown"),
+    [
+        ("boho", "Boho", "en", "Boho"),
+        ("scandinavian", "Scandinavian", "de", "Skandinavisch"),
+        ("loft", "Our loft", "de", "Our loft"),
+        ("my-old-barn", "my-old-barn", "en", "Old barn"),
+    ],
+)
+async def test_a_style_is_called_by_its_title(name: str, title: str, language: str, shown: str) -> None:
+    assert shared_page.style_title(name, title, language) == shown
 
 
 async def test_the_page_is_erased_with_its_job(house: House) -> None:
@@ -385,6 +438,7 @@ async def test_the_page_is_erased_with_its_job(house: House) -> None:
     await house.api.http.delete(f"/transform/{data['job_id']}/files")
     gone = await house.api.http.get(url)
     assert (gone.status_code, "were erased" in gone.text) == (404, True)
+    assert 'href="../studio"' in gone.text
     assert "<img" not in gone.text
 
 

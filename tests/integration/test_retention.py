@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain.events import Cancelled, Completed, Failed, Terminal
-from orchestrator.domain.job import MAX_DELIVERIES, JobError
+from orchestrator.domain.job import MAX_DELIVERIES, JobError, JobState
+from orchestrator.domain.keeping import Times, expires_at
 from orchestrator.ports import Unavailable
 from orchestrator.services.retention import Retention
 from stack.redis import RedisServer
 from tests.support.fakes import MemoryStorage
 from tests.support.jobs import a_job, claim, result
 from tests.support.servers import free_port
+from tests.support.trees import submit_tree
 
 BROKEN = JobError(code="model_error", detail="The model broke.")
 _prefixes = itertools.count()
@@ -26,7 +29,9 @@ UPLOAD_TTL, JOB_TTL = 100, 1000
 class Bench:
     def __init__(self, store: RedisJobStore) -> None:
         self.store, self.storage = store, MemoryStorage()
-        self.retention = Retention(self.store, self.storage, upload_ttl=UPLOAD_TTL, job_ttl=JOB_TTL)
+        self.retention = Retention(
+            self.store, self.storage, upload_ttl=UPLOAD_TTL, times=Times(record=JOB_TTL)
+        )
 
     async def put(self, key: str, age: float) -> None:
         await self.storage.put(key, b"x", "image/jpeg")
@@ -120,7 +125,7 @@ async def test_what_could_not_be_deleted_is_deleted_later(bench: Bench) -> None:
 
 async def test_photos_and_pictures_of_completed_jobs_have_times_of_their_own(bench: Bench) -> None:
     bench.retention = Retention(
-        bench.store, bench.storage, upload_ttl=UPLOAD_TTL, job_ttl=JOB_TTL, photo_ttl=0, result_ttl=500
+        bench.store, bench.storage, upload_ttl=UPLOAD_TTL, times=Times(record=JOB_TTL, photo=0, result=500)
     )
     done, waiting = a_job("done"), a_job("waiting")
     lease = await claim(bench.store, job=done)
@@ -136,7 +141,7 @@ async def test_photos_and_pictures_of_completed_jobs_have_times_of_their_own(ben
 
 async def test_favourites_keep_their_photo_and_pictures(bench: Bench) -> None:
     bench.retention = Retention(
-        bench.store, bench.storage, upload_ttl=UPLOAD_TTL, job_ttl=JOB_TTL, photo_ttl=0, result_ttl=0
+        bench.store, bench.storage, upload_ttl=UPLOAD_TTL, times=Times(record=JOB_TTL, photo=0, result=0)
     )
     lease = await claim(bench.store, job=a_job("a"))
     await bench.put(lease.job.original_key, 2 * JOB_TTL)
@@ -146,3 +151,98 @@ async def test_favourites_keep_their_photo_and_pictures(bench: Bench) -> None:
     assert await bench.left() == ["results/a/1/transformed.jpg", lease.job.original_key]
     await bench.store.set_favourite("a", False)
     assert await bench.left() == []
+
+
+PROMISED = Times(record=JOB_TTL, photo=300, result=500)
+
+
+async def _alone(bench: Bench) -> list[str]:
+    lease = await claim(bench.store, job=a_job("alone"))
+    await bench.store.finish(lease, Completed(result=result()))
+    return ["alone"]
+
+
+async def _unmarked(bench: Bench) -> list[str]:
+    [job] = await _alone(bench)
+    await bench.store.set_favourite(job, True)
+    await bench.store.set_favourite(job, False)
+    return [job]
+
+
+async def _kept(bench: Bench) -> list[str]:
+    [job] = await _alone(bench)
+    await bench.store.set_favourite(job, True)
+    return [job]
+
+
+async def _tree(bench: Bench) -> list[str]:
+    """Two were completed, and one failed."""
+    parent, children = await submit_tree(bench.store, 3)
+    for number in range(3):
+        lease = await claim(bench.store)
+        outcome = Completed(result=result()) if number < 2 else Failed(error=BROKEN)
+        await bench.store.finish(lease, outcome)
+    return [parent.id, *(child.id for child in children)]
+
+
+async def _tree_with_a_favourite(bench: Bench) -> list[str]:
+    ids = await _tree(bench)
+    await bench.store.set_favourite(ids[1], True)
+    return ids
+
+
+async def _tree_with_an_unmarked_child(bench: Bench) -> list[str]:
+    ids = await _tree_with_a_favourite(bench)
+    await bench.store.set_favourite(ids[1], False)
+    return ids
+
+
+@pytest.mark.parametrize(
+    "story", [_alone, _unmarked, _kept, _tree, _tree_with_a_favourite, _tree_with_an_unmarked_child]
+)
+async def test_pictures_are_there_until_the_promised_time_and_not_much_longer(
+    bench: Bench, story: Callable[[Bench], Awaitable[list[str]]]
+) -> None:
+    now = time.time()
+    bench.retention = Retention(
+        bench.store, bench.storage, upload_ttl=UPLOAD_TTL, times=PROMISED, clock=lambda: now
+    )
+    jobs = [await bench.store.get(job_id) for job_id in await story(bench)]
+    promises = {}
+    for job in jobs:
+        if job.status is JobState.COMPLETED:
+            # So old that their jobs alone keep them.
+            await bench.put(f"results/{job.id}/1/transformed.jpg", 100 * JOB_TTL)
+            await bench.put(job.original_key, 100 * JOB_TTL)
+            family = [each for each in jobs if each.parent == job.id]
+            promises[job.id] = expires_at(job, family, PROMISED)
+        else:
+            assert expires_at(job, [], PROMISED) is None
+    pictures = {job_id: f"results/{job_id}/1/transformed.jpg" for job_id in promises}
+    for moment in sorted({each or math.inf for each in promises.values()}):
+        promised = {
+            pictures[job_id] for job_id, promise in promises.items() if (promise or math.inf) == moment
+        }
+        now = time.time() + 1000 * JOB_TTL if moment == math.inf else moment - 0.001
+        await bench.retention.sweep()
+        assert promised <= bench.storage.objects.keys()
+        now = moment + 0.001
+        if moment != math.inf:
+            await bench.retention.sweep()
+            assert not promised & bench.storage.objects.keys()
+
+
+async def test_a_child_has_its_photo_for_as_long_as_its_page_is_promised(bench: Bench) -> None:
+    now = time.time()
+    ids = await _tree_with_a_favourite(bench)
+    bench.retention = Retention(
+        bench.store, bench.storage, upload_ttl=UPLOAD_TTL, times=PROMISED, clock=lambda: now
+    )
+    ended = (await bench.store.get(ids[0])).updated_at
+    await bench.store.set_favourite(ids[1], False)
+    child = await bench.store.get(ids[1])
+    assert child.updated_at > ended
+    await bench.put(child.original_key, 100 * JOB_TTL)
+    now = child.updated_at + PROMISED.both - 0.000001
+    await bench.retention.sweep()
+    assert child.original_key in bench.storage.objects

@@ -17,6 +17,7 @@ from orchestrator import worker as worker_module
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.domain import events
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobState
+from orchestrator.domain.keeping import Times
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES, StyleWords
 from orchestrator.ports import InferenceError, Lease
@@ -49,7 +50,7 @@ class Bench:
             self.store,
             inference,
             self.runner(inference),
-            Retention(self.store, self.storage, upload_ttl=60, job_ttl=60),
+            Retention(self.store, self.storage, upload_ttl=60, times=Times(record=60)),
             name="w",
             jobs=jobs,
             lease_seconds=LEASE,

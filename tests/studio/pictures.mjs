@@ -8,9 +8,9 @@ import { everyView } from "./views.mjs";
 const given = JSON.parse(process.argv[2]);
 const browser = await launched(given.chromium);
 /** Longer than a screen. */
-const WHOLE = new Set(["several"]);
+const WHOLE = new Set(["several", "made", "shared"]);
 /** In the dark. */
-const DARK = new Set(["start", "keep", "result"]);
+const DARK = new Set(["start", "keep", "result", "shared"]);
 
 for (const [name, device, style] of [
   ["phone", PHONE, "Scandinavian"],

@@ -13,6 +13,15 @@ export async function axe(page) {
   assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((each) => each.html).join(" ")}`), []);
 }
 
+/** What the dialog for erasing says, and `act` answers. */
+export async function erases(page, button, says) {
+  await press(page, button);
+  const dialog = page.getByRole("dialog");
+  for (const each of says) await dialog.getByText(each).waitFor();
+  await axe(page);
+  await dialog.getByRole("button", { name: "Erase", exact: true }).click();
+}
+
 export const press = (page, name) => page.getByRole("button", { name }).click();
 export const jobOf = (page) => page.url().split("/").pop();
 
@@ -23,7 +32,8 @@ export async function withSample(page, base) {
 }
 
 export async function withSeed(page, seed, button = "Restyle this room") {
-  await page.getByText("More wishes").click();
+  // It is open where wishes came back from a room.
+  if (!(await page.getByLabel("Seed").isVisible())) await page.getByText("More wishes").click();
   await page.getByLabel("Seed").fill(seed);
   await press(page, button);
 }

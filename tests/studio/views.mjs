@@ -2,6 +2,8 @@
 import { heading, until } from "./browser.mjs";
 
 const AT_ONCE_PATIENCE = 120000;
+/** A place of the sample room's where nothing is, [x, y] in 0..1. */
+const BESIDE = [0.57, 0.28];
 const press = (page, name) => page.getByRole("button", { name }).click();
 const loaded = (page) => page.waitForFunction(() => [...document.images].every((each) => each.complete && each.naturalWidth));
 
@@ -23,6 +25,10 @@ export async function everyView(page, base, at, style = "Scandinavian") {
   await page.locator(".said", { hasText: "sofa" }).waitFor();
   await page.evaluate(() => scrollTo(0, 0));
   await at("keep");
+  const { x, y, width, height } = await page.locator(".canvas").boundingBox();
+  await page.mouse.click(x + BESIDE[0] * width, y + BESIDE[1] * height);
+  await page.getByText("Nothing was found here.").waitFor();
+  await at("beside");
   await press(page, /Show all/);
   await page.getByRole("radio", { name: style, exact: true }).check();
   await page.getByText("More wishes").click();
@@ -41,13 +47,21 @@ export async function everyView(page, base, at, style = "Scandinavian") {
   await page.getByRole("button", { name: "Favourite", pressed: true }).waitFor();
   await page.evaluate(() => scrollTo(0, 0));
   await at("result");
-  for (const [name, button, leave] of [["share", "Share", "Close"], ["erase", "Erase", "Keep it"]]) {
+  for (const [name, button, leave] of [["share", "Share", "Close"], ["erase", "Erase this room …", "Keep it"]]) {
     await page.getByRole("button", { name: button, exact: true }).click();
     await page.getByRole("dialog").waitFor();
     await at(name);
     await page.getByRole("dialog").getByRole("button", { name: leave }).click();
   }
   const single = page.url();
+  await page.getByText("How it was made").click();
+  await page.getByText("How it was made").scrollIntoViewIfNeeded();
+  await at("made");
+  await press(page, "Change style or wishes");
+  await page.getByText("The photo and your wishes are here again.").waitFor();
+  await page.locator("input[name=style]").first().waitFor();
+  await loaded(page);
+  await at("back");
 
   await page.getByRole("link", { name: "New room" }).click();
   await page.getByLabel("Several styles").check();
@@ -71,6 +85,10 @@ export async function everyView(page, base, at, style = "Scandinavian") {
   await page.goto(`${base}/studio#/room/${"f".repeat(32)}`);
   await page.getByText("This room is not there any more").waitFor();
   await at("gone");
+  const { data } = await (await fetch(`${base}/transform/status/${single.split("/").pop()}`)).json();
+  await page.goto(data.result.page_url);
+  await loaded(page);
+  await at("shared");
   await page.goto(single);
   await heading(page, /Your room in/).waitFor();
   await until(page, async (id) => (await caches.match(`/studio/kept/rooms/${id}/after`)) !== undefined, single.split("/").pop());
@@ -80,6 +98,13 @@ export async function everyView(page, base, at, style = "Scandinavian") {
   await loaded(page);
   await at("offline");
   await page.context().setOffline(false);
+  // A visit on another day.
+  await page.getByText("The service is out of reach.").waitFor({ state: "detached" });
+  await page.evaluate(() => sessionStorage.clear());
+  await page.goto(`${base}/studio`);
+  await page.locator(".last img").first().waitFor();
+  await loaded(page);
+  await at("last");
 }
 
 /** The same of the administrators' page. */

@@ -5,7 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { DESKTOP, PHONE, heading, launched, opened, say, taken, until } from "./browser.mjs";
-import { HANGS, REFUSED, SLOW, axe, jobOf, press, tabTo, withSample, withSeed } from "./steps.mjs";
+import { HANGS, REFUSED, SLOW, axe, erases, jobOf, press, tabTo, withSample, withSeed } from "./steps.mjs";
+import { again } from "./walks/again.mjs";
 import { keeping } from "./walks/keeping.mjs";
 import { offline } from "./walks/offline.mjs";
 import { sharing } from "./walks/sharing.mjs";
@@ -53,14 +54,16 @@ async function wholeWalk(device) {
   assert.ok(Number(await slider.inputValue()) < 35);
   const downloading = page.waitForEvent("download");
   await page.getByRole("link", { name: "Download" }).click();
-  assert.match((await downloading).suggestedFilename(), /^reroom-boho-\w+\.jpg$/);
+  const file = (await downloading).suggestedFilename();
+  assert.match(file, /^reroom-boho-\w+\.jpg$/);
+  await page.getByText(`The download has begun: ${file}`).waitFor();
   await press(page, "Favourite");
   await page.getByRole("button", { name: "Favourite", pressed: true }).waitFor();
   const known = (await (await fetch(`${given.base}/transform/status/${first}`)).json()).data;
   assert.ok(known.favourite);
   assert.deepEqual(known.result.metadata.seed, Number(SLOW));
 
-  await press(page, "Another version");
+  await press(page, "Make another like this");
   await page.waitForURL((url) => !url.href.includes(first));
   await heading(page, "Your room in Boho").waitFor();
   const second = jobOf(page);
@@ -76,17 +79,19 @@ async function wholeWalk(device) {
   await page.getByLabel("Favourites only").check();
   await page.locator(".card").nth(1).waitFor({ state: "detached" });
   await page.locator(".card").click();
-  await press(page, "Erase");
-  await axe(page);
+  await press(page, "Erase this room");
   await press(page, "Keep it");
-  await press(page, "Erase");
-  await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
+  const shared = await page.evaluate((id) => fetch(`transform/status/${id}`).then((answer) => answer.json()).then(({ data }) => data.result.page_url), first);
+  assert.equal((await fetch(shared)).status, 200);
+  await erases(page, "Erase this room", ["Links that you shared stop working at once.", "Other rooms that you made of the same photo stay."]);
   await heading(page, "Your rooms").waitFor();
+  await page.getByText("Erased: the photo and what was made of it are gone.").waitFor();
+  assert.equal((await fetch(shared)).status, 404);
   assert.equal((await fetch(`${given.base}/transform/status/${first}`)).status, 404);
   await page.locator(".card").waitFor();
   assert.deepEqual(await page.evaluate(() => JSON.parse(localStorage.getItem("reroom.jobs"))), [second]);
-  await press(page, "Erase all");
-  await page.getByRole("dialog").getByRole("button", { name: "Erase all" }).click();
+  await erases(page, "Erase all", ["All of this list, 1, favourites too"]);
+  await page.getByText("Erased: all photos and pictures of this list are gone.").waitFor();
   await page.getByText("Nothing here yet").waitFor();
   assert.equal((await fetch(`${given.base}/transform/status/${second}`)).status, 404);
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it can be scrolled sideways");
@@ -94,7 +99,43 @@ async function wholeWalk(device) {
   return complaints;
 }
 
+async function keyboardWalk(device) {
+  const { context, page, complaints } = await opened(browser, device);
+  await page.goto(`${given.base}/studio`);
+  await page.getByRole("radio").first().waitFor();
+  await tabTo(page, "sample room");
+  await page.keyboard.press("Enter");
+  await page.getByAltText("Your photo").waitFor();
+  await page.locator(".names").waitFor();
+  await tabTo(page, "sofa");
+  await page.keyboard.press("Space");
+  await page.getByText("Stays: sofa.").waitFor();
+  await tabTo(page, "Modern");
+  await page.keyboard.press("ArrowRight");
+  const chosen = await page.locator("input[name=style]:checked").inputValue();
+  assert.notEqual(chosen, "modern");
+  await tabTo(page, "Restyle this room");
+  await page.keyboard.press("Enter");
+  await heading(page, /Your room in/).waitFor();
+  await tabTo(page, "Compare before and after");
+  await page.keyboard.press("Home");
+  await tabTo(page, "Change style or wishes");
+  await page.keyboard.press("Enter");
+  await page.getByText("The photo and your wishes are here again.").waitFor();
+  assert.equal(await page.locator("input[name=style]:checked").inputValue(), chosen);
+  await page.goBack();
+  await heading(page, /Your room in/).waitFor();
+  await tabTo(page, "Erase this room");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await context.close();
+  return complaints;
+}
+
 const WALKS = {
+  ...again(browser, given),
   ...keeping(browser, given),
   ...offline(browser, given, say),
   ...several(browser, given),
@@ -106,34 +147,8 @@ const WALKS = {
   "on a phone": () => wholeWalk(PHONE),
   "on a desktop, in the dark": () => wholeWalk({ ...DESKTOP, colorScheme: "dark" }),
 
-  "with the keyboard alone": async () => {
-    const { context, page, complaints } = await opened(browser, DESKTOP);
-    await page.goto(`${given.base}/studio`);
-    await page.getByRole("radio").first().waitFor();
-    await tabTo(page, "sample room");
-    await page.keyboard.press("Enter");
-    await page.getByAltText("Your photo").waitFor();
-    await page.locator(".names").waitFor();
-    await tabTo(page, "sofa");
-    await page.keyboard.press("Space");
-    await page.getByText("Stays: sofa.").waitFor();
-    await tabTo(page, "Modern");
-    await page.keyboard.press("ArrowRight");
-    const chosen = await page.locator("input[name=style]:checked").inputValue();
-    assert.notEqual(chosen, "modern");
-    await tabTo(page, "Restyle this room");
-    await page.keyboard.press("Enter");
-    await heading(page, /Your room in/).waitFor();
-    await tabTo(page, "Compare before and after");
-    await page.keyboard.press("Home");
-    await tabTo(page, "Erase");
-    await page.keyboard.press("Enter");
-    await page.getByRole("dialog").waitFor();
-    await page.keyboard.press("Escape");
-    await page.getByRole("dialog").waitFor({ state: "detached" });
-    await context.close();
-    return complaints;
-  },
+  "with the keyboard alone": () => keyboardWalk(DESKTOP),
+  "with the keyboard alone, on a phone": () => keyboardWalk(PHONE),
 
   "when the connection is lost": async () => {
     const { context, page, complaints } = await opened(browser, PHONE, /net::|WebSocket/);
@@ -179,7 +194,7 @@ const WALKS = {
     await heading(page, "This did not work").waitFor();
     await page.getByText("One of the wishes cannot be fulfilled.").waitFor();
     await axe(page);
-    await page.getByRole("button", { name: "Change wishes" }).click();
+    await press(page, "Change style or wishes");
     await page.getByAltText("Your photo").waitFor();
     await withSeed(page, HANGS);
     await press(page, "Cancel");
@@ -215,6 +230,21 @@ const WALKS = {
     await withSample(page, given.base);
     await press(page, "Restyle this room");
     await other.locator(".card").waitFor();
+    await context.close();
+    return complaints;
+  },
+
+  "with a wrong key": async () => {
+    const { context, page, complaints } = await opened(browser, PHONE, /status of 401/);
+    await page.goto(`${given.keyed}/studio`);
+    assert.equal(await page.getByLabel("Key").evaluate((each) => each.spellcheck), false);
+    await page.getByLabel("Key").fill(`${given.key}x`);
+    await press(page, "Continue");
+    await page.getByRole("alert").getByText("This key is not valid.").waitFor();
+    await axe(page);
+    await page.getByLabel("Key").fill(given.key);
+    await press(page, "Continue");
+    await heading(page, "See your room").waitFor();
     await context.close();
     return complaints;
   },

@@ -15,6 +15,7 @@ from measuring.s3_server import S3Server
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
+from orchestrator.domain.keeping import Times
 from orchestrator.domain.styles import STYLES
 from orchestrator.ports import Storage
 from orchestrator.services.retention import Retention
@@ -43,7 +44,7 @@ async def work(url: str, storage: Storage, lease: float, steps: int, pause: floa
         store,
         inference,
         runner,
-        Retention(store, storage, upload_ttl=60, job_ttl=60),
+        Retention(store, storage, upload_ttl=60, times=Times(record=60)),
         name=process_name(),
         jobs=2,
         lease_seconds=lease,

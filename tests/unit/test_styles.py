@@ -13,8 +13,11 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer
 
-from dollhouse.evaluate.style_pictures import MAX_BYTES, SIZE, card, encoded, write
+from dollhouse.evaluate.style_pictures import MAX_BYTES, SIZE, card, encoded, illustrate, keep
 from dollhouse.render.looks import STYLES as LEARNT
+from dollhouse.render.scene import FIRST_PIECE, room_slots
+from dollhouse.showroom.dressing import DRESSINGS, dressed
+from dollhouse.showroom.patterns import PATTERNS
 from orchestrator.domain.style_pictures import FOLDER, StylePicture, load_pictures
 from orchestrator.domain.styles import (
     BUILT_IN,
@@ -85,15 +88,33 @@ def test_every_style_has_a_picture_unlike_all_others() -> None:
         assert np.abs(shown[one] - shown[other]).mean() > 4, f"{one} and {other}"
 
 
-def test_the_cards_are_those_that_the_command_draws(tmp_path: Path) -> None:
-    drawn = {name: style for name, style in STYLES.items() if name not in LEARNT}
-    write(tmp_path / FOLDER, drawn, "", {})
-    for name, picture in load_pictures(tmp_path / FOLDER).items():
-        # Encoders of other versions differ a little.
-        assert np.abs(_shown(picture) - _shown(PICTURES[name])).mean() < 2, name
-    with pytest.raises(ValueError, match="at every quality"):
-        encoded(Image.effect_noise((2000, 1500), 90).convert("RGB"))
+@pytest.mark.usefixtures("one_torch_thread")
+def test_the_pictures_that_no_release_made_are_those_that_the_command_renders(tmp_path: Path) -> None:
+    own = parse_styles(RYOKAN + 'colors = ["#102030"]\n')["ryokan"]
+    illustrate(tmp_path, {"japandi": STYLES["japandi"], "ryokan": own})
+    made = load_pictures(tmp_path)
+    # Encoders of other versions differ a little.
+    assert np.abs(_shown(made["japandi"]) - _shown(PICTURES["japandi"])).mean() < 2
+    assert made["ryokan"].made_by is None
+    assert np.abs(_shown(made["ryokan"])[2, 2] - (16, 32, 48)).max() < 8, "a card of its colours"
     assert card(["#102030"]).getpixel((5, 5)) == (16, 32, 48)
+    with pytest.raises(ValueError, match="at every quality"):
+        encoded(Image.effect_noise((480, 360), 90).convert("RGB"))
+
+
+def test_every_style_that_the_dollhouse_has_not_learnt_can_be_rendered() -> None:
+    """Everything in every dressing is made of something, and no dressing has a material that nothing is made of."""
+    assert set(DRESSINGS) | set(LEARNT) == set(STYLES)
+    for style in STYLES:
+        room, look = dressed(style)
+        parts = list(enumerate(room_slots(room)))
+        parts += [(FIRST_PIECE, piece.slot) for thing in room.things for piece in thing.pieces]
+        used = [look.swatch(room, slot, part) for part, slot in parts if slot]
+        assert {each.pattern for each in used} <= set(PATTERNS), style
+        if style in DRESSINGS:
+            idle = {slot for slot, each in DRESSINGS[style].materials.items() if each not in used}
+            assert not idle, style
+        assert 0 < look.grade(room).exposure < 1
 
 
 @pytest.mark.parametrize(
@@ -167,7 +188,7 @@ def test_a_picture_beside_the_file_is_taken_for_the_built_in_one(tmp_path: Path)
     file.write_text(RYOKAN)
     book = StyleBook(file, clock=lambda: now)
     assert book.now().pictures == PICTURES
-    write(tmp_path / FOLDER, {"boho": STYLES["boho"]}, "sd15-1", {"boho": Image.new("RGB", SIZE)})
+    keep(tmp_path / FOLDER, "sd15-1", {"boho": Image.new("RGB", SIZE)})
     now = CHECK_SECONDS
     assert book.now().pictures["boho"].made_by == "sd15-1"
     assert book.now().pictures["modern"] == PICTURES["modern"]

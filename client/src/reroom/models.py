@@ -263,7 +263,9 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     labelled_url: str | None = None
     """The picture with the badge "AI"; only with the preference label."""
     page_url: str | None = None
-    """A page for everyone who has the link: it says that AI changed the picture, and shows it beside the photo."""
+    """A page for everyone who has the link: it says that AI changed the picture, and shows it with the photo."""
+    page_expires_at: datetime | None = None
+    """Until when that link is good; None from older services."""
     metadata: dict[str, Any] = {}
     """style, processing_time (s), quality_score, room_type, room_confidence, seed, palette, prompt_truncated, …"""
 
@@ -295,6 +297,8 @@ class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
     progress: float = 0.0
     """0 … 1."""
     error: JobError | None = None
+    expires_at: datetime | None = None
+    """Until then its picture is there; None: it has none, or is a favourite."""
     result_url: str | None = None
     result: JobResult | None = None
     """Only of a completed one."""
@@ -321,6 +325,9 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     error: JobError | None = None
     favourite: bool = False
     """Whether it is kept until it is unmarked or erased."""
+    expires_at: datetime | None = None
+    """Until then its pictures are there, and are deleted soon afterwards. None: it has none, it is a favourite, or the
+    service is older. Of a parent: of its photo and contact sheet; each child has its own."""
     result_url: str | None = None
     result: JobResult | None = None
     """Only of a completed job; of a parent its children have the results."""
@@ -385,7 +392,7 @@ class StylePicture(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     made_by: str | None = None
-    """The release that restyled a photo; None: a drawing of the style's colours alone."""
+    """The release that restyled a photo; None: an illustration of the style, which no release made."""
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):

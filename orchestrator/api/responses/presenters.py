@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, cast
 
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from orchestrator.domain.job import Job, JobError, JobResult, JobState
+from orchestrator.domain.keeping import Times, expires_at
 from orchestrator.domain.result import ResultMetadata
 from orchestrator.ports import PageLinks, Storage
 from orchestrator.services.collages import Collages, NoCollage
@@ -49,7 +51,8 @@ Which = Literal[
 
 
 FAVOURITE_PAGE_SECONDS = 365 * 86400
-"""How long the page of a favourite is reached by one link: its pictures are kept until it is unmarked."""
+"""How long the page of a favourite is reached by one link at most, and half of it at least: its pictures are kept until
+it is unmarked."""
 
 
 class ResultData(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +66,8 @@ class ResultData(msgspec.Struct, frozen=True, kw_only=True):
     page_url: str
     """A page for everyone who has the link: it says that AI changed the picture, and shows it beside the photo. It
     lasts as long as the pictures do."""
+    page_expires_at: Time
+    """Until when that link is good. A favourite's ends although its pictures stay: ask again for a new one."""
     metadata: ResultMetadata
     lossless_url: str | UnsetType = UNSET
     """The result as PNG, without loss, where the job asked for it."""
@@ -85,6 +90,8 @@ class ChildData(msgspec.Struct, frozen=True, kw_only=True):
     """The same as result.transformed_url."""
     result: ResultData | UnsetType = UNSET
     """Only when it is completed, and its record has not expired."""
+    expires_at: Time | None
+    """Until then its pictures are there; they are deleted soon afterwards. Null: it has none, or is a favourite."""
 
 
 class StatusData(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +112,9 @@ class StatusData(msgspec.Struct, frozen=True, kw_only=True):
     error: JobError | None
     favourite: bool
     """Whether it is kept until it is unmarked or erased."""
+    expires_at: Time | None
+    """Until then its pictures are there; they are deleted soon afterwards. Null: it has none, or is a favourite. Of a
+    parent: of its photo and contact sheet, null while a child is a favourite; each child has its own."""
     result_url: str | None
     """The same as result.transformed_url."""
     result: ResultData | UnsetType = UNSET
@@ -126,8 +136,8 @@ def public_error(error: JobError) -> JobError:
 
 
 class Presenter:
-    """``base_url`` is where clients reach the API; URLs work for ``url_ttl`` seconds, and those of pages for
-    ``page_ttl`` seconds after the job's end."""
+    """``base_url`` is where clients reach the API; URLs work for ``url_ttl`` seconds, and those of pages for as long
+    as there are both the photo and the picture, by ``times``."""
 
     def __init__(
         self,
@@ -136,11 +146,11 @@ class Presenter:
         base_url: str,
         url_ttl: int,
         pages: PageLinks,
-        page_ttl: int,
+        times: Times,
     ) -> None:
         self._storage, self._base_url, self._url_ttl = storage, base_url, url_ttl
         self._collages = collages
-        self._pages, self._page_ttl = pages, page_ttl
+        self._pages, self._times = pages, times
 
     def submitted(self, view: JobView) -> Submitted:
         job_id = view.job.id
@@ -174,6 +184,7 @@ class Presenter:
             attempts=job.attempts,
             error=public_error(job.error) if job.error else None,
             favourite=job.favourite,
+            expires_at=self._expires_at(job, view.children),
             result_url=result.transformed_url if isinstance(result, ResultData) else None,
             result=result,
             parent=job.parent or UNSET,
@@ -194,6 +205,7 @@ class Presenter:
                 status=job.status if job else child.status,
                 progress=job.progress if job else child.progress,
                 error=public_error(job.error) if job and job.error else None,
+                expires_at=self._expires_at(job, []) if job else None,
                 result_url=result.transformed_url if isinstance(result, ResultData) else None,
                 result=result,
             )
@@ -221,21 +233,32 @@ class Presenter:
             key = found
         return await self._storage.url(key, self._url_ttl)
 
-    def _page(self, job: Job) -> str:
-        lasts = max(self._page_ttl, FAVOURITE_PAGE_SECONDS) if job.favourite else self._page_ttl
-        return self._pages.page_url(job.id, int(job.updated_at) + lasts)
+    def _expires_at(self, job: Job, children: Sequence[Job]) -> str | None:
+        seconds = expires_at(job, children, self._times)
+        return None if seconds is None else rfc3339(seconds)
+
+    def _page_expires(self, job: Job) -> int:
+        """UNIX seconds, the same whenever they are asked for within a while, and so is the link."""
+        since = int(job.updated_at)
+        if not job.favourite:
+            return since + self._times.both
+        step = FAVOURITE_PAGE_SECONDS // 2
+        steps = max(0, int(time.time()) - since) // step
+        return since + max(self._times.both, (steps + 2) * step)
 
     async def result(self, job: Job, result: JobResult) -> ResultData:
         """The result of a completed job, with links that are signed now."""
         keys = (result.transformed_key, result.thumbnail_key, job.original_key)
         transformed, thumbnail, original = [await self._storage.url(key, self._url_ttl) for key in keys]
         labelled = result.labelled_key and await self._storage.url(result.labelled_key, self._url_ttl)
+        page_expires = self._page_expires(job)
         return ResultData(
             transformed_url=transformed,
             thumbnail_url=thumbnail,
             original_url=original,
             labelled_url=labelled or UNSET,
-            page_url=self._page(job),
+            page_url=self._pages.page_url(job.id, page_expires),
+            page_expires_at=rfc3339(page_expires),
             # As stored, so that members from another version pass through.
             metadata=cast(ResultMetadata, result.metadata),
             lossless_url=UNSET

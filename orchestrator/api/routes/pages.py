@@ -1,41 +1,28 @@
-"""``GET /pages/{job}``: a page for everyone who has its signed link. It says that AI changed the picture and shows the
-photo beside it, as California's AB 723 and the EU's AI Act ask of those who publish such a picture.
+"""``GET /pages/{job}``: a page for everyone who has its signed link. It says that AI changed the picture, and shows
+the photo as well, as California's AB 723 and the EU's AI Act ask of those who publish such a picture.
 
-No script, no cookie, nothing from other servers but the pictures. Erasing the job ends it.
+No cookie, nothing from other servers but the pictures, and all of it there without script. Erasing the job ends it.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from html import escape
+from typing import Any
 from urllib.parse import urlsplit
 
-from litestar import Controller, MediaType, Response, get
+from litestar import Controller, MediaType, Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
 from orchestrator.api.middleware.access import Rule, access
-from orchestrator.api.responses.presenters import Presenter, rfc3339
+from orchestrator.api.responses.presenters import Presenter
+from orchestrator.api.routes.shared_page import Shown, picture_page, refusal_page, style_title
+from orchestrator.api.routes.studio import language_of
 from orchestrator.domain.job import Job
+from orchestrator.domain.keeping import kept_since
 from orchestrator.domain.marks import GENERATED
 from orchestrator.ports import BadSignature, JobNotFound, JobStore, LinkExpired, PageLinks
+from orchestrator.services.styles import StyleService
 from orchestrator.settings import Settings
-
-STYLE = """
-:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
-body { margin: 0 auto; max-width: 72rem; padding: 1rem }
-h1 { font-size: 1.4rem; line-height: 1.2 }
-main { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)) }
-figure { margin: 0 }
-img { display: block; height: auto; width: 100% }
-figcaption { font-weight: 600; padding: .5rem 0 }
-"""
-_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-
-EXPIRED = "This page has expired."
-WRONG = "This link is not complete. Open it as it was given."
-GONE = "The pictures of this page were erased."
 
 
 class PagesController(Controller):
@@ -47,77 +34,72 @@ class PagesController(Controller):
     async def page(
         self,
         job_id: FromPath[str],
+        request: Request[Any, Any, Any],
         page_links: NamedDependency[PageLinks],
         store: NamedDependency[JobStore],
         presenter: NamedDependency[Presenter],
+        styles: NamedDependency[StyleService],
         settings: NamedDependency[Settings],
         expires: FromQuery[str] = "",
         signature: FromQuery[str] = "",
-    ) -> Response[str]:
+    ) -> Response[bytes]:
+        language = language_of(request.headers.get("accept-language", ""))
+
+        def refused(why: str, status: int) -> Response[bytes]:
+            return _answer(refusal_page(why, settings.api_base_url, language), status)
+
         try:
             page_links.check_page(job_id, expires, signature)
             job = await store.get(job_id)
         except BadSignature:
-            return _answer(WRONG, f"<p>{WRONG}</p>", 403)
+            return refused("wrong", 403)
         except LinkExpired:
-            return _answer(EXPIRED, f"<p>{EXPIRED}</p>", 403)
+            return refused("expired", 403)
         except JobNotFound:
-            return _answer(GONE, f"<p>{GONE}</p>", 404)
+            return refused("gone", 404)
         changed = await presenter.picture(job, "labelled") or await presenter.picture(job, "transformed")
         photo = await presenter.picture(job, "original")
         if changed is None or photo is None:
-            return _answer(GONE, f"<p>{GONE}</p>", 404)
-        return _answer(TITLE, _body(job, changed, photo, settings.provider), 200, changed, photo)
+            return refused("gone", 404)
+        title = style_title(job.style, styles.title(job.style), language)
+        shown = _shown(job, changed, photo, title, settings, int(expires))
+        return _answer(picture_page(shown, settings.api_base_url, language), 200, changed, photo)
 
 
-TITLE = "This picture was changed by AI"
-
-
-def _body(job: Job, changed: str, photo: str, provider: str) -> str:
-    made = f"{rfc3339(job.updated_at)[:10]} (UTC)"
+def _shown(job: Job, changed: str, photo: str, style: str, settings: Settings, link_ends: int) -> Shown:
     metadata = job.result.metadata if job.result is not None else {}
-    kept = metadata.get("kept")
-    generated = job.photo_type == GENERATED
-    what = "picture of a room that AI had made" if generated else "photo of a room"
-    original = "The original picture" if generated else "The original photo"
-    how = "it was" if generated else "photographed"
-    share = "" if kept is None else f" {100 * kept:.0f} % of it was kept as {how}."
-    models = metadata.get("release")
-    facts = [f"Style: {job.style}", f"made on {made}", "by the AI system reroom"]
-    facts += [f"with the models {models}"] if models else []
-    facts += [f"run by {provider}"] if provider else []
-    return (
-        f"<h1>{TITLE}</h1>"
-        f"<p>An AI system restyled a {what}: furniture, materials, colours and light may not exist as shown."
-        f"{share} {original} is beside it.</p>"
-        f"<main>{_figure(changed, 'Changed by AI')}{_figure(photo, original)}</main>"
-        f"<p>{escape(', '.join(facts))}. Id: <code>{escape(job.id)}</code></p>"
+    width, height = metadata.get("width"), metadata.get("height")
+    since = kept_since(job, [])
+    return Shown(
+        job_id=job.id,
+        changed_url=changed,
+        original_url=photo,
+        style=style,
+        size=(width, height) if width and height else None,
+        generated=job.photo_type == GENERATED,
+        kept=metadata.get("kept"),
+        # Its last change is no measure: to unmark a favourite is one.
+        made=job.created_at,
+        models=str(metadata.get("release") or ""),
+        provider=settings.provider,
+        # The link of one that was a favourite may outlast its pictures.
+        until=link_ends if since is None else min(link_ends, since + settings.times.both),
     )
 
 
-def _figure(url: str, caption: str) -> str:
-    return (
-        f'<figure><figcaption>{caption}</figcaption><img src="{escape(url, quote=True)}" alt="{caption}: a room">'
-        "</figure>"
-    )
-
-
-def _answer(title: str, body: str, status: int, *pictures: str) -> Response[str]:
+def _answer(page: bytes, status: int, *pictures: str) -> Response[bytes]:
     """``pictures`` are the URLs that the page may load."""
-    origins = sorted({f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, pictures)}) or ["'none'"]
+    origins = {f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, pictures)}
+    loaded = " ".join(["'self'", *sorted(origins)])
     policy = (
-        f"default-src 'none'; img-src {' '.join(origins)}; style-src 'sha256-{_DIGEST}'; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {loaded}; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
     )
     headers = {
         "Content-Security-Policy": policy,
         "X-Robots-Tag": "noindex, nofollow, noarchive",
         # Its links to the pictures expire, and it must be gone when the job is.
         "Cache-Control": "no-store",
+        "Vary": "Accept-Language",
     }
-    text = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">'
-        f"<title>{title}</title><style>{STYLE}</style></head><body>{body}</body></html>"
-    )
-    return Response(text, status_code=status, media_type=MediaType.HTML, headers=headers)
+    return Response(page, status_code=status, media_type=MediaType.HTML, headers=headers)

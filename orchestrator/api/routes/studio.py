@@ -55,7 +55,8 @@ MEDIA_TYPES = {
 
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "private, no-cache"
-ADMINISTRATORS = "admin/"
+APART = ("admin/", "shared/")
+"""Folders of other pages."""
 KEPT_OFFLINE = frozenset({".css", ".js", ".json", ".mjs", ".svg"})
 """What the page needs to open without a network, by the ending of the name."""
 _FILLED_IN = frozenset({PAGE, FIRST, WORKER})
@@ -133,18 +134,23 @@ def version() -> str:
 @cache
 def worker() -> StudioFile:
     """The service worker, which knows the version and the files that are to be kept."""
-    names = [
-        name for name in files() if Path(name).suffix in KEPT_OFFLINE and not name.startswith(ADMINISTRATORS)
-    ]
+    names = [name for name in files() if Path(name).suffix in KEPT_OFFLINE and not name.startswith(APART)]
     filled = {"version": version(), "names": " ".join(names)}
     return packed(fill((FOLDER / WORKER).read_text(), filled), ".js")
 
 
 @cache
-def texts(language: str) -> Mapping[str, str]:
-    """The page's texts by their names, as HTML."""
-    words = msgspec.json.decode(files()[f"words/{language}.json"].content)
-    return MappingProxyType({name: html.escape(text) for name, text in words["texts"].items()})
+def words(language: str, folder: str = "words") -> Mapping[str, Any]:
+    """What a page says in a language, by kinds, as its folder of words has it."""
+    found: dict[str, Any] = msgspec.json.decode(files()[f"{folder}/{language}.json"].content)
+    return MappingProxyType(found)
+
+
+@cache
+def texts(language: str, folder: str = "words") -> Mapping[str, str]:
+    """A page's texts by their names, as HTML."""
+    found = words(language, folder)["texts"]
+    return MappingProxyType({name: html.escape(text) for name, text in found.items()})
 
 
 def language_of(accept_language: str) -> str:

@@ -41,7 +41,7 @@ class StylePictureData(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     made_by: Annotated[
         str | None,
-        Meta(description="The release that restyled a photo; null: a drawing of the style's colours alone"),
+        Meta(description="The release that restyled a photo; null: an illustration, which no release made"),
     ]
 
 

@@ -16,6 +16,11 @@ This folder must not become a package: Triton puts its parent on ``sys.path``, w
 
 from __future__ import annotations
 
+import priority
+
+# ruff: noqa: E402 — what follows takes long to import, and is to yield to others too.
+priority.load()
+
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -66,6 +71,7 @@ class TritonPythonModel:
         self.inputs = tensor_names(self.name, "input", config["input"], self.runner.inputs)
         self.outputs = tensor_names(self.name, "output", config["output"], self.runner.outputs)
         announce(self.name, args["model_version"], self.runner.device)
+        priority.serve()
 
     def warn(self, sentence: str) -> None:
         pb_utils.Logger.log_warn(f"model {self.name}: {sentence}")

@@ -97,6 +97,8 @@ async def test_the_list_of_jobs(api: Api, client: Threaded) -> None:
     assert kept == made[0]
     assert (await client.do(lambda client: client.favourite(kept))).favourite
     assert await listed(favourite=True) == [kept]
+    code, out, err = await asyncio.to_thread(run, api.base_url, "status", kept)
+    assert (code, out.splitlines()[-1]) == (0, "kept until: you unmark or erase it"), err
     code, out, err = await asyncio.to_thread(run, api.base_url, "list", "--favourites")
     assert (code, out.split()[:3], out.rstrip()[-1]) == (0, [kept, "completed", "boho"], "*"), err
     code, out, _ = await asyncio.to_thread(
@@ -104,7 +106,12 @@ async def test_the_list_of_jobs(api: Api, client: Threaded) -> None:
     )
     assert (code, [job["job_id"] for job in json.loads(out)["jobs"]]) == (0, [made[2]])
     code, out, _ = await asyncio.to_thread(run, api.base_url, "favourite", kept, "--off", "--json")
-    assert (code, json.loads(out)["favourite"]) == (0, False)
+    ended = json.loads(out)
+    assert (code, ended["favourite"]) == (0, False)
+    until = datetime.fromisoformat(ended["expires_at"]).astimezone().strftime("%Y-%m-%d %H:%M")
+    for command in (("status", kept), ("list", "--style", "boho", "--status", "completed", "--limit", "1")):
+        code, out, err = await asyncio.to_thread(run, api.base_url, *command)
+        assert (code, out.rstrip().endswith(f"until {until}") or f"until: {until}" in out) == (0, True), err
     assert await listed(status=["completed"], favourite=True) == []
 
 

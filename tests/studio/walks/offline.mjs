@@ -1,7 +1,7 @@
 /** Walks on a device whose browser keeps the page: without a network, with a newer version, as an app that gets photos. */
 import assert from "node:assert/strict";
 import { PHONE, heading, opened, until } from "../browser.mjs";
-import { axe, becomes, jobOf, press, withSample } from "../steps.mjs";
+import { axe, erases, jobOf, press, withSample } from "../steps.mjs";
 
 /** `say({do: …})` asks whoever started the walks. */
 export const offline = (browser, given, say) => ({
@@ -47,14 +47,13 @@ export const offline = (browser, given, say) => ({
 
     // Nothing but the page itself, and what was seen of this device's own.
     for (const [name, paths] of Object.entries(await stored())) {
-      const allowed = name === "reroom.kept" ? /^\/studio\/kept\/(rooms|styles)(\/|$)/ : /^\/studio(\/[0-9a-f]{16}\/.*)?$/;
+      const allowed = name === "reroom.kept" ? /^\/studio\/kept\/(draft|rooms|styles)(\/|$)/ : /^\/studio(\/[0-9a-f]{16}\/.*)?$/;
       for (const path of paths) assert.match(path, allowed, name);
     }
     await context.setOffline(false);
     await page.getByText("The service is out of reach.").waitFor({ state: "detached" });
     await page.goto(`${given.base}/studio#/room/${id}`);
-    await press(page, "Erase");
-    await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
+    await erases(page, "Erase this room", ["This cannot be undone."]);
     await page.getByText("Nothing here yet").waitFor();
     assert.deepEqual((await kept()).filter((each) => each.includes(id)), []);
     assert.equal((await page.evaluate(async () => (await (await caches.match("/studio/kept/rooms")).text()))), "[]");
@@ -94,8 +93,10 @@ export const offline = (browser, given, say) => ({
     await press(page, "Share");
     await page.getByAltText("Your photo").waitFor();
     assert.equal(page.url(), `${given.base}/studio`);
-    await page.reload();
-    await page.getByText("Start with a photo").waitFor();
+    // It came once.
+    const other = await context.newPage();
+    await other.goto(`${given.base}/studio`);
+    await other.getByText("Start with a photo").waitFor();
     await context.close();
     return complaints;
   },

@@ -1,7 +1,7 @@
 /** Walks to several pictures of one photo. */
 import assert from "node:assert/strict";
 import { PHONE, heading, opened } from "../browser.mjs";
-import { axe, jobOf, press, withSample, withSeed } from "../steps.mjs";
+import { axe, erases, jobOf, press, withSample, withSeed } from "../steps.mjs";
 
 /** The one after it is the models' slow one. */
 const QUICK_THEN_SLOW = "98";
@@ -41,7 +41,7 @@ export const several = (browser, given) => ({
     await page.waitForFunction((before) => document.querySelector(".compare img").src !== before, first);
 
     const sheet = page.waitForEvent("download");
-    await press(page, "On one sheet");
+    await press(page, "on one sheet");
     assert.match((await sheet).suggestedFilename(), /^reroom-.*contact-sheet\.jpg$/);
     await press(page, "Favourite");
     await page.getByRole("button", { name: "Favourite", pressed: true }).waitFor();
@@ -60,13 +60,11 @@ export const several = (browser, given) => ({
 
     await heading(page, "Your room in 4 pictures").waitFor();
     await page.getByRole("radio", { name: /^Modern 2/ }).check();
-    await page.getByRole("button", { name: "Erase", exact: true }).click();
-    await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
+    await erases(page, "Erase this picture", ["The photo stays as long as another picture of it does."]);
     await heading(page, "Your room in 3 pictures").waitFor();
+    await page.getByText("Erased: this picture is gone. The others stay.").waitFor();
     assert.ok(await gone(given, children[1].job_id));
-    await press(page, "Erase them all");
-    await axe(page);
-    await page.getByRole("dialog").getByRole("button", { name: "Erase them all" }).click();
+    await erases(page, "Erase all of these", ["The photo and the pictures of it here, 3,"]);
     await page.getByText("Nothing here yet").waitFor();
     assert.deepEqual(await Promise.all([parent, children[0].job_id, children[2].job_id].map((id) => gone(given, id))), [true, true, true]);
     await context.close();

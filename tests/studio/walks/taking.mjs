@@ -37,8 +37,12 @@ export const taking = (browser, { base, heic }) => ({
       await page.goto(`${base}/studio`);
       await page.getByText("Start with a photo").waitFor();
       await given(page, type);
+      // The page that is loaded again has it still.
       await page.reload();
+      await photo(page).waitFor();
+      await page.evaluate(() => sessionStorage.clear());
     }
+    await page.reload();
     const taken = page.waitForEvent("filechooser");
     await page.getByText("Take a photo").click();
     const chooser = await taken;

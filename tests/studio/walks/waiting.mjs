@@ -15,6 +15,7 @@ export const waiting = (browser, given) => ({
         if (message.type === "connected") return socket.send(text);
         if (message.type !== "snapshot") await turn;
         if (message.type === "snapshot") Object.assign(message.data, { status: "queued", progress: 0, queue_position: 3, estimated_time_remaining: 130, result: undefined });
+        if (message.type === "completed") message.data.expires_at = "2130-12-27T12:00:00Z";
         return socket.send(JSON.stringify(message));
       });
     });
@@ -26,6 +27,7 @@ export const waiting = (browser, given) => ({
     await axe(page);
     go();
     await heading(page, /^Your room in/).waitFor();
+    await page.getByText("Kept until 27 December 2130. Favourites stay.").waitFor();
     await context.close();
     return complaints;
   },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import islice
 from typing import Literal
 
@@ -31,7 +32,7 @@ from reroom.models import JobStatus
 def list_jobs(
     client: Client, states: tuple[str, ...], style: str | None, favourites: bool, limit: int, as_json: bool
 ) -> None:
-    """List your jobs, the newest first: id, state, style, time, and * for favourites."""
+    """List your jobs, the newest first: id, state, style, when it was made, until when it is kept; * for favourites."""
     found = client.jobs(
         status=states or None, style=style, favourite=True if favourites else None, page=min(limit, 100)
     )
@@ -40,8 +41,9 @@ def list_jobs(
         print_json({"success": True, "jobs": jobs})
         return
     for job in jobs:
-        time = "" if job.created_at is None else job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        click.echo(f"{job.job_id}  {job.status:12}  {job.style:12}  {time}{'  *' * job.favourite}")
+        until = "*" if job.favourite else f"until {_local(job.expires_at)}" if job.expires_at else ""
+        line = f"{job.job_id}  {job.status:12}  {job.style:12}  {_local(job.created_at):16}  {until}"
+        click.echo(line.rstrip())
 
 
 @service_command
@@ -127,6 +129,10 @@ def erase(client: Client, job: str, as_json: bool) -> None:
         click.echo(f"erased {job}")
 
 
+def _local(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def print_status(job: JobStatus, *, as_json: bool) -> None:
     print_warnings(job)
     if as_json:
@@ -139,3 +145,5 @@ def print_status(job: JobStatus, *, as_json: bool) -> None:
         click.echo(f"error: {job.error.detail} [{job.error.code}]")
     if job.result is not None:
         click.echo(f"result: {job.result.transformed_url}")
+    if job.favourite or job.expires_at is not None:
+        click.echo(f"kept until: {'you unmark or erase it' if job.favourite else _local(job.expires_at)}")

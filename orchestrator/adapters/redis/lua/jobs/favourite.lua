@@ -21,6 +21,7 @@ elseif not args.on then
 end
 local parent = redis.call('HGET', JOB .. id, 'parent')
 local changed = {id, unpack(family)}
+local unmarked = false
 for _, each in ipairs(changed) do
   local job = redis.call('HMGET', JOB .. each, 'status', 'favourite', 'owner')
   local owner = job[3] or ''
@@ -37,13 +38,17 @@ for _, each in ipairs(changed) do
     redis.call('ZREM', FAVOURITES .. owner, each)
     -- From now on it is kept for as long as if it had just ended.
     redis.call('HSET', JOB .. each, 'favourite', '0', 'updated_at', NOW)
+    unmarked = true
     if TERMINAL[job[1]] then
       let_expire(each, args.ttl)
     end
   end
 end
--- The parent has the photo.
+-- The parent has the photo, which is kept for as long.
 if parent then
+  if unmarked and TERMINAL[redis.call('HGET', JOB .. parent, 'status')] then
+    redis.call('HSET', JOB .. parent, 'updated_at', NOW)
+  end
   TREE.let_expire(parent, args.ttl)
 elseif #family > 0 then
   TREE.let_expire(id, args.ttl)
