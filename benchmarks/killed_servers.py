@@ -89,6 +89,8 @@ class KilledServer:
         version = OLD if before == NEW else NEW
         self._ask(version)
         await asyncio.sleep(chance.uniform(0, self._usual[version]))
+        # After a kill of a model's process Triton ends a moment later, when all may look settled.
+        await until(lambda: bool(stubs_of(self._stack.pid(TRITON))), lambda: self._host)
         os.kill(self._victim(self._stack, chance), signal.SIGKILL)
         self.count["moments"] += 1
         again = await one_job(self._client, self._photo)
