@@ -19,6 +19,7 @@
     python -m benchmarks.export_full       how long does Stable Diffusion's full size take from weights to a release?
     python -m benchmarks.tensorrt_gate     can TensorRT compile every fp16 graph for the GPUs that serve them?
     python -m benchmarks.page              how fast does /studio show itself on a slow phone; does axe find anything?
+    python -m benchmarks.release_kills     kill -9 while releases come and go: does the live one serve on, is all whole?
     python -m benchmarks.device_check      does a GPU compute what the CPU does, and how much faster?
     python -m benchmarks.gpu               how fast is each quality on a GPU, alone and in batches, beside diffusers?
 

@@ -20,25 +20,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
-import io
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import RESULTS
 from benchmarks.other_releases import add_version
+from benchmarks.release_jobs import PATIENCE, jobs_running, mixed, pictures_of, small_photo, until
 from export.releases.changes import promote, roll_back
 from export.releases.folder import live_version
 from export.releases.host import Host, read_host
@@ -46,94 +41,15 @@ from export.releases.memory import usage_of
 from export.releases.rollout import FolderRollouts
 from measuring import report
 from measuring.figures import percentile
-from reroom import AsyncClient, ReroomError
 from reroom.triton import TritonClient
 from stack.stack import Stack
 from stack.triton import ROOT
 
 BUNDLE = "tiny"
-EVERY_SECONDS = 0.6
-"""A job is submitted that often, whatever became of those before: about half of what two cores can do."""
 BEFORE_SECONDS = 30.0
 """How long jobs run before the first switch."""
 HELD_SECONDS = 2.0
 """How long a version stays live until the next command."""
-PATIENCE = 180.0
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A job."""
-
-    submitted: float
-    """By ``time.monotonic``."""
-    seconds: float
-    release: str
-    picture: str
-    error: str = ""
-
-
-@dataclass
-class Load:
-    """Jobs so far."""
-
-    ran: list[Ran] = field(default_factory=list)
-
-    def between(self, begin: float, end: float) -> list[float]:
-        """Seconds of the jobs that ran at some time between the two moments."""
-        return [
-            each.seconds
-            for each in self.ran
-            if not each.error and each.submitted <= end and each.submitted + each.seconds >= begin
-        ]
-
-
-async def one_job(client: AsyncClient, photo: bytes) -> Ran:
-    began, release, picture, error = time.monotonic(), "", "", ""
-    try:
-        job = await client.submit(photo, "modern", {"seed": 7, "steps": 2})
-        done = await client.wait(job, timeout=PATIENCE)
-        assert done.result is not None
-        release = str(done.result.metadata.get("release"))
-        took = time.monotonic() - began
-        with Image.open(io.BytesIO(await client.picture(done))) as opened:
-            picture = hashlib.sha256(np.asarray(opened.convert("RGB")).tobytes()).hexdigest()[:12]
-    except (ReroomError, AssertionError) as failed:
-        took, error = time.monotonic() - began, repr(failed)
-    return Ran(began, took, release, picture, error)
-
-
-@asynccontextmanager
-async def jobs_running(url: str, photo: bytes) -> AsyncIterator[Load]:
-    load, done = Load(), asyncio.Event()
-
-    async def submit_on(client: AsyncClient) -> None:
-        async def run() -> None:
-            load.ran.append(await one_job(client, photo))
-
-        async with asyncio.TaskGroup() as jobs:
-            while not done.is_set():
-                jobs.create_task(run())
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(done.wait(), EVERY_SECONDS)
-
-    async with AsyncClient(url) as client:
-        submitting = asyncio.create_task(submit_on(client))
-        try:
-            yield load
-        finally:
-            done.set()
-            await submitting
-
-
-async def until(condition: Callable[[], bool], what: Callable[[], object]) -> float:
-    """When it became true."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(str(what()))
-        await asyncio.sleep(0.01)
-    return time.monotonic()
 
 
 async def given_to(clients: Sequence[TritonClient], version: int) -> float:
@@ -189,11 +105,7 @@ async def measure(stack: Stack, photo: bytes, times: int, before_seconds: float)
             memory.append(megabytes(stack))
     for client in clients:
         await client.close()
-    pictures: dict[str, set[str]] = {}
-    for each in load.ran:
-        if not each.error:
-            pictures.setdefault(each.release, set()).add(each.picture)
-    whole = {name: next(iter(found)) for name, found in pictures.items() if len(found) == 1}
+    pictures = pictures_of(load.ran)
     during = [seconds for begin, end in switches for seconds in load.between(begin, end)]
     return {
         "promotes": times,
@@ -201,9 +113,7 @@ async def measure(stack: Stack, photo: bytes, times: int, before_seconds: float)
         "by_release": {name: sum(each.release == name for each in load.ran) for name in sorted(pictures)},
         "failed_jobs": sum(bool(each.error) for each in load.ran),
         "errors": sorted({each.error for each in load.ran if each.error})[:5],
-        # With one picture for each version, and different ones, none was mixed.
-        "mixed_results": sum(len(found) - 1 for found in pictures.values())
-        + (len(whole) - len(set(whole.values()))),
+        "mixed_results": mixed(pictures),
         "rollback_s": round(max(rollbacks), 3),
         "late_jobs": late,
         "promote_s": round(max(end - begin for begin, end in switches[0::2]), 2),
@@ -226,10 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--before", type=float, default=BEFORE_SECONDS, help="seconds without a switch")
     parser.add_argument("--out", type=Path, default=RESULTS / "releases.json")
     given = parser.parse_args(arguments)
-    image = Image.open(ROOT / "stack" / "room.jpg")
-    image.thumbnail((160, 120))
-    photo = io.BytesIO()
-    image.save(photo, "JPEG", quality=90)
+    photo = small_photo()
     found: dict[str, Any] = {}
     for tritons in given.tritons:
         with TemporaryDirectory(prefix="reroom-releases-") as name:
@@ -244,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 agent=True,
             )
             with stack, stack.supervised():
-                found[str(tritons)] = asyncio.run(measure(stack, photo.getvalue(), given.times, given.before))
+                found[str(tritons)] = asyncio.run(measure(stack, photo, given.times, given.before))
                 print((stack.logs / "agent.log").read_text()[-3000:], file=sys.stderr)
     report.write(given.out, report.read(given.out) | {"live": found | report.circumstances()})
     Console().print(table(found))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from measuring.s3_server import S3Server, running_s3
 from stack.triton import TritonServer
-from tests.support.s3_server import S3Server, running_s3
+from tests.support.servers import free_port
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before anything imports torch. These processes share the cores, and threads that wait for each other spin.
@@ -53,5 +54,5 @@ def triton() -> Iterator[TritonServer]:
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server."""
-    with running_s3(tmp_path_factory.mktemp("s3")) as server:
+    with running_s3(tmp_path_factory.mktemp("s3"), free_port()) as server:
         yield server

@@ -31,25 +31,25 @@ class RefusedError(ReleaseError):
 def promote(
     release: Path, rollouts: Rollouts, version: int, device: str, by: str | None = None, again: bool = False
 ) -> Rollout:
-    """Make ``version`` live; returns the document as it then is.
+    """Make ``version`` live; returns the document as it then is. A trial of it ends.
 
-    ``device`` is what serves it (:func:`export.releases.device.this_device`); ``again`` allows one that was withdrawn.
-    Raises ReleaseError; RolloutConflictError when somebody else changed the document meanwhile.
+    One that is live already gets a new revision, at which the hosts that refused it try again. ``device`` is what
+    serves it (:func:`export.releases.device.this_device`); ``again`` allows one that was withdrawn. Raises
+    ReleaseError; RolloutConflictError when somebody else changed the document meanwhile.
     """
     before = rollouts.read()
     if before.live == version:
         check_known(release, version)
-        follow(release, before)
-        return before
+        return _write(release, rollouts, changed(before, by), before)
     check_may_serve(release, before, version, device, again)
-    canary = None if before.canary is not None and before.canary.version == version else before.canary
+    _check_no_other_trial(release, before, version)
     new = changed(
         before,
         by,
         live=version,
-        previous=before.live or None,
+        previous=before.live or before.previous,
         withdrawn=[other for other in before.withdrawn if other != version],
-        canary=canary,
+        canary=None,
     )
     return _write(release, rollouts, new, before)
 
@@ -73,11 +73,7 @@ def start_canary(
             if before.live
             else f"nothing of {release.name} is live yet: promote a version first"
         )
-    if before.canary is not None:
-        raise ReleaseError(
-            f"{release.name}-{before.canary.version} is on trial already, since {before.canary.since}: promote it or "
-            "end the trial first"
-        )
+    _check_no_other_trial(release, before)
     check_may_serve(release, before, version, device, again)
     canary = Canary(
         version=version,
@@ -102,8 +98,8 @@ def end_canary(release: Path, rollouts: Rollouts, by: str | None = None, withdra
 def roll_back(release: Path, rollouts: Rollouts, to: int | None = None, by: str | None = None) -> Rollout:
     """Take the newest change back: a trial ends, or else the previous version (or ``to``) becomes live again.
 
-    What was on trial, or live, is withdrawn. No server is asked, and no graph is read. Raises ReleaseError,
-    RolloutConflictError.
+    What was on trial, or live, is withdrawn. With ``to`` a trial ends too, and its version is not withdrawn. No server
+    is asked, and no graph is read. Raises ReleaseError, RolloutConflictError.
     """
     before = rollouts.read()
     if before.canary is not None and to is None:
@@ -115,13 +111,16 @@ def roll_back(release: Path, rollouts: Rollouts, to: int | None = None, by: str 
         )
     if target == before.live:
         raise ReleaseError(f"{release.name}-{target} is live already")
+    if to is None and target in before.withdrawn:
+        raise RefusedError(
+            f"{release.name}-{target}, which was live before, is withdrawn{_others(release, before)}"
+        )
     check_known(release, target)
     missing = first_missing(release, target)
     if missing:
         raise RefusedError(f"{release.name}-{target} cannot be served, {missing}{_others(release, before)}")
     withdrawn = _with((other for other in before.withdrawn if other != target), before.live)
-    canary = before.canary if before.canary is None or before.canary.version != target else None
-    new = changed(before, by, live=target, previous=None, withdrawn=withdrawn, canary=canary)
+    new = changed(before, by, live=target, previous=None, withdrawn=withdrawn, canary=None)
     return _write(release, rollouts, new, before)
 
 
@@ -164,6 +163,18 @@ def check_may_serve(release: Path, rollout: Rollout, version: int, device: str, 
         raise RefusedError(
             f"{name} cannot be loaded beside other versions, since {odd} has the tensors of another one: export it "
             "again, which gives the graph a name of its own"
+        )
+
+
+def _check_no_other_trial(release: Path, rollout: Rollout, version: int | None = None) -> None:
+    """What is live does not change beneath a trial, which compares with it, and nothing else is tried meanwhile.
+    ``version`` is the one whose own trial is no hindrance. The service has the same rule:
+    tests/contract/test_rollout_rules.py. Raises ReleaseError."""
+    canary = rollout.canary
+    if canary is not None and canary.version != version:
+        raise ReleaseError(
+            f"{release.name}-{canary.version} is on trial, since {canary.since}: promote it, or end the trial with "
+            f"`python -m export release canary {release.name} --end`, first"
         )
 
 

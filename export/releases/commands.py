@@ -336,7 +336,10 @@ def _rollback(options: argparse.Namespace, release: Path) -> int:
     before = rollouts.read()
     rollout = roll_back(release, rollouts, options.to, options.by)
     bad = sorted(set(rollout.withdrawn) - set(before.withdrawn))
-    _say_live(release, rollout, "".join(f"{release.name}-{version} is withdrawn" for version in bad))
+    said = [f"{release.name}-{version} is withdrawn" for version in bad]
+    if before.canary is not None and before.canary.version not in bad:
+        said.append(f"{release.name}-{before.canary.version} is not on trial any more")
+    _say_live(release, rollout, ", ".join(said))
     return 0
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,22 @@ def agent_runs(release: Path) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+@contextmanager
+def only_agent(release: Path) -> Iterator[None]:
+    """Hold the lock of the folder's agent. Raises BlockingIOError with one sentence."""
+    handle = os.open(release / AGENT_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"another agent follows {release}: stop it, or give this one a folder of its own with --source"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
 
 
 def add_profile(release: Path, document: Mapping[str, Any]) -> Path:

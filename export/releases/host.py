@@ -40,6 +40,8 @@ class Host:
     """By version, why it is not served here: one sentence."""
     refused_at: dict[str, int] = field(default_factory=dict)
     """By version of ``problems``, the revision of the rollout when it was refused: it is tried again after another."""
+    unanswered_at: dict[str, int] = field(default_factory=dict)
+    """By version, the revision at which Triton went away while it was brought: it is tried once more."""
     memory: dict[str, Any] = field(default_factory=dict)
     """Megabytes of Triton with the processes of its models: see :mod:`export.releases.memory`."""
     restart: str = ""

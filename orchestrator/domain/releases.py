@@ -91,24 +91,18 @@ class NotPossible(Exception):
 
 
 def promoted(now: Rollout, version: ReleaseVersion, by: str, at: float) -> Rollout:
-    """The version goes live, unless it is; a trial of it ends. ``at`` is UNIX seconds, here and below. Raises
-    NotPossible."""
+    """The version goes live; a trial of it ends. One that is live already gets a new revision, at which the hosts that
+    refused it try again. ``at`` is UNIX seconds, here and below. Raises NotPossible."""
     if version.version == now.live:
-        return now
+        return _changed(now, by, at)
     _check(now, version)
-    if now.canary is not None and now.canary.version != version.version:
-        raise NotPossible(
-            f"version {now.canary.version} is on trial: promote it, or take it back by a rollback, first"
-        )
+    _check_no_other_trial(now, version)
     return _changed(now, by, at, live=version.version, previous=now.live or now.previous, canary=None)
 
 
 def tried(now: Rollout, version: ReleaseVersion, mode: Mode, share: float, by: str, at: float) -> Rollout:
     """The version goes on trial. Raises NotPossible."""
-    if now.canary is not None:
-        raise NotPossible(
-            f"version {now.canary.version} is on trial already: promote it, or take it back by a rollback, first"
-        )
+    _check_no_other_trial(now)
     if not now.live:
         raise NotPossible("no version is live, so there is nothing to compare with: promote one first")
     if version.version == now.live:
@@ -180,6 +174,16 @@ def _check(now: Rollout, version: ReleaseVersion) -> None:
     if not version.verified:
         raise NotPossible(
             f"version {version.version} is not verified: run `python -m export release verify` on it first"
+        )
+
+
+def _check_no_other_trial(now: Rollout, version: ReleaseVersion | None = None) -> None:
+    """What is live does not change beneath a trial, which compares with it, and nothing else is tried meanwhile.
+    ``version`` is the one whose own trial is no hindrance. The export has the same rule:
+    tests/contract/test_rollout_rules.py. Raises NotPossible."""
+    if now.canary is not None and (version is None or now.canary.version != version.version):
+        raise NotPossible(
+            f"version {now.canary.version} is on trial: promote it, or take it back by a rollback, first"
         )
 
 

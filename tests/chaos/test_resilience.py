@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.chaos import FULL_DISK, STOP, Chaos, Fault, Outcome
 from benchmarks.faulty_relay import AWAY, LOSE, REFUSE, FaultyRelay, redis_kinds, s3_kind
+from measuring.s3_server import S3Server
 from orchestrator.adapters.redis.scripts import script_names
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
@@ -21,7 +22,6 @@ from stack.redis import redis_part
 from stack.supervisor import Supervisor
 from stack.triton import answers
 from tests.support.api_server import SIGNING_KEY, photo
-from tests.support.s3_server import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE, PASSWORD = 1.0, "secret"

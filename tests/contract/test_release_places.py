@@ -21,8 +21,8 @@ from export.releases.places.port import (
 )
 from export.releases.places.s3 import S3Place
 from export.releases.rollout import Canary, Rollout, RolloutConflictError, RolloutError
+from measuring.s3_server import S3Server
 from tests.support.places import damages, make_version, two_versions
-from tests.support.s3_server import S3Server
 
 
 @pytest.fixture(params=["folder", "s3"])

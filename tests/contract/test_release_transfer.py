@@ -47,10 +47,10 @@ from export.releases.places.s3 import S3Place
 from export.releases.rollout import Rollout, read_rollout
 from export.releases.transfer import FAILURES, fetch, push
 from export.releases.verifying import unverified
+from measuring.s3_server import S3Server
 from tests.support.made_releases import publish_made
 from tests.support.places import damages, make_version, two_versions
 from tests.support.relay import relaying
-from tests.support.s3_server import S3Server
 from tests.support.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -370,7 +370,8 @@ def test_the_live_version_is_promoted_again_to_complete_what_was_stopped(release
     before = rollouts.read()
     rollouts.write(changed(before, live=2, previous=1), before.revision)
     assert live_version(release) == 1, "it was killed here"
-    assert promote(release, 2).revision == 1
+    again = promote(release, 2)
+    assert (again.revision, again.live, again.previous) == (2, 2, 1), "hosts that refused it try again"
     assert live_version(release) == 2
 
 
@@ -495,7 +496,8 @@ def test_a_trial_begins_and_ends(release: Path, capsys: pytest.CaptureFixture[st
     canary = read_rollout(release).canary
     assert canary is not None
     assert (canary.version, canary.mode, canary.share, canary.id[:2]) == (2, "shadow", 0.25, "c-")
-    assert say(capsys, "canary", release, 3)[2].startswith("made-2 is on trial already")
+    for other in ("canary", "promote"):
+        assert say(capsys, other, release, 3)[2].startswith("made-2 is on trial, since")
     assert "on trial: shadows every 4th job" in say(capsys, "list", release)[1]
     # In a hurry the trial is what ends first, and what is live stays.
     assert say(capsys, "rollback", release) == (0, "made-1 is live, made-2 is withdrawn\n", "")
@@ -507,6 +509,13 @@ def test_a_trial_begins_and_ends(release: Path, capsys: pytest.CaptureFixture[st
     assert say(capsys, "promote", release, 3)[0] == 0
     assert read_rollout(release).canary is None
     assert say(capsys, "canary", release, "--end")[2] == "no version of made is on trial\n"
+    # A trial beside what is taken back would compare with it.
+    publish_made(release, 4, seed={"denoiser": 4})
+    assert say(capsys, "canary", release, 4)[0] == 0
+    said = "made-1 is live, made-3 is withdrawn, made-4 is not on trial any more\n"
+    assert say(capsys, "rollback", release, "--to", 1) == (0, said, "")
+    rollout = read_rollout(release)
+    assert (rollout.canary, rollout.live, rollout.withdrawn) == (None, 1, [2, 3])
 
 
 def test_a_rollback_needs_no_server_and_little_time(release: Path) -> None:

@@ -16,11 +16,11 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.credentials import Credentials
 
+from measuring.s3_server import S3Server
 from orchestrator.adapters.storage.s3 import ATTEMPTS
 from orchestrator.adapters.storage.s3_links import ReadingLinks
 from orchestrator.ports import ObjectNotFound, Unavailable
 from tests.support.relay import relaying
-from tests.support.s3_server import S3Server
 from tests.support.servers import free_port
 
 CHECKSUMS = (b"x-amz-checksum", b"x-amz-trailer", b"x-amz-sdk-checksum", b"aws-chunked", b"streaming-")

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from measuring.s3_server import S3Server
 from orchestrator.adapters.opening import open_storage
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.ports import ObjectExists, ObjectNotFound, ObjectTooLarge, Storage
 from orchestrator.settings import load_settings
 from tests.support.fakes import MemoryStorage
-from tests.support.s3_server import S3Server
 
 REAL = os.environ.get("REROOM_TEST_R2") == "1"
 """Whether to hold the contract against a real bucket too, the one that the R2_ variables name. Only keys under a prefix

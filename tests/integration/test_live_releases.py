@@ -1,4 +1,4 @@
-"""Releases that go live, and back, on a real Triton that serves meanwhile: export/releases/agent.py with `restyle`."""
+"""Releases that go live, and back, on a real Triton that serves meanwhile: export/releases/agent with `restyle`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from export.releases.changes import promote, roll_back
 from export.releases.folder import agent_runs, live_version
 from export.releases.host import Host, read_host
 from export.releases.rollout import FolderRollouts
-from export.releases.served import prepare
+from export.releases.served import Served, prepare
+from export.releases.server import Server, is_gone
 from reroom.triton import RestyleError, RestyleRequest, TritonClient
 from stack.process import Part, Process
 from stack.triton import ROOT, TritonServer
 from tests.conftest import RELEASE
 from tests.support.pictures import room
 from tests.support.restyles import result_of
-from tests.support.steady import picture_of, steady
+from tests.support.steady import ask, picture_of, steady
 
 PATIENCE = 60.0
 REQUEST = RestyleRequest(image=room(64, 64), prompt="a boho room", seed=3, steps=2)
@@ -54,6 +55,18 @@ class HostUnderTest:
     @property
     def state(self) -> Host:
         return read_host(self.release) or Host()
+
+    def loaded(self) -> set[str]:
+        """The graphs that Triton loads or has loaded, such as denoiser/4."""
+        server = Server(self.triton.grpc)
+        try:
+            return {
+                f"{model}/{number}"
+                for (model, number), state in server.states().items()
+                if not is_gone({(model, number): state}, (model, number))
+            }
+        finally:
+            server.close()
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -150,10 +163,26 @@ async def test_a_release_with_a_broken_graph_is_refused_and_the_old_one_serves_o
 
 
 @pytest.mark.timeout(180)
-async def test_an_agent_that_is_killed_while_it_loads_a_release_goes_on_when_it_is_started_again(
+async def test_what_a_killed_agent_left_loaded_is_unloaded_when_nobody_wants_it_any_more(
     host: HostUnderTest, client: TritonClient
 ) -> None:
     add_version(host.release, 4, buckets=1)
+    host.promote(4)
+    await host.until(lambda: "denoiser/4" in host.loaded(), "loading")
+    host.kill_agent()
+    host.roll_back()
+    host.start_agent()
+    await host.until(lambda: host.state.loading is None, "tidied up")
+    assert {name for name in host.loaded() if name.endswith("/4")} == set()
+    served = Served(host.release)
+    assert served.places() == served.wanted([1])
+    assert not (await ask(client, REQUEST)).error
+
+
+@pytest.mark.timeout(180)
+async def test_an_agent_that_is_killed_while_it_loads_a_release_goes_on_when_it_is_started_again(
+    host: HostUnderTest, client: TritonClient
+) -> None:
     async with steady([client], REQUEST, 1) as made:
         host.promote(4)
         await host.until(lambda: host.state.loading == 4, "loading")

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from measuring.s3_server import S3Server
 from reroom import Client
 from tests.support.running_stack import photo, running_stack
-from tests.support.s3_server import S3Server
 
 
 async def test_a_photo_goes_straight_to_s3_and_its_result_comes_from_there(

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from measuring.s3_server import S3Server
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.ports import Storage
 from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem, running_api, said
 from tests.support.relay import Relay, relaying
-from tests.support.s3_server import S3Server
 
 ANSWER = 1.5
 IN_TIME = 6.0

@@ -16,6 +16,7 @@ import pytest_asyncio
 from PIL import Image
 
 import reroom
+from measuring.s3_server import S3Server
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.domain.events import Completed
@@ -23,7 +24,6 @@ from orchestrator.domain.job import JobResult
 from orchestrator.ports import Storage
 from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem, running_api
-from tests.support.s3_server import S3Server
 
 MAX_UPLOAD = 200_000
 

@@ -11,6 +11,7 @@ import sys
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
+from measuring.s3_server import S3Server
 from orchestrator.adapters.redis import RedisJobStore
 from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
@@ -21,7 +22,6 @@ from orchestrator.services.retention import Retention
 from orchestrator.services.running.runner import Runner
 from orchestrator.worker import Worker, process_name, stop_on_signals
 from tests.support.fakes import FakeInference, a_script
-from tests.support.s3_server import S3Server
 
 
 def opened(storage: str) -> AbstractAsyncContextManager[Storage]:

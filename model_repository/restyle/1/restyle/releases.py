@@ -8,7 +8,7 @@ restart:
                   loaded. Without an agent those count that were there when this process started
     rollout.json  {withdrawn: [n]}: versions that get no more requests, whoever asks
 
-The agent is export/releases/agent.py; docs/releases.md tells the whole story.
+The agent is export/releases/agent; docs/releases.md tells the whole story.
 """
 
 import asyncio

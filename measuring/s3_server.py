@@ -13,7 +13,6 @@ from typing import Any
 from orchestrator.adapters.storage.s3 import S3Storage, open_s3
 from stack.process import Part, Process
 from stack.triton import answers
-from tests.support.servers import free_port
 
 CREDENTIALS = {"access_key": "a-key", "secret_key": "a-secret"}
 
@@ -47,9 +46,9 @@ class S3Server:
 
 
 @contextmanager
-def running_s3(folder: Path) -> Iterator[S3Server]:
-    """Started on a free port, and stopped at the end; raises StackError at once when it dies."""
-    port = free_port()
+def running_s3(folder: Path, port: int) -> Iterator[S3Server]:
+    """Started on a port that is free, and stopped at the end; its log is in ``folder``. Raises StackError at once when
+    it dies."""
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = Process(Part(name="moto", command=command, ready=lambda: answers(url)), folder / "s3.log")
