@@ -149,9 +149,19 @@ def words_shuffled(graph: onnx.GraphProto) -> None:
 
 
 def nothing_seen(graph: onnx.GraphProto) -> None:
-    """The detector finds no object."""
-    zero = constant(graph, "never", np.float32(0.0))
-    answer(graph, "scores", lambda made, out: [helper.make_node("Mul", [made, zero], [out])])
+    """The detector finds no object: each place of its list says that it is empty."""
+    score, label = (
+        constant(graph, "never", np.float32(0.0)),
+        constant(graph, "no_label", np.array(0, np.int64)),
+    )
+    one = constant(graph, "one_less", np.array(1, np.int64))
+
+    def make(made: str, out: str) -> list[onnx.NodeProto]:
+        nothing = helper.make_node("Mul", [made, label], ["no_labels"])
+        return [nothing, helper.make_node("Sub", ["no_labels", one], [out])]
+
+    answer(graph, "scores", lambda made, out: [helper.make_node("Mul", [made, score], [out])])
+    answer(graph, "labels", make)
 
 
 def slowed(graph: onnx.GraphProto) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -29,6 +30,10 @@ INDEX_SECONDS = 1.0
 
 TELL_SECONDS = 30.0
 """How often host.json is written without news, so that a silent agent is noticed."""
+
+NICENESS = 10
+"""What is added to that of the thread that works: it gets a tenth of a busy processor's share. The one that looks and
+switches has its full one."""
 
 
 class Agent:
@@ -58,7 +63,9 @@ class Agent:
         self._bringing = Bringing(
             record, wanted, source, served, working, restarts, memory, self._leaving, stopping
         )
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="work")
+        # Digests of gigabytes take a core, which those who are served need. Linux has a niceness for each thread.
+        yields = partial(os.nice, NICENESS)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="work", initializer=yields)
         self._work: Future[None] | None = None
         self._looked_at = 0.0
         self._answered = False
