@@ -73,6 +73,7 @@ async def test_variations_without_a_seed_differ_and_begin_with_the_styles_own_co
     seeds = [each["seed"] for each in answer["children"]]
     assert seeds[:3] == seeds[3:] == [seeds[0], seeds[0] + 1, seeds[0] + 2]
     assert seeds[0] % 27_720 == 0, "each number of palettes up to 12 begins with its first"
+    assert (await api.http.delete(f"/transform/{answer['job_id']}")).is_success
 
 
 async def test_a_tree_as_it_is_answered_and_shown(api: Api) -> None:
