@@ -90,14 +90,15 @@ function Warnings({ job }) {
 /** The style first, then what was wished for, as far as this device knows it, and what came of it. */
 function Facts({ job }) {
   const { metadata } = job.result;
-  const { palette, room_type: room } = metadata;
+  const room = metadata.room_type;
   const wishes = wishesOf(job);
+  const colours = wishes?.colours.length ? wishes.colours : metadata.palette;
   const share = metadata.selection?.share ?? metadata.kept;
   const left = [wishes && listed(namesOf("keep", wishes)), share != null && percent(share)].filter(Boolean);
   const facts = [
     [t("style"), styleTitle(job.style)],
     [t("yourWords"), wishes?.prompt.trim()],
-    [t(!wishes ? "palette" : wishes.colours.length ? "colours" : "paletteChosen"), palette?.length && html`<span class="row">${palette.map((each) => html`<span key=${each} class="dot">
+    [t(!wishes ? "palette" : wishes.colours.length ? "colours" : "paletteChosen"), colours?.length && html`<span class="row">${colours.map((each) => html`<span key=${each} class="dot">
       <i style=${{ background: COLOURS[each] ?? each }} aria-hidden="true"></i>${named("colours", each)}</span>`)}</span>`],
     [t("changeTool"), wishes && listed(namesOf("change", wishes))],
     [t("kept"), left.join(": ")],

@@ -1,6 +1,6 @@
 /** Walks of who comes back: to a room of another visit, to a page that is loaded again. */
 import assert from "node:assert/strict";
-import { DESKTOP, PHONE, heading, opened } from "../browser.mjs";
+import { DESKTOP, PHONE, heading, opened, until } from "../browser.mjs";
 import { asPhotographed, axe, becomes, colours, erases, jobOf, press, withSample } from "../steps.mjs";
 
 const SOFA = [0.7, 0.9];
@@ -58,6 +58,7 @@ export const again = (browser, given) => ({
     assert.deepEqual([wished.said, wished.reference], ["Stays: sofa and what you brushed over.", true]);
     await press(page, "Make 2 pictures");
     await becomes(page);
+    await until(page, async (id) => (await (await caches.match("/studio/kept/rooms"))?.text())?.includes(id), jobOf(page));
     await page.close();
 
     // Another day, with the page opened anew: the room is found at once, and all that was wished for it.
@@ -90,6 +91,7 @@ export const again = (browser, given) => ({
     await later.getByText("How it was made").click();
     const fact = (name) => later.locator("dl > div", { has: later.getByText(name, { exact: true }) }).locator("dd").innerText();
     assert.deepEqual([await fact("Style"), await fact("Your words")], ["Boho", "no plants at all"]);
+    assert.equal((await fact("Colours")).trim(), "sage green");
     assert.match(await fact("Left as it was"), /^sofa and what you brushed over/);
     await axe(later);
 
