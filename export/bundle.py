@@ -181,7 +181,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Solvers that begin where the networks were trained; others are refused. None = all that the spacing has."""
     palettes: list[list[str]] = []
     """Colours in words, as captions of the training name them; [] among them = the style's own. A request without a
-    palette gets one of these, by its seed."""
+    palette gets one of these: by its seed, or without one the first, which should be the style's own."""
     preview_matrix: Matrix | Measured
     """RGB in −1..1 from latents: [channels + 1][3], the last row added. :func:`preview_matrix` reads it."""
     stored: Stored = "fp32"

@@ -181,7 +181,7 @@ def _palettes(palettes: Sequence[Sequence[str]]) -> str:
     named = "; ".join(", ".join(palette) or "the style's own" for palette in palettes)
     return (
         "- **A seed's variety is its palette.** Two seeds differ in their colours and in little else. A request\n"
-        f"  without colours gets one of these, chosen by its seed: {named}."
+        f"  without colours gets one of these, by its seed, or without a seed the first: {named}."
     )
 
 

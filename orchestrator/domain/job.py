@@ -6,6 +6,7 @@ Every comparison of states goes through the names in this file.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -222,6 +223,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 def child_id(parent: str, place: int) -> str:
     """The id of a child. It is always the same, so that a submission may be repeated."""
     return hashlib.sha256(f"{parent} {place}".encode()).hexdigest()[:32]
+
+
+COMMON_MULTIPLE = 27_720
+"""A multiple of every number up to 12: see :func:`drawn_seed`."""
+
+
+def drawn_seed() -> int:
+    """A seed for variations of which nobody asked for one, below 2**53, so that JavaScript can tell it. Bundles without
+    noise choose the palette by the seed modulo the number of their palettes, of which the first is the style's own: so
+    the first variation has the style's colours, and each of the next ones others."""
+    return secrets.randbelow(2**53 // COMMON_MULTIPLE) * COMMON_MULTIPLE
 
 
 def variation_seed(seed: int | None, variation: int) -> int | None:

@@ -68,6 +68,13 @@ async def test_wrong_numbers_and_styles(
     problem(response, status, code, field)
 
 
+async def test_variations_without_a_seed_differ_and_begin_with_the_styles_own_colours(api: Api) -> None:
+    answer = await submit(api, styles="boho,modern", variations="3")
+    seeds = [each["seed"] for each in answer["children"]]
+    assert seeds[:3] == seeds[3:] == [seeds[0], seeds[0] + 1, seeds[0] + 2]
+    assert seeds[0] % 27_720 == 0, "each number of palettes up to 12 begins with its first"
+
+
 async def test_a_tree_as_it_is_answered_and_shown(api: Api) -> None:
     answer = await submit(
         api, styles=" Boho, modern,boho", variations="2", preferences=json.dumps({"seed": 7})

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from orchestrator.domain import preferences
-from orchestrator.domain.job import MAX_VARIATIONS, variation_seed
+from orchestrator.domain.job import MAX_VARIATIONS, drawn_seed, variation_seed
 from restyle.analysis import analyse
 from restyle.demands import DEMANDS, TRIES, StructureLost
 from restyle.events import Analysis, Event, Preview, Result, Stage, Step
@@ -204,6 +204,17 @@ def test_no_attempt_takes_the_seed_of_a_sibling(seed: int) -> None:
     ]
     assert len(set(tried)) == MAX_VARIATIONS * TRIES
     assert all(0 <= each < 2**63 for each in tried)
+
+
+def test_variations_without_a_seed_begin_with_the_styles_own_colours_and_take_one_palette_after_the_other() -> (
+    None
+):
+    seed = drawn_seed()
+    assert 0 <= seed < 2**53
+    for palettes in range(1, 13):
+        chosen = [(variation_seed(seed, number) or 0) % palettes for number in range(1, MAX_VARIATIONS + 1)]
+        assert chosen == [number % palettes for number in range(MAX_VARIATIONS)]
+    assert drawn_seed() != drawn_seed()
 
 
 def test_each_attempt_has_another_palette() -> None:

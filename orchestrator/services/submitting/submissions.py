@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from orchestrator.domain.codes import ProblemCode
-from orchestrator.domain.job import variation_seed
+from orchestrator.domain.job import drawn_seed, variation_seed
 from orchestrator.domain.keys import Caller
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import StyleWords
@@ -123,6 +123,8 @@ class Submissions:
         for style in submission.styles or (submission.style,):
             preferences = self._jobs.planned(style, submission.preferences, caller)
             words[style] = await self._styles.words(caller, style)
+        if submission.variations > 1 and preferences.seed is None:
+            preferences = msgspec.structs.replace(preferences, seed=drawn_seed())
         submission = msgspec.structs.replace(submission, preferences=preferences)
         pictures = submission.pictures(words)
 

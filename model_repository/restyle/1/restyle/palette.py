@@ -17,8 +17,8 @@ FROM_PICTURE = 4
 
 
 def choose_palette(seed: int, prompt: Sequence[str], palettes: Sequence[Palette]) -> Palette:
-    """The palette for a request that names none: the one at ``seed`` modulo their number. So all are equally likely
-    for drawn seeds, and neighbouring seeds differ. () when the release has none.
+    """The palette for a request that names none: the one at ``seed`` modulo their number. So neighbouring seeds differ.
+    () when the release has none.
 
     () also when ``prompt`` names a palette itself, as prompts of workers do that are older than the input `palette`.
     """

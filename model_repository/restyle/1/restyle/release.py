@@ -87,7 +87,8 @@ class Release:
     """The solvers that a request may name: those that begin where the networks were trained. A tier may take another
     one."""
     palettes: tuple[tuple[str, ...], ...]
-    """Colours in words. A request that names none gets one of the palettes, by its seed; () = the style's own."""
+    """Colours in words. A request that names none gets one of the palettes: by its seed, the first without one; () =
+    the style's own."""
     quality_threshold: float
     preview_matrix: NDArray[np.float32]
     """[channels + 1, 3]: latents → RGB in −1..1, linearly; the last row is a constant."""

@@ -128,13 +128,19 @@ def parse_photo(values: Values) -> NDArray[np.uint8]:
     return image
 
 
+def _drawn_seed(release: Release) -> int:
+    """It survives JavaScript, whose integers end at 2**53, and chooses the first palette, which is the style's own: who
+    asks for no colours and no seed wants what the style promises."""
+    palettes = max(1, len(release.palettes))
+    return secrets.randbelow(2**53 // palettes) * palettes
+
+
 def parse_request(values: Values, release: Release) -> Request:
     """Fill in the release's defaults and check every range. Raises InvalidRequest."""
     quality = _quality(values)
     defaults = release.defaults_of(quality)
     image = parse_photo(values)
-    # A seed of 0 is a seed; a drawn one survives JavaScript, whose integers end at 2**53.
-    seed = int(values["seed"][0]) if "seed" in values else secrets.randbelow(2**53)
+    seed = int(values["seed"][0]) if "seed" in values else _drawn_seed(release)  # a seed of 0 is a seed
     prompt = _words(values, "prompt", MAX_PARTS, MAX_PROMPT)
     palette = tuple(filter(None, map(str.strip, _words(values, "palette", MAX_COLOURS, MAX_PALETTE))))
     reference = _reference(values)
