@@ -2,15 +2,15 @@
 import { erase, setFavourite } from "./api.mjs";
 import { Compare } from "./compare.mjs";
 import { dropRoom } from "./kept.mjs";
-import { asked } from "./memory.mjs";
 import { here } from "./page.mjs";
 import { Question } from "./parts.mjs";
-import { Next } from "./next.mjs";
+import { Next, wishesOf } from "./next.mjs";
 import { Download, Made, nameOf } from "./save.mjs";
 import { Share } from "./share.mjs";
+import { namesOf } from "./things.mjs";
 import { html, useEffect, useRef, useState } from "./ui.mjs";
 import { COLOURS } from "./wishes.mjs";
-import { duration, named, percent, styleTitle, t, until } from "./words.mjs";
+import { duration, listed, named, percent, styleTitle, t, until } from "./words.mjs";
 
 /** Milliseconds. Links expire: new ones are asked for, but not again and again for a picture that is gone. */
 const REFRESHED = 30000;
@@ -37,7 +37,7 @@ export function Acts({ job, attempt, update, erased, set = null }) {
   const [question, setQuestion] = useState(null);
   const [sharing, setSharing] = useState(false);
   const [said, setSaid] = useState("");
-  const { metadata, transformed_url: made, labelled_url: labelled } = job.result;
+  const { transformed_url: made, labelled_url: labelled } = job.result;
   useEffect(() => setSaid(""), [job.job_id]);
   const favour = () => attempt(async () => update(await setFavourite(job.job_id, !job.favourite)));
   const remove = () => attempt(async () => {
@@ -64,7 +64,7 @@ export function Acts({ job, attempt, update, erased, set = null }) {
       ${set && html`<${Made} job=${set.job} which="contact_sheet" label=${t("contactSheet")} attempt=${attempt} told=${setSaid} />`}
     </div>
     <${Next} job=${job} attempt=${attempt} />
-    <${Facts} metadata=${metadata} />
+    <${Facts} job=${job} />
     <div class="row erase">
       <button type="button" class="link" onClick=${ask}>${t(job.parent ? "eraseOne" : "eraseRoom")}</button>
       ${set && html`<button type="button" class="link" onClick=${set.erase}>${t("eraseSet")}</button>`}
@@ -81,22 +81,31 @@ function keptFor(job) {
 
 /** What was wished for and had no effect; what concerns programs alone has no words, nor has a style's that were left out. */
 function Warnings({ job }) {
-  const isLong = asked(job.parent ?? job.job_id)?.prompt.length > LONG;
+  const isLong = wishesOf(job)?.prompt.length > LONG;
   const codes = (job.result.metadata.warnings ?? []).map((each) => each.code).filter((code) => isLong || code !== "prompt_truncated");
   const known = codes.map((code) => named("warnings", code, "")).filter(Boolean);
   return [...new Set(known)].map((each) => html`<p key=${each} class="warning">${each}</p>`);
 }
 
-function Facts({ metadata }) {
-  const { selection, room_type: room } = metadata;
+/** The style first, then what was wished for, as far as this device knows it, and what came of it. */
+function Facts({ job }) {
+  const { metadata } = job.result;
+  const room = metadata.room_type;
+  const wishes = wishesOf(job);
+  const colours = wishes?.colours.length ? wishes.colours : metadata.palette;
+  const share = metadata.selection?.share ?? metadata.kept;
+  const left = [wishes && listed(namesOf("keep", wishes)), share != null && percent(share)].filter(Boolean);
   const facts = [
-    [t("roomType"), room && room !== "unknown" && named("rooms", room)],
-    [t("palette"), metadata.palette?.length && html`<span class="row">${metadata.palette.map((each) => html`<span key=${each} class="dot">
+    [t("style"), styleTitle(job.style)],
+    [t("yourWords"), wishes?.prompt.trim()],
+    [t(!wishes ? "palette" : wishes.colours.length ? "colours" : "paletteChosen"), colours?.length && html`<span class="row">${colours.map((each) => html`<span key=${each} class="dot">
       <i style=${{ background: COLOURS[each] ?? each }} aria-hidden="true"></i>${named("colours", each)}</span>`)}</span>`],
-    [t("kept"), selection ? percent(selection.share) : metadata.kept != null && percent(metadata.kept)],
-    [t("quality"), metadata.quality_score != null && percent(metadata.quality_score)],
+    [t("changeTool"), wishes && listed(namesOf("change", wishes))],
+    [t("kept"), left.join(": ")],
+    [t("structure"), wishes && percent(wishes.structure)],
+    [t("roomType"), room && room !== "unknown" && named("rooms", room)],
     [t("madeIn"), metadata.processing_time && duration(metadata.processing_time)],
-    [t("seed"), metadata.seed],
+    [t("number"), metadata.seed],
   ].filter(([, value]) => value || value === 0);
   return html`<details class="more"><summary>${t("howItWasMade")}</summary>
     <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>

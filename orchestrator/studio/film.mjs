@@ -1,6 +1,7 @@
 /** Several pictures of one photo, side by side: each as it is done, one of them large. */
 import { erase, status } from "./api.mjs";
 import { Frame, Meter, stageOf } from "./becoming.mjs";
+import { Star } from "./card.mjs";
 import { Acts, Result } from "./done.mjs";
 import { letGo, sent } from "./draft.mjs";
 import { forget, remember } from "./memory.mjs";
@@ -8,7 +9,7 @@ import { leaveNote } from "./note.mjs";
 import { Why } from "./next.mjs";
 import { here } from "./page.mjs";
 import { Heading, Question } from "./parts.mjs";
-import { goes, joined } from "./progress.mjs";
+import { goes, isFavourite, joined } from "./progress.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { named, styleTitle, t } from "./words.mjs";
 
@@ -52,10 +53,13 @@ export function Film({ job, previews, linked, attempt, refresh, setJob }) {
     await erase(job.job_id);
     await Promise.all([job.job_id, ...job.children.map((each) => each.job_id)].map(forget));
     letGo(job.job_id);
-    leaveNote("erased");
+    leaveNote("erasedSet");
     location.hash = "#/rooms";
   });
-  const ask = () => setQuestion({ title: t("eraseSetTitle"), text: t("eraseSetText", { n: done.length }), yes: t("erase"), act: removeAll });
+  const ask = () => {
+    const text = [t("eraseSetText", { n: done.length }), done.some(isFavourite) && t("eraseSetFavourite")].filter(Boolean).reverse().join("\n");
+    setQuestion({ title: t("eraseSetTitle"), text, yes: t("erase"), act: removeAll });
+  };
   // A favourite has its own place among the rooms.
   const favoured = (news) => {
     if (news.favourite) remember(news.job_id);
@@ -93,6 +97,7 @@ function Strip({ shown, previews, photo, now, choose }) {
       <input type="radio" name="shot" checked=${each === now} onChange=${() => choose(each.job_id)} />
       <${Thumb} child=${each} preview=${previews[each.place]} photo=${photo} />
       <span>${each.title}<span class="visually-hidden">, ${named("states", each.status)}</span></span>
+      ${isFavourite(each) && html`<${Star} />`}
     </label>`)}
   </fieldset>`;
 }

@@ -6,6 +6,7 @@
  */
 import { ROOT, here } from "./page.mjs";
 import { ready } from "./offline.mjs";
+import { isFavourite } from "./progress.mjs";
 import { noteReached } from "./reached.mjs";
 
 const CACHE = "reroom.kept";
@@ -111,7 +112,7 @@ export const keepRoom = (job, whole, isKnown) =>
     }
     if (!names.size) return;
     const last = before[MOST_ROOMS - 1];
-    if (had ? !wanted.length && had.job.favourite === job.favourite : last && rank({ job }, last) > 0) return;
+    if (had ? !wanted.length && isFavourite(had.job) === isFavourite(job) : last && rank({ job }, last) > 0) return;
     const blobs = await Promise.all(wanted.map(({ result, member }) => fetched(result[member])));
     await alone(async (cache) => {
       if (began !== era || !isKnown()) return;

@@ -2,7 +2,7 @@
 import { Brush } from "./brush.mjs";
 import { draft, marked } from "./draft.mjs";
 import { Segments, Slider } from "./parts.mjs";
-import { Boxes, Names, titleOf, useThings } from "./things.mjs";
+import { Boxes, Names, namesOf, useThings } from "./things.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { listed, percent, problemWords, t } from "./words.mjs";
 
@@ -10,7 +10,10 @@ import { listed, percent, problemWords, t } from "./words.mjs";
 const TOOLS = { keep: ["keepTool", "tapKeep"], change: ["changeTool", "tapChange"], paint: ["paintTool", "paintHint"] };
 
 export function Marking({ photo, busy, change }) {
-  const [tool, setTool] = useState("keep");
+  // What was only outlined has not quite the photo's shape, as a mask must have.
+  const paintable = photo.url && !photo.drawn;
+  // What came back from a room is gone on with.
+  const [tool, setTool] = useState(() => (paintable && draft.strokes.length ? "paint" : marked("change").length ? "change" : "keep"));
   const [size, setSize] = useState(0.06);
   const [erase, setErase] = useState(false);
   const [near, setNear] = useState(null);
@@ -19,8 +22,6 @@ export function Marking({ photo, busy, change }) {
   const [failed, again] = useThings(photo, busy === "sending", change);
   const { things, strokes } = draft;
   const painting = tool === "paint";
-  // What was only outlined has not quite the photo's shape, as a mask must have.
-  const paintable = photo.url && !photo.drawn;
   const tools = Object.entries(TOOLS).filter(([each]) => each !== "paint" || paintable);
   const undo = () => change({ strokes: draft.strokes.slice(0, -1) });
   const choose = (each) => {
@@ -88,8 +89,7 @@ function hint(tool, things, failed) {
 
 /** What was chosen so far, in words. */
 function Said({ change }) {
-  const kept = [...marked("keep").map(titleOf), ...(draft.strokes.length ? [t("whatYouPainted")] : [])];
-  const changed = marked("change").map(titleOf);
+  const [kept, changed] = [namesOf("keep"), namesOf("change")];
   const lines = [
     kept.length && t("keptSaid", { things: listed(kept) }),
     changed.length && t("changedSaid", { things: listed(changed) }),

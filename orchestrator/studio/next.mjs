@@ -14,7 +14,7 @@ import { problemWords, t } from "./words.mjs";
 const submitted = (job) => job.parent ?? job.job_id;
 
 /** How the job was asked for, or null. */
-const wishesOf = (job) => sent.get(submitted(job))?.wishes ?? asked(submitted(job));
+export const wishesOf = (job) => sent.get(submitted(job))?.wishes ?? asked(submitted(job));
 
 const prepared = async (blob) => blob && withAddress(await prepare(blob));
 

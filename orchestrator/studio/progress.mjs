@@ -2,6 +2,9 @@
 export const ENDS = new Set(["completed", "failed", "cancelled"]);
 export const goes = (job) => !ENDS.has(job.status);
 
+/** Whether it is a favourite, or one of its pictures is: of these it is said alone that they are kept without an end. */
+export const isFavourite = (job) => Boolean(job.favourite || (job.result && job.expires_at === null) || job.children?.some(isFavourite));
+
 /** Places in the queue and the time that is left are in no message. */
 export const estimates = ({ queue_position, estimated_time_remaining, status }) => ({ queue_position, estimated_time_remaining, status });
 

@@ -42,7 +42,7 @@ export function Share({ result, title, close }) {
   return html`<${Dialog} title=${t("shareTitle")} close=${close}>
     <div class="sharing">
       <img src=${here(result.thumbnail_url)} alt=${t("sharedPicture")} width=${width} height=${height} />
-      <p>${result.page_expires_at ? t("shareText", { time: until(result.page_expires_at) }) : t("shareTextLater")}</p>
+      <div><p>${t("shareText")}</p><p>${result.page_expires_at ? t("shareUntil", { time: until(result.page_expires_at) }) : t("shareWhile")}</p></div>
     </div>
     <div class="field"><label for="link">${t("link")}</label>
       <div class="linked">

@@ -1,6 +1,6 @@
 /** What the models see in the photo: boxes over it to tap, and their names as buttons, which also keys and screen readers reach. */
 import { analyse } from "./api.mjs";
-import { draft } from "./draft.mjs";
+import { draft, marked } from "./draft.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { named, t } from "./words.mjs";
 
@@ -61,7 +61,13 @@ function distinct(objects) {
   return found;
 }
 
-export const titleOf = ({ label, number }) => [named("things", label), number].filter(Boolean).join(" ");
+const titleOf = ({ label, number }) => [named("things", label), number].filter(Boolean).join(" ");
+
+/** The names of what stays, or alone changes (`mark`: "keep", "change"), by these wishes. */
+export const namesOf = (mark, of = draft) => [
+  ...marked(mark, of).map(titleOf),
+  ...(mark === "keep" && (of.strokes.length || of.paint) ? [t("whatYouPainted")] : []),
+];
 
 /** Marks a thing, or takes the mark from it. */
 function tap({ area }, mark, change) {

@@ -267,7 +267,7 @@ async def test_a_kept_mask_is_named_after_download(house: House, signer: Signer)
         assert active(found)["ingredients"][0]["title"] == "photo.jpg"
         assert xmp_of(picture)[f"{DC}description"].endswith(said)
     page = await house.api.http.get(result["page_url"])
-    assert "<dt>Kept as photographed</dt><dd>25 %</dd>" in page.text
+    assert "<dt>Left as it was</dt><dd>25 %</dd>" in page.text
 
 
 async def test_the_before_and_after_names_both_of_its_parts(

@@ -83,9 +83,9 @@ async function wholeWalk(device) {
   await press(page, "Keep it");
   const shared = await page.evaluate((id) => fetch(`transform/status/${id}`).then((answer) => answer.json()).then(({ data }) => data.result.page_url), first);
   assert.equal((await fetch(shared)).status, 200);
-  await erases(page, "Erase this room", ["Links that you shared stop working at once.", "Other rooms that you made of the same photo stay."]);
+  await erases(page, "Erase this room", ["Your own photo, in your gallery, stays", "Links that you shared stop working at once.", "Other rooms that you made of the same photo stay."]);
   await heading(page, "Your rooms").waitFor();
-  await page.getByText("Erased: the photo and what was made of it are gone.").waitFor();
+  await page.getByText("This room is erased. Other rooms of the same photo stay.").waitFor();
   assert.equal((await fetch(shared)).status, 404);
   assert.equal((await fetch(`${given.base}/transform/status/${first}`)).status, 404);
   await page.locator(".card").waitFor();

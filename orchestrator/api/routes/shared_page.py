@@ -91,7 +91,7 @@ def _pictures(shown: Shown, title: str, texts: Mapping[str, str]) -> str:
 
 def _facts(shown: Shown, texts: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     if shown.kept is not None:
-        yield texts["keptPicture" if shown.generated else "kept"], f"{100 * shown.kept:.0f} %"
+        yield texts["kept"], f"{100 * shown.kept:.0f} %"
     yield texts["made"], _date(shown.made, texts)
     models = f", {texts['models'].replace('{models}', escape(shown.models))}" if shown.models else ""
     yield texts["system"], f"reroom{models}"

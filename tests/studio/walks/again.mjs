@@ -1,6 +1,6 @@
 /** Walks of who comes back: to a room of another visit, to a page that is loaded again. */
 import assert from "node:assert/strict";
-import { DESKTOP, PHONE, heading, opened } from "../browser.mjs";
+import { DESKTOP, PHONE, heading, opened, until } from "../browser.mjs";
 import { asPhotographed, axe, becomes, colours, erases, jobOf, press, withSample } from "../steps.mjs";
 
 const SOFA = [0.7, 0.9];
@@ -58,6 +58,7 @@ export const again = (browser, given) => ({
     assert.deepEqual([wished.said, wished.reference], ["Stays: sofa and what you brushed over.", true]);
     await press(page, "Make 2 pictures");
     await becomes(page);
+    await until(page, async (id) => (await (await caches.match("/studio/kept/rooms"))?.text())?.includes(id), jobOf(page));
     await page.close();
 
     // Another day, with the page opened anew: the room is found at once, and all that was wished for it.
@@ -72,6 +73,7 @@ export const again = (browser, given) => ({
     await later.getByText("The photo and your wishes are here again.").waitFor();
     await later.getByAltText("The picture whose colours are wanted").waitFor();
     assert.deepEqual(await wishes(later), wished);
+    assert.ok(await later.getByRole("radio", { name: "Brush over" }).isChecked());
     await axe(later);
 
     // The page is loaded again before anything is sent.
@@ -86,6 +88,12 @@ export const again = (browser, given) => ({
     assert.deepEqual(await asPhotographed(later, SOFA, CEILING, WALL), [true, true, false]);
     const [after] = await colours(later, WALL);
     assert.ok(after[0] > 100 && after[2] < 60, `${after}`);
+    await later.getByText("How it was made").click();
+    const fact = (name) => later.locator("dl > div", { has: later.getByText(name, { exact: true }) }).locator("dd").innerText();
+    assert.deepEqual([await fact("Style"), await fact("Your words")], ["Boho", "no plants at all"]);
+    assert.equal((await fact("Colours")).trim(), "sage green");
+    assert.match(await fact("Left as it was"), /^sofa and what you brushed over/);
+    await axe(later);
 
     // Erased, nothing of it is here.
     const id = jobOf(later);
@@ -94,8 +102,8 @@ export const again = (browser, given) => ({
       ...(await (await caches.open("reroom.kept")).keys()).map((each) => each.url),
     ].filter((each) => each.includes(of)), id);
     assert.ok((await left()).length > 2);
-    await erases(later, "Erase this room", ["from the service, and from this device"]);
-    await later.getByText("Erased: the photo and what was made of it are gone.").waitFor();
+    await erases(later, "Erase this room", ["from the service, and from this browser"]);
+    await later.getByText("This room is erased. Other rooms of the same photo stay.").waitFor();
     assert.deepEqual(await left(), []);
     await context.close();
     return complaints;

@@ -45,12 +45,14 @@ export const several = (browser, given) => ({
     assert.match((await sheet).suggestedFilename(), /^reroom-.*contact-sheet\.jpg$/);
     await press(page, "Favourite");
     await page.getByRole("button", { name: "Favourite", pressed: true }).waitFor();
+    await page.getByRole("radio", { name: /^Boho 1.*Favourite$/ }).waitFor();
     const children = (await (await fetch(`${given.base}/transform/status/${parent}`)).json()).data.children;
 
     // A favourite among them has a place of its own among the rooms.
     await page.getByRole("link", { name: "Your rooms" }).click();
     await page.locator(".card").nth(1).waitFor();
     await page.getByText("4 pictures").waitFor();
+    await page.locator(".card", { hasText: "4 pictures" }).getByRole("img", { name: "Favourite" }).waitFor();
     await axe(page);
     await page.getByLabel("Favourites only").check();
     await page.locator(".card").nth(1).waitFor({ state: "detached" });
@@ -64,7 +66,8 @@ export const several = (browser, given) => ({
     await heading(page, "Your room in 3 pictures").waitFor();
     await page.getByText("Erased: this picture is gone. The others stay.").waitFor();
     assert.ok(await gone(given, children[1].job_id));
-    await erases(page, "Erase all of these", ["The photo and the pictures of it here, 3,"]);
+    await erases(page, "Erase all of these", ["Your favourite goes too", "the pictures of it here, 3,", "Your own photo, in your gallery, stays"]);
+    await page.getByText("These pictures are erased.").waitFor();
     await page.getByText("Nothing here yet").waitFor();
     assert.deepEqual(await Promise.all([parent, children[0].job_id, children[2].job_id].map((id) => gone(given, id))), [true, true, true]);
     await context.close();

@@ -63,7 +63,7 @@ export const sharing = (browser, given) => ({
     await press(page, "Copy the link");
     await page.getByRole("status").filter({ hasText: "Copied." }).waitFor();
     assert.ok((await place()).every((side, n) => Math.abs(side - before[n]) <= 1), "nothing moves");
-    assert.match(await page.getByRole("dialog").textContent(), /your photo to compare, and that AI changed it: until \d+ \w+/);
+    assert.match(await page.getByRole("dialog").textContent(), /beside your photo, and reads that AI changed it\.The link works until \d+ \w+/);
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), link);
     const opening = context.waitForEvent("page");
     await page.getByRole("link", { name: "Open the page (new tab)" }).click();

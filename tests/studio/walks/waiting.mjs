@@ -18,6 +18,11 @@ export const waiting = (browser, given) => ({
         if (message.type === "completed") message.data.expires_at = "2130-12-27T12:00:00Z";
         return socket.send(JSON.stringify(message));
       });
+      // The job may be done before they go on, and the connection with it.
+      server.onClose(async (code, reason) => {
+        await turn;
+        await socket.close({ code, reason });
+      });
     });
     await withSample(page, given.base);
     await press(page, "Restyle this room");
