@@ -43,7 +43,7 @@ async def test_submit_answers_with_where_to_look(api: Api) -> None:
     data = (await api.http.get(body["status_url"])).json()["data"]
     assert set(data) == {
         "job_id", "status", "progress", "message", "style", "created_at", "updated_at", "estimated_time",
-        "estimated_time_remaining", "queue_position", "attempts", "error", "favourite", "result_url",
+        "estimated_time_remaining", "queue_position", "attempts", "error", "expires_at", "favourite", "result_url",
     }  # fmt: skip
     assert (data["status"], data["style"], data["progress"], data["attempts"]) == ("queued", "modern", 0, 0)
     assert data["queue_position"] is not None

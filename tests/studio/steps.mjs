@@ -55,12 +55,14 @@ export async function becomes(page, wanted = /^Your room in/) {
 /** The colours, [red, green, blue, …], at a place, [x, y] in 0..1: in the picture that is shown, and in the photo. */
 export const colours = (page, place) =>
   page.evaluate(([x, y]) =>
-    [...document.querySelectorAll(".compare img")].map((each) => {
+    Promise.all([...document.querySelectorAll(".compare img")].map(async (each) => {
+      // What has not come yet would be painted as nothing.
+      await each.decode();
       const { naturalWidth: width, naturalHeight: height } = each;
       const pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
       pen.drawImage(each, 0, 0);
       return [...pen.getImageData(Math.round(x * width), Math.round(y * height), 1, 1).data];
-    }), place);
+    })), place);
 
 /** Whether each of the places is as photographed in the picture that is shown. */
 export const asPhotographed = (page, ...places) =>

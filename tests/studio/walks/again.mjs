@@ -72,6 +72,7 @@ export const again = (browser, given) => ({
     await press(later, "Change style or wishes");
     await later.getByText("The photo and your wishes are here again.").waitFor();
     await later.getByAltText("The picture whose colours are wanted").waitFor();
+    await later.getByLabel("Several styles").waitFor();
     assert.deepEqual(await wishes(later), wished);
     assert.ok(await later.getByRole("radio", { name: "Brush over" }).isChecked());
     await axe(later);
