@@ -82,6 +82,7 @@ export const again = (browser, given) => ({
     await later.reload();
     await later.getByAltText("Your photo").waitFor();
     await later.getByAltText("The picture whose colours are wanted").waitFor();
+    await later.getByLabel("Several styles").waitFor();
     assert.deepEqual(await wishes(later), { ...wished, typed: ["no plants at all", ...wished.typed.slice(1)] });
     await later.getByLabel("Several styles").uncheck();
     await press(later, "Restyle this room");
