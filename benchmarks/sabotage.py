@@ -58,10 +58,10 @@ from measuring import report
 from measuring.releases import find_release
 from measuring.sabotage import SABOTAGED, Change, good_retraining, publish_changed
 from measuring.variants import seal
-from orchestrator.domain.comparing import Measured, measured, pair_sums, tried_sums
+from orchestrator.domain.comparing import Measured, made_of, measured, pair_sums, tried_sums
 from orchestrator.domain.judging import MOST_PAIRS, Judgement, judge
 from orchestrator.domain.styles import STYLES as WORDS
-from reroom.triton import Analysis, RestyleError, RestyleRequest, Result, TritonClient
+from reroom.triton import RestyleError, RestyleRequest, TritonClient
 from stack.stack import Stack
 from stack.triton import ROOT
 
@@ -151,17 +151,12 @@ async def compared(stack: Stack, version: int, rooms: Iterator[HeldOutRoom], mos
 
 
 async def picture_of(client: TritonClient, asked: RestyleRequest) -> Measured:
-    things = None
     try:
         async with aclosing(client.restyle(asked, deadline=PICTURE_SECONDS)) as events:
-            async for event in events:
-                if isinstance(event, Analysis):
-                    things = len(event.objects)
-                elif isinstance(event, Result):
-                    return measured(event, things)
+            made = await made_of(events)
     except RestyleError as error:
         return Measured(failure=error.code)
-    return Measured(failure="model_error")
+    return Measured(failure="model_error") if made is None else measured(*made)
 
 
 def endless_rooms() -> Iterator[HeldOutRoom]:

@@ -8,13 +8,13 @@ process can add to them. :mod:`orchestrator.domain.judging` reads them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from orchestrator.domain.job import DEFAULT_TIER
-from reroom.triton import Result
+from reroom.triton import Analysis, RestyleEvent, Result
 
 Arm = Literal["live", "canary"]
 Sums = Mapping[str, float]
@@ -44,6 +44,24 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     def comparable(self) -> dict[str, float]:
         """The values, and the speed as a logarithm, whose differences are ratios."""
         return self.values | ({"speed": -math.log(self.seconds)} if self.seconds > 0 else {})
+
+
+class Made(NamedTuple):
+    """A picture, and how many things the models saw in its photo; None = they did not say."""
+
+    result: Result
+    things: int | None
+
+
+async def made_of(events: AsyncIterable[RestyleEvent]) -> Made | None:
+    """The picture of a request, from what the models tell of it; None when they end without one."""
+    things = None
+    async for event in events:
+        if isinstance(event, Analysis):
+            things = len(event.objects)
+        elif isinstance(event, Result):
+            return Made(event, things)
+    return None
 
 
 def measured(result: Result, things: int | None = None) -> Measured:

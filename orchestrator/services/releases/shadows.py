@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from orchestrator.domain.comparing import Measured, measured, pair_sums, tried_sums
+from orchestrator.domain.comparing import Made, Measured, made_of, measured, pair_sums, tried_sums
 from orchestrator.domain.job import RESULTS, Job, JobState
 from orchestrator.domain.releases import Canary, ReleaseVersion
 from orchestrator.photos import pictures
@@ -37,7 +37,7 @@ from orchestrator.ports import (
 )
 from orchestrator.services.releases.following import FollowedRollouts
 from orchestrator.services.releases.judges import Judge
-from reroom.triton import Analysis, RestyleRequest, Result
+from reroom.triton import RestyleRequest
 
 MOST = 4
 """Jobs that wait in one worker, of some 12 MB each. The newest stay."""
@@ -67,13 +67,6 @@ class Twin(NamedTuple):
     job: Job
     asked: RestyleRequest
     """Without a release, with the seed of the user's picture."""
-
-
-class Made(NamedTuple):
-    """A picture, and how many things the models saw in its photo."""
-
-    result: Result
-    things: int | None
 
 
 class _Interrupted(Exception):
@@ -197,25 +190,22 @@ class Shadows:
         await self._note(twin, live, canary)
 
     async def _make(self, twin: Twin, version: int) -> Made | InferenceError:
-        asked, things = msgspec.structs.replace(twin.asked, release=version), None
+        asked = msgspec.structs.replace(twin.asked, release=version)
         try:
             async with aclosing(self._inference.restyle(asked)) as stream:
-                async for event in stream:
-                    if isinstance(event, Analysis):
-                        things = len(event.objects)
-                    elif isinstance(event, Result):
-                        return Made(event, things)
+                made = await made_of(stream)
         except InferenceError as error:
             return error
-        return InferenceError("model_error", "The model ended without a result.", retryable=True)
+        return made or InferenceError("model_error", "The model ended without a result.", retryable=True)
 
     async def _note(self, twin: Twin, live: Made, canary: Made | InferenceError) -> None:
+        one = measured(*live)
         other = Measured(failure=canary.code) if isinstance(canary, InferenceError) else measured(*canary)
         version = await self._version_of(twin.canary)
         budget = None
         if version is not None and other.failure is None:
             budget = version.budget(other.tier, self._inference.devices())
-        sums = pair_sums(measured(*live), other, budget)
+        sums = pair_sums(one, other, budget)
         if twin.canary.mode == "shadow":
             # Those that users got count already.
             sums |= tried_sums(other.failure)
@@ -223,7 +213,7 @@ class Shadows:
             job_id=twin.job.id,
             at=self._clock(),
             style=twin.job.style,
-            live=measured(*live),
+            live=one,
             canary=other,
             pictures=await self._keep(twin, live, canary),
         )
