@@ -3,10 +3,10 @@ import { Trouble } from "./api.mjs";
 import { Card } from "./card.mjs";
 import { takeEarly } from "./page.mjs";
 import { lastRooms, takeShared } from "./kept.mjs";
-import { change as changeDraft, draft, mayRestore, restoreFiles, restyle, setPhoto, withAddress } from "./draft.mjs";
+import { change as changeDraft, draft, mayRestore, restoreFiles, restyle, setPhoto } from "./draft.mjs";
 import { Gallery } from "./gallery.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
-import { pictureOf, prepare, sample } from "./photo.mjs";
+import { pictureOf, prepared, sample } from "./photo.mjs";
 import { Stage } from "./stage.mjs";
 import { html, useEffect, useState } from "./ui.mjs";
 import { Wishes } from "./wishes.mjs";
@@ -27,7 +27,7 @@ export function Compose() {
     setPhotoTrouble(null);
     setBusy("reading");
     try {
-      setPhoto(withAddress(await prepare(await getFile())));
+      setPhoto(await prepared(await getFile()));
       redraw((n) => n + 1);
     } catch (error) {
       setPhotoTrouble(error instanceof Trouble ? error : new Trouble("unreadable_photo"));

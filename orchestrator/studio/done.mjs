@@ -46,9 +46,12 @@ export function Acts({ job, attempt, update, erased, set = null }) {
     await erase(job.job_id);
     await erased();
   });
-  const ask = () => setQuestion(job.parent
-    ? { title: t("eraseOneTitle"), text: t("eraseOneText"), yes: t("erase"), act: remove }
-    : { title: t("eraseTitle"), text: t("eraseText"), yes: t("erase"), act: remove });
+  const ask = () => setQuestion({
+    title: t(job.parent ? "eraseOneTitle" : "eraseTitle"),
+    text: t(job.parent ? "eraseOneText" : "eraseText"),
+    yes: t("erase"),
+    act: remove,
+  });
   return html`
     <${Warnings} job=${job} />
     <div class="actions">

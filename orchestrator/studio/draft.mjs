@@ -3,7 +3,7 @@ import { randomSeed, submit } from "./api.mjs";
 import { maskOf } from "./brush.mjs";
 import { dropFiles, keepFile, keptFile } from "./kept.mjs";
 import { remember } from "./memory.mjs";
-import { prepare } from "./photo.mjs";
+import { prepared } from "./photo.mjs";
 
 /** Steps between previews. */
 const PREVIEW_EVERY = 1;
@@ -48,8 +48,6 @@ const wishesOf = (of) => Object.fromEntries(Object.keys(fresh()).map((name) => [
 /** What was sent for the jobs of this visit, by their ids: `{photo, reference, wishes}`. */
 export const sent = new Map();
 
-export const withAddress = (photo) => (photo.width ? { ...photo, url: URL.createObjectURL(photo.blob) } : photo);
-
 // The draft of this tab from before it was loaded again: its wishes are with the tab, its files among what the device keeps.
 
 function read() {
@@ -91,10 +89,7 @@ export const mayRestore = () => saved !== null && draft.photo === null;
 
 export async function restoreFiles() {
   saved = null;
-  const [photo, reference] = await Promise.all(["photo", "reference"].map(async (which) => {
-    const blob = await keptFile(fileOf(which));
-    return blob && withAddress(await prepare(blob));
-  }));
+  const [photo, reference] = await Promise.all(["photo", "reference"].map(async (which) => prepared(await keptFile(fileOf(which)))));
   if (draft.photo) return;
   if (photo) Object.assign(draft, { photo, reference }, !photo.url && { things: null });
   else change({ things: null, marks: {}, strokes: [], again: null });
@@ -103,7 +98,7 @@ export async function restoreFiles() {
 /** Has the wishes of a room in place of those of the draft, with its files. `lost`: texts that say what is not here any more. */
 export const bringBack = (files, wishes, lost) =>
   // In a photo that this browser cannot show, things are looked for anew: with them come its outlines.
-  change({ ...fresh(), ...wishesOf({ ...fresh(), ...wishes }), ...files, again: lost, ...(!files.photo.url && { things: null }) });
+  change({ ...wishesOf({ ...fresh(), ...wishes }), ...files, again: lost, ...(!files.photo.url && { things: null }) });
 
 /** Lets go of what was sent for a job that is erased; of the draft too, if it has the same photo and no other job has. */
 export function letGo(id) {

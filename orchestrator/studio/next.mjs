@@ -1,12 +1,12 @@
 /** What one can do once more: the same with another seed, or other wishes for the same photo. */
 import { Trouble, erase, randomSeed } from "./api.mjs";
-import { bringBack, letGo, restyle, sent, wishesFor, withAddress } from "./draft.mjs";
+import { bringBack, letGo, restyle, sent, wishesFor } from "./draft.mjs";
 import { keptFile } from "./kept.mjs";
 import { asked, forget } from "./memory.mjs";
 import { leaveNote } from "./note.mjs";
 import { here } from "./page.mjs";
 import { Heading } from "./parts.mjs";
-import { prepare } from "./photo.mjs";
+import { prepared } from "./photo.mjs";
 import { html, useState } from "./ui.mjs";
 import { problemWords, t } from "./words.mjs";
 
@@ -15,8 +15,6 @@ const submitted = (job) => job.parent ?? job.job_id;
 
 /** How the job was asked for, or null. */
 export const wishesOf = (job) => sent.get(submitted(job))?.wishes ?? asked(submitted(job));
-
-const prepared = async (blob) => blob && withAddress(await prepare(blob));
 
 /** What was sent for the job: `{photo, reference}`, the reference null if it is not here any more. Raises Trouble. */
 async function filesOf(job) {

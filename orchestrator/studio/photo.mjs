@@ -13,7 +13,7 @@ const QUALITIES = [0.92, 0.82, 0.7];
  * `{blob, width, height}` of a file; `blob` alone of a photo that only the service can read, such as HEIC in most browsers.
  * Raises Trouble for what is no picture.
  */
-export async function prepare(chosen, longest = LONGEST) {
+async function prepare(chosen, longest = LONGEST) {
   if (chosen.size === 0) throw new Trouble("empty_file");
   let bitmap;
   try {
@@ -67,3 +67,9 @@ export async function sample() {
 /** The first picture among what was dropped or pasted; null where there is none. */
 export const pictureOf = (transfer) =>
   [...(transfer?.files ?? [])].find((each) => each.type.startsWith("image/")) ?? transfer?.files?.[0] ?? null;
+
+/** The photo that becomes of a file, with its address where this browser can show it; what there is none of stays so. */
+export async function prepared(file, longest) {
+  const photo = file && (await prepare(file, longest));
+  return photo?.width ? { ...photo, url: URL.createObjectURL(photo.blob) } : photo;
+}

@@ -1,9 +1,9 @@
 /** What may be wished for beside the style. */
 import { Trouble } from "./api.mjs";
-import { draft, withAddress } from "./draft.mjs";
+import { draft } from "./draft.mjs";
 import { Count } from "./gallery.mjs";
 import { Slider } from "./parts.mjs";
-import { prepare } from "./photo.mjs";
+import { prepared } from "./photo.mjs";
 import { FileButton } from "./stage.mjs";
 import { html } from "./ui.mjs";
 import { named, percent, t } from "./words.mjs";
@@ -71,7 +71,7 @@ function Reference({ change, setTrouble }) {
   const take = async (getFile) => {
     setTrouble(null);
     try {
-      change({ reference: withAddress(await prepare(await getFile(), REFERENCE)) });
+      change({ reference: await prepared(await getFile(), REFERENCE) });
     } catch (error) {
       setTrouble(error instanceof Trouble ? error : new Trouble("unreadable_photo"));
     }
