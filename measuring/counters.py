@@ -9,7 +9,7 @@ from typing import Any
 
 from tritonclient.grpc.aio import InferenceServerClient
 
-SETTLING = 0.05
+SETTLING = 0.1
 """Seconds. Triton counts a request a moment after its answer was sent."""
 
 
@@ -70,7 +70,10 @@ def difference(after: Mapping[str, Counters], before: Mapping[str, Counters]) ->
 
 
 async def read_counters(client: InferenceServerClient) -> dict[str, Counters]:
-    """By model, once nothing changes any more: read while no request is running."""
+    """By model, once nothing changes any more: Triton counts a run a moment after its answer was sent.
+
+    Read while no request is running.
+    """
     found = parse(await client.get_inference_statistics(as_json=True))
     while True:
         await asyncio.sleep(SETTLING)

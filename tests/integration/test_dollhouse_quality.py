@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tritonclient.grpc import InferenceServerClient
+from tritonclient.grpc.aio import InferenceServerClient
 
 from dollhouse.evaluate import RESULTS, answers, wishes
 from dollhouse.evaluate.__main__ import PARTS
@@ -29,6 +29,7 @@ from dollhouse.evaluate.style_classifier import accuracy, read_classifier
 from dollhouse.evaluate.wishes import SEEDS_EACH, WishAnswers, wish_figures
 from dollhouse.render.rooms import LABELS, STYLES
 from measuring import ROOT, report
+from measuring.counters import read_counters
 from measuring.releases import Release, find_release
 from measuring.service import Service
 from measuring.serving import served
@@ -204,19 +205,18 @@ def room() -> HeldOutRoom:
 async def test_kept_pictures_are_not_made_again(
     triton: TritonServer, room: HeldOutRoom, tmp_path: Path
 ) -> None:
-    def steps() -> int:
-        with InferenceServerClient(triton.grpc) as raw:
-            facts = raw.get_inference_statistics("denoiser", as_json=True)["model_stats"][0]
-        return int(facts.get("inference_count", 0))
+    async def steps() -> int:
+        async with InferenceServerClient(triton.grpc) as raw:
+            return (await read_counters(raw))["denoiser"].samples
 
     tiny, cache = find_release("tiny"), PictureCache(tmp_path)
     done: list[int] = []
     async with Service(triton.grpc, tiny) as service:
         (first,) = await ask_all(service, iter([room]), ("boho", "modern"), cache, report=done.append)
-        before = steps()
+        before = await steps()
         (again,) = await ask_all(service, iter([room]), ("boho", "modern"), cache)
     assert done == [1]
-    assert steps() == before + 1  # for the room type
+    assert await steps() == before + 1  # for the room type
     for one, other in zip(first.results.values(), again.results.values(), strict=True):
         assert (other.seen.picture == one.seen.picture).all()
         assert (other.seen.edges == one.seen.edges).all()

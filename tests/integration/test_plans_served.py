@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as grpc
+from tritonclient.grpc import aio
 
 from export.plans import making, serving
 from export.plans.making import make_plans
 from export.proofs import parity
 from export.releases.specs import release_specs
+from measuring.counters import read_counters
 from stack.triton import BACKENDS, TritonServer
 from tests.conftest import RELEASE, ROOT
 from tests.support.fake_engines import FakeEngines
@@ -59,17 +61,17 @@ def test_one_name_chooses_plans_graphs_and_models_that_are_code(server: TritonSe
     } - {"detector"}
 
 
-def test_plans_answer(server: TritonServer) -> None:
+async def test_plans_answer(server: TritonServer) -> None:
     spec = release_specs(read_document(RELEASE))["vae_decoder"]
     (array,) = spec.example(2).values()
     given = grpc.InferInput("latents", array.shape, "FP32")
     given.set_data_from_numpy(array)
-    with grpc.InferenceServerClient(server.grpc) as client:
-        image = client.infer("vae_decoder", [given], model_version="1").as_numpy("image")
-        statistics = client.get_inference_statistics("vae_decoder").model_stats[0]
+    async with aio.InferenceServerClient(server.grpc) as client:
+        answer = await client.infer("vae_decoder", [given], model_version="1")
+        counters = (await read_counters(client))["vae_decoder"]
     (expected,) = making.onnx_outputs(
         spec, RELEASE / "models" / "vae_decoder" / "1" / "model.onnx", [{"latents": array}]
     )
-    np.testing.assert_allclose(image, expected["image"], atol=1e-5)
+    np.testing.assert_allclose(answer.as_numpy("image"), expected["image"], atol=1e-5)
     # Triton counts its warm-up: one sample and a full batch, before the model was ready.
-    assert (statistics.execution_count, statistics.inference_count) == (3, 1 + spec.max_batch_size + 2)
+    assert (counters.executions, counters.samples) == (3, 1 + spec.max_batch_size + 2)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
+from measuring.counters import read_counters
 from reroom.triton import (
     Alive,
     Analysis,
@@ -46,8 +47,8 @@ async def raw(triton: TritonServer) -> AsyncIterator[InferenceServerClient]:
 
 async def denoiser_counts(raw: InferenceServerClient) -> tuple[int, int]:
     """Triton's counters of the denoiser: (samples, executions)."""
-    facts = (await raw.get_inference_statistics("denoiser", as_json=True))["model_stats"][0]
-    return int(facts.get("inference_count", 0)), int(facts.get("execution_count", 0))
+    counters = (await read_counters(raw))["denoiser"]
+    return counters.samples, counters.executions
 
 
 async def test_events_come_in_order_and_progress_never_falls(client: TritonClient) -> None:
@@ -271,9 +272,12 @@ async def failures(raw: InferenceServerClient) -> dict[str, Any]:
     }
 
 
-async def test_the_client_reads_what_a_server_has_done(client: TritonClient) -> None:
+async def test_the_client_reads_what_a_server_has_done(
+    client: TritonClient, raw: InferenceServerClient
+) -> None:
     before = await client.statistics(deadline=10)
     assert isinstance((await events_of(client, ask(steps=3)))[-1], Result)
+    await read_counters(raw)  # which waits for the last of them
     after = await client.statistics(deadline=10)
     assert after["denoiser"].items == before["denoiser"].items + 3
     assert after["denoiser"].runs == before["denoiser"].runs + 3

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
+from measuring.counters import read_counters
 from stack.triton import TritonServer
 
 from .baseline import Case
@@ -74,9 +75,8 @@ class Server:
 
     async def counts(self, model: str) -> tuple[int, int]:
         """Triton's own counters: (samples inferred, executions)."""
-        statistics = await self.client.get_inference_statistics(model, as_json=True)
-        facts = statistics["model_stats"][0]
-        return int(facts.get("inference_count", 0)), int(facts.get("execution_count", 0))
+        counters = (await read_counters(self.client))[model]
+        return counters.samples, counters.executions
 
     async def with_hints(self, photo: NDArray[np.uint8], case: Case) -> Case:
         """The case with the hints that the server's own networks make of the photo."""
