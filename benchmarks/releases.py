@@ -11,9 +11,11 @@ back. A version makes one picture, so a picture tells which version made it, and
 - ``rollback_s``: the longest time from the command to the moment from which every Triton gives new jobs to the old one;
   ``late_jobs`` were submitted after it and made by the other
 - ``switch_p99``: the 99th percentile of the time from submission to completion from each command until its version is
-  live, over that of a while without any
-- ``memory_growth``: Triton with its models' processes after the last promote and rollback, over before the first;
-  ``memory_mb`` says it after each, so that what is taken once can be told from what leaks
+  live, over that of the jobs that ran while nothing was loaded, tried or unloaded: before the first command, and for a
+  while before each other one, so that both are of as many jobs and of the same minutes
+- ``memory_growth``: Triton with its models' processes after ten promotes and rollbacks, over before the first;
+  ``memory_mb`` says it after each, so that what is taken once can be told from what leaks. Every graph has run before
+  that: one that has not yet holds less
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from export.releases.memory import usage_of
 from export.releases.rollout import FolderRollouts
 from measuring import report
 from measuring.figures import percentile
+from reroom import AsyncClient
 from reroom.triton import TritonClient
 from stack.stack import Stack
 from stack.triton import ROOT
@@ -48,8 +51,12 @@ from stack.triton import ROOT
 BUNDLE = "tiny"
 BEFORE_SECONDS = 30.0
 """How long jobs run before the first switch."""
+GROWS_WITHIN = 10
+"""Promotes after which memory is compared."""
 HELD_SECONDS = 2.0
 """How long a version stays live until the next command."""
+QUIET_SECONDS = 6.0
+"""How long nothing is done before the next promote: about as long as one takes."""
 
 
 async def given_to(clients: Sequence[TritonClient], version: int) -> float:
@@ -68,6 +75,16 @@ def megabytes(stack: Stack) -> int:
     return sum(usage.total for usage in used if usage)
 
 
+async def run_every_graph(stack: Stack, photo: bytes) -> None:
+    """Let each Triton make pictures of every quality, with previews."""
+    async with AsyncClient(stack.url) as client:
+        for quality in ("draft", "standard", "best"):
+            wanted = {"quality": quality, "steps": 2, "preview_every": 1, "seed": 8}
+            asked = [await client.submit(photo, "modern", wanted) for _ in range(2 * len(stack.triton_urls))]
+            for job in asked:
+                await client.wait(job, timeout=PATIENCE)
+
+
 async def measure(stack: Stack, photo: bytes, times: int, before_seconds: float) -> dict[str, Any]:
     release, host = stack.release, stack.served_release
 
@@ -77,14 +94,16 @@ async def measure(stack: Stack, photo: bytes, times: int, before_seconds: float)
     rollouts = FolderRollouts(release)
     clients = [TritonClient(url) for url in stack.triton_urls.values()]
     switches: list[tuple[float, float]] = []
+    quiet: list[tuple[float, float]] = []
     rollbacks: list[float] = []
     late = 0
     memory: list[int] = []
+    await run_every_graph(stack, photo)
     async with jobs_running(stack.url, photo) as load:
         await asyncio.sleep(before_seconds / 3)  # the first jobs, for which everything is new
         began = time.monotonic()
         await asyncio.sleep(before_seconds)
-        quiet = load.between(began, time.monotonic())
+        quiet.append((began, time.monotonic()))
         memory.append(megabytes(stack))
         for _ in range(times):
             asked = time.monotonic()
@@ -103,9 +122,13 @@ async def measure(stack: Stack, photo: bytes, times: int, before_seconds: float)
                 each.submitted > back and each.release != f"{BUNDLE}-1" for each in load.ran if not each.error
             )
             memory.append(megabytes(stack))
+            began = time.monotonic()
+            await asyncio.sleep(QUIET_SECONDS)
+            quiet.append((began, time.monotonic()))
     for client in clients:
         await client.close()
     pictures = pictures_of(load.ran)
+    before = [seconds for begin, end in quiet for seconds in load.between(begin, end)]
     during = [seconds for begin, end in switches for seconds in load.between(begin, end)]
     return {
         "promotes": times,
@@ -117,11 +140,13 @@ async def measure(stack: Stack, photo: bytes, times: int, before_seconds: float)
         "rollback_s": round(max(rollbacks), 3),
         "late_jobs": late,
         "promote_s": round(max(end - begin for begin, end in switches[0::2]), 2),
-        "p99_before_s": round(percentile(quiet, 99), 3),
+        "jobs_before": len(before),
+        "jobs_switching": len(during),
+        "p99_before_s": round(percentile(before, 99), 3),
         "p99_switching_s": round(percentile(during, 99), 3),
-        "switch_p99": round(percentile(during, 99) / percentile(quiet, 99), 3),
+        "switch_p99": round(percentile(during, 99) / percentile(before, 99), 3),
         "memory_mb": memory,
-        "memory_growth": round(memory[-1] / memory[0], 3),
+        "memory_growth": round(memory[: GROWS_WITHIN + 1][-1] / memory[0], 3),
     }
 
 

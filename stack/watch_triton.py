@@ -12,6 +12,9 @@ process, and Triton logs the reason. A process that died meanwhile is found at t
 models (--model-control-mode) ends their processes too, and reaps them; there, only one that stays a zombie is dead, and
 only if Triton serves its model: one that died while it loaded has never served, and what it was to replace goes on.
 
+There, a model may also be killed while it loads or unloads, and Triton then keeps the file in /dev/shm over which they
+exchanged tensors. This script removes those that no living process names, where Triton was told a prefix for them.
+
 Who wants Triton restarted makes the file restart-PORT in the folder REROOM_RELEASE, PORT being that of gRPC. Triton
 then ends as at SIGTERM.
 
@@ -119,6 +122,7 @@ def watch(
             return ""
     unloads = option(command, "model-control-mode", "none") != "none"
     suspects: set[int] = set()
+    leftovers: set[str] = set()
     searched = 0.0
     while not (stopping or ended(server)):
         if restart and restart.exists():
@@ -126,6 +130,8 @@ def watch(
         if time.monotonic() - searched >= SEARCH_SECONDS:
             searched = time.monotonic()
             stubs |= {pid: describe(pid) for pid in find_stubs(server.pid) if pid not in stubs}
+            if unloads:
+                leftovers = drop_leftovers(shared_prefix(command), server.pid, leftovers)
         found = {pid: stat(pid) for pid in stubs}
         gone = {pid for pid, (_, *identity) in found.items() if identity != [STUB, server.pid]}
         zombies = {pid for pid, (state, *_) in found.items() if state == "Z"} - gone
@@ -233,6 +239,26 @@ def describe(pid: int) -> Stub:
     *_, model, version, _ = ["", "", *words[1].split("/")]
     known = (model, version) if version.isdecimal() else ("", "")
     return Stub(f"{words[1]} (pid {pid})", words[2] if "/" not in words[2] else "", *known)
+
+
+def shared_prefix(command: Sequence[str]) -> str:
+    """How the files in SHARED_MEMORY of this Triton begin; empty when it was not told."""
+    told = "--backend-config=python,shm-region-prefix-name="
+    return next((word.removeprefix(told) for word in command if word.startswith(told)), "")
+
+
+def drop_leftovers(prefix: str, parent: int, before: set[str]) -> set[str]:
+    """Remove the files that no stub names now, and none named at the last look; returns those to remove at the next.
+
+    Triton makes the file first and the process after it, so one look is not enough.
+    """
+    if not prefix:
+        return set()
+    files = {each.name for each in SHARED_MEMORY.glob(f"{prefix}*")}
+    unnamed = files - {describe(pid).memory for pid in find_stubs(parent)}
+    for name in unnamed & before:
+        (SHARED_MEMORY / name).unlink(missing_ok=True)
+    return unnamed - before
 
 
 def end_descendants() -> None:

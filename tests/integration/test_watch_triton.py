@@ -24,7 +24,9 @@ folder = Path(sys.argv[1])
 port = int(next(word for word in sys.argv if word.startswith("--http-port=")).partition("=")[2])
 model = folder / "model.py"
 model.write_text("import ctypes, time; ctypes.CDLL(None).prctl(15, b'triton_python_backend_stub'); time.sleep(600)")
-memory = [Path(f"/dev/shm/reroom-stand-in-{os.getpid()}-{number}") for number in range(2)]
+told = [word.partition("prefix-name=")[2] for word in sys.argv if "prefix-name=" in word]
+prefix = told[0] if told else f"reroom-stand-in-{os.getpid()}-"
+memory = [Path(f"/dev/shm/{prefix}{number}") for number in range(2)]
 stubs = [subprocess.Popen([sys.executable, model, each.name]) for each in memory]
 for each in memory:
     each.touch()
@@ -160,6 +162,34 @@ def test_a_model_that_dies_while_it_loads_does_not_end_a_server_that_serves_othe
         assert triton.process.poll() is None
         (tmp_path / "loading").unlink()
         assert triton.end()[0] == 128 + signal.SIGKILL
+
+
+def test_what_a_model_that_was_killed_while_it_loaded_leaves_in_shared_memory_is_removed(
+    tmp_path: Path,
+) -> None:
+    """Within two looks, 5 s apart; what a living process names stays."""
+    prefix = f"reroom-stand-in-of-{os.getpid()}-"
+    left, others = Path(f"/dev/shm/{prefix}left"), Path(f"/dev/shm/x-{prefix}left")
+    with watched(
+        tmp_path,
+        "--model-control-mode=explicit",
+        f"--backend-config=python,shm-region-prefix-name={prefix}",
+    ) as triton:
+        named = list(Path("/dev/shm").glob(f"{prefix}*"))
+        assert len(named) == 2
+        try:
+            for each in (left, others):
+                each.touch()
+            triton.serve()
+            time.sleep(1)
+            assert left.exists(), "it may be of a model whose process is about to begin"
+            wait_for(lambda: not left.exists())
+            assert all(each.exists() for each in (others, *named))
+        finally:
+            for each in (left, others):
+                each.unlink(missing_ok=True)
+        triton.process.terminate()
+        triton.end()
 
 
 def test_a_server_is_restarted_by_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
