@@ -100,8 +100,6 @@ export async function everyView(page, base, at, style = "Scandinavian") {
   await page.context().setOffline(false);
   // A visit on another day.
   await page.getByText("The service is out of reach.").waitFor({ state: "detached" });
-  // Not while the studio is shown, which may write again what it still has in hand.
-  await page.goto(`${base}/`);
   await page.evaluate(() => sessionStorage.clear());
   await page.goto(`${base}/studio`);
   await page.locator(".last img").first().waitFor();
