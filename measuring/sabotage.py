@@ -24,8 +24,8 @@ Change = Callable[[onnx.GraphProto], None]
 
 _GAIN = 1.05
 _SLOW = 72
-"""Convolutions that do nothing, each as dear as one of the denoiser's dearer ones. A third as many took 19 % more time for
-a picture on one machine and less on another, where a fifth is what a release may lose."""
+"""Convolutions that do nothing, each as dear as one of the denoiser's dearer ones. A third as many took 19 % more time
+for a picture on one machine and less on another, where a fifth is what a release may lose."""
 _RETRAINED = 0.002
 """By how much of their own spread weights differ after a retraining that came to the same end. A picture then differs
 by a grey level here and there."""
