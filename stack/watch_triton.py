@@ -121,6 +121,7 @@ def watch(
         if stopping or ended(server):
             return ""
     unloads = option(command, "model-control-mode", "none") != "none"
+    prefix = shared_prefix(command) if unloads else ""
     suspects: set[int] = set()
     leftovers: set[str] = set()
     searched = 0.0
@@ -129,9 +130,10 @@ def watch(
             return ""
         if time.monotonic() - searched >= SEARCH_SECONDS:
             searched = time.monotonic()
-            stubs |= {pid: describe(pid) for pid in find_stubs(server.pid) if pid not in stubs}
-            if unloads:
-                leftovers = drop_leftovers(shared_prefix(command), server.pid, leftovers)
+            pids = find_stubs(server.pid)
+            stubs |= {pid: describe(pid) for pid in pids if pid not in stubs}
+            if prefix:
+                leftovers = drop_leftovers(prefix, pids, leftovers)
         found = {pid: stat(pid) for pid in stubs}
         gone = {pid for pid, (_, *identity) in found.items() if identity != [STUB, server.pid]}
         zombies = {pid for pid, (state, *_) in found.items() if state == "Z"} - gone
@@ -247,15 +249,14 @@ def shared_prefix(command: Sequence[str]) -> str:
     return next((word.removeprefix(told) for word in command if word.startswith(told)), "")
 
 
-def drop_leftovers(prefix: str, parent: int, before: set[str]) -> set[str]:
-    """Remove the files that no stub names now, and none named at the last look; returns those to remove at the next.
+def drop_leftovers(prefix: str, pids: Sequence[int], before: set[str]) -> set[str]:
+    """Remove the files that none of the stubs names now, nor did at the last look; returns those to remove at the next.
 
-    Triton makes the file first and the process after it, so one look is not enough.
+    Triton makes the file first and the process after it, so one look is not enough. A stub that has died meanwhile
+    names none, though it did once, so each is described anew.
     """
-    if not prefix:
-        return set()
     files = {each.name for each in SHARED_MEMORY.glob(f"{prefix}*")}
-    unnamed = files - {describe(pid).memory for pid in find_stubs(parent)}
+    unnamed = files - {describe(pid).memory for pid in pids}
     for name in unnamed & before:
         (SHARED_MEMORY / name).unlink(missing_ok=True)
     return unnamed - before
