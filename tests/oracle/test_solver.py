@@ -27,7 +27,9 @@ from restyle.solver import (
 from tests.oracle.baseline import SD15
 
 TOLERANCE = 2e-6
-"""Relative. The schedulers round their σ to float32; closer is not to be had."""
+"""Of the largest state on the way. The schedulers round their σ and the state of each step to float32, so
+Euler's, which begins at σ = 14.6 and ends near 1, is off by roundings of its beginning: how far differs
+between processors."""
 
 SIZE = 8
 
@@ -64,8 +66,8 @@ def theirs(
     photo: NDArray[np.float64],
     noise: NDArray[np.float64],
     seed: int,
-) -> NDArray[np.float64]:
-    """diffusers' scheduler, driven as its pipelines drive it."""
+) -> tuple[NDArray[np.float64], float]:
+    """diffusers' scheduler, driven as its pipelines drive it: the last state, and the size of the largest."""
     baseline.set_begin_index(first) if hasattr(baseline, "set_begin_index") else None
     state = torch.tensor(noise) * float(baseline.init_noise_sigma)
     if strength < 1.0:
@@ -74,10 +76,12 @@ def theirs(
     generator = torch.Generator().manual_seed(seed)
     draws = type(baseline).__name__ in ("EulerAncestralDiscreteScheduler", "LCMScheduler")
     options = {"generator": generator} if draws else {}
+    largest = float(state.abs().max())
     for step, timestep in enumerate(baseline.timesteps[first:]):
         scaled = baseline.scale_model_input(state, timestep).numpy()
         state = baseline.step(torch.tensor(predict(scaled, step)), timestep, state, **options).prev_sample
-    return state.numpy()
+        largest = max(largest, float(state.abs().max()))
+    return state.numpy(), largest
 
 
 def agrees(
@@ -101,8 +105,8 @@ def agrees(
     np.testing.assert_allclose(table.timesteps, baseline.timesteps[steps - run :].numpy(), rtol=1e-7)
     photo, noise = np.random.default_rng(0).standard_normal((2, SIZE))
     mine = ours(table, photo, noise, seed=7)
-    expected_states = theirs(baseline, steps - run, strength, photo, noise, seed=7)
-    assert np.abs(mine - expected_states).max() <= TOLERANCE * np.abs(expected_states).max()
+    expected, largest = theirs(baseline, steps - run, strength, photo, noise, seed=7)
+    assert np.abs(mine - expected).max() <= TOLERANCE * largest
 
 
 @pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
