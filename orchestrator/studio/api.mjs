@@ -1,6 +1,7 @@
 /** Requests to the service. What is refused comes as Trouble, whose code `words/` explains. */
 import { IS_OPEN, ROOT } from "./page.mjs";
-import { noteReached } from "./reached.mjs";
+import { lookNow, noteReached } from "./reached.mjs";
+import { ofTab } from "./stored.mjs";
 
 const KEY = "reroom.key";
 const TRIES = 3;
@@ -13,12 +14,12 @@ export class Trouble extends Error {
   }
 }
 
-export const key = () => sessionStorage.getItem(KEY) ?? "";
+export const key = () => ofTab.get(KEY) ?? "";
 export const needsKey = () => !IS_OPEN && !key();
 
 export function setKey(text) {
-  if (text) sessionStorage.setItem(KEY, text);
-  else sessionStorage.removeItem(KEY);
+  if (text) ofTab.set(KEY, text);
+  else ofTab.remove(KEY);
 }
 
 /** What the service answers, as it comes. Raises Trouble where it refuses. */
@@ -30,6 +31,7 @@ export async function request(method, path, { body, headers = {}, signal, redire
     answer = await fetch(new URL(path, ROOT), { method, body, headers: sent, signal, redirect });
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    lookNow();
     throw new Trouble("offline");
   }
   noteReached(true);
@@ -66,14 +68,12 @@ export const status = async (id) => (await ask("GET", `transform/status/${id}`))
 export const cancel = async (id) => (await ask("DELETE", `transform/${id}`)).data;
 export const setFavourite = async (id, on) => (await ask(on ? "PUT" : "DELETE", `transform/${id}/favourite`)).data;
 
-/** Asks the service whether this key is one. Raises Trouble. */
+/** Asks the service whether this key is one that may look at pictures. Raises Trouble. */
 export async function checkKey(text) {
   try {
     await ask("GET", "transform?limit=1", { bearer: text });
   } catch (error) {
-    if (error.code === "unauthorized") throw new Trouble("wrong_key");
-    // It may be for other things: who may not look at lists may submit.
-    if (error.code !== "missing_scope") throw error;
+    throw error.code === "unauthorized" ? new Trouble("wrong_key") : error;
   }
 }
 

@@ -8,7 +8,7 @@ import { Gallery } from "./gallery.mjs";
 import { Heading, TroubleBox } from "./parts.mjs";
 import { pictureOf, prepared, sample } from "./photo.mjs";
 import { Stage } from "./stage.mjs";
-import { html, useEffect, useState } from "./ui.mjs";
+import { html, useEffect, useRef, useState } from "./ui.mjs";
 import { Wishes } from "./wishes.mjs";
 import { t } from "./words.mjs";
 
@@ -18,6 +18,7 @@ export function Compose() {
   const [trouble, setTrouble] = useState(null);
   const [busy, setBusy] = useState("");
   const [dragging, setDragging] = useState(false);
+  const isOwn = useRef(false);
   const change = (values) => {
     changeDraft(values);
     redraw((n) => n + 1);
@@ -48,8 +49,8 @@ export function Compose() {
     else if (early) takeFile(early);
     else takeShared().then((shared) => (shared ? takeFile(shared) : restore()));
     const pasted = (event) => {
-      const file = pictureOf(event.clipboardData);
-      if (file) takeFile(file);
+      // Word processors put a picture of the text beside it.
+      if (!event.clipboardData.types.includes("text/plain")) takeFile(pictureOf(event.clipboardData));
     };
     addEventListener("paste", pasted);
     return () => removeEventListener("paste", pasted);
@@ -67,18 +68,24 @@ export function Compose() {
       setBusy("");
     }
   }
+  // Words may be dragged into their field, and browsers let one drag this page's own pictures as files.
+  const brings = (event) => !isOwn.current && event.dataTransfer.types.includes("Files");
   const drop = (event) => {
-    event.preventDefault();
     setDragging(false);
+    if (!brings(event)) return;
+    event.preventDefault();
     takeFile(pictureOf(event.dataTransfer));
   };
   const drag = (event) => {
+    if (!brings(event)) return;
     event.preventDefault();
     setDragging(event.type === "dragover");
   };
+  const own = (event) => (isOwn.current = event.type === "dragstart");
   const pictures = draft.styles.length * draft.variations;
 
-  return html`<form class="compose" onSubmit=${send} onDrop=${drop} onDragOver=${drag} onDragLeave=${drag}>
+  return html`<form class="compose" onSubmit=${send} onDrop=${drop} onDragOver=${drag} onDragLeave=${drag}
+    onDragStart=${own} onDragEnd=${own}>
     <section class="stage" aria-label=${t("photo")}>
       <${Heading}>${t("title")}<//>
       ${draft.again && html`<p class="note">${[t("broughtBack"), ...draft.again.map((each) => t(each))].join(" ")}${" "}

@@ -1,9 +1,10 @@
 /** What is being put together: it stays while one looks at other views and when the page is loaded again, and goes with the tab. */
 import { randomSeed, submit } from "./api.mjs";
 import { maskOf } from "./brush.mjs";
-import { dropFiles, keepFile, keptFile } from "./kept.mjs";
+import { holdDraft, keepFile, keptFile } from "./kept.mjs";
 import { remember } from "./memory.mjs";
 import { prepared } from "./photo.mjs";
+import { ofTab } from "./stored.mjs";
 
 /** Steps between previews. */
 const PREVIEW_EVERY = 1;
@@ -52,7 +53,7 @@ export const sent = new Map();
 
 function read() {
   try {
-    return JSON.parse(sessionStorage.getItem(SAVED));
+    return JSON.parse(ofTab.get(SAVED));
   } catch {
     return null;
   }
@@ -62,16 +63,10 @@ let saved = read();
 const tab = saved?.tab ?? `${randomSeed()}`;
 const fileOf = (which) => `draft/${tab}/${which}`;
 if (saved) Object.assign(draft, wishesOf({ ...fresh(), ...saved }), { again: saved.again });
-// Left by a tab that was closed.
-else dropFiles("draft/");
+holdDraft(tab);
 
-function save() {
-  try {
-    sessionStorage.setItem(SAVED, JSON.stringify({ tab, again: draft.again, ...wishesOf(draft) }));
-  } catch {
-    // It is for the case that the page is loaded again: all else works without.
-  }
-}
+/** For the case that the page is loaded again: all else works without. */
+const save = () => ofTab.set(SAVED, JSON.stringify({ tab, again: draft.again, ...wishesOf(draft) }));
 
 /** Takes changes of it. */
 export function change(values) {
@@ -134,9 +129,10 @@ export const wishesFor = (style) => ({ ...fresh(), styles: [style] });
 
 /** Submits `{photo, reference}` as it is wished, with another seed if one is given; goes to the job. Raises Trouble. */
 export async function restyle({ photo, reference }, wishes, seed = wishes.seed) {
-  const mask = await maskOf(wishes.strokes, photo);
-  const id = await submit({ photo, mask, reference }, { ...wishes, preferences: preferences({ ...wishes, seed }) });
+  // The reader may go on choosing meanwhile.
   const asked = { ...wishesOf(wishes), reference: Boolean(reference) };
+  const mask = await maskOf(asked.strokes, photo);
+  const id = await submit({ photo, mask, reference }, { ...asked, preferences: preferences({ ...asked, seed }) });
   remember(id, asked);
   if (reference?.blob.size < MOST_REFERENCE) keepFile(`rooms/${id}/reference`, reference.blob);
   sent.set(id, { photo, reference, wishes: asked });

@@ -74,8 +74,8 @@ export function Film({ job, previews, linked, attempt, refresh, setJob }) {
     ${goes(job) && html`<${Meter} job=${job} linked=${linked} attempt=${attempt} said=${job.progress > 0 ? ready : undefined} />`}
     <p class="note" role="status">${said}</p>
     ${isDone(now) && html`<${Acts} job=${now} attempt=${attempt} update=${favoured} erased=${removed} set=${goes(job) ? null : { job, erase: ask }} />`}
-    ${!goes(job) && html`${!isDone(now) && html`<div class="row erase"><button type="button" class="link" onClick=${ask}>${t("eraseSet")}</button></div>`}
-      <p class="visually-hidden" role="status">${ready}</p>`}
+    ${!goes(job) && !isDone(now) && html`<div class="row erase"><button type="button" class="link" onClick=${ask}>${t("eraseSet")}</button></div>`}
+    <p class="visually-hidden" role="status">${goes(job) ? "" : ready}</p>
     <${Question} question=${question} close=${() => setQuestion(null)} />`;
 }
 

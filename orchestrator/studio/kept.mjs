@@ -15,6 +15,11 @@ const MOST_ROOMS = 40;
 const MOST_BYTES = 40 * 2 ** 20;
 const KEEPS = "caches" in globalThis && "locks" in navigator;
 const address = (name) => new URL(`studio/kept/${name}`, ROOT).href;
+const DRAFTS = address("draft/");
+/** Of the lock that each tab has, by its name. */
+const HOLDS = "reroom.tab.";
+/** Milliseconds for which a tab may be away. */
+const AWAY = 3600000;
 
 /** Counts up when everything is erased: what was being kept then is not. */
 let era = 0;
@@ -63,7 +68,8 @@ async function shown(cache, name) {
   return urls.get(name) ?? null;
 }
 
-const putPicture = (cache, name, blob) => cache.put(address(name), new Response(blob, { headers: { "Content-Type": blob.type } }));
+const putPicture = (cache, name, blob) =>
+  cache.put(address(name), new Response(blob, { headers: { "Content-Type": blob.type, "Last-Modified": new Date().toUTCString() } }));
 
 async function drop(cache, prefix) {
   const start = address(prefix);
@@ -157,21 +163,25 @@ export const lastRooms = (most) =>
   }, []);
 
 /** Erases what this device keeps of a room. */
-export async function dropRoom(id) {
-  if (!KEEPS) return;
-  await alone(async (cache) => {
-    await drop(cache, `rooms/${id}/`);
-    await writeJson(cache, "rooms", without(await readJson(cache, "rooms", []), id));
-  });
-}
+export const dropRoom = (id) =>
+  quietly(() =>
+    alone(async (cache) => {
+      try {
+        await drop(cache, `rooms/${id}/`);
+        await writeJson(cache, "rooms", without(await readJson(cache, "rooms", []), id));
+      } catch {
+        // What cannot be written anew, such as on a full disk, goes altogether.
+        await caches.delete(CACHE);
+      }
+    }),
+  );
 
-/** Erases everything that this device keeps, but for the page itself. */
-export async function dropAll() {
+/** Erases everything that this device keeps of the service, but for the page itself; not what another app has just given to it. */
+export function dropAll() {
   era += 1;
-  if (!KEEPS) return;
-  await navigator.locks.request(CACHE, () => Promise.all([CACHE, SHARED].map((name) => caches.delete(name))));
   for (const url of urls.values()) URL.revokeObjectURL(url);
   urls.clear();
+  return quietly(() => navigator.locks.request(CACHE, () => caches.delete(CACHE)));
 }
 
 // Files of who uses the page: of the draft, and references of rooms.
@@ -182,8 +192,24 @@ export const keepFile = (name, blob) => quietly(() => alone((cache) => (blob ? p
 /** The file of this name, or null. */
 export const keptFile = (name) => quietly(async () => (await (await caches.open(CACHE)).match(address(name)))?.blob() ?? null);
 
-/** Erases files whose names begin so. */
-export const dropFiles = (prefix) => quietly(async () => (await caches.has(CACHE)) && alone((cache) => drop(cache, prefix)));
+/**
+ * Erases the files of drafts, `draft/TAB/…`, whose tabs are gone, and holds on to those of this tab for as long as it is there.
+ * A phone puts tabs away and brings them back: what was kept in the last hour stays.
+ */
+export const holdDraft = (tab) =>
+  quietly(async () => {
+    navigator.locks.request(HOLDS + tab, { mode: "shared" }, () => new Promise(() => {}));
+    if (!(await caches.has(CACHE))) return;
+    const { held } = await navigator.locks.query();
+    const there = new Set([tab, ...held.map(({ name }) => name.slice(HOLDS.length))]);
+    await alone(async (cache) => {
+      for (const file of (await cache.keys()).filter(({ url }) => url.startsWith(DRAFTS))) {
+        if (there.has(file.url.slice(DRAFTS.length).split("/")[0])) continue;
+        const kept = Date.parse((await cache.match(file)).headers.get("Last-Modified"));
+        if (!(Date.now() - kept < AWAY)) await cache.delete(file);
+      }
+    });
+  });
 
 // Styles.
 

@@ -55,7 +55,7 @@ export function Marking({ photo, busy, change }) {
   return html`
     <div class="canvas" aria-busy=${busy === "reading"} style=${{ "--shape": photo.url ? photo.width / photo.height : 4 / 3 }} onClick=${tapped}>
       ${photo.url
-        ? html`<img src=${photo.url} alt=${t("yourPhoto")} width=${photo.width} height=${photo.height} />`
+        ? html`<img src=${photo.url} alt=${t("yourPhoto")} width=${photo.width} height=${photo.height} draggable=${false} />`
         : html`<p class="blind">${t("notShown")}</p>`}
       ${photo.url && html`<${Brush} photo=${photo} strokes=${strokes} active=${painting} size=${size} erase=${erase}
         onStroke=${(stroke) => change({ strokes: [...draft.strokes, stroke] })} />`}

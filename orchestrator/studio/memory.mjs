@@ -1,23 +1,39 @@
 /** What this device remembers: the ids of its jobs, the newest first; and how the last of them were asked for. */
+import { key } from "./api.mjs";
 import { dropAll, dropRoom, keepRoom } from "./kept.mjs";
+import { forGood } from "./stored.mjs";
 
 const JOBS = "reroom.jobs";
+/** What of a key is no secret: its id. */
+const KEY_ID = /^rr_([0-9a-f]{16})_/;
 const ASKED = "reroom.asked.";
 const MOST = 200;
 /** Jobs of which it is remembered how they were asked for, and letters of one. */
 const MOST_ASKED = 40;
 const MOST_LETTERS = 60000;
 
+/** Each key has a list of its own: to another one, its jobs are not there. */
+function nameOfList() {
+  const [, id] = key().match(KEY_ID) ?? [];
+  return id ? `${JOBS}.${id}` : JOBS;
+}
+
 function read() {
   try {
-    const ids = JSON.parse(localStorage.getItem(JOBS) ?? "[]");
+    const ids = JSON.parse(forGood.get(nameOfList()) ?? "[]");
     return Array.isArray(ids) ? ids.filter((id) => /^[0-9a-f-]{8,64}$/.test(id)) : [];
   } catch {
     return [];
   }
 }
 
-const write = (ids) => localStorage.setItem(JOBS, JSON.stringify(ids.slice(0, MOST)));
+function write(ids) {
+  const text = JSON.stringify(ids.slice(0, MOST));
+  if (forGood.set(nameOfList(), text)) return;
+  // The device is full, and a job of which the id is lost cannot be erased: how jobs were asked for makes room.
+  forgetWishes(() => true);
+  forGood.set(nameOfList(), text);
+}
 
 export const jobs = read;
 
@@ -28,12 +44,8 @@ export function remember(id, wishes = null) {
   const known = read().slice(0, MOST_ASKED);
   forgetWishes((each) => !known.includes(each));
   const text = JSON.stringify(wishes);
-  try {
-    // What was painted can be very long.
-    localStorage.setItem(ASKED + id, text.length > MOST_LETTERS ? JSON.stringify({ ...wishes, strokes: [], paint: true }) : text);
-  } catch {
-    // The device is full.
-  }
+  // What was painted can be very long.
+  forGood.set(ASKED + id, text.length > MOST_LETTERS ? JSON.stringify({ ...wishes, strokes: [], paint: true }) : text);
 }
 
 /**
@@ -42,15 +54,15 @@ export function remember(id, wishes = null) {
  */
 export function asked(id) {
   try {
-    return JSON.parse(localStorage.getItem(ASKED + id));
+    return JSON.parse(forGood.get(ASKED + id));
   } catch {
     return null;
   }
 }
 
 function forgetWishes(which) {
-  const names = Object.keys(localStorage).filter((each) => each.startsWith(ASKED) && which(each.slice(ASKED.length)));
-  for (const each of names) localStorage.removeItem(each);
+  const names = forGood.names().filter((each) => each.startsWith(ASKED) && which(each.slice(ASKED.length)));
+  for (const each of names) forGood.remove(each);
 }
 
 /** Forgets a job, and what was kept of it; resolves when nothing of it is here any more. */
@@ -60,10 +72,10 @@ export function forget(id) {
   return dropRoom(id);
 }
 
-/** Forgets all but the ids, which are worth nothing without a key. */
+/** Forgets all but the ids, which are worth nothing without their key. */
 export function forgetAll() {
   forgetWishes(() => true);
-  dropAll();
+  return dropAll();
 }
 
 /** Keeps a job of this device to be seen without a network: all of it (`whole`), or its small picture. */
@@ -71,7 +83,7 @@ export const keep = (job, whole) => keepRoom(job, whole, () => read().includes(j
 
 /** Calls back when another tab changes the list. Returns the function that ends it. */
 export function onChange(changed) {
-  const heard = (event) => event.key === JOBS && changed();
+  const heard = (event) => event.key === nameOfList() && changed();
   addEventListener("storage", heard);
   return () => removeEventListener("storage", heard);
 }

@@ -15,21 +15,31 @@ const QUALITIES = [0.92, 0.82, 0.7];
  */
 async function prepare(chosen, longest = LONGEST) {
   if (chosen.size === 0) throw new Trouble("empty_file");
-  let bitmap;
+  const url = URL.createObjectURL(chosen);
   try {
-    // Turned upright, as the camera noted it.
-    bitmap = await createImageBitmap(chosen, { imageOrientation: "from-image" });
-  } catch {
-    return asItIs(chosen);
-  }
-  const { width, height } = bitmap;
-  const scale = Math.min(1, longest / Math.max(width, height), Math.sqrt(MAX_PIXELS / (width * height)));
-  try {
+    const image = await decoded(url);
+    if (!image) return await asItIs(chosen);
+    const { naturalWidth: width, naturalHeight: height } = image;
+    const scale = Math.min(1, longest / Math.max(width, height), Math.sqrt(MAX_PIXELS / (width * height)));
     if (scale === 1 && AS_IT_IS.has(chosen.type) && chosen.size <= MAX_BYTES) return { blob: chosen, width, height };
     const size = { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
-    return { blob: await drawn(bitmap, size), ...size };
+    return { blob: await drawn(image, size), ...size };
   } finally {
-    bitmap.close();
+    URL.revokeObjectURL(url);
+  }
+}
+
+/**
+ * The picture at this address, upright as the camera noted it; null if it is none that this browser can show. By an `<img>`, which
+ * all browsers turn; not all do so for `createImageBitmap`, nor know its option.
+ */
+async function decoded(url) {
+  const image = Object.assign(new Image(), { src: url });
+  try {
+    await image.decode();
+    return image.naturalWidth > 0 ? image : null;
+  } catch {
+    return null;
   }
 }
 
@@ -41,14 +51,14 @@ async function asItIs(chosen) {
   return { blob: chosen };
 }
 
-async function drawn(bitmap, { width, height }) {
+async function drawn(image, { width, height }) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const pen = canvas.getContext("2d");
   // What is transparent would be black in a JPEG.
   pen.fillStyle = "#fff";
   pen.fillRect(0, 0, width, height);
   pen.imageSmoothingQuality = "high";
-  pen.drawImage(bitmap, 0, 0, width, height);
+  pen.drawImage(image, 0, 0, width, height);
   for (const quality of QUALITIES) {
     const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
     if (!blob) throw new Trouble("unreadable_photo");

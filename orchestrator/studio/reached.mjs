@@ -24,9 +24,14 @@ export function onReached(changed) {
 }
 
 async function look() {
-  if (document.hidden) return;
+  if (!document.hidden) await lookNow();
+}
+
+/** Asks it whether it is there: one request may fail for a reason of its own. */
+export async function lookNow() {
   const answer = await fetch(new URL("health/live", ROOT), { cache: "no-store" }).catch(() => null);
   if (answer?.ok) noteReached(true);
+  else if (!answer) noteReached(false);
 }
 
 if (!navigator.onLine) noteReached(false);

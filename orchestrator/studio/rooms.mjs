@@ -18,13 +18,16 @@ export function Rooms() {
   const [found, setFound] = useState(null);
   const [only, setOnly] = useState(false);
   const [trouble, setTrouble] = useState(null);
+  /** Why the list cannot be had. */
+  const [unread, setUnread] = useState(null);
   const [question, setQuestion] = useState(null);
   const [note, setNote] = useState("");
   const load = async () => {
     try {
       setFound(await all(jobs()));
+      setUnread(null);
     } catch (error) {
-      setTrouble(error);
+      setUnread(error);
       setFound([]);
     }
   };
@@ -61,13 +64,14 @@ export function Rooms() {
     <p class="note" role="status">${note && t(note)}</p>
     <p class="hint">${t("roomsHint")}</p>
     <${TroubleBox} trouble=${trouble} />
+    <${TroubleBox} trouble=${unread}><button type="button" class="plain" onClick=${load}>${t("again")}</button><//>
     ${found?.length > 0 && html`<div class="row">
       <label class="switch"><input type="checkbox" checked=${only} onChange=${(event) => setOnly(event.target.checked)} />${t("onlyFavourites")}</label>
       <button class="link" onClick=${ask}>${t("eraseAll")}</button>
     </div>`}
-    <p role="status" class="lead">${found === null ? t("opening") : shown.length ? "" : t(only ? "noFavourites" : "noRooms")}</p>
+    <p role="status" class="lead">${found === null ? t("opening") : shown.length || unread ? "" : t(only ? "noFavourites" : "noRooms")}</p>
     <ul class="cards">${shown.map((job) => html`<${Card} key=${job.job_id} job=${job} picture=${pictureOf(job) && here(pictureOf(job))} />`)}</ul>
-    ${found !== null && shown.length === 0 && html`<a class="button" href="#/">${t("newRoom")}</a>`}
+    ${found !== null && !unread && shown.length === 0 && html`<a class="button" href="#/">${t("newRoom")}</a>`}
     <${Question} question=${question} close=${() => setQuestion(null)} />
   </section>`;
 }

@@ -5,6 +5,8 @@ import { ROOT } from "./page.mjs";
 
 const LAST = new Set(["completed", "failed", "cancelled"]);
 const EVENTS = ["connected", "snapshot", "status", "analysis", "step", "preview", "child", ...LAST];
+/** Refusals of a ticket that come again however often one asks. */
+const FINAL = new Set(["job_not_found", "unauthorized", "missing_scope"]);
 const REFUSALS = { 4401: "unauthorized", 4403: "forbidden_origin", 4404: "job_not_found" };
 const FIRST_WAIT = 400;
 const LONGEST_WAIT = 8000;
@@ -59,7 +61,7 @@ export function watch(id, onMessage, onLink, onTrouble) {
         close();
       } catch (error) {
         code = error.code;
-        if (code === "job_not_found" || code === "unauthorized") return fail(new Trouble(code, error));
+        if (FINAL.has(code)) return fail(new Trouble(code, error));
       }
       if (done) return;
       if (code in REFUSALS) return fail(new Trouble(REFUSALS[code]));
@@ -80,7 +82,7 @@ export function watch(id, onMessage, onLink, onTrouble) {
       heard({ type: "snapshot", job_id: id, data: await status(id) });
       if (!done) timer = setTimeout(settle, 2000);
     } catch (error) {
-      if (error.code === "job_not_found") fail(error);
+      if (FINAL.has(error.code)) fail(error);
       else if (!done) timer = setTimeout(settle, 2000);
     }
   }

@@ -5,7 +5,7 @@ import { Count } from "./gallery.mjs";
 import { Slider } from "./parts.mjs";
 import { prepared } from "./photo.mjs";
 import { FileButton } from "./stage.mjs";
-import { html } from "./ui.mjs";
+import { html, useState } from "./ui.mjs";
 import { named, percent, t } from "./words.mjs";
 
 /** What the models are told, with what is shown for it. */
@@ -20,8 +20,8 @@ const LONGEST_PROMPT = 1000;
 const REFERENCE = 768;
 
 export function Wishes({ change, setTrouble }) {
-  // What comes back from a room is to be seen.
-  const brought = draft.again !== null && (draft.colours.length > 0 || draft.strength > 0 || draft.seed !== "" || draft.reference !== null);
+  // What comes back from a room is to be seen; after that, it is opened and closed by hand.
+  const [brought] = useState(() => draft.again !== null && (draft.colours.length > 0 || draft.strength > 0 || draft.seed !== "" || draft.reference !== null));
   const badSeed = draft.seed !== "" && !(Number.isSafeInteger(Number(draft.seed)) && Number(draft.seed) >= 0);
   return html`
     <div class="field">
@@ -32,7 +32,7 @@ export function Wishes({ change, setTrouble }) {
     <${Count} change=${change} />
     <${Slider} id="structure" label=${t("structure")} value=${draft.structure} min="0" max="1" step="0.05"
       shown=${percent(draft.structure)} hint=${t("structureHint")} onChange=${(structure) => change({ structure })} />
-    <details class="more" open=${brought}>
+    <details class="more" open=${brought} onInvalidCapture=${(event) => (event.currentTarget.open = true)}>
       <summary>${t("more")}</summary>
       <${Colours} change=${change} />
       <${Reference} change=${change} setTrouble=${setTrouble} />
@@ -40,7 +40,7 @@ export function Wishes({ change, setTrouble }) {
         shown=${draft.strength ? percent(draft.strength) : t("automatic")} hint=${t("strengthHint")} onChange=${(strength) => change({ strength })} />
       <div class="field">
         <label for="seed">${t("seed")}</label>
-        <input id="seed" inputmode="numeric" pattern="[0-9]{0,15}" autocomplete="off" placeholder=${t("random")} value=${draft.seed}
+        <input id="seed" inputmode="numeric" pattern="[0-9]{0,16}" autocomplete="off" placeholder=${t("random")} value=${draft.seed}
           aria-describedby="seed-hint" aria-invalid=${badSeed} onInput=${(event) => change({ seed: event.target.value.trim() })} />
         <p class="hint" id="seed-hint">${t("seedHint")}</p>
       </div>

@@ -1,5 +1,6 @@
 /** The texts of the page, in the language of whoever reads it. `words/` has a file for each language. */
 import { file } from "./page.mjs";
+import { forGood } from "./stored.mjs";
 
 export const LANGUAGES = { en: "English", de: "Deutsch" };
 const CHOSEN = "reroom.language";
@@ -10,7 +11,7 @@ let words = {};
 export let language = "en";
 
 function preferred() {
-  const wanted = [localStorage.getItem(CHOSEN), ...navigator.languages].filter(Boolean);
+  const wanted = [forGood.get(CHOSEN), ...navigator.languages].filter(Boolean);
   return wanted.map((each) => each.slice(0, 2).toLowerCase()).find((each) => each in LANGUAGES) ?? "en";
 }
 
@@ -33,7 +34,7 @@ export async function loadWords(of = preferred()) {
 
 export async function chooseLanguage(of) {
   await loadWords(of);
-  localStorage.setItem(CHOSEN, of);
+  forGood.set(CHOSEN, of);
 }
 
 /** The text of this name, with `{name}` filled in. A name that has no text is shown as it is. */

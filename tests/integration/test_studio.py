@@ -189,7 +189,8 @@ async def test_every_text_is_there_in_both_languages() -> None:
     assert german["styles"].keys() == STYLES.keys()
     code = "".join(path.read_text() for path in studio.FOLDER.glob("*.mjs"))
     assert set(re.findall(r'\bt\("(\w+)"', code)) <= english["texts"].keys()
-    for name in english["texts"]:
+    filled_in = set(re.findall(r"{{text:(\w+)}}", (studio.FOLDER / studio.PAGE).read_text()))
+    for name in english["texts"].keys() - filled_in:
         assert f'"{name}"' in code, f"nothing shows {name}"
 
 
@@ -230,10 +231,15 @@ async def walked(
             each.lead_to(running[0].base_url)
         # Compressed, its answers could not be changed on the way.
         renewed.asked = {b"gzip": b"none"}
-        key = await running[1].keys.create("a browser", [Scope.TRANSFORM, Scope.READ])
+        everything = [Scope.TRANSFORM, Scope.READ]
+        key, other, submitting = [
+            await running[1].keys.create("a browser", scopes)
+            for scopes in (everything, everything, [Scope.TRANSFORM])
+        ]
         given = {
             "chromium": chromium, "base": running[0].base_url, "relay": relay.url, "keyed": running[1].base_url,
-            "renewed": renewed.url, "key": key.text, "photo": str(photo), "heic": str(heic),
+            "renewed": renewed.url, "key": key.text, "other": other.text,
+            "submitting": submitting.text, "photo": str(photo), "heic": str(heic),
             "only": os.environ.get("STUDIO_WALK"),
         }  # fmt: skip
         acts: dict[str, Callable[[], None]] = {"cut": relay.cut, "renew": functools.partial(_renew, renewed)}

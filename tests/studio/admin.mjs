@@ -85,6 +85,8 @@ await taken({
     assert.match(first, /^rr_[0-9a-f]+_[0-9a-f]+$/);
     await axe(page);
     await page.keyboard.press("Escape");
+    await page.keyboard.press("Escape");
+    assert.equal(await page.getByRole("dialog").getByRole("textbox").inputValue(), first);
     await tabTo(page, "I have kept it");
     await page.keyboard.press("Enter");
     const made = entry(page, "A new tablet");
@@ -123,6 +125,9 @@ await taken({
     await page.getByText(`${dropped.slice(0, 8)} was dropped.`).waitFor();
     await letters.nth(2).waitFor({ state: "detached" });
     assert.equal(await letters.count(), 2);
+    await press(page, "Replay all");
+    await confirm(page, "Replay all of these");
+    await page.getByText("0 of 2 jobs wait again.").waitFor();
     await context.close();
     return complaints;
   },

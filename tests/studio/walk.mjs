@@ -1,6 +1,6 @@
 /**
  * The walks through /studio in a real browser: `node walk.mjs '{"chromium": …, "base": …, "relay": …, "keyed": …, "key": …,
- * "renewed": …, "photo": …}'`. Prints a line of JSON for each walk, `{"walk", "error"}`; `{"do": "cut"}` where whoever started
+ * "other": …, "submitting": …, "renewed": …, "photo": …}'`. Prints a line of JSON for each walk, `{"walk", "error"}`; `{"do": "cut"}` where whoever started
  * this shall cut the relay's connections, and `{"do": "renew"}` where the service at `renewed` shall have another version.
  */
 import assert from "node:assert/strict";
@@ -9,6 +9,7 @@ import { HANGS, REFUSED, SLOW, axe, erases, jobOf, press, tabTo, withSample, wit
 import { again } from "./walks/again.mjs";
 import { keeping } from "./walks/keeping.mjs";
 import { offline } from "./walks/offline.mjs";
+import { refused } from "./walks/refused.mjs";
 import { sharing } from "./walks/sharing.mjs";
 import { several } from "./walks/several.mjs";
 import { telling } from "./walks/telling.mjs";
@@ -49,9 +50,13 @@ async function wholeWalk(device) {
   await slider.focus();
   await page.keyboard.press("ArrowRight");
   assert.equal(await slider.getAttribute("aria-valuetext"), "51% before");
-  const box = await slider.boundingBox();
-  await page.mouse.click(box.x + box.width * 0.2, box.y + box.height / 2);
-  assert.ok(Number(await slider.inputValue()) < 35);
+  const box = await page.locator(".compare").boundingBox();
+  for (const share of [0.04, 0.2, 0.93]) {
+    await page.mouse.click(box.x + box.width * share, box.y + box.height / 2);
+    const border = await page.locator(".compare .border").boundingBox();
+    const off = Math.abs(border.x + border.width / 2 - box.x - box.width * share);
+    assert.ok(off < 3 + 0.005 * box.width, `pressed at ${share}, the border is ${off} pixels away`);
+  }
   const downloading = page.waitForEvent("download");
   await page.getByRole("link", { name: "Download" }).click();
   const file = (await downloading).suggestedFilename();
@@ -138,6 +143,7 @@ const WALKS = {
   ...again(browser, given),
   ...keeping(browser, given),
   ...offline(browser, given, say),
+  ...refused(browser, given),
   ...several(browser, given),
   ...sharing(browser, given),
   ...taking(browser, given),
@@ -196,6 +202,12 @@ const WALKS = {
     await axe(page);
     await press(page, "Change style or wishes");
     await page.getByAltText("Your photo").waitFor();
+    // What is open stays so, whatever becomes of what was brought back.
+    await page.getByLabel("Seed").fill("");
+    assert.ok(await page.getByLabel("Seed").isVisible());
+    // As long as the service's own ones are.
+    await page.getByLabel("Seed").fill("3268271789425472");
+    assert.ok(await page.getByLabel("Seed").evaluate((each) => each.checkValidity()));
     await withSeed(page, HANGS);
     await press(page, "Cancel");
     await heading(page, "Cancelled").waitFor();
@@ -228,8 +240,26 @@ const WALKS = {
     await other.goto(`${given.base}/studio#/rooms`);
     await other.getByText("Nothing here yet").waitFor();
     await withSample(page, given.base);
+    // A third one takes nothing from the first.
+    const third = await context.newPage();
+    await third.goto(`${given.base}/studio`);
+    await third.getByText("Start with a photo").waitFor();
+    await page.reload();
+    await page.getByAltText("Your photo").waitFor();
+    let send;
+    const sent = new Promise((go) => (send = go));
+    await page.route("**/transform/submit", async (route) => {
+      await sent;
+      await route.continue();
+    });
     await press(page, "Restyle this room");
+    // What is chosen from now on is not of this room.
+    await page.getByLabel("Anything special?").fill("a wish that came too late");
+    send();
     await other.locator(".card").waitFor();
+    await heading(page, /Your room in/).waitFor();
+    await page.getByText("How it was made").click();
+    assert.equal(await page.getByText("a wish that came too late").count(), 0);
     await context.close();
     return complaints;
   },

@@ -1,9 +1,10 @@
 /** The administrators' API. The key is kept in this tab alone, and is sent in a header. */
 import { ask, request } from "../api.mjs";
+import { ofTab } from "../stored.mjs";
 
 const KEY = "reroom.admin";
 
-export const key = () => sessionStorage.getItem(KEY) ?? "";
+export const key = () => ofTab.get(KEY) ?? "";
 const listeners = new Set();
 
 /** Why the service ended the last visit; null: it did not. */
@@ -11,8 +12,8 @@ export let refused = null;
 
 export function setKey(text, why = null) {
   refused = why;
-  if (text) sessionStorage.setItem(KEY, text);
-  else sessionStorage.removeItem(KEY);
+  if (text) ofTab.set(KEY, text);
+  else ofTab.remove(KEY);
   for (const each of listeners) each();
 }
 

@@ -82,9 +82,11 @@ function NewKey({ plans, busy, make }) {
 /** The new secret, which is shown this once. */
 function Secret({ text, close }) {
   const at = useRef();
+  const isSaved = useRef(false);
   const [copied, setCopied] = useState(false);
   useEffect(() => {
     setCopied(false);
+    isSaved.current = false;
     if (text) at.current.showModal();
   }, [text]);
   if (!text) return null;
@@ -92,11 +94,13 @@ function Secret({ text, close }) {
     await navigator.clipboard?.writeText(text).then(() => setCopied(true), () => {});
   };
   const done = () => {
+    isSaved.current = true;
     at.current.close();
     close();
   };
-  // Escape must not take away what cannot be shown again.
-  return html`<dialog ref=${at} aria-labelledby="secret" onCancel=${(event) => event.preventDefault()}>
+  // Escape must not take away what cannot be shown again; browsers let it be refused once.
+  const stay = () => isSaved.current || at.current?.showModal();
+  return html`<dialog ref=${at} aria-labelledby="secret" onCancel=${(event) => event.preventDefault()} onClose=${stay}>
     <h2 id="secret">${t("secretTitle")}</h2>
     <p>${t("secretText")}</p>
     <input class="secret" readonly value=${text} aria-label=${t("key")} onFocus=${(event) => event.target.select()} />

@@ -7,6 +7,17 @@ import { number, short } from "./format.mjs";
 import { useLive } from "./live.mjs";
 import { Ago, Fact, Nothing, useDoing } from "./parts.mjs";
 
+/** Whether it waits again; not so where nothing is left of it to replay. Raises Trouble. */
+async function replayOne({ job_id: id }) {
+  try {
+    await change(`admin/dead-letters/${id}/replay`);
+    return true;
+  } catch (error) {
+    if (error.code === "not_replayed") return false;
+    throw error;
+  }
+}
+
 /** How many are shown. */
 const SHOWN = 100;
 
@@ -29,8 +40,14 @@ export function Letters() {
   });
   const replay = ({ job_id: id }) => act(id, t("replayed", { job: short(id) }), () => change(`admin/dead-letters/${id}/replay`));
   const drop = ({ job_id: id }) => setQuestion({ title: t("dropTitle", { job: short(id) }), text: t("dropText"), yes: t("drop"), act: () => act(id, t("dropped", { job: short(id) }), () => remove(`admin/dead-letters/${id}`)) });
-  const replayAll = () => setQuestion({ title: t("replayAllTitle", { n: number(letters.length) }), text: t("replayAllText"), yes: t("replayAll"), calm: true, act: () => act("all", t("replayedAll", { n: number(letters.length) }), async () => {
-    for (const { job_id: id } of letters) await change(`admin/dead-letters/${id}/replay`);
+  const replayAll = () => setQuestion({ title: t("replayAllTitle", { n: number(letters.length) }), text: t("replayAllText"), yes: t("replayAll"), calm: true, act: () => run("all", async () => {
+    let replayed = 0;
+    try {
+      for (const each of letters) replayed += await replayOne(each);
+    } finally {
+      setSaid(t("replayedAll", { n: number(replayed), of: number(letters.length) }));
+      again();
+    }
   }) });
   return html`<section class="view">
     <${Heading}>${t("letters")}<//>

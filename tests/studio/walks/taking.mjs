@@ -38,6 +38,17 @@ export const taking = (browser, { base, heic }) => ({
       await page.goto(`${base}/studio`);
       await page.getByText("Start with a photo").waitFor();
       await given(page, type);
+      // One's own picture that is dragged, and a picture that comes with text, are none that are given.
+      await page.evaluate((own) => {
+        const files = new DataTransfer();
+        files.items.add(new File(["no picture"], "a.png", { type: "image/png" }));
+        const drags = (target, kinds) => kinds.forEach((each) => target.dispatchEvent(new DragEvent(each, { dataTransfer: files, bubbles: true, cancelable: true })));
+        drags(document.querySelector(own), ["dragstart", "dragover", "drop", "dragend"]);
+        files.items.add("what is written", "text/plain");
+        document.querySelector("textarea").dispatchEvent(new ClipboardEvent("paste", { clipboardData: files, bubbles: true }));
+      }, ".style img, .style");
+      assert.equal(await page.getByRole("alert").count(), 0);
+      assert.equal(await photo(page).getAttribute("draggable"), "false");
       // The page that is loaded again has it still.
       await page.reload();
       await photo(page).waitFor();
