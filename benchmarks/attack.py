@@ -162,7 +162,8 @@ async def connection(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
 async def idle(url: str, request: str, content_type: str) -> None:
     """A request whose body never comes, until the API ends it."""
     head = (
-        f"{request} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {LARGEST}\r\n\r\n"
+        f"{request} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {LARGEST}\r\n\r\n"
     )
     async with connection(url) as (reader, writer):
         writer.write(head.encode())

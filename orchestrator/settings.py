@@ -480,6 +480,11 @@ class Settings(StoreSettings):
         return (*self.allowed_origins, *sorted(names - {*self.allowed_origins}))
 
     @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts of ``origins``, without ports; ``*`` for every one."""
+        return frozenset(urlsplit(origin).hostname or origin for origin in self.origins)
+
+    @property
     def egress_exceptions(self) -> list[Network]:
         return [ip_network(each) for each in self.egress_allow_cidrs]
 

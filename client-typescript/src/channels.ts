@@ -15,7 +15,8 @@ export interface Channel {
   close(): void;
 }
 
-/** The connection has ended. `code` is a WebSocket's close code; 1000 = the job has ended, 1006 = it was lost. @internal */
+/** The connection has ended. `code` is a WebSocket's close code; 1000 = the job has ended, 1006 = it was lost, and of a stream
+ * ENDED. @internal */
 export class ChannelClosed extends Error {
   constructor(
     readonly code: number,
@@ -38,6 +39,8 @@ export interface WebSocketLike {
 /** A class of WebSockets. */
 export type WebSocketClass = new (url: string) => WebSocketLike;
 
+/** The service ended a stream; whether that was the end of the job, the next connection tells. @internal */
+export const ENDED = 1005;
 const NORMAL = 1000;
 const LOST = 1006;
 /** Seconds of silence after which a connection is asked for a sign of life, and then those for which it may be silent. */
@@ -217,8 +220,7 @@ class StreamChannel implements Channel {
         this.#inbox.hear();
         for (const data of parser.feed(decoder.decode(value, { stream: true }))) this.#inbox.put(data);
       }
-      // Whether that was the end of the job, the next connection tells.
-      this.#inbox.end(new ChannelClosed(LOST, "the stream of events ended"));
+      this.#inbox.end(new ChannelClosed(ENDED, "the stream of events ended"));
     } catch (error) {
       this.#inbox.end(new ChannelClosed(LOST, error instanceof Error ? error.message : ""));
     }

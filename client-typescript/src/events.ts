@@ -1,6 +1,6 @@
 /** How to follow a job: connect, resume after a lost connection, end. */
 
-import { ChannelClosed, openSocket, openStream, type Channel, type WebSocketClass } from "./channels.js";
+import { ChannelClosed, ENDED, openSocket, openStream, type Channel, type WebSocketClass } from "./channels.js";
 import {
   ApiError,
   ConnectionFailed,
@@ -95,10 +95,12 @@ export async function* follow(
     } catch (error) {
       if (!isLost(error, source)) throw asPermanent(error);
       left();
-      if (error instanceof ChannelClosed && error.code === NORMAL) {
-        if (position.outcome !== null) return position.outcome;
-        if (way === "http") return await source.status(job, signal);
-      }
+      const code = error instanceof ChannelClosed ? error.code : null;
+      // Of a job whose events have expired a stream brings the snapshot alone. That of a server which stops may end there
+      // too, so the next connection confirms it.
+      const expired = failures > 0 && way === "http" && code === ENDED;
+      if (position.outcome !== null && (expired || code === NORMAL)) return position.outcome;
+      if (way === "http" && code === NORMAL) return await source.status(job, signal);
       failures = Date.now() - began > STABLE_SECONDS * 1000 ? 1 : failures + 1;
       wait = error instanceof ApiError ? error.retryAfter : null;
       if (policy.givesUp(failures, wait) && Date.now() > retryUntil) {

@@ -161,6 +161,14 @@ test("a newer service does no harm", async (context) => {
   assert.deepEqual([seen[0].name, seen[0].fields.sheep], ["dream", 3]);
 });
 
+test("a job that has ended, and whose events have expired", async (context) => {
+  const snapshot = { type: "snapshot", job_id: "j", seq: "1-10", data: status("completed", { result: {} }) };
+  const { url, requests } = await service(context, stream({ type: "connected", job_id: "j" }, snapshot));
+  const done = await new Client(url, { retry: QUICK }).wait("j", { after: "0", over: "http", timeoutSeconds: 5 });
+  assert.equal(done.status, "completed");
+  assert.equal(requests.length, 2, "the second one confirms that nothing follows");
+});
+
 test("server-sent events where WebSockets do not get through", async (context) => {
   class Blocked {
     constructor() {

@@ -141,8 +141,8 @@ class ProblemCode(StrEnum):
         "take one that `detail` lists")
     ADMIN_DISABLED = ("admin_disabled", 403, "the service is open and has no administrator's token",
         "set `REROOM_ADMIN_TOKEN`")
-    FORBIDDEN_ORIGIN = ("forbidden_origin", 403, "the page's origin is not allowed",
-        "name it in `ALLOWED_ORIGINS`")
+    FORBIDDEN_ORIGIN = ("forbidden_origin", 403, "the page's origin, or the name that it calls the service by, is not "
+        "allowed", "name it in `ALLOWED_ORIGINS`; see `field`")
     # The service
     QUEUE_FULL = ("queue_full", 503, "the queue of waiting jobs is full", "try again after `Retry-After`")
     TOO_MANY_REQUESTS = ("too_many_requests", 429, "your key or your address has asked too often",

@@ -453,6 +453,19 @@ async def test_open_mode_is_for_this_machine_and_its_pages(redis: RedisServer, t
         problem(elsewhere, 401, "unauthorized")
         foreign = await open_api.http.get(address, headers={"Origin": "https://elsewhere.example"})
         problem(foreign, 403, "forbidden_origin", "origin")
+        # Nor for pages whose own name was made to lead to this machine: their GETs have no Origin.
+        rebound = {"Host": "rebinds.example:8000"}
+        for path in (address, "/transform", f"/transform/{job_id}/events"):
+            problem(await open_api.http.get(path, headers=rebound), 403, "forbidden_origin", "host")
+        url, port = f"ws://rebinds.example/ws/transform/{job_id}", open_api.http.base_url.port
+        async with connect(url, host="127.0.0.1", port=port) as socket:
+            await drained(socket)
+        assert socket.close_code == 4403
+        for host in ("LOCALHOST:1", "127.0.0.2", "[::1]:8000", ALLOWED_ORIGIN.removeprefix("https://")):
+            assert (await open_api.http.get(address, headers={"Host": host})).status_code == 200
+        for host in ("", "[", "0.0.0.0", "localhost.example", "127.0.0.1.example"):
+            problem(await open_api.http.get(address, headers={"Host": host}), 403, "forbidden_origin", "host")
+        assert (await open_api.http.get("/health/live", headers=rebound)).status_code == 200
         # Who sends a key is held to it, and keys have jobs of their own here too.
         problem(await open_api.http.get(address, headers=bearer("rr_nonsense")), 401, "unauthorized")
         made = await open_api.keys.create("a key", [Scope.READ])

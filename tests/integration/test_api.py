@@ -112,9 +112,16 @@ async def test_a_failed_job_says_why_but_nothing_internal(
 ) -> None:
     job_id = await api.submit()
     await api.store.finish(await api.claim(job_id), Failed(error=JobError(code=code, detail=detail)))
-    data = (await api.http.get(f"/transform/status/{job_id}")).json()["data"]
+    answer = await api.http.get(f"/transform/status/{job_id}")
+    data = answer.json()["data"]
     assert data["status"] == "failed"
     assert data["error"] == {"code": code, "detail": shown}
+    assert data["message"] == shown
+    listed = await api.http.get("/transform")
+    events = await api.http.get(f"/transform/{job_id}/events?after=0")
+    for text in (answer.text, listed.text, events.text):
+        assert shown in text
+        assert detail == shown or detail not in text
 
 
 async def test_without_triton_nothing_can_be_looked_at(api: Api) -> None:

@@ -90,7 +90,7 @@ async def test_sigterm_lets_a_request_end_and_leaves_nothing(api: Api) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="rooms"\r\n\r\n1\r\n--x--\r\n'
     async with asyncio.timeout(SECONDS):
         reader, writer = await api.connect(
-            b"POST /transform/submit HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n"
+            b"POST /transform/submit HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\nExpect: 100-continue\r\n"
             b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" % len(body)
         )
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -129,3 +129,4 @@ async def test_every_origin_may_be_allowed(
         for headers in ({}, {"Origin": OTHER}, {"Origin": OTHER, "Cookie": "a=b"}):
             assert (await api.http.get("/", headers=headers)).headers["access-control-allow-origin"] == "*"
         assert (await preflight(api, origin=OTHER)).status_code == 204
+        assert (await api.http.get("/transform", headers={"Host": "elsewhere.example"})).status_code == 200

@@ -53,6 +53,8 @@ class Pictures:
             "/loop": self._to("/loop"),
             "/inside": self._to("http://169.254.169.254/latest/meta-data"),
             "/file": self._to("file:///etc/passwd"),
+            "/no-url": self._to("http://["),
+            "/no-host": self._to("//[x]/"),
         }
 
     def _answer(self, status: int, body: bytes, *headers: str) -> bytes:
@@ -139,7 +141,7 @@ async def test_a_photo_is_fetched(api: Api, site: Pictures) -> None:
         ("/partial", 422, "url_unreachable"), ("/packed", 422, "url_unreachable"), ("/cut", 422, "url_unreachable"),
         ("/large", 413, "body_too_large"), ("/endless", 413, "body_too_large"), ("/nothing", 422, "url_unreachable"),
         ("/4", 422, "url_unreachable"), ("/loop", 422, "url_unreachable"), ("/inside", 422, "url_not_allowed"),
-        ("/file", 422, "invalid_url"),
+        ("/file", 422, "invalid_url"), ("/no-url", 422, "invalid_url"), ("/no-host", 422, "invalid_url"),
     ],
 )  # fmt: skip
 async def test_what_is_no_photo_is_refused(

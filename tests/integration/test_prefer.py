@@ -174,7 +174,7 @@ async def test_a_client_that_leaves(api: Api, prefer: str, cancelled: bool) -> N
         + b"\r\n--x--\r\n"
     )
     _, writer = await api.connect(
-        f"POST /transform/submit HTTP/1.1\r\nHost: x\r\nPrefer: {prefer}\r\nContent-Length: {len(body)}\r\n"
+        f"POST /transform/submit HTTP/1.1\r\nHost: localhost\r\nPrefer: {prefer}\r\nContent-Length: {len(body)}\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode()
         + body
     )

@@ -107,6 +107,22 @@ async def test_a_cut_right_after_the_snapshot_loses_nothing(api: Api) -> None:
     assert last == "", "the snapshot of who resumes is no place to resume from"
 
 
+@pytest.mark.parametrize("after", ["0", "some"])
+async def test_who_resumes_after_the_events_have_expired_is_told_the_end(api: Api, after: str) -> None:
+    job_id = await api.submit()
+    await work(api, await api.claim(job_id), pause=0)
+    if after == "some":
+        async with reading(api.http, job_id, "?after=0") as source:
+            after = (await source.read(5))[-1].id
+    await api.store._client.delete(api.store._keys.events + job_id)
+    async with reading(api.http, job_id, headers={"Last-Event-ID": after}) as source:
+        shown = await source.read()
+    assert [event.event for event in shown] == ["connected", "snapshot"]
+    assert messages(shown)[1]["data"]["status"] == "completed"
+    again = await api.http.get(f"/transform/{job_id}/events", headers={"Last-Event-ID": shown[1].id})
+    assert again.status_code == 204
+
+
 @pytest.mark.parametrize("over", ["events", "websocket"])
 async def test_random_cuts_lose_and_repeat_nothing(api: Api, over: str) -> None:
     chance, seen, after, cuts = random.Random(7), list[dict[str, Any]](), "0", 0
@@ -173,7 +189,7 @@ async def test_silence_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
         async def check_rights(self) -> None: ...
 
     monkeypatch.setattr(server_events, "BEAT_SECONDS", 0.01)
-    stream = server_events._events(cast(Watch, Silent()), None, asyncio.Event())
+    stream = server_events._events(cast(Watch, Silent()), None, asyncio.Event(), resumes=False)
     sent = [(await anext(stream)).encode() for _ in range(4)]
     await stream.aclose()
     assert sent[0] == b": connected\r\nretry: 2000\r\n\r\n"

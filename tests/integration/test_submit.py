@@ -111,7 +111,7 @@ async def test_other_bodies_are_refused(api: Api) -> None:
 
 async def test_a_body_announced_too_large_is_refused_before_it_is_sent(api: Api) -> None:
     reader, writer = await api.connect(
-        b"POST /transform/submit HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n"
+        b"POST /transform/submit HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n"
         b"Content-Type: multipart/form-data; boundary=x\r\nExpect: 100-continue\r\n\r\n"
     )
     async with asyncio.timeout(5):
@@ -132,7 +132,7 @@ async def test_a_body_that_grows_too_large_is_refused(api: Api) -> None:
 async def test_a_client_that_goes_away_leaves_nothing(api: Api) -> None:
     files, answered = api.stored(), log_lines(api, GIVEN_UP)
     _, writer = await api.connect(
-        b"POST /transform/submit HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n"
+        b"POST /transform/submit HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n"
         b"Content-Type: multipart/form-data; boundary=" + BOUNDARY.encode() + b"\r\n\r\n" + FILE
     )
     writer.close()

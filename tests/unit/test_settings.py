@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -157,3 +158,4 @@ def test_pages_of_this_service_may_call_it_by_any_name_of_this_machine(
     monkeypatch.setenv("API_BASE_URL", base)
     monkeypatch.setenv("ALLOWED_ORIGINS", "https://else.example")
     assert set(load_settings().origins) == {"https://else.example", origin_of(base), *others}
+    assert load_settings().hosts >= {"else.example", urlsplit(base).hostname}

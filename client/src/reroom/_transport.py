@@ -40,9 +40,14 @@ def user_agent() -> str:
 
 def base_url(url: str) -> str:
     """The service's URL without a final slash; raises ValueError unless it is http(s)://host…"""
-    parts = urlsplit(url)
+    wrong = f"{url!r} is not the URL of a service, such as http://localhost:8000"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError when it is none
+    except ValueError:
+        raise ValueError(wrong) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not the URL of a service, such as http://localhost:8000")
+        raise ValueError(wrong)
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 

@@ -128,11 +128,13 @@ def watch(
             return position.outcome
         except Failure as failure:
             deadline.left()
-            if _is_normal_end(failure):
-                if position.outcome is not None:
-                    return position.outcome
-                if over == "http":
-                    return (yield from _status(job_id, policy))
+            # Of a job whose events have expired a stream brings the snapshot alone. That of a server which stops may
+            # end there too, so the next connection confirms it.
+            expired = failures > 0 and over == "http" and isinstance(failure, SocketClosed)
+            if position.outcome is not None and (expired or _is_normal_end(failure)):
+                return position.outcome
+            if _is_normal_end(failure) and over == "http":
+                return (yield from _status(job_id, policy))
             # A connection that lasted was a good one, even if the job sent no event.
             failures = 1 if time.monotonic() - began > STABLE_SECONDS else failures + 1
             error = _permanent_error(failure)

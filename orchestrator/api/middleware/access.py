@@ -13,6 +13,7 @@ import ipaddress
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
@@ -28,7 +29,7 @@ from orchestrator.domain.codes import ProblemCode
 from orchestrator.domain.keys import OPEN, Caller, Scope, parse
 from orchestrator.ports import Unavailable
 from orchestrator.services.keys import KeyService, NotRecognised
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, is_loopback
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -264,6 +265,14 @@ def _without_key(connection: Connection, needed: Scope) -> Caller:
         )
     if not _from_here(connection):
         raise _unauthorized("without a key, this service is open to its own machine alone")
+    host = connection.headers.get("host")
+    if host is not None and not _is_ours(host, settings):
+        # A page whose own name was made to lead here (DNS rebinding) sends no Origin with a GET, but its name as Host.
+        detail = (
+            "without a key, this service is called as localhost, or by a name that its operator gives in "
+            "API_BASE_URL or ALLOWED_ORIGINS"
+        )
+        raise Problem(ProblemCode.FORBIDDEN_ORIGIN, detail, field="host")
     origin = connection.headers.get("origin")
     if origin is not None and not {"*", origin} & {*settings.origins}:
         # Nothing else keeps a page that someone on this machine visits from using the service.
@@ -285,6 +294,15 @@ def _from_here(connection: Connection) -> bool:
         return client is not None and ipaddress.ip_address(client.host).is_loopback
     except ValueError:
         return False
+
+
+def _is_ours(host: str, settings: Settings) -> bool:
+    """Whether a name, with its port, is this machine's own or one that the operator has named."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return is_loopback(name) or not settings.hosts.isdisjoint(("*", name))
 
 
 def _unauthorized(detail: str) -> Problem:

@@ -170,11 +170,13 @@ class Presenter:
     async def status(self, view: JobView) -> StatusData:
         job = view.job
         result = await self.result(job, job.result) if job.result else UNSET
+        error = public_error(job.error) if job.error else None
         return StatusData(
             job_id=job.id,
             status=job.status,
             progress=job.progress,
-            message=job.message,
+            # A failed job's record has the internal sentence there too.
+            message=error.detail if error else job.message,
             style=job.style,
             created_at=rfc3339(job.created_at),
             updated_at=rfc3339(job.updated_at),
@@ -182,7 +184,7 @@ class Presenter:
             estimated_time_remaining=view.estimated_time_remaining,
             queue_position=view.queue_position,
             attempts=job.attempts,
-            error=public_error(job.error) if job.error else None,
+            error=error,
             favourite=job.favourite,
             expires_at=self._expires_at(job, view.children),
             result_url=result.transformed_url if isinstance(result, ResultData) else None,

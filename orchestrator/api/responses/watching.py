@@ -48,6 +48,15 @@ class Watch:
         job = await self._jobs.find(self._job_id, self._caller)
         return job.status in TERMINAL and seq_key(after) >= seq_key(job.last_seq)
 
+    async def has_more(self, after: str) -> bool:
+        """Whether events after that one are there or may come: those of a job that has ended expire before it does.
+        Raises JobNotFound, Unavailable."""
+        job = await self._jobs.find(self._job_id, self._caller)
+        if job.status not in TERMINAL:
+            return True
+        async with aclosing(self._jobs.events(job, after)) as events:
+            return await anext(events, None) is not None
+
     async def messages(self, after: str | None) -> AsyncGenerator[Message, None]:
         """``connected``, a snapshot, then the events after ``after`` (None: from now on) until the terminal one.
 

@@ -117,7 +117,10 @@ class ServerEventsController(Controller):
         headers = {"Cache-Control": "no-store"}
         if is_head(request.scope):
             return Response(None, media_type=MEDIA_TYPE, headers=headers)
-        return ServerSentEvent(_events(watch, after, stopping(request.scope)), headers=headers)
+        resumes = after is not None and await watch.has_more(after)
+        return ServerSentEvent(
+            _events(watch, after, stopping(request.scope), resumes=resumes), headers=headers
+        )
 
 
 def _after(request: Request[Any, Any, Any]) -> str | None:
@@ -133,10 +136,10 @@ def _after(request: Request[Any, Any, Any]) -> str | None:
 
 
 async def _events(
-    watch: Watch, after: str | None, stops: asyncio.Event
+    watch: Watch, after: str | None, stops: asyncio.Event, *, resumes: bool
 ) -> AsyncGenerator[ServerSentEventMessage, None]:
     """Ends after the terminal event, when the server stops, and when something is wrong: the client connects again, and
-    is told what."""
+    is told what. ``resumes``: whether events after ``after`` follow the snapshot."""
     yield ServerSentEventMessage(data=None, comment="connected", retry=RETRY_MS)
     stopped = asyncio.create_task(stops.wait())
     messages = watch.messages(after)
@@ -155,7 +158,7 @@ async def _events(
                 message = upcoming.result()
                 if message is None:
                     return
-                yield _event(message, resumed=after is not None)
+                yield _event(message, resumes=resumes)
                 upcoming = asyncio.create_task(_next(messages))
             elif stopped in done:
                 return
@@ -174,9 +177,9 @@ async def _next(messages: AsyncGenerator[Message, None]) -> Message | None:
     return await anext(messages, None)
 
 
-def _event(message: Message, *, resumed: bool) -> ServerSentEventMessage:
+def _event(message: Message, *, resumes: bool) -> ServerSentEventMessage:
     seq = None if isinstance(message, ConnectedMessage | PongMessage) else message.seq
-    if resumed and isinstance(message, SnapshotMessage):
+    if resumes and isinstance(message, SnapshotMessage):
         # Its seq is the newest. A client that loses the connection now must resume from where it was.
         seq = None
     kind = type(message).__struct_config__.tag

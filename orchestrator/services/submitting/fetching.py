@@ -58,7 +58,10 @@ class PhotoFetcher:
                 location = answer.headers.get("location")
                 if answer.status_code not in _REDIRECTS or location is None:
                     return await _body(answer, limit, count_bytes)
-            url = urljoin(str(target), location)
+            try:
+                url = urljoin(str(target), location)
+            except ValueError:
+                raise BadUrl("the URL redirects to what is not a URL") from None
         raise Unreachable(f"it redirects more than {REDIRECTS} times")
 
 

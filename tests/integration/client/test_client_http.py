@@ -414,7 +414,9 @@ def test_a_job_id_cannot_leave_its_route(client: Any, service: Service) -> None:
     assert service.requests[0][1].startswith("/transform/status/")
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", ""])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://host", "http://", "", "http://[", "http://host:80000"]
+)
 def test_a_url_that_is_none(url: str) -> None:
     with pytest.raises(ValueError, match="URL of a service"):
         reroom.Client(url)

@@ -171,3 +171,13 @@ async def test_events_over_http_are_resumed_after_cuts(api: Api, kind: Any) -> N
         assert (await client.do(lambda client: client.wait(job_id, over="http"))).status == "completed"
         with pytest.raises(reroom.NotFound):
             await client.do(lambda client: client.wait("f" * 32, over="http"))
+        # Its events expire before it does.
+        await api.store._client.delete(api.store._keys.events + job_id)
+
+        def late(client: Any) -> list[Any]:
+            found = [
+                client.events(job_id, after=after, over="http", timeout=20) for after in ("0", got[3].seq)
+            ]
+            return [event for events in found for event in events]
+
+        assert await client.do(late) == []
