@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from orchestrator.programs.arguments import no_arguments
 from orchestrator.settings import Settings, default_of
 
+# A name that begins a row of a table is one that the chart's `settings` may have (templates/_checks.tpl).
 HEAD = """# Settings
 
 <!-- Written by `python -m orchestrator.commands.settings_page`: change orchestrator/settings.py, not this file. -->
@@ -33,10 +34,17 @@ TAIL = """
 | `REROOM_PARTS_MB` | `256` | Megabytes for what was found in photos, kept for their next jobs; 0 = nothing is kept. |
 | `REROOM_PARTS_SECONDS` | `600` | Seconds that it is kept without being used; six times as long at most. |
 
-## Of `make up` and `make demo` alone
+## Of the programs beside them
 
-`REROOM_DEVICE` is what the networks of the embedded Triton run on: `auto` (the default), `cpu` or `cuda`
-([on a GPU without containers](operate.md#on-a-gpu-without-containers)). `make up DEVICE=cuda` sets it too.
+`make up` and `make demo` read `REROOM_DEVICE`, what the networks of the embedded Triton run on: `auto` (the default),
+`cpu` or `cuda` ([on a GPU without containers](operate.md#on-a-gpu-without-containers)). `make up DEVICE=cuda` sets it
+too.
+
+They and the [containers](../docker/README.md) read `REROOM_REDIS_MAXMEMORY`, what Redis may hold in memory, such as
+`512mb`; without it 1 GB. A full Redis refuses new jobs.
+
+`python -m export release` reads `REROOM_RELEASES`, the folder in which [releases](releases.md) are published; without
+it `releases` of the checkout.
 """
 
 

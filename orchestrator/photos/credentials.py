@@ -214,7 +214,7 @@ def open_credentials(
         return Credentials(chain_file, key_file, stamp_url, clock)
     except ImportError:
         raise CredentialsError(
-            "REROOM_C2PA_CHAIN needs the package c2pa-python: pip install 'reroom-server[c2pa]', or unset it"
+            "REROOM_C2PA_CHAIN needs the package c2pa-python: run `make setup`, or pip install '.[c2pa]', or unset it"
         ) from None
 
 

@@ -29,7 +29,8 @@ def start(dsn: str, service: str, version: str) -> None:
         from sentry_sdk.utils import BadDsn
     except ImportError as error:
         raise CannotObserve(
-            f"SENTRY_DSN is set, and {error.name} is not installed: pip install 'reroom-server[sentry]'"
+            f"SENTRY_DSN is set, and {error.name} is not installed: run `make setup`, or pip install '.[sentry]', or "
+            "unset it"
         ) from error
     try:
         sentry_sdk.init(

@@ -70,7 +70,8 @@ def start(service: str, version: str, share: float) -> None:
         from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
     except ImportError as error:
         raise CannotObserve(
-            f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and {error.name} is not installed: pip install 'reroom-server[otel]'"
+            f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and {error.name} is not installed: run `make setup`, or pip install "
+            "'.[otel]', or unset it"
         ) from error
     resource = Resource.create({"service.name": f"reroom-{service}", "service.version": version})
     provider = TracerProvider(

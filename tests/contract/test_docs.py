@@ -104,6 +104,8 @@ def test_the_page_on_settings_is_what_the_settings_say() -> None:
 
 def test_the_page_on_models_has_every_model_and_every_input_of_restyle() -> None:
     page = (ROOT / "docs" / "models.md").read_text()
+    bundles = re.findall(r"^\| `(\w+)` \|", page.partition("| bundle |")[2], re.MULTILINE)
+    assert set(bundles) == {file.stem for file in (ROOT / "export" / "bundles").glob("*.toml")}
     configs = [
         *ROOT.glob("model_repository/*/config.pbtxt"),
         *ROOT.glob("releases/tiny/models/*/config.pbtxt"),
@@ -116,6 +118,53 @@ def test_the_page_on_models_has_every_model_and_every_input_of_restyle() -> None
     models.remove("denoiser_few_step")
     assert set(rows) == models - {"restyle"} | {"segments", "upscaler"} | set(inputs)
     assert {name: rows[name].split(" ")[0] for name in inputs} == inputs
+
+
+def test_the_page_on_stable_diffusion_names_all_that_is_fetched() -> None:
+    """A size that the lock file has not been told yet is only on the page."""
+    text = (ROOT / "docs" / "sd15.md").read_text()
+    table = {
+        repo: float(size)
+        for repo, size in re.findall(
+            r"^\|[^|]*\| `([^`]+/[^`]+)` \| (?:about )?([\d.]+) GB \|$", text, re.MULTILINE
+        )
+    }
+    locked = json.loads((ROOT / "export" / "bundles" / "sd15.lock.json").read_text())
+    assert set(table) == {repo.partition("@")[0] for repo in locked}
+    for repo, files in locked.items():
+        weights = [each["size"] for file, each in files.items() if file.endswith(".safetensors")]
+        if None not in weights:
+            assert table[repo.partition("@")[0]] == pytest.approx(sum(weights) / 1e9, abs=0.006), repo
+    sizes = {
+        size
+        for file in ("README.md", "Makefile", "docs/sd15.md", "docs/gpu.md")
+        for size in re.findall(r"([\d.]+) GB(?: to load|\)'| are fetched)", (ROOT / file).read_text())
+    }
+    assert sizes == {f"{sum(table.values()):.1f}"}
+
+
+def test_the_page_for_contributors_has_the_layers_of_the_linter() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [each["layers"] for each in contracts if "orchestrator.api" in each.get("layers", ())]
+    line = " → ".join(layer.replace("orchestrator.", "").replace(" | ", ", ") for layer in layers)
+    assert f"    {line}\n" in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_the_page_on_settings_names_what_the_stack_the_export_and_the_models_read() -> None:
+    sources = [
+        file.read_text()
+        for folder in ("stack", "export", "model_repository")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    read = {name for source in sources for name in re.findall(r'"(REROOM_\w+)"', source)}
+    # The stack tells its own backend in it where to say what the graphs run on.
+    assert {name for name in read - {"REROOM_DEVICES"} if f"`{name}`" not in page()} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_block_to_copy_names_the_python_of_the_environment(page: Path) -> None:
+    """What `python` is on the reader's PATH lacks the packages."""
+    assert re.findall(r"^(?: {4})?(?:\$ )?python3? .*$", page.read_text(), re.MULTILINE) == []
 
 
 def test_the_newest_section_of_the_changelog_is_this_version() -> None:

@@ -253,7 +253,7 @@ def test_a_certificate_without_the_package_stops_the_worker(signer: Signer) -> N
     )
     command = [sys.executable, "-c", program, str(signer.chain), str(signer.key)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert said.startswith("REROOM_C2PA_CHAIN needs the package c2pa-python: pip install")
+    assert said.startswith("REROOM_C2PA_CHAIN needs the package c2pa-python: run `make setup`, or ")
     assert said.count("\n") == 1
 
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +282,21 @@ def test_spans_nest_and_carry_over() -> None:
     assert dict(spans["submit"].attributes or {}) == {"http.route": "/x"}
     assert spans["run"].status.description == "KeyError"
     assert not spans["run"].events
+
+
+@pytest.mark.parametrize(
+    ("package", "start"),
+    [
+        ("sentry_sdk", lambda: sentry.start("https://key@sentry.example.org/1", "api", "1")),
+        ("opentelemetry.sdk.trace", lambda: tracing.start("api", "1", 1.0)),
+    ],
+)
+def test_a_package_that_is_missing_is_one_sentence_that_says_what_to_do(
+    package: str, start: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(CannotObserve, match=rf"{package} is not installed: run `make setup`, or [^\n]*$"):
+        start()
 
 
 def test_a_wrong_dsn_is_one_sentence() -> None:
