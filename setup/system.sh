@@ -22,7 +22,6 @@ without() {
 		libseccomp2) echo 'there is no libseccomp.so.2, which confines the processes that decode photos: install it (Debian: apt install libseccomp2)' ;;
 		promtool) echo 'there is no promtool on PATH: the tests of the alert rules are skipped (Debian: apt install prometheus)' ;;
 		amtool) echo 'there is no amtool on PATH: the test of the Alertmanager example is skipped (Debian: apt install prometheus-alertmanager)' ;;
-		chromium) echo 'there is no chromium on PATH: the test of the TypeScript client in a browser is skipped (Debian: apt install chromium)' ;;
 	esac
 }
 
