@@ -197,8 +197,8 @@ class JobStore(ABC):
     async def erase(self, job_id: str) -> None:
         """Delete a *finished* job, its events and the id of its photo (:attr:`Lease.photo_id`), which later leases of
         other jobs do not get any more. A parent is erased with its children. A child is erased from its parent, which
-        goes with the last one; files of the parent are forgotten, since they show it. Raises JobNotFound, and
-        ValueError while it is not finished."""
+        goes with the last one; files of the parent are forgotten, since they show it. The objects of all that were
+        erased are :meth:`to_clean`. Raises JobNotFound, and ValueError while it is not finished."""
 
     @abstractmethod
     async def place(self, job_id: str) -> Place | None:
@@ -287,8 +287,8 @@ class JobStore(ABC):
 
     @abstractmethod
     async def to_clean(self) -> list[str]:
-        """Ids of up to 100 failed or cancelled jobs whose objects are to be deleted now (see :meth:`cleaned`). Those of
-        dead letters are kept for a while."""
+        """Ids of up to 100 failed, cancelled or erased jobs whose objects are to be deleted now (see :meth:`cleaned`).
+        Those of dead letters are kept for a while."""
 
     @abstractmethod
     async def cleaned(self, job_ids: list[str]) -> None:

@@ -283,10 +283,14 @@ class JobService:
             return
         if job.status not in TERMINAL:
             raise JobNotFinished(job_id)
-        for child in job.children:
-            await delete_pictures(self._storage, child.id)
-        await delete_pictures(self._storage, job_id)
+        ids = [*(child.id for child in job.children), job_id]
+        for each in ids:
+            await delete_pictures(self._storage, each)
         await self._store.erase(job_id)
+        # A picture that was being made of them may have been stored meanwhile; who stores one from now on finds no
+        # record, and deletes it. If this fails, a worker does it soon.
+        with contextlib.suppress(Unavailable):
+            await clean(self._store, self._storage, ids)
         if job.parent is not None:
             await self._child_erased(job.parent)
 
@@ -319,7 +323,7 @@ class JobService:
         try:
             await self._store.get(parent)
         except JobNotFound:
-            await delete_pictures(self._storage, parent)
+            await clean(self._store, self._storage, [parent])
         else:
             await self._storage.delete_prefix(f"{RESULTS}{parent}/")
 
