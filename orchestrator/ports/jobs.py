@@ -169,7 +169,8 @@ class JobStore(ABC):
 
     @abstractmethod
     async def free(self, reservation: Reservation) -> None:
-        """End a reservation so that others can have the name; without effect if it was used or has another owner."""
+        """End a reservation so that others can have the name; without effect if it was used (see :meth:`cancel`) or has
+        another owner."""
 
     @abstractmethod
     async def get(self, job_id: str) -> Job:
@@ -186,9 +187,10 @@ class JobStore(ABC):
         the job is gone or its children are not those of ``job`` any more: then the picture must not be kept."""
 
     @abstractmethod
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, undone: Reservation | None = None) -> Job:
         """Cancel a job: a queued one becomes cancelled at once; a running one is flagged, and its worker stops it. A
-        parent is cancelled with all of its children that have not ended.
+        parent is cancelled with all of its children that have not ended. In the same atomic step the reservation is
+        free again that its submission used, if that is ``undone``.
 
         Returns the job after the call. Raises JobNotFound, and JobFinished (also for a job that is cancelled already).
         """

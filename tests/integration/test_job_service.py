@@ -23,6 +23,7 @@ from orchestrator.ports import (
     Lease,
     ObjectNotFound,
     QueueStats,
+    Reservation,
     Unavailable,
 )
 from orchestrator.services.jobs import (
@@ -102,10 +103,10 @@ class Submitting(RedisJobStore):
             await super().submit(job, **others)
         raise Unavailable("no answer in time")
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, undone: Reservation | None = None) -> Job:
         if self.lasts:
             raise Unavailable("still no answer")
-        return await super().cancel(job_id)
+        return await super().cancel(job_id, undone)
 
 
 @pytest.mark.parametrize(
