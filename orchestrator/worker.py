@@ -51,7 +51,7 @@ ERRAND_SECONDS = 2.0
 """Seconds that one look for an errand of the API waits for it."""
 
 CLEAN_SECONDS = 5.0
-"""The longest time in seconds between two clean-ups of failed and cancelled jobs."""
+"""The longest time in seconds between two clean-ups of failed, cancelled and erased jobs."""
 
 RETENTION_SECONDS = 1800.0
 """The longest time in seconds between two searches for old pictures."""

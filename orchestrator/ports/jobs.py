@@ -169,7 +169,8 @@ class JobStore(ABC):
 
     @abstractmethod
     async def free(self, reservation: Reservation) -> None:
-        """End a reservation so that others can have the name; without effect if it was used or has another owner."""
+        """End a reservation so that others can have the name; without effect if it was used (see :meth:`cancel`) or has
+        another owner."""
 
     @abstractmethod
     async def get(self, job_id: str) -> Job:
@@ -186,9 +187,10 @@ class JobStore(ABC):
         the job is gone or its children are not those of ``job`` any more: then the picture must not be kept."""
 
     @abstractmethod
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, undone: Reservation | None = None) -> Job:
         """Cancel a job: a queued one becomes cancelled at once; a running one is flagged, and its worker stops it. A
-        parent is cancelled with all of its children that have not ended.
+        parent is cancelled with all of its children that have not ended. In the same atomic step the reservation is
+        free again that its submission used, if that is ``undone``.
 
         Returns the job after the call. Raises JobNotFound, and JobFinished (also for a job that is cancelled already).
         """
@@ -197,8 +199,8 @@ class JobStore(ABC):
     async def erase(self, job_id: str) -> None:
         """Delete a *finished* job, its events and the id of its photo (:attr:`Lease.photo_id`), which later leases of
         other jobs do not get any more. A parent is erased with its children. A child is erased from its parent, which
-        goes with the last one; files of the parent are forgotten, since they show it. Raises JobNotFound, and
-        ValueError while it is not finished."""
+        goes with the last one; files of the parent are forgotten, since they show it. The objects of all that were
+        erased are :meth:`to_clean`. Raises JobNotFound, and ValueError while it is not finished."""
 
     @abstractmethod
     async def place(self, job_id: str) -> Place | None:
@@ -287,8 +289,8 @@ class JobStore(ABC):
 
     @abstractmethod
     async def to_clean(self) -> list[str]:
-        """Ids of up to 100 failed or cancelled jobs whose objects are to be deleted now (see :meth:`cleaned`). Those of
-        dead letters are kept for a while."""
+        """Ids of up to 100 failed, cancelled or erased jobs whose objects are to be deleted now (see :meth:`cleaned`).
+        Those of dead letters are kept for a while."""
 
     @abstractmethod
     async def cleaned(self, job_ids: list[str]) -> None:

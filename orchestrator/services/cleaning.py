@@ -7,7 +7,8 @@ from orchestrator.ports import JobStore, Storage
 
 
 async def clean(store: JobStore, storage: Storage, job_ids: list[str]) -> int:
-    """Delete the objects of jobs that ended without a picture; returns how many objects. Raises Unavailable."""
+    """Delete the objects of jobs that ended without a picture or were erased; returns how many objects. Raises
+    Unavailable."""
     count = sum([await delete_pictures(storage, job_id) for job_id in job_ids])
     if job_ids:
         await store.cleaned(job_ids)

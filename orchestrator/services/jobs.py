@@ -132,6 +132,7 @@ class JobService:
         estimate: Estimate = Estimate(),  # noqa: B008 (it is frozen)
         pictures: Sequence[Picture] = (),
         job_id: str = "",
+        again: bool = False,
         cancel_after: float | None = None,
         words: StyleWords | None = None,
     ) -> JobView:
@@ -142,12 +143,14 @@ class JobService:
 
         ``manifests`` and ``photo_type`` are what the gate found in the photo's file beside its pixels.
 
-        ``job_id`` is a new one unless given; with one that was queued before, nothing changes. After ``cancel_after``
-        seconds the job is cancelled, unless it has ended. ``words`` are the style's; None: the worker has them.
+        ``job_id`` is a new one unless given; with one that was queued before, nothing changes. ``again``: a try that
+        queued no job may have left files under it, which are replaced: what was fetched may have changed since. After
+        ``cancel_after`` seconds the job is cancelled, unless it has ended. ``words`` are the style's; None: the worker
+        has them.
 
         Raises TooManyJobs, OverLimit, ReservationLost, Unavailable. After an error, a job that was queued nevertheless
-        is cancelled and the photo deleted. If the store does not answer, the photo stays, since the store may still
-        queue the job.
+        is cancelled, its reservation is free again, and the photo deleted. If the store does not answer, the photo
+        stays, since the store may still queue the job.
         """
         stats = await self._store.stats()
         job_id, now = job_id or uuid.uuid4().hex, self._clock()
@@ -186,7 +189,7 @@ class JobService:
             for key, file in stored:
                 if key is not None and file is not None:
                     kind = "application/c2pa" if file is manifests else "image/jpeg"
-                    await self._storage.put(key, file, kind, overwrite=False)
+                    await self._storage.put(key, file, kind, overwrite=again)
             with tracing.span("queue job", "PRODUCER", job__id=job_id, job__style=style):
                 job = msgspec.structs.replace(job, traceparent=tracing.traceparent())
                 children = children_of(job, pictures, estimate)
@@ -206,7 +209,7 @@ class JobService:
                     ),
                 )
         except BaseException as error:
-            await asyncio.shield(self._undo(job_id))
+            await asyncio.shield(self._undo(job_id, reservation))
             if isinstance(error, QueueFull):
                 raise too_many(error.waiting, stats) from error
             if isinstance(error, QuotaExceeded):
@@ -283,10 +286,14 @@ class JobService:
             return
         if job.status not in TERMINAL:
             raise JobNotFinished(job_id)
-        for child in job.children:
-            await delete_pictures(self._storage, child.id)
-        await delete_pictures(self._storage, job_id)
+        ids = [*(child.id for child in job.children), job_id]
+        for each in ids:
+            await delete_pictures(self._storage, each)
         await self._store.erase(job_id)
+        # A picture that was being made of them may have been stored meanwhile; who stores one from now on finds no
+        # record, and deletes it. If this fails, a worker does it soon.
+        with contextlib.suppress(Unavailable):
+            await clean(self._store, self._storage, ids)
         if job.parent is not None:
             await self._child_erased(job.parent)
 
@@ -319,7 +326,7 @@ class JobService:
         try:
             await self._store.get(parent)
         except JobNotFound:
-            await delete_pictures(self._storage, parent)
+            await clean(self._store, self._storage, [parent])
         else:
             await self._storage.delete_prefix(f"{RESULTS}{parent}/")
 
@@ -359,10 +366,10 @@ class JobService:
             estimated_time_remaining=round(remaining, 1),
         )
 
-    async def _undo(self, job_id: str) -> None:
+    async def _undo(self, job_id: str, reservation: Reservation | None) -> None:
         try:
             with contextlib.suppress(JobNotFound):
-                await self._store.cancel(job_id)
+                await self._store.cancel(job_id, reservation)
             await delete_pictures(self._storage, job_id)
         except PortError as error:
             log.warning(

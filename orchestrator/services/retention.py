@@ -36,7 +36,8 @@ class Retention:
         return min(self._kept.values())
 
     async def clean(self) -> int:
-        """Delete the objects of jobs that ended without a picture; returns how many objects. Raises Unavailable.
+        """Delete the objects of jobs that ended without a picture or were erased; returns how many objects. Raises
+        Unavailable.
 
         The store lists such jobs until their objects are deleted, so none is missed when a process dies meanwhile.
         """

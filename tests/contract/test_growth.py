@@ -55,6 +55,24 @@ async def test_a_claim_has_one_owner_until_it_is_given_back_or_used(store: Redis
     assert (await store.stats()).queued == 1
 
 
+async def test_a_claim_that_was_used_is_free_again_when_its_submission_is_undone(
+    store: RedisJobStore,
+) -> None:
+    mine, other = [Reservation(name="key", owner=owner, seconds=60) for owner in ("mine", "other")]
+    assert await store.reserve(mine, 60)
+    job, again = a_job(), a_job()
+    await store.submit(job, reservation=mine)
+    await store.cancel(job.id, mine)
+    assert await store.reserve(other, 60)
+    await store.submit(again, reservation=other)
+    unrelated = a_job()
+    await store.submit(unrelated)
+    await store.cancel(unrelated.id, mine)
+    assert not await store.reserve(mine, 60), "it is another's now"
+    await store.cancel(again.id)
+    assert not await store.reserve(mine, 60), "its own user's cancel undoes nothing"
+
+
 async def test_a_claim_of_a_submission_that_died_runs_out(store: RedisJobStore) -> None:
     dead, other = [Reservation(name="key", owner=owner, seconds=60) for owner in ("dead", "other")]
     assert await store.reserve(dead, 0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.domain.job import Job, JobState
 from orchestrator.domain.keys import OPEN
 from orchestrator.domain.preferences import Preferences
-from orchestrator.ports import Answered, Begun, InFlight, Unavailable
+from orchestrator.ports import Answered, Begun, InFlight, Reservation, Unavailable
 from orchestrator.services.jobs import JobService
+from orchestrator.services.submitting.direct_uploads import DirectUploads, UploadUsed
 from orchestrator.services.submitting.once import Once
 from stack.redis import RedisServer
 from tests.contract.conftest import prefixes
@@ -131,10 +133,10 @@ class _LosesAnswers(RedisJobStore):
             raise Unavailable("the answer was lost")
         return position
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, undone: Reservation | None = None) -> Job:
         if not self.cancels:
             raise Unavailable("the answer was lost")
-        return await super().cancel(job_id)
+        return await super().cancel(job_id, undone)
 
 
 @pytest.mark.parametrize("undone", [False, True])
@@ -144,15 +146,19 @@ async def test_a_submission_whose_answer_was_lost_makes_one_job(
     prefix = next(prefixes)
     names, store = RedisOnceStore(server.url, prefix=prefix), _LosesAnswers(server.url, prefix=prefix)
     store.cancels = undone
-    once = Once(names, lock_seconds=60)
-    jobs = JobService(store, LocalStorage(tmp_path, UrlSigner(b"", "")))
+    once, storage = Once(names, lock_seconds=60), LocalStorage(tmp_path, UrlSigner(b"", ""))
+    jobs, uploads = JobService(store, storage), DirectUploads(store, storage, 600)
+    key = f"incoming/{uuid.uuid4().hex}/photo"
+    await storage.put(key, b"photo", "image/jpeg")
     ids = []
 
     async def submit(begun: Begun) -> str:
         ids.append(begun.id)
         made, job_id = await jobs.made_before(begun.id, OPEN) if begun.again else (None, begun.id)
         if made is None:
-            made = await jobs.submit(b"photo", "modern", Preferences(), OPEN, job_id=job_id)
+            async with uploads.reserved(key, "", job_id) as reservation:
+                photo = await uploads.read(key, 10)
+                made = await jobs.submit(photo, "modern", Preferences(), OPEN, reservation, job_id=job_id)
         return made.job.id
 
     for _ in range(2 if undone else 1):
@@ -165,5 +171,7 @@ async def test_a_submission_whose_answer_was_lost_makes_one_job(
     assert (await store.get(job_id)).status is JobState.QUEUED
     assert (await store.stats()).queued == 1, "one job, whatever the tries before it did"
     assert (job_id == ids[0]) is not undone
+    with pytest.raises(UploadUsed):
+        await submit(Begun(uuid.uuid4().hex, again=False))
     await names.aclose()
     await store.aclose()

@@ -19,7 +19,7 @@ from orchestrator.domain.events import (
     StatusChanged,
     Step,
 )  # fmt: skip
-from orchestrator.domain.job import MAX_DELIVERIES, JobError, JobState, StoredFile
+from orchestrator.domain.job import MAX_DELIVERIES, Job, JobError, JobState, StoredFile
 from orchestrator.domain.plans import Plan
 from orchestrator.domain.usage import Admission
 from orchestrator.ports import (
@@ -297,6 +297,31 @@ async def test_a_tree_is_listed_once_and_kept_as_a_favourite(
     await store.erase(parent.id)
     assert (await store.list_jobs("", Wanted(), limit=9)).jobs == []
     await store.aclose()
+
+
+async def test_a_parent_lasts_no_longer_for_a_favourite_that_ends_without_a_picture(
+    store: RedisJobStore,
+) -> None:
+    async def last(*jobs: Job) -> list[bool]:
+        return [await store._client.ttl(store._keys.job + job.id) == -1 for job in jobs]
+
+    parent, children = await submit_tree(store, 2)
+    await store.set_favourite(parent.id, True)
+    assert (await store.cancel(parent.id)).status == JobState.CANCELLED
+    assert not any(await last(parent, *children))
+
+    parent, children = await submit_tree(store, 2)
+    await store.finish(await claim(store), Completed(result=result()))
+    await store.set_favourite(children[1].id, True)
+    await store.finish(await claim(store), Failed(error=BROKEN))
+    assert (await store.get(parent.id)).status == JobState.COMPLETED
+    assert not any(await last(parent, *children))
+
+    parent, children = await submit_tree(store, 2)
+    await store.finish(await claim(store), Failed(error=BROKEN))
+    await store.set_favourite(children[1].id, True)
+    await store.finish(await claim(store), Completed(result=result()))
+    assert await last(parent, *children) == [True, False, True]
 
 
 async def test_a_replayed_child_opens_its_parent_again(server: RedisServer) -> None:

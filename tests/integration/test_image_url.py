@@ -14,9 +14,16 @@ import pytest
 import pytest_asyncio
 
 import reroom
+from orchestrator.adapters.redis import RedisOnceStore
+from orchestrator.adapters.storage.local import LocalStorage
+from orchestrator.adapters.storage.signing import UrlSigner
+from orchestrator.domain.preferences import Preferences
 from orchestrator.egress.guarded import Guarded
 from orchestrator.photos.gate import PhotoRejected
+from orchestrator.ports import Begun
+from orchestrator.services.submitting import once
 from orchestrator.services.submitting.fetching import PhotoFetcher
+from orchestrator.services.submitting.submissions import PhotoUrl, Submission
 from stack.redis import RedisServer
 from tests.support.api_server import Api, photo, problem, running_api
 from tests.support.gate.files import encoded, picture
@@ -162,6 +169,26 @@ async def test_the_same_request_is_done_once(api: Api, site: Pictures) -> None:
     other = _form({"image_url": site.url("/lies")})
     answer = await api.http.post("/transform/submit", files=other, headers=headers)
     problem(answer, 422, "idempotency_key_reused", "idempotency-key")
+
+
+async def test_a_photo_that_changed_after_a_try_that_died_is_taken(
+    api: Api, site: Pictures, redis: RedisServer
+) -> None:
+    url, key = site.url("/room.jpg"), "fetch-again"
+    fingerprint = Submission(PhotoUrl(url), "modern", Preferences()).fingerprint()
+    dead = RedisOnceStore(redis.url, prefix=f"test-{api.base_url.rpartition(':')[2]}:")
+    begun = await dead.begin(once._name("", key), fingerprint, "dead", lock_seconds=60, seconds=60)
+    assert isinstance(begun, Begun)
+    await dead.interrupt(once._name("", key), "dead")
+    await dead.aclose()
+    storage = LocalStorage(api.storage_dir, UrlSigner(b"", ""))
+    original = f"uploads/{begun.id}/original.jpg"
+    await storage.put(original, b"as it was", "image/jpeg")
+    answer = await api.http.post(
+        "/transform/submit", files=_form({"image_url": url}), headers={"Idempotency-Key": key}
+    )
+    assert (answer.status_code, answer.json().get("job_id")) == (202, begun.id), answer.text
+    assert (await storage.get(original)).startswith(b"\xff\xd8")
 
 
 async def test_the_client_names_urls_and_uploads_heic(api: Api, site: Pictures) -> None:

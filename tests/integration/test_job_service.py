@@ -14,6 +14,7 @@ from orchestrator.adapters.storage.local import LocalStorage
 from orchestrator.adapters.storage.signing import UrlSigner
 from orchestrator.domain.events import Completed
 from orchestrator.domain.job import Job, JobResult, JobState
+from orchestrator.domain.keeping import Times
 from orchestrator.domain.keys import OPEN
 from orchestrator.domain.preferences import Preferences
 from orchestrator.ports import (
@@ -22,6 +23,7 @@ from orchestrator.ports import (
     Lease,
     ObjectNotFound,
     QueueStats,
+    Reservation,
     Unavailable,
 )
 from orchestrator.services.jobs import (
@@ -32,9 +34,12 @@ from orchestrator.services.jobs import (
     photo_digest,
     seconds_remaining,
 )
+from orchestrator.services.retention import Retention
 from stack.redis import RedisServer
+from tests.support.fakes import MemoryStorage
 from tests.support.jobs import a_job, claim
 from tests.support.servers import free_port
+from tests.support.trees import a_tree
 
 RESULT = JobResult(transformed_key="a/b", thumbnail_key="a/c", metadata={})
 _prefixes = itertools.count()
@@ -98,10 +103,10 @@ class Submitting(RedisJobStore):
             await super().submit(job, **others)
         raise Unavailable("no answer in time")
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, undone: Reservation | None = None) -> Job:
         if self.lasts:
             raise Unavailable("still no answer")
-        return await super().cancel(job_id)
+        return await super().cancel(job_id, undone)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +182,45 @@ async def test_erase_deletes_pictures_and_record_of_a_finished_job_only(bench: B
         await bench.storage.get(f"uploads/{job_id}/original.jpg")
     assert (await bench.storage.stats()).objects == 1
     assert (await bench.service.status(other, OPEN)).job.id == other
+
+
+class Drawing(RedisJobStore):
+    """Just before a record goes, a worker stores a picture that it was making of the job's; then the storage may be
+    ``away``."""
+
+    def __init__(self, url: str, storage: MemoryStorage, away: bool) -> None:
+        super().__init__(url, prefix=f"s{next(_prefixes)}:")
+        self._storage, self._away = storage, away
+
+    async def erase(self, job_id: str) -> None:
+        job = await self.get(job_id)
+        for each in (job_id, job.parent):
+            if each is not None:
+                await self._storage.put(f"results/{each}/a-picture-0/a-picture.jpg", b"x", "image/jpeg")
+        await super().erase(job_id)
+        self._storage.outages = int(self._away)
+
+
+@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize("children", [0, 2])
+async def test_a_picture_that_is_made_while_its_job_is_erased_goes_too(
+    redis: RedisServer, children: int, away: bool
+) -> None:
+    storage = MemoryStorage()
+    store = Drawing(redis.url, storage, away)
+    service = JobService(store, storage)
+    parent, family = a_tree(children)
+    await store.submit(parent, children=family)
+    for _ in family or [parent]:
+        await store.finish(await claim(store), Completed(result=RESULT))
+    # The last child takes its parent along.
+    for job in family or [parent]:
+        await service.erase(job.id, OPEN)
+        storage.outages = 0
+    assert bool(storage.objects) is away
+    await Retention(store, storage, upload_ttl=60, times=Times(record=60)).clean()
+    assert (storage.objects, await store.to_clean()) == ({}, [])
+    await store.aclose()
 
 
 async def test_jobs_of_one_photo_know_each_other_until_one_is_erased(bench: Bench) -> None:

@@ -15,13 +15,17 @@ from PIL import Image
 
 from orchestrator import worker as worker_module
 from orchestrator.adapters.redis import RedisJobStore
+from orchestrator.adapters.storage.common import to_its_end
 from orchestrator.domain import events
 from orchestrator.domain.job import MAX_DELIVERIES, MAX_OUTAGES, Job, JobState
 from orchestrator.domain.keeping import Times
+from orchestrator.domain.keys import OPEN
 from orchestrator.domain.preferences import Preferences
 from orchestrator.domain.styles import STYLES, StyleWords
 from orchestrator.ports import InferenceError, Lease
+from orchestrator.services.jobs import JobService
 from orchestrator.services.retention import Retention
+from orchestrator.services.running import runner as runner_module
 from orchestrator.services.running.runner import Runner
 from orchestrator.worker import Worker
 from reroom.triton import Step
@@ -29,6 +33,7 @@ from stack.redis import RedisServer
 from tests.support.api_server import photo as a_photo
 from tests.support.fakes import FakeInference, Line, MemoryStorage, a_script
 from tests.support.jobs import a_job, claim, collect, result
+from tests.support.running_stack import until
 
 LEASE = 1.0
 
@@ -145,6 +150,45 @@ async def test_a_lost_lease_stops_the_model_and_commits_nothing(bench: Bench) ->
     assert (job.status, inference.closed) == (JobState.ANALYZING, len(inference.requests))
     await bench.store.finish(other, events.Completed(result=result("other")))
     assert not any(key.startswith("results/") for key in bench.storage.objects)
+
+
+class Slow(MemoryStorage):
+    """Results are not written until ``go_on``, whoever stops waiting for them: S3 is like that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writing, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = True) -> None:
+        async def write() -> None:
+            await self.go_on.wait()
+            await super(Slow, self).put(key, data, content_type, overwrite=overwrite)
+
+        self.writing.set()
+        await to_its_end(write())
+
+
+@pytest.mark.parametrize("how", ["cancelled", "taken over and erased"])
+async def test_pictures_that_are_stored_after_the_end_do_not_stay(
+    bench: Bench, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "STOP_SECONDS", 0.05)
+    bench.storage = storage = Slow()
+    job = await bench.submit(a_job())
+    lease = await claim(bench.store)
+    running = asyncio.create_task(bench.runner(FakeInference(a_script())).run(lease, bench.halt))
+    await storage.writing.wait()
+    if how == "cancelled":
+        await bench.store.cancel(job.id)
+    else:
+        await bench.store.release(lease)
+        await bench.store.finish(await claim(bench.store, "other"), events.Completed(result=result()))
+        await JobService(bench.store, storage).erase(job.id, OPEN)
+    await asyncio.wait_for(running, 10)
+    await Retention(bench.store, storage, upload_ttl=60, times=Times(record=60)).clean()
+    storage.go_on.set()
+    await until(lambda: bool(storage.written), "the picture was stored")
+    await until(lambda: storage.objects == {}, "and deleted")
 
 
 async def test_halt_releases_the_job(bench: Bench) -> None:

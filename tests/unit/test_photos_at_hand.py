@@ -78,3 +78,16 @@ async def test_few_photos_are_kept() -> None:
     assert read.count == MOST + 2
     await photos.get("0", read)
     assert read.count == MOST + 3
+
+
+async def test_a_photo_that_is_being_read_is_kept_beside_others() -> None:
+    photos, slow, read = PhotosAtHand(), Reading(), Reading()
+    slow.go.clear()
+    asking = [asyncio.create_task(photos.get("slow", slow)) for _ in range(2)]
+    await until(lambda: slow.count == 1)
+    for number in range(MOST + 1):
+        await photos.get(str(number), read)
+    assert len(photos) == MOST + 1
+    slow.go.set()
+    one, other = await asyncio.gather(*asking)
+    assert (one is other, slow.count, len(photos)) == (True, 1, MOST)

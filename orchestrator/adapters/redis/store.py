@@ -195,8 +195,14 @@ class RedisJobStore(JobStore):
             == "added"
         )
 
-    async def cancel(self, job_id: str) -> Job:
-        reply = await self._call("cancel", job=job_id, nonce=uuid.uuid4().hex, **self._ending)
+    async def cancel(self, job_id: str, undone: Reservation | None = None) -> Job:
+        reply = await self._call(
+            "cancel",
+            job=job_id,
+            nonce=uuid.uuid4().hex,
+            reservation=reservation_args(undone, 0) if undone else None,
+            **self._ending,
+        )
         if reply == "missing":
             raise JobNotFound(job_id)
         if reply == "finished":

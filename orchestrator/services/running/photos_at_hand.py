@@ -53,8 +53,10 @@ class PhotosAtHand:
             raise
         entry.photo.set_result(photo)
         self._use(key, entry)
-        while len(self._entries) > MOST:
-            self._forget(next(iter(self._entries)))
+        # One that is being read stays: somebody waits for it.
+        kept = [each for each, other in self._entries.items() if other.photo.done()]
+        for each in kept[:-MOST]:
+            self._forget(each)
         return photo
 
     def _use(self, key: str, entry: _Entry) -> None:

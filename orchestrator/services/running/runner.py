@@ -100,6 +100,7 @@ class Runner:
         self._renew_every = lease_seconds / _RENEWALS_PER_LEASE
         self._retry_delay, self._analytics = retry_delay, analytics
         self._photos = PhotosAtHand()
+        self._tidying: set[asyncio.Task[None]] = set()
         self.kind = kind_of_worker(styles)
 
     async def run(self, lease: Lease, halt: asyncio.Event) -> None:
@@ -130,6 +131,7 @@ class Runner:
         watch = asyncio.create_task(self._watch(lease))
         halted = asyncio.create_task(halt.wait())
         tasks = (work, watch, halted)
+        lost = False
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -146,6 +148,7 @@ class Runner:
                 await self._patiently(lambda: self._store.release(lease))
                 record.returned("release")
         except LeaseLost:
+            lost = True
             record.returned("lost")
             _log.warning("job %s, attempt %d: lost to another worker", lease.job.id, lease.attempt)
         except Unavailable as error:
@@ -154,6 +157,18 @@ class Runner:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        if lost or not work.done():
+            self._tidying.add(tidying := asyncio.create_task(self._tidy(lease, work)))
+            tidying.add_done_callback(self._tidying.discard)
+
+    async def _tidy(self, lease: Lease, work: asyncio.Task[Terminal | JobError]) -> None:
+        """Delete the pictures of an attempt that was not committed, once it has stored the last of them: storage may
+        take longer than STOP_SECONDS, and then the job's objects may have been deleted before."""
+        await asyncio.wait([work])
+        try:
+            await self._storage.delete_prefix(_folder(lease))
+        except Unavailable as error:
+            _log.warning("job %s, attempt %d: its pictures stay: %s", lease.job.id, lease.attempt, error)
 
     async def _decline(self, lease: Lease) -> None:
         try:
@@ -265,8 +280,7 @@ class Runner:
             label=wishes.label,
             lossless=wishes.lossless is not None,
         )
-        folder = f"{RESULTS}{job.id}/{lease.attempt}"
-        keys = {name: f"{folder}/{name}.{'png' if name == LOSSLESS else 'jpg'}" for name in files}
+        keys = {name: f"{_folder(lease)}{name}.{'png' if name == LOSSLESS else 'jpg'}" for name in files}
         for name, picture in files.items():
             # No other lease has this attempt number, so another picture under the key is a bug and must raise an error.
             kind = "png" if name == LOSSLESS else "jpeg"
@@ -395,6 +409,11 @@ def kind_of_worker(styles: Mapping[str, Style]) -> str:
         sorted(styles),
     ]
     return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+
+def _folder(lease: Lease) -> str:
+    """Where the attempt stores its pictures; no other has the same."""
+    return f"{RESULTS}{lease.job.id}/{lease.attempt}/"
 
 
 async def _stop(work: asyncio.Task[Terminal | JobError]) -> None:

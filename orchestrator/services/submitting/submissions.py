@@ -144,6 +144,7 @@ class Submissions:
                 manifests=photo.manifests,
                 photo_type=photo.source_type,
                 job_id=job_id,
+                again=begun.again,
                 cancel_after=submission.cancel_after,
                 words=words[submission.style],
                 pictures=pictures if len(pictures) > 1 else (),

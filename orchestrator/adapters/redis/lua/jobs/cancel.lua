@@ -1,5 +1,5 @@
--- args: job, nonce, cancelled, ttl. Returns 'missing', 'finished' or the job's record. A parent is cancelled with all of its
--- children that have not ended.
+-- args: job, nonce, cancelled, ttl, reservation = {name, owner} (or null). Returns 'missing', 'finished' or the job's record. A
+-- parent is cancelled with all of its children that have not ended. A reservation that the job used is free again.
 even_when_full()
 local id = args.job
 local status = redis.call('HGET', JOB .. id, 'status')
@@ -27,6 +27,10 @@ if redis.call('EXISTS', DONE .. args.nonce) == 0 then
   cancel(id)
   for _, child in ipairs(TREE.family(id)) do
     cancel(child)
+  end
+  local reservation = args.reservation
+  if reservation and redis.call('GET', RESERVATION .. reservation.name) == used(reservation) then
+    redis.call('DEL', RESERVATION .. reservation.name)
   end
 end
 return redis.call('HGETALL', JOB .. id)

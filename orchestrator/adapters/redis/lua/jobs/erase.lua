@@ -1,5 +1,5 @@
 -- args: job, nonce, ttl. Returns 'erased', 'missing' or 'running'. A parent is erased with its children, and with the last of
--- them.
+-- them. What is stored of each is to be deleted: who stores something later finds no record.
 even_when_full()
 if redis.call('EXISTS', DONE .. args.nonce) == 1 then
   return 'erased'
@@ -20,9 +20,9 @@ local function erase(id)
   if job[2] then
     redis.call('XDEL', DEAD, job[2])
   end
-  redis.call('ZREM', CLEANUP, id)
   unlist(id, redis.call('HGET', JOB .. id, 'owner') or '')
   redis.call('DEL', JOB .. id, EVENTS .. id)
+  redis.call('ZADD', CLEANUP, NOW_MS, id)
 end
 
 for _, child in ipairs(TREE.family(args.job)) do

@@ -1,4 +1,4 @@
--- args: reservation = {name, owner}. A reservation that was used stays.
+-- args: reservation = {name, owner}. A reservation that was used stays: see cancel.lua.
 even_when_full()
 if redis.call('GET', RESERVATION .. args.reservation.name) == args.reservation.owner then
   redis.call('DEL', RESERVATION .. args.reservation.name)

@@ -44,6 +44,6 @@ for _, job in ipairs(jobs) do
 end
 enlist(args.job)
 if reservation then
-  redis.call('SET', RESERVATION .. reservation.name, 'used', 'PX', reservation.ms)
+  redis.call('SET', RESERVATION .. reservation.name, used(reservation), 'PX', reservation.ms)
 end
 return {'ok', position_of(jobs[1].job)}

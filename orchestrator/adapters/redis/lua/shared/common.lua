@@ -315,6 +315,11 @@ local function take_in()
   end
 end
 
+-- What a reservation holds when a job was queued with it. It is free again only when that submission is undone.
+local function used(reservation)
+  return 'used ' .. reservation.owner
+end
+
 -- Puts a job at the end of the queue. fields = {name, value, ...} are written into its record first; change as in apply.
 local function enqueue(id, cost, cancel_after_ms, change, fields)
   ensure_queue()

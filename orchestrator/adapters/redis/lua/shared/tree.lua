@@ -55,6 +55,12 @@ local function status_event(status, progress)
   return cjson.encode({type = 'status', status = status, progress = progress, message = MESSAGES[status]})
 end
 
+-- Whether a record must not expire. A job that ends tells its parent before it stops being a favourite.
+local function is_kept(id)
+  local job = redis.call('HMGET', JOB .. id, 'favourite', 'status')
+  return job[1] == '1' and job[2] ~= FAILED and job[2] ~= CANCELLED
+end
+
 -- Ends a parent whose children have all ended, unless it has ended already. It is cancelled when it was cancelled itself,
 -- else completed when a child is, else failed when a child is, else cancelled: its children were, one by one.
 local function end_parent(parent)
@@ -85,7 +91,7 @@ local function end_parent(parent)
   redis.call('ZREM', TREES, parent)
   -- All records of a tree last equally long, except those of favourites, and of the parent of one.
   for _, child in ipairs(TREE.family(parent)) do
-    if redis.call('HGET', JOB .. child, 'favourite') ~= '1' and redis.call('EXISTS', JOB .. child) == 1 then
+    if not is_kept(child) and redis.call('EXISTS', JOB .. child) == 1 then
       let_expire(child, args.ttl)
     end
   end
@@ -105,7 +111,7 @@ end
 function TREE.let_expire(parent, ttl)
   local keeps = redis.call('HGET', JOB .. parent, 'favourite') == '1'
   for _, child in ipairs(TREE.family(parent)) do
-    keeps = keeps or redis.call('HGET', JOB .. child, 'favourite') == '1'
+    keeps = keeps or is_kept(child)
   end
   if keeps then
     redis.call('PERSIST', JOB .. parent)
