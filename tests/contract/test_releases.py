@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -34,9 +35,10 @@ from export.releases.folder import (
     live_version,
     next_version,
 )
+from export.releases.host import Host, read_host, write_host
 from export.releases.importing import publish_copy
 from export.releases.places.port import PlaceError, VersionTakenError
-from export.releases.pruning import plan
+from export.releases.pruning import Plan, plan, prune
 from export.releases.rollout import (
     FolderRollouts,
     Rollout,
@@ -46,6 +48,8 @@ from export.releases.rollout import (
     locked,
     read_rollout,
 )
+from export.releases.served import Served
+from export.releases.served import main as serve
 from export.releases.verifying import unverified, verify_rest, verify_version
 from export.sources import announcing
 from stack.process import StackError
@@ -342,6 +346,42 @@ def test_a_host_does_not_fall_back_to_what_is_damaged_or_withdrawn(release: Path
     spoil(release / "models/denoiser/1/model.onnx")
     assert started(release)[0] == 1
     assert live_version(release) == 2
+
+
+def test_a_host_leaves_out_what_is_damaged_and_tells_its_agent(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also while the agent runs, which alone writes host.json then: it makes nothing live that was left out."""
+    promote(release, 2)
+    write_host(release, Host(live=2, ready=[1, 2, 3]))
+    spoil(release / "models/denoiser/2/model.onnx")
+    spoil(release / "models/denoiser/3/model.onnx")
+    host = (release / "host.json").read_bytes()
+    served = Served(release)
+    for running in (True, False):
+        with locked(release / AGENT_LOCK) if running else nullcontext():
+            assert serve([str(release)]) == 0
+        assert live_version(release) == 1
+        assert served.places() == served.wanted([1])
+        assert sorted(path.name for path in release.glob("left-out-*")) == ["left-out-2", "left-out-3"]
+        if running:
+            assert (release / "host.json").read_bytes() == host
+        assert "made-3 is not loaded: " in capsys.readouterr().err
+    found = read_host(release)
+    assert found is not None
+    assert (found.live, found.ready) == (1, [1])
+
+
+def test_a_version_that_was_pruned_is_left_out_without_a_word(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_host(release, Host(live=1, ready=[1, 2]))
+    prune(release, Plan([2], [("denoiser", 2)], 0, {}))
+    assert serve([str(release)]) == 0
+    assert capsys.readouterr().err == ""
+    found = read_host(release)
+    assert found is not None
+    assert found.ready == [1]
 
 
 # --- switching ---

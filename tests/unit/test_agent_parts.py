@@ -19,7 +19,9 @@ from export.releases.agent.leaving import Leaving
 from export.releases.agent.record import Record
 from export.releases.agent.restarting import Memory, Restarts
 from export.releases.agent.wanted import Wanted
+from export.releases.checksums import leave_out
 from export.releases.folder import live_version, make_live, version_folder
+from export.releases.host import read_host
 from export.releases.memory import Growth
 from export.releases.rollout import ROLLOUT, Canary, Rollout, encode
 from export.releases.served import Place, Served
@@ -347,6 +349,32 @@ def test_what_is_live_stays_loaded_when_its_files_are_gone(
     work = Work(record, wanted, cast(list[Server], [triton]))
     work.leaving.tidy()
     assert triton.loaded == OF_FIVE
+
+
+def test_what_the_starter_left_out_is_not_made_live_before_it_is_whole_again(
+    record: Record, said: list[str]
+) -> None:
+    folder = record.release
+    for version in (4, 5):
+        make_version(folder, version, {"denoiser": b"%d" % version})
+    record.state.ready, record.state.live = [4, 5], 5
+    make_live(folder, 5)
+    record.save()
+    (folder / ROLLOUT).write_bytes(encode(Rollout(revision=1, live=5, previous=4)))
+    agent = Agent(folder, ["127.0.0.1:9"], FolderSource(folder, shared=False), report=said.append)
+    agent.step()
+    leave_out(folder, 5)
+    make_live(folder, 4)
+    agent.step()
+    agent.step()
+    assert live_version(folder) == 4
+    assert said.count("Triton was started without [5], which are looked at again") == 1
+    host = read_host(folder)
+    assert host is not None
+    assert (host.live, host.ready) == (4, [4])
+    assert not list(folder.glob("left-out-*"))
+    agent.stopping.set()
+    agent.run()
 
 
 def test_a_version_on_whose_way_triton_went_away_is_tried_once_more(
