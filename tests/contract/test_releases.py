@@ -24,6 +24,7 @@ from export import release as export_release
 from export.__main__ import main
 from export.bundle import Bundle
 from export.releases import changes
+from export.releases.agent.record import Record
 from export.releases.checksums import CHECKED, MANIFEST, read_manifest, sha256
 from export.releases.device import fits
 from export.releases.difference import differences
@@ -48,8 +49,9 @@ from export.releases.rollout import (
     locked,
     read_rollout,
 )
-from export.releases.served import Served
+from export.releases.served import Served, follow_folder
 from export.releases.served import main as serve
+from export.releases.sources import FolderSource
 from export.releases.verifying import unverified, verify_rest, verify_version
 from export.sources import announcing
 from stack.process import StackError
@@ -618,6 +620,29 @@ def test_what_is_needed_is_not_removed(release: Path, capsys: pytest.CaptureFixt
     (release / "host.json").write_text('{"live": 2, "ready": [2, 3]}')
     assert say(capsys, "prune", release, 3)[2] == "made-3 is not removed: this host's Triton holds it\n"
     assert sorted(documents(release)) == [1, 2, 3]
+
+
+def test_what_hosts_say_that_they_hold_is_not_removed(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They follow the folder, each with an agent and a folder of its own."""
+    host = tmp_path / "run" / "made"
+    follow_folder(host, release)
+    agent = Record(host, FolderSource(release, shared=True), "gpu-1", print)
+    agent.state.live, agent.state.ready = 1, [1]
+    agent.save()
+    promote(release, 2)
+    promote(release, 3)
+    said = "hosts/gpu-1.json says that it is there"
+    assert f"made-1 stays: {said}\n" in say(capsys, "prune", release)[1]
+    assert say(capsys, "prune", release, 1) == (1, "", f"made-1 is not removed: {said}\n")
+    for member in ("loading", "leaving"):
+        document = json.dumps({"live": 3, "ready": [3], member: 1})
+        (release / "hosts/gpu-1.json").write_text(document)
+        assert say(capsys, "prune", release, 1)[0] == 1
+    assert sorted(documents(release)) == [1, 2, 3]
+    FolderSource(release, shared=True).forget("gpu-1")
+    assert say(capsys, "prune", release, 1)[0] == 0
 
 
 class InUse(BaseHTTPRequestHandler):
