@@ -120,11 +120,23 @@ def follow_folder(release: Path, source: Path) -> None:
     for name in ("models", "versions"):
         _link((source / name).resolve(), release / name)
     live = live_version(release)
-    if not (live and (release / "versions" / str(live)).is_dir()):
-        live = live_version(source)
+    if not (live and version_folder(release, live).is_dir()):
+        live = live_version(source) or _promoted(source)
         if not live:
-            raise ServedError(f"there is no release in {source}: export it first")
+            raise ServedError(f"nothing is live in {source}: export a release there, or promote one")
         make_live(release, live)
+
+
+def _promoted(source: Path) -> int:
+    """What shall be live by the document in ``source``, which has no ``live`` of its own; 0 = nothing. Raises
+    ServedError, OSError."""
+    file = source / "rollout.json"
+    try:
+        return int(json.loads(file.read_bytes())["live"])
+    except FileNotFoundError:
+        return 0
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServedError(f"{file} cannot be read ({type(error).__name__}: {error}): restore it") from error
 
 
 def follow(release: Path, source: str) -> None:

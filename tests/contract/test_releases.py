@@ -28,12 +28,14 @@ from export.releases.agent.record import Record
 from export.releases.checksums import CHECKED, MANIFEST, read_manifest, sha256
 from export.releases.device import fits
 from export.releases.difference import differences
+from export.releases.durable import write_whole
 from export.releases.folder import (
     AGENT_LOCK,
     documents,
     graph_places,
     live_document,
     live_version,
+    make_live,
     next_version,
 )
 from export.releases.host import Host, read_host, write_host
@@ -411,10 +413,44 @@ def test_the_live_version_is_promoted_again_to_complete_what_was_stopped(release
     rollouts = FolderRollouts(release)
     before = rollouts.read()
     rollouts.write(changed(before, live=2, previous=1), before.revision)
-    assert live_version(release) == 1, "it was killed here"
+    make_live(release, 1)  # It was killed before it came to that.
     again = promote(release, 2)
     assert (again.revision, again.live, again.previous) == (2, 2, 1), "hosts that refused it try again"
     assert live_version(release) == 2
+
+
+@pytest.mark.parametrize("to", [None, 1])
+def test_a_rollback_that_was_stopped_half_way_is_completed_by_the_same_command(
+    to: int | None, release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(release, 2)
+    command = ("rollback", release, *(("--to", to) if to else ()))
+    assert say(capsys, *command)[0] == 0
+    make_live(release, 2)  # It was killed before it came to that.
+    before = read_rollout(release)
+    assert say(capsys, *command) == (0, "made-1 is live\n", "")
+    assert live_version(release) == 1
+    assert read_rollout(release) == before
+    assert say(capsys, *command)[0] == 1
+
+
+def test_what_is_live_is_never_older_than_the_document(
+    release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody rolls back between the two files that a promotion writes."""
+    rolling_back = threading.Thread(target=roll_back, args=(release,))
+
+    def slowly(file: Path, content: bytes) -> None:
+        if file.name == "live" and rolling_back.ident is None:
+            rolling_back.start()
+            rolling_back.join(0.3)
+        write_whole(file, content)
+
+    monkeypatch.setattr("export.releases.folder.write_whole", slowly)
+    promote(release, 2)
+    rolling_back.join()
+    rollout = read_rollout(release)
+    assert (rollout.live, rollout.withdrawn, live_version(release)) == (1, [2], 1)
 
 
 def test_where_an_agent_runs_it_alone_changes_what_is_live_here(
