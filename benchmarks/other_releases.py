@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from export.releases.changes import follow
 from export.releases.folder import version_folder
 from export.releases.rollout import FolderRollouts
 from measuring.variants import Make, publish_variant, seal
@@ -63,10 +62,7 @@ def force_live(release: Path, version: int, *, previous: int | None = None) -> N
     """Write that ``version`` shall be live, as ``promote`` does, without its checks."""
     rollouts = FolderRollouts(release)
     before = rollouts.read()
-    follow(
-        release,
-        rollouts.write(
-            type(before)(live=version, previous=previous or before.live or None, by="a benchmark"),
-            before.revision,
-        ),
+    rollouts.write(
+        type(before)(live=version, previous=previous or before.live or None, by="a benchmark"),
+        before.revision,
     )

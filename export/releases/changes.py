@@ -1,4 +1,7 @@
-"""Promotes, tries and rolls back versions: changes of ``rollout.json``, and of ``live`` where no agent does that.
+"""Promotes, tries and rolls back versions: changes of ``rollout.json``.
+
+``release`` is the folder at hand, in which versions were verified; ``rollouts`` has the document, in the same folder or
+where several hosts follow it.
 
 ::
 
@@ -13,9 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from export.releases.checksums import ReleaseDamaged, read_manifest
 from export.releases.device import fits
-from export.releases.folder import agent_runs, document_of, live_version, make_live, versions
+from export.releases.folder import document_of, versions
 from export.releases.rollout import Canary, Rollout, Rollouts, changed, now
 from export.releases.verifying import unverified
 
@@ -39,8 +41,8 @@ def promote(
     """
     before = rollouts.read()
     if before.live == version:
-        check_known(release, version)
-        return _write(release, rollouts, changed(before, by), before)
+        _check_among(rollouts.versions(), release.name, version)
+        return rollouts.write(changed(before, by), before.revision)
     check_may_serve(release, before, version, device, again)
     _check_no_other_trial(release, before, version)
     new = changed(
@@ -51,7 +53,7 @@ def promote(
         withdrawn=[other for other in before.withdrawn if other != version],
         canary=None,
     )
-    return _write(release, rollouts, new, before)
+    return rollouts.write(new, before.revision)
 
 
 def start_canary(
@@ -83,7 +85,7 @@ def start_canary(
         id=f"c-{secrets.token_hex(6)}",
     )
     withdrawn = [other for other in before.withdrawn if other != version]
-    return _write(release, rollouts, changed(before, by, canary=canary, withdrawn=withdrawn), before)
+    return rollouts.write(changed(before, by, canary=canary, withdrawn=withdrawn), before.revision)
 
 
 def end_canary(release: Path, rollouts: Rollouts, by: str | None = None, withdraw: bool = False) -> Rollout:
@@ -92,36 +94,37 @@ def end_canary(release: Path, rollouts: Rollouts, by: str | None = None, withdra
     if before.canary is None:
         raise ReleaseError(f"no version of {release.name} is on trial")
     withdrawn = _with(before.withdrawn, before.canary.version) if withdraw else before.withdrawn
-    return _write(release, rollouts, changed(before, by, canary=None, withdrawn=withdrawn), before)
+    return rollouts.write(changed(before, by, canary=None, withdrawn=withdrawn), before.revision)
 
 
 def roll_back(release: Path, rollouts: Rollouts, to: int | None = None, by: str | None = None) -> Rollout:
     """Take the newest change back: a trial ends, or else the previous version (or ``to``) becomes live again.
 
     What was on trial, or live, is withdrawn. With ``to`` a trial ends too, and its version is not withdrawn. No server
-    is asked, and no graph is read. Raises ReleaseError, RolloutConflictError.
+    is asked, and no graph is read. One that was stopped half-way is completed. Raises ReleaseError,
+    RolloutConflictError.
     """
     before = rollouts.read()
     if before.canary is not None and to is None:
         return end_canary(release, rollouts, by, withdraw=True)
     target = before.previous if to is None else to
+    if target in (None, before.live) and rollouts.follow():
+        return before
+    there = rollouts.versions()
+    others = _others(there, before)
     if target is None:
-        raise ReleaseError(
-            f"nothing says what {release.name}-{before.live} is to go back to{_others(release, before)}"
-        )
+        raise ReleaseError(f"nothing says what {release.name}-{before.live} is to go back to{others}")
     if target == before.live:
         raise ReleaseError(f"{release.name}-{target} is live already")
     if to is None and target in before.withdrawn:
-        raise RefusedError(
-            f"{release.name}-{target}, which was live before, is withdrawn{_others(release, before)}"
-        )
-    check_known(release, target)
-    missing = first_missing(release, target)
+        raise RefusedError(f"{release.name}-{target}, which was live before, is withdrawn{others}")
+    _check_among(there, release.name, target)
+    missing = rollouts.first_missing(target)
     if missing:
-        raise RefusedError(f"{release.name}-{target} cannot be served, {missing}{_others(release, before)}")
+        raise RefusedError(f"{release.name}-{target} cannot be served, {missing}{others}")
     withdrawn = _with((other for other in before.withdrawn if other != target), before.live)
     new = changed(before, by, live=target, previous=None, withdrawn=withdrawn, canary=None)
-    return _write(release, rollouts, new, before)
+    return rollouts.write(new, before.revision)
 
 
 def known_version(release: Path, version: int) -> dict[str, Any]:
@@ -132,10 +135,13 @@ def known_version(release: Path, version: int) -> dict[str, Any]:
 
 def check_known(release: Path, version: int) -> None:
     """Raises ReleaseError when there is no such version."""
-    found = versions(release)
-    if version not in found:
-        there = ", ".join(map(str, sorted(found))) or "none"
-        raise ReleaseError(f"there is no version {version} of {release.name}; published: {there}")
+    _check_among(versions(release), release.name, version)
+
+
+def _check_among(there: list[int], bundle: str, version: int) -> None:
+    if version not in there:
+        published = ", ".join(map(str, sorted(there))) or "none"
+        raise ReleaseError(f"there is no version {version} of {bundle}; published: {published}")
 
 
 def check_may_serve(release: Path, rollout: Rollout, version: int, device: str, again: bool = False) -> None:
@@ -178,38 +184,13 @@ def _check_no_other_trial(release: Path, rollout: Rollout, version: int | None =
         )
 
 
-def first_missing(release: Path, version: int) -> str | None:
-    """A sentence about a file of ``version`` that is not there; None = all are. Reads no graph."""
-    try:
-        expected = read_manifest(release, version)
-    except ReleaseDamaged as error:
-        return str(error)
-    for path in expected:
-        if not (release / path).is_file():
-            return f"{path} is missing"
-    return None
-
-
-def follow(release: Path, rollout: Rollout) -> None:
-    """Make ``live`` of this folder what the document says, unless an agent of this host does that when it has loaded
-    the graphs."""
-    if (release / "versions").is_dir() and not agent_runs(release) and live_version(release) != rollout.live:
-        make_live(release, rollout.live)
-
-
-def _write(release: Path, rollouts: Rollouts, new: Rollout, before: Rollout) -> Rollout:
-    written = rollouts.write(new, before.revision)
-    follow(release, written)
-    return written
-
-
 def _with(versions: Iterable[int], version: int) -> list[int]:
     return sorted({*versions, version})
 
 
-def _others(release: Path, rollout: Rollout) -> str:
+def _others(there: list[int], rollout: Rollout) -> str:
     """What to do where a rollback has no way to go, after a sentence."""
-    there = [number for number in versions(release) if number not in {rollout.live, *rollout.withdrawn}]
-    if not there:
+    left = [number for number in there if number not in {rollout.live, *rollout.withdrawn}]
+    if not left:
         return ", and no other version is published that was not withdrawn"
-    return f": name it with --to ({', '.join(map(str, there))} can be)"
+    return f": name it with --to ({', '.join(map(str, left))} can be)"

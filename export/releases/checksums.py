@@ -5,6 +5,9 @@ its own place. A file whose size, time and inode are those of its last check is 
 was published, it names the file and does not let the server load it: it makes the previous version live on this host,
 if rollout.json names one that is whole and not withdrawn, and otherwise ends with status 1.
 
+What it does not let a server load it leaves out: a file says so to the agent that runs beside the server, since that
+may hold the version ready and would make it live again.
+
 It is a script on the bare standard library, so that a container without our packages can run it, and Triton starts
 after 0.1 s where nothing must be read. Reading takes about a second for each GB.
 """
@@ -26,6 +29,9 @@ MANIFEST = "files.json"
 
 CHECKED = "checked.json"
 """Beside it, added on each host: when the version's files were last found whole, and how they looked then."""
+
+LEFT_OUT = "left-out-"
+"""left-out-5 in the release folder: version 5 was left out when a server started. The agent removes it."""
 
 FORMAT = 1
 
@@ -173,6 +179,20 @@ def check_served(release: Path, version: int) -> None:
             write_checked(release, version, paths, "the server's start")
 
 
+def how_to_mend(release: Path, version: int) -> str:
+    """What to do where a file of a version is damaged, to go on a sentence with."""
+    return (
+        f"put back the published files (`python -m export release verify {release.resolve().name} {version}` lists "
+        "those that are wrong)"
+    )
+
+
+def leave_out(release: Path, version: int) -> None:
+    """Tell the agent of this host that a server starts without ``version``, whatever host.json says. Raises OSError."""
+    if (release / "host.json").is_file():
+        (release / f"{LEFT_OUT}{version}").touch()
+
+
 def _from_document(release: Path, version: int) -> dict[str, str]:
     path = _path(version, "release.json")
     try:
@@ -200,6 +220,8 @@ def _fall_back(release: Path, live: int) -> int | None:
         if not previous or previous == live or previous in rollout.get("withdrawn", []):
             return None
         check_served(release, previous)
+        # Before `live` changes: an agent that runs makes the version that is wanted live again, if it holds it ready.
+        leave_out(release, live)
         new = release / f".live.{os.getpid()}"
         new.write_text(f"{previous}\n")
         os.replace(new, release / "live")
@@ -218,11 +240,7 @@ def _check_live(release: Path) -> str | None:
     try:
         check_served(release, live)
     except ReleaseDamaged as error:
-        previous = _fall_back(release, live)
-        help_ = (
-            f"put back the published files (`python -m export release verify {release.resolve().name} {live}` lists "
-            "those that are wrong)"
-        )
+        previous, help_ = _fall_back(release, live), how_to_mend(release, live)
         if previous is None:
             return f"{name} is not loaded: {release / str(error)}; {help_}, or make another version live"
         print(

@@ -81,10 +81,11 @@ def release_parser() -> argparse.ArgumentParser:
         each.add_argument("--by", help="who asks, for the record (you, on this machine)")
         return each
 
-    def at(each: argparse.ArgumentParser, what: str = "change what shall be live there") -> None:
-        each.add_argument(
-            "--at", metavar="PLACE", help=f"{what}: s3://bucket/prefix, which several hosts follow"
-        )
+    def at(
+        each: argparse.ArgumentParser,
+        what: str = "change what shall be live there, and nothing here: s3://bucket/prefix or a folder",
+    ) -> None:
+        each.add_argument("--at", metavar="PLACE", help=f"{what}, which several hosts follow")
 
     def place(each: argparse.ArgumentParser, option: str) -> None:
         each.add_argument(
@@ -168,7 +169,7 @@ def release_parser() -> argparse.ArgumentParser:
         help="the address of a service whose unfinished jobs are asked for (REROOM_ADMIN_TOKEN is its key)",
     )
     each.add_argument("--dry-run", action="store_true", help="only say what would be removed")
-    at(each, "remove them there")
+    at(each, "remove them there: s3://bucket/prefix")
     return parser
 
 
@@ -189,10 +190,12 @@ def _share(text: str) -> float:
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    """The release folder that is meant. Raises ReleaseError."""
+    """The release folder that is meant, which need not be there where versions come from or are changed elsewhere.
+    Raises ReleaseError."""
     given = Path(options.bundle)
     release = (given if len(given.parts) > 1 else options.releases / given).resolve()
-    if not (release / "versions").is_dir() and options.command not in (_publish, fetch_command):
+    elsewhere = options.command in (_publish, fetch_command) or getattr(options, "at", None)
+    if not elsewhere and not (release / "versions").is_dir():
         there = sorted(folder.parent.name for folder in release.parent.glob("[!.]*/versions"))
         raise ReleaseError(
             f"there is no release in {release}: {', '.join(there)} can be named"

@@ -59,6 +59,16 @@ def read_host(release: Path) -> Host | None:
         return None
 
 
+def versions_held(document: bytes | None) -> set[int]:
+    """The versions that a host holds by its document: none may be removed. One that cannot be read names none."""
+    try:
+        said: Mapping[str, Any] = json.loads(document or b"")
+        held = [said.get("live"), said.get("loading"), said.get("leaving"), *said.get("ready", ())]
+    except (ValueError, AttributeError, TypeError):
+        return set()
+    return {version for version in held if isinstance(version, int)}
+
+
 def host_bytes(host: Host) -> bytes:
     """The document's bytes."""
     return json.dumps(asdict(host), indent=1).encode() + b"\n"

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from export.releases.changes import RefusedError, known_version
 from export.releases.durable import move
 from export.releases.folder import documents, graph_places, live_version, named_places, version_folder
+from export.releases.host import HOST, versions_held
+from export.releases.places.port import HOSTS
 from export.releases.rollout import Rollout, RolloutError
 from export.releases.staging import staging_folder
 from export.releases.verifying import PRUNED
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
-HOST = "host.json"
-"""What the agent beside this host's Triton serves."""
 
 Place = tuple[str, int]
 
@@ -83,7 +84,11 @@ def needed(
     found = dict.fromkeys(_weights_of(release.name), "the weights of its bundle are read from its graphs")
     found |= dict.fromkeys(keep, "--keep names it")
     found |= dict.fromkeys(in_use, "jobs that are not finished began with it")
-    found |= dict.fromkeys(_on_this_host(release), "this host's Triton holds it")
+    said = {file: f"{HOSTS}/{file.name} says that it is there" for file in (release / HOSTS).glob("*.json")}
+    for file, reason in {**said, release / HOST: "this host's Triton holds it"}.items():
+        # There is none without an agent, and that of a host which ends is removed.
+        with suppress(FileNotFoundError):
+            found |= dict.fromkeys(versions_held(file.read_bytes()), reason)
     if rollout.canary is not None:
         found[rollout.canary.version] = "it is on trial"
     if rollout.previous is not None:
@@ -138,16 +143,6 @@ def jobs_in_use(api: str, token: str, timeout: float = 10.0) -> set[int]:
         raise RolloutError(
             f"{api} does not say which releases its jobs began with ({error}): nothing was removed"
         ) from error
-
-
-def _on_this_host(release: Path) -> set[int]:
-    try:
-        host: Mapping[str, object] = json.loads((release / HOST).read_bytes())
-    except (OSError, ValueError):
-        return set()
-    ready = host.get("ready")
-    held = [host.get("live"), host.get("loading"), *(ready if isinstance(ready, list) else [])]
-    return {version for version in held if isinstance(version, int)}
 
 
 def _weights_of(bundle: str) -> set[int]:

@@ -17,8 +17,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from export.releases.checksums import ReleaseDamaged, read_manifest
 from export.releases.durable import write_whole
-from export.releases.folder import live_version
+from export.releases.folder import agent_runs, live_version, make_live, versions
 
 ROLLOUT = "rollout.json"
 LOCK = "rollout.lock"
@@ -75,12 +76,26 @@ class Rollouts(Protocol):
     def write(self, new: Rollout, after: int) -> Rollout:
         """Write ``new`` as revision ``after`` + 1, if the place has revision ``after``; returns what was written.
 
-        Raises RolloutConflictError when it has another one, RolloutError or OSError when it cannot be written.
+        Raises RolloutConflictError when it has another one, RolloutError when it has not a version that is to go live
+        or on trial, RolloutError or OSError when it cannot be written.
         """
+
+    def follow(self) -> bool:
+        """Complete a write that was stopped after the document, where there is more to it; whether there was one.
+
+        Raises RolloutError, OSError.
+        """
+
+    def versions(self) -> list[int]:
+        """Those that are there, the newest first. Raises RolloutError."""
+
+    def first_missing(self, version: int) -> str | None:
+        """A sentence about a file of ``version`` that is not there; None = all are. Reads no graph."""
 
 
 class FolderRollouts:
-    """The document in a release folder, such as releases/dollhouse."""
+    """The document in a release folder, such as releases/dollhouse, and its ``live``, unless an agent of this host
+    writes that when it has loaded the graphs."""
 
     def __init__(self, release: Path) -> None:
         self._release = release
@@ -92,10 +107,41 @@ class FolderRollouts:
     def write(self, new: Rollout, after: int) -> Rollout:
         """See Rollouts."""
         with locked(self._release / LOCK):
-            check_revision(self.read(), after)
+            found = self.read()
+            check_revision(found, after)
+            for version in newly_served(found, new) - set(self.versions()):
+                raise RolloutError(
+                    f"{self._release} has no version {version}: publish or push it there first"
+                )
             written = msgspec.structs.replace(new, format=FORMAT, revision=after + 1)
             write_whole(self._release / ROLLOUT, encode(written))
+            self._take_live(written.live)
         return written
+
+    def follow(self) -> bool:
+        """See Rollouts."""
+        with locked(self._release / LOCK):
+            return self._take_live(self.read().live)
+
+    def _take_live(self, live: int) -> bool:
+        """With the lock, so that ``live`` is not older than the document; returns whether it was another one."""
+        there = live in self.versions()
+        if not there or agent_runs(self._release) or live_version(self._release) == live:
+            return False
+        make_live(self._release, live)
+        return True
+
+    def versions(self) -> list[int]:
+        """See Rollouts."""
+        return versions(self._release)
+
+    def first_missing(self, version: int) -> str | None:
+        """See Rollouts."""
+        try:
+            expected = read_manifest(self._release, version)
+        except ReleaseDamaged as error:
+            return str(error)
+        return next((f"{path} is missing" for path in expected if not (self._release / path).is_file()), None)
 
 
 def read_rollout(release: Path) -> Rollout:
@@ -132,6 +178,12 @@ def check_revision(found: Rollout, after: int) -> None:
             f"another change came first (version {found.live} is live since {found.changed}, by {found.by}) and "
             "nothing was done: look at it, and ask again if it is still what you want"
         )
+
+
+def newly_served(found: Rollout, new: Rollout) -> set[int]:
+    """The versions that go live or on trial by ``new``, which takes the place of ``found``."""
+    before, after = ({each.live, each.canary.version if each.canary else 0} for each in (found, new))
+    return after - before - {0}
 
 
 def changed(rollout: Rollout, by: str | None = None, **members: object) -> Rollout:

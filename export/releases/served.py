@@ -2,7 +2,7 @@
 
 It makes RELEASE/served what Triton shall load at its start, checks the files, and runs COMMAND in its own place. That
 is the live version and those beside it that were ready before; what was half loaded when Triton ended is left out, so
-that a version that ends Triton does so once.
+that a version that ends Triton does so once, and so is a version beside the live one with a damaged file.
 
 With ``--source FOLDER``, RELEASE is a folder of this host's own, which is made if need be: what it serves lies in
 FOLDER, which may be read-only and which several hosts may follow.
@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from export.releases.checksums import ReleaseDamaged, check_served, how_to_mend, leave_out
 from export.releases.folder import agent_runs, graph_places, live_version, make_live, version_folder
 from export.releases.host import SERVED, Host, read_host, write_host
 
@@ -119,11 +120,23 @@ def follow_folder(release: Path, source: Path) -> None:
     for name in ("models", "versions"):
         _link((source / name).resolve(), release / name)
     live = live_version(release)
-    if not (live and (release / "versions" / str(live)).is_dir()):
-        live = live_version(source)
+    if not (live and version_folder(release, live).is_dir()):
+        live = live_version(source) or _promoted(source)
         if not live:
-            raise ServedError(f"there is no release in {source}: export it first")
+            raise ServedError(f"nothing is live in {source}: export a release there, or promote one")
         make_live(release, live)
+
+
+def _promoted(source: Path) -> int:
+    """What shall be live by the document in ``source``, which has no ``live`` of its own; 0 = nothing. Raises
+    ServedError, OSError."""
+    file = source / "rollout.json"
+    try:
+        return int(json.loads(file.read_bytes())["live"])
+    except FileNotFoundError:
+        return 0
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServedError(f"{file} cannot be read ({type(error).__name__}: {error}): restore it") from error
 
 
 def follow(release: Path, source: str) -> None:
@@ -165,20 +178,31 @@ def _prepare(release: Path) -> None:
     if not live:
         raise ServedError(f"nothing is live in {release}: `python -m export release promote`")
     host = read_host(release) or Host()
-    served, ready = Served(release), [live]
-    for version in host.ready:
-        try:
-            served.wanted([version])
-        except (OSError, ValueError, KeyError):
-            continue  # it was pruned
-        ready.append(version)
+    ready = [live, *(version for version in host.ready if version != live and _may_serve(release, version))]
     try:
-        served.make(ready)
+        Served(release).make(ready)
     except (OSError, ValueError, KeyError) as error:
         raise ServedError(f"{release.name}-{live} cannot be served: {error}") from error
     if not agent_runs(release):
-        host.live, host.ready, host.loading, host.restart = live, sorted(set(ready)), None, ""
+        host.live, host.ready, host.loading, host.restart = live, sorted(ready), None, ""
         write_host(release, host)
+
+
+def _may_serve(release: Path, version: int) -> bool:
+    """Whether a version that was ready beside the live one still can be; one that was pruned or is damaged is left
+    out, which the agent is told."""
+    try:
+        check_served(release, version)
+    except ReleaseDamaged as error:
+        if version_folder(release, version).is_dir():
+            name = f"{release.resolve().name}-{version}"
+            help_ = how_to_mend(release, version)
+            print(
+                f"warning: {name} is not loaded: {release / str(error)}; {help_}", file=sys.stderr, flush=True
+            )
+        leave_out(release, version)
+        return False
+    return True
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,12 +10,9 @@ from typing import Protocol
 
 from export.releases.durable import write_whole
 from export.releases.follower import Follower
-from export.releases.places.port import PlaceError, UnreachableError
+from export.releases.places.port import HOSTS, PlaceError, UnreachableError
 from export.releases.rollout import Rollout, RolloutError, read_rollout
 from export.releases.served import follow_folder
-
-HOSTS = "hosts"
-"""In a place that several hosts follow: hosts/<name>.json is the host.json of each."""
 
 POLL_SECONDS = 0.5
 """How often an object storage is asked."""

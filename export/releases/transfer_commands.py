@@ -40,10 +40,10 @@ def fetch_command(options: argparse.Namespace, release: Path) -> int:
         print(f"warning: {error}; this host goes on with {release.name}-{live}", file=sys.stderr)
         return 0
     if options.make_live:
-        if options.version is None:
-            with locked(release / LOCK):
+        with locked(release / LOCK):
+            if options.version is None:
                 write_whole(release / ROLLOUT, encode(rollout))
-        make_live(release, moved.version)
+            make_live(release, moved.version)
     print(
         f"{release.name}-{moved.version} is here"
         + (", and live when Triton starts" if options.make_live else "")

@@ -45,6 +45,7 @@ from export.releases.places.port import (
 from export.releases.places.pruning import prune_place
 from export.releases.places.s3 import S3Place
 from export.releases.rollout import Rollout, read_rollout
+from export.releases.served import ServedError, follow_folder
 from export.releases.transfer import FAILURES, fetch, push
 from export.releases.verifying import unverified
 from measuring.s3_server import S3Server
@@ -517,6 +518,58 @@ def test_the_commands_publish_to_a_bucket_and_serve_from_it(
     assert command("verify", here)[0] == 0
     assert command("rollback", made, *at) == (0, "room-1 is live, room-2 is withdrawn\n")
     assert bucket.open().rollouts.read().live == 1
+
+
+def test_a_change_elsewhere_changes_nothing_here(
+    tmp_path: Path, bucket: Bucket, command: Callable[..., tuple[int, str]]
+) -> None:
+    """And needs nothing that is here, but for the versions that go live there."""
+    here, folder = tmp_path / "made" / "room", tmp_path / "mounted" / "room"
+    here.parent.mkdir()
+    folder.parent.mkdir()
+    for version in (1, 2, 3):
+        publish_made(here, version, seed={"denoiser": version}, live=version == 1)
+    places = (bucket.url, str(folder))
+    for place in places:
+        for version in (1, 2, 3):
+            assert command("push", here, version, "--to", place)[0] == 0
+        for version in (1, 2):
+            assert command("promote", here, version, "--at", place)[0] == 0
+        assert command("canary", here, 3, "--at", place)[0] == 0
+        assert live_version(here) == 1
+    for place in places:
+        for name in (here, tmp_path / "nothing-here" / "room"):
+            ended = command("canary", name, "--end", "--at", place)
+            assert ended == (0, "no version of room is on trial any more\n")
+            assert command("canary", here, 3, "--at", place)[0] == 0
+        rolled_back = command("rollback", tmp_path / "nothing-here" / "room", "--to", 1, "--at", place)
+        assert rolled_back[0] == 0
+        assert rolled_back[1].startswith("room-1 is live, room-2 is withdrawn")
+        refused = command("rollback", here, "--to", 9, "--at", place)
+        assert refused == (1, "there is no version 9 of room; published: 1, 2, 3\n")
+    assert (live_version(here), read_rollout(here).revision) == (1, 0)
+    assert not (tmp_path / "nothing-here").exists()
+    assert live_version(folder) == 1
+
+
+def test_a_host_follows_a_folder_to_which_a_version_was_pushed(
+    tmp_path: Path, source: FolderPlace, command: Callable[..., tuple[int, str]]
+) -> None:
+    folder, host = tmp_path / "mounted" / "room", tmp_path / "run" / "room"
+    folder.parent.mkdir()
+    assert command("push", source.release, 1, "--to", folder)[0] == 0
+    with pytest.raises(ServedError, match=r"nothing is live in .*: export a release there, or promote one"):
+        follow_folder(host, folder)
+    FolderPlace(folder).rollouts.write(Rollout(live=1), after=0)
+    assert live_version(folder) == 1
+    # As promotions left it that wrote the document alone.
+    (folder / "live").unlink()
+    follow_folder(host, folder)
+    assert live_version(host) == 1
+    (host / "live").unlink()
+    (folder / "rollout.json").write_text("{")
+    with pytest.raises(ServedError, match=r"rollout.json cannot be read \(JSONDecodeError: .*\): restore it"):
+        follow_folder(host, folder)
 
 
 def test_a_host_whose_place_is_away_serves_on(

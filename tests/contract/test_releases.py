@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -23,20 +24,24 @@ from export import release as export_release
 from export.__main__ import main
 from export.bundle import Bundle
 from export.releases import changes
+from export.releases.agent.record import Record
 from export.releases.checksums import CHECKED, MANIFEST, read_manifest, sha256
 from export.releases.device import fits
 from export.releases.difference import differences
+from export.releases.durable import write_whole
 from export.releases.folder import (
     AGENT_LOCK,
     documents,
     graph_places,
     live_document,
     live_version,
+    make_live,
     next_version,
 )
+from export.releases.host import Host, read_host, write_host
 from export.releases.importing import publish_copy
 from export.releases.places.port import PlaceError, VersionTakenError
-from export.releases.pruning import plan
+from export.releases.pruning import Plan, plan, prune
 from export.releases.rollout import (
     FolderRollouts,
     Rollout,
@@ -46,6 +51,9 @@ from export.releases.rollout import (
     locked,
     read_rollout,
 )
+from export.releases.served import Served, follow_folder
+from export.releases.served import main as serve
+from export.releases.sources import FolderSource
 from export.releases.verifying import unverified, verify_rest, verify_version
 from export.sources import announcing
 from stack.process import StackError
@@ -344,6 +352,42 @@ def test_a_host_does_not_fall_back_to_what_is_damaged_or_withdrawn(release: Path
     assert live_version(release) == 2
 
 
+def test_a_host_leaves_out_what_is_damaged_and_tells_its_agent(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also while the agent runs, which alone writes host.json then: it makes nothing live that was left out."""
+    promote(release, 2)
+    write_host(release, Host(live=2, ready=[1, 2, 3]))
+    spoil(release / "models/denoiser/2/model.onnx")
+    spoil(release / "models/denoiser/3/model.onnx")
+    host = (release / "host.json").read_bytes()
+    served = Served(release)
+    for running in (True, False):
+        with locked(release / AGENT_LOCK) if running else nullcontext():
+            assert serve([str(release)]) == 0
+        assert live_version(release) == 1
+        assert served.places() == served.wanted([1])
+        assert sorted(path.name for path in release.glob("left-out-*")) == ["left-out-2", "left-out-3"]
+        if running:
+            assert (release / "host.json").read_bytes() == host
+        assert "made-3 is not loaded: " in capsys.readouterr().err
+    found = read_host(release)
+    assert found is not None
+    assert (found.live, found.ready) == (1, [1])
+
+
+def test_a_version_that_was_pruned_is_left_out_without_a_word(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_host(release, Host(live=1, ready=[1, 2]))
+    prune(release, Plan([2], [("denoiser", 2)], 0, {}))
+    assert serve([str(release)]) == 0
+    assert capsys.readouterr().err == ""
+    found = read_host(release)
+    assert found is not None
+    assert found.ready == [1]
+
+
 # --- switching ---
 
 
@@ -369,10 +413,44 @@ def test_the_live_version_is_promoted_again_to_complete_what_was_stopped(release
     rollouts = FolderRollouts(release)
     before = rollouts.read()
     rollouts.write(changed(before, live=2, previous=1), before.revision)
-    assert live_version(release) == 1, "it was killed here"
+    make_live(release, 1)  # It was killed before it came to that.
     again = promote(release, 2)
     assert (again.revision, again.live, again.previous) == (2, 2, 1), "hosts that refused it try again"
     assert live_version(release) == 2
+
+
+@pytest.mark.parametrize("to", [None, 1])
+def test_a_rollback_that_was_stopped_half_way_is_completed_by_the_same_command(
+    to: int | None, release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(release, 2)
+    command = ("rollback", release, *(("--to", to) if to else ()))
+    assert say(capsys, *command)[0] == 0
+    make_live(release, 2)  # It was killed before it came to that.
+    before = read_rollout(release)
+    assert say(capsys, *command) == (0, "made-1 is live\n", "")
+    assert live_version(release) == 1
+    assert read_rollout(release) == before
+    assert say(capsys, *command)[0] == 1
+
+
+def test_what_is_live_is_never_older_than_the_document(
+    release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody rolls back between the two files that a promotion writes."""
+    rolling_back = threading.Thread(target=roll_back, args=(release,))
+
+    def slowly(file: Path, content: bytes) -> None:
+        if file.name == "live" and rolling_back.ident is None:
+            rolling_back.start()
+            rolling_back.join(0.3)
+        write_whole(file, content)
+
+    monkeypatch.setattr("export.releases.folder.write_whole", slowly)
+    promote(release, 2)
+    rolling_back.join()
+    rollout = read_rollout(release)
+    assert (rollout.live, rollout.withdrawn, live_version(release)) == (1, [2], 1)
 
 
 def test_where_an_agent_runs_it_alone_changes_what_is_live_here(
@@ -578,6 +656,29 @@ def test_what_is_needed_is_not_removed(release: Path, capsys: pytest.CaptureFixt
     (release / "host.json").write_text('{"live": 2, "ready": [2, 3]}')
     assert say(capsys, "prune", release, 3)[2] == "made-3 is not removed: this host's Triton holds it\n"
     assert sorted(documents(release)) == [1, 2, 3]
+
+
+def test_what_hosts_say_that_they_hold_is_not_removed(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They follow the folder, each with an agent and a folder of its own."""
+    host = tmp_path / "run" / "made"
+    follow_folder(host, release)
+    agent = Record(host, FolderSource(release, shared=True), "gpu-1", print)
+    agent.state.live, agent.state.ready = 1, [1]
+    agent.save()
+    promote(release, 2)
+    promote(release, 3)
+    said = "hosts/gpu-1.json says that it is there"
+    assert f"made-1 stays: {said}\n" in say(capsys, "prune", release)[1]
+    assert say(capsys, "prune", release, 1) == (1, "", f"made-1 is not removed: {said}\n")
+    for member in ("loading", "leaving"):
+        document = json.dumps({"live": 3, "ready": [3], member: 1})
+        (release / "hosts/gpu-1.json").write_text(document)
+        assert say(capsys, "prune", release, 1)[0] == 1
+    assert sorted(documents(release)) == [1, 2, 3]
+    FolderSource(release, shared=True).forget("gpu-1")
+    assert say(capsys, "prune", release, 1)[0] == 0
 
 
 class InUse(BaseHTTPRequestHandler):

@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,9 +64,9 @@ def _promote(release: Path) -> None:
 
 
 def _roll_back(release: Path) -> None:
-    if read_rollout(release).live == 2:
+    # A second one in a row is refused.
+    with suppress(changes.ReleaseError):
         changes.roll_back(release, FolderRollouts(release))
-    changes.follow(release, read_rollout(release))
 
 
 def _gone(release: Path) -> bool:

@@ -1,4 +1,5 @@
-"""The parts of the agent that need no Triton: what is wanted, when memory has grown, and restarts in turn."""
+"""The parts of the agent that need no Triton: what is wanted, what stays loaded, when memory has grown, and restarts in
+turn."""
 
 from __future__ import annotations
 
@@ -18,12 +19,15 @@ from export.releases.agent.leaving import Leaving
 from export.releases.agent.record import Record
 from export.releases.agent.restarting import Memory, Restarts
 from export.releases.agent.wanted import Wanted
-from export.releases.folder import live_version, make_live
+from export.releases.checksums import leave_out
+from export.releases.folder import live_version, make_live, version_folder
+from export.releases.host import read_host
 from export.releases.memory import Growth
-from export.releases.rollout import Canary, FolderRollouts, Rollout
-from export.releases.served import Served
+from export.releases.rollout import ROLLOUT, Canary, Rollout, encode
+from export.releases.served import Place, Served
 from export.releases.server import Alive, Server, UnreachableError
 from export.releases.sources import FolderSource
+from tests.support.places import make_version
 
 LOOKS_AWAY = 3
 
@@ -218,6 +222,161 @@ def test_a_restart_that_an_earlier_agent_asked_for_waits_for_quiet_too(
     assert two.log == [], "it is busy, and something is to be loaded"
 
 
+class Work:
+    """What the thread of an agent does with ``servers``."""
+
+    def __init__(
+        self, record: Record, wanted: Wanted, servers: list[Server], source: FolderSource | None = None
+    ) -> None:
+        self.stopping, served = threading.Event(), Served(record.release)
+        restarts = Restarts(record, wanted, servers, self.stopping)
+        memory = Memory(record, served, servers, restarts, lambda port: None)
+        self.leaving = Leaving(record, wanted, served, servers, restarts, memory, self.stopping)
+        self.bringing = Bringing(
+            record,
+            wanted,
+            source or FolderSource(record.release, shared=False),
+            served,
+            servers,
+            restarts,
+            memory,
+            self.leaving,
+            self.stopping,
+        )
+
+
+@dataclass
+class LoadedServer:
+    """A Triton that has loaded what was linked when it started, and then loads what is linked when it is told to."""
+
+    served: Served
+    url: str = "one:1"
+    busy: int = 0
+    """The version that a request uses."""
+
+    def __post_init__(self) -> None:
+        self.loaded = self.served.places()
+
+    def states(self) -> dict[Place, str]:
+        return dict.fromkeys(self.loaded, "READY")
+
+    def alive(self, model: str, release: int = 0) -> Alive:
+        return Alive(running={self.busy: 1} if self.busy else {})
+
+    def load(self, model: str, seconds: float) -> None:
+        self.unload(model)
+        self.loaded |= {place for place in self.served.places() if place[0] == model}
+
+    def close(self) -> None:
+        pass
+
+    def unload(self, model: str) -> None:
+        self.loaded = {place for place in self.loaded if place[0] != model}
+
+
+@pytest.fixture
+def triton(record: Record) -> LoadedServer:
+    """It was started before the agent ever ran: version 5 is live and loaded, and not ready."""
+    make_version(record.release, 5, {"denoiser": b"five", "depth": b"five too"}, live=True)
+    Served(record.release).make([5])
+    return LoadedServer(Served(record.release))
+
+
+OF_FIVE = {("denoiser", 5), ("depth", 5)}
+
+
+def test_an_agent_that_is_stopped_unloads_nothing(
+    record: Record, wanted: Wanted, triton: LoadedServer, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_version(record.release, 6, {"denoiser": b"six", "depth": 5})
+    work = Work(record, wanted, cast(list[Server], [triton]))
+    monkeypatch.setattr("export.releases.agent.bringing.warm", lambda *_, **__: work.stopping.set())
+    monkeypatch.setattr("export.releases.agent.bringing.Server", lambda url: triton)
+    for version, loaded in ((5, OF_FIVE), (6, OF_FIVE | {("denoiser", 6)})):
+        work.stopping.clear()
+        wanted.note(Rollout(revision=version, live=version))
+        work.bringing.bring(version)
+        assert triton.loaded == triton.served.places() == loaded
+        assert said[-1].endswith(f"-{version} is not made ready now: the agent stops")
+    assert record.state.loading is None
+
+
+def test_what_is_live_serves_on_when_it_is_refused(
+    record: Record, wanted: Wanted, triton: LoadedServer, said: list[str]
+) -> None:
+    (version_folder(record.release, 5) / "note.txt").touch()
+    wanted.note(Rollout(revision=1, live=5))
+    Work(record, wanted, cast(list[Server], [triton])).bringing.bring(5)
+    assert "note.txt is no file of" in record.state.problems["5"]
+    assert "-5 is refused, and it serves on until another is live: " in said[-1]
+    assert triton.loaded == triton.served.places() == OF_FIVE
+
+
+def test_what_is_live_serves_on_while_what_is_wanted_in_its_place_comes(
+    record: Record, wanted: Wanted, triton: LoadedServer, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollback, before what was live became ready: its graphs go when another is live and no request uses them."""
+    make_version(record.release, 4, {"denoiser": b"four", "depth": b"four too"})
+    work = Work(record, wanted, cast(list[Server], [triton]))
+    wanted.note(Rollout(revision=1, live=5, previous=4))
+    rollback = Rollout(revision=2, live=4, withdrawn=[5])
+    monkeypatch.setattr("export.releases.agent.bringing.warm", lambda *_, **__: wanted.note(rollback))
+    work.bringing.bring(5)
+    assert said[-1].endswith("-5 is not made ready now: it is not wanted any more")
+    assert triton.loaded == OF_FIVE
+    work.leaving.tidy()
+    assert triton.loaded == OF_FIVE
+    tidied = not work.leaving.untidy
+    assert tidied
+    Served(record.release).add(("denoiser", 4))
+    Served(record.release).add(("depth", 4))
+    triton.loaded |= {("denoiser", 4), ("depth", 4)}
+    record.state.ready, triton.busy = [4], 5
+    make_live(record.release, 4)
+    assert work.leaving.untidy
+    work.leaving.tidy()
+    assert triton.loaded > OF_FIVE, "a request is not finished"
+    triton.busy = 0
+    work.leaving.tidy()
+    assert triton.loaded == {("denoiser", 4), ("depth", 4)}
+
+
+def test_what_is_live_stays_loaded_when_its_files_are_gone(
+    record: Record, wanted: Wanted, triton: LoadedServer
+) -> None:
+    (version_folder(record.release, 5) / "release.json").unlink()
+    record.state.ready = [5]
+    work = Work(record, wanted, cast(list[Server], [triton]))
+    work.leaving.tidy()
+    assert triton.loaded == OF_FIVE
+
+
+def test_what_the_starter_left_out_is_not_made_live_before_it_is_whole_again(
+    record: Record, said: list[str]
+) -> None:
+    folder = record.release
+    for version in (4, 5):
+        make_version(folder, version, {"denoiser": b"%d" % version})
+    record.state.ready, record.state.live = [4, 5], 5
+    make_live(folder, 5)
+    record.save()
+    (folder / ROLLOUT).write_bytes(encode(Rollout(revision=1, live=5, previous=4)))
+    agent = Agent(folder, ["127.0.0.1:9"], FolderSource(folder, shared=False), report=said.append)
+    agent.step()
+    leave_out(folder, 5)
+    make_live(folder, 4)
+    agent.step()
+    agent.step()
+    assert live_version(folder) == 4
+    assert said.count("Triton was started without [5], which are looked at again") == 1
+    host = read_host(folder)
+    assert host is not None
+    assert (host.live, host.ready) == (4, [4])
+    assert not list(folder.glob("left-out-*"))
+    agent.stopping.set()
+    agent.run()
+
+
 def test_a_version_on_whose_way_triton_went_away_is_tried_once_more(
     record: Record, wanted: Wanted, two: Two
 ) -> None:
@@ -225,11 +384,8 @@ def test_a_version_on_whose_way_triton_went_away_is_tried_once_more(
         def bring(self, version: int) -> None:
             raise UnreachableError("one:1: loading denoiser: connection refused")
 
-    servers, stopping, served = cast(list[Server], two.servers), threading.Event(), Served(record.release)
-    memory = Memory(record, served, servers, two.restarts, lambda port: None)
-    leaving = Leaving(record, wanted, served, servers, two.restarts, memory, stopping)
     source = Away(record.release, shared=False)
-    bringing = Bringing(record, wanted, source, served, servers, two.restarts, memory, leaving, stopping)
+    bringing = Work(record, wanted, cast(list[Server], two.servers), source).bringing
     for revision in (1, 2):
         wanted.note(Rollout(revision=revision, live=2))
         bringing.bring(2)
@@ -245,7 +401,7 @@ def test_a_full_disk_ends_no_agent(record: Record, said: list[str], monkeypatch:
     record.state.ready, record.state.live = [1, 2], 1
     make_live(folder, 1)
     record.save()
-    FolderRollouts(folder).write(Rollout(live=2, previous=1), after=0)
+    (folder / ROLLOUT).write_bytes(encode(Rollout(revision=1, live=2, previous=1)))
     # Nothing listens there.
     agent = Agent(folder, ["127.0.0.1:9"], FolderSource(folder, shared=False), report=said.append)
 

@@ -17,6 +17,7 @@ from export.releases.agent.leaving import Leaving
 from export.releases.agent.record import Record, Report
 from export.releases.agent.restarting import Memory, Restarts
 from export.releases.agent.wanted import LOOK_SECONDS, Wanted
+from export.releases.checksums import LEFT_OUT
 from export.releases.durable import write_whole
 from export.releases.folder import make_live
 from export.releases.memory import Usage, usage_of
@@ -119,20 +120,41 @@ class Agent:
     def _switch(self) -> None:
         """Write ``live`` when what shall be live is ready. Raises OSError."""
         wanted, record = self._wanted.rollout.live, self._record
+        # Who leaves a version out says so before it writes `live`: what is read after it is not older.
+        before = record.live
+        self._take_left_out()
         with record.lock:
-            live, ready, served = record.live, record.state.ready, record.state.live
-            early = live not in ready and served in ready
+            ready, served = record.state.ready, record.state.live
+            early = before not in ready and served in ready
             switch = wanted and wanted in ready
-        if early and served != live:
+        if early and served != before:
             # Somebody wrote it while no agent ran. Triton serves what it served, and loads that again if it restarts.
             make_live(self._release, served)
-        before = record.live
+            before = served
         if switch and before != wanted:
             make_live(self._release, wanted)
             with record.lock:
                 record.state.live = wanted
             record.save()
             record.report(f"{record.name_of(wanted)} is live here, in place of {before or 'nothing'}")
+
+    def _take_left_out(self) -> None:
+        """Triton starts without these. Raises OSError."""
+        if left_out := list(self._release.glob(f"{LEFT_OUT}[1-9]*")):
+            versions = {int(file.name.removeprefix(LEFT_OUT)) for file in left_out}
+            self._lose(versions, "Triton was started without {}, which are looked at again")
+            for file in left_out:
+                file.unlink(missing_ok=True)
+
+    def _lose(self, versions: set[int], report: str) -> None:
+        """Those of ``versions`` that are ready are so no more, and are brought again while they are wanted."""
+        record = self._record
+        with record.lock:
+            lost = versions.intersection(record.state.ready)
+            record.state.ready = [version for version in record.state.ready if version not in lost]
+        if lost:
+            record.report(report.format(sorted(lost)))
+            record.save()
 
     def _next_task(self) -> Callable[[], None] | None:
         if self._restarts.stuck:
@@ -163,8 +185,5 @@ class Agent:
                 with suppress(OSError, ValueError, KeyError):
                     if not all(is_ready(states, place) for place in self._served.wanted([version])):
                         lost.add(version)
-        if lost and self._work is None:
-            with record.lock:
-                record.state.ready = [version for version in ready if version not in lost]
-            record.report(f"Triton has lost {sorted(lost)}, which are loaded again")
-            record.save()
+        if self._work is None:
+            self._lose(lost, "Triton has lost {}, which are loaded again")

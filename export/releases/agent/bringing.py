@@ -38,7 +38,7 @@ class Refused(Exception):
 
 
 class Interrupted(Exception):
-    """It is not wanted any more."""
+    """Its way ends here; the message is one sentence."""
 
 
 class Bringing:
@@ -70,8 +70,8 @@ class Bringing:
         self._record.save()
         try:
             self._go(version)
-        except Interrupted:
-            self._abandon(version, "it is not wanted any more")
+        except Interrupted as error:
+            self._abandon(version, str(error))
         except SourceError as error:
             if error.passing:
                 self._abandon(version, str(error))
@@ -125,7 +125,8 @@ class Bringing:
 
     def _check_wanted(self, version: int) -> None:
         if self._given_up(version):
-            raise Interrupted("it is not wanted any more")
+            why = "the agent stops" if self._stopping.is_set() else "it is not wanted any more"
+            raise Interrupted(why)
 
     def _answering(self) -> bool:
         with suppress(ServerError):
@@ -193,9 +194,8 @@ class Bringing:
         with self._record.lock:
             self._record.state.loading = None
         self._wanted.wait(version)
-        self._record.say(f"{self._record.name_of(version)} is not loaded now: {why}")
-        with suppress(ServerError):
-            self._leaving.unload(version)
+        self._record.say(f"{self._record.name_of(version)} is not made ready now: {why}")
+        self._unload()
         self._record.save()
 
     def _refuse(self, version: int, reason: str) -> None:
@@ -207,8 +207,13 @@ class Bringing:
             state.problems[str(version)] = why
             state.refused_at[str(version)] = self._wanted.rollout.revision
         self._record.save()
-        self._record.report(
-            f"{self._record.name_of(version)} is refused, and {self._record.live} goes on: {why}"
-        )
-        with suppress(ServerError):
-            self._leaving.unload(version)
+        live = self._record.live
+        goes_on = "it serves on until another is live" if live == version else f"{live or 'nothing'} goes on"
+        self._record.report(f"{self._record.name_of(version)} is refused, and {goes_on}: {why}")
+        self._unload()
+
+    def _unload(self) -> None:
+        """What was loaded in vain. An agent that stops leaves it to the next one, which may go on with it."""
+        if not self._stopping.is_set():
+            with suppress(ServerError):
+                self._leaving.unload()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from threading import Event
 
 from export.releases.agent.record import Record
@@ -35,7 +35,9 @@ class Leaving:
     ) -> None:
         self._record, self._wanted, self._served, self._servers = record, wanted, served, servers
         self._restarts, self._memory, self._stopping = restarts, memory, stopping
-        self._tidied, self._tidy_at = False, 0.0
+        self._tidied_for, self._tidy_at = -1, 0.0
+        """What was live when it was tidied up: when that is another, what was live may stay loaded without being
+        ready."""
 
     def let_go(self, version: int) -> None:
         """No new requests for ``version``; when those that run have ended, unload it."""
@@ -46,12 +48,12 @@ class Leaving:
         self._record.save()
         began = time.monotonic()
         try:
-            while self._running(version) or time.monotonic() < began + LINGER_SECONDS:
+            while version in self._running() or time.monotonic() < began + LINGER_SECONDS:
                 if version in self._wanted or self._wanted.missing() or self._stopping.wait(LOOK_SECONDS):
                     # Everything of it is loaded still, and what is wanted does not wait for requests that hang.
                     self._stay(version)
                     return
-            self.unload(version)
+            self.unload()
         except ServerError as error:
             self._stay(version)
             self._record.say(f"{name} is not unloaded yet: {error}")
@@ -71,34 +73,43 @@ class Leaving:
         self._wanted.wait(version)
         self._record.save()
 
-    def _running(self, version: int) -> int:
-        """How many requests use it now. Raises ServerError."""
-        return sum(
-            server.alive(model).running.get(version, 0) for server in self._servers for model in SERVING
-        )
+    def _running(self) -> set[int]:
+        """The versions that requests use now. Raises ServerError."""
+        return {
+            version
+            for server in self._servers
+            for model in SERVING
+            for version, count in server.alive(model).running.items()
+            if count
+        }
 
     @property
     def untidy(self) -> bool:
         """Whether there may be something to tidy up, and it is time to try."""
-        return not self._tidied and self._tidy_at <= time.monotonic()
+        return self._tidied_for != self._record.live and self._tidy_at <= time.monotonic()
 
     def tidy(self) -> None:
-        """Unload what an agent left loaded that was killed on the way of a version which nobody wants any more."""
+        """Unload what is loaded and not ready: what an agent left that was killed on the way of a version which nobody
+        wants any more, and what was live without ever having become ready. Requests that run on it end first."""
+        live = self._record.live
         try:
-            self.unload()
+            waits = bool(self._running() - self._staying())
+            if not waits:
+                self.unload()
         except ServerError:
+            waits = True
+        if waits:
             self._tidy_at = time.monotonic() + RETRY_SECONDS
             return
-        self._tidied = True
+        self._tidied_for = live
         with self._record.lock:
             self._record.state.loading = self._record.state.leaving = None
         self._record.save()
 
-    def unload(self, version: int = 0) -> None:
-        """Unload the graphs that no version but ``version`` needs. Raises ServerError; called again it goes on."""
-        with self._record.lock:
-            staying = {*self._record.state.ready, self._record.live} - {0, version}
-        needed = self._graphs_of(staying)
+    def unload(self) -> None:
+        """Unload the graphs that neither what is live needs, ready or not, nor what is ready. Raises ServerError;
+        called again it goes on."""
+        needed = self._graphs_needed()
         for place in sorted(self._served.places() - needed):
             self._served.drop(place)
         linked = {model for model, _ in self._served.places()}
@@ -112,15 +123,20 @@ class Leaving:
                 server.load(model, CALL_SECONDS) if model in linked else server.unload(model)
             _wait_gone(server, going)
 
-    def _graphs_of(self, versions: Iterable[int]) -> set[Place]:
-        """Without those of a version that was pruned. Raises ServerError when one cannot be read."""
-        found: set[Place] = set()
-        for version in versions:
+    def _staying(self) -> set[int]:
+        with self._record.lock:
+            return {*self._record.state.ready, self._record.live} - {0}
+
+    def _graphs_needed(self) -> set[Place]:
+        """Without those of a version that was pruned, unless it is live: Triton serves that from its memory. Raises
+        ServerError when one cannot be read."""
+        found, live = set[Place](), self._record.live
+        for version in self._staying():
             try:
                 found |= self._served.wanted([version])
-            except FileNotFoundError:
-                continue
             except (OSError, ValueError, KeyError) as error:
+                if isinstance(error, FileNotFoundError) and version != live:
+                    continue
                 raise ServerError(f"release.json of version {version} cannot be read: {error}") from error
         return found
 

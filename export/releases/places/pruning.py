@@ -7,12 +7,12 @@ on. Do not prune while somebody pushes all the same: between a look and a remova
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from export.releases.checksums import MANIFEST
+from export.releases.host import versions_held
 from export.releases.places.parts import parts_of
 from export.releases.places.port import HOSTS, PlaceError
 from export.releases.places.s3 import FILES, S3Place
@@ -76,12 +76,7 @@ def _needed(place: S3Place, keep: Collection[int], in_use: Collection[int]) -> d
     found = dict.fromkeys(keep, "--keep names it")
     found |= dict.fromkeys(in_use, "jobs that are not finished began with it")
     for host in place.names(f"{HOSTS}/"):
-        try:
-            said = json.loads(place.get(host) or b"")
-            held = [said.get("live"), said.get("loading"), *said.get("ready", ())]
-        except (ValueError, AttributeError, TypeError):
-            continue
-        found |= {version: f"{host} says that it is there" for version in held if isinstance(version, int)}
+        found |= dict.fromkeys(versions_held(place.get(host)), f"{host} says that it is there")
     if rollout.canary is not None:
         found[rollout.canary.version] = "it is on trial"
     if rollout.previous is not None:

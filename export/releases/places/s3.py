@@ -57,6 +57,7 @@ from export.releases.rollout import (
     check_revision,
     decode,
     encode,
+    newly_served,
     now,
 )
 
@@ -388,7 +389,7 @@ class S3Rollouts:
         """See Rollouts."""
         found, tag = self._read()
         check_revision(found, after)
-        for version in {new.live, new.canary.version if new.canary else 0} - {0, found.live}:
+        for version in newly_served(found, new):
             self._check_there(version)
         written = msgspec.structs.replace(new, format=FORMAT, revision=after + 1)
         with _rollout_errors():
@@ -399,6 +400,19 @@ class S3Rollouts:
                     f"{self._place.name}: another change came first, and nothing was done"
                 )
         return written
+
+    def follow(self) -> bool:
+        """See Rollouts. The document is all of it: each host has a ``live`` of its own."""
+        return False
+
+    def versions(self) -> list[int]:
+        """See Rollouts."""
+        with _rollout_errors():
+            return self._place.versions()[::-1]
+
+    def first_missing(self, version: int) -> str | None:
+        """See Rollouts. A version is seen there when all of it is."""
+        return None
 
     def _check_there(self, version: int) -> None:
         with _rollout_errors():
