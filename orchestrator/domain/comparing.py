@@ -21,11 +21,18 @@ Sums = Mapping[str, float]
 
 KINDS = ("openings", "lines", "camera", "planes")
 """What may be lost of the room (:class:`orchestrator.domain.result.Quality`)."""
+OPTIONAL = ("openings", "planes")
+"""The kinds that are measured only where the models see them; all other values are measured of every picture."""
 RUINED = 0.2
 """By how much a score has fallen when the picture counts as ruined: several times what a good retrain moves one by."""
 THINGS = "things"
 """How many objects were seen in the photo: what a caller can ask to be kept."""
 FAILED, RUINS, OVER_BUDGET = "failed", "ruined", "over_budget"
+
+
+def measurable(name: str) -> str:
+    """How it is called whether one of the OPTIONAL kinds could be measured: 1 if so, else 0."""
+    return f"{name}_measured"
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,8 +103,11 @@ def pair_sums(live: Measured, canary: Measured, budget: float | None = None) -> 
     if live.failure is not None or canary.failure is not None:
         return sums
     before, after = live.comparable, canary.comparable
-    if "score" in before and "score" in after:
-        sums |= _event(RUINS, after["score"] < before["score"] - RUINED)
+    if "score" in before:
+        lacks = before.keys() - after.keys() - set(OPTIONAL)
+        sums |= _event(RUINS, bool(lacks) or after["score"] < before["score"] - RUINED)
+    for name in OPTIONAL:
+        sums |= _moments(f"pair:{measurable(name)}", float(name in after) - float(name in before))
     if budget is not None:
         sums |= _event(OVER_BUDGET, canary.seconds > budget)
     for name in before.keys() & after.keys():

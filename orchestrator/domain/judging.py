@@ -28,11 +28,13 @@ import msgspec
 
 from orchestrator.domain.comparing import (
     FAILED,
+    OPTIONAL,
     OVER_BUDGET,
     PAIRS,
     RUINS,
     THINGS,
     Sums,
+    measurable,
     moments,
     tiers,
 )
@@ -78,6 +80,8 @@ MARGINS = {
     # Not from there: one thing of a photo's six or so.
     THINGS: Margin(1.0, 1.0),
     "speed": Margin(math.log(1.2), 0.15),
+    # Half of OFTEN: what a kind loses is compared only in the pictures of both that it could be measured in.
+    **{measurable(name): Margin(0.1, 0.2) for name in OPTIONAL},
 }
 
 
@@ -108,6 +112,8 @@ NAMES = {
     "colours": "Nearness to the wanted colours",
     THINGS: "Things seen in the photo",
     "speed": "Speed",
+    measurable("openings"): "Pictures with windows and doors to compare",
+    measurable("planes"): "Pictures with floor, walls and ceiling to compare",
     FAILED: "Failures",
     RUINS: "Ruined pictures",
     OVER_BUDGET: "Pictures over the latency budget",
