@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,10 +22,11 @@ from orchestrator.domain.styles import STYLES
 from orchestrator.ports import Trial, Unavailable
 from orchestrator.services.cleaning import delete_pictures
 from orchestrator.services.releases import following as following_module
+from orchestrator.services.releases import shadows as shadows_module
 from orchestrator.services.releases.control import ReleaseControl
 from orchestrator.services.releases.following import FollowedRollouts
 from orchestrator.services.releases.judges import Judge
-from orchestrator.services.releases.shadows import Shadows
+from orchestrator.services.releases.shadows import MOST, Shadows
 from orchestrator.services.releases.trials import Trials
 from orchestrator.services.running.runner import Runner
 from stack.redis import RedisServer
@@ -181,6 +183,25 @@ async def test_a_bad_release_in_the_shadow_is_rolled_back(bench: Bench, fault: A
     assert (trial.judged.decision, reason in trial.judged.reason) == ("roll_back", True), trial.judged
     made = await bench.run()
     assert release_of(made) == "rooms-4"
+
+
+async def test_the_newest_stay_when_a_pair_is_interrupted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.start("shadow")
+    await bench.run()
+    (_, _, twin) = bench.shadows._waiting[0]
+    newer = [twin._replace(job=a_job()) for _ in range(MOST)]
+
+    async def interrupted(pair: Coroutine[Any, Any, None]) -> None:
+        pair.close()
+        for each in newer:
+            bench.shadows.offer(each)
+        raise shadows_module._Interrupted
+
+    monkeypatch.setattr(bench.shadows, "_while_idle", interrupted)
+    await bench.shadows._next()
+    assert [waits.job for _, _, waits in bench.shadows._waiting] == [each.job for each in newer]
 
 
 async def test_over_its_latency_budget(bench: Bench, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class Shadows:
             try:
                 await self._while_idle(self._pair(twin))
             except _Interrupted:
-                if interrupted + 1 < INTERRUPTIONS:
+                if interrupted + 1 < INTERRUPTIONS and len(self._waiting) < MOST:
                     self._waiting.appendleft((since, interrupted + 1, twin))
                     self._offered.set()
             finally:
