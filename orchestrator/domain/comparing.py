@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.job import DEFAULT_TIER
 from reroom.triton import Analysis, RestyleEvent, Result
 
@@ -28,6 +29,8 @@ RUINED = 0.2
 THINGS = "things"
 """How many objects were seen in the photo: what a caller can ask to be kept."""
 FAILED, RUINS, OVER_BUDGET = "failed", "ruined", "over_budget"
+OUTAGES = "outages"
+"""How often servers went away while the canary made pictures."""
 
 
 def measurable(name: str) -> str:
@@ -89,11 +92,17 @@ def measured(result: Result, things: int | None = None) -> Measured:
 
 
 PAIRS = "pairs"
+_CUT_OFF = f"code:{FailureCode.UNAVAILABLE}"
 
 
 def tried_sums(failure: str | None) -> dict[str, float]:
-    """What it adds that the canary made a picture, or failed at one that the live release then made."""
+    """What it adds that the canary made a picture, or failed at one."""
     return _event(FAILED, failure is not None) | ({} if failure is None else {f"code:{failure}": 1.0})
+
+
+def failed_together(sums: Sums) -> int:
+    """How many failures are beyond the first one of an outage, which cuts off all pictures that are being made."""
+    return max(0, round(sums.get(_CUT_OFF, 0) - sums.get(OUTAGES, 0)))
 
 
 def pair_sums(live: Measured, canary: Measured, budget: float | None = None) -> dict[str, float]:

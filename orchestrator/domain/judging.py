@@ -34,6 +34,7 @@ from orchestrator.domain.comparing import (
     RUINS,
     THINGS,
     Sums,
+    failed_together,
     measurable,
     moments,
     tiers,
@@ -54,7 +55,8 @@ PRIOR_PAIRS = 10
 OFTEN = 0.2
 """The share of the pairs in which something must have been measured for a promotion to wait for it."""
 LEAST_EVENTS = 3
-"""Events before a rollback for their rate: one outage must not look like a fault of the release."""
+"""Events before a rollback for their rate. An outage counts as one, however many pictures it cut off: it must not look
+like a fault of the release."""
 
 Verdict = Literal["worse", "not_worse", "open"]
 Decision = Literal["running", "promote", "roll_back", "undecided"]
@@ -245,8 +247,11 @@ def _rate(sums: Sums, name: str) -> Finding | None:
     if n == 0:
         return None
     limit = LIMITS[name]
+    # A loss is certain only by events that had nothing to do with each other; an upper limit holds for all.
+    again = failed_together(sums) if name == FAILED else 0
+    events, of = k - again, n - again
     verdict: Verdict = "open"
-    if k >= LEAST_EVENTS and log_evidence_above(limit.tolerated, k, n) >= -math.log(_ALPHA):
+    if events >= LEAST_EVENTS and log_evidence_above(limit.tolerated, events, of) >= -math.log(_ALPHA):
         verdict = "worse"
     elif log_evidence_below(limit.limit, k, n) >= -math.log(MISSED):
         verdict = "not_worse"
@@ -255,7 +260,7 @@ def _rate(sums: Sums, name: str) -> Finding | None:
         what="rate",
         n=n,
         value=k / n,
-        low=_lowest(k, n),
+        low=_lowest(events, of),
         high=_highest(k, n),
         margin=limit.limit,
         verdict=verdict,

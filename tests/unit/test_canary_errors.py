@@ -15,6 +15,7 @@ from orchestrator.domain.comparing import (
     FAILED,
     KINDS,
     OPTIONAL,
+    OUTAGES,
     Measured,
     arm_sums,
     measurable,
@@ -133,6 +134,24 @@ def test_errors_of_the_rates() -> None:
     assert ends(limit.tolerated)["worse"] <= 2 * FALSE_ROLLBACK / TESTS
     assert ends(limit.limit)["fine"] <= 1.5 * MISSED
     assert ends(5 * limit.limit)["worse"] == 1.0
+
+
+def test_one_outage_is_no_loss_of_the_release() -> None:
+    """It counts once, however many pictures it cut off; for a promotion each of them counts."""
+
+    def found(outages: int, cut_off: int, made: int) -> str:
+        sums = Made(1)
+        for _ in range(made):
+            sums.add()
+        for failure in range(cut_off):
+            sums.note(tried_sums("unavailable") | ({OUTAGES: 1.0} if failure < outages else {}))
+        return judge(sums.sums, 0).decision
+
+    assert found(outages=2, cut_off=60, made=0) == "running"
+    assert found(outages=3, cut_off=3, made=0) == "roll_back"
+    assert found(outages=3, cut_off=30, made=4) == "roll_back"
+    assert found(outages=1, cut_off=8, made=120) == "running"
+    assert found(outages=1, cut_off=8, made=400) == "promote"
 
 
 class Made:
