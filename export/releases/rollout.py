@@ -157,7 +157,7 @@ def decode(content: bytes, name: str) -> Rollout:
     """The document from its bytes; ``name`` is what an error calls it. Raises RolloutError."""
     try:
         rollout = msgspec.json.decode(content, type=Rollout)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RolloutError(
             f"{name} cannot be read ({error}): restore it, or remove it and promote what shall be live"
         ) from error

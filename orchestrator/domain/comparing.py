@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from orchestrator.domain.codes import FailureCode
 from orchestrator.domain.job import DEFAULT_TIER
 from reroom.triton import Analysis, RestyleEvent, Result
 
@@ -21,11 +22,20 @@ Sums = Mapping[str, float]
 
 KINDS = ("openings", "lines", "camera", "planes")
 """What may be lost of the room (:class:`orchestrator.domain.result.Quality`)."""
+OPTIONAL = ("openings", "planes")
+"""The kinds that are measured only where the models see them; all other values are measured of every picture."""
 RUINED = 0.2
 """By how much a score has fallen when the picture counts as ruined: several times what a good retrain moves one by."""
 THINGS = "things"
 """How many objects were seen in the photo: what a caller can ask to be kept."""
 FAILED, RUINS, OVER_BUDGET = "failed", "ruined", "over_budget"
+OUTAGES = "outages"
+"""How often servers went away while the canary made pictures."""
+
+
+def measurable(name: str) -> str:
+    """How it is called whether one of the OPTIONAL kinds could be measured: 1 if so, else 0."""
+    return f"{name}_measured"
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +92,17 @@ def measured(result: Result, things: int | None = None) -> Measured:
 
 
 PAIRS = "pairs"
+_CUT_OFF = f"code:{FailureCode.UNAVAILABLE}"
 
 
 def tried_sums(failure: str | None) -> dict[str, float]:
-    """What it adds that the canary made a picture, or failed at one that the live release then made."""
+    """What it adds that the canary made a picture, or failed at one."""
     return _event(FAILED, failure is not None) | ({} if failure is None else {f"code:{failure}": 1.0})
+
+
+def failed_together(sums: Sums) -> int:
+    """How many failures are beyond the first one of an outage, which cuts off all pictures that are being made."""
+    return max(0, round(sums.get(_CUT_OFF, 0) - sums.get(OUTAGES, 0)))
 
 
 def pair_sums(live: Measured, canary: Measured, budget: float | None = None) -> dict[str, float]:
@@ -96,8 +112,11 @@ def pair_sums(live: Measured, canary: Measured, budget: float | None = None) -> 
     if live.failure is not None or canary.failure is not None:
         return sums
     before, after = live.comparable, canary.comparable
-    if "score" in before and "score" in after:
-        sums |= _event(RUINS, after["score"] < before["score"] - RUINED)
+    if "score" in before:
+        lacks = before.keys() - after.keys() - set(OPTIONAL)
+        sums |= _event(RUINS, bool(lacks) or after["score"] < before["score"] - RUINED)
+    for name in OPTIONAL:
+        sums |= _moments(f"pair:{measurable(name)}", float(name in after) - float(name in before))
     if budget is not None:
         sums |= _event(OVER_BUDGET, canary.seconds > budget)
     for name in before.keys() & after.keys():

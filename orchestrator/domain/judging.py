@@ -28,11 +28,14 @@ import msgspec
 
 from orchestrator.domain.comparing import (
     FAILED,
+    OPTIONAL,
     OVER_BUDGET,
     PAIRS,
     RUINS,
     THINGS,
     Sums,
+    failed_together,
+    measurable,
     moments,
     tiers,
 )
@@ -52,7 +55,8 @@ PRIOR_PAIRS = 10
 OFTEN = 0.2
 """The share of the pairs in which something must have been measured for a promotion to wait for it."""
 LEAST_EVENTS = 3
-"""Events before a rollback for their rate: one outage must not look like a fault of the release."""
+"""Events before a rollback for their rate. An outage counts as one, however many pictures it cut off: it must not look
+like a fault of the release."""
 
 Verdict = Literal["worse", "not_worse", "open"]
 Decision = Literal["running", "promote", "roll_back", "undecided"]
@@ -78,6 +82,8 @@ MARGINS = {
     # Not from there: one thing of a photo's six or so.
     THINGS: Margin(1.0, 1.0),
     "speed": Margin(math.log(1.2), 0.15),
+    # Half of OFTEN: what a kind loses is compared only in the pictures of both that it could be measured in.
+    **{measurable(name): Margin(0.1, 0.2) for name in OPTIONAL},
 }
 
 
@@ -108,6 +114,8 @@ NAMES = {
     "colours": "Nearness to the wanted colours",
     THINGS: "Things seen in the photo",
     "speed": "Speed",
+    measurable("openings"): "Pictures with windows and doors to compare",
+    measurable("planes"): "Pictures with floor, walls and ceiling to compare",
     FAILED: "Failures",
     RUINS: "Ruined pictures",
     OVER_BUDGET: "Pictures over the latency budget",
@@ -239,8 +247,11 @@ def _rate(sums: Sums, name: str) -> Finding | None:
     if n == 0:
         return None
     limit = LIMITS[name]
+    # A loss is certain only by events that had nothing to do with each other; an upper limit holds for all.
+    again = failed_together(sums) if name == FAILED else 0
+    events, of = k - again, n - again
     verdict: Verdict = "open"
-    if k >= LEAST_EVENTS and log_evidence_above(limit.tolerated, k, n) >= -math.log(_ALPHA):
+    if events >= LEAST_EVENTS and log_evidence_above(limit.tolerated, events, of) >= -math.log(_ALPHA):
         verdict = "worse"
     elif log_evidence_below(limit.limit, k, n) >= -math.log(MISSED):
         verdict = "not_worse"
@@ -249,7 +260,7 @@ def _rate(sums: Sums, name: str) -> Finding | None:
         what="rate",
         n=n,
         value=k / n,
-        low=_lowest(k, n),
+        low=_lowest(events, of),
         high=_highest(k, n),
         margin=limit.limit,
         verdict=verdict,

@@ -39,6 +39,8 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True):
     sums: dict[str, float]
     unit: str = ""
     """Whose job it was, for the number of those; "" = of nobody who counts."""
+    outage: str = ""
+    """Names the outage that it is a part of, which counts once; "" = of none."""
     pair: Pair | None = None
 
 

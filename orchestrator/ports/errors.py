@@ -152,8 +152,9 @@ UNAVAILABLE = FailureCode.UNAVAILABLE
 
 
 class InferenceError(PortError):
-    """The model refused the request or failed. ``retryable``: whether another try may succeed."""
+    """The model refused the request or failed. ``retryable``: whether another try may succeed; ``server``: the name of
+    the one that was asked, "" where none could be."""
 
-    def __init__(self, code: str, detail: str, *, retryable: bool) -> None:
+    def __init__(self, code: str, detail: str, *, retryable: bool, server: str = "") -> None:
         super().__init__(detail)
-        self.code, self.detail, self.retryable = code, detail, retryable
+        self.code, self.detail, self.retryable, self.server = code, detail, retryable, server

@@ -194,6 +194,12 @@ def test_what_a_killed_fetch_left_makes_room(tmp_path: Path, source: FolderPlace
     assert damages(host.release) == []
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"release": "\xff"}'])
+def test_what_is_no_manifest(content: bytes) -> None:
+    with pytest.raises(DamagedError, match="manifest is no manifest of a release"):
+        parts_of(content, 1, "the manifest")
+
+
 @pytest.mark.parametrize(
     "path",
     [

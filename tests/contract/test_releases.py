@@ -631,11 +631,12 @@ def test_a_rollback_leaves_a_version_whose_document_is_damaged(
 
 
 def test_a_rollout_that_cannot_be_read_is_one_sentence(release: Path) -> None:
-    (release / "rollout.json").write_text('{"live": "two"}')
-    with pytest.raises(
-        RolloutError, match=r"rollout.json cannot be read \(.*\): restore it, or remove it and promote"
-    ):
-        read_rollout(release)
+    for content in (b'{"live": "two"}', b'{"by": "\xff"}', b"\xff"):
+        (release / "rollout.json").write_bytes(content)
+        with pytest.raises(
+            RolloutError, match=r"rollout.json cannot be read \(.*\): restore it, or remove it and promote"
+        ):
+            read_rollout(release)
     (release / "rollout.json").write_text('{"format": 2}')
     with pytest.raises(RolloutError, match="was written by a newer version of reroom"):
         read_rollout(release)

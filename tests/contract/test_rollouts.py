@@ -150,7 +150,18 @@ async def test_members_of_other_versions_stay(place: Place) -> None:
     assert json.loads(await place.get("rollout.json"))["later"] == {"a": 1}
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"live": "five"}', b'{"format": 2, "live": 5}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b'{"live": "five"}',
+        b'{"format": 2, "live": 5}',
+        b'{"by": "\xff"}',
+        b'{"later": "\xff"}',
+        b"\xff",
+    ],
+)
 async def test_a_document_that_cannot_be_understood_is_left_alone(place: Place, content: bytes) -> None:
     await place.put("rollout.json", content)
     with pytest.raises(Unavailable, match=r"rollout\.json"):
@@ -168,6 +179,7 @@ async def test_the_versions_that_were_published(place: Place) -> None:
     await place.put("versions/11/release.json", json.dumps(said).encode())
     await place.put("versions/11/checked.json", b"{}")
     await place.put("versions/12/release.json", b"not JSON")
+    await place.put("versions/13/release.json", b'{"release": "rooms-\xff"}')
     await place.put("versions/draft/release.json", b"{}")
     versions = await place.rollouts.versions()
     assert [(each.version, each.release, each.verified) for each in versions] == [
@@ -187,6 +199,8 @@ async def test_what_a_host_says(place: Place) -> None:
     await place.put("hosts/here.json", json.dumps(said).encode())
     (host,) = await place.rollouts.hosts()
     assert (host.name, host.live, host.ready, host.problems) == ("here", 4, [4, 5], {"6": "too large"})
+    await place.put("hosts/here.json", b'{"live": "\xff"}')
+    assert await place.rollouts.hosts() == []
 
 
 async def test_a_folder_without_an_agent_says_itself_what_is_live(tmp_path: Path) -> None:

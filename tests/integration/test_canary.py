@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,16 +22,18 @@ from orchestrator.domain.styles import STYLES
 from orchestrator.ports import Trial, Unavailable
 from orchestrator.services.cleaning import delete_pictures
 from orchestrator.services.releases import following as following_module
+from orchestrator.services.releases import shadows as shadows_module
 from orchestrator.services.releases.control import ReleaseControl
 from orchestrator.services.releases.following import FollowedRollouts
 from orchestrator.services.releases.judges import Judge
-from orchestrator.services.releases.shadows import Shadows
+from orchestrator.services.releases.shadows import MOST, Shadows
 from orchestrator.services.releases.trials import Trials
+from orchestrator.services.running import runner as runner_module
 from orchestrator.services.running.runner import Runner
 from stack.redis import RedisServer
 from tests.support.api_server import photo as a_photo
 from tests.support.fakes import MemoryStorage
-from tests.support.jobs import a_job, claim
+from tests.support.jobs import a_job, claim, take_over
 from tests.support.released import Ability, ReleasedInference
 
 GOOD = Ability()
@@ -56,6 +59,7 @@ class Bench:
         self.outbox = RedisOutbox(redis.url, prefix=prefix)
         self.storage, self.rollouts, self.inference = MemoryStorage(), FolderRollouts(root), inference
         self.following = FollowedRollouts(self.rollouts)
+        self.now = time.time()
         judge = self.judge = Judge(self.rollouts, self.following, self.canaries)
         self.shadows = Shadows(
             self.store,
@@ -67,8 +71,9 @@ class Bench:
             judge,
             name="w",
             look=0.01,
+            clock=self.clock,
         )
-        self.trials = Trials(self.following, judge, self.shadows)
+        self.trials = Trials(self.following, judge, self.shadows, clock=self.clock)
         self.runner = Runner(
             self.store,
             self.storage,
@@ -80,6 +85,14 @@ class Bench:
         )
         self.control = ReleaseControl(self.rollouts, self.canaries, self.store, self.storage, inference)
         self.jobs = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def serve_again(self, after: float) -> None:
+        """The models are back, so many seconds after they went away."""
+        self.now += after
+        self.inference.ready = True
 
     async def start(self, mode: str, share: float = 1.0) -> Canary:
         wanted = await self.control.try_out(5, "share" if mode == "share" else "shadow", share, "a test")
@@ -94,6 +107,14 @@ class Bench:
         self.storage.objects[job.original_key] = a_photo()
         await self.store.submit(job)
         await self.runner.run(await claim(self.store), asyncio.Event())
+        return await self.store.get(job.id)
+
+    async def run_through_outage(self, after: float) -> Job:
+        """The same, where the models go away during the first attempt and come back after so many seconds."""
+        job = await self.run()
+        assert (job.status, job.outages, self.inference.ready) == (JobState.QUEUED, 1, False)
+        self.serve_again(after)
+        await self.runner.run(await take_over(self.store, "w"), asyncio.Event())
         return await self.store.get(job.id)
 
     async def run_pairs(self, most: int) -> None:
@@ -113,6 +134,12 @@ class Bench:
             making.cancel()
             await asyncio.wait([making])
             await asyncio.gather(*self.judge._deciding)
+
+    async def until_counted(self, name: str, number: int) -> None:
+        """Until so much of it was noted."""
+        async with asyncio.timeout(20):
+            while not (found := await self.canaries.last()) or found.sums.get(name, 0) < number:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
 
     async def end(self) -> tuple[Rollout, Trial]:
         """What is wanted now, and the last trial, whose end the operator was told."""
@@ -183,6 +210,60 @@ async def test_a_bad_release_in_the_shadow_is_rolled_back(bench: Bench, fault: A
     assert release_of(made) == "rooms-4"
 
 
+@pytest.mark.parametrize("chance", [0.0, 0.9], ids=["live first", "it first"])
+async def test_a_release_in_the_shadow_that_crashes_the_only_server(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, chance: float
+) -> None:
+    monkeypatch.setattr("random.random", lambda: chance)
+    bench.inference.abilities[5] = Ability(crashing=True)
+    await bench.start("shadow")
+    making = asyncio.create_task(bench.shadows.run())
+    for crashes in (1, 2, 3):
+        await bench.run()
+        await bench.until_counted("code:unavailable", crashes)
+        bench.serve_again(after=60)
+    making.cancel()
+    await asyncio.wait([making])
+    await asyncio.gather(*bench.judge._deciding)
+    wanted, trial = await bench.end()
+    assert wanted.withdrawn == [5]
+    assert trial.judged is not None
+    assert trial.judged.reason == "It is worse: failures: 100 % of 3 (unavailable)."
+    assert bench.inference.asked.count(5) == 3
+
+
+async def test_no_pair_begins_while_the_models_are_away(bench: Bench) -> None:
+    await bench.start("shadow")
+    await bench.run()
+    bench.inference.ready = False
+    making = asyncio.create_task(bench.shadows.run())
+    await asyncio.sleep(0.2)
+    assert len(bench.shadows._waiting) == 1
+    making.cancel()
+    await asyncio.wait([making])
+    trial = await bench.canaries.last()
+    assert trial is None
+
+
+async def test_the_newest_stay_when_a_pair_is_interrupted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.start("shadow")
+    await bench.run()
+    (_, _, twin) = bench.shadows._waiting[0]
+    newer = [twin._replace(job=a_job()) for _ in range(MOST)]
+
+    async def interrupted(pair: Coroutine[Any, Any, None]) -> None:
+        pair.close()
+        for each in newer:
+            bench.shadows.offer(each)
+        raise shadows_module._Interrupted
+
+    monkeypatch.setattr(bench.shadows, "_while_idle", interrupted)
+    await bench.shadows._next()
+    assert [waits.job for _, _, waits in bench.shadows._waiting] == [each.job for each in newer]
+
+
 async def test_over_its_latency_budget(bench: Bench, tmp_path: Path) -> None:
     said = {"release": "rooms-5", "budgets": {"cpu": {"": 2.5}, "gpu": {"": 0.1}}}
     (tmp_path / "versions" / "5" / "release.json").write_text(json.dumps(said))
@@ -212,13 +293,62 @@ async def test_a_share_of_the_users_gets_its_pictures(bench: Bench) -> None:
 async def test_a_failing_release_fails_no_users_job(bench: Bench) -> None:
     bench.inference.abilities[5] = Ability(failing=1.0, code="unavailable")
     await bench.start("share")
-    jobs = [await bench.run() for _ in range(4)]
+    jobs = []
+    for _ in range(4):
+        jobs.append(await bench.run())
+        bench.now += 60
     assert [job.status for job in jobs] == [JobState.COMPLETED] * 4
     assert {release_of(job) for job in jobs} == {"rooms-4"}
     assert {job.attempts for job in jobs} == {1}
     assert bench.inference.asked == [5, None, 5, None, 5, None, None]
     wanted, trial = await bench.end()
     assert (wanted.withdrawn, trial.sums["code:unavailable"]) == ([5], 3)
+
+
+async def test_a_release_that_crashes_the_only_server_is_rolled_back(bench: Bench) -> None:
+    bench.inference.abilities[5] = Ability(crashing=True)
+    await bench.start("share")
+    jobs = [await bench.run_through_outage(after=60) for _ in range(3)]
+    assert [(job.status, job.attempts, release_of(job)) for job in jobs] == [
+        (JobState.COMPLETED, 1, "rooms-4")
+    ] * 3
+    wanted, trial = await bench.end()
+    assert (wanted.live, wanted.withdrawn) == (4, [5])
+    assert trial.judged is not None
+    assert trial.judged.reason == "It is worse: failures: 100 % of 3 (unavailable)."
+    assert bench.inference.asked == [5, None] * 3
+
+
+async def test_one_outage_ends_no_trial(bench: Bench) -> None:
+    """However many pictures of the release it cuts off."""
+    bench.inference.abilities[5] = Ability(crashing=True)
+    await bench.start("share")
+    for _ in range(8):
+        await bench.run_through_outage(after=0)
+    trial = await bench.canaries.last()
+    assert trial is not None
+    assert (trial.judged, trial.sums["code:unavailable"], trial.sums["outages"]) == (None, 8, 1)
+
+
+async def test_models_that_were_away_before_are_no_fault_of_it(bench: Bench) -> None:
+    await bench.start("share")
+    bench.inference.ready = False
+    assert (await bench.run()).outages == 1
+    assert await bench.canaries.last() is None
+
+
+async def test_an_outage_of_something_else_is_no_fault_of_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "OUTAGE_PATIENCE", 0.0)
+    await bench.start("share")
+    job = a_job()
+    bench.storage.objects[job.original_key] = a_photo()
+    await bench.store.submit(job)
+    bench.storage.outages = 1_000
+    await bench.runner.run(await claim(bench.store), asyncio.Event())
+    assert (await bench.store.get(job.id)).outages == 1
+    assert await bench.canaries.last() is None
 
 
 async def test_a_host_without_the_release_is_no_fault_of_it(bench: Bench) -> None:

@@ -26,6 +26,8 @@ class Ability:
     code: str = "model_error"
     unseen: int = 0
     """So many things fewer are seen in a photo."""
+    crashing: bool = False
+    """Whether it takes the server down, which stays away until somebody makes it ``ready``."""
 
 
 @dataclass
@@ -43,6 +45,8 @@ class ReleasedInference(FakeInference):
         super().__init__([])
 
     async def restyle(self, request: RestyleRequest) -> AsyncGenerator[RestyleEvent, None]:
+        if not self.ready:
+            raise InferenceError("unavailable", "the fake model is away", retryable=True)
         self.asked.append(request.release)
         self.requests.append(request)
         version = self.live if request.release is None else request.release
@@ -53,8 +57,11 @@ class ReleasedInference(FakeInference):
         level = of_photo.uniform(0.75, 0.9)
         of_both = random.Random(f"{request.seed} {version}")
         yield Stage(name="analyzing", progress=0.0)
+        if ability.crashing:
+            self.ready = False
+            raise InferenceError("unavailable", "socket closed", retryable=True, server="here")
         if of_both.random() < ability.failing:
-            raise InferenceError(ability.code, f"release {version} fails", retryable=True)
+            raise InferenceError(ability.code, f"release {version} fails", retryable=True, server="here")
         things = max(0, of_photo.randint(4, 9) - ability.unseen)
         objects = [{"label": "chair", "score": 0.9, "box": [0.0, 0.25, 0.5, 1.0]}] * things
         yield Analysis(objects=objects, room_type="living room", progress=0.1)

@@ -11,7 +11,17 @@ import pytest
 from numpy.typing import NDArray
 
 from orchestrator.domain import judging
-from orchestrator.domain.comparing import FAILED, KINDS, Measured, arm_sums, pair_sums, tried_sums
+from orchestrator.domain.comparing import (
+    FAILED,
+    KINDS,
+    OPTIONAL,
+    OUTAGES,
+    Measured,
+    arm_sums,
+    measurable,
+    pair_sums,
+    tried_sums,
+)
 from orchestrator.domain.judging import (
     BURN_IN,
     FALSE_ROLLBACK,
@@ -86,6 +96,22 @@ def test_errors_of_the_means(times: float) -> None:
             assert gross <= 0.002, (shape, name, gross)
 
 
+@pytest.mark.parametrize("flicker", [0.01, 0.05, 0.15])
+def test_errors_of_what_can_be_measured(flicker: float) -> None:
+    """A detector that was trained again sees windows in ``flicker`` of the photos where the live one sees none, and
+    none in as many where that sees some."""
+    random, name = np.random.default_rng(20261127), measurable("openings")
+
+    def ends(lost: float) -> tuple[float, float]:
+        either = [lost, flicker, 1 - lost - flicker]
+        return looked_at(random.choice([-1.0, 1.0, 0.0], (RUNS, PAIRS), p=either), name)
+
+    # Few pictures lose much, as in that shape of the means.
+    assert ends(flicker)[0] <= 0.01
+    assert ends(flicker + MARGINS[name].loss)[1] <= 0.06
+    assert ends(flicker + 2 * MARGINS[name].loss)[1] <= 0.002
+
+
 def test_errors_of_the_rates() -> None:
     limit, random = LIMITS[FAILED], np.random.default_rng(20261127)
     known: dict[tuple[int, int], str] = {}
@@ -108,6 +134,24 @@ def test_errors_of_the_rates() -> None:
     assert ends(limit.tolerated)["worse"] <= 2 * FALSE_ROLLBACK / TESTS
     assert ends(limit.limit)["fine"] <= 1.5 * MISSED
     assert ends(5 * limit.limit)["worse"] == 1.0
+
+
+def test_one_outage_is_no_loss_of_the_release() -> None:
+    """It counts once, however many pictures it cut off; for a promotion each of them counts."""
+
+    def found(outages: int, cut_off: int, made: int) -> str:
+        sums = Made(1)
+        for _ in range(made):
+            sums.add()
+        for failure in range(cut_off):
+            sums.note(tried_sums("unavailable") | ({OUTAGES: 1.0} if failure < outages else {}))
+        return judge(sums.sums, 0).decision
+
+    assert found(outages=2, cut_off=60, made=0) == "running"
+    assert found(outages=3, cut_off=3, made=0) == "roll_back"
+    assert found(outages=3, cut_off=30, made=4) == "roll_back"
+    assert found(outages=1, cut_off=8, made=120) == "running"
+    assert found(outages=1, cut_off=8, made=400) == "promote"
 
 
 class Made:
@@ -159,6 +203,39 @@ def test_whole_trials_come_to_their_ends() -> None:
         ends = [whole_trial(seed, **fault) for seed in range(100, 105)]
         assert {decision for decision, _ in ends} == {"roll_back"}, fault
         assert max(pairs for _, pairs in ends) <= 120, (fault, ends)
+
+
+def without(names: set[str]) -> dict[str, float]:
+    return {name: 0.9 for name in ("score", "changed", *KINDS) if name not in names}
+
+
+@pytest.mark.parametrize("kind", OPTIONAL)
+def test_a_kind_that_only_the_canary_lacks(kind: str) -> None:
+    """In every second photo the live one sees what the other never does."""
+    made = Made(1)
+    for pair in range(BURN_IN):
+        live = Measured(values=without({kind} if pair % 2 else set()), seconds=2.0)
+        made.note(pair_sums(live, Measured(values=without({kind}), seconds=2.0)) | tried_sums(None))
+    found = judge(made.sums, 0)
+    assert found.decision == "roll_back"
+    assert found.reason.endswith("to compare: -0.500 in 40 pairs.")
+
+
+def test_a_kind_that_both_lack_is_no_loss() -> None:
+    made = Made(1)
+    for pair in range(100):
+        both = Measured(values=without(set(OPTIONAL) if pair % 2 else set()), seconds=2.0)
+        made.note(pair_sums(both, both) | tried_sums(None))
+    assert judge(made.sums, 0).decision == "promote"
+
+
+@pytest.mark.parametrize("name", ["score", "lines", "changed"])
+def test_a_picture_that_lacks_what_is_measured_of_every_picture_is_ruined(name: str) -> None:
+    made = Made(1)
+    for _ in range(3):
+        live, other = (Measured(values=without(lacks), seconds=2.0) for lacks in (set[str](), {name}))
+        made.note(pair_sums(live, other) | tried_sums(None))
+    assert judge(made.sums, 0).reason == "It is worse: ruined pictures: 100 % of 3."
 
 
 def test_the_reason_names_what_is_worse() -> None:

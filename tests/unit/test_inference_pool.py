@@ -149,7 +149,7 @@ async def test_nothing_is_begun_again_once_an_event_was_sent() -> None:
         with pytest.raises(InferenceError, match="connection lost") as lost:
             await anext(stream)
         assert (sum(asked(a, b)), lost.value.retryable) == (1, True)
-        assert pool.degradation().startswith("1 of 2 down: ")
+        assert pool.degradation() == f"1 of 2 down: {lost.value.server}"
 
 
 @pytest.mark.parametrize("error", [BROKEN, REFUSED])
@@ -225,7 +225,7 @@ async def test_all_down_is_retryable_and_names_each() -> None:
             await pool.ping()
         with pytest.raises(InferenceError, match="a: the fake model is away") as lost:
             await restyled(pool)
-        assert (lost.value.code, lost.value.retryable) == ("unavailable", True)
+        assert (lost.value.code, lost.value.retryable, lost.value.server) == ("unavailable", True, "")
         b.ready = True
         assert await restyled(pool), "a request asks before it gives up"
         assert asked(a, b) == [0, 1]

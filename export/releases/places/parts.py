@@ -31,7 +31,7 @@ def parts_of(manifest: bytes, version: int, name: str) -> list[Part]:
     try:
         found = msgspec.json.decode(manifest, type=_Manifest)
         files = msgspec.json.decode(manifest)["files"]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedError(f"{name} is no manifest of a release: {error}") from error
     parts = [Part(path, facts.sha256, facts.bytes) for path, facts in found.files.items()]
     if manifest_bytes(found.release, files) != manifest:

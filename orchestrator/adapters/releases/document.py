@@ -13,6 +13,8 @@ from orchestrator.ports.rollouts import HostState
 
 ROLLOUT, LOCK, LIVE, VERSIONS, HOSTS = "rollout.json", "rollout.lock", "live", "versions", "hosts"
 RELEASE, CHECKED, HOST = "release.json", "checked.json", "host.json"
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+"""What msgspec raises for bytes that are no such document; the second is no msgspec.DecodeError."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +34,9 @@ def read_document(content: bytes | None, live: bytes | None) -> Rollout:
         text = b"" if live is None else live.strip()
         return Rollout(live=int(text) if text.isdigit() else 0)
     try:
-        found = msgspec.json.decode(content, type=Rollout)
-    except msgspec.DecodeError as error:
+        # With the members that this version does not know: next_document keeps them.
+        found = msgspec.convert(msgspec.json.decode(content), Rollout)
+    except _UNREADABLE as error:
         raise Unavailable(f"{ROLLOUT} cannot be read: {error}") from error
     if found.format > FORMAT:
         raise Unavailable(f"{ROLLOUT} was written by a newer version of reroom, which is needed to read it")
@@ -58,7 +61,7 @@ def version(number: int, release: bytes | None, checked: bool) -> ReleaseVersion
     """A version from its release.json; None, with a line in the log, where that cannot be read."""
     try:
         said = msgspec.json.decode(release or b"", type=_Release)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         _log.warning("version %d is left out: its %s cannot be read: %s", number, RELEASE, error)
         return None
     return ReleaseVersion(
@@ -72,6 +75,6 @@ def host(name: str, content: bytes) -> HostState | None:
         said = msgspec.json.decode(content)
         known = {member: said[member] for member in HostState.__struct_fields__ if member in said}
         return msgspec.convert(known | {"name": known.get("name") or name}, HostState)
-    except (msgspec.DecodeError, msgspec.ValidationError, TypeError) as error:
+    except (*_UNREADABLE, TypeError) as error:
         _log.warning("what host %s says cannot be read: %s", name, error)
         return None

@@ -186,6 +186,7 @@ class InferencePool(Inference):
                         yield item
                 return
             except InferenceError as error:
+                error.server = server.name
                 seen.failed(error.code)
                 if error.code == FailureCode.RELEASE_NOT_HERE:
                     # Another host may be further with a rollout.

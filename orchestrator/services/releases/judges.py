@@ -7,13 +7,40 @@ import logging
 import time
 from collections.abc import Callable
 
+from orchestrator.domain.codes import FailureCode
+from orchestrator.domain.comparing import OUTAGES
 from orchestrator.domain.judging import judge
 from orchestrator.domain.releases import Canary, NotPossible, Rollout, promoted, said_by, taken_back
-from orchestrator.ports import AnotherWriter, CanaryStore, Judged, Noted, Rollouts, Unavailable
+from orchestrator.ports import (
+    UNAVAILABLE,
+    AnotherWriter,
+    CanaryStore,
+    InferenceError,
+    Judged,
+    Noted,
+    Rollouts,
+    Unavailable,
+)
 from orchestrator.services.releases.following import FollowedRollouts
 from orchestrator.telemetry import metrics
 
+OUTAGE_SECONDS = 30.0
+"""What goes away within so many seconds, of whichever server, is one outage: a network that is cut takes several. It is
+noticed in all requests within some ten seconds, and a server that crashed takes longer to come back."""
+
 _log = logging.getLogger(__name__)
+
+
+def is_fault(error: InferenceError) -> bool:
+    """Whether a release may be to blame: not where the host has not got it, nor where no server could be asked."""
+    if error.code == FailureCode.RELEASE_NOT_HERE:
+        return False
+    return error.code != UNAVAILABLE or bool(error.server)
+
+
+def outage_at(at: float) -> str:
+    """The name of the outage of this time, UNIX seconds."""
+    return f"outage:{int(at // OUTAGE_SECONDS)}"
 
 
 class Judge:
@@ -33,6 +60,8 @@ class Judge:
     async def note(self, canary: Canary, live: int, noted: Noted) -> None:
         """Note what was measured, and look. An outage is logged, and what was measured is lost: no job waits for it."""
         try:
+            if noted.outage:
+                await self._canaries.note(canary, live, Noted(id=noted.outage, sums={OUTAGES: 1.0}))
             await self._canaries.note(canary, live, noted)
             await self._look(canary, live)
         except Unavailable as error:

@@ -36,7 +36,7 @@ from orchestrator.ports import (
     Unavailable,
 )
 from orchestrator.services.releases.following import FollowedRollouts
-from orchestrator.services.releases.judges import Judge
+from orchestrator.services.releases.judges import Judge, is_fault, outage_at
 from reroom.triton import RestyleRequest
 
 MOST = 4
@@ -117,7 +117,7 @@ class Shadows:
                 self._offered.clear()
 
     async def _next(self) -> None:
-        if not await self._idle():
+        if not await self._idle() or not await self._served():
             await asyncio.sleep(self._look)
             return
         since, interrupted, twin = self._waiting[-1]
@@ -130,7 +130,7 @@ class Shadows:
             try:
                 await self._while_idle(self._pair(twin))
             except _Interrupted:
-                if interrupted + 1 < INTERRUPTIONS:
+                if interrupted + 1 < INTERRUPTIONS and len(self._waiting) < MOST:
                     self._waiting.appendleft((since, interrupted + 1, twin))
                     self._offered.set()
             finally:
@@ -142,6 +142,14 @@ class Shadows:
     async def _idle(self) -> bool:
         stats = await self._store.stats()
         return stats.waiting == 0 and stats.running == 0
+
+    async def _served(self) -> bool:
+        """Whether the models can be asked: if they go away then, it is the release that they are asked for."""
+        try:
+            await self._inference.ping()
+        except Unavailable:
+            return False
+        return True
 
     async def _wanted(self, twin: Twin, since: float) -> bool:
         """Whether the trial still runs, and the job was not erased."""
@@ -174,18 +182,17 @@ class Shadows:
             await asyncio.wait([task])
 
     async def _pair(self, twin: Twin) -> None:
-        order = [twin.live, twin.canary.version]
-        random.shuffle(order)
-        made = {version: await self._make(twin, version) for version in order}
-        live, canary = made[twin.live], made[twin.canary.version]
-        if isinstance(canary, InferenceError) and canary.code == UNAVAILABLE:
-            # Whoever is away now, the canary is to blame only if the live release can be had.
-            live = await self._make(twin, twin.live)
-        if isinstance(live, InferenceError) or (
-            isinstance(canary, InferenceError) and canary.code == "release_not_here"
-        ):
-            failure = live if isinstance(live, InferenceError) else canary
-            _log.info("job %s: no pair: %s", twin.job.id, failure)
+        version = twin.canary.version
+        canary = None if random.random() < 0.5 else await self._make(twin, version)
+        live = await self._make(twin, twin.live)
+        if isinstance(live, InferenceError):
+            _log.info("job %s: no pair: %s", twin.job.id, live)
+            if isinstance(canary, InferenceError) and is_fault(canary) and live.code == UNAVAILABLE:
+                await self._note_outage(twin)
+            return
+        canary = canary or await self._make(twin, version)
+        if isinstance(canary, InferenceError) and not is_fault(canary):
+            _log.info("job %s: no pair: %s", twin.job.id, canary)
             return
         await self._note(twin, live, canary)
 
@@ -198,6 +205,13 @@ class Shadows:
             return error
         return made or InferenceError("model_error", "The model ended without a result.", retryable=True)
 
+    async def _note_outage(self, twin: Twin) -> None:
+        """The models went away while the release on trial made its picture, and the live one cannot be had."""
+        if twin.canary.mode == "shadow":
+            outage = outage_at(self._clock())
+            noted = Noted(id=f"{twin.job.id}:pair", sums=tried_sums(UNAVAILABLE), outage=outage)
+            await self._judge.note(twin.canary, twin.live, noted)
+
     async def _note(self, twin: Twin, live: Made, canary: Made | InferenceError) -> None:
         one = measured(*live)
         other = Measured(failure=canary.code) if isinstance(canary, InferenceError) else measured(*canary)
@@ -205,10 +219,12 @@ class Shadows:
         budget = None
         if version is not None and other.failure is None:
             budget = version.budget(other.tier, self._inference.devices())
-        sums = pair_sums(one, other, budget)
+        sums, outage = pair_sums(one, other, budget), ""
         if twin.canary.mode == "shadow":
             # Those that users got count already.
             sums |= tried_sums(other.failure)
+            if isinstance(canary, InferenceError) and canary.code == UNAVAILABLE:
+                outage = outage_at(self._clock())
         pair = Pair(
             job_id=twin.job.id,
             at=self._clock(),
@@ -217,7 +233,8 @@ class Shadows:
             canary=other,
             pictures=await self._keep(twin, live, canary),
         )
-        await self._judge.note(twin.canary, twin.live, Noted(id=f"{twin.job.id}:pair", sums=sums, pair=pair))
+        noted = Noted(id=f"{twin.job.id}:pair", sums=sums, pair=pair, outage=outage)
+        await self._judge.note(twin.canary, twin.live, noted)
 
     async def _version_of(self, canary: Canary) -> ReleaseVersion | None:
         """What was published of the version on trial; read once for each trial."""

@@ -139,6 +139,8 @@ class Runner:
                 await self._commit(lease, outcome, record)
                 if isinstance(outcome, Completed):
                     await trial.completed()
+                elif isinstance(outcome, JobError) and outcome.code == UNAVAILABLE:
+                    await trial.cut_off()
             elif watch.done():
                 watch.result()
                 await _stop(work)
