@@ -300,7 +300,7 @@ def _read(file: Path, kind: type[Any]) -> Any:
     """What a stage wrote at its end; None when it did not get there."""
     try:
         return _decode(file, kind)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

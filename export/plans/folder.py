@@ -139,7 +139,7 @@ def make_current(folder: Path, staged: Path, plans: Plans) -> None:
 def _read(file: Path, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

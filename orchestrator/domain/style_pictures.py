@@ -43,7 +43,7 @@ def load_pictures(folder: Path) -> Mapping[str, StylePicture]:
         return {}
     except OSError as error:
         raise StylesError(f"{folder} cannot be read: {error.strerror}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StylesError(f"{folder / MADE_BY} must be TOML with a release for each style: {error}") from None
 
 

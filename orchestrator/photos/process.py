@@ -189,7 +189,7 @@ class Decoder:
             parts.append(await self._stdout.readexactly(length))
         try:
             return msgspec.json.decode(parts[0], type=Answer), parts[1]
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise _Nonsense from None
 
     async def complaints(self) -> str:

@@ -80,7 +80,7 @@ def test_old_changed_and_odd_ones_are_refused() -> None:
     reroom.webhooks.verify(headers(), BODY, SECRET, now=NOW + 900, tolerance=1000)
     with pytest.raises(reroom.BadWebhook, match="signature"):
         reroom.webhooks.verify(headers(), BODY + b" ", SECRET, now=NOW)
-    for body in (b"[]", b"{}", b"\xff"):
+    for body in (b"[]", b"{}", b"\xff", b'{"type": "\xff"}'):
         with pytest.raises(reroom.BadWebhook, match="not an event"):
             reroom.webhooks.verify(headers(body=body), body, SECRET, now=NOW)
     for bad in ("", "whsec_", "whsec_c2hvcnQ=", "whsec_!!!"):

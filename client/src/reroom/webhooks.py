@@ -81,7 +81,7 @@ def verify(
         raise BadWebhook("the signature does not fit: another secret, or a body that was changed on its way")
     try:
         told = msgspec.json.decode(raw, type=_Body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadWebhook(f"the body is not an event: {error}") from None
     return WebhookEvent(id=event_id, type=told.type, timestamp=told.timestamp, data=told.data)
 

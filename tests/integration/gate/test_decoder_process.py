@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from orchestrator.photos.gate import PhotoGate
+from orchestrator.photos.process import Decoder, DecoderDied
 from tests.support.gate.files import accepted, encoded, picture, quadrants, shows_quadrants
 from tests.support.gate.processes import Process, decoders
 
@@ -48,6 +50,27 @@ async def test_it_can_open_nothing(gate: PhotoGate) -> None:
         assert limits["Max file size"] == limits["Max core file size"] == ["0", "0"]
         assert limits["Max address space"] == [str(288 * 2**20 + 20 * 40_000_000)] * 2
         assert process.status("Threads") == 1
+
+
+ANSWERS = """
+import struct, sys
+head = bytes.fromhex(sys.argv[1])
+sys.stdout.buffer.write(b"." + struct.pack(">I", len(head)) + head + struct.pack(">I", 0))
+sys.stdout.buffer.flush()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("head", [b"", b"[]", b'{"ok": "yes"}', b'{"detail": "\xff"}'])
+async def test_one_that_answers_nonsense_is_ended(head: bytes) -> None:
+    """A decoder that was broken into may write anything."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ANSWERS, head.hex(),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    with pytest.raises(DecoderDied):
+        await Decoder(process).decode(GOOD, 1)
+    assert process.returncode == -signal.SIGKILL
 
 
 async def test_it_ignores_what_is_sent_to_the_group(gate: PhotoGate) -> None:
