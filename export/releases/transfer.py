@@ -59,7 +59,7 @@ def push(source: FolderPlace, place: Place, version: int, report: Report = lambd
     release = (source.release / f"versions/{version}/release.json").read_bytes()
     sent: list[Part] = []
     with place.arriving() if isinstance(place, FolderPlace) else nullcontext():
-        for part in _once_each(parts):
+        for part in parts:
             if not place.has(part):
                 report(f"pushing {part.path}, {_megabytes(part.bytes)}")
                 place.store(part, source.release / part.path)
@@ -95,9 +95,10 @@ def fetch(
         host.check_agrees(version, manifest)
         known = host.known_files()
         missing = [
+        # All are looked at: of two files with the same bytes one may be damaged.
             part
-            for part in _once_each(parts)
-            if not host.has(part) and not (part.sha256 in known and host.adopt(part, known[part.sha256]))
+            for part in _once_each([part for part in parts if not host.has(part)])
+            if not (part.sha256 in known and host.adopt(part, known[part.sha256]))
         ]
         host.check_room(sum(part.bytes for part in missing))
         _receive(place, host, missing, tries)

@@ -148,6 +148,21 @@ def test_the_same_graph_under_another_number_does_not_travel_again(
 
 def test_a_damaged_file_is_not_pushed(source: FolderPlace, bucket: Bucket) -> None:
     (source.release / "models/b/2/model.onnx").write_bytes(b"damaged")
+@pytest.mark.parametrize("damaged", ["a", "b"])
+@pytest.mark.parametrize("bring", [fetch, push])
+def test_of_two_files_with_the_same_bytes_the_damaged_one_is_repaired(
+    bring: Callable[[FolderPlace, FolderPlace, int], Any], damaged: str, tmp_path: Path, host: FolderPlace
+) -> None:
+    source = FolderPlace(make_version(tmp_path / "made" / "room", 1, {"a": b"same" * 99, "b": b"same" * 99}))
+    bring(source, host, 1)
+    file = host.release / f"models/{damaged}/1/model.onnx"
+    file.unlink()
+    file.write_bytes(b"else" * 99)
+    bring(source, host, 1)
+    assert damages(host.release) == []
+    assert unverified(host.release, 1) is None
+
+
     with pytest.raises(DamagedError, match=r"models/b/2/model\.onnx is not the file"):
         push(source, bucket.open(), 2)
     assert bucket.open().versions() == []
