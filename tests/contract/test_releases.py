@@ -692,3 +692,21 @@ def test_what_is_shown_and_listed(release: Path, capsys: pytest.CaptureFixture[s
     assert facts["models"]["denoiser"]["version"] == 3
     same = say(capsys, "diff", release, 2, 2)[1]
     assert same == "made-2 is made-2 under another number\n"
+def test_a_prune_that_was_stopped_is_no_hindrance_when_the_version_comes_back(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(release, 2)
+    promote(release, 3)
+    elsewhere = tmp_path / "artefact" / "made"
+    shutil.copytree(release, elsewhere)
+    # It was killed after its first step.
+    (release / "versions/1").rename(release / "versions/.pruned-1")
+    assert publish_copy(elsewhere, 1, release, "a test")
+    status, out, _ = say(capsys, "prune", release, 1)
+    assert (status, out.splitlines()[-1].split(":")[0]) == (0, "removed made-1")
+    assert {path.name for path in (release / "versions").iterdir()} == {"2", "3"}
+    assert not (release / "models/denoiser/1").exists()
+    assert say(capsys, "verify", release)[0] == 0
+    assert say(capsys, "prune", release)[0] == 0
+
+
