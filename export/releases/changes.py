@@ -15,7 +15,7 @@ from typing import Any
 
 from export.releases.checksums import ReleaseDamaged, read_manifest
 from export.releases.device import fits
-from export.releases.folder import agent_runs, document_of, live_version, make_live, versions
+from export.releases.folder import agent_runs, document_of, is_live, make_live, versions
 from export.releases.rollout import Canary, Rollout, Rollouts, changed, now
 from export.releases.verifying import unverified
 
@@ -193,7 +193,7 @@ def first_missing(release: Path, version: int) -> str | None:
 def follow(release: Path, rollout: Rollout) -> None:
     """Make ``live`` of this folder what the document says, unless an agent of this host does that when it has loaded
     the graphs."""
-    if (release / "versions").is_dir() and not agent_runs(release) and live_version(release) != rollout.live:
+    if (release / "versions").is_dir() and not agent_runs(release) and not is_live(release, rollout.live):
         make_live(release, rollout.live)
 
 

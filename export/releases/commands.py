@@ -20,7 +20,7 @@ from export.releases.changes import (
 )
 from export.releases.checksums import ReleaseDamaged
 from export.releases.device import this_device
-from export.releases.folder import agent_runs, live_version, versions
+from export.releases.folder import agent_runs, is_live, versions
 from export.releases.places.opening import open_place
 from export.releases.places.port import PlaceError
 from export.releases.rollout import (
@@ -351,7 +351,7 @@ def _rollouts(options: argparse.Namespace, release: Path) -> Rollouts:
 
 def _say_live(release: Path, rollout: Rollout, more: str) -> None:
     print(f"{release.name}-{rollout.live} is live" + (f", {more}" if more else ""))
-    if agent_runs(release) and live_version(release) != rollout.live:
+    if agent_runs(release) and not is_live(release, rollout.live):
         print("this host's agent loads it, and switches when it is ready")
 
 

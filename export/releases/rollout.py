@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from export.releases.checksums import ReleaseDamaged
 from export.releases.durable import write_whole
 from export.releases.folder import live_version
 
@@ -104,7 +105,11 @@ def read_rollout(release: Path) -> Rollout:
     try:
         return decode(file.read_bytes(), str(file))
     except FileNotFoundError:
+        pass
+    try:
         return Rollout(live=live_version(release))
+    except ReleaseDamaged as error:
+        raise RolloutError(str(error)) from error
 
 
 def decode(content: bytes, name: str) -> Rollout:

@@ -20,9 +20,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from export.releases.checksums import ReleaseDamaged
 from export.releases.folder import agent_runs, graph_places, live_version, make_live, version_folder
 from export.releases.host import SERVED, Host, read_host, write_host
 
@@ -114,11 +115,14 @@ def _link(target: Path, place: Path) -> None:
 
 def follow_folder(release: Path, source: Path) -> None:
     """Make ``release`` a host's folder for what is published in the folder ``source``. What was live here stays so,
-    while ``source`` has it. Raises ServedError, OSError."""
+    while ``source`` has it. Raises ServedError, ReleaseDamaged, OSError."""
     release.mkdir(parents=True, exist_ok=True)
     for name in ("models", "versions"):
         _link((source / name).resolve(), release / name)
-    live = live_version(release)
+    live = 0
+    # A pointer of the host's own that is garbled is written anew.
+    with suppress(ReleaseDamaged):
+        live = live_version(release)
     if not (live and (release / "versions" / str(live)).is_dir()):
         live = live_version(source)
         if not live:
@@ -128,7 +132,7 @@ def follow_folder(release: Path, source: Path) -> None:
 
 def follow(release: Path, source: str) -> None:
     """Make ``release`` a host's folder for what is published in ``source``, a folder or an object storage, from which
-    what is live there is fetched at the first start. Raises ServedError, OSError."""
+    what is live there is fetched at the first start. Raises ServedError, ReleaseDamaged, OSError."""
     if "://" not in source:
         follow_folder(release, Path(source))
         return
@@ -150,7 +154,7 @@ def follow(release: Path, source: str) -> None:
 
 
 def prepare(release: Path) -> None:
-    """Make ``served`` of the folder ``release`` what Triton shall load. Raises ServedError, OSError."""
+    """Make ``served`` of the folder ``release`` what Triton shall load. Raises ServedError, ReleaseDamaged, OSError."""
     # Tritons that share the folder start at the same time.
     handle = os.open(release, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -200,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
             if checked.returncode:
                 return 1
         prepare(given.release)
-    except (ServedError, OSError) as error:
+    except (ServedError, ReleaseDamaged, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if command:

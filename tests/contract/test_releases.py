@@ -22,7 +22,7 @@ import pytest
 from export import release as export_release
 from export.__main__ import main
 from export.bundle import Bundle
-from export.releases import changes
+from export.releases import changes, served
 from export.releases.checksums import CHECKED, MANIFEST, read_manifest, sha256
 from export.releases.device import fits
 from export.releases.difference import differences
@@ -254,6 +254,15 @@ def test_the_committed_releases_are_whole(capsys: pytest.CaptureFixture[str]) ->
         assert verify_rest(ROOT / "releases" / bundle).problems == []
 
 
+def test_a_copy_beside_the_versions_is_none(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    promote(release, 2)
+    shutil.copytree(release / "versions/2", release / "versions/2.bak")
+    status, _, err = say(capsys, "verify", release)
+    assert (status, err.splitlines()[0]) == (1, f"{release}/versions/2.bak is no version")
+    assert say(capsys, "list", release)[0] == 0
+    assert say(capsys, "rollback", release)[1] == "made-1 is live, made-2 is withdrawn\n"
+
+
 def test_a_version_from_before_there_were_manifests_is_checked_and_sealed(
     release: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -313,6 +322,34 @@ def test_the_stack_names_a_damaged_file(tmp_path: Path) -> None:
     spoil(release / "models/denoiser/1/model.onnx")
     server = TritonServer([ROOT / "model_repository", release / "models"], tmp_path / "run", release=release)
     with pytest.raises(
+@pytest.mark.parametrize("content", [b"four\n", b"", b"\xff"])
+def test_a_garbled_pointer_is_one_sentence(
+    content: bytes, release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(release, 2)
+    (release / "live").unlink()
+    (release / "live").write_bytes(content)
+    sentence = f"{release}/live names no version: write the number of the live one into it\n"
+    assert say(capsys, "list", release) == (1, "", sentence)
+    assert served.main([str(release)]) == 1
+    assert capsys.readouterr().err == f"error: {sentence}"
+    # Where it is known what shall be live, going back needs no other file.
+    assert say(capsys, "rollback", release) == (0, "made-1 is live, made-2 is withdrawn\n", "")
+    assert live_version(release) == 1
+    (release / "rollout.json").unlink()
+    (release / "live").write_bytes(content)
+    for command in ("list", "prune", "rollback"):
+        assert say(capsys, command, release) == (1, "", sentence)
+
+
+def test_a_host_whose_pointer_is_garbled_follows_a_folder_anew(release: Path, tmp_path: Path) -> None:
+    host = tmp_path / "host" / "made"
+    served.follow_folder(host, release)
+    (host / "live").write_text("four\n")
+    served.follow_folder(host, release)
+    assert live_version(host) == 1
+
+
         StackError, match=r"tiny-1 is not loaded: .*/models/denoiser/1/model.onnx is not the file"
     ):
         server.start()
