@@ -131,7 +131,7 @@ def release_parser() -> argparse.ArgumentParser:
     each.add_argument(
         "--shadow", action="store_true", help="users get the live version's pictures, it is only compared"
     )
-    each.add_argument("--end", action="store_true", help="end the trial")
+    each.add_argument("--end", action="store_true", help="end the trial, of VERSION if one is named")
     each.add_argument(
         "--withdraw", action="store_true", help="with --end: and give the version no jobs any more"
     )
@@ -307,8 +307,10 @@ def _promote_version(options: argparse.Namespace, release: Path, version: int, a
 
 def _canary(options: argparse.Namespace, release: Path) -> int:
     rollouts = _rollouts(options, release)
+    if options.withdraw and not options.end:
+        raise ReleaseError("--withdraw goes with --end: give both to end the trial and withdraw its version")
     if options.end:
-        end_canary(release, rollouts, options.by, options.withdraw)
+        end_canary(release, rollouts, options.by, options.withdraw, options.version)
         print(f"no version of {release.name} is on trial any more")
         return 0
     if options.version is None:

@@ -561,6 +561,24 @@ def test_a_rollback_needs_no_server_and_little_time(release: Path) -> None:
     code = (
         "import sys, export.__main__ as m; status = m.main(['release', 'rollback', sys.argv[1]]);"
         "print(sorted({'numpy', 'torch', 'transformers', 'redis'} & set(sys.modules))); sys.exit(status)"
+def test_a_trial_is_not_begun_or_ended_by_mistake(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = say(capsys, "canary", release, 3, "--withdraw")
+    assert (status, err) == (
+        1,
+        "--withdraw goes with --end: give both to end the trial and withdraw its version\n",
+    )
+    assert read_rollout(release).canary is None
+    say(capsys, "canary", release, 3)
+    status, _, err = say(capsys, "canary", release, 2, "--end", "--withdraw")
+    assert (status, err) == (
+        1,
+        "made-2 is not on trial, but made-3 is: name that one, or none, to end its trial\n",
+    )
+    assert read_rollout(release).canary is not None
+    assert say(capsys, "canary", release, 3, "--end", "--withdraw")[0] == 0
+    assert read_rollout(release).withdrawn == [3]
+
+
     )
     done = ran(sys.executable, "-c", code, release, cwd=ROOT)
     assert (done.returncode, done.stdout) == (0, "made-1 is live, made-2 is withdrawn\n[]\n")
