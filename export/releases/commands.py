@@ -301,7 +301,7 @@ def _promote_version(options: argparse.Namespace, release: Path, version: int, a
     before = _rollouts(options, release).read().live
     device = options.device or this_device()
     rollout = promote(release, _rollouts(options, release), version, device, options.by, again)
-    _say_live(release, rollout, f"before {release.name}-{before}" if before and before != version else "")
+    say_live(release, rollout, f"before {release.name}-{before}" if before and before != version else "")
     return 0
 
 
@@ -341,7 +341,7 @@ def _rollback(options: argparse.Namespace, release: Path) -> int:
     said = [f"{release.name}-{version} is withdrawn" for version in bad]
     if before.canary is not None and before.canary.version not in bad:
         said.append(f"{release.name}-{before.canary.version} is not on trial any more")
-    _say_live(release, rollout, ", ".join(said))
+    say_live(release, rollout, ", ".join(said))
     return 0
 
 
@@ -351,7 +351,8 @@ def _rollouts(options: argparse.Namespace, release: Path) -> Rollouts:
     return open_place(named).rollouts if named else FolderRollouts(release)
 
 
-def _say_live(release: Path, rollout: Rollout, more: str) -> None:
+def say_live(release: Path, rollout: Rollout, more: str = "") -> None:
+    """What shall be live, and whether this host has still to switch to it."""
     print(f"{release.name}-{rollout.live} is live" + (f", {more}" if more else ""))
     if agent_runs(release) and not is_live(release, rollout.live):
         print("this host's agent loads it, and switches when it is ready")

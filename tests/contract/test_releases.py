@@ -157,6 +157,12 @@ def test_an_export_says_what_is_live(
     assert live_version(tmp_path / "tiny") == 1
     assert export("--promote")[-1] == "tiny-3 is live"
     assert read_rollout(tmp_path / "tiny").previous == 1
+    with locked(tmp_path / "tiny" / AGENT_LOCK):
+        assert export("--promote")[-2:] == [
+            "tiny-4 is live",
+            "this host's agent loads it, and switches when it is ready",
+        ]
+        assert export()[-1].startswith("tiny-4 stays live: ")
 
 
 def test_a_version_made_elsewhere_is_published_as_it_is(release: Path, tmp_path: Path) -> None:
