@@ -254,12 +254,6 @@ def test_missing_and_surplus_files_are_found_and_named(
     assert "put back what was published" in err
 
 
-def test_the_committed_releases_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    for bundle in ("tiny", "dollhouse"):
-        assert say(capsys, "verify", bundle)[0] == 0
-        assert verify_rest(ROOT / "releases" / bundle).problems == []
-
-
 def test_a_copy_beside_the_versions_is_none(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
     promote(release, 2)
     shutil.copytree(release / "versions/2", release / "versions/2.bak")
@@ -267,6 +261,12 @@ def test_a_copy_beside_the_versions_is_none(release: Path, capsys: pytest.Captur
     assert (status, err.splitlines()[0]) == (1, f"{release}/versions/2.bak is no version")
     assert say(capsys, "list", release)[0] == 0
     assert say(capsys, "rollback", release)[1] == "made-1 is live, made-2 is withdrawn\n"
+
+
+def test_the_committed_releases_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    for bundle in ("tiny", "dollhouse"):
+        assert say(capsys, "verify", bundle)[0] == 0
+        assert verify_rest(ROOT / "releases" / bundle).problems == []
 
 
 def test_a_version_from_before_there_were_manifests_is_checked_and_sealed(
@@ -322,12 +322,6 @@ def test_a_damaged_file_is_refused_by_its_name_before_a_server_loads_it(path: st
     assert f"{path} is missing" in started(release)[2]
 
 
-def test_the_stack_names_a_damaged_file(tmp_path: Path) -> None:
-    release = tmp_path / "tiny"
-    shutil.copytree(ROOT / "releases" / "tiny", release)
-    spoil(release / "models/denoiser/1/model.onnx")
-    server = TritonServer([ROOT / "model_repository", release / "models"], tmp_path / "run", release=release)
-    with pytest.raises(
 @pytest.mark.parametrize("content", [b"four\n", b"", b"\xff"])
 def test_a_garbled_pointer_is_one_sentence(
     content: bytes, release: Path, capsys: pytest.CaptureFixture[str]
@@ -356,6 +350,12 @@ def test_a_host_whose_pointer_is_garbled_follows_a_folder_anew(release: Path, tm
     assert live_version(host) == 1
 
 
+def test_the_stack_names_a_damaged_file(tmp_path: Path) -> None:
+    release = tmp_path / "tiny"
+    shutil.copytree(ROOT / "releases" / "tiny", release)
+    spoil(release / "models/denoiser/1/model.onnx")
+    server = TritonServer([ROOT / "model_repository", release / "models"], tmp_path / "run", release=release)
+    with pytest.raises(
         StackError, match=r"tiny-1 is not loaded: .*/models/denoiser/1/model.onnx is not the file"
     ):
         server.start()
@@ -561,12 +561,6 @@ def test_a_trial_begins_and_ends(release: Path, capsys: pytest.CaptureFixture[st
     assert (rollout.canary, rollout.live, rollout.withdrawn) == (None, 1, [2, 3])
 
 
-def test_a_rollback_needs_no_server_and_little_time(release: Path) -> None:
-    """Among its imports are none of what takes long: numpy, torch."""
-    promote(release, 2)
-    code = (
-        "import sys, export.__main__ as m; status = m.main(['release', 'rollback', sys.argv[1]]);"
-        "print(sorted({'numpy', 'torch', 'transformers', 'redis'} & set(sys.modules))); sys.exit(status)"
 def test_a_trial_is_not_begun_or_ended_by_mistake(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = say(capsys, "canary", release, 3, "--withdraw")
     assert (status, err) == (
@@ -585,6 +579,12 @@ def test_a_trial_is_not_begun_or_ended_by_mistake(release: Path, capsys: pytest.
     assert read_rollout(release).withdrawn == [3]
 
 
+def test_a_rollback_needs_no_server_and_little_time(release: Path) -> None:
+    """Among its imports are none of what takes long: numpy, torch."""
+    promote(release, 2)
+    code = (
+        "import sys, export.__main__ as m; status = m.main(['release', 'rollback', sys.argv[1]]);"
+        "print(sorted({'numpy', 'torch', 'transformers', 'redis'} & set(sys.modules))); sys.exit(status)"
     )
     done = ran(sys.executable, "-c", code, release, cwd=ROOT)
     assert (done.returncode, done.stdout) == (0, "made-1 is live, made-2 is withdrawn\n[]\n")
@@ -702,6 +702,24 @@ def test_a_prune_says_what_it_frees_and_leaves_what_others_share(
     assert [path.name for path in release.parent.iterdir()] == ["made"]
 
 
+def test_a_prune_that_was_stopped_is_no_hindrance_when_the_version_comes_back(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(release, 2)
+    promote(release, 3)
+    elsewhere = tmp_path / "artefact" / "made"
+    shutil.copytree(release, elsewhere)
+    # It was killed after its first step.
+    (release / "versions/1").rename(release / "versions/.pruned-1")
+    assert publish_copy(elsewhere, 1, release, "a test")
+    status, out, _ = say(capsys, "prune", release, 1)
+    assert (status, out.splitlines()[-1].split(":")[0]) == (0, "removed made-1")
+    assert {path.name for path in (release / "versions").iterdir()} == {"2", "3"}
+    assert not (release / "models/denoiser/1").exists()
+    assert say(capsys, "verify", release)[0] == 0
+    assert say(capsys, "prune", release)[0] == 0
+
+
 def test_versions_newer_than_what_is_live_stay(release: Path) -> None:
     planned = plan(release, read_rollout(release), newest=0)
     assert planned.versions == []
@@ -753,21 +771,3 @@ def test_what_is_shown_and_listed(release: Path, capsys: pytest.CaptureFixture[s
     assert facts["models"]["denoiser"]["version"] == 3
     same = say(capsys, "diff", release, 2, 2)[1]
     assert same == "made-2 is made-2 under another number\n"
-def test_a_prune_that_was_stopped_is_no_hindrance_when_the_version_comes_back(
-    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    promote(release, 2)
-    promote(release, 3)
-    elsewhere = tmp_path / "artefact" / "made"
-    shutil.copytree(release, elsewhere)
-    # It was killed after its first step.
-    (release / "versions/1").rename(release / "versions/.pruned-1")
-    assert publish_copy(elsewhere, 1, release, "a test")
-    status, out, _ = say(capsys, "prune", release, 1)
-    assert (status, out.splitlines()[-1].split(":")[0]) == (0, "removed made-1")
-    assert {path.name for path in (release / "versions").iterdir()} == {"2", "3"}
-    assert not (release / "models/denoiser/1").exists()
-    assert say(capsys, "verify", release)[0] == 0
-    assert say(capsys, "prune", release)[0] == 0
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,10 @@ from export.releases.agent.restarting import Memory, Restarts
 from export.releases.agent.wanted import Wanted
 from export.releases.folder import live_version, make_live
 from export.releases.memory import Growth
-from export.releases.rollout import Canary, FolderRollouts, Rollout
+from export.releases.rollout import Canary, FolderRollouts, Rollout, encode
 from export.releases.served import Served
 from export.releases.server import Alive, Server, UnreachableError
-from export.releases.sources import FolderSource
+from export.releases.sources import FolderSource, Source, SourceError
 
 LOOKS_AWAY = 3
 
@@ -218,6 +219,13 @@ def test_a_restart_that_an_earlier_agent_asked_for_waits_for_quiet_too(
     assert two.log == [], "it is busy, and something is to be loaded"
 
 
+def bringing_from(source: Source, record: Record, wanted: Wanted, two: Two) -> Bringing:
+    servers, stopping, served = cast(list[Server], two.servers), threading.Event(), Served(record.release)
+    memory = Memory(record, served, servers, two.restarts, lambda port: None)
+    leaving = Leaving(record, wanted, served, servers, two.restarts, memory, stopping)
+    return Bringing(record, wanted, source, served, servers, two.restarts, memory, leaving, stopping)
+
+
 def test_a_version_on_whose_way_triton_went_away_is_tried_once_more(
     record: Record, wanted: Wanted, two: Two
 ) -> None:
@@ -225,11 +233,7 @@ def test_a_version_on_whose_way_triton_went_away_is_tried_once_more(
         def bring(self, version: int) -> None:
             raise UnreachableError("one:1: loading denoiser: connection refused")
 
-    servers, stopping, served = cast(list[Server], two.servers), threading.Event(), Served(record.release)
-    memory = Memory(record, served, servers, two.restarts, lambda port: None)
-    leaving = Leaving(record, wanted, served, servers, two.restarts, memory, stopping)
-    source = Away(record.release, shared=False)
-    bringing = Bringing(record, wanted, source, served, servers, two.restarts, memory, leaving, stopping)
+    bringing = bringing_from(Away(record.release, shared=False), record, wanted, two)
     for revision in (1, 2):
         wanted.note(Rollout(revision=revision, live=2))
         bringing.bring(2)
@@ -238,6 +242,39 @@ def test_a_version_on_whose_way_triton_went_away_is_tried_once_more(
         bringing.bring(2)
         assert record.state.refused_at == {"2": revision}
         assert record.state.problems["2"].startswith("twice Triton did not answer while it was loaded")
+
+
+def test_what_cannot_be_fetched_now_is_tried_again_unasked(record: Record, wanted: Wanted, two: Two) -> None:
+    class Busy(FolderSource):
+        def bring(self, version: int) -> None:
+            raise SourceError("another fetch is at work: wait for it", retry_after=60.0)
+
+    bringing = bringing_from(Busy(record.release, shared=False), record, wanted, two)
+    wanted.note(Rollout(revision=1, live=2))
+    bringing.bring(2)
+    assert record.state.refused_at == {}
+    assert record.state.problems == {"2": "another fetch is at work: wait for it"}
+    assert 50.0 < wanted._retry_at[2] - time.monotonic() <= 60.0
+    assert wanted.missing() == []
+    wanted.note(Rollout(revision=2, live=2))
+    assert wanted.missing() == [2], "and sooner when it is promoted again"
+
+
+def test_an_agent_goes_on_where_the_file_live_is_garbled(record: Record, said: list[str]) -> None:
+    folder = record.release
+    record.state.ready, record.state.live = [1, 2], 1
+    record.save()
+    (folder / "live").write_text("one\n")
+    # Nothing listens there.
+    agent = Agent(folder, ["127.0.0.1:9"], FolderSource(folder, shared=False), report=said.append)
+    agent.step()
+    garbled = f"{folder}/live names no version: write the number of the live one into it"
+    assert said[-1] == f"what shall be live cannot be read, so nothing is changed: {garbled}"
+    (folder / "rollout.json").write_bytes(encode(Rollout(revision=1, live=1, previous=2)))
+    agent.step()
+    assert live_version(folder) == 1
+    agent.stopping.set()
+    agent.run()
 
 
 def test_a_full_disk_ends_no_agent(record: Record, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
