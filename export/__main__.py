@@ -219,9 +219,9 @@ def _export(arguments: list[str]) -> int:
         from export.release import build_release, check_parts, write_python_configs
         from export.releases.changes import ReleaseError
         from export.releases.checksums import ReleaseDamaged
-        from export.releases.commands import how_to_promote
-        from export.releases.folder import documents, live_version, version_folder
-        from export.releases.rollout import RolloutError
+        from export.releases.commands import how_to_promote, say_live
+        from export.releases.folder import documents, version_folder
+        from export.releases.rollout import RolloutError, read_rollout
         from export.sources.announcing import fetch_with_progress
     except ModuleNotFoundError as error:
         return _needs(error)
@@ -238,20 +238,20 @@ def _export(arguments: list[str]) -> int:
         release = build_release(
             bundle, options.releases, options.version, work, report, promoted=options.promote
         )
+        rollout = read_rollout(release)
     except (BundleError, OSError, ReleaseDamaged, ReleaseError, RolloutError) as error:
         print(error, file=sys.stderr)
         return 2
     except (ParityError, RehearsalError) as error:
         print(f"not published: {error}", file=sys.stderr)
         return 1
-    live = live_version(release)
     for version in documents(release).keys() - before:
         print(f"published {release.name}-{version} ({bundle.precision})")
         print(f"what was measured: {version_folder(release, version) / 'report.html'}")
-        if version == live:
-            print(f"{release.name}-{version} is live")
+        if version == rollout.live:
+            say_live(release, rollout)
         else:
-            print(f"{release.name}-{live} stays live: {how_to_promote(release, version)}")
+            print(f"{release.name}-{rollout.live} stays live: {how_to_promote(release, version)}")
     return 0
 
 

@@ -88,11 +88,26 @@ def start_canary(
     return rollouts.write(changed(before, by, canary=canary, withdrawn=withdrawn), before.revision)
 
 
-def end_canary(release: Path, rollouts: Rollouts, by: str | None = None, withdraw: bool = False) -> Rollout:
-    """End the trial; with ``withdraw`` its version gets no jobs any more, also not those that began with it."""
+def end_canary(
+    release: Path,
+    rollouts: Rollouts,
+    by: str | None = None,
+    withdraw: bool = False,
+    version: int | None = None,
+) -> Rollout:
+    """End the trial; with ``withdraw`` its version gets no jobs any more, also not those that began with it.
+
+    ``version`` is the one that the caller takes for the one on trial, None = whichever it is. Raises ReleaseError,
+    RolloutConflictError.
+    """
     before = rollouts.read()
     if before.canary is None:
         raise ReleaseError(f"no version of {release.name} is on trial")
+    if version not in (None, before.canary.version):
+        raise ReleaseError(
+            f"{release.name}-{version} is not on trial, but {release.name}-{before.canary.version} is: name that one, "
+            "or none, to end its trial"
+        )
     withdrawn = _with(before.withdrawn, before.canary.version) if withdraw else before.withdrawn
     return rollouts.write(changed(before, by, canary=None, withdrawn=withdrawn), before.revision)
 

@@ -20,7 +20,7 @@ from export.releases.changes import (
 )
 from export.releases.checksums import ReleaseDamaged
 from export.releases.device import this_device
-from export.releases.folder import agent_runs, live_version, versions
+from export.releases.folder import agent_runs, is_live, versions
 from export.releases.places.opening import open_place
 from export.releases.places.port import PlaceError
 from export.releases.rollout import (
@@ -132,7 +132,7 @@ def release_parser() -> argparse.ArgumentParser:
     each.add_argument(
         "--shadow", action="store_true", help="users get the live version's pictures, it is only compared"
     )
-    each.add_argument("--end", action="store_true", help="end the trial")
+    each.add_argument("--end", action="store_true", help="end the trial, of VERSION if one is named")
     each.add_argument(
         "--withdraw", action="store_true", help="with --end: and give the version no jobs any more"
     )
@@ -304,14 +304,16 @@ def _promote_version(options: argparse.Namespace, release: Path, version: int, a
     before = _rollouts(options, release).read().live
     device = options.device or this_device()
     rollout = promote(release, _rollouts(options, release), version, device, options.by, again)
-    _say_live(release, rollout, f"before {release.name}-{before}" if before and before != version else "")
+    say_live(release, rollout, f"before {release.name}-{before}" if before and before != version else "")
     return 0
 
 
 def _canary(options: argparse.Namespace, release: Path) -> int:
     rollouts = _rollouts(options, release)
+    if options.withdraw and not options.end:
+        raise ReleaseError("--withdraw goes with --end: give both to end the trial and withdraw its version")
     if options.end:
-        end_canary(release, rollouts, options.by, options.withdraw)
+        end_canary(release, rollouts, options.by, options.withdraw, options.version)
         print(f"no version of {release.name} is on trial any more")
         return 0
     if options.version is None:
@@ -342,7 +344,7 @@ def _rollback(options: argparse.Namespace, release: Path) -> int:
     said = [f"{release.name}-{version} is withdrawn" for version in bad]
     if before.canary is not None and before.canary.version not in bad:
         said.append(f"{release.name}-{before.canary.version} is not on trial any more")
-    _say_live(release, rollout, ", ".join(said))
+    say_live(release, rollout, ", ".join(said))
     return 0
 
 
@@ -352,9 +354,10 @@ def _rollouts(options: argparse.Namespace, release: Path) -> Rollouts:
     return open_place(named).rollouts if named else FolderRollouts(release)
 
 
-def _say_live(release: Path, rollout: Rollout, more: str) -> None:
+def say_live(release: Path, rollout: Rollout, more: str = "") -> None:
+    """What shall be live, and whether this host has still to switch to it."""
     print(f"{release.name}-{rollout.live} is live" + (f", {more}" if more else ""))
-    if agent_runs(release) and live_version(release) != rollout.live:
+    if agent_runs(release) and not is_live(release, rollout.live):
         print("this host's agent loads it, and switches when it is ready")
 
 

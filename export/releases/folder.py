@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,25 @@ it, and a release works without it."""
 
 
 def live_version(release: Path) -> int:
-    """The version of the folder ``release`` that is live, 0 = none."""
+    """The version of the folder ``release`` that is live, 0 = none. Raises ReleaseDamaged when nobody can tell."""
     pointer = release / LIVE
-    return int(pointer.read_text()) if pointer.is_file() else 0
+    try:
+        return int(pointer.read_text()) if pointer.is_file() else 0
+    except ValueError as error:
+        raise ReleaseDamaged(
+            f"{pointer} names no version: write the number of the live one into it"
+        ) from error
+
+
+def is_live(release: Path, version: int) -> bool:
+    """Whether the folder's pointer names ``version``; one that is garbled names none."""
+    with suppress(ReleaseDamaged):
+        return live_version(release) == version
+    return False
 
 
 def live_document(release: Path) -> Path:
-    """The release.json of the live version. Raises FileNotFoundError when there is none."""
+    """The release.json of the live version. Raises FileNotFoundError when there is none, ReleaseDamaged."""
     version = live_version(release)
     if not version:
         raise FileNotFoundError(f"there is no release in {release}: export it first")
@@ -53,9 +65,9 @@ def version_folder(release: Path, version: int) -> Path:
 
 def versions(release: Path) -> list[int]:
     """The numbers of all versions, the newest first."""
-    return sorted(
-        (int(file.parent.name) for file in release.glob("versions/[1-9]*/release.json")), reverse=True
-    )
+    names = (file.parent.name for file in release.glob("versions/[1-9]*/release.json"))
+    # A copy beside them, such as 4.bak, is none.
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
 
 def document_of(release: Path, version: int) -> dict[str, Any]:

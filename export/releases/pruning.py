@@ -101,30 +101,38 @@ def prune(release: Path, planned: Plan) -> None:
     """Remove what is planned, and what a prune that was stopped left. Raises BlockingIOError while the folder is being
     published into, OSError."""
     with staging_folder(release.parent, release.name) as staging:
+        # What a stopped prune left goes first: a version of the same number may have been published since.
+        _remove_pruned(release, staging / "left")
         for version in planned.versions:
             folder = version_folder(release, version)
             # From here on the version is not there, and its graphs are nobody's.
             move(folder, folder.with_name(f"{PRUNED}{version}"))
-        left = sorted((release / "versions").glob(f"{PRUNED}*"))
-        named = named_places(release)
-        places = {
-            place
-            for folder in left
-            for place in graph_places(json.loads((folder / "release.json").read_bytes())).values()
-        }
-        for model, number in sorted(places - named):
-            _remove_graph(release / "models" / model, number, staging)
-        for folder in left:
-            move(folder, staging / folder.name)
+        _remove_pruned(release, staging / "planned")
 
 
-def _remove_graph(model: Path, number: int, staging: Path) -> None:
+def _remove_pruned(release: Path, aside: Path) -> None:
+    """Move the versions that are being removed, and the graphs that only they have, to the new folder ``aside``."""
+    aside.mkdir()
+    left = sorted((release / "versions").glob(f"{PRUNED}*"))
+    named = named_places(release)
+    places = {
+        place
+        for folder in left
+        for place in graph_places(json.loads((folder / "release.json").read_bytes())).values()
+    }
+    for model, number in sorted(places - named):
+        _remove_graph(release / "models" / model, number, aside)
+    for folder in left:
+        move(folder, aside / folder.name)
+
+
+def _remove_graph(model: Path, number: int, aside: Path) -> None:
     folder = model / str(number)
     if not folder.is_dir():
         return
     # A model without versions is one that Triton does not load.
     alone = all(other == folder for other in model.iterdir() if other.is_dir())
-    move(*((model, staging / model.name) if alone else (folder, staging / f"{model.name}-{number}")))
+    move(*((model, aside / model.name) if alone else (folder, aside / f"{model.name}-{number}")))
 
 
 def jobs_in_use(api: str, token: str, timeout: float = 10.0) -> set[int]:

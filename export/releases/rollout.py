@@ -19,7 +19,7 @@ import msgspec
 
 from export.releases.checksums import ReleaseDamaged, read_manifest
 from export.releases.durable import write_whole
-from export.releases.folder import agent_runs, live_version, make_live, versions
+from export.releases.folder import agent_runs, is_live, live_version, make_live, versions
 
 ROLLOUT = "rollout.json"
 LOCK = "rollout.lock"
@@ -126,7 +126,7 @@ class FolderRollouts:
     def _take_live(self, live: int) -> bool:
         """With the lock, so that ``live`` is not older than the document; returns whether it was another one."""
         there = live in self.versions()
-        if not there or agent_runs(self._release) or live_version(self._release) == live:
+        if not there or agent_runs(self._release) or is_live(self._release, live):
             return False
         make_live(self._release, live)
         return True
@@ -150,7 +150,11 @@ def read_rollout(release: Path) -> Rollout:
     try:
         return decode(file.read_bytes(), str(file))
     except FileNotFoundError:
+        pass
+    try:
         return Rollout(live=live_version(release))
+    except ReleaseDamaged as error:
+        raise RolloutError(str(error)) from error
 
 
 def decode(content: bytes, name: str) -> Rollout:

@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from export.releases.checksums import ReleaseDamaged, check_served, how_to_mend, leave_out
@@ -115,11 +115,14 @@ def _link(target: Path, place: Path) -> None:
 
 def follow_folder(release: Path, source: Path) -> None:
     """Make ``release`` a host's folder for what is published in the folder ``source``. What was live here stays so,
-    while ``source`` has it. Raises ServedError, OSError."""
+    while ``source`` has it. Raises ServedError, ReleaseDamaged, OSError."""
     release.mkdir(parents=True, exist_ok=True)
     for name in ("models", "versions"):
         _link((source / name).resolve(), release / name)
-    live = live_version(release)
+    live = 0
+    # A pointer of the host's own that is garbled is written anew.
+    with suppress(ReleaseDamaged):
+        live = live_version(release)
     if not (live and version_folder(release, live).is_dir()):
         live = live_version(source) or _promoted(source)
         if not live:
@@ -141,7 +144,7 @@ def _promoted(source: Path) -> int:
 
 def follow(release: Path, source: str) -> None:
     """Make ``release`` a host's folder for what is published in ``source``, a folder or an object storage, from which
-    what is live there is fetched at the first start. Raises ServedError, OSError."""
+    what is live there is fetched at the first start. Raises ServedError, ReleaseDamaged, OSError."""
     if "://" not in source:
         follow_folder(release, Path(source))
         return
@@ -163,7 +166,7 @@ def follow(release: Path, source: str) -> None:
 
 
 def prepare(release: Path) -> None:
-    """Make ``served`` of the folder ``release`` what Triton shall load. Raises ServedError, OSError."""
+    """Make ``served`` of the folder ``release`` what Triton shall load. Raises ServedError, ReleaseDamaged, OSError."""
     # Tritons that share the folder start at the same time.
     handle = os.open(release, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -224,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
             if checked.returncode:
                 return 1
         prepare(given.release)
-    except (ServedError, OSError) as error:
+    except (ServedError, ReleaseDamaged, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if command:

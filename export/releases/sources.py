@@ -10,12 +10,17 @@ from typing import Protocol
 
 from export.releases.durable import write_whole
 from export.releases.follower import Follower
-from export.releases.places.port import HOSTS, PlaceError, UnreachableError
+from export.releases.places.folder import FULL
+from export.releases.places.port import HOSTS, PlaceBusyError, PlaceError, UnreachableError
 from export.releases.rollout import Rollout, RolloutError, read_rollout
 from export.releases.served import follow_folder
 
 POLL_SECONDS = 0.5
 """How often an object storage is asked."""
+
+BUSY_SECONDS, FULL_SECONDS = 2.0, 60.0
+"""How long a version waits that could not be brought: where somebody does not answer or is at work, and where the disk
+is full, on which each try may fetch gigabytes before it fails."""
 
 
 class Source(Protocol):
@@ -35,11 +40,12 @@ class Source(Protocol):
 
 
 class SourceError(Exception):
-    """A version cannot be brought here; the message is one sentence. ``passing``: the same call may succeed later."""
+    """A version cannot be brought here; the message is one sentence. ``retry_after``: seconds after which the same call
+    may succeed; None = nothing but another rollout helps."""
 
-    def __init__(self, sentence: str, *, passing: bool) -> None:
+    def __init__(self, sentence: str, *, retry_after: float | None = None) -> None:
         super().__init__(sentence)
-        self.passing = passing
+        self.retry_after = retry_after
 
 
 class FolderSource:
@@ -55,7 +61,7 @@ class FolderSource:
     def bring(self, version: int) -> None:
         """See Source. The host's folder has links to this one."""
         if not (self.folder / "versions" / str(version) / "release.json").is_file():
-            raise SourceError(f"there is no version {version} in {self.folder}", passing=False)
+            raise SourceError(f"there is no version {version} in {self.folder}")
 
     def tell(self, name: str, document: bytes) -> None:
         """See Source. Into the host's own folder the agent writes itself."""
@@ -96,7 +102,7 @@ class PlaceSource:
         try:
             self._follower.fetch(version, self._report)
         except (PlaceError, OSError) as error:
-            raise SourceError(str(error), passing=isinstance(error, UnreachableError)) from error
+            raise SourceError(str(error), retry_after=_retry_after(error)) from error
 
     def tell(self, name: str, document: bytes) -> None:
         """See Source."""
@@ -106,9 +112,19 @@ class PlaceSource:
         """See Source. It stays there: its member ``at`` says how old it is."""
 
 
+def _retry_after(error: PlaceError | OSError) -> float | None:
+    """See SourceError."""
+    match error:
+        case UnreachableError() | PlaceBusyError() | BlockingIOError():
+            return BUSY_SECONDS
+        case OSError(errno=number) if number in FULL:
+            return FULL_SECONDS
+    return None
+
+
 def open_source(release: Path, source: str | None, report: Callable[[str], None]) -> Source:
     """What the agent of the folder ``release`` follows; ``source``: a folder, an object storage's address, or None =
-    ``release`` itself. Raises PlaceError, ServedError, OSError."""
+    ``release`` itself. Raises PlaceError, ServedError, ReleaseDamaged, OSError."""
     if source is None:
         return FolderSource(release, shared=False)
     if "://" in source:

@@ -14,7 +14,7 @@ from pathlib import Path
 def staging_folder(releases: Path, bundle: str) -> Iterator[Path]:
     """An empty folder in ``releases`` in which the next version of ``bundle`` is laid out; it is removed at the end.
 
-    What a killed export left there is removed first. Raises BlockingIOError while another export of the bundle has it.
+    What a killed export left there is removed first. Raises BlockingIOError while another process has it.
     """
     folder = releases / f".{bundle}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def staging_folder(releases: Path, bundle: str) -> Iterator[Path]:
     except BlockingIOError as error:
         os.close(handle)
         raise BlockingIOError(
-            f"another export of {bundle} into {releases} is at work: wait for it"
+            f"another export, fetch or removal of {bundle} in {releases} is at work: wait for it"
         ) from error
     try:
         for item in folder.iterdir():

@@ -59,7 +59,7 @@ def push(source: FolderPlace, place: Place, version: int, report: Report = lambd
     release = (source.release / f"versions/{version}/release.json").read_bytes()
     sent: list[Part] = []
     with place.arriving() if isinstance(place, FolderPlace) else nullcontext():
-        for part in _once_each(parts):
+        for part in parts:
             if not place.has(part):
                 report(f"pushing {part.path}, {_megabytes(part.bytes)}")
                 place.store(part, source.release / part.path)
@@ -82,7 +82,8 @@ def fetch(
     replaced. What breaks off is continued, for about a minute without a byte; ``wait`` sleeps for seconds, and
     ``by`` is who checks it, for the record.
     Raises VersionMissingError, DamagedError when the place has other bytes than its manifest names, UnreachableError,
-    PlaceError, OSError with one sentence when there is too little room.
+    PlaceBusyError while another fetch into the folder is at work and BlockingIOError while an export or a prune is,
+    PlaceError, FullError when there is too little room, OSError.
     """
     tries = _Tries(report, wait)
     with host.arriving():
@@ -94,12 +95,13 @@ def fetch(
             )
         host.check_agrees(version, manifest)
         known = host.known_files()
+        # All are looked at: of two files with the same bytes one may be damaged.
         missing = [
             part
-            for part in _once_each(parts)
-            if not host.has(part) and not (part.sha256 in known and host.adopt(part, known[part.sha256]))
+            for part in _once_each([part for part in parts if not host.has(part)])
+            if not (part.sha256 in known and host.adopt(part, known[part.sha256]))
         ]
-        host.check_room(sum(part.bytes for part in missing))
+        host.check_room(missing)
         _receive(place, host, missing, tries)
         release = next(part for part in parts if part.path == f"versions/{version}/release.json")
         host.commit(version, manifest, host.content(release), by or f"a fetch from {place.name}")

@@ -188,7 +188,10 @@ def test_what_a_killed_export_left_is_removed_and_two_at_once_are_refused(tmp_pa
     with staging_folder(tmp_path, "mine") as folder:
         assert list(folder.iterdir()) == []
         with (
-            pytest.raises(BlockingIOError, match=r"another export of mine into .* is at work: wait for it"),
+            pytest.raises(
+                BlockingIOError,
+                match=r"another export, fetch or removal of mine in .*: wait for it",
+            ),
             staging_folder(tmp_path, "mine"),
         ):
             pass

@@ -31,7 +31,7 @@ from export.releases.checksums import MANIFEST, check_served
 from export.releases.commands import main as release_command
 from export.releases.folder import live_version
 from export.releases.follower import Follower
-from export.releases.places.folder import FolderPlace
+from export.releases.places.folder import PIECE_BYTES, SPARE_BYTES, FolderPlace, FullError
 from export.releases.places.opening import open_place
 from export.releases.places.parts import parts_of
 from export.releases.places.port import (
@@ -46,6 +46,8 @@ from export.releases.places.pruning import prune_place
 from export.releases.places.s3 import S3Place
 from export.releases.rollout import Rollout, read_rollout
 from export.releases.served import ServedError, follow_folder
+from export.releases.sources import BUSY_SECONDS, FULL_SECONDS, PlaceSource, SourceError
+from export.releases.staging import staging_folder
 from export.releases.transfer import FAILURES, fetch, push
 from export.releases.verifying import unverified
 from measuring.s3_server import S3Server
@@ -145,6 +147,21 @@ def test_the_same_graph_under_another_number_does_not_travel_again(
     assert fetch(place, host, 2).bytes < 1000
     assert damages(host.release) == []
     assert (host.release / "models/a/2/model.onnx").samefile(host.release / "models/a/1/model.onnx")
+
+
+@pytest.mark.parametrize("damaged", ["a", "b"])
+@pytest.mark.parametrize("bring", [fetch, push])
+def test_of_two_files_with_the_same_bytes_the_damaged_one_is_repaired(
+    bring: Callable[[FolderPlace, FolderPlace, int], Any], damaged: str, tmp_path: Path, host: FolderPlace
+) -> None:
+    source = FolderPlace(make_version(tmp_path / "made" / "room", 1, {"a": b"same" * 99, "b": b"same" * 99}))
+    bring(source, host, 1)
+    file = host.release / f"models/{damaged}/1/model.onnx"
+    file.unlink()
+    file.write_bytes(b"else" * 99)
+    bring(source, host, 1)
+    assert damages(host.release) == []
+    assert unverified(host.release, 1) is None
 
 
 def test_a_damaged_file_is_not_pushed(source: FolderPlace, bucket: Bucket) -> None:
@@ -284,6 +301,38 @@ def test_two_fetches_into_one_folder_do_not_mix(source: FolderPlace, host: Folde
         fetch(source, FolderPlace(host.release), 1)
 
 
+@pytest.mark.parametrize("busy", ["another fetch", "a prune"])
+def test_an_agent_waits_for_whoever_else_is_at_work(
+    busy: str, source: FolderPlace, host: FolderPlace
+) -> None:
+    agents = PlaceSource(host.release, source.name, lambda _: None)
+    at_work = (
+        FolderPlace(host.release).arriving()
+        if busy == "another fetch"
+        else staging_folder(host.release.parent, "room")
+    )
+    with at_work, pytest.raises(SourceError, match="is at work: wait for it") as refused:
+        agents.bring(1)
+    assert refused.value.retry_after == BUSY_SECONDS
+    agents.bring(1)
+    assert damages(host.release) == []
+
+
+def test_an_agent_waits_for_room_on_the_disk(
+    source: FolderPlace, host: FolderPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents = PlaceSource(host.release, source.name, lambda _: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", disk_with(1000))
+        with pytest.raises(SourceError, match=r"has 0\.00 GB free and 0\.10 GB are needed") as refused:
+            agents.bring(1)
+    assert refused.value.retry_after == FULL_SECONDS
+    (source.release / "models/a/1/model.onnx").unlink()
+    with pytest.raises(SourceError) as refused:
+        agents.bring(1)
+    assert refused.value.retry_after is None
+
+
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(source: FolderPlace, host: FolderPlace) -> None:
     code = (
         "import sys; from pathlib import Path; from export.releases.transfer import fetch;"
@@ -312,10 +361,43 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(source: FolderPlace, hos
 def test_too_little_room_is_seen_before_anything_is_fetched(
     source: FolderPlace, host: FolderPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", disk_with(1000))
     with pytest.raises(OSError, match=r"0\.00 GB free and 0\.10 GB are needed"):
         fetch(source, host, 1)
     assert not host.release.exists()
+
+
+def test_what_has_arrived_already_needs_no_room(
+    tmp_path: Path, host: FolderPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = random.Random(4).randbytes(5 * PIECE_BYTES)
+    source = FolderPlace(make_version(tmp_path / "made" / "room", 1, {"a": graph}))
+
+    def half_fetched() -> None:
+        def give_up(_: float) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fetch(Breaking(source, breaks=1, pieces=4), host, 1, wait=give_up)
+
+    half_fetched()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", disk_with(SPARE_BYTES + 2 * PIECE_BYTES))
+        fetch(source, host, 1)
+    assert damages(host.release) == []
+
+    shutil.rmtree(host.release)
+    half_fetched()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", disk_with(SPARE_BYTES))
+        with pytest.raises(FullError, match=r"has 0\.10 GB free and 0\.10 GB are needed"):
+            fetch(source, host, 1)
+    assert list(host.release.parent.iterdir()) == [], "what had arrived would keep the disk full"
+
+
+def disk_with(free: int) -> Callable[[Path], Any]:
+    """In place of shutil.disk_usage."""
+    return lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ import pytest
 from export import release as export_release
 from export.__main__ import main
 from export.bundle import Bundle
-from export.releases import changes
+from export.releases import changes, served
 from export.releases.agent.record import Record
 from export.releases.checksums import CHECKED, MANIFEST, read_manifest, sha256
 from export.releases.device import fits
@@ -165,6 +165,12 @@ def test_an_export_says_what_is_live(
     assert live_version(tmp_path / "tiny") == 1
     assert export("--promote")[-1] == "tiny-3 is live"
     assert read_rollout(tmp_path / "tiny").previous == 1
+    with locked(tmp_path / "tiny" / AGENT_LOCK):
+        assert export("--promote")[-2:] == [
+            "tiny-4 is live",
+            "this host's agent loads it, and switches when it is ready",
+        ]
+        assert export()[-1].startswith("tiny-4 stays live: ")
 
 
 def test_a_version_made_elsewhere_is_published_as_it_is(release: Path, tmp_path: Path) -> None:
@@ -256,6 +262,15 @@ def test_missing_and_surplus_files_are_found_and_named(
     assert "put back what was published" in err
 
 
+def test_a_copy_beside_the_versions_is_none(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    promote(release, 2)
+    shutil.copytree(release / "versions/2", release / "versions/2.bak")
+    status, _, err = say(capsys, "verify", release)
+    assert (status, err.splitlines()[0]) == (1, f"{release}/versions/2.bak is no version")
+    assert say(capsys, "list", release)[0] == 0
+    assert say(capsys, "rollback", release)[1] == "made-1 is live, made-2 is withdrawn\n"
+
+
 def test_the_committed_releases_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
     for bundle in ("tiny", "dollhouse"):
         assert say(capsys, "verify", bundle)[0] == 0
@@ -313,6 +328,34 @@ def test_a_damaged_file_is_refused_by_its_name_before_a_server_loads_it(path: st
     assert err.count("\n") == 1
     (release / path).unlink()
     assert f"{path} is missing" in started(release)[2]
+
+
+@pytest.mark.parametrize("content", [b"four\n", b"", b"\xff"])
+def test_a_garbled_pointer_is_one_sentence(
+    content: bytes, release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(release, 2)
+    (release / "live").unlink()
+    (release / "live").write_bytes(content)
+    sentence = f"{release}/live names no version: write the number of the live one into it\n"
+    assert say(capsys, "list", release) == (1, "", sentence)
+    assert served.main([str(release)]) == 1
+    assert capsys.readouterr().err == f"error: {sentence}"
+    # Where it is known what shall be live, going back needs no other file.
+    assert say(capsys, "rollback", release) == (0, "made-1 is live, made-2 is withdrawn\n", "")
+    assert live_version(release) == 1
+    (release / "rollout.json").unlink()
+    (release / "live").write_bytes(content)
+    for command in ("list", "prune", "rollback"):
+        assert say(capsys, command, release) == (1, "", sentence)
+
+
+def test_a_host_whose_pointer_is_garbled_follows_a_folder_anew(release: Path, tmp_path: Path) -> None:
+    host = tmp_path / "host" / "made"
+    served.follow_folder(host, release)
+    (host / "live").write_text("four\n")
+    served.follow_folder(host, release)
+    assert live_version(host) == 1
 
 
 def test_the_stack_names_a_damaged_file(tmp_path: Path) -> None:
@@ -596,6 +639,24 @@ def test_a_trial_begins_and_ends(release: Path, capsys: pytest.CaptureFixture[st
     assert (rollout.canary, rollout.live, rollout.withdrawn) == (None, 1, [2, 3])
 
 
+def test_a_trial_is_not_begun_or_ended_by_mistake(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = say(capsys, "canary", release, 3, "--withdraw")
+    assert (status, err) == (
+        1,
+        "--withdraw goes with --end: give both to end the trial and withdraw its version\n",
+    )
+    assert read_rollout(release).canary is None
+    say(capsys, "canary", release, 3)
+    status, _, err = say(capsys, "canary", release, 2, "--end", "--withdraw")
+    assert (status, err) == (
+        1,
+        "made-2 is not on trial, but made-3 is: name that one, or none, to end its trial\n",
+    )
+    assert read_rollout(release).canary is not None
+    assert say(capsys, "canary", release, 3, "--end", "--withdraw")[0] == 0
+    assert read_rollout(release).withdrawn == [3]
+
+
 def test_a_rollback_needs_no_server_and_little_time(release: Path) -> None:
     """Among its imports are none of what takes long: numpy, torch."""
     promote(release, 2)
@@ -741,6 +802,24 @@ def test_a_prune_says_what_it_frees_and_leaves_what_others_share(
     assert (release / "models/vae_encoder/1/model.onnx").is_file(), "the others use it"
     assert say(capsys, "verify", release)[0] == 0
     assert [path.name for path in release.parent.iterdir()] == ["made"]
+
+
+def test_a_prune_that_was_stopped_is_no_hindrance_when_the_version_comes_back(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(release, 2)
+    promote(release, 3)
+    elsewhere = tmp_path / "artefact" / "made"
+    shutil.copytree(release, elsewhere)
+    # It was killed after its first step.
+    (release / "versions/1").rename(release / "versions/.pruned-1")
+    assert publish_copy(elsewhere, 1, release, "a test")
+    status, out, _ = say(capsys, "prune", release, 1)
+    assert (status, out.splitlines()[-1].split(":")[0]) == (0, "removed made-1")
+    assert {path.name for path in (release / "versions").iterdir()} == {"2", "3"}
+    assert not (release / "models/denoiser/1").exists()
+    assert say(capsys, "verify", release)[0] == 0
+    assert say(capsys, "prune", release)[0] == 0
 
 
 def test_versions_newer_than_what_is_live_stay(release: Path) -> None:

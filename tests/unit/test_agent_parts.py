@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from export.releases.memory import Growth
 from export.releases.rollout import ROLLOUT, Canary, Rollout, encode
 from export.releases.served import Place, Served
 from export.releases.server import Alive, Server, UnreachableError
-from export.releases.sources import FolderSource
+from export.releases.sources import FolderSource, Source, SourceError
 from tests.support.places import make_version
 
 LOOKS_AWAY = 3
@@ -226,7 +227,7 @@ class Work:
     """What the thread of an agent does with ``servers``."""
 
     def __init__(
-        self, record: Record, wanted: Wanted, servers: list[Server], source: FolderSource | None = None
+        self, record: Record, wanted: Wanted, servers: list[Server], source: Source | None = None
     ) -> None:
         self.stopping, served = threading.Event(), Served(record.release)
         restarts = Restarts(record, wanted, servers, self.stopping)
@@ -341,12 +342,16 @@ def test_what_is_live_serves_on_while_what_is_wanted_in_its_place_comes(
     assert triton.loaded == {("denoiser", 4), ("depth", 4)}
 
 
-def test_what_is_live_stays_loaded_when_its_files_are_gone(
+def test_what_is_live_stays_loaded_when_its_files_or_its_name_are_gone(
     record: Record, wanted: Wanted, triton: LoadedServer
 ) -> None:
+    work = Work(record, wanted, cast(list[Server], [triton]))
+    (record.release / "live").write_text("five\n")
+    work.leaving.tidy()
+    assert triton.loaded == OF_FIVE, "nobody can tell what is live"
+    make_live(record.release, 5)
     (version_folder(record.release, 5) / "release.json").unlink()
     record.state.ready = [5]
-    work = Work(record, wanted, cast(list[Server], [triton]))
     work.leaving.tidy()
     assert triton.loaded == OF_FIVE
 
@@ -394,6 +399,41 @@ def test_a_version_on_whose_way_triton_went_away_is_tried_once_more(
         bringing.bring(2)
         assert record.state.refused_at == {"2": revision}
         assert record.state.problems["2"].startswith("twice Triton did not answer while it was loaded")
+
+
+def test_what_cannot_be_fetched_now_is_tried_again_unasked(record: Record, wanted: Wanted, two: Two) -> None:
+    class Busy(FolderSource):
+        def bring(self, version: int) -> None:
+            raise SourceError("another fetch is at work: wait for it", retry_after=60.0)
+
+    bringing = Work(
+        record, wanted, cast(list[Server], two.servers), Busy(record.release, shared=False)
+    ).bringing
+    wanted.note(Rollout(revision=1, live=2))
+    bringing.bring(2)
+    assert record.state.refused_at == {}
+    assert record.state.problems == {"2": "another fetch is at work: wait for it"}
+    assert 50.0 < wanted._retry_at[2] - time.monotonic() <= 60.0
+    assert wanted.missing() == []
+    wanted.note(Rollout(revision=2, live=2))
+    assert wanted.missing() == [2], "and sooner when it is promoted again"
+
+
+def test_an_agent_goes_on_where_the_file_live_is_garbled(record: Record, said: list[str]) -> None:
+    folder = record.release
+    record.state.ready, record.state.live = [1, 2], 1
+    record.save()
+    (folder / "live").write_text("one\n")
+    # Nothing listens there.
+    agent = Agent(folder, ["127.0.0.1:9"], FolderSource(folder, shared=False), report=said.append)
+    agent.step()
+    garbled = f"{folder}/live names no version: write the number of the live one into it"
+    assert said[-1] == f"what shall be live cannot be read, so nothing is changed: {garbled}"
+    (folder / "rollout.json").write_bytes(encode(Rollout(revision=1, live=1, previous=2)))
+    agent.step()
+    assert live_version(folder) == 1
+    agent.stopping.set()
+    agent.run()
 
 
 def test_a_full_disk_ends_no_agent(record: Record, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

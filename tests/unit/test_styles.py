@@ -193,7 +193,7 @@ def test_a_picture_beside_the_file_is_taken_for_the_built_in_one(tmp_path: Path)
     assert book.now().pictures["boho"].made_by == "sd15-1"
     assert book.now().pictures["modern"] == PICTURES["modern"]
     (tmp_path / FOLDER / "made_by.toml").write_bytes(b'boho = "\xff"')
-    with pytest.raises(StylesError, match="made_by.toml must be TOML"):
+    with pytest.raises(StylesError, match=r"made_by\.toml must be TOML"):
         load_pictures(tmp_path / FOLDER)
     (tmp_path / FOLDER / "made_by.toml").write_text("")
     (tmp_path / FOLDER / "ryokan.webp").write_bytes(b"x" * 300_000)

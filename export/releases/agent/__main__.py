@@ -10,6 +10,7 @@ from pathlib import Path
 
 from export.releases import agent as package
 from export.releases.agent.agent import Agent
+from export.releases.checksums import ReleaseDamaged
 from export.releases.folder import only_agent
 from export.releases.places.port import PlaceError
 from export.releases.rollout import RolloutError
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
                 signal.signal(number, lambda *_: agent.stopping.set())
             report(f"follows what shall be live of {given.release.name} for {', '.join(given.triton)}")
             agent.run()
-    except (OSError, RolloutError, PlaceError, ServedError) as error:
+    except (OSError, RolloutError, PlaceError, ServedError, ReleaseDamaged) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

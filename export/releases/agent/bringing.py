@@ -73,10 +73,13 @@ class Bringing:
         except Interrupted as error:
             self._abandon(version, str(error))
         except SourceError as error:
-            if error.passing:
-                self._abandon(version, str(error))
-            else:
+            if error.retry_after is None:
                 self._refuse(version, str(error))
+            else:
+                with self._record.lock:
+                    self._record.state.problems[str(version)] = str(error)
+                self._abandon(version, str(error))
+                self._wanted.wait(version, error.retry_after)
         except UnreachableError as error:
             self._unanswered(version, f"Triton did not answer while it was loaded, warmed or tried ({error})")
         except (Refused, UnfitError, RefusedError, OSError, ValueError, KeyError) as error:

@@ -9,6 +9,8 @@ from threading import Event
 from export.releases.agent.record import Record
 from export.releases.agent.restarting import Memory, Restarts
 from export.releases.agent.wanted import LOOK_SECONDS, RETRY_SECONDS, Wanted
+from export.releases.checksums import ReleaseDamaged
+from export.releases.folder import live_version
 from export.releases.served import Place, Served
 from export.releases.server import CALL_SECONDS, SERVING, Server, ServerError, is_gone
 
@@ -129,8 +131,12 @@ class Leaving:
 
     def _graphs_needed(self) -> set[Place]:
         """Without those of a version that was pruned, unless it is live: Triton serves that from its memory. Raises
-        ServerError when one cannot be read."""
-        found, live = set[Place](), self._record.live
+        ServerError when one cannot be read, or when nobody can tell what is live."""
+        found = set[Place]()
+        try:
+            live = live_version(self._record.release)
+        except ReleaseDamaged as error:
+            raise ServerError(str(error)) from error
         for version in self._staying():
             try:
                 found |= self._served.wanted([version])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from export.releases.checksums import ReleaseDamaged
 from export.releases.folder import live_version
 from export.releases.host import Host, host_bytes, read_host, write_host
 from export.releases.sources import Source
@@ -30,8 +31,13 @@ class Record:
 
     @property
     def live(self) -> int:
-        """What a request gets here that names no version; 0 = none."""
-        return live_version(self.release)
+        """What a request gets here that names no version; 0 = none, or nobody can tell."""
+        try:
+            return live_version(self.release)
+        except ReleaseDamaged as error:
+            # `restyle` goes on with what it has, and the next look writes the file anew.
+            self.say(str(error))
+            return 0
 
     def name_of(self, version: int) -> str:
         """A version's, such as rooms-5."""

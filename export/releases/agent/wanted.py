@@ -40,9 +40,9 @@ class Wanted:
         with self._record.lock:
             return version in self._versions
 
-    def wait(self, version: int) -> None:
-        """Nothing is done for it for a while."""
-        self._retry_at[version] = time.monotonic() + RETRY_SECONDS
+    def wait(self, version: int, seconds: float = RETRY_SECONDS) -> None:
+        """Nothing is done for it for a while, or until the rollout is changed."""
+        self._retry_at[version] = time.monotonic() + seconds
 
     def missing(self) -> list[int]:
         """Those to bring now, the most urgent first."""

@@ -26,6 +26,7 @@ from export.releases.places.port import (
     NO_DOCUMENT,
     DamagedError,
     Part,
+    PlaceBusyError,
     PlaceError,
     VersionMissingError,
     VersionTakenError,
@@ -41,6 +42,14 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 SPARE_BYTES = 100_000_000
 """What must stay free beyond what arrives."""
+
+
+class FullError(OSError):
+    """The disk is full, or would be, and nothing of what had arrived was kept; the message is one sentence."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 Reading = Callable[[int], AbstractContextManager[Iterator[bytes]]]
 """Opens a part's bytes from a number of them on."""
@@ -124,7 +133,7 @@ class FolderPlace:
         what has arrived stays.
         """
         self._incoming.mkdir(parents=True, exist_ok=True)
-        partial = self._whole(part).with_suffix(".part")
+        partial = self._partial(part)
         digest, kept = _complete(partial, part, reading)
         if digest != part.sha256 and kept:
             # After a power cut a file may have other bytes than were written into it.
@@ -207,10 +216,10 @@ class FolderPlace:
 
     @contextmanager
     def arriving(self) -> Iterator[None]:
-        """Hold what only one process at a time may do: receive, and commit. Raises PlaceError while another does.
+        """Hold what only one process at a time may do: receive, and commit. Raises PlaceBusyError while another does.
 
         At the end what arrived and is of no more use is removed; after an error it stays, to go on from, unless the
-        disk is full: then OSError is raised with what to do.
+        disk is full: then FullError is raised.
         """
         with _locked_folder(self._incoming, f"another fetch into {self.name} is at work: wait for it"):
             try:
@@ -222,7 +231,9 @@ class FolderPlace:
                 if not isinstance(error, OSError) or error.errno not in FULL:
                     raise
                 shutil.rmtree(self._incoming, ignore_errors=True)
-                raise OSError(
+                if isinstance(error, FullError):
+                    raise
+                raise FullError(
                     error.errno,
                     f"the disk of {self.release.parent} is full, so nothing was kept: make room and run it again",
                 ) from error
@@ -250,18 +261,25 @@ class FolderPlace:
                     known.setdefault(digest, self.release / path)
         return known
 
-    def check_room(self, needed: int) -> None:
-        """Raises OSError when ``needed`` bytes and a reserve do not fit on the disk."""
+    def check_room(self, missing: Sequence[Part]) -> None:
+        """Raises FullError when what has not arrived of ``missing``, and a reserve, do not fit on the disk."""
         folder = _first_existing(self.release.parent)
         free = shutil.disk_usage(folder).free
-        if free < needed + SPARE_BYTES:
-            raise OSError(
-                f"{folder} has {free / 1e9:.2f} GB free and {(needed + SPARE_BYTES) / 1e9:.2f} GB are needed: make "
-                "room and run it again",
+        needed = (
+            sum(part.bytes - min(part.bytes, _size(self._partial(part))) for part in missing) + SPARE_BYTES
+        )
+        if free < needed:
+            raise FullError(
+                errno.ENOSPC,
+                f"{folder} has {free / 1e9:.2f} GB free and {needed / 1e9:.2f} GB are needed: make room and run it "
+                "again",
             )
 
     def _whole(self, part: Part) -> Path:
         return self._incoming / part.sha256
+
+    def _partial(self, part: Part) -> Path:
+        return self._whole(part).with_suffix(".part")
 
     def _mend(self, parts: Sequence[Part]) -> None:
         """Replace what is in its place by what arrived, which it did only where that was missing or damaged."""
@@ -311,6 +329,11 @@ def _config_of(part: Part) -> str | None:
     return None
 
 
+def _size(file: Path) -> int:
+    """0 also where there is no such file."""
+    return file.stat().st_size if file.exists() else 0
+
+
 def _has_size(file: Path, part: Part) -> bool:
     try:
         return file.stat().st_size == part.bytes
@@ -357,7 +380,7 @@ def _locked_folder(folder: Path, busy: str) -> Iterator[None]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise PlaceError(busy) from error
+                raise PlaceBusyError(busy) from error
             # Whoever had it may have removed the folder between the two calls.
             if _is_same(handle, folder):
                 yield

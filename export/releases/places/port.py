@@ -6,6 +6,7 @@ A place holds the versions of one bundle, whole or not at all, and the rollout d
     ├─ VersionMissingError     it is not there (yet)
     ├─ VersionTakenError       another version has this number there
     ├─ DamagedError            bytes are not those that the manifest names
+    ├─ PlaceBusyError          somebody else is at work there: the same call may succeed later
     └─ UnreachableError        nobody answers, or not in time: the same call may succeed later
 """
 
@@ -40,6 +41,10 @@ class VersionTakenError(PlaceError):
 
 class DamagedError(PlaceError):
     """A file's bytes are not those that its manifest names."""
+
+
+class PlaceBusyError(PlaceError):
+    """Somebody else is at work there; the same call may succeed later."""
 
 
 class UnreachableError(PlaceError):
