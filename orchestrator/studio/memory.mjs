@@ -75,7 +75,7 @@ export function forget(id) {
 /** Forgets all but the ids, which are worth nothing without their key. */
 export function forgetAll() {
   forgetWishes(() => true);
-  return dropAll();
+  dropAll();
 }
 
 /** Keeps a job of this device to be seen without a network: all of it (`whole`), or its small picture. */

@@ -27,8 +27,12 @@ async function look() {
   if (!document.hidden) await lookNow();
 }
 
-/** Asks it whether it is there: one request may fail for a reason of its own. */
-export async function lookNow() {
+let looking = null;
+
+/** Asks it whether it is there: one request may fail for a reason of its own. Of many that fail together the first one's look serves all. */
+export const lookNow = () => (looking ??= ask().finally(() => (looking = null)));
+
+async function ask() {
   const answer = await fetch(new URL("health/live", ROOT), { cache: "no-store" }).catch(() => null);
   if (answer?.ok) noteReached(true);
   else if (!answer) noteReached(false);
